@@ -1,0 +1,1 @@
+"""The embedded demo detector: its scenes, its training and its evaluation."""

@@ -1,0 +1,211 @@
+"""Cut a detector at its query selection.
+
+Three parts come out::
+
+    graph A    everything that the scores, and the tensors the selection gathers from, depend on
+    host step  the top-k, the gathers, and, if the profile says so, the selected tokens' tail
+    graph B    the rest
+
+What crosses from A to B is as little as the graph allows: a tensor that is only another reading of a buffer (a reshape of a
+feature map) crosses as that buffer, in its four-dimensional form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, fx, nn
+
+from graphs.host_step import HostProgram, HostProgramBuilder
+from graphs.selection import Selection, find_selection
+from graphs.sink_gather import SunkSelection, sink_gather
+from rewrites.base import ancestors, aten, constant_of, remove_dead_code, sizes, value_of
+from rewrites.profile import Profile, TailPlacement
+from rewrites.rank.views import View
+
+_VIEWS = (aten.reshape.default, aten.permute.default, aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the two graphs.
+
+    Attributes:
+        graph_module: placeholders and outputs in the order of the names.
+        input_names, output_names: what each tensor is called in the bundle.
+    """
+
+    graph_module: fx.GraphModule
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+
+    def input_shapes(self) -> list[list[int]]:
+        """Shapes of the inputs, in order."""
+        return [sizes(value_of(n).shape) for n in self.graph_module.graph.nodes if n.op == "placeholder"]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A detector in three parts: ``b(host(a(image)), a(image))``."""
+
+    a: Part
+    host: HostProgram
+    b: Part
+
+
+def partition(graph_module: fx.GraphModule, profile: Profile, inputs: Sequence[str], outputs: Sequence[str]) -> Partition:
+    """Cut ``graph_module``, whose inputs and outputs have the given names, at its query selection.
+
+    Raises:
+        NoSelectionError: it has none.
+        RewriteRefusedError: it has one that cannot be cut.
+    """
+    selection = find_selection(graph_module)
+    sunk = sink_gather(graph_module, selection)
+    return _Cut(graph_module, selection, sunk, profile).split(tuple(inputs), tuple(outputs))
+
+
+class _Cut:
+    def __init__(self, graph_module: fx.GraphModule, selection: Selection, sunk: SunkSelection, profile: Profile) -> None:
+        self._graph_module = graph_module
+        self._selection = selection
+        self._sunk = sunk
+        self._tail_on_host = profile.tail is TailPlacement.HOST
+        leaves = [g.all_input_nodes[0] for g in sunk.gathers if constant_of(graph_module, g.all_input_nodes[0]) is None]
+        self._in_a = ancestors([selection.scores, *leaves])
+        on_host = [*sunk.gathers, *(sunk.tail if self._tail_on_host else [])]
+        self._on_host = set(on_host) | _between(selection.topk, sunk.gathers)
+        self._output = next(n for n in graph_module.graph.nodes if n.op == "output")
+        self._in_b = [
+            n
+            for n in graph_module.graph.nodes
+            if n.op in ("call_function", "output") and n not in self._in_a and n not in self._on_host
+        ]
+
+    def split(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Partition:
+        whole = self._read_by_b(self._in_a)
+        leaves = {g: g.all_input_nodes[0] for g in self._sunk.gathers}
+        runtime_leaves = [leaf for leaf in leaves.values() if constant_of(self._graph_module, leaf) is None]
+        buffers = list(dict.fromkeys(_buffer(n) for n in [*whole, *runtime_leaves]))
+        names = dict(zip(buffers, _numbered("memory", len(buffers)), strict=True))
+        selected = self._read_by_b(self._on_host)
+        selected_names = dict(zip(selected, _numbered("selected", len(selected)), strict=True))
+
+        host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **selected_names})
+        host.topk(self._selection.scores, self._selection.indices, self._selection.k, self._selection.axis)
+        for leaf in dict.fromkeys(runtime_leaves):
+            shape = sizes(value_of(leaf).shape)
+            name = names[_buffer(leaf)]
+            if sizes(value_of(_buffer(leaf)).shape) != shape:
+                host.reshape(name, f"{name}_tokens", shape)
+                name = f"{name}_tokens"
+            host.rename(leaf, name)
+        for node in self._graph_module.graph.nodes:
+            if node in self._sunk.gathers:
+                host.gather(node, self._selection.indices)
+            elif self._tail_on_host and node in self._sunk.tail:
+                host.translate(node)
+        read = tuple(dict.fromkeys(names[_buffer(leaf)] for leaf in runtime_leaves))
+        program = host.finish(("enc_scores", *read), tuple(selected_names.values()))
+
+        a = self._part_a(inputs, [(self._selection.scores, "enc_scores"), *names.items()])
+        b = self._part_b([*names.items(), *selected_names.items()], outputs)
+        return Partition(a, program, b)
+
+    def _read_by_b(self, side: set[fx.Node]) -> list[fx.Node]:
+        """Values of another side that graph B reads, in graph order."""
+        read = {n for user in self._in_b for n in user.all_input_nodes if n in side and n.op == "call_function"}
+        return [n for n in self._graph_module.graph.nodes if n in read]
+
+    def _part_a(self, inputs: tuple[str, ...], results: list[tuple[fx.Node, str]]) -> Part:
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        names = iter(inputs)
+        for node in self._graph_module.graph.nodes:
+            if node.op == "placeholder":
+                copies[node] = graph.placeholder(next(names))
+                copies[node].meta = dict(node.meta)
+            elif node in self._in_a:
+                copies[node] = _copied(graph, node, copies)
+        graph.output(tuple(copies[node] for node, _ in results))
+        return Part(_module(self._graph_module, graph), inputs, tuple(name for _, name in results))
+
+    def _part_b(self, crossing: list[tuple[fx.Node, str]], outputs: tuple[str, ...]) -> Part:
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        for node, name in crossing:
+            copies[node] = graph.placeholder(name)
+            copies[node].meta = {"val": value_of(node)}
+        for node in self._graph_module.graph.nodes:
+            if node in copies:
+                continue
+            if node in self._in_b and node.op == "call_function":
+                for operand in node.all_input_nodes:
+                    self._bring(operand, graph, copies)
+                copies[node] = _copied(graph, node, copies)
+        results = self._output.args[0]
+        graph.output(tuple(copies[n] for n in results))  # type: ignore[union-attr,index]
+        return Part(_module(self._graph_module, graph), tuple(name for _, name in crossing), outputs)
+
+    def _bring(self, node: fx.Node, graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> None:
+        """Copy a constant, or the views between a crossing buffer and ``node``, into graph B."""
+        if node in copies:
+            return
+        for operand in node.all_input_nodes:
+            self._bring(operand, graph, copies)
+        copies[node] = _copied(graph, node, copies)
+
+
+def _buffer(node: fx.Node) -> fx.Node:
+    """The earliest node whose row-major buffer is the same as this one's.
+
+    Walks up through reshapes and permutes, and stops where the order of the elements really differs.
+    """
+    best, chain, current = node, [node], node
+    while current.target in _VIEWS:
+        current = current.all_input_nodes[0]
+        chain.append(current)
+    for start in range(1, len(chain)):
+        view: View | None = View.of(chain[start])
+        for step in reversed(chain[:start]):
+            shape = sizes(value_of(step).shape)
+            reshape = step.target is aten.reshape.default
+            view = view and view.apply(lambda t, s=step, r=reshape, w=shape: t.view(w) if r else s.target(t, *s.args[1:]))  # type: ignore[misc]
+        if view is not None and view.is_contiguous and value_of(chain[start]).dim() <= 4:
+            best = chain[start]
+    return best
+
+
+def _between(topk: fx.Node, gathers: list[fx.Node]) -> set[fx.Node]:
+    """The top-k and what lies between it and the gathers."""
+    reached = {topk}
+    wanted = ancestors(gathers)
+    for node in topk.graph.nodes:
+        if node in wanted and any(n in reached for n in node.all_input_nodes):
+            reached.add(node)
+    return reached
+
+
+def _copied(graph: fx.Graph, node: fx.Node, copies: dict[fx.Node, fx.Node]) -> fx.Node:
+    copy = graph.node_copy(node, copies.__getitem__)
+    copy.meta = dict(node.meta)
+    return copy
+
+
+def _module(source: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
+    """A module that owns the constants which ``graph`` reads."""
+    root = nn.Module()
+    for node in graph.nodes:
+        if node.op == "get_attr" and not hasattr(root, str(node.target)):
+            value: Tensor = getattr(source, str(node.target))
+            root.register_buffer(str(node.target), value)
+    module = fx.GraphModule(root, graph)
+    remove_dead_code(module)
+    module.recompile()
+    return module
+
+
+def _numbered(stem: str, count: int) -> list[str]:
+    """``stem`` alone, or ``stem_0``, ``stem_1`` … where there are several."""
+    return [stem] if count == 1 else [f"{stem}_{i}" for i in range(count)]

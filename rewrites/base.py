@@ -1,0 +1,220 @@
+"""The contract every rewrite keeps.
+
+A rewrite is a function ``(fx.GraphModule, Profile) -> list[Site]`` that changes the graph in place, says where it fired, and
+leaves the function that the graph computes unchanged (a pass that is not exact states its tolerance in its docstring). Its
+module's docstring is what ``convert rewrites`` prints: the hazard, the identity, a Given/Result sketch, when it does not fire,
+and the evidence.
+
+Graphs here are functional ATen graphs: placeholders are the model's inputs, ``get_attr`` nodes are constant tensors, and every
+node carries ``meta["val"]``, a tensor on the ``meta`` device (or a tuple of them) with its shape and dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from rewrites.profile import Profile
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place where a rewrite fired: the node it replaced, the module that node came from, and what was done."""
+
+    node: str
+    module: str
+    detail: str
+
+
+Rewrite = Callable[[fx.GraphModule, Profile], list[Site]]
+
+
+class RewriteRefusedError(Exception):
+    """A graph holds something that no rewrite knows how to bring to the GPU.
+
+    Attributes:
+        op, node, module, shape: where it is.
+        hint: what the user can do about it.
+    """
+
+    def __init__(self, node: fx.Node, reason: str, hint: str) -> None:
+        self.op = str(node.target)
+        self.node = node.name
+        self.module = module_of(node)
+        self.shape = shape_text(node)
+        self.hint = hint
+        super().__init__(f"{self.op} {self.shape} at {node.name} in {self.module or 'the top module'}: {reason}; {hint}")
+
+
+def module_of(node: fx.Node) -> str:
+    """Dotted path of the module that the node was traced from, or an empty string."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [entry[0] for entry in stack.values()]
+    return str(paths[-1]) if paths else ""
+
+
+def shape_text(node: fx.Node) -> str:
+    """Shape of a node's value for a message."""
+    value = node.meta.get("val")
+    if isinstance(value, Tensor):
+        return str(list(value.shape))
+    return "[" + ", ".join(str(list(v.shape)) for v in value if isinstance(v, Tensor)) + "]" if value else ""
+
+
+def value_of(node: fx.Node) -> Tensor:
+    """The node's value as a meta tensor.
+
+    Raises:
+        TypeError: the node has several values or none.
+    """
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{node.name} has no single tensor value")
+    return value
+
+
+def constant_of(graph_module: fx.GraphModule, node: object) -> Tensor | None:
+    """The tensor behind a ``get_attr`` node, or None for anything else."""
+    if isinstance(node, fx.Node) and node.op == "get_attr":
+        value = getattr(graph_module, str(node.target))
+        return value if isinstance(value, Tensor) else None
+    return None
+
+
+def is_call(node: object, *targets: Any) -> bool:
+    """True if ``node`` calls one of the given ATen overloads."""
+    return isinstance(node, fx.Node) and node.op == "call_function" and node.target in targets
+
+
+def only_user(node: fx.Node) -> fx.Node | None:
+    """The node's single user, or None if it has several or none."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def meta_like(value: Any) -> Any:
+    """``value`` with every tensor moved to the meta device."""
+    return torch.utils._pytree.tree_map(lambda v: v.to("meta") if isinstance(v, Tensor) else v, value)
+
+
+class Emitter:
+    """Adds nodes to a graph, each with its shape and with the provenance of the node it stands for.
+
+    Args:
+        graph_module: the graph to extend.
+        source: the node being replaced; new nodes go before it and inherit its module stack.
+        rewrite: name recorded on every new node, so that a tensor in the .tflite file can be traced to it.
+        provenance: the node whose module stack to inherit, if it is not ``source``.
+    """
+
+    def __init__(self, graph_module: fx.GraphModule, source: fx.Node, rewrite: str, provenance: fx.Node | None = None) -> None:
+        self.graph_module = graph_module
+        self.source = source
+        self.rewrite = rewrite
+        self._meta = (provenance or source).meta
+
+    def __call__(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        """Emit ``target(*args, **kwargs)`` before the source node."""
+        with self.graph_module.graph.inserting_before(self.source):
+            node = self.graph_module.graph.call_function(target, args, kwargs)
+        return self._describe(node, evaluate_meta(node))
+
+    def constant(self, value: Tensor, name: str = "constant") -> fx.Node:
+        """Register a constant tensor and emit the node that reads it."""
+        with self.graph_module.graph.inserting_before(self.source):
+            node = add_constant(self.graph_module, value, name)
+        return self._describe(node, value.to("meta"))
+
+    def _describe(self, node: fx.Node, value: Any) -> fx.Node:
+        node.meta["val"] = value
+        if "nn_module_stack" in self._meta:
+            node.meta["nn_module_stack"] = self._meta["nn_module_stack"]
+        node.meta["rewrites"] = (*self._meta.get("rewrites", ()), self.rewrite)
+        return node
+
+
+def add_constant(graph_module: fx.GraphModule, value: Tensor, name: str) -> fx.Node:
+    """Register ``value`` as a buffer under a free name like ``name`` and add its ``get_attr`` node at the insertion point."""
+    stem = "".join(c if c.isalnum() else "_" for c in name)
+    free, count = stem, 0
+    while hasattr(graph_module, free):
+        count += 1
+        free = f"{stem}_{count}"
+    graph_module.register_buffer(free, value.detach().contiguous())
+    node = graph_module.graph.get_attr(free)
+    node.meta["val"] = value.to("meta")
+    return node
+
+
+def evaluate_meta(node: fx.Node) -> Any:
+    """Shape-evaluate a ``call_function`` node from the shapes of its arguments."""
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
+    kwargs = {k: "meta" if k == "device" else v for k, v in kwargs.items()}
+    with torch.no_grad():
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def replace(node: fx.Node, replacement: fx.Node) -> None:
+    """Put ``replacement`` in the place of ``node`` and remove it."""
+    node.replace_all_uses_with(replacement)
+    node.graph.erase_node(node)
+
+
+def remove_dead_code(graph_module: fx.GraphModule) -> int:
+    """Remove nodes that no output depends on, and constants that no node reads; return how many nodes went.
+
+    Placeholders stay: they are the graph's signature.
+    """
+    removed = 0
+    for node in reversed(list(graph_module.graph.nodes)):
+        if node.op in ("call_function", "get_attr") and not node.users:
+            graph_module.graph.erase_node(node)
+            removed += 1
+    read = {str(node.target) for node in graph_module.graph.nodes if node.op == "get_attr"}
+    for name in [name for name, _ in graph_module.named_buffers() if name not in read]:
+        delattr(graph_module, name)
+    return removed
+
+
+def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The given nodes and everything they depend on."""
+    found: set[fx.Node] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending.extend(node.all_input_nodes)
+    return found
+
+
+def calls(graph_module: fx.GraphModule, *targets: Any) -> list[fx.Node]:
+    """The graph's calls to any of the given overloads, in order."""
+    return [node for node in graph_module.graph.nodes if is_call(node, *targets)]
+
+
+def sizes(shape: Iterable[int]) -> list[int]:
+    """A shape as plain integers."""
+    return [int(s) for s in shape]
+
+
+def normalise_dim(dim: int, rank: int) -> int:
+    """A dimension counted from the front."""
+    return dim + rank if dim < 0 else dim
+
+
+def argument(node: fx.Node, index: int, name: str, default: Any) -> Any:
+    """An argument of a call by position or keyword, or its default."""
+    if len(node.args) > index:
+        return node.args[index]
+    return node.kwargs.get(name, default)
+
+
+def sites(nodes: Sequence[fx.Node], detail: str) -> list[Site]:
+    """One site per node, all with the same detail."""
+    return [Site(node.name, module_of(node), detail) for node in nodes]

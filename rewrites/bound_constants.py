@@ -1,0 +1,38 @@
+"""Hold constants inside the range of fp16.
+
+Hazard: invalid anchors are set to float32's largest number and masks to -inf. In fp16 both are infinite, and infinity times
+zero is not a number.
+
+Identity: none: values beyond ± ``constant_limit`` (1e4 unless the target says otherwise) are replaced by it. The places that
+hold such constants are ones the model already marks as invalid; every other element stays bit for bit.
+
+Given::
+
+    %anchors = [..., 3.4e38, ...]
+
+Result::
+
+    %anchors = [..., 1e4, ...]
+
+Does not fire on integer or boolean constants, nor where every element is inside the limit.
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from rewrites.base import Site, constant_of, module_of
+from rewrites.profile import Profile
+
+
+def bound_constants(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    limit = profile.constant_limit
+    for node in graph_module.graph.nodes:
+        value = constant_of(graph_module, node)
+        if value is None or not value.is_floating_point() or not (value.abs() > limit).any():
+            continue
+        count = int((value.abs() > limit).sum())
+        setattr(graph_module, str(node.target), value.clamp(-limit, limit))
+        fired.append(Site(node.name, module_of(node), f"{count} of {value.numel()} elements held to ±{limit:g}"))
+    return fired

@@ -1,0 +1,59 @@
+"""Evaluate once everything that does not depend on the image.
+
+Hazard: position embeddings and their interpolation, proposal grids, anchors, masks and spatial shapes are recomputed at every
+run, through ops the delegate refuses (bicubic resize, integer arithmetic, meshgrid, broadcasts).
+
+Identity: a value whose ancestors are all constants is a constant.
+
+Given::
+
+    %grid = aten.linspace(0, 23, 24)
+    %p    = aten.div(%grid, 24)
+    %y    = aten.add(%x, %p)
+
+Result::
+
+    %y = aten.add(%x, %const)
+
+Does not fire on random ops (refused: a detector that draws random numbers can't be compiled). Exact: the same kernels run,
+once, here. Evidence: for a detector at 384 × 384 this removes about a tenth of the nodes, among them every op on booleans
+and 64-bit integers that is not part of the query selection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from rewrites.base import RewriteRefusedError, Site, add_constant, module_of, remove_dead_code
+from rewrites.profile import Profile
+
+
+def evaluate_constants(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    values: dict[fx.Node, Any] = {}
+    for node in graph_module.graph.nodes:
+        if node.op == "get_attr":
+            values[node] = getattr(graph_module, str(node.target))
+        elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
+            values[node] = _evaluate(node, values)
+    fired = []
+    for node, value in values.items():
+        if node.op == "get_attr" or not isinstance(value, Tensor):
+            continue
+        if any(user not in values for user in node.users):
+            with graph_module.graph.inserting_before(node):
+                constant = add_constant(graph_module, value, f"constant_{node.name}")
+            node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in values)
+            fired.append(Site(node.name, module_of(node), f"constant {list(value.shape)}"))
+    remove_dead_code(graph_module)
+    return fired
+
+
+def _evaluate(node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        raise RewriteRefusedError(node, "it draws random numbers", "put the model in eval mode, or remove the op")
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+    with torch.no_grad():
+        return node.target(*args, **kwargs)  # type: ignore[operator]

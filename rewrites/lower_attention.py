@@ -1,0 +1,47 @@
+"""Write scaled dot-product attention as matmul, softmax, matmul.
+
+Hazard: the fused op has no counterpart in TFLite; how the converter expands it, and whether a constant mask then meets a
+tensor of another rank (W1), is not under our control.
+
+Identity: ``softmax(q k' * scale + mask) v``, with the scale put on ``q``, where a linear layer can absorb it.
+
+Given::
+
+    %y = aten.scaled_dot_product_attention(%q, %k, %v, scale=0.125)
+
+Result::
+
+    %s = aten.mul(%q, 0.125)
+    %t = aten.transpose(%k, -1, -2)
+    %a = aten.matmul(%s, %t)
+    %p = aten.softmax(%a, -1)
+    %y = aten.matmul(%p, %v)
+
+Refuses dropout, causal masks and grouped queries. Exact up to the rounding of the scale (1e-6 relative).
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from rewrites.base import Emitter, RewriteRefusedError, Site, argument, aten, calls, module_of, replace, value_of
+from rewrites.profile import Profile
+
+
+def lower_attention(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    for node in calls(graph_module, aten.scaled_dot_product_attention.default):
+        q, k, v = node.args[:3]
+        assert isinstance(q, fx.Node)
+        if argument(node, 4, "dropout_p", 0.0) or argument(node, 5, "is_causal", False) or node.kwargs.get("enable_gqa", False):
+            raise RewriteRefusedError(node, "dropout, a causal mask or grouped queries", "export the model in eval mode with a plain mask")
+        scale = node.kwargs.get("scale")
+        scale = float(value_of(q).shape[-1]) ** -0.5 if scale is None else scale
+        emit = Emitter(graph_module, node, "lower_attention")
+        scores = emit(aten.matmul.default, emit(aten.mul.Tensor, q, scale), emit(aten.transpose.int, k, -1, -2))
+        mask = argument(node, 3, "attn_mask", None)
+        if mask is not None:
+            scores = emit(aten.add.Tensor, scores, mask)
+        fired.append(Site(node.name, module_of(node), f"attention {list(value_of(node).shape)}"))
+        replace(node, emit(aten.matmul.default, emit(aten.softmax.int, scores, -1), v))
+    return fired

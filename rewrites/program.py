@@ -1,0 +1,78 @@
+"""From ``torch.export``'s program to the plain graph that the rewrites work on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from rewrites.base import meta_like, remove_dead_code
+
+aten = torch.ops.aten
+
+_FREE_LAYOUT = {aten.view.default: aten.reshape.default, aten._unsafe_view.default: aten.reshape.default}
+_STATE_KINDS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
+
+
+def import_program(program: ExportedProgram) -> fx.GraphModule:
+    """Copy a decomposed program into a ``GraphModule`` whose placeholders are the user's inputs alone.
+
+    Views become reshapes, so that a pass may drop the copies that made a view possible. Parameters, buffers and lifted constants become
+    ``get_attr`` nodes. Values are shared with the program, not copied.
+    """
+    state = {spec.arg.name: spec.target for spec in program.graph_signature.input_specs if spec.kind in _STATE_KINDS}
+    root = nn.Module()
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in state:
+            value = _tensor(program, str(state[node.name]))
+            name = node.name.removeprefix("p_").removeprefix("b_").removeprefix("c_")
+            root.register_buffer(name, value)
+            copy = graph.get_attr(name)
+            copy.meta = {"val": value.to("meta")}
+        else:
+            copy = graph.node_copy(node, copies.__getitem__)
+            copy.target = _FREE_LAYOUT.get(copy.target, copy.target)
+            copy.meta = _kept_meta(node)
+        copies[node] = copy
+    _unwrap_outputs(graph)
+    graph_module = fx.GraphModule(root, graph)
+    remove_dead_code(graph_module)
+    return graph_module
+
+
+def export(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
+    """Trace an eval-mode module with static shapes and import the result."""
+    with torch.no_grad():
+        program = torch.export.export(module, inputs).run_decompositions({})
+    return import_program(program)
+
+
+def _tensor(program: ExportedProgram, name: str) -> Tensor:
+    value: Any = program.state_dict[name] if name in program.state_dict else program.constants[name]
+    return value.detach() if isinstance(value, Tensor) else torch.as_tensor(value)
+
+
+def _kept_meta(node: fx.Node) -> dict[str, Any]:
+    kept = {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
+    if "val" in node.meta:
+        kept["val"] = meta_like(_plain(node.meta["val"]))
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    """Fake tensors as plain meta tensors of the same shape, strides and dtype."""
+    return torch.utils._pytree.tree_map(
+        lambda v: torch.empty_strided(v.shape, v.stride(), dtype=v.dtype, device="meta") if isinstance(v, Tensor) else v, value
+    )
+
+
+def _unwrap_outputs(graph: fx.Graph) -> None:
+    """Give the output node a flat tuple."""
+    output = next(iter(reversed(graph.nodes)))
+    flat = torch.utils._pytree.tree_leaves(output.args[0])
+    output.args = (tuple(flat),)

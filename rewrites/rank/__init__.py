@@ -1,0 +1,1 @@
+"""Machinery of the pass ``reduce_rank``: lazy views, their materialisation, and one module per class of op."""

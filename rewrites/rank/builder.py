@@ -1,0 +1,175 @@
+"""The graph being built: emitted nodes, constants, and the moment at which a lazy view becomes data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from rewrites.base import RewriteRefusedError, add_constant, aten, evaluate_meta, sizes, value_of
+from rewrites.rank.views import MAX_RANK, View, contiguous_strides, inverse, merged_runs
+
+Value = View | Tensor
+"""A logical tensor: a view of an emitted node, or a constant that is still just data."""
+
+_MAX_COPIES = 64
+
+
+class Builder:
+    """Emits a fresh graph in which no tensor has more than four dimensions.
+
+    Attributes:
+        graph_module: the graph being built.
+        source: the original node at hand; emitted nodes inherit its module stack.
+    """
+
+    def __init__(self, rewrite: str) -> None:
+        self.graph_module = fx.GraphModule(nn.Module(), fx.Graph())
+        self.source: fx.Node | None = None
+        self._rewrite = rewrite
+        self._emitted: dict[object, fx.Node] = {}
+        self._names: dict[int, str] = {}
+        self._kept: list[Tensor] = []
+
+    def placeholder(self, node: fx.Node) -> View:
+        """Declare an input with the original's name and shape."""
+        copy = self.graph_module.graph.placeholder(str(node.target))
+        copy.meta = {"val": value_of(node)}
+        return View.of(copy)
+
+    def name_constant(self, value: Tensor, name: str) -> None:
+        """Remember what a constant is called, for the emitted buffer."""
+        self._kept.append(value)
+        self._names[id(value)] = name
+
+    def emit(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        """Emit an op once: the same op on the same arguments gives the same node.
+
+        Raises:
+            RewriteRefusedError: the result would have more than four dimensions.
+        """
+        key = _frozen((target, args, tuple(sorted(kwargs.items()))))
+        if key in self._emitted:
+            return self._emitted[key]
+        node = self.graph_module.graph.call_function(target, args, kwargs)
+        node.meta["val"] = evaluate_meta(node)
+        if self.source is not None:
+            if "nn_module_stack" in self.source.meta:
+                node.meta["nn_module_stack"] = self.source.meta["nn_module_stack"]
+            node.meta["rewrites"] = (*self.source.meta.get("rewrites", ()), self._rewrite)
+            node.meta["origin"] = self.source.name
+            if value_of(node).dim() > MAX_RANK:
+                raise RewriteRefusedError(self.source, f"it needs a tensor of rank {value_of(node).dim()}", _RANK_HINT)
+        self._emitted[key] = node
+        return node
+
+    def constant(self, value: Tensor, shape: Sequence[int] | None = None) -> fx.Node:
+        """Emit a constant, once per tensor and shape; booleans and integers become float32."""
+        shape = tuple(sizes(value.shape if shape is None else shape))
+        key = ("constant", id(value), shape)
+        if key not in self._emitted:
+            data = value.reshape(shape)
+            data = data if data.dtype == torch.float32 else data.to(torch.float32)
+            self._kept.append(value)
+            self._emitted[key] = add_constant(self.graph_module, data, self._names.get(id(value), "constant"))
+        return self._emitted[key]
+
+    def materialise(self, value: Value, shape: Sequence[int] | None = None) -> fx.Node:
+        """A node that holds ``value`` in logical row-major order, as its own shape or another of the same size.
+
+        Raises:
+            RewriteRefusedError: the shape has more than four dimensions and none was given to fold it into.
+        """
+        shape = tuple(sizes(value.shape if shape is None else shape))
+        if isinstance(value, Tensor):
+            return self.constant(value, shape)
+        return self.reshape(self._expanded(value), shape)
+
+    def contiguous(self, value: View) -> View:
+        """The same logical tensor, lying in row-major order."""
+        if value.is_contiguous:
+            return View.of(value.node, value.shape)
+        return View.of(self._expanded(value), value.shape)
+
+    def reshape(self, node: fx.Node, shape: Sequence[int]) -> fx.Node:
+        """A node with the same row-major data in another shape."""
+        shape = sizes(shape)
+        if sizes(value_of(node).shape) == shape:
+            return node
+        while node.target is aten.reshape.default:
+            node = node.args[0]  # type: ignore[assignment]
+            if sizes(value_of(node).shape) == shape:
+                return node
+        return self.emit(aten.reshape.default, node, shape)
+
+    def _expanded(self, view: View) -> fx.Node:
+        """Row-major data of a view, in any shape of at most four dimensions; broadcasts become concatenations."""
+        node = self._permuted(view.without_broadcast())
+        if not view.is_broadcast:
+            return node
+        shape = [1 if stride == 0 else size for size, stride in zip(view.shape, view.strides, strict=True)]
+        for d, (size, stride) in enumerate(zip(view.shape, view.strides, strict=True)):
+            if size > 1 and stride == 0:
+                node = self._repeated(node, prod(shape[:d]), size, prod(shape[d:]))
+                shape[d] = size
+        return node
+
+    def _repeated(self, node: fx.Node, outer: int, times: int, inner: int) -> fx.Node:
+        """``[outer, inner] -> [outer, times, inner]`` by concatenation: BROADCAST_TO is refused by the delegate."""
+        if times > _MAX_COPIES:
+            assert self.source is not None
+            raise RewriteRefusedError(self.source, f"it repeats a tensor {times} times", "broadcast it inside the op that reads it")
+        block = self.reshape(node, [1, outer, 1, inner])
+        return self.emit(aten.cat.default, [block] * times, 2)
+
+    def _permuted(self, view: View) -> fx.Node:
+        """Row-major data of a view without broadcasts, through permutes of at most four dimensions."""
+        memory = [d for d in view.memory_order() if view.shape[d] > 1]
+        logical = sorted(memory)
+        order = [memory.index(d) for d in logical]
+        runs = merged_runs(order)
+        extents = [prod(view.shape[memory[p]] for p in run) for run in runs]
+        # Blocks in memory order, named by the place they must reach.
+        blocks = sorted(range(len(runs)), key=lambda i: runs[i][0])
+        if len(runs) <= MAX_RANK:
+            if blocks == list(range(len(runs))):
+                return view.node
+            source = self.reshape(view.node, [extents[i] for i in blocks])
+            return self.emit(aten.permute.default, source, list(inverse(blocks)))
+        return self._moved_blocks(view.node, blocks, extents)
+
+    def _moved_blocks(self, node: fx.Node, blocks: list[int], extents: list[int]) -> fx.Node:
+        """Permute five or more blocks by bringing one at a time to its place: each move is ``[a, b, c, d] -> [a, c, b, d]``."""
+        blocks = list(blocks)
+        for place in range(len(blocks)):
+            at = blocks.index(place)
+            if at == place:
+                continue
+            parts = [blocks[:place], blocks[place:at], blocks[at : at + 1], blocks[at + 1 :]]
+            shape = [prod(extents[b] for b in part) for part in parts]
+            node = self.emit(aten.permute.default, self.reshape(node, shape), [0, 2, 1, 3])
+            blocks = parts[0] + parts[2] + parts[1] + parts[3]
+        return node
+
+
+_RANK_HINT = "the GPU delegate takes at most four dimensions; split the op or fold dimensions that stay together"
+
+
+def physical(view: View) -> View:
+    """The view with its dimensions in memory order; contiguous unless it is broadcast."""
+    return view.permuted(view.memory_order())
+
+
+def restored(node: fx.Node, shape_in_memory: Sequence[int], order: Sequence[int]) -> View:
+    """The logical view of a node whose data lies in ``order``: the inverse of ``physical``."""
+    strides = contiguous_strides(sizes(shape_in_memory))
+    back = inverse(order)
+    return View(node, tuple(int(shape_in_memory[p]) for p in back), tuple(strides[p] for p in back))
+
+
+def _frozen(value: Any) -> Any:
+    """Nested lists as tuples, for use as a dictionary key."""
+    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value

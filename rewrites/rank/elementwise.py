@@ -1,0 +1,177 @@
+"""Elementwise ops on views: they run in whatever order the data lies, and broadcast without copying."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, fx
+
+from rewrites.base import RewriteRefusedError, aten, sizes
+from rewrites.rank.builder import Builder, Value, restored
+from rewrites.rank.views import MAX_RANK, View
+
+UNARY = (
+    aten.abs.default,
+    aten.clamp.default,
+    aten.clamp_max.default,
+    aten.clamp_min.default,
+    aten.cos.default,
+    aten.elu.default,
+    aten.exp.default,
+    aten.gelu.default,
+    aten.hardsigmoid.default,
+    aten.hardswish.default,
+    aten.hardtanh.default,
+    aten.leaky_relu.default,
+    aten.log.default,
+    aten.neg.default,
+    aten.pow.Tensor_Scalar,
+    aten.reciprocal.default,
+    aten.relu.default,
+    aten.rsqrt.default,
+    aten.rsub.Scalar,
+    aten.sigmoid.default,
+    aten.silu.default,
+    aten.sin.default,
+    aten.softplus.default,
+    aten.sqrt.default,
+    aten.tanh.default,
+)
+BINARY = (
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.mul.Tensor,
+    aten.div.Tensor,
+    aten.maximum.default,
+    aten.minimum.default,
+)
+
+
+def unary(build: Builder, node: fx.Node, x: Value) -> Value:
+    """Apply an op of one tensor where its data lies."""
+    assert isinstance(x, View)
+    base = x.without_broadcast()
+    result = build.emit(node.target, base.node, *node.args[1:], **node.kwargs)
+    return View(result, x.shape, x.strides)
+
+
+def binary(build: Builder, node: fx.Node, a: Value | float, b: Value | float) -> Value:
+    """Apply an op of two operands, of which at least one is a view and either may be a number or a constant."""
+    alpha = node.kwargs.get("alpha", 1)
+    if alpha != 1:
+        raise RewriteRefusedError(node, f"alpha={alpha}", "write the factor as a multiplication of its own")
+    if not isinstance(a, View | Tensor) or not isinstance(b, View | Tensor):
+        return _with_number(build, node, a, b)
+    a, b = _as_number(a), _as_number(b)
+    if not isinstance(a, View | Tensor) or not isinstance(b, View | Tensor):
+        return _with_number(build, node, a, b)
+    if _same_layout(a, b):
+        assert isinstance(a, View) and isinstance(b, View)
+        return View(build.emit(node.target, a.node, build.reshape(b.node, sizes(a.node.meta["val"].shape))), a.shape, a.strides)
+    return _broadcast(build, node, a, b)
+
+
+def _with_number(build: Builder, node: fx.Node, a: Value | float, b: Value | float) -> Value:
+    view = a if isinstance(a, View) else b
+    assert isinstance(view, View)
+    base = view.without_broadcast()
+    arguments = (base.node, b) if view is a else (a, base.node)
+    if view is b and node.target in (aten.add.Tensor, aten.mul.Tensor):
+        arguments = (base.node, a)
+    return View(build.emit(node.target, *arguments), view.shape, view.strides)
+
+
+def _as_number(value: Value) -> Value | float:
+    """A constant of one repeated value as that value: no tensor, no broadcast."""
+    if isinstance(value, Tensor) and value.numel() and value.dim() == 0:
+        return float(value)
+    return value
+
+
+def _same_layout(a: Value, b: Value) -> bool:
+    if not isinstance(a, View) or not isinstance(b, View):
+        return False
+    return a.shape == b.shape and not a.is_broadcast and not b.is_broadcast and a.memory_order() == b.memory_order()
+
+
+def _broadcast(build: Builder, node: fx.Node, a: Value, b: Value) -> Value:
+    rank = max(len(a.shape), len(b.shape))
+    a, b = _aligned(a, rank), _aligned(b, rank)
+    shape = torch.broadcast_shapes(a.shape, b.shape)
+    leader = max((v for v in (a, b) if isinstance(v, View)), key=lambda v: v.without_broadcast().numel)
+    order = leader.memory_order()
+    operands = [_in_order(build, v, order) for v in (a, b)]
+    runs = _merged(shape, [tuple(v.shape) for v in operands], order)
+    if len(runs) > MAX_RANK:
+        raise RewriteRefusedError(
+            node, f"its operands broadcast along {len(runs)} separate dimensions", "broadcast one of them beforehand"
+        )
+    folded = [[_extent(v.shape, run) for run in runs] for v in operands]
+    if any(isinstance(v, Tensor) and f[0] > 1 for v, f in zip(operands, folded, strict=True)):
+        # A constant that varies along the leading dimension is applied wrongly to tensors of rank below four (W1).
+        folded = [[1] * (MAX_RANK - len(runs)) + f for f in folded]
+    folded = [_stripped(f) if isinstance(v, Tensor) else f for v, f in zip(operands, folded, strict=True)]
+    nodes = [build.materialise(v, f) for v, f in zip(operands, folded, strict=True)]
+    result = build.emit(node.target, *nodes)
+    return restored(result, [int(shape[d]) for d in order], order)
+
+
+def _aligned(value: Value, rank: int) -> Value:
+    """The operand with leading dimensions of size one up to ``rank`` and its broadcasts undone."""
+    missing = rank - len(value.shape)
+    if isinstance(value, Tensor):
+        return _unexpanded(value.reshape((1,) * missing + tuple(value.shape)))
+    value = value.without_broadcast()
+    lead = prod(value.shape)
+    return View(value.node, (1,) * missing + value.shape, (lead,) * missing + value.strides)
+
+
+def _unexpanded(value: Tensor) -> Tensor:
+    """A constant cut to size one along every dimension on which it does not vary."""
+    for d in range(value.dim()):
+        if value.shape[d] > 1:
+            first = value.narrow(d, 0, 1)
+            if bool((value == first).all()):
+                value = first
+    return value
+
+
+def _in_order(build: Builder, value: Value, order: Sequence[int]) -> Value:
+    """The operand's dimensions permuted to ``order``, row-major."""
+    if isinstance(value, Tensor):
+        return value.permute(*order) if order else value
+    return build.contiguous(value.permuted(order))
+
+
+def _merged(shape: Sequence[int], operands: Sequence[Sequence[int]], order: Sequence[int]) -> list[list[int]]:
+    """Group neighbouring dimensions along which the same operands are broadcast.
+
+    The operands' shapes are in ``order`` already. A result of rank four or less keeps its dimensions as they are.
+    """
+    if len(order) <= MAX_RANK:
+        return [[d] for d in range(len(order))]
+    runs: list[list[int]] = []
+    previous: tuple[bool, ...] | None = None
+    for d, source in enumerate(order):
+        if shape[source] == 1:
+            continue
+        signature = tuple(s[d] == 1 for s in operands)
+        if runs and signature == previous:
+            runs[-1].append(d)
+        else:
+            runs.append([d])
+        previous = signature
+    return runs
+
+
+def _stripped(shape: list[int]) -> list[int]:
+    """A shape without leading ones, but never empty: a constant of lower rank is safe where one of higher rank is not (W1)."""
+    lead = next((d for d, size in enumerate(shape) if size > 1), len(shape) - 1)
+    return shape[lead:]
+
+
+def _extent(shape: Sequence[int], run: Sequence[int]) -> int:
+    return prod(int(shape[d]) for d in run)
+

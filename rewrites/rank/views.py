@@ -1,0 +1,115 @@
+"""Strided views: reshapes, permutes and broadcasts as bookkeeping.
+
+A ``View`` says how a logical tensor of any rank lies in the row-major buffer of an emitted node of rank at most four, in the
+terms PyTorch itself uses: one stride per dimension, zero for a broadcast dimension. View ops are evaluated by PyTorch on a
+meta tensor of those strides, so their rules are PyTorch's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf, prod
+
+import torch
+from torch import Tensor, fx
+
+from rewrites.base import sizes, value_of
+
+MAX_RANK = 4
+
+
+@dataclass(frozen=True)
+class View:
+    """A logical tensor inside the buffer of ``node``.
+
+    Attributes:
+        node: emitted node whose value, read in row-major order, is the buffer.
+        shape: logical shape, any rank.
+        strides: distance in elements between neighbours along each dimension; 0 where the dimension is broadcast. Apart from
+            broadcast dimensions the view is a permutation: it covers every element of the buffer once.
+    """
+
+    node: fx.Node
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, node: fx.Node, shape: Sequence[int] | None = None) -> View:
+        """The row-major view of a node's whole value, as its own shape or another of the same size."""
+        shape = tuple(sizes(value_of(node).shape if shape is None else shape))
+        return cls(node, shape, contiguous_strides(shape))
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return value_of(self.node).dtype
+
+    @property
+    def is_broadcast(self) -> bool:
+        return any(size > 1 and stride == 0 for size, stride in zip(self.shape, self.strides, strict=True))
+
+    @property
+    def is_contiguous(self) -> bool:
+        """True if the logical row-major order is the buffer's order."""
+        return not self.is_broadcast and self.memory_order() == tuple(range(len(self.shape)))
+
+    def apply(self, op: Callable[[Tensor], Tensor]) -> View | None:
+        """The view after a view op, or None if it cannot be expressed without moving data."""
+        try:
+            result = op(torch.empty_strided(self.shape, self.strides, device="meta"))
+        except RuntimeError:
+            return None
+        return View(self.node, tuple(result.shape), tuple(result.stride()))
+
+    def without_broadcast(self) -> View:
+        """The same view with every broadcast dimension cut to size one."""
+        shape = tuple(1 if stride == 0 else size for size, stride in zip(self.shape, self.strides, strict=True))
+        return View(self.node, shape, self.strides)
+
+    def memory_order(self) -> tuple[int, ...]:
+        """Dimensions from the outermost to the innermost in memory.
+
+        Dimensions of size one or stride zero have no place of their own: at the front they stay at the front, elsewhere they
+        stay next to their right-hand neighbour.
+        """
+        placed = [d for d in range(len(self.shape)) if self.shape[d] > 1 and self.strides[d] > 0]
+        front = placed[0] if placed else len(self.shape)
+        keys: list[float] = [inf] * len(self.shape)
+        right = 0.5
+        for d in reversed(range(front, len(self.shape))):
+            if d in placed:
+                right = float(self.strides[d])
+            keys[d] = right
+        return tuple(sorted(range(len(self.shape)), key=lambda d: (-keys[d], d)))
+
+    def permuted(self, order: Sequence[int]) -> View:
+        """The view with its dimensions in the given order."""
+        return View(self.node, tuple(self.shape[d] for d in order), tuple(self.strides[d] for d in order))
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides of a shape, in elements."""
+    return tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
+
+
+def inverse(order: Sequence[int]) -> tuple[int, ...]:
+    """The permutation that undoes ``order``."""
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
+
+
+def merged_runs(order: Sequence[int]) -> list[list[int]]:
+    """Maximal runs of dimensions that are neighbours before and after a permutation.
+
+    ``order[i]`` is the source dimension that lands at place i; the runs are listed in destination order.
+    """
+    runs: list[list[int]] = []
+    for dim in order:
+        if runs and dim == runs[-1][-1] + 1:
+            runs[-1].append(dim)
+        else:
+            runs.append([dim])
+    return runs

@@ -1,0 +1,256 @@
+"""Keep every tensor at four dimensions or fewer, and turn views into bookkeeping.
+
+Hazard: the delegate refuses any tensor of rank five or more, also as an intermediate: windowed attention's six-dimensional
+partition, deformable attention's six-dimensional sampling points. It refuses BROADCAST_TO (expand, repeat) and PACK of rank-four
+tensors (stack), and each reshape or transpose that is left costs a pass over memory.
+
+Identity: reshape, permute, expand, squeeze and their relatives move no values; they only say how a buffer is read. So they are
+carried along as strides and become data at the first op that needs a certain order. A permutation of any rank is then a permute
+of its merged runs (dimensions that stay neighbours count as one), or, past four runs, a few permutes that bring one block at a
+time to its place. Elementwise ops run in the order in which the data lies; slices, concatenations and reductions see a tensor
+as (before, the dimension, after).
+
+Given::
+
+    %v = aten.view(%x, [1, 2, 8, 2, 8, 128])
+    %t = aten.transpose(%v, 2, 3)
+    %w = aten.view(%t, [4, 64, 128])
+
+Result::
+
+    %v = aten.view(%x, [2, 8, 2, 1024])
+    %t = aten.permute(%v, [0, 2, 1, 3])
+    %w = aten.view(%t, [4, 64, 128])
+
+Refuses, naming the node, an op it does not know and an op that needs more than four separate dimensions. Exact. Evidence:
+``RESHAPE: Tensor dimensions must be less than 5``; BROADCAST_TO and ``PACK: Unknown layout`` on the delegate of 2.3.0.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, fx
+
+from rewrites.base import RewriteRefusedError, Site, argument, aten, module_of, normalise_dim, remove_dead_code, sizes, value_of
+from rewrites.profile import Profile
+from rewrites.rank import elementwise, joining, matrices, reductions
+from rewrites.rank.builder import Builder, Value
+from rewrites.rank.views import MAX_RANK, View
+
+_RESHAPES = (
+    aten.reshape.default,
+    aten.flatten.using_ints,
+    aten.unflatten.int,
+)
+_VIEWS = (
+    aten.expand.default,
+    aten.movedim.int,
+    aten.permute.default,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.t.default,
+    aten.transpose.int,
+    aten.unsqueeze.default,
+)
+# Ops that take four-dimensional tensors as they are and whose arguments need no translation.
+_IMAGE_OPS = (
+    aten.avg_pool2d.default,
+    aten.max_pool2d.default,
+    aten.upsample_bilinear2d.vec,
+    aten.upsample_nearest2d.vec,
+)
+
+
+def reduce_rank(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    rebuilt = _Rebuilder(graph_module).run()
+    for name in [name for name, _ in graph_module.named_buffers()]:
+        delattr(graph_module, name)
+    for name, value in rebuilt.named_buffers():
+        graph_module.register_buffer(name, value)
+    graph_module.graph = rebuilt.graph
+    remove_dead_code(graph_module)
+    return [
+        Site(str(node.meta.get("origin", node.name)), module_of(node), f"{node.target} {sizes(value_of(node).shape)}")
+        for node in graph_module.graph.nodes
+        if node.op == "call_function" and node.target in (aten.reshape.default, aten.permute.default)
+    ]
+
+
+class _Rebuilder:
+    """Walks the original graph once and emits its replacement."""
+
+    def __init__(self, graph_module: fx.GraphModule) -> None:
+        self._original = graph_module
+        self._build = Builder("reduce_rank")
+        self._values: dict[fx.Node, Any] = {}
+
+    def run(self) -> fx.GraphModule:
+        for node in self._original.graph.nodes:
+            self._build.source = node
+            if node.op == "placeholder":
+                self._values[node] = self._build.placeholder(node)
+            elif node.op == "get_attr":
+                constant = getattr(self._original, str(node.target))
+                self._build.name_constant(constant, str(node.target))
+                self._values[node] = constant
+            elif node.op == "output":
+                self._output(node)
+            else:
+                self._values[node] = self._call(node)
+        self._build.graph_module.recompile()
+        return self._build.graph_module
+
+    def _output(self, node: fx.Node) -> None:
+        self._build.source = None
+        results = []
+        for result in node.args[0]:  # type: ignore[union-attr]
+            value = self._values[result]  # type: ignore[index]
+            shape = sizes(value.shape)
+            if len(shape) > MAX_RANK:
+                raise RewriteRefusedError(result, f"an output of rank {len(shape)}", "return it with four dimensions or fewer")  # type: ignore[arg-type]
+            results.append(self._build.materialise(value, shape))
+        self._build.graph_module.graph.output(tuple(results))
+
+    def _call(self, node: fx.Node) -> Any:
+        args = fx.node.map_arg(node.args, self._values.__getitem__)
+        handler = _HANDLERS.get(node.target)
+        if handler is None:
+            raise RewriteRefusedError(node, "no rewrite knows this op", "write it with supported ops, or add a handler for it")
+        return handler(self._build, node, args)
+
+
+Handler = Callable[[Builder, fx.Node, Any], Any]
+
+
+def _getitem(build: Builder, node: fx.Node, args: Any) -> Any:
+    return args[0][args[1]]
+
+
+def _reshape(build: Builder, node: fx.Node, args: Any) -> Value:
+    shape = sizes(value_of(node).shape)
+    x: Value = args[0]
+    if isinstance(x, Tensor):
+        return x.reshape(shape)
+    return x.apply(lambda t: t.view(shape)) or View.of(build.contiguous(x).node, shape)
+
+
+def _view(build: Builder, node: fx.Node, args: Any) -> Value:
+    x: Value = args[0]
+    if isinstance(x, Tensor):
+        result: Tensor = node.target(x, *args[1:])  # type: ignore[operator]
+        return result
+    result_view = x.apply(lambda t: node.target(t, *args[1:]))  # type: ignore[operator]
+    assert result_view is not None
+    return result_view
+
+
+def _unary(build: Builder, node: fx.Node, args: Any) -> Value:
+    return elementwise.unary(build, node, args[0])
+
+
+def _binary(build: Builder, node: fx.Node, args: Any) -> Value:
+    return elementwise.binary(build, node, args[0], args[1])
+
+
+def _slice(build: Builder, node: fx.Node, args: Any) -> Value:
+    rank = len(args[0].shape)
+    dim = normalise_dim(argument(node, 1, "dim", 0), rank)
+    size = int(args[0].shape[dim])
+    start, end, step = slice(argument(node, 2, "start", None), argument(node, 3, "end", None), argument(node, 4, "step", 1)).indices(size)
+    return joining.slice_along(build, args[0], dim, start, end, step)
+
+
+def _select(build: Builder, node: fx.Node, args: Any) -> Value:
+    return joining.select_along(build, args[0], normalise_dim(args[1], len(args[0].shape)), args[2])
+
+
+def _split(build: Builder, node: fx.Node, args: Any) -> tuple[Value, ...]:
+    parts = node.meta["val"]
+    dim = normalise_dim(argument(node, 2, "dim", 0), len(args[0].shape))
+    return joining.split_along(build, args[0], dim, [int(part.shape[dim]) for part in parts])
+
+
+def _unbind(build: Builder, node: fx.Node, args: Any) -> tuple[Value, ...]:
+    dim = normalise_dim(argument(node, 1, "dim", 0), len(args[0].shape))
+    return tuple(joining.select_along(build, args[0], dim, i) for i in range(int(args[0].shape[dim])))
+
+
+def _cat(build: Builder, node: fx.Node, args: Any) -> Value:
+    return joining.concatenate(build, args[0], normalise_dim(argument(node, 1, "dim", 0), len(value_of(node).shape)))
+
+
+def _stack(build: Builder, node: fx.Node, args: Any) -> Value:
+    return joining.stack(build, args[0], normalise_dim(argument(node, 1, "dim", 0), len(value_of(node).shape)))
+
+
+def _repeat(build: Builder, node: fx.Node, args: Any) -> Value:
+    return joining.repeat(build, args[0], args[1])
+
+
+def _reduce(build: Builder, node: fx.Node, args: Any) -> Value:
+    rank = len(args[0].shape)
+    dims = argument(node, 1, "dim", None) or range(rank)
+    dims = [dims] if isinstance(dims, int) else dims
+    return reductions.reduce(build, node, args[0], [normalise_dim(d, rank) for d in dims], argument(node, 2, "keepdim", False))
+
+
+def _softmax(build: Builder, node: fx.Node, args: Any) -> Value:
+    return reductions.softmax(build, args[0], normalise_dim(args[1], len(args[0].shape)))
+
+
+def _layer_norm(build: Builder, node: fx.Node, args: Any) -> Value:
+    if len(args[1]) != 1:
+        raise RewriteRefusedError(node, f"it normalises {len(args[1])} dimensions", "normalise the last dimension only")
+    parameters = [build.constant(p) if isinstance(p, Tensor) else p for p in args[2:]]
+    return reductions.layer_norm(build, node, args[0], [args[1], *parameters])
+
+
+def _linear(build: Builder, node: fx.Node, args: Any) -> Value:
+    return matrices.linear(build, args[0], args[1], args[2] if len(args) > 2 else None)
+
+
+def _matmul(build: Builder, node: fx.Node, args: Any) -> Value:
+    return matrices.matmul(build, args[0], args[1])
+
+
+def _convolution(build: Builder, node: fx.Node, args: Any) -> Value:
+    return matrices.convolution(build, node, args[0], args[1], args[2] if len(args) > 2 else None, args[3:])
+
+
+def _image_op(build: Builder, node: fx.Node, args: Any) -> Value:
+    return View.of(build.emit(node.target, build.materialise(args[0]), *args[1:], **node.kwargs))
+
+
+def _to_copy(build: Builder, node: fx.Node, args: Any) -> Value:
+    wanted = value_of(node).dtype
+    if isinstance(args[0], Tensor):
+        return args[0].to(wanted)
+    raise RewriteRefusedError(node, f"it casts to {wanted}", "keep the model in float32")
+
+
+_HANDLERS: dict[Any, Handler] = {
+    **dict.fromkeys(_RESHAPES, _reshape),
+    **dict.fromkeys(_VIEWS, _view),
+    **dict.fromkeys(elementwise.UNARY, _unary),
+    **dict.fromkeys(elementwise.BINARY, _binary),
+    **dict.fromkeys(reductions.REDUCTIONS, _reduce),
+    **dict.fromkeys(_IMAGE_OPS, _image_op),
+    **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default), _split),
+    **dict.fromkeys((aten.matmul.default, aten.bmm.default, aten.mm.default), _matmul),
+    operator.getitem: _getitem,
+    aten._to_copy.default: _to_copy,
+    aten.cat.default: _cat,
+    aten.conv2d.default: _convolution,
+    aten.layer_norm.default: _layer_norm,
+    aten.linear.default: _linear,
+    aten.repeat.default: _repeat,
+    aten.select.int: _select,
+    aten.slice.Tensor: _slice,
+    aten.softmax.int: _softmax,
+    aten.stack.default: _stack,
+    aten.unbind.int: _unbind,
+}

@@ -1,0 +1,112 @@
+"""Remove operations that return their input.
+
+Hazard: exported programs are full of bookkeeping (assertions, detach, alias, copies into fresh memory, dropout in eval mode,
+one-part concatenations). Each is an op the converter may keep, and each hides a pattern from the passes that follow.
+
+Identity: all of these are the identity on values.
+
+Given::
+
+    %c = aten.clone(%x)
+    %y = aten.slice(%c, 1, 0, 9223372036854775807)
+
+Result: uses of ``%y`` read ``%x``.
+
+Does not fire on a copy that changes the dtype, on a slice that drops elements, or on a view that changes the shape.
+Exact.
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from rewrites.base import Site, argument, aten, calls, is_call, module_of, remove_dead_code, replace, value_of
+from rewrites.profile import Profile
+
+_ALWAYS = (
+    aten.alias.default,
+    aten.detach.default,
+    aten.clone.default,
+    aten.contiguous.default,
+    aten.lift_fresh_copy.default,
+)
+_SAME_SHAPE_AND_TYPE = (
+    aten.reshape.default,
+    aten.expand.default,
+    aten.slice.Tensor,
+    aten._to_copy.default,
+    aten.repeat.default,
+)
+_NEUTRAL = {
+    aten.add.Tensor: 0,
+    aten.sub.Tensor: 0,
+    aten.mul.Tensor: 1,
+    aten.div.Tensor: 1,
+}
+_CHECKS = (aten._assert_tensor_metadata.default, aten._assert_async.msg)
+
+
+def remove_identities(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired: list[Site] = []
+    for check in calls(graph_module, *_CHECKS):
+        graph_module.graph.erase_node(check)
+    for node in list(graph_module.graph.nodes):
+        kept = _identity_of(node)
+        if kept is not None:
+            fired.append(Site(node.name, module_of(node), f"{node.target} is the identity"))
+            replace(node, kept)
+    remove_dead_code(graph_module)
+    return fired
+
+
+def _identity_of(node: fx.Node) -> fx.Node | None:
+    """The node whose value this one returns, if it returns one."""
+    if is_call(node, *_ALWAYS):
+        return node.all_input_nodes[0]
+    if is_call(node, aten.dropout.default) and not node.args[2]:
+        return node.all_input_nodes[0]
+    if is_call(node, *_SAME_SHAPE_AND_TYPE):
+        return _if_same(node, node.all_input_nodes[0])
+    if is_call(node, aten.copy.default):
+        return _if_same(node, node.all_input_nodes[1])
+    if is_call(node, aten.slice_scatter.default):
+        return _if_same(node, node.all_input_nodes[1])
+    if is_call(node, *_NEUTRAL):
+        return _neutral_operand(node)
+    if is_call(node, aten.cat.default):
+        return _only_part(node)
+    if is_call(node, aten.select.int):
+        return _selected_part(node)
+    return None
+
+
+def _if_same(node: fx.Node, other: fx.Node) -> fx.Node | None:
+    mine, theirs = value_of(node), value_of(other)
+    return other if mine.shape == theirs.shape and mine.dtype == theirs.dtype else None
+
+
+def _neutral_operand(node: fx.Node) -> fx.Node | None:
+    """The other operand of x + 0, x - 0, x * 1 and x / 1 with a plain number."""
+    x, number = node.args[0], node.args[1]
+    if isinstance(x, fx.Node) and isinstance(number, int | float) and number == _NEUTRAL[node.target]:
+        return _if_same(node, x)
+    return None
+
+
+def _only_part(node: fx.Node) -> fx.Node | None:
+    """A concatenation of one non-empty part is that part."""
+    parts = [part for part in node.args[0] if value_of(part).numel()]  # type: ignore[union-attr]
+    return _if_same(node, parts[0]) if len(parts) == 1 else None
+
+
+def _selected_part(node: fx.Node) -> fx.Node | None:
+    """Selecting from a stack along the stacked dimension returns the part that was stacked."""
+    stack = node.args[0]
+    if not is_call(stack, aten.stack.default):
+        return None
+    assert isinstance(stack, fx.Node)
+    rank = value_of(stack).dim()
+    if argument(node, 1, "dim", 0) % rank != argument(stack, 1, "dim", 0) % rank:
+        return None
+    part: fx.Node = stack.args[0][argument(node, 2, "index", 0)]  # type: ignore[index]
+    return part

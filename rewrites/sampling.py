@@ -1,0 +1,77 @@
+"""Bilinear sampling without a gather: the tent weights that both sampling passes are built from.
+
+Sampling an image ``v[H, W]`` bilinearly at the pixel position ``(px, py)`` with zeros outside is
+
+    sum over y, x of  relu(1 - |y - py|) * relu(1 - |x - px|) * v[y, x]
+
+because the tent is one minus the distance on the two neighbours and zero elsewhere. Exact, also at and beyond the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import fx
+
+from rewrites.base import Emitter, RewriteRefusedError, aten, value_of
+
+BILINEAR, ZEROS = 0, 0
+"""ATen's numbers for the interpolation and padding modes of ``grid_sampler``."""
+
+
+@dataclass(frozen=True)
+class Tents:
+    """Tent weights of ``P`` sampling points for each of ``Q`` queries.
+
+    Attributes:
+        rows: ``[B, Q, H, P]``, the weight of each image row for each point.
+        columns: ``[B, Q, P, W]``, the weight of each image column for each point.
+    """
+
+    rows: fx.Node
+    columns: fx.Node
+
+
+def check_mode(node: fx.Node) -> None:
+    """Refuse what the tent does not compute.
+
+    Raises:
+        RewriteRefusedError: not bilinear, or padding other than zeros.
+    """
+    if node.args[2] != BILINEAR or node.args[3] != ZEROS:
+        raise RewriteRefusedError(node, "sampling that is not bilinear with zero padding", "only mode=bilinear, padding_mode=zeros is known")
+
+
+def emit_tents(emit: Emitter, node: fx.Node) -> Tents:
+    """Tents of a ``grid_sampler(image [B, C, H, W], grid [B, Q, P, 2])`` call.
+
+    The grid's normalised coordinates become pixels as PyTorch's grid_sample defines it: ``((g + 1) * size - 1) / 2``, or
+    ``(g + 1) / 2 * (size - 1)`` with align_corners.
+    """
+    image, grid = node.args[0], node.args[1]
+    assert isinstance(image, fx.Node)
+    height, width = (int(s) for s in value_of(image).shape[-2:])
+    x = _pixels(emit, grid, 0, width, bool(node.args[4]))
+    y = _pixels(emit, grid, 1, height, bool(node.args[4]))
+    columns = _tent(emit, emit(aten.unsqueeze.default, x, -1), torch.arange(width, dtype=torch.float32))
+    rows = _tent(emit, emit(aten.unsqueeze.default, y, -2), torch.arange(height, dtype=torch.float32).view(-1, 1))
+    return Tents(rows, columns)
+
+
+def image_matrix(emit: Emitter, image: fx.Node) -> fx.Node:
+    """``[B, C, H, W] -> [B, H * W, C]``: the image as the right-hand side of a product."""
+    b, c, h, w = (int(s) for s in value_of(image).shape)
+    return emit(aten.transpose.int, emit(aten.reshape.default, image, [b, c, h * w]), 1, 2)
+
+
+def _pixels(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
+    g = emit(aten.add.Tensor, emit(aten.select.int, grid, -1, axis), 1.0)
+    if align_corners:
+        return emit(aten.mul.Tensor, g, (size - 1) / 2)
+    return emit(aten.sub.Tensor, emit(aten.mul.Tensor, g, size / 2), 0.5)
+
+
+def _tent(emit: Emitter, positions: fx.Node, pixels: torch.Tensor) -> fx.Node:
+    distance = emit(aten.abs.default, emit(aten.sub.Tensor, positions, emit.constant(pixels, "pixels")))
+    return emit(aten.relu.default, emit(aten.rsub.Scalar, distance, 1.0))
