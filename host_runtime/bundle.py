@@ -1,0 +1,201 @@
+"""Open a bundle, a folder or one .zip, and trust nothing in it before its path, size and sha256 have been checked."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from host_runtime.errors import UserError
+from host_runtime.manifest import HOST_PARAMS_NAME, MANIFEST_NAME, REMAKE, Manifest, TensorSpec
+
+# A manifest is some tens of kilobytes; a larger one is refused before it is read.
+_MANIFEST_LIMIT = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle on disk. One that came from a .zip lives in a temporary folder until `close()` (or the object's end)."""
+
+    root: Path
+    manifest: Manifest
+    _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+
+    def path(self, name: str) -> Path:
+        """The path of a file that the manifest lists."""
+        return self.root.joinpath(*PurePosixPath(name).parts)
+
+    def host_constants(self) -> dict[str, NDArray[np.generic]]:
+        """The host step's constants by name, each with the shape and dtype that the manifest gives.
+
+        Raises:
+            UserError: the file is not safetensors, or a constant is missing or of another shape or dtype.
+        """
+        specs = self.manifest.host_step.constants
+        return _read_tensors(self.path(HOST_PARAMS_NAME), specs) if specs else {}
+
+    def golden_tensors(self) -> dict[str, NDArray[np.generic]]:
+        """Every stage's recorded tensors by name; empty where the bundle has no golden vectors.
+
+        Raises:
+            UserError: the file is not safetensors.
+        """
+        golden = self.manifest.golden
+        return {} if golden is None else _read_tensors(self.path(golden.tensors), ())
+
+    def close(self) -> None:
+        """Remove the temporary folder of a bundle that came from a .zip."""
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Open and check a bundle.
+
+    Args:
+        path: the bundle's folder, or a .zip of it (its files at the top or in one folder).
+
+    Raises:
+        UserError: no bundle there, a manifest of a newer schema or not fitting together, a path that leaves the bundle, or a
+            file that is missing, cut short, or of another sha256; each names the file and what to do.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _load_folder(path)
+    if not path.exists():
+        raise UserError(f"no bundle at {path}; give the folder or the .zip that `convert run` wrote")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is neither a bundle folder nor a .zip; give the folder or the .zip that `convert run` wrote")
+    unpacked = tempfile.TemporaryDirectory(prefix="bundle-")
+    try:
+        _unzip(path, Path(unpacked.name))
+        return _load_folder(Path(unpacked.name), unpacked)
+    except BaseException:
+        unpacked.cleanup()
+        raise
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _load_folder(root: Path, unpacked: tempfile.TemporaryDirectory[str] | None = None) -> Bundle:
+    manifest_path = root / MANIFEST_NAME
+    if not manifest_path.is_file() or manifest_path.is_symlink():
+        raise UserError(f"{root} has no {MANIFEST_NAME}; give the folder or the .zip that `convert run` wrote")
+    if manifest_path.stat().st_size > _MANIFEST_LIMIT:
+        raise UserError(f"{manifest_path} is larger than {_MANIFEST_LIMIT} bytes; {REMAKE}")
+    manifest = Manifest.from_json(_utf8(manifest_path.read_bytes(), str(manifest_path)), str(manifest_path))
+    for name, record in manifest.files.items():
+        _check_file(root, name, record.bytes, record.sha256)
+    return Bundle(root, manifest, unpacked)
+
+
+def _check_file(root: Path, name: str, size: int, sha256: str) -> None:
+    path = root.joinpath(*_safe_parts(name, str(root)))
+    # A link anywhere on the way could lead out of the bundle, whatever its target says now.
+    inside = (path, *(parent for parent in path.parents if root in parent.parents))
+    if any(step.is_symlink() for step in inside):
+        raise UserError(f"{name} in {root} is a link, which a bundle may not hold; copy the real file in, or {REMAKE}")
+    if not path.is_file():
+        raise UserError(f"{name} is missing from {root}; copy the whole bundle again, or {REMAKE}")
+    found = path.stat().st_size
+    if found != size:
+        state = "cut short" if found < size else "too long"
+        raise UserError(f"{name} in {root} is {state} ({found} bytes, not {size}); copy the whole bundle again, or {REMAKE}")
+    if file_sha256(path) != sha256:
+        raise UserError(
+            f"{name} in {root} is damaged or changed (its sha256 is not the manifest's); copy it again, or {REMAKE}"
+        )
+
+
+def _safe_parts(name: str, where: str) -> tuple[str, ...]:
+    """The parts of a relative POSIX path; refuses any that could leave the bundle on any system (also `C:` and `\\`)."""
+    parts = tuple(name.split("/"))
+    if any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
+        raise UserError(f"{where} lists the path {name!r}, which is not inside the bundle; don't trust this bundle: {REMAKE}")
+    return parts
+
+
+def _utf8(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where} is not UTF-8 text; {REMAKE}") from error
+
+
+def _unzip(path: Path, root: Path) -> None:
+    """Unpack the manifest and the files that it lists, each at most as long as it says, so that no zip bomb gets through."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members: dict[str, zipfile.ZipInfo] = {}
+            for info in archive.infolist():
+                if info.is_dir():
+                    continue
+                _safe_parts(info.filename, str(path))
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise UserError(f"{path} holds the link {info.filename!r}, which a bundle may not; {REMAKE}")
+                members[info.filename] = info
+            tops = [name for name in members if name.split("/")[-1] == MANIFEST_NAME and name.count("/") <= 1]
+            if len(tops) != 1:
+                raise UserError(f"{path} holds {len(tops)} {MANIFEST_NAME} at its top; give the .zip that `convert run` wrote")
+            prefix = tops[0].removesuffix(MANIFEST_NAME)
+            if members[tops[0]].file_size > _MANIFEST_LIMIT:
+                raise UserError(f"{tops[0]} in {path} is larger than {_MANIFEST_LIMIT} bytes; {REMAKE}")
+            text = archive.read(tops[0])
+            (root / MANIFEST_NAME).write_bytes(text)
+            where = f"{tops[0]} in {path}"
+            for name, record in Manifest.from_json(_utf8(text, where), where).files.items():
+                info_or_none = members.get(prefix + name)
+                if info_or_none is None:
+                    raise UserError(f"{name} is missing from {path}; copy the whole bundle again, or {REMAKE}")
+                if info_or_none.file_size != record.bytes:
+                    raise UserError(
+                        f"{name} in {path} has {info_or_none.file_size} bytes, not {record.bytes}; copy it all again, "
+                        f"or {REMAKE}"
+                    )
+                target = root.joinpath(*_safe_parts(name, where))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info_or_none) as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # RuntimeError is zipfile's word for an encrypted member, NotImplementedError for an unknown compression.
+        raise UserError(f"{path} cannot be unpacked ({error}); copy it again, or {REMAKE}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be unpacked into {root} ({error}); free some space or set TMPDIR") from error
+
+
+def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.generic]]:
+    try:
+        tensors: dict[str, NDArray[np.generic]] = safetensors.numpy.load_file(path)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a safetensors file ({error}); {REMAKE}") from error
+    for spec in specs:
+        tensor = tensors.get(spec.name)
+        if tensor is None:
+            raise UserError(f"{path} lacks the constant '{spec.name}'; {REMAKE}")
+        if tensor.shape != spec.shape or str(tensor.dtype) != spec.dtype:
+            raise UserError(
+                f"the constant '{spec.name}' in {path} is {tensor.dtype}{list(tensor.shape)}, "
+                f"not {spec.dtype}{list(spec.shape)}; {REMAKE}"
+            )
+    return tensors

@@ -1,0 +1,158 @@
+"""One .tflite file compiled by LiteRT, called with named NumPy arrays."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import ai_edge_litert
+import numpy as np
+from ai_edge_litert import compiled_model as litert
+from numpy.typing import NDArray
+
+from host_runtime.errors import UserError
+from host_runtime.manifest import REMAKE, GraphSpec, TensorSpec
+from host_runtime.quiet import NativeLog, native_log
+
+Accelerator = Literal["cpu", "gpu"]
+Array = NDArray[Any]
+
+
+@functools.cache
+def shared_environment() -> Any:
+    """The process's LiteRT environment, made at the first call; only within one can a buffer pass from graph to graph."""
+    with native_log():
+        folder = os.path.dirname(ai_edge_litert.__file__)  # noqa: PTH120, the library wants its own folder as a string
+        return litert.Environment.create(options=litert.EnvironmentOptions(runtime_path=folder))
+
+
+class CompiledGraph:
+    """A graph with its input and output buffers, made once and used for every call.
+
+    Args:
+        path: the .tflite file.
+        spec: the names, shapes and types that the manifest promises.
+        accelerator: "cpu" (XNNPACK) or "gpu" (the ML Drift delegate alone: it takes the whole graph or compiling fails).
+        threads: CPU threads.
+        enforce_f32: keep the GPU from computing in fp16.
+
+    Some graphs make the GPU delegate kill the process at compile time: compile an unproven graph in a child process.
+
+    Raises:
+        UserError: LiteRT cannot load or compile the file, no GPU is found, or the file's signature lacks a name of the manifest
+        or
+            has another shape or type for it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        spec: GraphSpec,
+        *,
+        accelerator: Accelerator = "cpu",
+        threads: int = 1,
+        enforce_f32: bool = False,
+    ) -> None:
+        self.path = path
+        self.spec = spec
+        hardware = litert.HardwareAccelerator.GPU if accelerator == "gpu" else litert.HardwareAccelerator.CPU
+        options = litert.Options(
+            hardware_accelerators=hardware,
+            cpu_options=litert.CpuOptions(num_threads=threads),
+            gpu_options=litert.GpuOptions(enforce_f32=enforce_f32),
+        )
+        environment = shared_environment()
+        log = NativeLog()
+        try:
+            with native_log(log):
+                self._model = litert.CompiledModel.from_file(str(path), environment=environment, options=options)
+        except RuntimeError as error:
+            raise UserError(_why(path, accelerator, error, log)) from error
+        self._check_signature()
+        with native_log():
+            name = spec.signature
+            self._inputs = {item.name: self._model.create_input_buffer_by_name(name, item.name) for item in spec.inputs}
+            self._outputs = {item.name: self._model.create_output_buffer_by_name(name, item.name) for item in spec.outputs}
+            # The first write of a process makes LiteRT create one more environment, log lines and all: have it over with.
+            for item in spec.inputs:
+                self._inputs[item.name].write(np.zeros(item.shape, item.dtype))
+
+    def __call__(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the graph.
+
+        Args:
+            tensors: at least the graph's inputs, by signature name, with exactly the manifest's shapes; int64 is narrowed to a
+                graph's int32.
+
+        Returns:
+            Every output by name, copied out of the buffers.
+
+        Raises:
+            ValueError: an input is missing or of another shape or dtype.
+            RuntimeError: LiteRT could not run the graph.
+        """
+        for spec in self.spec.inputs:
+            self._inputs[spec.name].write(_fitting(spec, tensors, self.path.name))
+        self._model.run_by_name(self.spec.signature, self._inputs, self._outputs)
+        return {
+            spec.name: self._outputs[spec.name].read(int(np.prod(spec.shape)), np.dtype(spec.dtype)).reshape(spec.shape)
+            for spec in self.spec.outputs
+        }
+
+    def close(self) -> None:
+        """Give the buffers and the compiled model back; the graph cannot be called afterwards."""
+        with native_log():
+            for buffer in (*self._inputs.values(), *self._outputs.values()):
+                buffer.destroy()
+            self._inputs, self._outputs = {}, {}
+            self._model.close()
+
+    def _check_signature(self) -> None:
+        signatures: dict[str, dict[str, list[str]]] = self._model.get_signature_list()
+        name = self.spec.signature
+        if name not in signatures:
+            raise UserError(f"{self.path} has no signature '{name}', only {_listed(list(signatures))}; {REMAKE}")
+        sides = (
+            ("input", self.spec.inputs, self._model.get_input_tensor_details(name)),
+            ("output", self.spec.outputs, self._model.get_output_tensor_details(name)),
+        )
+        for side, specs, details in sides:
+            for spec in specs:
+                found = details.get(spec.name)
+                if found is None:
+                    raise UserError(f"{self.path} has no {side} '{spec.name}', only {_listed(list(details))}; {REMAKE}")
+                if tuple(found["shape"]) != spec.shape or found["dtype"] != spec.dtype:
+                    raise UserError(
+                        f"the {side} '{spec.name}' of {self.path} is {found['dtype']}{list(found['shape'])} "
+                        f"but the manifest says {spec.dtype}{list(spec.shape)}; {REMAKE}"
+                    )
+            if side == "input" and len(details) != len(specs):
+                extra = sorted(set(details) - {spec.name for spec in specs})
+                raise UserError(f"{self.path} wants the input {_listed(extra)}, which the manifest does not list; {REMAKE}")
+
+
+def _fitting(spec: TensorSpec, tensors: Mapping[str, Array], graph: str) -> Array:
+    tensor = tensors.get(spec.name)
+    if tensor is None:
+        raise ValueError(f"{graph} needs '{spec.name}' but was given {_listed(sorted(tensors))}")
+    if spec.dtype == "int32" and tensor.dtype == np.int64:
+        tensor = tensor.astype(np.int32)
+    if tensor.shape != spec.shape or str(tensor.dtype) != spec.dtype:
+        raise ValueError(f"{graph}'s '{spec.name}' is {tensor.dtype}{list(tensor.shape)}, not {spec.dtype}{list(spec.shape)}")
+    return tensor
+
+
+def _why(path: Path, accelerator: Accelerator, error: RuntimeError, log: NativeLog) -> str:
+    """One line: what LiteRT said, from its exception and its log, and what to do."""
+    said = " ".join(f"{error} {' | '.join(log.errors)}".split())
+    if "No adapters found" in said:
+        return f"no GPU was found to run {path} on; install a Vulkan driver (`convert doctor` says how) or use the CPU"
+    advice = "use the CPU, and look at the report's residency gate" if accelerator == "gpu" else REMAKE
+    return f"LiteRT cannot compile {path} for the {accelerator.upper()} ({said[:600]}); {advice}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"

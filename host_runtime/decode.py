@@ -1,0 +1,158 @@
+"""From graph B's boxes and logits to detections, as rfdetr's own `PostProcess` does it.
+
+Source: github.com/roboflow/rf-detr, `rfdetr/models/lwdetr.py` (1.x) and `src/rfdetr/models/postprocess.py` (commit 07e1eef):
+sigmoid over all logits, the `num_select` best of the flattened queries x classes, query = index // C, label = index % C, boxes
+from cxcywh to xyxy times the image's size; then `predict` keeps `score > threshold`. No NMS. What differs between versions:
+
+- ties: torch.topk, undefined, up to 1.9.2; stable, by lower flattened index, since 1.9.3 (pull request 1320), as here;
+- boxes are clamped to the picture since 1.8.3 (pull request 1168), as here;
+- no version drops a logit column: the head has num_classes + 1 columns and the last one, "no object", is only *named*
+  `__background__` by `predict` (pull request 970; COCO's 91 columns are the sparse category ids themselves). Which columns are
+  not reported here is the manifest's `ignored_classes`; they still take their place among the `num_select`, as in the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host_runtime.host_step import sigmoid
+from host_runtime.manifest import Postprocess
+from host_runtime.selection import topk_indices
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object: its logit column, name, score in 0..1, and box (left, top, right, bottom) in the picture's pixels."""
+
+    class_index: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"class_index": self.class_index, "name": self.name, "score": self.score, "box": list(self.box)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Detection:
+        """The reverse of `to_dict`."""
+        left, top, right, bottom = (float(value) for value in data["box"])
+        return cls(int(data["class_index"]), str(data["name"]), float(data["score"]), (left, top, right, bottom))
+
+
+@dataclass(frozen=True)
+class Detections:
+    """A picture's detections, best first, and the picture's size in pixels."""
+
+    items: tuple[Detection, ...]
+    width: int
+    height: int
+
+    def __iter__(self) -> Iterator[Detection]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"width": self.width, "height": self.height, "detections": [item.to_dict() for item in self.items]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Detections:
+        """The reverse of `to_dict`."""
+        return cls(tuple(Detection.from_dict(item) for item in data["detections"]), int(data["width"]), int(data["height"]))
+
+
+def decode(
+    boxes: Floats,
+    logits: Floats,
+    image_size: tuple[int, int],
+    spec: Postprocess,
+    classes: Sequence[str | None],
+    *,
+    threshold: float = 0.5,
+    nms_iou: float | None = None,
+) -> Detections:
+    """Detections of one picture.
+
+    Args:
+        boxes: [1, Q, 4], centre x, centre y, width, height as fractions of the picture.
+        logits: [1, Q, C], before the sigmoid.
+        image_size: (width, height) in pixels of the picture that the boxes are for.
+        spec: the manifest's post-processing.
+        classes: C names; None is a hole, which is named `class N` should it be found.
+        threshold: keep scores strictly above it, as rfdetr does.
+        nms_iou: if given, also drop a box that overlaps a better one of its class by more than this IoU.
+
+    Raises:
+        ValueError: shapes do not fit, or a value is NaN (a graph went wrong: no detection could be trusted).
+    """
+    queries, columns = _check(boxes, logits, classes)
+    with np.errstate(over="ignore"):
+        scores = sigmoid(logits.astype(np.float32, copy=False)).reshape(-1)
+    best = topk_indices(scores, min(spec.num_select, queries * columns))
+    best = best[scores[best] > threshold]
+    best = best[~np.isin(best % columns, spec.ignored_classes)]
+    labels = best % columns
+    corners = to_pixels(boxes[0, best // columns], image_size)
+    if nms_iou is not None:
+        keep = nms(corners, labels, nms_iou)
+        best, labels, corners = best[keep], labels[keep], corners[keep]
+    items = tuple(
+        Detection(int(label), classes[label] or f"class {label}", float(score), (left, top, right, bottom))
+        for label, score, (left, top, right, bottom) in zip(labels, scores[best], corners.tolist(), strict=True)
+    )
+    return Detections(items, *image_size)
+
+
+def to_pixels(boxes: Floats, image_size: tuple[int, int]) -> Floats:
+    """cxcywh fractions [N, 4] to left, top, right, bottom in pixels, clamped to the picture's (width, height)."""
+    centre, half = boxes[:, :2], 0.5 * boxes[:, 2:]
+    scale = np.asarray((*image_size, *image_size), np.float32)
+    corners = np.concatenate((centre - half, centre + half), axis=1) * scale
+    clamped: Floats = np.clip(corners, 0, scale).astype(np.float32)
+    return clamped
+
+
+def nms(corners: Floats, labels: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
+    """Greedy class-wise non-maximum suppression.
+
+    Args:
+        corners: [N, 4] left, top, right, bottom, best first.
+        labels: [N]; boxes of different labels never suppress each other.
+        iou: suppress above this intersection over union.
+
+    Returns:
+        The indices that stay, ascending.
+    """
+    area = np.prod(np.maximum(corners[:, 2:] - corners[:, :2], 0), axis=1)
+    alive = np.ones(len(corners), bool)
+    for index in range(len(corners)):
+        if not alive[index]:
+            continue
+        rest = np.flatnonzero(alive & (labels == labels[index]))
+        rest = rest[rest > index]
+        size = np.minimum(corners[rest, 2:], corners[index, 2:]) - np.maximum(corners[rest, :2], corners[index, :2])
+        inter = np.prod(np.maximum(size, 0), axis=1)
+        # Multiplied out, so that two boxes without area do not divide 0 by 0.
+        alive[rest[inter > iou * (area[rest] + area[index] - inter)]] = False
+    return np.flatnonzero(alive)
+
+
+def _check(boxes: Floats, logits: Floats, classes: Sequence[str | None]) -> tuple[int, int]:
+    if boxes.ndim != 3 or logits.ndim != 3 or boxes.shape != (1, logits.shape[1], 4) or logits.shape[0] != 1:
+        raise ValueError(f"boxes {list(boxes.shape)} and logits {list(logits.shape)} are not [1, Q, 4] and [1, Q, C]")
+    if logits.shape[2] != len(classes):
+        raise ValueError(f"there are {len(classes)} class names for {logits.shape[2]} logit columns")
+    for name, tensor in (("boxes", boxes), ("logits", logits)):
+        if np.isnan(tensor).any():
+            raise ValueError(f"'{name}' holds NaN: the graphs did not run right, on this accelerator or with this picture")
+    return logits.shape[1], logits.shape[2]

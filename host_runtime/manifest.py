@@ -1,0 +1,302 @@
+"""The bundle's manifest as typed data: what the converter writes and every runtime (Python, Kotlin) reads.
+
+`manifest.schema.json` beside this file is the JSON layout; the dataclasses mirror it field by field, so that
+`Manifest.from_dict(manifest.to_dict()) == manifest`. What a JSON Schema cannot say (names that must meet, one class a logit
+column) is checked by `Manifest.check()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jsonschema
+
+from host_runtime.errors import UserError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+HOST_PARAMS_NAME = "host_params.safetensors"
+
+REMAKE = "make the bundle again with `convert run`"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor at a stage's border: row-major, static shape, dtype `float32`, `int32` or `int64`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One .tflite file and the names of its signature's tensors."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    signature: str = "serving_default"
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The two halves: `a` runs from the image to the query selection, `b` from the selected queries to boxes and logits."""
+
+    a: GraphSpec
+    b: GraphSpec
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the weights came from; `sha256` is over the loaded tensors, `random` marks seeded random weights."""
+
+    source: str
+    sha256: str
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the input tensor: x = (pixel * scale - mean) / std after a resize to height x width.
+
+    `resize` is `bilinear` (torchvision's `F.resize(..., antialias=False)`) or `bilinear_antialias` (`antialias=True`). It has
+    no default, for it differs between versions of the same model's code: see `host_runtime.preprocess`.
+    A model that wants plain 0..1 pixels has mean (0, 0, 0) and std (1, 1, 1).
+    """
+
+    height: int
+    width: int
+    resize: Literal["bilinear_antialias", "bilinear"]
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    channels: Literal["RGB", "BGR"] = "RGB"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+
+@dataclass(frozen=True)
+class HostOp:
+    """One step of the host program: `output = op(*inputs, **attributes)`."""
+
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HostProgram:
+    """The query selection between the graphs, as straight-line code over named tensors (each name assigned once)."""
+
+    inputs: tuple[str, ...]
+    ops: tuple[HostOp, ...]
+    outputs: tuple[str, ...]
+    constants: tuple[TensorSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """How boxes [1, Q, 4] and logits [1, Q, C] become detections; `ignored_classes` are logit columns never reported."""
+
+    num_select: int
+    boxes: str = "boxes"
+    logits: str = "logits"
+    kind: Literal["topk_sigmoid"] = "topk_sigmoid"
+    box_format: Literal["cxcywh"] = "cxcywh"
+    ignored_classes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file's fingerprint."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A picture with the outputs of every stage, to check a device against."""
+
+    image: str
+    tensors: str
+    detections: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a runtime needs to know about a bundle."""
+
+    variant: str
+    target: str
+    weights: Weights
+    versions: Mapping[str, str]
+    preprocess: Preprocess
+    graphs: Graphs
+    host_step: HostProgram
+    postprocess: Postprocess
+    classes: tuple[str | None, ...]
+    files: Mapping[str, FileRecord]
+    golden: Golden | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON layout of `manifest.schema.json`, made of plain dicts, lists, strings and numbers."""
+        data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        if self.golden is None:
+            del data["golden"]
+        return data
+
+    def to_json(self) -> str:
+        """The manifest's text: the same manifest always gives the same bytes."""
+        return json.dumps(self.to_dict(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = MANIFEST_NAME) -> Manifest:
+        """Parse and check a manifest's text.
+
+        Raises:
+            UserError: not JSON, a newer schema, not of the schema, or inconsistent; the message names `where`.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where} is not JSON ({error}); {REMAKE}") from error
+        return cls.from_dict(data, where)
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = MANIFEST_NAME) -> Manifest:
+        """Build a manifest from parsed JSON; raises as `from_json` does."""
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise UserError(
+                f"{where} has schema version {version} but this runtime reads up to {SCHEMA_VERSION}; "
+                f"upgrade the runtime (pip install --upgrade detr2litert), or {REMAKE}"
+            )
+        problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(load_schema()).iter_errors(data))
+        if problem is not None:
+            raise UserError(f"{where} is not a bundle manifest: at {problem.json_path}: {problem.message[:200]}; {REMAKE}")
+        manifest = _parse(data)
+        manifest.check(where)
+        return manifest
+
+    def check(self, where: str = MANIFEST_NAME) -> None:
+        """Check what the schema cannot say.
+
+        Raises:
+            UserError: naming the first thing that does not fit.
+        """
+        for problem in _problems(self):
+            raise UserError(f"{where} does not fit together: {problem}; {REMAKE}")
+
+
+def load_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of manifest.json."""
+    text = importlib.resources.files("host_runtime").joinpath("manifest.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _parse(data: dict[str, Any]) -> Manifest:
+    """Schema-valid JSON to dataclasses."""
+    host = data["host_step"]
+    pre = data["preprocess"]
+    post = data["postprocess"]
+    golden = data.get("golden")
+    return Manifest(
+        schema_version=data["schema_version"],
+        variant=data["variant"],
+        target=data["target"],
+        weights=Weights(**data["weights"]),
+        versions=dict(data["versions"]),
+        preprocess=Preprocess(**{**pre, "mean": tuple(pre["mean"]), "std": tuple(pre["std"])}),
+        graphs=Graphs(a=_parse_graph(data["graphs"]["a"]), b=_parse_graph(data["graphs"]["b"])),
+        host_step=HostProgram(
+            inputs=tuple(host["inputs"]),
+            constants=_parse_tensors(host.get("constants", [])),
+            ops=tuple(
+                HostOp(op["op"], tuple(op["inputs"]), op["output"], dict(op.get("attributes", {}))) for op in host["ops"]
+            ),
+            outputs=tuple(host["outputs"]),
+        ),
+        postprocess=Postprocess(**{**post, "ignored_classes": tuple(post.get("ignored_classes", ()))}),
+        classes=tuple(data["classes"]),
+        files={name: FileRecord(**record) for name, record in data["files"].items()},
+        golden=None if golden is None else Golden(**golden),
+    )
+
+
+def _parse_graph(data: dict[str, Any]) -> GraphSpec:
+    return GraphSpec(
+        file=data["file"],
+        signature=data["signature"],
+        inputs=_parse_tensors(data["inputs"]),
+        outputs=_parse_tensors(data["outputs"]),
+    )
+
+
+def _parse_tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(item["name"], tuple(item["shape"]), item["dtype"]) for item in items)
+
+
+def _problems(manifest: Manifest) -> Iterable[str]:
+    """Sentences about what does not fit, in the order of the data's flow."""
+    a, b, host, post = manifest.graphs.a, manifest.graphs.b, manifest.host_step, manifest.postprocess
+    from_a = {spec.name: spec for spec in a.outputs}
+    for label, specs in (("a.inputs", a.inputs), ("a.outputs", a.outputs), ("b.inputs", b.inputs), ("b.outputs", b.outputs)):
+        names = [spec.name for spec in specs]
+        if len(set(names)) != len(names):
+            yield f"graphs.{label} names a tensor twice ({', '.join(names)})"
+
+    needed = [a.file, b.file]
+    if host.constants:
+        needed.append(HOST_PARAMS_NAME)
+    if manifest.golden is not None:
+        needed += [manifest.golden.image, manifest.golden.tensors, manifest.golden.detections]
+    for name in needed:
+        if name not in manifest.files:
+            yield f"{name} is used but not listed under files"
+
+    pre = manifest.preprocess
+    planes = (3, pre.height, pre.width) if pre.layout == "NCHW" else (pre.height, pre.width, 3)
+    if len(a.inputs) != 1 or a.inputs[0].shape != (1, *planes):
+        yield f"graph a must take one image of shape {(1, *planes)}, as preprocess says"
+
+    known = set()
+    for name in host.inputs:
+        if name not in from_a:
+            yield f"the host step reads '{name}', which graph a does not give"
+        known.add(name)
+    for name in (*(spec.name for spec in host.constants), *(op.output for op in host.ops)):
+        if name in known:
+            yield f"the host step assigns '{name}' twice"
+        known.add(name)
+    for name in host.outputs:
+        if name not in known:
+            yield f"the host step's output '{name}' is never computed"
+
+    for spec in b.inputs:
+        source = from_a.get(spec.name)
+        if spec.name not in host.outputs and source is None:
+            yield f"graph b reads '{spec.name}', which neither the host step nor graph a gives"
+        elif spec.name not in host.outputs and source is not None and source.shape != spec.shape:
+            yield f"'{spec.name}' leaves graph a as {source.shape} but graph b wants {spec.shape}"
+
+    from_b = {spec.name: spec.shape for spec in b.outputs}
+    boxes, logits = from_b.get(post.boxes), from_b.get(post.logits)
+    if boxes is None or logits is None:
+        yield f"graph b does not give '{post.boxes if boxes is None else post.logits}', which postprocess reads"
+    elif len(boxes) != 3 or len(logits) != 3 or boxes[:2] != logits[:2] or boxes[0] != 1 or boxes[2] != 4:
+        yield f"postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not {list(boxes)} and {list(logits)}"
+    elif logits[2] != len(manifest.classes):
+        yield f"classes has {len(manifest.classes)} entries but there are {logits[2]} logit columns"
+    for index in post.ignored_classes:
+        if index >= len(manifest.classes):
+            yield f"ignored class {index} is not one of the {len(manifest.classes)} classes"

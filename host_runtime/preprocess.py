@@ -1,0 +1,168 @@
+"""From an image file to the input tensor, equal to what `rfdetr`'s own `predict` feeds its model.
+
+What `predict` does (github.com/roboflow/rf-detr):
+
+- `rfdetr/detr.py`, 1.0 (commit 9d6c8d4), and so up to 1.8: `F.to_tensor` (uint8 / 255), `F.normalize` with ImageNet's mean and
+  std, then `F.resize(image, (resolution, resolution))`: bilinear, whose torchvision default is antialias=True since torchvision
+  0.17.
+- `src/rfdetr/_prediction.py`, since 1.9 (commit 0848393): `img.convert("RGB")` for any other mode, / 255, `F.resize(...,
+  antialias=False)`, then `F.normalize`. Antialiasing was switched off by pull request 1206 (July 2026, issue 1203), because
+  training had moved to Albumentations' antialias-free resize; checkpoints trained up to 1.2 used `F.resize` on PIL images,
+  which antialiases.
+
+Resize and normalise commute (the weights of a pixel sum to 1; measured difference 1e-6), so only the antialiasing matters, and
+the manifest states it: `bilinear` or `bilinear_antialias`. transformers' RfDetrImageProcessor (5.23) also resizes with
+antialias=False.
+
+The resize is two passes of weighted rows with torch's own weights, worked out in float32 as torch does. Pillow's mode-"F"
+resize has the same filter with float64 weights; on white noise it is up to 1.1e-4 away from torch, this one 3e-6.
+
+`predict` ignores EXIF orientation (issue 189: "we're not doing anything to handle EXIF data"). Here a picture is turned upright
+first, as a viewer shows it, and boxes are in the upright picture's pixels; `load_image(..., upright=False)` gives rfdetr's
+reading.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from host_runtime.errors import UserError
+from host_runtime.manifest import Preprocess
+
+Floats = NDArray[np.float32]
+
+# Pillow itself raises above twice its MAX_IMAGE_PIXELS; the same limit, said in our words. 16384 x 10922 is the largest 3:2
+# picture.
+MAX_PIXELS = 178_956_970
+
+
+def load_image(path: str | Path, *, upright: bool = True) -> Image.Image:
+    """Read a picture as 8-bit RGB.
+
+    Greyscale is repeated over the channels; alpha is dropped, not blended, and palettes and CMYK are converted by Pillow, all
+    as `convert("RGB")` in rfdetr does. 16-bit greyscale is scaled by 1/257 (65535 -> 255) where Pillow's own conversion would
+    clip. The first frame of an animation is taken.
+
+    Args:
+        path: any file Pillow can read.
+        upright: apply the EXIF orientation.
+
+    Raises:
+        UserError: missing, unreadable, empty, cut short or too large, or floating-point pixels, whose range is not known.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            # The size is judged below; Pillow's warning at half that size would only be noise.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                width, height = opened.size
+                if width < 1 or height < 1:
+                    raise UserError(f"{path} is a picture of {width} x {height} pixels; give one with at least one pixel")
+                if width * height > MAX_PIXELS:
+                    raise _too_large(path)
+                opened.load()
+                return to_rgb(ImageOps.exif_transpose(opened) if upright else opened, str(path))
+    except FileNotFoundError as error:
+        raise UserError(f"no picture at {path}; check the path") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except UnidentifiedImageError as error:
+        kind = "is empty" if path.stat().st_size == 0 else "is not a picture in a format Pillow reads"
+        raise UserError(f"{path} {kind}; give a PNG, JPEG, WebP, BMP or TIFF") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+        # Pillow's decoders raise all of these on damaged files.
+        reason = "is a folder" if path.is_dir() else f"cannot be read ({error})"
+        raise UserError(f"{path} {reason}; give a whole PNG, JPEG, WebP, BMP or TIFF file") from error
+
+
+def to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:
+    """Any Pillow image as mode RGB, by the rules of `load_image`; raises UserError for floating-point pixels."""
+    if image.mode == "RGB":
+        return image.copy()
+    if image.mode == "F":
+        raise UserError(f"{name} has floating-point pixels, whose range is not known; save it as 8- or 16-bit first")
+    if image.mode.startswith("I"):
+        # Modes I;16, I;16L, I;16B, I;16N and I (32-bit holding 16-bit values).
+        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        narrow = ((wide + 128) // 257).astype(np.uint8)
+        return Image.fromarray(narrow).convert("RGB")
+    return image.convert("RGB")
+
+
+def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
+    """A picture as the model's input: resized to spec.height x spec.width, scaled and normalised.
+
+    Args:
+        image: any size and mode (other modes than RGB go through `to_rgb`).
+        spec: the manifest's pre-processing.
+
+    Returns:
+        float32 [1, 3, height, width], or [1, height, width, 3] for layout NHWC; contiguous.
+    """
+    pixels = np.asarray(image if image.mode == "RGB" else to_rgb(image))
+    if spec.channels == "BGR":
+        pixels = pixels[..., ::-1]
+    antialias = spec.resize == "bilinear_antialias"
+    rows = _resize_rows(pixels, spec.height, antialias)
+    columns = _resize_rows(rows.transpose(1, 0, 2), spec.width, antialias)
+    # Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
+    unit = columns.transpose(1, 0, 2) / np.float32(1 / spec.scale)
+    normal = (unit - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
+    tensor = normal.transpose(2, 0, 1) if spec.layout == "NCHW" else normal
+    return np.ascontiguousarray(tensor[None])
+
+
+def _resize_rows(pixels: NDArray[np.uint8] | Floats, size: int, antialias: bool) -> Floats:
+    """Resize [n, m, c] along its first axis to [size, m, c]: out[i] = sum over t of weights[i, t] * pixels[rows[i, t]]."""
+    if pixels.shape[0] == size:
+        return pixels.astype(np.float32)
+    rows, weights = _antialias_taps(pixels.shape[0], size) if antialias else _bilinear_taps(pixels.shape[0], size)
+    out = np.zeros((size, *pixels.shape[1:]), np.float32)
+    for tap in range(rows.shape[1]):
+        out += pixels[rows[:, tap]] * weights[:, tap, None, None]
+    return out
+
+
+def _antialias_taps(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
+    """Rows and weights [new, taps] of torch's antialiased bilinear filter, a triangle as wide as the scale.
+
+    Source: ATen/native/cpu/UpSampleKernel.cpp, `_compute_indices_min_size_weights_aa`; the mixture of float32 and float64 is
+    C++'s for opmath_t = float, and matters: at column 600 the rounding of `centre` moves a weight by 3e-5.
+    """
+    scale = np.float32(old) / np.float32(new)
+    support = np.float32(max(float(scale), 1.0))
+    inverse = np.float32(1) / support
+    centre = (float(scale) * (np.arange(new) + 0.5)).astype(np.float32)
+    first = np.maximum((centre - support + np.float64(0.5)).astype(np.int64), 0)
+    last = np.minimum((centre + support + np.float64(0.5)).astype(np.int64), old)
+    taps = int((last - first).max())
+    rows = first[:, None] + np.arange(taps)
+    distance = (rows.astype(np.float32) - centre[:, None]).astype(np.float64) + 0.5
+    weights = np.maximum(1 - np.abs((distance * inverse).astype(np.float32)), 0).astype(np.float32)
+    weights[rows >= last[:, None]] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.minimum(rows, old - 1), weights
+
+
+def _bilinear_taps(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
+    """Rows and weights [new, 2] of plain bilinear interpolation at half-pixel centres, clamped at the edges.
+
+    Source: ATen/native/UpSample.h, `area_pixel_compute_source_index` with align_corners=False.
+    """
+    scale = np.float32(old) / np.float32(new)
+    # One rounding, as by the fused multiply-add that torch's kernel is compiled to.
+    source = np.maximum((float(scale) * (np.arange(new) + 0.5) - 0.5).astype(np.float32), np.float32(0))
+    low = np.minimum(source.astype(np.int64), old - 1)
+    high = np.minimum(low + 1, old - 1)
+    upper = np.clip(source - low.astype(np.float32), 0, 1).astype(np.float32)
+    return np.stack((low, high), axis=1), np.stack((1 - upper, upper), axis=1)
+
+
+def _too_large(path: Path) -> UserError:
+    return UserError(f"{path} has more than {MAX_PIXELS // 10**6} million pixels; shrink it first")

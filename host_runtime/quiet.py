@@ -1,0 +1,85 @@
+"""Keep the native runtime's log out of the user's face without losing its errors."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+
+@dataclass
+class NativeLog:
+    """What was written to file descriptors 1 and 2 while they were captured; complete once the `with` block is over."""
+
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines at error level, and the operations that a GPU delegate names after its heading."""
+        found = []
+        in_list = False
+        for line in self.lines:
+            heading = "Following operations are not supported" in line
+            # The delegate's list ends with its count, "10 operations will run on the GPU, ...".
+            in_list = (in_list or heading) and "will run on the" not in line
+            if heading or in_list or line.startswith(("ERROR", "E0000", "F0000")):
+                found.append(line)
+        return found
+
+
+@contextmanager
+def native_log(log: NativeLog | None = None) -> Iterator[NativeLog]:
+    """Capture what native code prints while it loads and compiles, and give it back as text.
+
+    LiteRT logs some twenty lines to stderr (and one to stdout) for every model, has no switch for it in Python and exports no
+    symbol to set the level, so the descriptors themselves are redirected to a file. They belong to the whole process: another
+    thread's output in this time is captured too. Error lines of a block that ends well are repeated on stderr, so that nothing
+    is hidden; of a block that raises, the caller has them in the `log` that it gave.
+    """
+    log = log or NativeLog()
+    _flush()
+    saved: dict[int, int] = {}
+    with tempfile.TemporaryFile() as sink:
+        for descriptor in (1, 2):
+            with suppress(OSError):  # a closed descriptor (a daemon's) has nothing to capture
+                saved[descriptor] = os.dup(descriptor)
+                os.dup2(sink.fileno(), descriptor)
+        try:
+            yield log
+        finally:
+            _flush()
+            for descriptor, copy in saved.items():
+                os.dup2(copy, descriptor)
+                os.close(copy)
+            sink.seek(0)
+            log.lines = sink.read().decode("utf-8", "replace").splitlines()
+    if log.errors:
+        print("\n".join(log.errors), file=sys.stderr)
+
+
+def silence_exit() -> None:
+    """For a command's main: send stderr to nowhere once Python's own work is over.
+
+    LiteRT takes its default environment down in a static destructor and logs that, after any Python code could capture it.
+    Tracebacks and ordinary output are written before, so they are not lost; a library must not do this to its host, which is
+    why it is a call.
+    """
+
+    def hush() -> None:
+        _flush()
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+
+    atexit.register(hush)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()

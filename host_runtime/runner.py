@@ -1,0 +1,157 @@
+"""Run a bundle: picture -> graph A -> host step -> graph B -> detections."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from host_runtime.bundle import Bundle, load_bundle
+from host_runtime.compiled_graph import Accelerator, CompiledGraph
+from host_runtime.decode import Detections, decode
+from host_runtime.host_step import HostStep
+from host_runtime.manifest import GraphSpec
+from host_runtime.preprocess import load_image, preprocess
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StageOutputs:
+    """Every stage's tensors by name, and how long each stage took.
+
+    Attributes:
+        graph_a: graph A's outputs.
+        host_step: the host step's outputs.
+        graph_b: graph B's outputs.
+        milliseconds: wall time of `graph_a`, `host_step` and `graph_b`, copies in and out included.
+    """
+
+    graph_a: Mapping[str, Array]
+    host_step: Mapping[str, Array]
+    graph_b: Mapping[str, Array]
+    milliseconds: Mapping[str, float]
+
+    def tensors(self) -> dict[str, Array]:
+        """All of them by name, as golden vectors hold them."""
+        return {**self.graph_a, **self.host_step, **self.graph_b}
+
+
+class Runner:
+    """A bundle compiled and ready; not for use by several threads at once.
+
+    Args:
+        bundle: a loaded bundle, or the path of one.
+        accelerator: "cpu" or "gpu"; both graphs run whole on the one named.
+        threads: CPU threads; by default as many as there are cores, at most 4.
+        enforce_f32: keep the GPU from computing in fp16.
+
+    Raises:
+        UserError: whatever `load_bundle`, `CompiledGraph` and `HostStep` refuse.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        accelerator: Accelerator = "cpu",
+        *,
+        threads: int | None = None,
+        enforce_f32: bool = False,
+    ) -> None:
+        self._owns_bundle = not isinstance(bundle, Bundle)
+        self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        self.accelerator = accelerator
+        manifest = self.bundle.manifest
+
+        def compiled(spec: GraphSpec) -> CompiledGraph:
+            return CompiledGraph(
+                self.bundle.path(spec.file),
+                spec,
+                accelerator=accelerator,
+                threads=threads or min(4, os.cpu_count() or 1),
+                enforce_f32=enforce_f32,
+            )
+
+        try:
+            self.host_step = HostStep(manifest.host_step, self.bundle.host_constants(), manifest.graphs.a.outputs)
+            self.graph_a = compiled(manifest.graphs.a)
+            self.graph_b = compiled(manifest.graphs.b)
+        except BaseException:
+            if self._owns_bundle:
+                self.bundle.close()
+            raise
+
+    def run(self, image: Array) -> StageOutputs:
+        """Run all stages on one input tensor.
+
+        Args:
+            image: float32 of graph A's input shape, as `preprocess` gives it.
+
+        Raises:
+            ValueError: the tensor does not fit.
+            RuntimeError: LiteRT could not run a graph.
+        """
+        name = self.bundle.manifest.graphs.a.inputs[0].name
+        a, a_time = _timed(lambda: self.graph_a({name: image}))
+        host, host_time = _timed(lambda: self.host_step(a))
+        b, b_time = _timed(lambda: self.graph_b({**a, **host}))
+        return StageOutputs(a, host, b, {"graph_a": a_time, "host_step": host_time, "graph_b": b_time})
+
+    def detect(self, image: Image.Image | str | Path, *, threshold: float = 0.5, nms_iou: float | None = None) -> Detections:
+        """Detections in a picture, in its own pixels.
+
+        Args:
+            image: a file (turned upright by its EXIF orientation) or a Pillow image (taken as it is).
+            threshold: keep scores strictly above it.
+            nms_iou: see `decode`; by default there is no NMS, as in the original.
+
+        Raises:
+            UserError: the picture cannot be read.
+            ValueError: a graph gave NaN.
+        """
+        picture = image if isinstance(image, Image.Image) else load_image(image)
+        tensor = preprocess(picture, self.bundle.manifest.preprocess)
+        return self.decode(self.run(tensor), picture.size, threshold=threshold, nms_iou=nms_iou)
+
+    def decode(
+        self, outputs: StageOutputs, image_size: tuple[int, int], *, threshold: float = 0.5, nms_iou: float | None = None
+    ) -> Detections:
+        """The detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN."""
+        manifest = self.bundle.manifest
+        post = manifest.postprocess
+        return decode(
+            np.asarray(outputs.graph_b[post.boxes], np.float32),
+            np.asarray(outputs.graph_b[post.logits], np.float32),
+            image_size,
+            post,
+            manifest.classes,
+            threshold=threshold,
+            nms_iou=nms_iou,
+        )
+
+    def close(self) -> None:
+        """Give the graphs back, and the temporary folder of a bundle that this runner unzipped."""
+        self.graph_a.close()
+        self.graph_b.close()
+        if self._owns_bundle:
+            self.bundle.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _timed(stage: Callable[[], T]) -> tuple[T, float]:
+    start = time.perf_counter()
+    result = stage()
+    return result, (time.perf_counter() - start) * 1000

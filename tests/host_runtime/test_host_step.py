@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from host_runtime.errors import UserError
+from host_runtime.host_step import OPS, HostStep
+from host_runtime.manifest import HostOp, HostProgram, TensorSpec
+
+F = torch.nn.functional
+
+
+def run(op: str, *tensors: np.ndarray, **attributes) -> np.ndarray:
+    names = tuple(f"x{i}" for i in range(len(tensors)))
+    program = HostProgram(names, (HostOp(op, names, "y", attributes),), ("y",))
+    return HostStep(program)(dict(zip(names, tensors, strict=True)))["y"]
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+X = normal(1, 5, 8) * 3
+T = torch.from_numpy
+W, B = normal(4, 8, seed=1), normal(4, seed=2)
+G, H = normal(8, seed=3), normal(8, seed=4)
+M = normal(1, 5, 8, seed=5) > 0
+I3 = np.array([[4, 0, 4]], np.int32)
+
+# op, its tensors, its attributes, what torch gives
+CASES = [
+    ("topk", (X,), {"k": 3, "axis": 1}, lambda: T(X).topk(3, dim=1)[1].int()),
+    ("topk", (X,), {"k": 2, "axis": -1}, lambda: T(X).topk(2, dim=-1)[1].int()),
+    ("gather", (X, I3), {"axis": 1}, lambda: T(X)[:, [4, 0, 4]]),
+    ("gather", (X, I3[0].astype(np.int64)), {"axis": 2}, lambda: T(X)[:, :, [4, 0, 4]]),
+    ("gather", (np.stack([X[0], -X[0]]), np.array([[1], [2]])), {"axis": 1}, lambda: T(np.stack([X[0, [1]], -X[0, [2]]]))),
+    ("gather", (X[..., 0], I3), {"axis": 1}, lambda: T(X[:, [4, 0, 4], 0])),
+    ("linear", (X, W, B), {}, lambda: F.linear(T(X), T(W), T(B))),
+    ("linear", (X, W), {}, lambda: F.linear(T(X), T(W))),
+    ("layer_norm", (X, G, H), {"eps": 1e-5}, lambda: F.layer_norm(T(X), (8,), T(G), T(H), 1e-5)),
+    ("layer_norm", (X,), {"eps": 1e-6}, lambda: F.layer_norm(T(X), (8,), eps=1e-6)),
+    ("relu", (X,), {}, lambda: F.relu(T(X))),
+    ("silu", (X,), {}, lambda: F.silu(T(X))),
+    ("gelu", (X,), {}, lambda: F.gelu(T(X))),
+    ("gelu", (X,), {"approximate": "tanh"}, lambda: F.gelu(T(X), approximate="tanh")),
+    ("sigmoid", (X,), {}, lambda: T(X).sigmoid()),
+    ("exp", (X,), {}, lambda: T(X).exp()),
+    ("log", (X,), {}, lambda: T(X).log()),
+    ("add", (X, G), {}, lambda: T(X) + T(G)),
+    ("sub", (X, G), {}, lambda: T(X) - T(G)),
+    ("mul", (X, G), {}, lambda: T(X) * T(G)),
+    ("div", (X, G), {}, lambda: T(X) / T(G)),
+    ("maximum", (X, G), {}, lambda: torch.maximum(T(X), T(G))),
+    ("minimum", (X, G), {}, lambda: torch.minimum(T(X), T(G))),
+    ("clamp", (X,), {"min": -1.0, "max": 0.5}, lambda: T(X).clamp(-1, 0.5)),
+    ("clamp", (X,), {"max": 0.5}, lambda: T(X).clamp(max=0.5)),
+    ("clamp", (X,), {"min": 0.5}, lambda: T(X).clamp(min=0.5)),
+    ("slice", (X,), {"axis": 1, "start": 1, "end": 4}, lambda: T(X)[:, 1:4]),
+    ("slice", (X,), {"axis": -1, "start": -3, "end": 8}, lambda: T(X)[..., -3:]),
+    ("concat", (X, X[..., :2]), {"axis": -1}, lambda: torch.cat((T(X), T(X)[..., :2]), -1)),
+    ("reshape", (X,), {"shape": [2, 4, -1]}, lambda: T(X).reshape(2, 4, -1)),
+    ("where", (M, X, G), {}, lambda: torch.where(T(M), T(X), T(G))),
+    ("where", (M.astype(np.float32), X, G), {}, lambda: torch.where(T(M), T(X), T(G))),
+    ("reduce_max", (X,), {"axis": -1}, lambda: T(X).amax(-1)),
+    ("reduce_max", (X,), {"axis": 1, "keepdims": True}, lambda: T(X).amax(1, keepdim=True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("op", "tensors", "attributes", "expected"), CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)]
+)
+def test_each_op_is_torchs(op, tensors, attributes, expected):
+    want = expected().numpy()
+    got = run(op, *tensors, **attributes)
+    assert got.dtype == want.dtype
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6)
+
+
+def test_every_op_of_the_table_is_tested():
+    assert {case[0] for case in CASES} == set(OPS)
+
+
+def test_specials_flow_on_as_in_torch_and_without_a_warning(recwarn):
+    x = np.array([[np.inf, -np.inf, np.nan, -200.0, 200.0, 0.0]], np.float32)
+    for op, reference in (("sigmoid", torch.sigmoid), ("exp", torch.exp), ("log", torch.log), ("relu", torch.relu)):
+        np.testing.assert_allclose(run(op, x), reference(T(x)).numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(run("div", x, np.zeros_like(x)), (T(x) / 0).numpy())
+    assert run("topk", x, k=6, axis=1).tolist() == [[2, 0, 4, 5, 3, 1]]
+    assert not recwarn.list
+
+
+def selection(count: int = 576) -> tuple[HostProgram, dict[str, np.ndarray]]:
+    program = HostProgram(
+        inputs=("scores", "memory"),
+        constants=(TensorSpec("grid", (1, count, 4)), TensorSpec("w", (4, 32)), TensorSpec("b", (4,))),
+        ops=(
+            HostOp("topk", ("scores",), "i", {"k": 300, "axis": 1}),
+            HostOp("gather", ("memory", "i"), "queries", {"axis": 1}),
+            HostOp("gather", ("grid", "i"), "anchors", {"axis": 1}),
+            HostOp("linear", ("queries", "w", "b"), "delta"),
+            HostOp("add", ("anchors", "delta"), "boxes"),
+        ),
+        outputs=("queries", "boxes"),
+    )
+    return program, {"grid": normal(1, count, 4), "w": normal(4, 32), "b": normal(4)}
+
+
+def test_a_whole_selection_is_torchs():
+    program, constants = selection()
+    scores, memory = normal(1, 576, seed=7), normal(1, 576, 32, seed=8)
+    out = HostStep(program, constants)({"scores": scores, "memory": memory, "unused": memory})
+    index = torch.topk(T(scores), 300, dim=1)[1][0]
+    queries = T(memory)[:, index]
+    boxes = T(constants["grid"])[:, index] + F.linear(queries, T(constants["w"]), T(constants["b"]))
+    assert set(out) == {"queries", "boxes"}
+    np.testing.assert_array_equal(out["queries"], queries.numpy())
+    np.testing.assert_allclose(out["boxes"], boxes.numpy(), atol=1e-5)
+    assert all(tensor.flags.c_contiguous for tensor in out.values())
+
+
+def test_trace_gives_the_intermediates():
+    program, constants = selection()
+    known = HostStep(program, constants).trace({"scores": normal(1, 576), "memory": normal(1, 576, 32)})
+    assert known["i"].dtype == np.int32
+    assert {"grid", "i", "delta", "boxes", "memory"} <= set(known)
+
+
+def test_integer_division_stays_float32():
+    assert run("div", np.array([1], np.int32), np.array([2], np.int32)).dtype == np.float32
+    assert math.isclose(run("div", np.array([1], np.int32), np.array([2], np.int32))[0], 0.5)
+
+
+def program_of(*ops: HostOp, outputs: tuple[str, ...] = ("y",), constants: tuple[TensorSpec, ...] = ()) -> HostProgram:
+    return HostProgram(("x",), ops, outputs, constants)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (program_of(HostOp("fly", ("x",), "y")), "op 0 'fly' giving 'y' is not an op this runtime knows"),
+        (program_of(HostOp("relu", ("x", "x"), "y")), "'relu' giving 'y' has 2 inputs, not 1 to 1"),
+        (program_of(HostOp("topk", ("x",), "y", {"k": 3})), "lacks or does not know the attribute axis"),
+        (program_of(HostOp("relu", ("x",), "y", {"slope": 3})), "lacks or does not know the attribute slope"),
+        (program_of(HostOp("relu", ("later",), "y")), "reads 'later', which is not computed before it"),
+        (program_of(HostOp("relu", ("x",), "x")), "assigns that name a second time"),
+        (program_of(HostOp("relu", ("x",), "z")), "output 'y' is never computed"),
+        (program_of(HostOp("add", ("x", "c"), "y"), constants=(TensorSpec("c", (2,)),)), "constant 'c' is missing"),
+    ],
+)
+def test_a_program_that_cannot_run_is_refused_when_made(program, words):
+    with pytest.raises(UserError, match=words):
+        HostStep(program)
+
+
+def test_a_constant_of_another_shape_is_refused():
+    program = program_of(HostOp("add", ("x", "c"), "y"), constants=(TensorSpec("c", (2,)),))
+    with pytest.raises(UserError, match=r"'c' is float32\[3\], not float32\[2\]"):
+        HostStep(program, {"c": np.zeros(3, np.float32)})
+
+
+class TestWrongTensors:
+    step = HostStep(program_of(HostOp("relu", ("x",), "y")), input_specs=(TensorSpec("x", (1, 2)),))
+
+    def test_missing(self):
+        with pytest.raises(ValueError, match="needs 'x' but was given z"):
+            self.step({"z": np.zeros((1, 2), np.float32)})
+
+    @pytest.mark.parametrize("tensor", [np.zeros((2, 1), np.float32), np.zeros((1, 2))])
+    def test_not_as_graph_a_gives_it(self, tensor):
+        with pytest.raises(ValueError, match=r"'x' is float\d\d\[\d, \d\], not float32\[1, 2\]"):
+            self.step({"x": tensor})
+
+    def test_rank_5_and_complex(self):
+        free = HostStep(program_of(HostOp("relu", ("x",), "y")))
+        for tensor in (np.zeros((1,) * 5, np.float32), np.zeros(1, complex)):
+            with pytest.raises(ValueError, match="rank or dtype is not supported"):
+                free({"x": tensor})
+        with pytest.raises(ValueError, match="gives rank 5"):
+            run("reshape", X, shape=[1, 1, 1, 5, 8])
+
+    @pytest.mark.parametrize(
+        ("op", "tensors", "attributes", "words"),
+        [
+            ("topk", (X,), {"k": 6, "axis": 1}, "op 0 'topk' giving 'y' cannot take 'x0'"),
+            ("topk", (X,), {"k": 1, "axis": 7}, "'topk'"),
+            ("gather", (X, np.array([[5]])), {"axis": 1}, r"outside 0\.\.4"),
+            ("gather", (X, np.array([[-1]])), {"axis": 1}, r"outside 0\.\.4"),
+            ("gather", (X, np.array([[0], [1]])), {"axis": 1}, "do not index axis 1"),
+            ("gather", (X, np.array([[0.0]], np.float32)), {"axis": 1}, "not integers"),
+            ("linear", (X, W.T), {}, "'linear'"),
+            ("add", (X, B), {}, r"'x0' \[1, 5, 8\], 'x1' \[4\]"),
+            ("reshape", (X,), {"shape": [3, 3]}, "'reshape'"),
+            ("concat", (X, W), {"axis": 1}, "'concat'"),
+            ("gelu", (X,), {"approximate": "cubic"}, "'cubic'"),
+        ],
+    )
+    def test_an_op_that_cannot_take_them_says_so(self, op, tensors, attributes, words):
+        with pytest.raises(ValueError, match=words):
+            run(op, *tensors, **attributes)
+
+
+@pytest.mark.parametrize("count", [576, 8400])
+def test_it_takes_milliseconds(count):
+    """0.2 ms here; the limit only catches a slip into something quadratic or per-element."""
+    program, constants = selection(count)
+    step = HostStep(program, constants)
+    tensors = {"scores": normal(1, count), "memory": normal(1, count, 32)}
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        step(tensors)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.02

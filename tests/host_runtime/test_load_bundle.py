@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tiny_bundle
+
+from host_runtime.bundle import load_bundle
+from host_runtime.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    root = tmp_path_factory.mktemp("good") / "bundle"
+    tiny_bundle.write_bundle(root)
+    return root
+
+
+@pytest.fixture
+def bundle(good, tmp_path):
+    return Path(shutil.copytree(good, tmp_path / "bundle"))
+
+
+def zipped(root: Path, target: Path, prefix: str = "", **kwargs) -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(root.rglob("*")):
+            archive.write(path, prefix + path.relative_to(root).as_posix(), **kwargs)
+    return target
+
+
+def rewrite(root: Path, change) -> None:
+    data = json.loads((root / "manifest.json").read_text())
+    change(data)
+    (root / "manifest.json").write_text(json.dumps(data))
+
+
+def test_a_folder_is_read_where_it_is(good):
+    bundle = load_bundle(good)
+    assert bundle.root == good
+    assert bundle.manifest.variant == "cells"
+    np.testing.assert_array_equal(bundle.host_constants()["cells"], tiny_bundle.cell_grid())
+    assert bundle.golden_tensors()["enc_scores"].shape == (1, 16)
+    assert bundle.path("golden/image.png").is_file()
+    bundle.close()
+    assert good.is_dir()
+
+
+@pytest.mark.parametrize("prefix", ["", "my-bundle/"])
+def test_a_zip_is_unpacked_aside_and_removed(good, tmp_path, prefix):
+    with load_bundle(zipped(good, tmp_path / "b.zip", prefix)) as bundle:
+        assert bundle.path("golden/image.png").read_bytes() == (good / "golden/image.png").read_bytes()
+        root = bundle.root
+    assert not root.exists()
+
+
+def test_files_beside_the_listed_ones_are_left_alone(bundle):
+    (bundle / "report.html").write_text("a report")
+    load_bundle(bundle)
+
+
+def test_no_bundle_there(tmp_path):
+    with pytest.raises(UserError, match="no bundle at"):
+        load_bundle(tmp_path / "nothing")
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(UserError, match="neither a bundle folder nor"):
+        load_bundle(tmp_path / "file")
+    with pytest.raises(UserError, match=r"has no manifest.json"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["graph_a.tflite", "host_params.safetensors", "golden/image.png"])
+def test_a_missing_file_is_named(bundle, name):
+    (bundle / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing .*; copy the whole bundle again"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"), [(lambda d: d[:-1], "cut short"), (lambda d: d + b"!", "too long"), (lambda d: b"", "cut")]
+)
+def test_a_file_of_another_size_is_named(bundle, cut, words):
+    path = bundle / "graph_b.tflite"
+    path.write_bytes(cut(path.read_bytes()))
+    with pytest.raises(UserError, match=f"graph_b.tflite .* is {words}"):
+        load_bundle(bundle)
+
+
+def test_one_changed_byte_is_noticed(bundle):
+    path = bundle / "graph_a.tflite"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"graph_a.tflite .* is damaged or changed"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../outside", "golden/../../outside", "a//b", "./a", "C:\\x", "a\\..\\b", "C:x", "a\0b", ""]
+)
+def test_a_path_that_leaves_the_bundle_is_refused(bundle, name):
+    (bundle.parent / "outside").write_text("secret")
+    rewrite(bundle, lambda data: data["files"].update({name: data["files"]["labels.txt"]}))
+    with pytest.raises(UserError, match="which is not inside the bundle"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize("link", ["labels.txt", "golden", "manifest.json"])
+def test_a_link_is_refused(bundle, link):
+    outside = bundle.parent / "outside"
+    (bundle / link).rename(outside)
+    (bundle / link).symlink_to(outside)
+    with pytest.raises(UserError, match=r"is a link|has no manifest.json"):
+        load_bundle(bundle)
+
+
+def test_a_bundle_reached_through_a_link_is_fine(bundle):
+    link = bundle.parent / "latest"
+    link.symlink_to(bundle)
+    load_bundle(link)
+
+
+def test_a_newer_bundle_asks_for_an_upgrade(bundle):
+    rewrite(bundle, lambda data: data.update(schema_version=9))
+    with pytest.raises(UserError, match="upgrade the runtime"):
+        load_bundle(bundle)
+
+
+def test_a_manifest_that_is_not_text_or_too_large_is_refused(bundle):
+    (bundle / "manifest.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="is not UTF-8"):
+        load_bundle(bundle)
+    (bundle / "manifest.json").write_bytes(b" " * (2**24 + 1))
+    with pytest.raises(UserError, match="is larger than"):
+        load_bundle(bundle)
+
+
+def test_constants_that_are_not_what_the_manifest_says(tmp_path):
+    wrong = {
+        "not": (b"not safetensors at all", "is not a safetensors file"),
+        "none": (safetensors.numpy.save({"other": np.zeros(1)}), "lacks the constant 'cells'"),
+        "shape": (
+            safetensors.numpy.save({"cells": np.zeros((16, 4), np.float32)}),
+            r"is float32\[16, 4\], not float32\[1, 16, 4\]",
+        ),
+        "type": (safetensors.numpy.save({"cells": np.zeros((1, 16, 4))}), "is float64"),
+    }
+    for name, (data, words) in wrong.items():
+        tiny_bundle.write_bundle(tmp_path / name, {"host_params.safetensors": data})
+        with pytest.raises(UserError, match=words):
+            load_bundle(tmp_path / name).host_constants()
+
+
+class TestHostileZip:
+    def test_a_member_that_escapes(self, good, tmp_path):
+        path = zipped(good, tmp_path / "b.zip")
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("../escaped", "gotcha")
+        with pytest.raises(UserError, match="not inside the bundle"):
+            load_bundle(path)
+        assert not (tmp_path / "escaped").exists()
+
+    def test_a_link(self, good, tmp_path):
+        path = zipped(good, tmp_path / "b.zip")
+        info = zipfile.ZipInfo("link")
+        info.external_attr = 0o120777 << 16
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(info, "/etc/passwd")
+        with pytest.raises(UserError, match="holds the link 'link'"):
+            load_bundle(path)
+
+    def test_a_member_larger_than_listed_is_not_unpacked(self, bundle, tmp_path):
+        (bundle / "labels.txt").write_bytes(b"\0" * 50_000_000)
+        with pytest.raises(UserError, match=r"labels.txt .* has 50000000 bytes, not 15"):
+            load_bundle(zipped(bundle, tmp_path / "b.zip"))
+
+    def test_members_that_are_not_listed_stay_packed(self, bundle, tmp_path):
+        (bundle / "extra.bin").write_bytes(b"x")
+        with load_bundle(zipped(bundle, tmp_path / "b.zip")) as loaded:
+            assert not (loaded.root / "extra.bin").exists()
+
+    def test_a_missing_member(self, bundle, tmp_path):
+        (bundle / "graph_a.tflite").unlink()
+        with pytest.raises(UserError, match=r"graph_a.tflite is missing"):
+            load_bundle(zipped(bundle, tmp_path / "b.zip"))
+
+    def test_no_manifest_or_two(self, good, tmp_path):
+        empty = tmp_path / "empty.zip"
+        with zipfile.ZipFile(empty, "w") as archive:
+            archive.writestr("a.txt", "a")
+        with pytest.raises(UserError, match=r"holds 0 manifest.json"):
+            load_bundle(empty)
+        both = zipped(good, tmp_path / "both.zip")
+        with zipfile.ZipFile(both, "a") as archive:
+            archive.writestr("other/manifest.json", "{}")
+        with pytest.raises(UserError, match=r"holds 2 manifest.json"):
+            load_bundle(both)
+
+    def test_a_cut_or_damaged_archive(self, good, tmp_path):
+        path = zipped(good, tmp_path / "b.zip")
+        data = path.read_bytes()
+        (tmp_path / "cut.zip").write_bytes(data[: len(data) // 2])
+        with pytest.raises(UserError, match="neither a bundle folder nor"):
+            load_bundle(tmp_path / "cut.zip")
+        damaged = bytearray(data)
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo("graph_a.tflite")
+        for offset in range(info.header_offset + 60, info.header_offset + 160):
+            damaged[offset] ^= 0x5A
+        (tmp_path / "damaged.zip").write_bytes(damaged)
+        with pytest.raises(UserError, match="cannot be unpacked"):
+            load_bundle(tmp_path / "damaged.zip")

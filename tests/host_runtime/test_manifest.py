@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jsonschema
+import pytest
+import tiny_bundle
+
+from host_runtime.errors import UserError
+from host_runtime.manifest import HostOp, Manifest, Postprocess, TensorSpec, load_schema
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return tiny_bundle.write_bundle(tmp_path_factory.mktemp("whole"))
+
+
+def test_what_the_converter_writes_is_what_the_runtime_reads(whole):
+    assert Manifest.from_json(whole.to_json()) == whole
+    assert Manifest.from_json(whole.to_json()).to_json() == whole.to_json()
+
+
+def test_the_layout_is_the_contracts(whole):
+    data = json.loads(whole.to_json())
+    assert data["schema_version"] == 1
+    assert data["graphs"]["a"]["inputs"] == [{"name": "image", "shape": [1, 3, 8, 8], "dtype": "float32"}]
+    assert data["host_step"]["ops"][0] == {
+        "op": "topk",
+        "inputs": ["enc_scores"],
+        "output": "indices",
+        "attributes": {"k": 4, "axis": 1},
+    }
+    assert set(data["files"]["graph_a.tflite"]) == {"sha256", "bytes"}
+
+
+def test_optional_parts_may_be_absent(whole):
+    bare = dataclasses.replace(whole, golden=None)
+    assert "golden" not in bare.to_dict()
+    assert Manifest.from_json(bare.to_json()) == bare
+    data = whole.to_dict()
+    del data["postprocess"]["ignored_classes"]
+    del data["host_step"]["ops"][0]["attributes"]
+    assert Manifest.from_dict(data).host_step.ops[0].attributes == {}
+
+
+def test_class_names_need_not_be_ascii_and_may_have_holes(whole):
+    named = dataclasses.replace(whole, classes=("Fußgänger", None, "猫"))
+    assert "猫" in named.to_json()
+    assert Manifest.from_json(named.to_json()).classes == ("Fußgänger", None, "猫")
+
+
+def test_not_a_number_is_not_written(whole):
+    bad = dataclasses.replace(whole.host_step, ops=(HostOp("clamp", ("memory",), "x", {"min": float("nan")}),))
+    with pytest.raises(ValueError):
+        dataclasses.replace(whole, host_step=bad).to_json()
+
+
+def test_a_newer_schema_asks_for_an_upgrade(whole):
+    data = {**whole.to_dict(), "schema_version": 2, "something": "new"}
+    with pytest.raises(UserError, match=r"schema version 2 .* reads up to 1; upgrade the runtime"):
+        Manifest.from_dict(data)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00"])
+def test_text_that_is_not_json_is_refused(text):
+    with pytest.raises(UserError, match="is not JSON"):
+        Manifest.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ((), [], "is not of type"),
+        (("schema_version",), 0, "schema_version"),
+        (("schema_version",), "1", "schema_version"),
+        (("variant",), None, "variant"),
+        (("extra",), 1, "extra"),
+        (("preprocess", "resize"), "nearest", "resize"),
+        (("preprocess", "std"), [0, 1, 1], "std"),
+        (("weights", "sha256"), "abc", "sha256"),
+        (("graphs", "a", "inputs"), [], "inputs"),
+        (("graphs", "a", "outputs"), [{"name": "x", "shape": [1, 2, 3, 4, 5], "dtype": "float32"}], "outputs"),
+        (("graphs", "b", "outputs"), [{"name": "x", "shape": [1], "dtype": "float64"}], "outputs"),
+        (("postprocess", "num_select"), 0, "num_select"),
+        (("classes",), [], "classes"),
+        (("files", "graph_a.tflite"), {"sha256": "0" * 64}, "bytes"),
+    ],
+)
+def test_what_the_schema_refuses_is_named(whole, path, value, words):
+    data = whole.to_dict()
+    if not path:
+        data = value
+    else:
+        inner = data
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+    with pytest.raises(UserError, match=words) as caught:
+        Manifest.from_dict(data, "here.json")
+    assert str(caught.value).startswith("here.json")
+    assert "\n" not in str(caught.value)
+
+
+def graph(whole, side, **fields):
+    changed = dataclasses.replace(getattr(whole.graphs, side), **fields)
+    return {"graphs": dataclasses.replace(whole.graphs, **{side: changed})}
+
+
+def host(whole, **fields):
+    return {"host_step": dataclasses.replace(whole.host_step, **fields)}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: graph(m, "a", file="other.tflite"), "other.tflite is used but not listed"),
+        (lambda m: graph(m, "a", inputs=(TensorSpec("image", (1, 3, 8, 9)),)), r"one image of shape \(1, 3, 8, 8\)"),
+        (lambda m: graph(m, "a", outputs=m.graphs.a.outputs * 2), "names a tensor twice"),
+        (lambda m: graph(m, "b", inputs=(TensorSpec("stranger", (1, 4)),)), "reads 'stranger'"),
+        (lambda m: graph(m, "b", inputs=(TensorSpec("memory", (1, 4, 3)),)), r"'memory' leaves graph a as \(1, 16, 3\)"),
+        (lambda m: graph(m, "b", outputs=(TensorSpec("boxes", (1, 4, 4)),)), "does not give 'logits'"),
+        (
+            lambda m: graph(m, "b", outputs=(TensorSpec("boxes", (1, 4, 5)), TensorSpec("logits", (1, 4, 3)))),
+            "postprocess wants boxes",
+        ),
+        (lambda m: host(m, inputs=("enc_scores", "memory", "lost")), "reads 'lost', which graph a does not give"),
+        (lambda m: host(m, outputs=("selected_memory", "selected_cells", "lost")), "'lost' is never computed"),
+        (lambda m: host(m, ops=m.host_step.ops + m.host_step.ops[:1]), "assigns 'indices' twice"),
+        (lambda m: {"classes": ("red", "green")}, "2 entries but there are 3 logit columns"),
+        (lambda m: {"postprocess": Postprocess(4, ignored_classes=(3,))}, "ignored class 3"),
+        (lambda m: {"files": {k: v for k, v in m.files.items() if "params" not in k}}, "host_params.safetensors is used"),
+        (lambda m: {"files": {k: v for k, v in m.files.items() if "png" not in k}}, "golden/image.png is used"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(whole, change, words):
+    with pytest.raises(UserError, match=words):
+        Manifest.from_dict(dataclasses.replace(whole, **change(whole)).to_dict())
+
+
+def test_the_schema_itself_is_valid():
+    jsonschema.Draft202012Validator.check_schema(load_schema())
