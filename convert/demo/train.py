@@ -180,9 +180,7 @@ def train(recipe: Recipe, out: Path, log_every: int = 50, save_every: int = 500)
     dense = DenseHead(model.config.d_model)
     features: list[Tensor] = []
     model.model.backbone.register_forward_hook(lambda _m, _i, output: features.append(output[0]))
-    average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema)
-    )
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema))
     parameters = [*model.parameters(), *dense.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.peak_lr, weight_decay=recipe.weight_decay)
     click.echo(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters; rendering {recipe.pool} scenes")

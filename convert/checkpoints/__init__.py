@@ -1,0 +1,10 @@
+"""Checkpoints: from a file, a folder or a hub id to named tensors, class names and what they are a checkpoint of.
+
+Nothing in a checkpoint is ever executed; see ``convert.checkpoints.unpickling``.
+"""
+
+from convert.checkpoints.identify import choose_variant
+from convert.checkpoints.loader import load_checkpoint
+from convert.checkpoints.model import Checkpoint, hash_tensors
+
+__all__ = ["Checkpoint", "choose_variant", "hash_tensors", "load_checkpoint"]

@@ -1,0 +1,88 @@
+"""Which part of a training checkpoint is the model.
+
+The order is what the projects themselves load for inference:
+
+- ``{"ema": {"module": …}}``: RT-DETR and D-FINE evaluate the average.
+- ``{"model": …}``: rfdetr (src/rfdetr/models/weights.py, load_pretrain_weights) loads this and leaves ``ema_model`` beside it
+  for resuming; its best checkpoints already hold the average under ``model`` where that was better.
+- ``{"state_dict": …}`` with ``model.`` before each name: Lightning, ``_orig_mod.`` as well after torch.compile; the arguments
+  are in ``hyper_parameters``.
+- ``{"ema_model": …}`` alone, and a plain state dict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from host_runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Weights and training arguments out of a container.
+
+    ``arguments_were_a_namespace`` tells an older training script from a newer one that saved a dict.
+    """
+
+    tensors: dict[str, Tensor]
+    arguments: Mapping[str, object]
+    arguments_were_a_namespace: bool
+
+
+def open_container(loaded: object, source: str) -> Contents:
+    """The model's tensors and the training arguments of an unpickled checkpoint.
+
+    Raises:
+        UserError: there are no named tensors in any of the known places.
+    """
+    if isinstance(loaded, Mapping):
+        stated = loaded.get("args") or loaded.get("hyper_parameters")
+        is_namespace = isinstance(stated, argparse.Namespace | types.SimpleNamespace)
+        arguments = vars(stated) if is_namespace else stated
+        ema = loaded.get("ema")
+        places = (
+            ema.get("module") if isinstance(ema, Mapping) else None,
+            loaded.get("model"),
+            _lightning(loaded.get("state_dict")),
+            loaded.get("ema_model"),
+            loaded,
+        )
+        for place in places:
+            tensors = _tensors(place)
+            if tensors:
+                return Contents(tensors, arguments if isinstance(arguments, Mapping) else {}, is_namespace)
+    found = f"keys {', '.join(map(str, list(loaded)[:5]))}" if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
+    raise UserError(f"checkpoint {source} holds no model weights ({found}); pass a file that has a state dict in it")
+
+
+def _tensors(place: object) -> dict[str, Tensor]:
+    """The tensors of a state dict by name, wrappers' prefixes removed; empty if it is none."""
+    if not isinstance(place, Mapping):
+        return {}
+    tensors = {name: value for name, value in place.items() if isinstance(name, str) and _is_plain(value)}
+    for prefix in ("module.", "_orig_mod."):
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def _is_plain(value: object) -> bool:
+    """A dense tensor with data. Quantised, sparse and meta tensors are no weights of a detector that could be converted."""
+    return isinstance(value, Tensor) and value.device.type == "cpu" and value.layout is torch.strided and not value.is_quantized
+
+
+def _lightning(place: object) -> object:
+    if not isinstance(place, Mapping):
+        return None
+    inner = {
+        name.removeprefix("model."): value
+        for name, value in place.items()
+        if isinstance(name, str) and name.startswith("model.")
+    }
+    return inner or place

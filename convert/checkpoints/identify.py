@@ -1,0 +1,119 @@
+"""What a set of tensors is a checkpoint of: its family, its architectural numbers, and the variants that have them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from convert.checkpoints.model import Checkpoint
+from convert.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
+from host_runtime.errors import UserError
+
+_GRID = "position grid"
+"""The one fact that follows the resolution a model was trained at and not its architecture."""
+
+
+def recognise_family(tensors: Mapping[str, Tensor], source: str) -> Family:
+    """The family whose signature the tensors' names bear.
+
+    Raises:
+        UserError: a relative that cannot be converted (segmentation, adapters …), or an architecture no family describes.
+    """
+    for family in FAMILIES:
+        for pattern, description in family.other_models.items():
+            if _matching(pattern, tensors) and _matching(family.signature[-1], tensors):
+                raise UserError(f"checkpoint {source} is {description}")
+        if all(_matching(pattern, tensors) for pattern in family.signature):
+            return family
+    known = ", ".join(family.name for family in FAMILIES)
+    examples = ", ".join(sorted(tensors)[:3])
+    raise UserError(f"checkpoint {source} is not of a known architecture ({known}): its tensors are named like {examples}")
+
+
+def read_facts(family: Family, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """The family's facts that can be read, by name, and ``"queries"`` = query rows / groups where that is whole."""
+    facts = {name: value for name, fact in family.facts.items() if (value := _read(fact, tensors)) is not None}
+    rows, groups = facts.get("query rows"), facts.get("groups")
+    if rows and groups and rows % groups == 0:
+        facts["queries"] = rows // groups
+    return facts
+
+
+def matching_variants(family: Family, facts: Mapping[str, int]) -> tuple[str, ...]:
+    """Names of the family's variants that have these facts.
+
+    A model that was fine-tuned at its own resolution keeps its position grid, or, since rfdetr 1.6.5 (#956), has a grid that
+    follows the resolution. So the grid decides between variants of equal architecture where it is one of theirs, and
+    otherwise says nothing.
+    """
+    same = [row for row in VARIANTS.values() if row.family is family and not differences(row, facts)]
+    exact = [row.name for row in same if row.expected.get(_GRID) == facts.get(_GRID)]
+    return tuple(exact or [row.name for row in same])
+
+
+def differences(variant: Variant, facts: Mapping[str, int]) -> list[str]:
+    """The architectural facts in which a checkpoint differs from a variant, as text."""
+    return [
+        f"{name} {facts[name]} instead of {value}"
+        for name, value in variant.expected.items()
+        if name != _GRID and name in facts and facts[name] != value
+    ]
+
+
+def choose_variant(checkpoint: Checkpoint, requested: str | None = None) -> Variant:
+    """The variant to build: the requested one if the checkpoint can be one, else the one the checkpoint is.
+
+    Raises:
+        UserError: an unknown name, a checkpoint of another variant (both are named) or of none, or one that could be several.
+    """
+    if requested is None:
+        if len(checkpoint.variants) == 1:
+            return VARIANTS[checkpoint.variants[0]]
+        if checkpoint.variants:
+            raise UserError(
+                f"checkpoint {checkpoint.source} could be {' or '.join(checkpoint.variants)}, which differ only in resolution; "
+                "say which with --variant"
+            )
+        raise UserError(f"checkpoint {checkpoint.source} is of no known variant: {_describe(checkpoint)}")
+    variant = find_variant(requested)
+    if variant.name in checkpoint.variants:
+        return variant
+    if checkpoint.variants:
+        found = " or ".join(checkpoint.variants)
+        raise UserError(
+            f"checkpoint {checkpoint.source} is {found}, not {variant.name} ({_contrast(variant, checkpoint)}); "
+            f"use --variant {found}"
+        )
+    raise UserError(
+        f"checkpoint {checkpoint.source} is not {variant.name} ({_contrast(variant, checkpoint)}) nor any other variant"
+    )
+
+
+def _contrast(variant: Variant, checkpoint: Checkpoint) -> str:
+    if variant.family is not checkpoint.family:
+        return f"{checkpoint.family.name} instead of {variant.family.name}"
+    grid = f"{_GRID} {checkpoint.facts.get(_GRID)} instead of {variant.expected.get(_GRID)}"
+    return ", ".join(differences(variant, checkpoint.facts)) or grid
+
+
+def _describe(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.family.name} with " + ", ".join(f"{name} {value}" for name, value in checkpoint.facts.items())
+
+
+def _matching(pattern: str, tensors: Mapping[str, Tensor]) -> list[str]:
+    return [name for name in tensors if re.search(pattern, name)]
+
+
+def _read(fact: Fact, tensors: Mapping[str, Tensor]) -> int | None:
+    names = _matching(fact.pattern, tensors)
+    if not names:
+        return None
+    if fact.how == "count":
+        return len({match[1] for name in names if (match := re.search(fact.pattern, name))})
+    shape = tensors[names[0]].shape
+    if len(shape) <= fact.axis:
+        return None
+    return int(shape[fact.axis]) if fact.how == "size" else math.isqrt(max(int(shape[fact.axis]) - 1, 0))

@@ -1,0 +1,89 @@
+"""From what the user passed as ``--weights`` to a ``Checkpoint``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from convert.checkpoints.containers import Contents, open_container
+from convert.checkpoints.folder import read_json, read_safetensors, read_weights
+from convert.checkpoints.hub import fetch, is_hub_id
+from convert.checkpoints.identify import matching_variants, read_facts, recognise_family
+from convert.checkpoints.model import Checkpoint, hash_tensors
+from convert.checkpoints.stated_classes import classes_from_arguments, classes_from_config
+from convert.checkpoints.unpickling import load_pickle
+from convert.variants import FAMILIES
+from host_runtime.errors import UserError
+
+
+def load_checkpoint(weights: str | Path) -> Checkpoint:
+    """Load weights from a ``.pth`` or ``.safetensors`` file, a transformers folder or a hub id ``organisation/name``.
+
+    Raises:
+        UserError: with one line on what is wrong with the weights and what to do.
+    """
+    source, path = str(weights), Path(weights).expanduser()
+    if path.is_dir():
+        return _from_folder(source, path)
+    if path.is_file():
+        if path.suffix == ".safetensors":
+            return _checkpoint(source, read_safetensors(path))
+        contents = open_container(load_pickle(path), source)
+        return _checkpoint(source, contents.tensors, contents=contents)
+    if isinstance(weights, str) and is_hub_id(weights):
+        return _from_folder(source, fetch(weights))
+    raise UserError(
+        f"no weights at {source}: pass a .pth or .safetensors file, a transformers folder or a hub id like org/name"
+    )
+
+
+def _from_folder(source: str, folder: Path) -> Checkpoint:
+    config = read_json(folder / "config.json")
+    known = {family.model_type: family for family in FAMILIES}
+    if config.get("model_type") not in known:
+        raise UserError(
+            f"{source} is a {config.get('model_type')!r} model, which is none of: {', '.join(sorted(known))} "
+            "(config.json, model_type)"
+        )
+    checkpoint = _checkpoint(source, read_weights(folder), config=config)
+    if checkpoint.family is not known[config["model_type"]]:
+        raise UserError(f"{source}: config.json says {config['model_type']!r}, but the weights are of {checkpoint.family.name}")
+    return checkpoint
+
+
+def _checkpoint(
+    source: str,
+    tensors: Mapping[str, Tensor],
+    contents: Contents | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    family = recognise_family(tensors, source)
+    for name, tensor in tensors.items():
+        # A crafted stride of 0 makes a few bytes look like terabytes.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise UserError(f"checkpoint {source} is damaged: {name} is larger than its data")
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise UserError(f"checkpoint {source} is damaged: {name} holds NaN or infinity")
+    facts = read_facts(family, tensors)
+    columns = facts.get("logits", 0)
+    if columns < 1:
+        raise UserError(f"checkpoint {source} is damaged: its class head has no columns")
+    class_names = None
+    if config is not None:
+        class_names = classes_from_config(config)
+    elif contents is not None:
+        class_names = classes_from_arguments(contents, columns)
+    return Checkpoint(
+        source=source,
+        tensors=tensors,
+        sha256=hash_tensors(tensors),
+        family=family,
+        facts=facts,
+        logit_columns=columns,
+        class_names=class_names,
+        config=config,
+        variants=matching_variants(family, facts),
+    )

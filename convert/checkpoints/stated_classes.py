@@ -1,0 +1,52 @@
+"""Which logit column is which class, as a checkpoint itself states it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from convert.checkpoints.containers import Contents
+from convert.coco import COCO_NAMES, COCO_SPARSE
+
+
+def classes_from_arguments(contents: Contents, columns: int) -> dict[int, str] | None:
+    """Logit column → class name, from the training arguments of an rfdetr checkpoint.
+
+    The head has one column more than there are classes (rfdetr builds it with ``num_classes + 1``), and which one is spare
+    depends on the version that trained it:
+
+    - since 1.5.0, labels are remapped to 0-based contiguous indices (CHANGELOG 1.5.0, #712; class_id_to_name in
+      src/rfdetr/utilities/class_names.py is ``dict(enumerate(class_names))``), and the last column is only ever background;
+    - before, on a Roboflow COCO dataset, labels were the category ids as they are (rfdetr/datasets/coco.py, ConvertCoco), in
+      which id 0 is the dataset's parent category, left out of ``class_names`` (rfdetr/detr.py, whose ``class_names`` property
+      was ``{i + 1: name}``). Such a checkpoint has a Namespace without 1.5's ``aug_config``, and the spare column is the first.
+      (A dataset of the user's own with ids from 0 would be an exception that nothing in the file shows; ``--classes`` with a
+      JSON object of id to name settles it.)
+
+    The 80 COCO names over 91 columns are COCO's sparse ids (``is_coco_pretrained`` there).
+    """
+    arguments = contents.arguments
+    names = arguments.get("class_names")
+    if isinstance(names, str):
+        names = [names]
+    if isinstance(names, Mapping):
+        return {key: str(name) for key, name in names.items() if isinstance(key, int)} or None
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        return None
+    if tuple(names) == COCO_NAMES and columns == len(COCO_SPARSE):
+        return {column: name for column, name in enumerate(COCO_SPARSE) if name is not None}
+    old = contents.arguments_were_a_namespace and "aug_config" not in arguments
+    raw_ids = old and arguments.get("dataset_file") == "roboflow"
+    first = 1 if raw_ids and columns == len(names) + 1 else 0
+    return {first + i: name for i, name in enumerate(names)}
+
+
+def classes_from_config(config: Mapping[str, Any]) -> dict[int, str] | None:
+    """Logit column → name from a config.json's ``id2label``; None if it only has transformers' placeholders."""
+    stated = config.get("id2label")
+    if not isinstance(stated, Mapping):
+        return None
+    labels = {int(key): str(name) for key, name in stated.items() if str(key).isdecimal()}
+    if all(name == f"LABEL_{column}" for column, name in labels.items()):
+        return None
+    return {column: name for column, name in labels.items() if name not in ("N/A", "None", "")}

@@ -1,0 +1,124 @@
+"""What a row of the table of detectors holds.
+
+A row is data. Everything that differs from one detector to the next (the transformers model, its configuration, input size,
+normalisation, classes, post-processing, how its checkpoints are told from others) is in the row or in the family the row
+belongs to, so that a new detector is a new row and no new code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import convert
+
+ClassNames = tuple[str | None, ...]
+"""One entry a logit column; None for a column that no class uses."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """How one architectural number is read from a checkpoint's tensors.
+
+    Attributes:
+        pattern: regular expression over tensor names (``search``), in the original project's and transformers' naming.
+        how: ``"size"`` is the tensor's extent along ``axis``; ``"count"`` is the number of distinct first groups of the
+            pattern; ``"grid"`` is the side of a square of tokens, ``sqrt(extent - 1)``, one token being the class token.
+        axis: which dimension, for ``"size"`` and ``"grid"``.
+    """
+
+    pattern: str
+    how: Literal["size", "count", "grid"] = "size"
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the variants of one architecture share.
+
+    Attributes:
+        name: for messages.
+        model_type: ``model_type`` of transformers' config.json.
+        config_class: name of the configuration class in ``transformers``.
+        model_class: name of the model class in ``transformers``; its output has the attributes ``boxes_output``
+            (``[1, Q, 4]``, cx cy w h in [0, 1]) and ``logits_output`` (``[1, Q, C]``).
+        signature: patterns that must each match a tensor's name for a checkpoint to be of this family.
+        facts: architectural numbers that can be read from the tensors. ``logits`` is required: the number of columns.
+        other_models: pattern over tensor names → what such a checkpoint is and what to do; these are refused.
+        harmless: patterns of tensors that a checkpoint may hold and the detector does not need.
+        settled: configuration values that the original project fixes and that configurations converted from it may leave at
+            transformers' default.
+        adopted: fact → field of the configuration that takes its value from the checkpoint.
+        grid_field: path of the configuration field that holds position grid × patch, or ().
+        spread: how seeded random weights are drawn (see ``convert.reference``): pattern over parameter names → standard
+            deviation of that layer's output when its input has unit variance.
+    """
+
+    name: str
+    model_type: str
+    config_class: str
+    model_class: str
+    signature: tuple[str, ...]
+    facts: Mapping[str, Fact]
+    other_models: Mapping[str, str] = field(default_factory=dict)
+    harmless: tuple[str, ...] = ()
+    settled: Mapping[str, Any] = field(default_factory=dict)
+    adopted: Mapping[str, str] = field(default_factory=dict)
+    grid_field: tuple[str, ...] = ()
+    spread: Mapping[str, float] = field(default_factory=dict)
+    boxes_output: str = "pred_boxes"
+    logits_output: str = "logits"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One detector.
+
+    Attributes:
+        name: what ``--variant`` takes.
+        family: architecture.
+        resolution: side of the square input in pixels.
+        resolution_step: every valid resolution is a multiple of it (patch × windows, or the coarsest stride).
+        num_queries: boxes that leave the detector.
+        num_select: detections that the official post-processing keeps before any threshold.
+        classes: class names of the published weights.
+        config: keyword arguments of the transformers configuration class.
+        expected: the facts (see ``Family.facts``) that tell this variant's checkpoints from the family's others.
+        source: where the figures were checked.
+        hub_id: published weights on the Hugging Face hub.
+        bundled: folder of weights that ships with the package, relative to it.
+        patch, windows, decoder_layers, position_grid, taps: backbone and decoder figures, for listings and inference; None
+            or empty where the architecture has no such thing. ``taps`` are backbone stages whose output is read.
+        mean, std: per-channel normalisation of RGB scaled to [0, 1].
+        resize: interpolation of the square resize, as host_runtime names it.
+    """
+
+    name: str
+    family: Family
+    resolution: int
+    resolution_step: int
+    num_queries: int
+    num_select: int
+    classes: ClassNames
+    config: Mapping[str, Any]
+    expected: Mapping[str, int]
+    source: str
+    hub_id: str | None = None
+    bundled: str | None = None
+    patch: int | None = None
+    windows: int | None = None
+    decoder_layers: int | None = None
+    position_grid: int | None = None
+    taps: tuple[int, ...] = ()
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resize: str = "bilinear_antialias"
+
+    @property
+    def default_weights(self) -> str | None:
+        """What ``--weights`` stands for when it is not given: the bundled folder, else the hub id."""
+        if self.bundled is not None:
+            return str(Path(convert.__file__).parent / self.bundled)
+        return self.hub_id

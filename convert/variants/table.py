@@ -1,0 +1,48 @@
+"""The table of detectors and the look-ups in it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from convert.variants import rf_detr
+from convert.variants.row import Family, Variant
+from host_runtime.errors import UserError
+
+VARIANTS: Mapping[str, Variant] = {row.name: row for row in rf_detr.ROWS}
+"""Every variant by name, in the order of the listing."""
+
+FAMILIES: tuple[Family, ...] = tuple({row.family.name: row.family for row in rf_detr.ROWS}.values())
+"""Every family that has a row."""
+
+
+def find_variant(name: str) -> Variant:
+    """The variant called ``name``, in any case.
+
+    Raises:
+        UserError: no such variant; the nearest names are suggested.
+    """
+    variant = VARIANTS.get(name.lower())
+    if variant is not None:
+        return variant
+    near = difflib.get_close_matches(name.lower(), VARIANTS, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(VARIANTS)}"
+    raise UserError(f"unknown variant {name!r}: {hint} (`convert variants` lists them all)")
+
+
+def checked_resolution(variant: Variant, resolution: int) -> int:
+    """``resolution`` if the variant can run at it.
+
+    Raises:
+        UserError: not a positive multiple of ``variant.resolution_step``; the valid neighbours are named.
+    """
+    step = variant.resolution_step
+    if resolution > 0 and resolution % step == 0:
+        return resolution
+    below = max(resolution // step, 0) * step
+    neighbours = [str(size) for size in (below, below + step) if size > 0]
+    parts = f"patch {variant.patch} × {variant.windows} windows" if variant.patch and variant.windows else "the coarsest stride"
+    raise UserError(
+        f"resolution {resolution} does not fit {variant.name}: it must be a multiple of {step} ({parts}); "
+        f"nearest: {' and '.join(neighbours)}"
+    )
