@@ -15,7 +15,7 @@ Given::
 
 Result::
 
-    %r = 1 / max(1, amax(abs(%x), -1) / 8)
+    %r = min(8 / amax(abs(%x), -1), 1)              # 1 / S
     %s = %x * %r
     %d = %s - mean(%s, -1)
     %v = max(mean(%d * %d, -1) + eps * %r * %r, 1.2e-7)
@@ -35,7 +35,7 @@ from torch import fx
 from rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
 from rewrites.profile import Profile
 
-_HEADROOM = 1 / 8
+_LARGEST = 8.0
 _FLOOR = 1.2e-7
 
 
@@ -50,8 +50,7 @@ def protect_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[S
         x, weight, bias = node.args[0], argument(node, 2, "weight", None), argument(node, 3, "bias", None)
         eps = argument(node, 4, "eps", 1e-5)
         largest = emit(aten.amax.default, emit(aten.abs.default, x), [-1], True)
-        scale = emit(aten.clamp_min.default, emit(aten.mul.Tensor, largest, _HEADROOM), 1.0)
-        r = emit(aten.reciprocal.default, scale)
+        r = emit(aten.clamp_max.default, emit(aten.mul.Tensor, emit(aten.reciprocal.default, largest), _LARGEST), 1.0)
         scaled = emit(aten.mul.Tensor, x, r)
         centred = emit(aten.sub.Tensor, scaled, emit(aten.mean.dim, scaled, [-1], True))
         variance = emit(aten.mean.dim, emit(aten.mul.Tensor, centred, centred), [-1], True)

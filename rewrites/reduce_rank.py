@@ -222,7 +222,7 @@ def _convolution(build: Builder, node: fx.Node, args: Any) -> Value:
 
 
 def _image_op(build: Builder, node: fx.Node, args: Any) -> Value:
-    return View.of(build.emit(node.target, build.materialise(args[0]), *args[1:], **node.kwargs))
+    return matrices.channels_last(build, build.emit(node.target, build.materialise(args[0]), *args[1:], **node.kwargs))
 
 
 def _to_copy(build: Builder, node: fx.Node, args: Any) -> Value:

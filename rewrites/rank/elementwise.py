@@ -33,6 +33,7 @@ UNARY = (
     aten.rsqrt.default,
     aten.rsub.Scalar,
     aten.sigmoid.default,
+    aten.sign.default,
     aten.silu.default,
     aten.sin.default,
     aten.softplus.default,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from rewrites.base import aten, sizes
-from rewrites.rank.builder import Builder, Value
+from rewrites.rank.builder import Builder, Value, restored
 from rewrites.rank.views import MAX_RANK, View
 
 
@@ -41,9 +41,16 @@ def matmul(build: Builder, a: Value, b: Value) -> View:
 
 
 def convolution(build: Builder, node: fx.Node, x: View, weight: Tensor, bias: Tensor | None, rest: tuple[object, ...]) -> View:
-    """``conv2d`` on a row-major NCHW tensor."""
+    """``conv2d``, whose result lies channels-last: that is how the converter lays out the op itself, and how tokens read it."""
     parameters = [build.constant(weight), None if bias is None else build.constant(bias)]
-    return View.of(build.emit(node.target, build.materialise(x), *parameters, *rest, **node.kwargs))
+    result = build.emit(node.target, build.materialise(x), *parameters, *rest, **node.kwargs)
+    return channels_last(build, result)
+
+
+def channels_last(build: Builder, image: fx.Node) -> View:
+    """The NCHW view of an NCHW node, with the data brought to NHWC."""
+    n, c, h, w = sizes(image.meta["val"].shape)
+    return restored(build.emit(aten.permute.default, image, [0, 2, 3, 1]), [n, h, w, c], (0, 2, 3, 1))
 
 
 def _with_batch(x: Value, batch: tuple[int, ...]) -> Value:

@@ -1,0 +1,66 @@
+"""Fold inference batch norm into the convolution before it.
+
+Hazard: batch norm decomposes into a tuple-returning op and several elementwise ops on a full feature map, and a convolution
+followed by a multiplication by a constant is fused by the delegate in a way that corrupts a second reader (issue 8599's family).
+
+Identity, with ``s = gamma / sqrt(var + eps)``: ``bn(conv(x, W, b)) = conv(x, s W, s (b - mean) + beta)``.
+
+Given::
+
+    %c = aten.conv2d(%x, %w, None)
+    %n = aten._native_batch_norm_legit_no_training(%c, %gamma, %beta, %mean, %var, momentum, eps)
+    %y = getitem(%n, 0)
+
+Result::
+
+    %y = aten.conv2d(%x, %w', %b')
+
+Where the input is not a convolution of its own, the result is ``%x * s + (beta - mean * s)``. Exact up to the rounding of the
+folded weights (1e-6 relative).
+"""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+from torch import Tensor, fx
+
+from rewrites.base import Emitter, Site, argument, aten, calls, constant_of, is_call, module_of, only_user, remove_dead_code, replace
+from rewrites.profile import Profile
+
+
+def fold_batch_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    for node in calls(graph_module, aten._native_batch_norm_legit_no_training.default):
+        results = [user for user in node.users if user.target is operator.getitem and user.args[1] == 0]
+        statistics = [constant_of(graph_module, a) for a in node.args[1:5]]
+        if len(results) != 1 or any(s is None for s in statistics[2:]):
+            continue
+        x = node.args[0]
+        assert isinstance(x, fx.Node)
+        scale, shift = _affine(statistics, float(node.args[6]))  # type: ignore[arg-type]
+        emit = Emitter(graph_module, results[0], "fold_batch_norm")
+        weight = constant_of(graph_module, x.args[1]) if is_call(x, aten.conv2d.default) else None
+        if weight is not None and only_user(x) is node:
+            old_bias = constant_of(graph_module, argument(x, 2, "bias", None))
+            bias = shift if old_bias is None else old_bias * scale + shift
+            folded = emit.constant(weight * scale.view(-1, 1, 1, 1), "folded_weight")
+            y = emit(x.target, x.args[0], folded, emit.constant(bias, "folded_bias"), *x.args[3:], **x.kwargs)
+            detail = f"into {x.name}"
+        else:
+            y = emit(aten.mul.Tensor, x, emit.constant(scale.view(1, -1, 1, 1), "scale"))
+            y = emit(aten.add.Tensor, y, emit.constant(shift.view(1, -1, 1, 1), "shift"))
+            detail = "to a scale and a shift"
+        fired.append(Site(node.name, module_of(node), detail))
+        replace(results[0], y)
+    remove_dead_code(graph_module)
+    return fired
+
+
+def _affine(statistics: list[Tensor | None], eps: float) -> tuple[Tensor, Tensor]:
+    gamma, beta, mean, variance = statistics
+    assert mean is not None and variance is not None
+    scale = torch.rsqrt(variance.double() + eps) * (1 if gamma is None else gamma.double())
+    shift = (0 if beta is None else beta.double()) - mean.double() * scale
+    return scale.float(), shift.float()

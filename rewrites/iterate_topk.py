@@ -1,0 +1,68 @@
+"""Take the k largest values by maximum and mask, k times.
+
+Hazard: a top-k whose indices nobody reads is converted to STABLEHLO_SORT, which no LiteRT runtime loads.
+
+Identity: the largest value, then the largest of the rest, and so on. Only the first of equal values is masked in each round,
+so ties come out as often as they occur.
+
+Given::
+
+    %t = aten.topk(%x, 4, -1)
+    %y = getitem(%t, 0)
+
+Result, four times over::
+
+    %m = aten.amax(%x, [-1], True)
+    %e = 1 - sign(%m - %x)                      # 1 where x is the maximum
+    %c = aten.linear(%e, %lower_triangle)       # how many maxima up to and including each place
+    %x = %x - 1e4 * %e * relu(2 - %c)           # mask the first
+    %y = aten.cat([%m, ...], -1)
+
+Refuses more than 16 rounds. Does not fire when the indices are read (that is a query selection, which is cut out), nor along
+another dimension than the last. Exact for values above -1e4.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from rewrites.base import Emitter, RewriteRefusedError, Site, argument, aten, calls, module_of, normalise_dim, remove_dead_code, replace, value_of
+from rewrites.profile import Profile
+
+_MOST_ROUNDS = 16
+
+
+def iterate_topk(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    for node in calls(graph_module, aten.topk.default):
+        x, k = node.args[0], int(node.args[1])  # type: ignore[arg-type]
+        assert isinstance(x, fx.Node)
+        rank = value_of(x).dim()
+        largest = argument(node, 3, "largest", True)
+        if any(reader.args[1] != 0 for reader in node.users) or normalise_dim(argument(node, 2, "dim", -1), rank) != rank - 1:
+            continue
+        if k > _MOST_ROUNDS or not largest:
+            raise RewriteRefusedError(node, f"the {k} {'largest' if largest else 'smallest'} values", f"at most {_MOST_ROUNDS} largest values")
+        emit = Emitter(graph_module, node, "iterate_topk")
+        values = _rounds(emit, x, k, profile.constant_limit)
+        fired.append(Site(node.name, module_of(node), f"{k} of {value_of(x).shape[-1]} values"))
+        for reader in list(node.users):
+            replace(reader, values)
+    remove_dead_code(graph_module)
+    return fired
+
+
+def _rounds(emit: Emitter, x: fx.Node, k: int, mask: float) -> fx.Node:
+    count = int(value_of(x).shape[-1])
+    up_to = emit.constant(torch.ones(count, count).tril(), "up_to")
+    found = []
+    for i in range(k):
+        largest = emit(aten.amax.default, x, [-1], True)
+        found.append(largest)
+        if i + 1 < k:
+            equal = emit(aten.rsub.Scalar, emit(aten.sign.default, emit(aten.sub.Tensor, largest, x)), 1.0)
+            rank = emit(aten.linear.default, equal, up_to)
+            first = emit(aten.mul.Tensor, equal, emit(aten.relu.default, emit(aten.rsub.Scalar, rank, 2.0)))
+            x = emit(aten.sub.Tensor, x, emit(aten.mul.Tensor, first, mask))
+    return emit(aten.cat.default, found, -1)

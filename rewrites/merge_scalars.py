@@ -1,0 +1,108 @@
+"""Merge chains of arithmetic with plain numbers into one multiplication and one addition.
+
+Hazard: sampling coordinates pass through ``2 * loc - 1`` and back through ``((g + 1) * W - 1) / 2``. Each step is an op, and in
+fp16 the detour costs precision: near the right edge 2 * loc - 1 loses a bit that the way back doubles.
+
+Identity: ``((x * a + b) * c) + d = x * (a c) + (b c + d)``; a number commutes with views.
+
+Given::
+
+    %a = aten.mul(%loc, 2)
+    %b = aten.sub(%a, 1)
+    %c = aten.select(%b, -1, 0)
+    %d = aten.add(%c, 1)
+    %e = aten.mul(%d, 12)
+    %f = aten.sub(%e, 0.5)
+
+Result::
+
+    %c = aten.select(%loc, -1, 0)
+    %e = aten.mul(%c, 24)
+    %f = aten.add(%e, -0.5)
+
+Does not fire on a single multiplication or addition, nor on integers. Exact in real arithmetic; float32 results differ by
+rounding (1e-6 of the largest intermediate).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace, value_of
+from rewrites.fold_scales import VIEWS
+from rewrites.profile import Profile
+
+_ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.rsub.Scalar)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """``scale * views(base) + shift``, found by walking ``ops`` arithmetic steps back."""
+
+    base: fx.Node
+    views: tuple[fx.Node, ...]
+    scale: float
+    shift: float
+    ops: int
+
+
+def merge_scalars(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    for node in reversed(calls(graph_module, *_ARITHMETIC)):
+        if not node.users or not value_of(node).is_floating_point():
+            continue
+        chain = _chain(node)
+        needed = (chain.scale != 1.0) + (chain.shift != 0.0)
+        if chain.ops <= max(needed, 1):
+            continue
+        emit = Emitter(graph_module, node, "merge_scalars")
+        x = chain.base
+        for view in reversed(chain.views):
+            x = emit(view.target, x, *view.args[1:], **view.kwargs)
+        x = x if chain.scale == 1.0 else emit(aten.mul.Tensor, x, chain.scale)
+        x = x if chain.shift == 0.0 else emit(aten.add.Tensor, x, chain.shift)
+        fired.append(Site(node.name, module_of(node), f"{chain.ops} steps into {needed}"))
+        replace(node, x)
+        remove_dead_code(graph_module)
+    return fired
+
+
+def _chain(node: fx.Node) -> _Chain:
+    scale, shift, ops = 1.0, 0.0, 0
+    views: list[fx.Node] = []
+    pending: list[fx.Node] = []
+    while True:
+        step = _step(node)
+        if step is not None:
+            views.extend(pending)
+            pending.clear()
+            node, a, b = step
+            scale, shift, ops = scale * a, scale * b + shift, ops + 1
+        elif is_call(node, *VIEWS):
+            pending.append(node)
+            node = node.all_input_nodes[0]
+        else:
+            break
+    return _Chain(pending[0] if pending else node, tuple(views), scale, shift, ops)
+
+
+def _step(node: fx.Node) -> tuple[fx.Node, float, float] | None:
+    """``(x, a, b)`` if the node computes ``a x + b`` with plain numbers."""
+    if not is_call(node, *_ARITHMETIC) or node.kwargs:
+        return None
+    left, right = node.args[0], node.args[1]
+    if isinstance(left, fx.Node) and isinstance(right, int | float):
+        number = float(right)
+        steps = {
+            aten.add.Tensor: (1.0, number),
+            aten.sub.Tensor: (1.0, -number),
+            aten.mul.Tensor: (number, 0.0),
+            aten.div.Tensor: (1.0 / number if number else 0.0, 0.0),
+            aten.rsub.Scalar: (-1.0, number),
+        }
+        return (left, *steps[node.target]) if number or node.target is not aten.div.Tensor else None  # type: ignore[index]
+    if isinstance(right, fx.Node) and isinstance(left, int | float) and node.target in (aten.add.Tensor, aten.mul.Tensor):
+        return (right, 1.0, float(left)) if node.target is aten.add.Tensor else (right, float(left), 0.0)
+    return None

@@ -1,0 +1,102 @@
+"""The order of the rewrites, and the reason for each place in it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import fx
+
+from rewrites.base import Rewrite, Site
+from rewrites.bound_constants import bound_constants
+from rewrites.evaluate_constants import evaluate_constants
+from rewrites.fold_batch_norm import fold_batch_norm
+from rewrites.fold_masks import fold_masks
+from rewrites.fold_sampling import fold_sampling
+from rewrites.fold_scales import fold_scales
+from rewrites.iterate_topk import iterate_topk
+from rewrites.lower_attention import lower_attention
+from rewrites.lower_max import lower_max
+from rewrites.lower_sampling import lower_sampling
+from rewrites.merge_scalars import merge_scalars
+from rewrites.profile import Profile
+from rewrites.protect_layer_norm import protect_layer_norm
+from rewrites.reduce_rank import reduce_rank
+from rewrites.remove_identities import remove_identities
+from rewrites.split_clamp import split_clamp
+from rewrites.split_matmul import split_matmul
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rewrite and why it stands where it does."""
+
+    rewrite: Rewrite
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return self.rewrite.__name__
+
+    @property
+    def document(self) -> str:
+        """The rewrite's own explanation: its module's docstring."""
+        return inspect.getdoc(sys.modules[self.rewrite.__module__]) or ""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one rewrite did to one graph: where it fired, and the graph's ops before and after."""
+
+    name: str
+    reason: str
+    fired: tuple[Site, ...]
+    ops_before: int
+    ops_after: int
+
+
+NORMALISE: tuple[Step, ...] = (
+    Step(remove_identities, "first: identities stand between the ops that the later patterns look for"),
+    Step(evaluate_constants, "before every pattern that asks whether an operand is constant"),
+    Step(fold_masks, "needs constant masks; frees the memory of its padding mask, so that it crosses the cut as it is"),
+    Step(bound_constants, "after evaluation, which is where infinities appear"),
+    Step(lower_max, "the selection's scores become one plain tensor"),
+    Step(fold_batch_norm, "before scales are folded: a folded convolution is a plain one"),
+)
+"""Brings an imported program to the form that the cut looks at."""
+
+LOWER: tuple[Step, ...] = (
+    Step(lower_attention, "exposes the scale of the queries to fold_scales"),
+    Step(fold_sampling, "before lower_sampling, which takes every sampler that is left"),
+    Step(lower_sampling, "no sampler may remain"),
+    Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
+    Step(fold_scales, "after attention and scalars are in the open; before norms are taken apart"),
+    Step(iterate_topk, "any top-k left in a part is read for its values"),
+    Step(split_clamp, "no clamp to [0, 1] may reach the converter"),
+    Step(split_matmul, "while batches are still visible as such"),
+    Step(protect_layer_norm, "late: the norm's own pattern must survive until its affine part is folded"),
+    Step(reduce_rank, "last: sees every view at once, and whatever it lets through has at most four dimensions"),
+)
+"""Brings one part of the cut program to ops that the delegate takes and computes right."""
+
+
+def run(steps: Iterable[Step], graph_module: fx.GraphModule, profile: Profile) -> list[StepReport]:
+    """Run rewrites in order on one graph, in place.
+
+    Raises:
+        RewriteRefusedError: the graph holds something that no rewrite can bring to the GPU.
+    """
+    reports = []
+    for step in steps:
+        before = _ops(graph_module)
+        fired = step.rewrite(graph_module, profile)
+        reports.append(StepReport(step.name, step.reason, tuple(fired), before, _ops(graph_module)))
+    graph_module.graph.lint()
+    graph_module.recompile()
+    return reports
+
+
+def _ops(graph_module: fx.GraphModule) -> int:
+    return sum(node.op == "call_function" for node in graph_module.graph.nodes)
