@@ -1,0 +1,49 @@
+# Both commands set themselves up: a virtual environment in .venv with the pinned dependencies of constraints.txt, and,
+# where no Vulkan adapter is found, a software one in the user's cache folder. Needs Python 3.11 with venv, and make.
+#
+#   make run         converts the embedded demo model into a verified bundle in build/tiny
+#   make test        style, types and tests (test-slow: the tests that take minutes as well)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: run test test-slow setup driver lint clean
+
+run: setup driver
+	$(BIN)/detr2litert run --variant tiny --target pixel --out build/tiny
+
+test: lint driver
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: lint driver
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+driver: setup
+	$(BIN)/python -m verify.driver
+
+setup: $(STAMP)
+
+# PyTorch comes first and by name: its CPU build, from the configured index if that has it, else from PyTorch's own. The
+# build on PyPI would satisfy the same version and bring some gigabytes of CUDA with it.
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "error: Python 3.11 is needed (apt-get install python3.11 python3.11-venv), or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "error: the venv module is missing: apt-get install python3-venv" >&2; exit 2; }
+	$(PIP) install --quiet --no-deps "torch==$(TORCH)+cpu" || \
+	  $(PIP) install --quiet --no-deps --index-url $(TORCH_INDEX) "torch==$(TORCH)"
+	$(PIP) install --quiet -c constraints.txt -e ".[convert,train,test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache *.egg-info

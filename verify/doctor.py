@@ -1,0 +1,122 @@
+"""What this machine has for the job: versions, the adapter, the tools, and for what is missing how to get it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from verify.adapters import Driver
+from verify.delegate import Outcome
+from verify.driver import HOW_TO_GET, cache_folder, find_driver, try_driver
+from verify.op_support import installed_runtime, load_support
+
+_PACKAGES = (
+    *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "litert-converter"),
+    *("torch", "transformers", "numpy", "pillow", "safetensors"),
+)
+_TOOLS = {
+    "adb": "only for measuring on a phone; Android SDK platform-tools, or apt-get install adb",
+    "java": "only for the Android sample; apt-get install openjdk-17-jdk-headless",
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that could not be run, and how to get it."""
+
+    what: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The report.
+
+    Attributes:
+        versions: package to version, "" if it is not installed; ``python`` and ``system`` among them.
+        driver: the way to the adapter, None if there is none.
+        delegate_adapter: the adapter in the delegate's own words, "" if there is none.
+        cache: folder for the fetched driver.
+        tools: command to path, "" if it is not on the PATH.
+        table: version and backend of the operator table in use.
+        missing: what could not be run.
+    """
+
+    versions: Mapping[str, str]
+    driver: Driver | None
+    delegate_adapter: str
+    cache: str
+    tools: Mapping[str, str]
+    table: str
+    missing: tuple[Missing, ...]
+
+    @property
+    def gpu_gates_run(self) -> bool:
+        """True if the residency gate and the GPU half of the numbers gate can run here."""
+        return self.driver is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready record."""
+        record = asdict(self)
+        record["gpu_gates_run"] = self.gpu_gates_run
+        return record
+
+    def lines(self) -> list[str]:
+        """The report as text, a fact a line."""
+        text = [f"{name:18} {number or 'not installed'}" for name, number in self.versions.items()]
+        if self.driver is None:
+            text.append(f"{'Vulkan adapter':18} none: the GPU gates will say 'not run'")
+        else:
+            adapter = self.driver.adapter
+            kind = "hardware" if adapter.hardware else "software"
+            precision = "fp16" if adapter.fp16 else "fp32 only"
+            text.append(f"{'Vulkan adapter':18} {adapter.name} ({kind}, {precision}, Vulkan {adapter.api_version})")
+            text.append(f"{'driver':18} {self.driver.source}{': ' + self.driver.path if self.driver.path else ''}")
+            text.append(f"{'delegate':18} {self.delegate_adapter}")
+        text += [f"{name:18} {path or 'not found'}" for name, path in self.tools.items()]
+        text.append(f"{'operator table':18} {self.table}")
+        return text + [f"missing: {item.what}: {item.how}" for item in self.missing]
+
+
+def diagnose() -> Diagnosis:
+    """Looks around; fetches nothing and raises nothing."""
+    versions = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{name: _version(name) for name in _PACKAGES},
+    }
+    driver = find_driver()
+    trial = try_driver(driver) if driver else None
+    tools = {name: shutil.which(name) or "" for name in _TOOLS}
+    table, runtime = load_support(), installed_runtime()
+    missing = [Missing(name, "pip install -c constraints.txt -e '.[convert]'") for name in _PACKAGES if not versions[name]]
+    if driver is None:
+        missing.append(Missing("a Vulkan adapter, for the GPU gates", HOW_TO_GET))
+    if table.runtime != runtime:
+        missing.append(
+            Missing(
+                f"an operator table for ai-edge-litert {runtime or '(not installed)'}",
+                f"the lint gate uses the one for {table.runtime}",
+            )
+        )
+    missing += [Missing(name, how) for name, how in _TOOLS.items() if not tools[name]]
+    return Diagnosis(
+        versions=versions,
+        driver=driver,
+        delegate_adapter=trial.adapter if trial is not None and trial.outcome is Outcome.COMPILED else "",
+        cache=str(cache_folder()),
+        tools=tools,
+        table=f"ai-edge-litert {table.runtime}, {table.backend}",
+        missing=tuple(missing),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

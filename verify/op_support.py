@@ -1,0 +1,117 @@
+"""What the GPU delegate accepts, refuses and gets wrong: a table that is data (op_support.json), keyed by runtime version
+and backend.
+
+A row names a check (a function of op_rules.py), its parameters, and where the knowledge comes from. A new runtime is a new
+table, not new code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from host_runtime.errors import UserError
+
+SEVERITIES = ("refused", "wrong", "risk")
+_FILE = Path(__file__).with_name("op_support.json")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row.
+
+    Attributes:
+        rule: stable identifier.
+        check: name of the function in op_rules.py.
+        ops: operator names it looks at; empty for all, or for the whole graph.
+        parameters: what the check needs to know.
+        severity: one of ``SEVERITIES``.
+        default: False for a rule that only holds for targets that list it.
+        condition, advice: in words, for the report.
+        evidence, issue, date: where the row comes from, the public issue it belongs to ("" if none), and when it was measured.
+    """
+
+    rule: str
+    check: str
+    ops: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    severity: str
+    default: bool
+    condition: str
+    advice: str
+    evidence: str
+    issue: str
+    date: str
+
+
+@dataclass(frozen=True)
+class SupportTable:
+    """All rows for one runtime and backend.
+
+    Attributes:
+        runtime: ai-edge-litert's version.
+        backend: ``"webgpu"``, the delegate's backend the rows were measured on.
+        measured_on: drivers and extent of the measurement.
+        accepted_ops: operators that ran right in at least one probe.
+        rules: the rows.
+    """
+
+    runtime: str
+    backend: str
+    measured_on: str
+    accepted_ops: frozenset[str]
+    rules: tuple[Rule, ...]
+
+    def select(self, add: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[Rule, ...]:
+        """The default rows, with those of ``add`` and without those of ``ignore``.
+
+        Raises:
+            UserError: an identifier that no row has.
+        """
+        added, ignored = set(add), set(ignore)
+        if unknown := sorted((added | ignored) - {row.rule for row in self.rules}):
+            raise UserError(
+                f"no lint rule is called {', '.join(unknown)}; the rules are {', '.join(row.rule for row in self.rules)}"
+            )
+        return tuple(row for row in self.rules if (row.default or row.rule in added) and row.rule not in ignored)
+
+
+def installed_runtime() -> str:
+    """ai-edge-litert's installed version, "" if it is not installed."""
+    try:
+        return version("ai-edge-litert")
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def load_support(runtime: str = "", backend: str = "webgpu") -> SupportTable:
+    """The table for a runtime; for one that was not measured, the newest that was not later, else the oldest.
+
+    Args:
+        runtime: a version such as ``"2.3.0"``; the installed one if empty. The table's own ``runtime`` tells which was taken.
+        backend: the delegate's backend.
+
+    Raises:
+        UserError: no table for that backend.
+    """
+    tables = [_table(raw) for raw in json.loads(_FILE.read_text(encoding="utf-8"))["tables"] if raw["backend"] == backend]
+    if not tables:
+        raise UserError(f"no operator table for the backend {backend!r}; the tables are in {_FILE.name}")
+    wanted = _key(runtime or installed_runtime())
+    tables.sort(key=lambda table: _key(table.runtime))
+    return next((table for table in reversed(tables) if _key(table.runtime) <= wanted), tables[0])
+
+
+def _table(raw: Mapping[str, Any]) -> SupportTable:
+    rules = tuple(Rule(**{**row, "ops": tuple(row["ops"])}) for row in raw["rules"])
+    return SupportTable(raw["runtime"], raw["backend"], raw["measured_on"], frozenset(raw["accepted_ops"]), rules)
+
+
+def _key(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split(".") if part.isdigit())

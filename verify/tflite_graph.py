@@ -1,0 +1,224 @@
+"""A small typed view of a .tflite file: operators, tensors, which are constant, who makes and who reads what.
+
+Only the first subgraph is read: the others are bodies of composites, which the GPU delegate never sees. Needs the
+flatbuffer schema that ships with ai-edge-litert, not TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from host_runtime.errors import UserError
+
+_OP_NAMES: Mapping[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+_DTYPE_NAMES: Mapping[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
+_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every model, from the schema's file_identifier
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor.
+
+    Attributes:
+        index: position in the subgraph.
+        name: as written in the file, not the signature's name.
+        shape: static dimensions.
+        dtype: NumPy's name where there is one (``"float32"``), else the schema's in lower case.
+        constant: True if the file holds its data.
+        dynamic: True if the signature leaves a dimension open.
+        data: the raw bytes of a constant, else None.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    constant: bool
+    dynamic: bool = False
+    data: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def values(self) -> NDArray[Any] | None:
+        """The constant's values in its shape; None for a runtime tensor or a type NumPy lacks."""
+        if self.data is None:
+            return None
+        try:
+            return np.frombuffer(self.data.tobytes(), np.dtype(self.dtype)).reshape(self.shape)
+        except (TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator.
+
+    Attributes:
+        index: position in execution order.
+        name: the builtin's name, ``"CUSTOM:<code>"`` or ``"STABLEHLO_COMPOSITE:<name>"``.
+        version: the operator's schema version.
+        inputs: tensor indices; -1 for an optional input that is absent.
+        outputs: tensor indices.
+        options: the builtin options by their schema names (``"adjX"``, ``"keepNumDims"`` …).
+    """
+
+    index: int
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def input(self, position: int) -> int:
+        """Tensor index of an input, -1 if it is absent or left off the end."""
+        return self.inputs[position] if position < len(self.inputs) else -1
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The first subgraph of a model.
+
+    Attributes:
+        name: file name, for messages.
+        tensors, ops: in file order.
+        inputs, outputs: tensor indices, in file order.
+        signature: the signature's key, "" if the file has none.
+        signature_inputs, signature_outputs: signature name to tensor index.
+    """
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    signature: str = ""
+    signature_inputs: Mapping[str, int] = field(default_factory=dict)
+    signature_outputs: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def _producers(self) -> dict[int, Op]:
+        return {tensor: op for op in self.ops for tensor in op.outputs}
+
+    @cached_property
+    def _consumers(self) -> dict[int, tuple[Op, ...]]:
+        readers: dict[int, list[Op]] = {}
+        for op in self.ops:
+            for tensor in dict.fromkeys(op.inputs):
+                readers.setdefault(tensor, []).append(op)
+        return {tensor: tuple(ops) for tensor, ops in readers.items()}
+
+    def producer(self, tensor: int) -> Op | None:
+        """The operator that makes a tensor; None for graph inputs and constants."""
+        return self._producers.get(tensor)
+
+    def consumers(self, tensor: int) -> tuple[Op, ...]:
+        """The operators that read a tensor, each once."""
+        return self._consumers.get(tensor, ())
+
+    def source(self, tensor: int) -> Tensor | None:
+        """The constant behind a tensor: itself, or what a DEQUANTIZE unpacks (the delegate folds it); None for runtime data."""
+        if tensor < 0:
+            return None
+        if self.tensors[tensor].constant:
+            return self.tensors[tensor]
+        maker = self.producer(tensor)
+        return self.source(maker.inputs[0]) if maker is not None and maker.name == "DEQUANTIZE" else None
+
+    def is_runtime(self, tensor: int) -> bool:
+        """True for data that depends on the graph's inputs; False for constants, dequantised constants and absent inputs."""
+        return tensor >= 0 and self.source(tensor) is None
+
+    def op_counts(self) -> dict[str, int]:
+        """Operator name to number of uses, most used first."""
+        counts: dict[str, int] = {}
+        for op in self.ops:
+            counts[op.name] = counts.get(op.name, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def read_graph(path: Path) -> Graph:
+    """Reads the first subgraph of a .tflite file.
+
+    Raises:
+        UserError: the file is missing, empty, truncated or no LiteRT model.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
+    if len(raw) < 8 or raw[4:8] != _IDENTIFIER:
+        raise UserError(f"{path}: not a LiteRT model (no {_IDENTIFIER.decode()} mark at byte 4); give a .tflite file")
+    try:
+        # A truncated flatbuffer fails wherever its offsets happen to point, hence the broad net.
+        return _from_model(path.name, schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw, 0)))
+    except Exception as error:
+        raise UserError(f"{path}: truncated or damaged LiteRT model ({type(error).__name__}); make or copy it again") from error
+
+
+def _from_model(name: str, model: Any) -> Graph:
+    subgraph = model.subgraphs[0]
+    tensors = tuple(_tensor(index, raw, model.buffers) for index, raw in enumerate(subgraph.tensors))
+    ops = tuple(_op(index, raw, model.operatorCodes) for index, raw in enumerate(subgraph.operators))
+    for op in ops:
+        if any(not -1 <= tensor < len(tensors) for tensor in (*op.inputs, *op.outputs)):
+            raise ValueError(f"operator {op.index} refers to a tensor that is not there")
+    signature = next((s for s in model.signatureDefs or () if s.subgraphIndex == 0), None)
+    return Graph(
+        name=name,
+        tensors=tensors,
+        ops=ops,
+        inputs=_indices(subgraph.inputs),
+        outputs=_indices(subgraph.outputs),
+        signature=_text(signature.signatureKey) if signature else "",
+        signature_inputs={_text(m.name): int(m.tensorIndex) for m in signature.inputs or ()} if signature else {},
+        signature_outputs={_text(m.name): int(m.tensorIndex) for m in signature.outputs or ()} if signature else {},
+    )
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
+
+
+def _indices(values: Any) -> tuple[int, ...]:
+    return () if values is None else tuple(int(v) for v in values)
+
+
+def _tensor(index: int, raw: Any, buffers: Any) -> Tensor:
+    data = buffers[raw.buffer].data if raw.buffer else None
+    held = data is not None and len(data) > 0
+    return Tensor(
+        index=index,
+        name=_text(raw.name),
+        shape=_indices(raw.shape),
+        dtype=_DTYPE_NAMES.get(raw.type, str(raw.type)),
+        constant=held and not raw.isVariable,
+        dynamic=-1 in _indices(raw.shapeSignature),
+        data=np.asarray(data, np.uint8) if held else None,
+    )
+
+
+def _op(index: int, raw: Any, codes: Any) -> Op:
+    code = codes[raw.opcodeIndex]
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name = _OP_NAMES.get(builtin, f"BUILTIN_{builtin}")
+    options = vars(raw.builtinOptions or raw.builtinOptions2) if raw.builtinOptions or raw.builtinOptions2 else {}
+    if name == "CUSTOM":
+        name = f"CUSTOM:{_text(code.customCode)}"
+    elif name == "STABLEHLO_COMPOSITE":
+        name = f"STABLEHLO_COMPOSITE:{_text(options.get('name'))}"
+    return Op(index, name, code.version, _indices(raw.inputs), _indices(raw.outputs), options)
