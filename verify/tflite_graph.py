@@ -165,9 +165,27 @@ def read_graph(path: Path) -> Graph:
         raise UserError(f"{path}: not a LiteRT model (no {_IDENTIFIER.decode()} mark at byte 4); give a .tflite file")
     try:
         # A truncated flatbuffer fails wherever its offsets happen to point, hence the broad net.
-        return _from_model(path.name, schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw, 0)))
+        return _from_model(path.name, parse_model(raw))
     except Exception as error:
         raise UserError(f"{path}: truncated or damaged LiteRT model ({type(error).__name__}); make or copy it again") from error
+
+
+def parse_model(raw: bytes) -> Any:
+    """The schema's ``ModelT`` of a file's bytes, with every buffer's data in its place.
+
+    A buffer may lie behind the flatbuffer, named by offset and size (schema.fbs, ``Buffer``): the quantizer writes such files.
+
+    Raises:
+        ValueError: a buffer lies outside the file.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw, 0))
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            if buffer.offset + buffer.size > len(raw):
+                raise ValueError("a buffer lies outside the file")
+            buffer.data = np.frombuffer(raw, np.uint8, buffer.size, buffer.offset)
+            buffer.offset, buffer.size = 0, 0
+    return model
 
 
 def _from_model(name: str, model: Any) -> Graph:

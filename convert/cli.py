@@ -1,0 +1,234 @@
+"""The command ``convert`` (also installed as ``detr2litert``)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host_runtime.errors import UserError
+
+BAD_INPUT = 2
+GATE_FAILED = 1
+
+Command = Callable[..., int | None]
+
+
+def main() -> None:
+    """Run the command and end the process with its exit code."""
+    from host_runtime.quiet import silence_exit
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    silence_exit()
+    cli.main(prog_name=Path(sys.argv[0]).stem if "convert" in sys.argv[0] or "detr" in sys.argv[0] else "convert")
+
+
+def reported(command: Command) -> Command:
+    """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            code = BAD_INPUT
+        except KeyboardInterrupt:
+            click.echo("error: interrupted; nothing was written", err=True)
+            code = BAD_INPUT
+        sys.exit(code or 0)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="detr2litert")
+def cli() -> None:
+    """Compile a trained DETR detector into a bundle of LiteRT graphs that run entirely on a phone's GPU, and prove it.
+
+    Exit codes: 0 all gates passed, 1 a gate failed, 2 bad use or bad input.
+    """
+
+
+@cli.command()
+@click.option("--variant", help="Detector; told from the checkpoint if left out. See `convert variants`.")
+@click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
+@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint; the variant's published weights if left out.")
+@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one a line, or JSON.")
+@click.option("--resolution", type=int, metavar="N", help="Side of the square input, in pixels.")
+@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
+@click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
+@click.option("--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Score that counts as a detection.")
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not proven.")
+@click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
+@click.option("--seed", default=0, show_default=True, help="Of --weights random.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
+@click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
+@reported
+def run(as_json: bool, strict: bool, **options: Any) -> int:
+    """Convert a detector and prove the result."""
+    from convert.progress import Progress
+    from convert.run import Request
+    from convert.run import run as convert_detector
+
+    result = convert_detector(Request(**options), Progress())
+    if as_json:
+        click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
+    else:
+        _print_gates(result.evidence.gates)
+        click.echo(f"bundle   {result.folder}")
+        click.echo(f"report   {result.folder / 'report.html'}")
+        if result.manifest.weights.random:
+            click.echo("weights  RANDOM: this bundle detects nothing; it shows only that the detector converts")
+    return _exit_code(result.evidence.gates, strict)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--target", default="pixel", show_default=True, help="Whose lint rules apply, for a single .tflite file.")
+@click.option("--gpu/--no-gpu", default=True, help="Try the file on the GPU delegate.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
+@reported
+def check(path: Path, target: str, gpu: bool, strict: bool, as_json: bool) -> int:
+    """Lint any .tflite file or bundle and try it on the real GPU delegate."""
+    from convert.inspect import check_path
+
+    gates = check_path(path, target, gpu)
+    _print_result(gates, as_json, findings=True)
+    return _exit_code(gates, strict)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the variant's own].")
+@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates.")
+@click.option("--report", "report_folder", type=click.Path(path_type=Path), help="Folder to write report.json and report.html to.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
+@reported
+def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
+    """Run all gates again, from the bundle and its checkpoint."""
+    from convert.progress import Progress
+    from convert.reverify import verify_bundle
+
+    gates = verify_bundle(bundle, Progress(), **options)
+    _print_result(gates, as_json)
+    return _exit_code(gates, strict)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1))
+@click.option("--nms", "nms_iou", type=click.FloatRange(0, 1), help="Suppress boxes of a class that overlap more than this.")
+@click.option("--save", type=click.Path(path_type=Path), help="Folder for overlay pictures.")
+@click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@reported
+def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
+    """Detect objects in pictures with a bundle; prints JSON."""
+    from convert.inspect import detect_images
+
+    click.echo(json.dumps(detect_images(bundle, images, **options), indent=1))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def variants(as_json: bool) -> None:
+    """List the detectors that can be converted."""
+    from convert.variants import VARIANTS
+
+    columns = ("name", "family", "resolution", "queries", "weights")
+    rows = [(v.name, v.family.name, v.resolution, v.num_queries, v.hub_id or "embedded") for v in VARIANTS.values()]
+    _print_table(columns, rows, as_json)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def targets(as_json: bool) -> None:
+    """List the phones a bundle can be made for."""
+    from convert.targets import TARGETS
+
+    _print_table(("name", "devices", "reason"), [(t.name, t.devices, t.reason) for t in TARGETS.values()], as_json)
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def rewrites(names: tuple[str, ...], as_json: bool) -> None:
+    """Say what each rewrite does, why, and why it stands where it does in the order."""
+    from convert.inspect import describe_rewrites
+
+    described = describe_rewrites(names)
+    if as_json:
+        click.echo(json.dumps(described, indent=1))
+        return
+    for entry in described:
+        click.secho(f"{entry['name']}", bold=True)
+        click.echo(f"  order: {entry['stage']}: {entry['reason']}\n")
+        click.echo("\n".join(f"  {line}".rstrip() for line in entry["document"].splitlines()) + "\n")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def doctor(as_json: bool) -> None:
+    """Say what this machine has, which adapter was found, what cannot be run and how to get it."""
+    from verify.doctor import diagnose
+
+    diagnosis = diagnose()
+    click.echo(json.dumps(diagnosis.to_json(), indent=1) if as_json else "\n".join(diagnosis.lines()))
+
+
+def _print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
+        return
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def _print_result(gates: Any, as_json: bool, findings: bool = False) -> None:
+    if as_json:
+        click.echo(json.dumps([gate.to_json() for gate in gates], indent=1, default=str))
+        return
+    if findings:
+        for gate in gates:
+            for found in gate.findings:
+                click.echo(f"{found.severity:<8} {found.rule:<24} {found.place}\n         {found.message}; {found.advice}")
+    _print_gates(gates)
+
+
+def _print_gates(gates: Any) -> None:
+    from verify.report import gate_table
+
+    Console(highlight=False).print(gate_table(gates))
+
+
+def _exit_code(gates: Any, strict: bool) -> int:
+    from verify.gates import Verdict, overall
+
+    verdict = overall(gates)
+    if verdict is Verdict.NOT_RUN:
+        missing = ", ".join(gate.gate for gate in gates if gate.verdict is Verdict.NOT_RUN)
+        click.echo(f"not run: {missing}; what they would prove is not proven", err=True)
+    return GATE_FAILED if verdict is Verdict.FAILED or (strict and verdict is Verdict.NOT_RUN) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The smaller commands: look at a file, run a bundle on pictures, explain the rewrites."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from convert.targets import find_target
+from host_runtime.bundle import load_bundle
+from host_runtime.draw import draw_detections
+from host_runtime.errors import UserError
+from host_runtime.preprocess import load_image
+from host_runtime.runner import Runner
+from rewrites import pipeline
+from verify.driver import HOW_TO_GET, find_driver
+from verify.gates import GateResult, Verdict
+from verify.op_lint import check_lint
+from verify.residency import check_residency
+
+
+def check_path(path: Path, target: str, gpu: bool) -> tuple[GateResult, ...]:
+    """Gates 1 and 2 on a .tflite file, or on both graphs of a bundle.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if path.suffix == ".tflite":
+        return _check_graphs({path.stem: path}, target, gpu)
+    with load_bundle(path) as bundle:
+        graphs = {"graph_a": bundle.path(bundle.manifest.graphs.a.file), "graph_b": bundle.path(bundle.manifest.graphs.b.file)}
+        return _check_graphs(graphs, bundle.manifest.target, gpu)
+
+
+def _check_graphs(graphs: dict[str, Path], target: str, gpu: bool) -> tuple[GateResult, ...]:
+    lint = check_lint(graphs, add=find_target(target).lint_rules)
+    if not gpu:
+        return lint, GateResult("residency", Verdict.NOT_RUN, "left out with --no-gpu")
+    driver = find_driver()
+    if driver is None:
+        return lint, GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", HOW_TO_GET)
+    return lint, check_residency(graphs, driver=driver)
+
+
+def detect_images(
+    bundle: Path, images: Sequence[Path], threshold: float, nms_iou: float | None, save: Path | None, accelerator: str
+) -> list[dict[str, Any]]:
+    """Detections of each picture as plain data; overlays go to ``save``.
+
+    Raises:
+        UserError: the bundle or a picture cannot be read, or ``save`` cannot be written.
+    """
+    pictures = {path: load_image(path).convert("RGB") for path in images}
+    results = []
+    with Runner(bundle, accelerator) as runner:  # type: ignore[arg-type]
+        for path, picture in pictures.items():
+            found = runner.detect(picture, threshold=threshold, nms_iou=nms_iou)
+            entry: dict[str, Any] = {"image": str(path), **found.to_dict()}
+            if save is not None:
+                entry["overlay"] = str(_save_overlay(save, path, draw_detections(picture, found)))
+            results.append(entry)
+    return results
+
+
+def _save_overlay(folder: Path, source: Path, overlay: Any) -> Path:
+    target = folder / f"{source.stem}.detections.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        overlay.save(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; choose another folder with --save") from error
+    return target
+
+
+def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
+    """Every rewrite in order, or the named ones, with its own docstring.
+
+    Raises:
+        UserError: no rewrite of that name.
+    """
+    stages = (("before the cut", pipeline.NORMALISE), ("in each graph", pipeline.LOWER))
+    entries = [
+        {"name": step.name, "stage": stage, "reason": step.reason, "document": step.document}
+        for stage, steps in stages
+        for step in steps
+    ]
+    known = [entry["name"] for entry in entries]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
+            raise UserError(f"no rewrite is called {name!r}: {'did you mean ' + ' or '.join(near) if near else 'see `convert rewrites`'}")
+    return [entry for entry in entries if not names or entry["name"] in names]

@@ -1,0 +1,204 @@
+"""The four gates on a finished bundle, with PyTorch as the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from convert.bundle import GRAPH_FILES
+from convert.compiler import INPUT_NAMES, CompiledDetector, trace_part
+from convert.progress import Progress, Stage
+from convert.reference import Reference
+from convert.scenes import Picture
+from convert.targets import Target
+from host_runtime.decode import Detection, Detections, decode
+from host_runtime.draw import draw_detections
+from host_runtime.manifest import Manifest, Postprocess, Preprocess
+from host_runtime.preprocess import preprocess
+from host_runtime.runner import Runner
+from verify.adapters import Driver
+from verify.detections import DetectionCase, DetectionLimits, MatchRow, check_detections, compare_detections
+from verify.gates import GateResult, Verdict
+from verify.numerics import GraphCase, check_numerics
+from verify.op_lint import check_lint
+from verify.residency import check_residency
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture as reference and bundle see it.
+
+    Attributes:
+        name: of the picture.
+        reference, bundle: the picture with each side's detections drawn on it.
+        rows: how they pair.
+    """
+
+    name: str
+    reference: Image.Image
+    bundle: Image.Image
+    rows: tuple[MatchRow, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gates said, and the pictures they said it about."""
+
+    gates: tuple[GateResult, ...]
+    scenes: tuple[Scene, ...]
+
+
+class ReferencePath:
+    """The whole way from picture to detections with the graphs computed by PyTorch, uncut and unrewritten."""
+
+    def __init__(self, reference: Reference, spec: Preprocess, post: Postprocess, classes: Sequence[str | None]) -> None:
+        self._module = reference.module
+        self._spec = spec
+        self._post = post
+        self._classes = tuple(classes)
+
+    def tensor(self, image: Image.Image) -> torch.Tensor:
+        """The picture as the detector's input ``[1, 3, R, R]``."""
+        return torch.from_numpy(preprocess(image, self._spec))
+
+    @torch.no_grad()
+    def detect(self, image: Image.Image, threshold: float) -> Detections:
+        """The official detections above ``threshold``."""
+        boxes, logits = self._module(self.tensor(image))
+        return decode(boxes.numpy(), logits.numpy(), image.size, self._post, self._classes, threshold=threshold)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the gates need.
+
+    Attributes:
+        folder: of the bundle.
+        manifest: of the bundle.
+        target: whose lint rules apply.
+        driver: how to reach a GPU, or None.
+        limits: of the detection gate.
+    """
+
+    folder: Path
+    manifest: Manifest
+    target: Target
+    driver: Driver | None
+    limits: DetectionLimits
+
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """The shipped graphs by name."""
+        return {name: self.folder / file for name, file in GRAPH_FILES.items()}
+
+    def lint(self) -> GateResult:
+        """Gate 1."""
+        return check_lint(self.graphs, add=self.target.lint_rules)
+
+    def residency(self) -> GateResult:
+        """Gate 2."""
+        return check_residency(self.graphs, driver=self.driver)
+
+    def numerics(
+        self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
+    ) -> GateResult:
+        """Gate 3 on one picture's stage values.
+
+        Args:
+            values: every stage's tensors as PyTorch computes them.
+            compiled: for naming the first tensor that is off; None where only golden vectors are at hand.
+            float32: the files before their weights were halved; None for a finished bundle.
+        """
+        cases = []
+        for name, spec in (("graph_a", self.manifest.graphs.a), ("graph_b", self.manifest.graphs.b)):
+            part = None if compiled is None else (compiled.parts.a if name == "graph_a" else compiled.parts.b)
+            cases.append(
+                GraphCase(
+                    name=name,
+                    float32=None if float32 is None else float32[name],
+                    shipped=self.graphs[name],
+                    inputs=({t.name: np.asarray(values[t.name]) for t in spec.inputs},),
+                    expected=({t.name: np.asarray(values[t.name]) for t in spec.outputs},),
+                    trace=None if part is None else lambda inputs, p=part: trace_part(p, inputs),
+                )
+            )
+        return check_numerics(cases, driver=self.driver)
+
+    def detections(self, pairs: Sequence[tuple[Picture, Detections]]) -> tuple[GateResult, tuple[Scene, ...]]:
+        """Gate 4: the bundle on each picture against the reference's detections."""
+        cases, scenes = [], []
+        with Runner(self.folder) as runner:
+            for picture, expected in pairs:
+                found = runner.detect(picture.image, threshold=self.limits.floor)
+                case = DetectionCase(picture.name, expected.items, found.items)
+                cases.append(case)
+                scenes.append(
+                    Scene(
+                        picture.name,
+                        draw_detections(picture.image, _shown(expected, self.limits)),
+                        draw_detections(picture.image, _shown(found, self.limits)),
+                        compare_detections(case, self.limits),
+                    )
+                )
+        return check_detections(cases, self.limits), tuple(scenes)
+
+
+def prove(
+    proof: Proof,
+    path: ReferencePath,
+    compiled: CompiledDetector,
+    pictures: Sequence[Picture],
+    float32: Mapping[str, Path] | None,
+    progress: Progress,
+) -> Evidence:
+    """Run all four gates, one stage each."""
+    gates = []
+    with progress.stage("gate 1: op lint") as stage:
+        gates.append(_told(stage, proof.lint()))
+    with progress.stage("gate 2: residency on the GPU") as stage:
+        gates.append(_told(stage, proof.residency()))
+    with progress.stage("gate 3: numbers") as stage:
+        values = compiled.evaluate(path.tensor(pictures[0].image))
+        gates.append(_told(stage, proof.numerics(values, compiled, float32)))
+    with progress.stage("gate 4: detections") as stage:
+        pairs = [(picture, path.detect(picture.image, proof.limits.floor)) for picture in pictures]
+        result, scenes = proof.detections(pairs)
+        gates.append(_told(stage, result))
+    return Evidence(tuple(gates), scenes)
+
+
+def golden_gate(golden: Mapping[str, Array], values: Mapping[str, Array], tolerance: float = 1e-3) -> GateResult:
+    """Are the bundle's golden vectors what the checkpoint computes?
+
+    Args:
+        golden: the bundle's tensors.
+        values: the same stages from the checkpoint.
+        tolerance: largest difference relative to the tensor's largest magnitude.
+    """
+    worst, where = 0.0, ""
+    for name in sorted(set(golden) & set(values) - set(INPUT_NAMES)):
+        a, b = np.asarray(golden[name], np.float64), np.asarray(values[name], np.float64)
+        error = float(np.abs(a - b).max() / max(float(np.abs(b).max()), 1e-12)) if a.shape == b.shape else float("inf")
+        if error > worst:
+            worst, where = error, name
+    good = worst <= tolerance
+    summary = f"golden vectors agree with the checkpoint to {worst:.1e}" if good else f"{where} differs from the checkpoint by {worst:.1e}"
+    advice = "" if good else "the golden vectors are stale or of another checkpoint: make the bundle again with `convert run`"
+    return GateResult("golden", Verdict.PASSED if good else Verdict.FAILED, summary, advice)
+
+
+def _told(stage: Stage, result: GateResult) -> GateResult:
+    stage.detail = f"{result.verdict}: {result.summary}"
+    return result
+
+
+def _shown(detections: Detections, limits: DetectionLimits) -> list[Detection]:
+    return [item for item in detections if item.score > limits.threshold]

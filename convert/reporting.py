@@ -1,0 +1,68 @@
+"""The record of a run: report.json and report.html beside the bundle's files."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from convert.bundle import GRAPH_FILES
+from convert.compiler import CompiledDetector
+from convert.progress import Progress
+from convert.proof import Evidence
+from host_runtime.manifest import Manifest
+from verify.report import RewriteRecord, RunReport, Scene, Stage, Weights, write_report
+from verify.report_html import write_html
+from verify.tflite_graph import read_graph
+
+
+def report(
+    folder: Path, manifest: Manifest, evidence: Evidence, progress: Progress, compiled: CompiledDetector | None
+) -> RunReport:
+    """Put together what a run did and proved.
+
+    Args:
+        folder: of the bundle; its graphs are read for their op counts.
+        manifest: of the bundle.
+        evidence: what the gates said.
+        progress: the stages so far.
+        compiled: what the rewrites did; None where nothing was compiled.
+    """
+    return RunReport(
+        variant=manifest.variant,
+        target=manifest.target,
+        weights=Weights(manifest.weights.source, manifest.weights.sha256, manifest.weights.random),
+        versions=manifest.versions,
+        adapter=next((str(gate.data["adapter"]) for gate in evidence.gates if gate.data.get("adapter")), ""),
+        stages=tuple(Stage(stage.name, stage.seconds, stage.detail) for stage in progress.stages),
+        rewrites=_rewrites(compiled),
+        op_counts={name: read_graph(folder / file).op_counts() for name, file in GRAPH_FILES.items()},
+        files={name: record.bytes for name, record in manifest.files.items()},
+        gates=evidence.gates,
+        scenes=tuple(Scene(s.name, _png(s.reference), _png(s.bundle), s.rows) for s in evidence.scenes),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def write_reports(record: RunReport, folder: Path) -> None:
+    """Write report.json and report.html into ``folder``."""
+    write_report(record, folder / "report.json")
+    write_html(record, folder / "report.html")
+
+
+def _rewrites(compiled: CompiledDetector | None) -> tuple[RewriteRecord, ...]:
+    if compiled is None:
+        return ()
+    return tuple(
+        RewriteRecord(graph, step.name, step.reason, len(step.fired), step.ops_before, step.ops_after)
+        for graph, steps in compiled.reports.items()
+        for step in steps
+    )
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

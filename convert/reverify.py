@@ -1,0 +1,97 @@
+"""``convert verify``: all gates again, from a finished bundle and the checkpoint it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from convert.checkpoints import choose_variant, load_checkpoint
+from convert.compiler import compile_detector
+from convert.progress import Progress
+from convert.proof import Evidence, Proof, ReferencePath, golden_gate, prove
+from convert.reference import Reference, build_reference
+from convert.reporting import report, write_reports
+from convert.scenes import Picture, pictures
+from convert.targets import find_target
+from convert.variants import find_variant
+from host_runtime.bundle import Bundle, load_bundle
+from host_runtime.errors import UserError
+from host_runtime.manifest import Manifest
+from host_runtime.preprocess import load_image
+from verify.detections import DetectionLimits
+from verify.driver import find_driver
+from verify.gates import GateResult
+
+
+def verify_bundle(
+    path: Path,
+    progress: Progress,
+    weights: str | None = None,
+    images: tuple[Path, ...] = (),
+    gpu: bool = True,
+    report_folder: Path | None = None,
+) -> tuple[GateResult, ...]:
+    """Rebuild the reference, compute every stage anew, and judge the shipped files by it.
+
+    Args:
+        path: of the bundle, a folder or a .zip file.
+        progress: told of each stage.
+        weights: checkpoint; the one that the manifest leads to if left out.
+        images: pictures to judge on beside the golden one.
+        gpu: False leaves the GPU gates out.
+        report_folder: where to write a report, if anywhere.
+
+    Raises:
+        UserError: the bundle is damaged, or its checkpoint cannot be had or is another one.
+    """
+    with load_bundle(path) as bundle:
+        manifest = bundle.manifest
+        with progress.stage("load weights") as stage:
+            reference = _reference(manifest, weights)
+            stage.detail = reference.source
+        target = find_target(manifest.target)
+        with progress.stage("export, rewrite, cut in two"):
+            compiled = compile_detector(reference, target.profile)
+        reference_path = ReferencePath(reference, manifest.preprocess, manifest.postprocess, manifest.classes)
+        judged = (*_golden_picture(bundle), *pictures(images))
+        threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
+        driver = find_driver() if gpu else None
+        folder = bundle.path(manifest.graphs.a.file).parent
+        proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold))
+        evidence = prove(proof, reference_path, compiled, judged, None, progress)
+        if manifest.golden is not None:
+            values = compiled.evaluate(reference_path.tensor(judged[0].image))
+            golden = {name: np.asarray(value) for name, value in bundle.golden_tensors().items()}
+            evidence = Evidence((*evidence.gates, golden_gate(golden, values)), evidence.scenes)
+        if report_folder is not None:
+            report_folder.mkdir(parents=True, exist_ok=True)
+            write_reports(report(folder, manifest, evidence, progress, compiled), report_folder)
+        return evidence.gates
+
+
+def _reference(manifest: Manifest, weights: str | None) -> Reference:
+    variant = find_variant(manifest.variant)
+    side = manifest.preprocess.height
+    if manifest.weights.random and weights is None:
+        seed = int(manifest.weights.source.rpartition(" ")[2])
+        reference = build_reference(variant, None, side, seed)
+    else:
+        source = weights or variant.default_weights
+        if source is None:
+            raise UserError(f"the bundle was made from {manifest.weights.source}; say where it is with --weights")
+        checkpoint = load_checkpoint(source)
+        reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, side)
+    if reference.sha256 != manifest.weights.sha256:
+        raise UserError(
+            f"the bundle was made from {manifest.weights.source} (sha256 {manifest.weights.sha256[:12]}…), not from "
+            f"{reference.source} (sha256 {reference.sha256[:12]}…); give the right checkpoint with --weights"
+        )
+    return reference
+
+
+def _golden_picture(bundle: Bundle) -> tuple[Picture, ...]:
+    golden = bundle.manifest.golden
+    if golden is None:
+        return ()
+    return (Picture("golden picture", load_image(bundle.path(golden.image)).convert("RGB")),)

@@ -1,0 +1,174 @@
+"""``convert run``: from a checkpoint to a proven bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from convert.bundle import GRAPH_FILES, GoldenRun, check_destination, postprocess_of, preprocess_of, staged_folder, write_bundle, zip_bundle
+from convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
+from convert.classes import Classes, resolve_classes
+from convert.compiler import CompiledDetector, compile_detector
+from convert.half_precision import store_half
+from convert.lowering import lower
+from convert.progress import Progress
+from convert.proof import Evidence, Proof, ReferencePath, prove
+from convert.reference import Reference, build_reference
+from convert.reporting import report, write_reports
+from convert.scenes import Picture, pictures
+from convert.targets import Target, find_target
+from convert.variants import Variant, find_variant
+from host_runtime.errors import UserError
+from host_runtime.manifest import Manifest
+from host_runtime.quiet import native_log
+from rewrites.flatbuffer.pipeline import fix_up
+from verify.detections import DetectionLimits
+from verify.driver import find_driver
+
+RANDOM = "random"
+"""The word that asks for seeded random weights."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        target: name of the phone to convert for.
+        variant: name of the detector; None to tell it from the checkpoint.
+        weights: path, hub id, or ``"random"``; None for the variant's own.
+        classes: file of class names.
+        resolution: side of the input in pixels; None for the one the weights were trained at.
+        images: pictures to judge the bundle on; the demo scenes if there are none.
+        out: folder of the bundle; None for ``bundles/VARIANT-TARGET``.
+        resize: interpolation of the pre-processing; None for the variant's.
+        threshold: score above which a detection counts.
+        gpu: False leaves the GPU gates out.
+        zipped: also write the bundle as one file.
+        seed: of random weights.
+    """
+
+    target: str
+    variant: str | None = None
+    weights: str | None = None
+    classes: Path | None = None
+    resolution: int | None = None
+    images: tuple[Path, ...] = ()
+    out: Path | None = None
+    resize: str | None = None
+    threshold: float = 0.5
+    gpu: bool = True
+    zipped: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: the bundle's folder and the evidence."""
+
+    folder: Path
+    manifest: Manifest
+    evidence: Evidence
+
+
+def run(request: Request, progress: Progress) -> Result:
+    """Convert, prove and report.
+
+    Raises:
+        UserError: for anything that is wrong with the request; nothing is left behind.
+    """
+    target = find_target(request.target)
+    variant = None if request.variant is None else find_variant(request.variant)
+    judged = pictures(request.images)
+    if request.out is not None:
+        check_destination(request.out)
+    with progress.stage("load weights") as stage:
+        reference, checkpoint = load_reference(variant, request.weights, request.resolution, request.seed)
+        stated = None if checkpoint is None else checkpoint.class_names
+        classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
+        stage.detail = f"{reference.variant.name} at {reference.resolution} px, weights {reference.source}, classes from {classes.source}"
+    out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
+    with staged_folder(out) as folder:
+        manifest, evidence = _build(folder, request, reference, target, classes, judged, progress)
+    if request.zipped:
+        zip_bundle(out, out.with_name(f"{out.name}.zip"))
+    return Result(out, manifest, evidence)
+
+
+def load_reference(
+    variant: Variant | None, weights: str | None, resolution: int | None, seed: int = 0
+) -> tuple[Reference, Checkpoint | None]:
+    """The reference detector, and its checkpoint unless its weights are random.
+
+    Raises:
+        UserError: nothing says which detector it is, or the weights cannot be had or do not fit.
+    """
+    if weights == RANDOM:
+        if variant is None:
+            raise UserError("--weights random needs --variant, for there is no checkpoint to tell it from")
+        return build_reference(variant, None, resolution, seed), None
+    source = weights or (variant.default_weights if variant is not None else None)
+    if source is None:
+        raise UserError("give --variant, --weights, or both (`convert variants` lists the detectors)")
+    checkpoint = load_checkpoint(source)
+    chosen = choose_variant(checkpoint, None if variant is None else variant.name)
+    return build_reference(chosen, checkpoint, resolution), checkpoint
+
+
+def _build(
+    folder: Path,
+    request: Request,
+    reference: Reference,
+    target: Target,
+    classes: Classes,
+    judged: Sequence[Picture],
+    progress: Progress,
+) -> tuple[Manifest, Evidence]:
+    with progress.stage("export, rewrite, cut in two") as stage:
+        compiled = compile_detector(reference, target.profile)
+        stage.detail = _op_counts(compiled)
+    spec = preprocess_of(reference, request.resize)
+    limits = DetectionLimits(threshold=request.threshold)
+    path = ReferencePath(reference, spec, postprocess_of(reference, classes), classes.names)
+    golden = _golden(path, compiled, judged[0], limits)
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.float32.", dir=folder.parent) as scratch:
+        float32 = _convert(folder, Path(scratch), compiled, golden, progress)
+        with progress.stage("write bundle") as stage:
+            manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
+            sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
+            stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
+        proof = Proof(folder, manifest, target, find_driver() if request.gpu else None, limits)
+        evidence = prove(proof, path, compiled, judged, float32, progress)
+    write_reports(report(folder, manifest, evidence, progress, compiled), folder)
+    return manifest, evidence
+
+
+def _golden(path: ReferencePath, compiled: CompiledDetector, picture: Picture, limits: DetectionLimits) -> GoldenRun:
+    values = compiled.evaluate(path.tensor(picture.image))
+    return GoldenRun(picture.image, values, path.detect(picture.image, limits.threshold), limits.threshold)
+
+
+def _convert(
+    folder: Path, scratch: Path, compiled: CompiledDetector, golden: GoldenRun, progress: Progress
+) -> dict[str, Path]:
+    """Write both graphs into the folder, and their float32 forms into ``scratch``, for the proof."""
+    float32 = {}
+    for name, part in (("graph_a", compiled.parts.a), ("graph_b", compiled.parts.b)):
+        with progress.stage(f"convert {name.replace('_', ' ')}") as stage, native_log():
+            raw, fixed = scratch / f"{name}.raw.tflite", scratch / f"{name}.tflite"
+            lower(part, {key: torch.from_numpy(golden.tensors[key]) for key in part.input_names}, raw)
+            fired = fix_up(raw, fixed)
+            raw.unlink()
+            store_half(fixed, folder / GRAPH_FILES[name])
+            float32[name] = fixed
+            stage.detail = ", ".join(f"{fix} {len(sites)}×" for fix, sites in fired.items() if sites)
+    return float32
+
+
+def _op_counts(compiled: CompiledDetector) -> str:
+    last = {name: reports[-1].ops_after for name, reports in compiled.reports.items()}
+    return f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.ops)}"

@@ -1,0 +1,36 @@
+"""The pictures a bundle is judged on: the user's, or rendered demo scenes that no training has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from convert.demo.scenes import HELD_OUT_START, render
+from host_runtime.preprocess import load_image
+
+_DEMO_SCENES = 6
+_DEMO_SIDE = 320
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with a name for the report."""
+
+    name: str
+    image: Image.Image
+
+
+def pictures(paths: Sequence[Path]) -> tuple[Picture, ...]:
+    """The pictures at ``paths``, or the demo scenes if there are none.
+
+    Raises:
+        UserError: a picture cannot be read.
+    """
+    if paths:
+        return tuple(Picture(path.name, load_image(path).convert("RGB")) for path in paths)
+    return tuple(
+        Picture(f"demo scene {i + 1}", render(HELD_OUT_START + i, _DEMO_SIDE).image) for i in range(_DEMO_SCENES)
+    )

@@ -1,0 +1,71 @@
+"""The phones a bundle can be made for, and what each asks of the compiler and of the lint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from host_runtime.errors import UserError
+from rewrites.profile import Profile, TailPlacement
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of phone GPU.
+
+    Attributes:
+        name: what ``--target`` takes.
+        devices: for the listing.
+        reason: what sets it apart, with the evidence.
+        profile: options of the rewrites.
+        lint_rules: rules that apply to this target beside the general ones.
+    """
+
+    name: str
+    devices: str
+    reason: str
+    profile: Profile
+    lint_rules: tuple[str, ...] = ()
+
+
+TARGETS: Mapping[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            "pixel",
+            "Google Pixel with a Tensor SoC (Arm Mali, Imagination)",
+            "computes in fp16 whatever the file says, and overwrites token tensors that fan out (published for Mali, LiteRT 2.1): "
+            "norms in the fp16-safe form, the selected tokens' tail in float32 on the host",
+            Profile(safe_layer_norm=True, tail=TailPlacement.HOST),
+            lint_rules=("token-fan-out",),
+        ),
+        Target(
+            "galaxy",
+            "Samsung Galaxy and other phones with Qualcomm Adreno or Xclipse",
+            "computes in fp16 by default: norms in the fp16-safe form, the tail inside graph B",
+            Profile(safe_layer_norm=True, tail=TailPlacement.GRAPH_B),
+        ),
+        Target(
+            "desktop",
+            "WebGPU on desktop GPUs and in browsers, in fp32",
+            "computes in fp32: plain norms, which take fewer ops, and the tail inside graph B",
+            Profile(safe_layer_norm=False, tail=TailPlacement.GRAPH_B),
+        ),
+    )
+}
+"""Every target by name, in the order of the listing."""
+
+
+def find_target(name: str) -> Target:
+    """The target called ``name``, in any case.
+
+    Raises:
+        UserError: no such target; the nearest names are suggested.
+    """
+    target = TARGETS.get(name.lower())
+    if target is not None:
+        return target
+    near = difflib.get_close_matches(name.lower(), TARGETS, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(TARGETS)}"
+    raise UserError(f"unknown target {name!r}: {hint} (`convert targets` lists them all)")
