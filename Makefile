@@ -9,7 +9,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: run test test-slow setup driver lint clean
@@ -33,15 +32,14 @@ driver: setup
 
 setup: $(STAMP)
 
-# PyTorch comes first and by name: its CPU build, from the configured index if that has it, else from PyTorch's own. The
-# build on PyPI would satisfy the same version and bring some gigabytes of CUDA with it.
+# PyTorch comes first and by name, so that pip takes the CPU build where one is at hand. Elsewhere set TORCH_INDEX to PyTorch's
+# index of CPU wheels: the default index's build satisfies the same version and brings some gigabytes of CUDA with it.
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "error: Python 3.11 is needed (apt-get install python3.11 python3.11-venv), or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "error: the venv module is missing: apt-get install python3-venv" >&2; exit 2; }
-	$(PIP) install --quiet --no-deps "torch==$(TORCH)+cpu" || \
-	  $(PIP) install --quiet --no-deps --index-url $(TORCH_INDEX) "torch==$(TORCH)"
+	$(PIP) install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==$(TORCH)"
 	$(PIP) install --quiet -c constraints.txt -e ".[convert,train,test]"
 	@touch $@
 

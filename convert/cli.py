@@ -215,7 +215,7 @@ def _print_result(gates: Any, as_json: bool, findings: bool = False) -> None:
 
 
 def _print_gates(gates: Any) -> None:
-    from verify.report import gate_table
+    from verify.summary import gate_table
 
     Console(highlight=False).print(gate_table(gates))
 

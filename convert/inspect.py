@@ -14,7 +14,7 @@ from host_runtime.errors import UserError
 from host_runtime.preprocess import load_image
 from host_runtime.runner import Runner
 from rewrites import pipeline
-from verify.driver import HOW_TO_GET, find_driver
+from verify.driver import find_driver
 from verify.gates import GateResult, Verdict
 from verify.op_lint import check_lint
 from verify.residency import check_residency
@@ -37,10 +37,7 @@ def _check_graphs(graphs: dict[str, Path], target: str, gpu: bool) -> tuple[Gate
     lint = check_lint(graphs, add=find_target(target).lint_rules)
     if not gpu:
         return lint, GateResult("residency", Verdict.NOT_RUN, "left out with --no-gpu")
-    driver = find_driver()
-    if driver is None:
-        return lint, GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", HOW_TO_GET)
-    return lint, check_residency(graphs, driver=driver)
+    return lint, check_residency(graphs, driver=find_driver())
 
 
 def detect_images(

@@ -123,15 +123,16 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
     wrong = [(name, row) for name, found in rows.items() for row in found if row.status in (MISSING, EXTRA)]
     total = sum(d.score > limits.threshold for case in cases for d in case.reference)
     matched = [row for found in rows.values() for row in found if row.status == MATCHED]
-    shown = f"{len(matched)} detections matched in {len(cases)} images"
+    images = f"{len(cases)} image{'s' if len(cases) != 1 else ''}"
+    shown = f"{len(matched)} detections matched in {images}"
     if wrong:
         missing = sum(row.status == MISSING for _, row in wrong)
         verdict, summary = Verdict.FAILED, f"{missing} missing, {len(wrong) - missing} extra; {shown}"
         advice = (
             f"{wrong[0][0]}: {_told(wrong[0][1])}; if the numbers gate passes, the host step or the post-processing is at fault"
         )
-    elif not total:
-        verdict, summary = Verdict.NOT_RUN, f"the reference detects nothing above {limits.threshold} in {len(cases)} images"
+    elif not total or not matched:
+        verdict, summary = Verdict.NOT_RUN, f"the reference detects nothing above {limits.threshold} in {images}"
         advice = "use trained weights, give --image pictures with known objects in them, or lower the threshold"
     else:
         verdict, advice = Verdict.PASSED, ""

@@ -21,6 +21,8 @@ from verify.tflite_graph import Graph, Op
 Values = Mapping[int, NDArray[Any]]
 Named = Mapping[str, NDArray[Any]]
 
+_NAME_SHOWN = 120
+
 
 @dataclass(frozen=True)
 class Located:
@@ -48,7 +50,9 @@ class Located:
 
     @property
     def place(self) -> str:
-        return f"op {self.op_index} {self.op} ({self.name})"
+        """Operator and tensor; a name that is long (fused operators, foreign files) is cut at the front."""
+        name = self.name if len(self.name) <= _NAME_SHOWN else f"…{self.name[1 - _NAME_SHOWN :]}"
+        return f"op {self.op_index} {self.op} ({name})"
 
 
 def located(

@@ -133,8 +133,10 @@ def match_sets(
 
     Augmenting paths (Kuhn 1955): first from every required left element, then from every required right one, where an optional
     right element may lose its partner. A left element once paired stays so, and by the theorem of Mendelsohn and Dulmage (1958)
-    the second phase therefore costs the first nothing. Best-first greedy pairing would not do: of two boxes that each fit two
-    others it can take the one partner that only the other could have had, and report a detection as missing that is not.
+    the second phase therefore costs the first nothing. Last, optional elements are paired among what is left.
+
+    Best-first greedy pairing would not do: of two boxes that each fit two others it can take the one partner that only the
+    other could have had, and report a detection as missing that is not.
 
     Args:
         edges: [N, M], True where a pair is allowed.
@@ -177,4 +179,7 @@ def match_sets(
     for right in range(columns):
         if right_required[right] and right not in left_of:
             place_right(right, set())
+    for left in range(rows):
+        if left not in right_of:
+            place_left(left, set())
     return sorted((left, right) for right, left in left_of.items())

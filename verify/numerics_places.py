@@ -111,7 +111,7 @@ def locate_gpu(
     notes = [place.note] if place.note else []
     if graph.tensors[place.tensor].dtype == "float32":
         notes.append(_confirmed(place, target, measure(place.tensor, copy=place.tensor == target), limit))
-    if mended:
+    if mended and place.tensor != target:
         notes.append(f"the output is right once {mended[0]} is tapped: a fusion of the delegate is at fault")
     return replace(place, note="; ".join(notes))
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from verify.adapters import Driver
 from verify.delegate import DelegateRun, Job, Outcome, run_models
-from verify.driver import HOW_TO_GET, find_driver
+from verify.driver import HOW_TO_GET
 from verify.gates import Finding, GateResult, Measurement, Verdict
 
 
-def check_residency(graphs: Mapping[str, Path], *, driver: Driver | None = None, timeout: float = 900.0) -> GateResult:
+def check_residency(graphs: Mapping[str, Path], *, driver: Driver | None, timeout: float = 900.0) -> GateResult:
     """Compiles each graph for the GPU alone, each in a child process that may die.
 
     Args:
         graphs: name in the report to file.
-        driver: how to reach the GPU; by default whatever ``find_driver`` finds.
+        driver: how to reach the GPU (``driver.find_driver()``); None where there is none.
         timeout: seconds for each graph.
 
     Returns:
@@ -28,7 +28,7 @@ def check_residency(graphs: Mapping[str, Path], *, driver: Driver | None = None,
     """
     start = time.perf_counter()
     jobs = [Job(path) for path in graphs.values()]
-    runs = dict(zip(graphs, run_models(jobs, driver=driver or find_driver(), honest=True, timeout=timeout), strict=True))
+    runs = dict(zip(graphs, run_models(jobs, driver=driver, honest=True, timeout=timeout), strict=True))
     if any(run.outcome is Outcome.NO_ADAPTER for run in runs.values()):
         return GateResult(
             "residency",

@@ -24,7 +24,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from verify.tflite_graph import Graph
+from verify.tflite_graph import Graph, parse_model
 
 TAP = "detr2litert_tap"
 _TAP_FACTOR = np.float32(2.0)
@@ -147,7 +147,7 @@ def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True)
         destination: the file to write.
         copy: the output is a new tensor of twice the value (see above); False makes the tensor itself an output.
     """
-    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.read_bytes(), 0))
+    tree = parse_model(model.read_bytes())
     subgraph = tree.subgraphs[0]
     output = _add_doubling(tree, subgraph, tensor) if copy else tensor
     subgraph.outputs = np.append(np.asarray(subgraph.outputs, np.int32), np.int32(output))

@@ -1,0 +1,97 @@
+"""COCO's metrics of a demo detector on held-out scenes: ``python -m convert.demo.evaluate BUNDLE_OR_FOLDER``.
+
+The scenes are numbered from ``HELD_OUT_START`` on, which no training draws from. The evaluator is pycocotools'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from PIL import Image
+
+from convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, render
+from host_runtime.decode import Detections
+
+Detect = Callable[[Image.Image], Detections]
+
+
+def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
+    """COCO detection metrics of ``detect``, which is asked for every detection it has.
+
+    Returns:
+        ``"mAP"`` (IoU 0.50 to 0.95), ``"AP50"``, ``"AP75"`` and ``"AR"`` (at most 100 detections).
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    images: list[dict[str, Any]] = []
+    truths: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for number, scene in enumerate(scenes, start=1):
+        images.append({"id": number, "width": scene.image.width, "height": scene.image.height})
+        for label, (x0, y0, x1, y1) in zip(scene.labels.tolist(), scene.boxes.tolist(), strict=True):
+            box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
+            truths.append({"id": len(truths) + 1, "image_id": number, "category_id": label + 1, **box})
+        for item in detect(scene.image):
+            x0, y0, x1, y1 = item.box
+            entry = {"image_id": number, "category_id": item.class_index + 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+            found.append({**entry, "score": item.score})
+    truth = COCO()
+    truth.dataset = {
+        "info": {},
+        "images": images,
+        "annotations": truths,
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    figures = [float(value) for value in evaluation.stats]
+    return {"mAP": figures[0], "AP50": figures[1], "AP75": figures[2], "AR": figures[8]}
+
+
+def reference_detector(folder: Path) -> Detect:
+    """The detector of a transformers folder, computed by PyTorch."""
+    from convert.bundle import postprocess_of, preprocess_of
+    from convert.checkpoints import choose_variant, load_checkpoint
+    from convert.classes import resolve_classes
+    from convert.proof import ReferencePath
+    from convert.reference import build_reference
+
+    checkpoint = load_checkpoint(str(folder))
+    variant = choose_variant(checkpoint)
+    reference = build_reference(variant, checkpoint)
+    classes = resolve_classes(variant, reference.logit_columns, checkpoint.class_names)
+    path = ReferencePath(reference, preprocess_of(reference), postprocess_of(reference, classes), classes.names)
+    return lambda image: path.detect(image, threshold=0.0)
+
+
+def bundle_detector(folder: Path) -> Detect:
+    """The detector of a bundle, computed by LiteRT on the CPU."""
+    from host_runtime.runner import Runner
+
+    runner = Runner(folder)
+    return lambda image: runner.detect(image, threshold=0.0)
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--scenes", default=200, show_default=True, help="How many held-out scenes.")
+def main(path: Path, scenes: int) -> None:
+    """Evaluate a transformers folder or a bundle of a demo detector; prints JSON."""
+    detect = bundle_detector(path) if (path / "manifest.json").exists() else reference_detector(path)
+    figures = evaluate(detect, (render(HELD_OUT_START + i) for i in range(scenes)))
+    click.echo(json.dumps({"scenes": scenes, **{name: round(value, 4) for name, value in figures.items()}}))
+
+
+if __name__ == "__main__":
+    main()
