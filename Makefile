@@ -14,6 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: run test test-slow setup driver lint clean
 
 run: setup driver
+	@rm -rf build/tiny
 	$(BIN)/detr2litert run --variant tiny --target pixel --out build/tiny
 
 test: lint driver

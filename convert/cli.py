@@ -77,6 +77,7 @@ def cli() -> None:
 def run(as_json: bool, strict: bool, **options: Any) -> int:
     """Convert a detector and prove the result."""
     from convert.progress import Progress
+    from convert.reporting import PICTURES, picture_name
     from convert.run import Request
     from convert.run import run as convert_detector
 
@@ -86,6 +87,7 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
     else:
         _print_gates(result.evidence.gates)
         click.echo(f"bundle   {result.folder}")
+        click.echo(f"picture  {result.folder / PICTURES / picture_name(1)}")
         click.echo(f"report   {result.folder / 'report.html'}")
         if result.manifest.weights.random:
             click.echo("weights  RANDOM: this bundle detects nothing; it shows only that the detector converts")

@@ -14,7 +14,7 @@ from host_runtime.errors import UserError
 from host_runtime.preprocess import load_image
 from host_runtime.runner import Runner
 from rewrites import pipeline
-from verify.driver import find_driver
+from verify.driver import activate, find_driver
 from verify.gates import GateResult, Verdict
 from verify.op_lint import check_lint
 from verify.residency import check_residency
@@ -49,6 +49,9 @@ def detect_images(
         UserError: the bundle or a picture cannot be read, or ``save`` cannot be written.
     """
     pictures = {path: load_image(path).convert("RGB") for path in images}
+    driver = find_driver() if accelerator == "gpu" else None
+    if driver is not None:
+        activate(driver)
     results = []
     with Runner(bundle, accelerator) as runner:  # type: ignore[arg-type]
         for path, picture in pictures.items():

@@ -17,6 +17,9 @@ from verify.report import RewriteRecord, RunReport, Scene, Stage, Weights, write
 from verify.report_html import write_html
 from verify.tflite_graph import read_graph
 
+PICTURES = "pictures"
+"""Folder beside the report with the bundle's detections drawn on each picture it was judged on."""
+
 
 def report(
     folder: Path, manifest: Manifest, evidence: Evidence, progress: Progress, compiled: CompiledDetector | None
@@ -47,9 +50,18 @@ def report(
 
 
 def write_reports(record: RunReport, folder: Path) -> None:
-    """Write report.json and report.html into ``folder``."""
+    """Write report.json, report.html and the bundle's view of each picture into ``folder``."""
     write_report(record, folder / "report.json")
     write_html(record, folder / "report.html")
+    if record.scenes:
+        (folder / PICTURES).mkdir(exist_ok=True)
+    for number, scene in enumerate(record.scenes, start=1):
+        (folder / PICTURES / picture_name(number)).write_bytes(scene.bundle_png)
+
+
+def picture_name(number: int) -> str:
+    """File name of the overlay of the ``number``-th picture, counted from one."""
+    return f"scene-{number}.png"
 
 
 def _rewrites(compiled: CompiledDetector | None) -> tuple[RewriteRecord, ...]:

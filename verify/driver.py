@@ -11,6 +11,7 @@ on it.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -191,6 +192,17 @@ def try_driver(driver: Driver) -> DelegateRun:
         model.input("x", [1, 2, 2, 4])
         model.op("ADD", ["x", "x"], {"y": [1, 2, 2, 4]})
         return run_model(model.write(Path(folder) / "probe.tflite", ["y"]), driver=driver, timeout=120.0)
+
+
+def activate(driver: Driver) -> None:
+    """Make this very process reach the driver, before LiteRT first looks for a GPU.
+
+    The loader's search path cannot be changed in a running process, but a library that is loaded already is found by its name.
+    """
+    os.environ.update(driver.environment)
+    for folder in driver.environment.get("LD_LIBRARY_PATH", "").split(os.pathsep):
+        if folder and (Path(folder) / _LOADER).exists():
+            ctypes.CDLL(str(Path(folder) / _LOADER), mode=ctypes.RTLD_GLOBAL)
 
 
 @contextmanager

@@ -132,6 +132,8 @@ def rf_detr_row(
         source=source,
         hub_id=hub_id,
         bundled=bundled,
+        # rfdetr's predict resizes without antialias since 1.9.0 (pull request 1206); --resize has the older form.
+        resize="bilinear",
         patch=patch,
         windows=windows,
         decoder_layers=decoder_layers,

@@ -191,7 +191,7 @@ def test_no_gpu_is_said_in_one_line(root):
 
 
 @pytest.mark.gpu
-def test_on_the_gpu_it_finds_the_same(root):
+def test_on_the_gpu_it_finds_the_same(root, driver):
     """In a child, as a GPU compile should be; the environment says where the Vulkan driver is."""
     done = child(
         """
@@ -204,7 +204,7 @@ def test_on_the_gpu_it_finds_the_same(root):
         print([(item.name, round(item.score, 4), item.box) for item in found])
         """,
         str(root),
-        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        **{name: value for name, value in {**os.environ, **driver.environment}.items() if name != "PYTHONPATH"},
     )
     expected = [("red", 1.0, (4.0, 2.0, 6.0, 4.0)), ("green", 1.0, (0.0, 6.0, 2.0, 8.0))]
     assert (done.stdout, done.stderr, done.returncode) == (f"{expected}\n", "", 0)
