@@ -96,10 +96,12 @@ class HostProgramBuilder:
         translation = _TRANSLATIONS.get(node.target)
         if translation is not None:
             op, operands, attributes = translation(node)
-        elif node.target in _ELEMENTWISE:
-            op, operands, attributes = _ELEMENTWISE[node.target], list(node.args), {}  # type: ignore[index]
+        elif node.target in _ELEMENTWISE and not node.kwargs:
+            op, operands, attributes = _ELEMENTWISE[node.target], list(node.args), {}
         else:
-            raise RewriteRefusedError(node, "the host step has no such op", "choose a target whose tail runs in the second graph")
+            raise RewriteRefusedError(
+                node, "the host step has no such op", "choose a target whose tail runs in the second graph"
+            )
         self._append(op, tuple(self._name(operand) for operand in operands if operand is not None), node, attributes)
 
     def finish(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> HostProgram:
@@ -117,7 +119,7 @@ class HostProgramBuilder:
                 name = self._names.setdefault(operand, str(operand.target))
                 self._constants[name] = constant
             return self._names[operand]
-        name = f"number_{operand:g}".replace(".", "_").replace("-", "minus_")
+        name = f"number_{float(operand)!r}".replace(".", "_").replace("-", "minus_")
         self._constants[name] = torch.tensor([float(operand)])
         return name
 
@@ -138,9 +140,13 @@ def _slice(node: fx.Node) -> Translation:
     assert isinstance(x, fx.Node)
     axis = normalise_dim(argument(node, 1, "dim", 0), value_of(x).dim())
     size = int(value_of(x).shape[axis])
-    start, end, step = slice(argument(node, 2, "start", None), argument(node, 3, "end", None), argument(node, 4, "step", 1)).indices(size)
+    start, end, step = slice(
+        argument(node, 2, "start", None), argument(node, 3, "end", None), argument(node, 4, "step", 1)
+    ).indices(size)
     if step != 1:
-        raise RewriteRefusedError(node, "a strided slice in the host step", "choose a target whose tail runs in the second graph")
+        raise RewriteRefusedError(
+            node, "a strided slice in the host step", "choose a target whose tail runs in the second graph"
+        )
     return "slice", [x], {"axis": axis, "start": start, "end": end}
 
 
@@ -149,8 +155,19 @@ def _concat(node: fx.Node) -> Translation:
     return "concat", list(node.args[0]), {"axis": axis}  # type: ignore[arg-type]
 
 
+def _gelu(node: fx.Node) -> Translation:
+    return "gelu", [node.args[0]], {"approximate": str(node.kwargs.get("approximate", "none"))}
+
+
+def _rsub(node: fx.Node) -> Translation:
+    if argument(node, 2, "alpha", 1) != 1:
+        raise RewriteRefusedError(node, "a factor on the operand", "write the factor as a multiplication of its own")
+    return "sub", [node.args[1], node.args[0]], {}
+
+
 def _clamp(node: fx.Node) -> Translation:
-    bounds = {"min": argument(node, 1, "min", None), "max": argument(node, 2, "max", None)}
+    names = ["max"] if node.target is aten.clamp_max.default else ["min", "max"]
+    bounds = {name: argument(node, i, name, None) for i, name in enumerate(names, 1)}
     return "clamp", [node.args[0]], {key: float(value) for key, value in bounds.items() if value is not None}
 
 
@@ -164,5 +181,9 @@ _TRANSLATIONS: dict[Any, Callable[[fx.Node], Translation]] = {
     aten.slice.Tensor: _slice,
     aten.cat.default: _concat,
     aten.clamp.default: _clamp,
+    aten.clamp_max.default: _clamp,
+    aten.clamp_min.default: _clamp,
+    aten.gelu.default: _gelu,
+    aten.rsub.Scalar: _rsub,
     aten.reshape.default: _reshape,
 }

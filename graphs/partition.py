@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from graphs.host_step import HostProgram, HostProgramBuilder
 from graphs.selection import Selection, find_selection
 from graphs.sink_gather import SunkSelection, sink_gather
-from rewrites.base import ancestors, aten, constant_of, remove_dead_code, sizes, value_of
+from rewrites.base import RewriteRefusedError, ancestors, aten, constant_of, list_of, remove_dead_code, sizes, value_of
 from rewrites.profile import Profile, TailPlacement
 from rewrites.rank.views import View
 
@@ -94,13 +94,15 @@ class _Cut:
 
         host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **selected_names})
         host.topk(self._selection.scores, self._selection.indices, self._selection.k, self._selection.axis)
-        for leaf in dict.fromkeys(runtime_leaves):
-            shape = sizes(value_of(leaf).shape)
-            name = names[_buffer(leaf)]
-            if sizes(value_of(_buffer(leaf)).shape) != shape:
-                host.reshape(name, f"{name}_tokens", shape)
-                name = f"{name}_tokens"
-            host.rename(leaf, name)
+        tokens: dict[fx.Node, str] = {}
+        for leaf in runtime_leaves:
+            buffer, shape = _buffer(leaf), sizes(value_of(leaf).shape)
+            if sizes(value_of(buffer).shape) == shape:
+                tokens[buffer] = names[buffer]
+            elif buffer not in tokens:
+                tokens[buffer] = f"{names[buffer]}_tokens"
+                host.reshape(names[buffer], tokens[buffer], shape)
+            host.rename(leaf, tokens[buffer])
         for node in self._graph_module.graph.nodes:
             if node in self._sunk.gathers:
                 host.gather(node, self._selection.indices)
@@ -142,18 +144,28 @@ class _Cut:
                 continue
             if node in self._in_b and node.op == "call_function":
                 for operand in node.all_input_nodes:
-                    self._bring(operand, graph, copies)
+                    self._bring(operand, graph, copies, node)
                 copies[node] = _copied(graph, node, copies)
         results = self._output.args[0]
-        graph.output(tuple(copies[n] for n in results))  # type: ignore[union-attr,index]
+        for result in list_of(results):
+            self._bring(result, graph, copies, result)
+        graph.output(tuple(copies[n] for n in list_of(results)))
         return Part(_module(self._graph_module, graph), tuple(name for _, name in crossing), outputs)
 
-    def _bring(self, node: fx.Node, graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> None:
-        """Copy a constant, or the views between a crossing buffer and ``node``, into graph B."""
+    def _bring(self, node: fx.Node, graph: fx.Graph, copies: dict[fx.Node, fx.Node], reader: fx.Node) -> None:
+        """Copy a constant, or the views between a crossing buffer and ``node``, into graph B.
+
+        Raises:
+            RewriteRefusedError: the second graph would need the image.
+        """
         if node in copies:
             return
+        if node.op == "placeholder":
+            raise RewriteRefusedError(
+                reader, "it reads the image behind the selection", "only tensors of the encoder can cross"
+            )
         for operand in node.all_input_nodes:
-            self._bring(operand, graph, copies)
+            self._bring(operand, graph, copies, reader)
         copies[node] = _copied(graph, node, copies)
 
 

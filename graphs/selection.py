@@ -9,10 +9,11 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 
-import torch
 from torch import fx
 
-from rewrites.base import RewriteRefusedError, aten, calls, value_of
+from rewrites.base import RewriteRefusedError, argument, aten, calls, is_call, sizes, value_of
+
+_INDEX_VIEWS = (aten.expand.default, aten.repeat.default, aten.reshape.default, aten.unsqueeze.default)
 
 
 class NoSelectionError(Exception):
@@ -27,7 +28,7 @@ class Selection:
         topk: the ``aten.topk`` call.
         scores: its input, ``[1, N]``.
         indices: the node of its indices, ``[1, k]``.
-        gathers: the ``aten.gather`` calls whose index descends from ``indices``, all along the token axis.
+        gathers: the ``aten.gather`` calls that pick the tokens at ``indices``, in graph order.
         k, axis: of the top-k.
     """
 
@@ -49,9 +50,9 @@ def find_selection(graph_module: fx.GraphModule) -> Selection:
     found = []
     for topk in calls(graph_module, aten.topk.default):
         indices = [user for user in topk.users if user.target is operator.getitem and user.args[1] == 1]
-        gathers = [gather for index in indices for gather in _gathers(index)]
-        if gathers:
-            found.append((topk, indices[0], tuple(dict.fromkeys(gathers))))
+        reached = {gather for index in indices for gather in _gathers(index)}
+        if reached:
+            found.append((topk, indices[0], tuple(node for node in graph_module.graph.nodes if node in reached)))
     if not found:
         raise NoSelectionError(
             "looked for a top-k whose indices select tokens (the query selection of a two-stage DETR) and found "
@@ -59,32 +60,37 @@ def find_selection(graph_module: fx.GraphModule) -> Selection:
         )
     topk, index, gathers = found[0]
     if len(found) > 1:
-        raise RewriteRefusedError(found[1][0], "a second query selection", "only detectors with one query selection can be cut in two")
+        raise RewriteRefusedError(found[1][0], "a second query selection", "only a detector with one can be cut in two")
+    if not argument(topk, 3, "largest", True):
+        raise RewriteRefusedError(topk, "a selection of the lowest scores", "select by the largest of the negated scores")
     scores = topk.all_input_nodes[0]
     if value_of(scores).dim() != 2 or value_of(scores).shape[0] != 1:
-        raise RewriteRefusedError(topk, "a selection over scores that are not [1, tokens]", "export the detector with batch size one")
+        raise RewriteRefusedError(topk, "a selection over scores that are not [1, tokens]", "export with batch size one")
+    for user in topk.users:
+        if user.args[1] != 1:
+            raise RewriteRefusedError(user, "it reads the selected scores", "gather them from the scores of all tokens")
+    k = int(topk.args[1])  # type: ignore[arg-type]
     for gather in gathers:
-        if value_of(gather).dim() != 3 or gather.args[1] not in (1, -2):
-            raise RewriteRefusedError(gather, "a selection that is not along the token axis of [1, tokens, channels]", "gather tokens along axis 1")
-    return Selection(topk, scores, index, gathers, int(topk.args[1]), 1)  # type: ignore[arg-type]
+        source, picked = (sizes(value_of(n).shape) for n in (gather.all_input_nodes[0], gather))
+        whole = len(source) == 3 and source[:2] == sizes(value_of(scores).shape) and picked == [1, k, source[2]]
+        if not whole or gather.args[1] not in (1, -2):
+            raise RewriteRefusedError(
+                gather, "a gather that does not pick whole tokens", "gather [1, tokens, channels] along axis 1"
+            )
+    return Selection(topk, scores, index, gathers, k, 1)
 
 
-def _gathers(index: fx.Node) -> list[fx.Node]:
-    """Gathers reached from an index through integer ops."""
-    found: list[fx.Node] = []
+def _gathers(index: fx.Node) -> set[fx.Node]:
+    """Gathers reached from an index through views and copies of it."""
+    found: set[fx.Node] = set()
     pending = [index]
     while pending:
         node = pending.pop()
         for user in node.users:
             if user.target is aten.gather.default and user.args[2] is node:
-                found.append(user)
-            elif user.op == "call_function" and _is_integer(user):
+                found.add(user)
+            elif is_call(user, *_INDEX_VIEWS):
                 pending.append(user)
-            elif user.op == "call_function":
-                raise RewriteRefusedError(user, "it reads the selection's indices", "only gathers along the token axis can use them")
+            else:
+                raise RewriteRefusedError(user, "it reads the selection's indices", "only gathers of whole tokens can use them")
     return found
-
-
-def _is_integer(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and not value.is_floating_point()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx
 
 from graphs.selection import Selection
-from rewrites.base import Emitter, ancestors, aten, constant_of, normalise_dim, remove_dead_code, replace, value_of
+from rewrites.base import Emitter, ancestors, argument, aten, constant_of, normalise_dim, remove_dead_code, replace, value_of
 from rewrites.rank.elementwise import BINARY, UNARY
 
 _SAME_ON_EVERY_TOKEN = (aten.linear.default, aten.layer_norm.default, *UNARY)
@@ -94,12 +94,12 @@ class _Sinker:
         shape = value_of(x).shape if isinstance(x.meta.get("val"), Tensor) else ()
         if x.op != "call_function" or len(shape) != 3 or shape[1] != self._tokens:
             return None
+        if x.target is aten.layer_norm.default and x.args[1] != [shape[2]]:
+            return None
         if x.target in _SAME_ON_EVERY_TOKEN:
             return [x.all_input_nodes[0]]
-        last_axis = {aten.cat.default: 1, aten.slice.Tensor: 1}
-        if x.target in last_axis:
-            dim = x.args[last_axis[x.target]] if len(x.args) > 1 else 0
-            return list(x.all_input_nodes) if normalise_dim(dim, 3) == 2 else None  # type: ignore[arg-type]
+        if x.target in (aten.cat.default, aten.slice.Tensor):
+            return list(x.all_input_nodes) if normalise_dim(argument(x, 1, "dim", 0), 3) == 2 else None
         if x.target in BINARY:
             rows = [n for n in x.all_input_nodes if value_of(n).dim() == 3 and value_of(n).shape[1] == self._tokens]
             return rows if all(value_of(n).dim() == 3 for n in rows) else None
@@ -107,7 +107,8 @@ class _Sinker:
 
     def _select_constant(self, x: fx.Node, constant: Tensor, at: fx.Node) -> fx.Node:
         if bool((constant == constant[:, :1]).all()):
-            return Emitter(self._graph_module, at, "sink_gather").constant(constant[:, :1], f"{x.target}_row")
+            row = constant[:, :1].expand(-1, self._selection.k, -1)
+            return Emitter(self._graph_module, at, "sink_gather").constant(row, f"{x.target}_row")
         for known, gather in self._constants:
             if known.shape == constant.shape and torch.equal(known, constant):
                 return gather

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from rewrites.profile import Profile
 
@@ -87,9 +87,22 @@ def constant_of(graph_module: fx.GraphModule, node: object) -> Tensor | None:
     return None
 
 
+def has_constant_parameters(graph_module: fx.GraphModule, layer: fx.Node) -> bool:
+    """True if a linear layer's or convolution's weight is a constant, and so is its bias if it has one."""
+    bias = argument(layer, 2, "bias", None)
+    return constant_of(graph_module, layer.args[1]) is not None and (
+        bias is None or constant_of(graph_module, bias) is not None
+    )
+
+
 def is_call(node: object, *targets: Any) -> bool:
     """True if ``node`` calls one of the given ATen overloads."""
     return isinstance(node, fx.Node) and node.op == "call_function" and node.target in targets
+
+
+def list_of(nodes: Any) -> list[fx.Node]:
+    """The nodes of a list argument, such as the parts of a concatenation."""
+    return list(nodes)
 
 
 def only_user(node: fx.Node) -> fx.Node | None:
@@ -140,15 +153,21 @@ class Emitter:
 
 def add_constant(graph_module: fx.GraphModule, value: Tensor, name: str) -> fx.Node:
     """Register ``value`` as a buffer under a free name like ``name`` and add its ``get_attr`` node at the insertion point."""
-    stem = "".join(c if c.isalnum() else "_" for c in name)
-    free, count = stem, 0
-    while hasattr(graph_module, free):
-        count += 1
-        free = f"{stem}_{count}"
-    graph_module.register_buffer(free, value.detach().contiguous())
+    free = register_constant(graph_module, value.detach().contiguous(), name)
     node = graph_module.graph.get_attr(free)
     node.meta["val"] = value.to("meta")
     return node
+
+
+def register_constant(module: nn.Module, value: Tensor, name: str) -> str:
+    """Register ``value`` as a buffer under a free name like ``name``, and return that name."""
+    stem = "".join(c if c.isalnum() else "_" for c in name)
+    free, count = stem, 0
+    while hasattr(module, free):
+        count += 1
+        free = f"{stem}_{count}"
+    module.register_buffer(free, value)
+    return free
 
 
 def evaluate_meta(node: fx.Node) -> Any:

@@ -3,13 +3,15 @@
 Hazard: position embeddings and their interpolation, proposal grids, anchors, masks and spatial shapes are recomputed at every
 run, through ops the delegate refuses (bicubic resize, integer arithmetic, meshgrid, broadcasts).
 
-Identity: a value whose ancestors are all constants is a constant.
+Identity: a value whose ancestors are all constants is a constant; so is one that reads nothing of a tensor but its shape.
 
 Given::
 
     %grid = aten.linspace(0, 23, 24)
     %p    = aten.div(%grid, 24)
-    %y    = aten.add(%x, %p)
+    %o    = aten.ones_like(%x)
+    %q    = aten.mul(%o, %p)
+    %y    = aten.add(%x, %q)
 
 Result::
 
@@ -27,8 +29,17 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import RewriteRefusedError, Site, add_constant, module_of, remove_dead_code
+from rewrites.base import RewriteRefusedError, Site, add_constant, aten, is_call, module_of, remove_dead_code, value_of
 from rewrites.profile import Profile
+
+_SHAPE_ONLY = (
+    aten.full_like.default,
+    aten.new_full.default,
+    aten.new_ones.default,
+    aten.new_zeros.default,
+    aten.ones_like.default,
+    aten.zeros_like.default,
+)
 
 
 def evaluate_constants(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
@@ -36,6 +47,10 @@ def evaluate_constants(graph_module: fx.GraphModule, profile: Profile) -> list[S
     for node in graph_module.graph.nodes:
         if node.op == "get_attr":
             values[node] = getattr(graph_module, str(node.target))
+        elif is_call(node, *_SHAPE_ONLY):
+            values[node] = _evaluate(
+                node, {n: torch.empty(value_of(n).shape, dtype=value_of(n).dtype) for n in node.all_input_nodes}
+            )
         elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
             values[node] = _evaluate(node, values)
     fired = []

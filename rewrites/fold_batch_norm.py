@@ -1,7 +1,8 @@
 """Fold inference batch norm into the convolution before it.
 
 Hazard: batch norm decomposes into a tuple-returning op and several elementwise ops on a full feature map, and a convolution
-followed by a multiplication by a constant is fused by the delegate in a way that corrupts a second reader (issue 8599's family).
+followed by a multiplication by a constant is fused by the delegate in a way that corrupts a second reader (the family of issue
+8599).
 
 Identity, with ``s = gamma / sqrt(var + eps)``: ``bn(conv(x, W, b)) = conv(x, s W, s (b - mean) + beta)``.
 
@@ -15,8 +16,8 @@ Result::
 
     %y = aten.conv2d(%x, %w', %b')
 
-Where the input is not a convolution of its own, the result is ``%x * s + (beta - mean * s)``. Exact up to the rounding of the
-folded weights (1e-6 relative).
+Where the input is not a convolution of its own, the result is ``%x * s + (beta - mean * s)``. Does not fire where a parameter
+is computed at run time. Exact up to the rounding of the folded weights (1e-6 relative).
 """
 
 from __future__ import annotations
@@ -26,7 +27,21 @@ import operator
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, constant_of, is_call, module_of, only_user, remove_dead_code, replace
+from rewrites.base import (
+    Emitter,
+    Site,
+    argument,
+    aten,
+    calls,
+    constant_of,
+    has_constant_parameters,
+    is_call,
+    module_of,
+    only_user,
+    remove_dead_code,
+    replace,
+    value_of,
+)
 from rewrites.profile import Profile
 
 
@@ -35,22 +50,23 @@ def fold_batch_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site
     for node in calls(graph_module, aten._native_batch_norm_legit_no_training.default):
         results = [user for user in node.users if user.target is operator.getitem and user.args[1] == 0]
         statistics = [constant_of(graph_module, a) for a in node.args[1:5]]
-        if len(results) != 1 or any(s is None for s in statistics[2:]):
+        if len(results) != 1 or any(s is None and a is not None for s, a in zip(statistics, node.args[1:5], strict=True)):
             continue
         x = node.args[0]
         assert isinstance(x, fx.Node)
         scale, shift = _affine(statistics, float(node.args[6]))  # type: ignore[arg-type]
+        per_channel = [1, -1] + [1] * (value_of(x).dim() - 2)
         emit = Emitter(graph_module, results[0], "fold_batch_norm")
-        weight = constant_of(graph_module, x.args[1]) if is_call(x, aten.conv2d.default) else None
-        if weight is not None and only_user(x) is node:
-            old_bias = constant_of(graph_module, argument(x, 2, "bias", None))
+        if is_call(x, aten.conv2d.default) and has_constant_parameters(graph_module, x) and only_user(x) is node:
+            weight, old_bias = (constant_of(graph_module, argument(x, i, "", None)) for i in (1, 2))
+            assert weight is not None
             bias = shift if old_bias is None else old_bias * scale + shift
             folded = emit.constant(weight * scale.view(-1, 1, 1, 1), "folded_weight")
             y = emit(x.target, x.args[0], folded, emit.constant(bias, "folded_bias"), *x.args[3:], **x.kwargs)
             detail = f"into {x.name}"
         else:
-            y = emit(aten.mul.Tensor, x, emit.constant(scale.view(1, -1, 1, 1), "scale"))
-            y = emit(aten.add.Tensor, y, emit.constant(shift.view(1, -1, 1, 1), "shift"))
+            y = emit(aten.mul.Tensor, x, emit.constant(scale.view(per_channel), "scale"))
+            y = emit(aten.add.Tensor, y, emit.constant(shift.view(per_channel), "shift"))
             detail = "to a scale and a shift"
         fired.append(Site(node.name, module_of(node), detail))
         replace(results[0], y)

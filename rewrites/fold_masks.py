@@ -3,8 +3,8 @@
 Hazard: padding masks and proposal-validity masks become SELECT_V2 with a broadcast branch, which the delegate refuses, and a
 fill of -inf is not a number that survives fp16 arithmetic.
 
-Identity: ``masked_fill(x, M, v) = x`` where the constant ``M`` is False everywhere; ``= full(v)`` where it is True
-everywhere; otherwise ``= x * keep + fill`` with ``keep = 1 - M`` and ``fill = M * v``. ``where`` likewise.
+Identity: ``masked_fill(x, M, v) = x`` where the constant ``M`` is False everywhere; ``= v`` where it is True everywhere;
+otherwise ``= x * keep + fill`` with ``keep = 1 - M`` and ``fill = M * v``. ``where(M, x, v)`` and ``where(M, v, x)`` likewise.
 
 Given::
 
@@ -15,40 +15,67 @@ Result (mixed mask)::
     %k = aten.mul(%x, %keep)
     %y = aten.add(%k, %fill)
 
-Does not fire when the mask depends on the image. Exact for masks of one value and for finite fills; ``v`` is held to ± the
-profile's ``constant_limit``, which preserves every comparison as long as the scores stay inside it.
+Does not fire when the mask or the fill depends on the image, nor on integers. Exact for masks of one value and for finite fills
+of finite values; ``v`` is held to ± the profile's ``constant_limit``, which preserves every comparison as long as the scores
+stay inside it.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from rewrites.base import Emitter, Site, aten, calls, constant_of, module_of, remove_dead_code, replace, sizes, value_of
 from rewrites.profile import Profile
 
+_FILLS = (aten.masked_fill.Scalar, aten.masked_fill.Tensor)
+_CHOICES = (aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf)
+
 
 def fold_masks(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     fired = []
-    for node in calls(graph_module, aten.masked_fill.Scalar, aten.masked_fill.Tensor):
-        x, mask_node, fill = node.args
-        mask = constant_of(graph_module, mask_node)
-        fill_tensor = constant_of(graph_module, fill)
-        if mask is None or not isinstance(x, fx.Node) or (isinstance(fill, fx.Node) and fill_tensor is None):
+    for node in calls(graph_module, *_FILLS, *_CHOICES):
+        parts = _parts(graph_module, node)
+        if parts is None or not value_of(node).is_floating_point():
             continue
-        number = float(fill_tensor) if fill_tensor is not None else float(fill)  # type: ignore[arg-type]
-        number = max(-profile.constant_limit, min(profile.constant_limit, number))
+        x, mask, fill = parts
+        fill = fill.to(value_of(node).dtype).clamp(-profile.constant_limit, profile.constant_limit)
+        shape = sizes(value_of(node).shape)
         emit = Emitter(graph_module, node, "fold_masks")
         if not mask.any():
-            result, detail = x, "mask is False everywhere"
+            result = x if sizes(value_of(x).shape) == shape else emit(aten.expand.default, x, shape)
+            detail = "mask is False everywhere"
         elif mask.all():
-            result, detail = emit.constant(torch.full(sizes(value_of(node).shape), number)), "mask is True everywhere"
+            result, detail = emit.constant(fill.expand(shape)), "mask is True everywhere"
         else:
-            keep = emit.constant((~mask).float(), "keep")
-            kept = emit(aten.mul.Tensor, x, keep)
-            result = kept if number == 0 else emit(aten.add.Tensor, kept, emit.constant(mask.float() * number, "fill"))
-            detail = f"{int(mask.sum())} of {mask.numel()} places filled with {number:g}"
+            kept = emit(aten.mul.Tensor, x, emit.constant((~mask).to(fill.dtype), "keep"))
+            filled = mask * fill
+            result = emit(aten.add.Tensor, kept, emit.constant(filled, "fill")) if filled.any() else kept
+            detail = f"{int(mask.sum())} of {mask.numel()} places filled"
         fired.append(Site(node.name, module_of(node), detail))
         replace(node, result)
     remove_dead_code(graph_module)
     return fired
+
+
+def _parts(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor, Tensor] | None:
+    """What is kept, the mask, and the fill that stands where the mask is True; None unless mask and fill are constants."""
+    if node.target in _FILLS:
+        x, condition, fill = node.args
+        mask = constant_of(graph_module, condition)
+        pairs = [(x, fill, mask)]
+    else:
+        condition, if_true, if_false = node.args
+        mask = constant_of(graph_module, condition)
+        pairs = [] if mask is None else [(if_false, if_true, mask), (if_true, if_false, ~mask)]
+    for kept, fill, where in pairs:
+        value = _constant(graph_module, fill)
+        if isinstance(kept, fx.Node) and where is not None and value is not None and constant_of(graph_module, kept) is None:
+            return kept, where, value
+    return None
+
+
+def _constant(graph_module: fx.GraphModule, fill: Any) -> Tensor | None:
+    return torch.tensor(float(fill)) if isinstance(fill, int | float) else constant_of(graph_module, fill)

@@ -29,7 +29,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, constant_of, is_call, module_of, only_user, remove_dead_code, replace, value_of
+from rewrites.base import (
+    Emitter,
+    Site,
+    argument,
+    aten,
+    calls,
+    constant_of,
+    has_constant_parameters,
+    is_call,
+    module_of,
+    only_user,
+    remove_dead_code,
+    replace,
+    value_of,
+)
 from rewrites.profile import Profile
 
 VIEWS = (
@@ -54,14 +68,15 @@ def _fold_factors(graph_module: fx.GraphModule) -> list[Site]:
     fired = []
     for node in calls(graph_module, aten.mul.Tensor, aten.div.Tensor):
         x, factor = _factor(graph_module, node)
-        layer = None if x is None or factor is None else _layer_behind(x, through_views=factor.numel() == 1)
-        if x is None or factor is None or layer is None:
+        if x is None or factor is None or value_of(node).shape != value_of(x).shape:
             continue
-        weight, bias = (constant_of(graph_module, argument(layer, i, "", None)) for i in (1, 2))
-        if weight is None or (factor.numel() != 1 and factor.numel() != weight.shape[0]):
+        layer = _layer_behind(x, through_views=factor.numel() == 1)
+        if layer is None or not has_constant_parameters(graph_module, layer):
             continue
         if factor.numel() != 1 and factor.shape[-1] != factor.numel():
             continue
+        weight, bias = (constant_of(graph_module, argument(layer, i, "", None)) for i in (1, 2))
+        assert weight is not None
         scale = factor.reshape(-1)
         emit = Emitter(graph_module, layer, "fold_scales")
         parameters = [emit.constant(weight * scale[:, None], "scaled_weight")]
@@ -104,7 +119,9 @@ def _fold_norms(graph_module: fx.GraphModule) -> list[Site]:
         readers = list(norm.users)
         if gamma is None or not readers or value_of(norm).shape[-1] != gamma.numel():
             continue
-        if not all(is_call(r, aten.linear.default) and r.args[0] is norm and _is_constant_layer(graph_module, r) for r in readers):
+        if beta is None and argument(norm, 3, "bias", None) is not None:
+            continue
+        if not all(_is_layer_over(graph_module, reader, norm) for reader in readers):
             continue
         emit = Emitter(graph_module, norm, "fold_scales")
         bare = emit(norm.target, norm.args[0], norm.args[1], None, None, *norm.args[4:], **norm.kwargs)
@@ -123,6 +140,5 @@ def _fold_norms(graph_module: fx.GraphModule) -> list[Site]:
     return fired
 
 
-def _is_constant_layer(graph_module: fx.GraphModule, layer: fx.Node) -> bool:
-    bias = argument(layer, 2, "bias", None)
-    return constant_of(graph_module, layer.args[1]) is not None and (bias is None or constant_of(graph_module, bias) is not None)
+def _is_layer_over(graph_module: fx.GraphModule, reader: fx.Node, norm: fx.Node) -> bool:
+    return is_call(reader, aten.linear.default) and reader.args[0] is norm and has_constant_parameters(graph_module, reader)

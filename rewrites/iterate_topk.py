@@ -18,8 +18,9 @@ Result, four times over::
     %x = %x - 1e4 * %e * relu(2 - %c)           # mask the first
     %y = aten.cat([%m, ...], -1)
 
-Refuses more than 16 rounds. Does not fire when the indices are read (that is a query selection, which is cut out), nor along
-another dimension than the last. Exact for values above -1e4.
+Refuses more than 16 rounds, and more than 1024 values to choose from. Does not fire when the indices are read (that is a query
+selection, which is cut out), nor along another dimension than the last. Exact for values that lie within 1e4 (the profile's
+``constant_limit``) of each other.
 """
 
 from __future__ import annotations
@@ -27,10 +28,23 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from rewrites.base import Emitter, RewriteRefusedError, Site, argument, aten, calls, module_of, normalise_dim, remove_dead_code, replace, value_of
+from rewrites.base import (
+    Emitter,
+    RewriteRefusedError,
+    Site,
+    argument,
+    aten,
+    calls,
+    module_of,
+    normalise_dim,
+    remove_dead_code,
+    replace,
+    value_of,
+)
 from rewrites.profile import Profile
 
 _MOST_ROUNDS = 16
+_MOST_VALUES = 1024
 
 
 def iterate_topk(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
@@ -42,11 +56,13 @@ def iterate_topk(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
         largest = argument(node, 3, "largest", True)
         if any(reader.args[1] != 0 for reader in node.users) or normalise_dim(argument(node, 2, "dim", -1), rank) != rank - 1:
             continue
-        if k > _MOST_ROUNDS or not largest:
-            raise RewriteRefusedError(node, f"the {k} {'largest' if largest else 'smallest'} values", f"at most {_MOST_ROUNDS} largest values")
+        count = int(value_of(x).shape[-1])
+        if k > _MOST_ROUNDS or count > _MOST_VALUES or not largest:
+            wanted = f"the {k} {'largest' if largest else 'smallest'} of {count} values"
+            raise RewriteRefusedError(node, wanted, f"take at most {_MOST_ROUNDS} largest of at most {_MOST_VALUES}")
         emit = Emitter(graph_module, node, "iterate_topk")
         values = _rounds(emit, x, k, profile.constant_limit)
-        fired.append(Site(node.name, module_of(node), f"{k} of {value_of(x).shape[-1]} values"))
+        fired.append(Site(node.name, module_of(node), f"{k} of {count} values"))
         for reader in list(node.users):
             replace(reader, values)
     remove_dead_code(graph_module)

@@ -17,14 +17,16 @@ Result::
     %p = aten.softmax(%a, -1)
     %y = aten.matmul(%p, %v)
 
-Refuses dropout, causal masks and grouped queries. Exact up to the rounding of the scale (1e-6 relative).
+A constant mask of booleans, True where a key may be read, becomes one of zeros and ``-constant_limit``. Refuses dropout, causal
+masks, grouped queries and a mask of booleans that depends on the image. Exact up to the rounding of the scale (1e-6 relative),
+and up to ``exp(-constant_limit)`` where keys are masked.
 """
 
 from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, RewriteRefusedError, Site, argument, aten, calls, module_of, replace, value_of
+from rewrites.base import Emitter, RewriteRefusedError, Site, argument, aten, calls, constant_of, module_of, replace, value_of
 from rewrites.profile import Profile
 
 
@@ -34,14 +36,26 @@ def lower_attention(graph_module: fx.GraphModule, profile: Profile) -> list[Site
         q, k, v = node.args[:3]
         assert isinstance(q, fx.Node)
         if argument(node, 4, "dropout_p", 0.0) or argument(node, 5, "is_causal", False) or node.kwargs.get("enable_gqa", False):
-            raise RewriteRefusedError(node, "dropout, a causal mask or grouped queries", "export the model in eval mode with a plain mask")
+            raise RewriteRefusedError(
+                node, "dropout, a causal mask or grouped queries", "export the model in eval mode with a plain mask"
+            )
         scale = node.kwargs.get("scale")
         scale = float(value_of(q).shape[-1]) ** -0.5 if scale is None else scale
         emit = Emitter(graph_module, node, "lower_attention")
         scores = emit(aten.matmul.default, emit(aten.mul.Tensor, q, scale), emit(aten.transpose.int, k, -1, -2))
         mask = argument(node, 3, "attn_mask", None)
         if mask is not None:
-            scores = emit(aten.add.Tensor, scores, mask)
+            scores = emit(aten.add.Tensor, scores, _additive(graph_module, node, mask, emit, profile.constant_limit))
         fired.append(Site(node.name, module_of(node), f"attention {list(value_of(node).shape)}"))
         replace(node, emit(aten.matmul.default, emit(aten.softmax.int, scores, -1), v))
     return fired
+
+
+def _additive(graph_module: fx.GraphModule, node: fx.Node, mask: fx.Node, emit: Emitter, limit: float) -> fx.Node:
+    """The mask as something to add to the scores."""
+    if value_of(mask).is_floating_point():
+        return mask
+    allowed = constant_of(graph_module, mask)
+    if allowed is None:
+        raise RewriteRefusedError(node, "a mask of booleans that depends on the image", "give attention a mask of floats")
+    return emit.constant((~allowed).float() * -limit, "mask")

@@ -90,9 +90,11 @@ def _chain(node: fx.Node) -> _Chain:
 
 def _step(node: fx.Node) -> tuple[fx.Node, float, float] | None:
     """``(x, a, b)`` if the node computes ``a x + b`` with plain numbers."""
-    if not is_call(node, *_ARITHMETIC) or node.kwargs:
+    if not is_call(node, *_ARITHMETIC) or node.kwargs or len(node.args) > 2:
         return None
-    left, right = node.args[0], node.args[1]
+    if not all(value_of(operand).is_floating_point() for operand in node.all_input_nodes):
+        return None
+    left, right = node.args
     if isinstance(left, fx.Node) and isinstance(right, int | float):
         number = float(right)
         steps = {

@@ -9,19 +9,24 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from rewrites.base import meta_like, remove_dead_code
+from rewrites.base import meta_like, register_constant, remove_dead_code
 
 aten = torch.ops.aten
 
-_FREE_LAYOUT = {aten.view.default: aten.reshape.default, aten._unsafe_view.default: aten.reshape.default}
+_CANONICAL: dict[Any, Any] = {
+    aten.view.default: aten.reshape.default,
+    aten._unsafe_view.default: aten.reshape.default,
+    aten.concat.default: aten.cat.default,
+}
+"""Other names of an op, and views that promise a layout, by the one op that the passes look for."""
 _STATE_KINDS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
 def import_program(program: ExportedProgram) -> fx.GraphModule:
     """Copy a decomposed program into a ``GraphModule`` whose placeholders are the user's inputs alone.
 
-    Views become reshapes, so that a pass may drop the copies that made a view possible. Parameters, buffers and lifted constants become
-    ``get_attr`` nodes. Values are shared with the program, not copied.
+    Views become reshapes, so that a pass may drop the copies that made a view possible. Parameters, buffers and lifted
+    constants become ``get_attr`` nodes. Values are shared with the program, not copied.
     """
     state = {spec.arg.name: spec.target for spec in program.graph_signature.input_specs if spec.kind in _STATE_KINDS}
     root = nn.Module()
@@ -30,18 +35,17 @@ def import_program(program: ExportedProgram) -> fx.GraphModule:
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in state:
             value = _tensor(program, str(state[node.name]))
-            name = node.name.removeprefix("p_").removeprefix("b_").removeprefix("c_")
-            root.register_buffer(name, value)
-            copy = graph.get_attr(name)
+            copy = graph.get_attr(register_constant(root, value, node.name[len("p_") :]))
             copy.meta = {"val": value.to("meta")}
         else:
             copy = graph.node_copy(node, copies.__getitem__)
-            copy.target = _FREE_LAYOUT.get(copy.target, copy.target)
+            copy.target = _CANONICAL.get(copy.target, copy.target)
             copy.meta = _kept_meta(node)
         copies[node] = copy
     _unwrap_outputs(graph)
     graph_module = fx.GraphModule(root, graph)
     remove_dead_code(graph_module)
+    graph_module.recompile()
     return graph_module
 
 
@@ -58,7 +62,7 @@ def _tensor(program: ExportedProgram, name: str) -> Tensor:
 
 
 def _kept_meta(node: fx.Node) -> dict[str, Any]:
-    kept = {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
+    kept: dict[str, Any] = {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
     if "val" in node.meta:
         kept["val"] = meta_like(_plain(node.meta["val"]))
     return kept

@@ -7,7 +7,8 @@ Identity, with ``S = max(1, max|x| / 8)`` for each row and ``xs = x / S``::
 
     (x - mean(x)) / sqrt(var(x) + eps) = (xs - mean(xs)) / sqrt(var(xs) + eps / S^2)
 
-The variance is never multiplied back by ``S^2``: that would overflow again. ``max|xs|`` is at most 8, so a square is at most 256.
+The variance is never multiplied back by ``S^2``: that would overflow again. ``max|xs|`` is at most 8, so a square of the
+centred row is at most 256.
 
 Given::
 
@@ -15,7 +16,7 @@ Given::
 
 Result::
 
-    %r = min(8 / amax(abs(%x), -1), 1)              # 1 / S
+    %r = 8 / max(amax(abs(%x), -1), 8)              # 1 / S
     %s = %x * %r
     %d = %s - mean(%s, -1)
     %v = max(mean(%d * %d, -1) + eps * %r * %r, 1.2e-7)
@@ -49,8 +50,8 @@ def protect_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[S
         emit = Emitter(graph_module, node, "protect_layer_norm")
         x, weight, bias = node.args[0], argument(node, 2, "weight", None), argument(node, 3, "bias", None)
         eps = argument(node, 4, "eps", 1e-5)
-        largest = emit(aten.amax.default, emit(aten.abs.default, x), [-1], True)
-        r = emit(aten.clamp_max.default, emit(aten.mul.Tensor, emit(aten.reciprocal.default, largest), _LARGEST), 1.0)
+        largest = emit(aten.clamp_min.default, emit(aten.amax.default, emit(aten.abs.default, x), [-1], True), _LARGEST)
+        r = emit(aten.mul.Tensor, emit(aten.reciprocal.default, largest), _LARGEST)
         scaled = emit(aten.mul.Tensor, x, r)
         centred = emit(aten.sub.Tensor, scaled, emit(aten.mean.dim, scaled, [-1], True))
         variance = emit(aten.mean.dim, emit(aten.mul.Tensor, centred, centred), [-1], True)

@@ -18,9 +18,11 @@ Exact.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import fx
 
-from rewrites.base import Site, argument, aten, calls, is_call, module_of, remove_dead_code, replace, value_of
+from rewrites.base import Site, argument, aten, calls, is_call, list_of, module_of, remove_dead_code, replace, value_of
 from rewrites.profile import Profile
 
 _ALWAYS = (
@@ -37,7 +39,7 @@ _SAME_SHAPE_AND_TYPE = (
     aten._to_copy.default,
     aten.repeat.default,
 )
-_NEUTRAL = {
+_NEUTRAL: dict[Any, int] = {
     aten.add.Tensor: 0,
     aten.sub.Tensor: 0,
     aten.mul.Tensor: 1,
@@ -67,10 +69,8 @@ def _identity_of(node: fx.Node) -> fx.Node | None:
         return node.all_input_nodes[0]
     if is_call(node, *_SAME_SHAPE_AND_TYPE):
         return _if_same(node, node.all_input_nodes[0])
-    if is_call(node, aten.copy.default):
-        return _if_same(node, node.all_input_nodes[1])
-    if is_call(node, aten.slice_scatter.default):
-        return _if_same(node, node.all_input_nodes[1])
+    if is_call(node, aten.copy.default, aten.slice_scatter.default):
+        return _if_same(node, node.args[1])
     if is_call(node, *_NEUTRAL):
         return _neutral_operand(node)
     if is_call(node, aten.cat.default):
@@ -80,7 +80,10 @@ def _identity_of(node: fx.Node) -> fx.Node | None:
     return None
 
 
-def _if_same(node: fx.Node, other: fx.Node) -> fx.Node | None:
+def _if_same(node: fx.Node, other: Any) -> fx.Node | None:
+    """``other``, if it is a node of the same shape and dtype."""
+    if not isinstance(other, fx.Node):
+        return None
     mine, theirs = value_of(node), value_of(other)
     return other if mine.shape == theirs.shape and mine.dtype == theirs.dtype else None
 
@@ -88,14 +91,12 @@ def _if_same(node: fx.Node, other: fx.Node) -> fx.Node | None:
 def _neutral_operand(node: fx.Node) -> fx.Node | None:
     """The other operand of x + 0, x - 0, x * 1 and x / 1 with a plain number."""
     x, number = node.args[0], node.args[1]
-    if isinstance(x, fx.Node) and isinstance(number, int | float) and number == _NEUTRAL[node.target]:
-        return _if_same(node, x)
-    return None
+    return _if_same(node, x) if isinstance(number, int | float) and number == _NEUTRAL[node.target] else None
 
 
 def _only_part(node: fx.Node) -> fx.Node | None:
     """A concatenation of one non-empty part is that part."""
-    parts = [part for part in node.args[0] if value_of(part).numel()]  # type: ignore[union-attr]
+    parts = [part for part in list_of(node.args[0]) if value_of(part).numel()]
     return _if_same(node, parts[0]) if len(parts) == 1 else None
 
 
@@ -108,5 +109,5 @@ def _selected_part(node: fx.Node) -> fx.Node | None:
     rank = value_of(stack).dim()
     if argument(node, 1, "dim", 0) % rank != argument(stack, 1, "dim", 0) % rank:
         return None
-    part: fx.Node = stack.args[0][argument(node, 2, "index", 0)]  # type: ignore[index]
+    part: fx.Node = list_of(stack.args[0])[argument(node, 2, "index", 0)]
     return part

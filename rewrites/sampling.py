@@ -37,10 +37,14 @@ def check_mode(node: fx.Node) -> None:
     """Refuse what the tent does not compute.
 
     Raises:
-        RewriteRefusedError: not bilinear, or padding other than zeros.
+        RewriteRefusedError: not of a four-dimensional image, not bilinear, or padding other than zeros.
     """
+    if value_of(node).dim() != 4:
+        raise RewriteRefusedError(node, "sampling of a volume", "only images [batch, channels, height, width] are known")
     if node.args[2] != BILINEAR or node.args[3] != ZEROS:
-        raise RewriteRefusedError(node, "sampling that is not bilinear with zero padding", "only mode=bilinear, padding_mode=zeros is known")
+        raise RewriteRefusedError(
+            node, "sampling that is not bilinear with zero padding", "only mode=bilinear, padding_mode=zeros is known"
+        )
 
 
 def emit_tents(emit: Emitter, node: fx.Node) -> Tents:

@@ -1,8 +1,9 @@
 """Keep a clamp to [0, 1] from becoming an op that the delegate refuses.
 
-Hazard: ``clamp(x, 0, 1)`` is converted to RELU_0_TO_1, which the delegate has refused since LiteRT 2.1.5 (issue 8598).
+Hazard: ``clamp(x, 0, 1)`` is converted to RELU_0_TO_1, which the delegate has refused since LiteRT 2.1.5 (issue 8598). The
+converter also makes one of a lower bound of 0 and an upper bound of 1 that were written apart, in either order.
 
-Identity: ``clamp(sigmoid(x), 0, 1) = sigmoid(x)``; otherwise ``clamp(x, 0, 1) = 1 - relu(1 - relu(x))``.
+Identity: ``clamp(sigmoid(x), 0, 1) = sigmoid(x)``; otherwise ``clamp(x, 0, 1) = clamp(2 x, 0, 2) / 2``.
 
 Given::
 
@@ -10,12 +11,12 @@ Given::
 
 Result::
 
-    %p = aten.relu(%x)
-    %q = aten.relu(aten.rsub(%p, 1))
-    %y = aten.rsub(%q, 1)
+    %p = aten.mul(%x, 2)
+    %q = aten.clamp(%p, 0, 2)
+    %y = aten.mul(%q, 0.5)
 
-Does not fire on other bounds: MAXIMUM and MINIMUM are accepted. Exact for x at or outside the bounds, and to float32's
-rounding of ``1 - x`` between them (6e-8).
+Does not fire on other bounds, nor on an upper bound of 1 without a lower bound of 0: MAXIMUM and MINIMUM are accepted. Exact,
+in fp16 too: only exponents change. (``1 - relu(1 - relu(x))`` would round a small x to a multiple of 5e-4 in fp16.)
 """
 
 from __future__ import annotations
@@ -30,18 +31,31 @@ _WITHIN = (aten.sigmoid.default, aten.softmax.int, aten.hardsigmoid.default)
 
 def split_clamp(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     fired = []
-    for node in calls(graph_module, aten.clamp.default, aten.hardtanh.default):
-        if argument(node, 1, "min", None) != 0 or argument(node, 2, "max", None) != 1:
+    for node in calls(graph_module, aten.clamp.default, aten.clamp_max.default, aten.hardtanh.default):
+        low, high = _bounds(node)
+        x = node.all_input_nodes[0]
+        apart = low is None and any(_bounds(neighbour)[0] == 0 for neighbour in (x, *node.users))
+        if high != 1 or (low != 0 and not apart):
             continue
-        x = node.args[0]
-        assert isinstance(x, fx.Node)
         if is_call(x, *_WITHIN):
             fired.append(Site(node.name, module_of(node), "already inside [0, 1]"))
             replace(node, x)
             continue
         emit = Emitter(graph_module, node, "split_clamp")
-        above = emit(aten.relu.default, x)
-        below = emit(aten.relu.default, emit(aten.rsub.Scalar, above, 1.0))
-        fired.append(Site(node.name, module_of(node), "two rectifiers"))
-        replace(node, emit(aten.rsub.Scalar, below, 1.0))
+        bounded = emit(aten.clamp.default, emit(aten.mul.Tensor, x, 2.0), low, 2.0)
+        fired.append(Site(node.name, module_of(node), "clamped at twice the scale"))
+        replace(node, emit(aten.mul.Tensor, bounded, 0.5))
     return fired
+
+
+def _bounds(node: fx.Node) -> tuple[object, object]:
+    """Lower and upper bound that an op puts on its input, None where there is none."""
+    if is_call(node, aten.relu.default):
+        return 0, None
+    if is_call(node, aten.clamp_min.default):
+        return node.args[1], None
+    if is_call(node, aten.clamp_max.default):
+        return None, node.args[1]
+    if is_call(node, aten.clamp.default, aten.hardtanh.default):
+        return argument(node, 1, "min", None), argument(node, 2, "max", None)
+    return None, None

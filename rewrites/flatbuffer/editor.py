@@ -34,7 +34,9 @@ class FlatbufferEditor:
 
     def opcode(self, operator: Any) -> int:
         """The ``BuiltinOperator`` of an operator."""
-        return int(self.model.operatorCodes[operator.opcodeIndex].builtinCode)
+        code = self.model.operatorCodes[operator.opcodeIndex]
+        # Files older than the second field fill the first alone.
+        return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
     def shape(self, tensor: int) -> list[int]:
         """Static shape of a tensor."""
@@ -42,7 +44,7 @@ class FlatbufferEditor:
         return [] if shape is None else [int(s) for s in shape]
 
     def is_constant(self, tensor: int) -> bool:
-        """True if the file holds the tensor's data, or an op makes it from such data alone (a DEQUANTIZE of weights)."""
+        """True if the file holds the tensor's data."""
         data = self.model.buffers[self.subgraph.tensors[tensor].buffer].data
         return data is not None and len(data) > 0
 
@@ -80,7 +82,9 @@ class FlatbufferEditor:
 
     def insert_reshape(self, source: int, target: int, before: Any | None = None, after: Any | None = None) -> None:
         """A RESHAPE from one tensor to another, next to an operator."""
-        shape = self.add_constant(np.asarray(self.shape(target), np.int32), _text(self.subgraph.tensors[target].name) + "_shape")
+        shape = self.add_constant(
+            np.asarray(self.shape(target), np.int32), _text(self.subgraph.tensors[target].name) + "_shape"
+        )
         operator = schema.OperatorT()
         operator.opcodeIndex = self._opcode_index(schema.BuiltinOperator.RESHAPE)
         operator.inputs = np.asarray([source, shape], np.int32)
@@ -94,7 +98,7 @@ class FlatbufferEditor:
 
     def _opcode_index(self, builtin: int) -> int:
         for index, code in enumerate(self.model.operatorCodes):
-            if code.builtinCode == builtin:
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
                 return index
         code = schema.OperatorCodeT()
         code.builtinCode = builtin

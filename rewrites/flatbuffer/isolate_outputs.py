@@ -1,8 +1,8 @@
 """Make every output of a graph a leaf that nothing inside the graph reads.
 
-Hazard: the delegate's fusions ignore that a tensor is also an output. An ADD that is both an output and read by one reduction
-returns its operand (LiteRT issue 8599); an elementwise op fused into the layer behind it leaves its output as uninitialised
-memory; and on Mali a token tensor that is both is overwritten (published; not reproduced on WebGPU).
+Hazard: the delegate's fusions ignore that a tensor is also an output. An ADD of two runtime tensors that is an output and read
+by one reduction returns its operand (LiteRT issue 8599); an elementwise op fused into the layer behind it leaves its output as
+uninitialised memory; and on Mali a token tensor that is both is overwritten (published; not reproduced on WebGPU).
 
 Identity: computing a value twice gives it twice.
 

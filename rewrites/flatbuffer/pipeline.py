@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rewrites.base import Site
 from rewrites.flatbuffer.editor import FlatbufferEditor
 from rewrites.flatbuffer.isolate_outputs import isolate_outputs
 from rewrites.flatbuffer.restore_rank import restore_rank
-
-FIX_UPS: tuple[Callable[[FlatbufferEditor], list[Site]], ...] = (restore_rank, isolate_outputs)
-"""Independent of one another; each leaves what the other looks for alone."""
+from rewrites.pipeline import StepReport
 
 
-def fix_up(source: Path, target: Path) -> dict[str, list[Site]]:
-    """Write ``target`` as ``source`` with every fix-up applied; return where each fired."""
+@dataclass(frozen=True)
+class FixUp:
+    """A change to a converted file, and why it stands where it does."""
+
+    apply: Callable[[FlatbufferEditor], list[Site]]
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return self.apply.__name__
+
+    @property
+    def document(self) -> str:
+        """The fix-up's own explanation: its module's docstring."""
+        return inspect.getdoc(sys.modules[self.apply.__module__]) or ""
+
+
+FIX_UPS: tuple[FixUp, ...] = (
+    FixUp(restore_rank, "a reshape in the graph would be canonicalised away by the converter"),
+    FixUp(isolate_outputs, "the converter would merge two equal ops; last, so that it copies ops that are mended"),
+)
+"""What can only be mended once the converter is done."""
+
+
+def fix_up(source: Path, target: Path) -> tuple[StepReport, ...]:
+    """Write ``target`` as ``source`` with every fix-up applied; return what each did."""
     editor = FlatbufferEditor(source)
-    fired = {step.__name__: step(editor) for step in FIX_UPS}
+    reports = []
+    for step in FIX_UPS:
+        before = len(editor.subgraph.operators)
+        fired = step.apply(editor)
+        reports.append(StepReport(step.name, step.reason, tuple(fired), before, len(editor.subgraph.operators)))
     editor.save(target)
-    return fired
+    return tuple(reports)

@@ -1,9 +1,10 @@
 """Give the partner of a constant its rank back.
 
 Hazard (W1): the delegate accepts an elementwise op of a runtime tensor of rank below four with a constant, and applies the
-constant wrongly, if the constant has a higher rank and the tensor's first dimension is above one, or at least the tensor's rank
-and a first dimension above one itself. The converter makes such pairs from ordinary code: ``linear(x) + pos[1, N, C]`` becomes a
-FULLY_CONNECTED of rank two and an ADD with a constant of rank three, and a reshape in the graph is canonicalised away again.
+constant wrongly, if the constant has a higher rank and the tensor's first dimension is above one, or at least the tensor's
+rank and a first dimension above one itself. The converter makes such pairs from ordinary code: ``linear(x) + pos[1, N, C]``
+becomes a FULLY_CONNECTED of rank two and an ADD with a constant of rank three, and a reshape in the graph is canonicalised away
+again.
 
 Identity: a reshape that adds leading ones changes no value.
 
@@ -24,6 +25,7 @@ no higher rank. Exact. Evidence: 91 probes on the delegate of 2.3.0; differences
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -69,8 +71,9 @@ def _is_constant(editor: FlatbufferEditor, tensor: int) -> bool:
     if editor.is_constant(tensor):
         return True
     producer = editor.producer(tensor)
-    is_cast = producer is not None and editor.opcode(producer) == schema.BuiltinOperator.DEQUANTIZE
-    return is_cast and editor.is_constant(int(producer.inputs[0]))
+    if producer is None or editor.opcode(producer) != schema.BuiltinOperator.DEQUANTIZE:
+        return False
+    return editor.is_constant(int(producer.inputs[0]))
 
 
 def _is_misapplied(runtime: list[int], constant: list[int]) -> bool:
@@ -92,11 +95,23 @@ def _lift(editor: FlatbufferEditor, operator: Any, runtime: int, constant: int) 
     padded = [1] * (rank - len(constant_shape)) + constant_shape
     replaced = {runtime: lifted}
     if constant_shape[0] > 1 and padded != constant_shape:
-        copy = editor.add_tensor(constant, padded, "_lifted")
-        editor.subgraph.tensors[copy].buffer = editor.subgraph.tensors[constant].buffer
-        replaced[constant] = copy
+        replaced[constant] = _lifted_constant(editor, constant, padded, operator)
     operator.inputs = np.asarray([replaced.get(int(t), int(t)) for t in operator.inputs], np.int32)
     if rank != len(result):
         wide = editor.add_tensor(output, [1] * (rank - len(result)) + result, "_wide")
         operator.outputs = np.asarray([wide], np.int32)
         editor.insert_reshape(wide, output, after=operator)
+
+
+def _lifted_constant(editor: FlatbufferEditor, constant: int, shape: list[int], reader: Any) -> int:
+    """A tensor with a constant's data and another shape; a cast in front of the constant is made once more."""
+    lifted = editor.add_tensor(constant, shape, "_lifted")
+    cast = editor.producer(constant)
+    if cast is None:
+        editor.subgraph.tensors[lifted].buffer = editor.subgraph.tensors[constant].buffer
+        return lifted
+    twin = copy.deepcopy(cast)
+    twin.inputs = np.asarray([_lifted_constant(editor, int(cast.inputs[0]), shape, reader)], np.int32)
+    twin.outputs = np.asarray([lifted], np.int32)
+    editor.subgraph.operators.insert(editor.subgraph.operators.index(reader), twin)
+    return lifted

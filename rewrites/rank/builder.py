@@ -121,7 +121,9 @@ class Builder:
         """``[outer, inner] -> [outer, times, inner]`` by concatenation: BROADCAST_TO is refused by the delegate."""
         if times > _MAX_COPIES:
             assert self.source is not None
-            raise RewriteRefusedError(self.source, f"it repeats a tensor {times} times", "broadcast it inside the op that reads it")
+            raise RewriteRefusedError(
+                self.source, f"it repeats a tensor {times} times", "broadcast it inside the op that reads it"
+            )
         block = self.reshape(node, [1, outer, 1, inner])
         return self.emit(aten.cat.default, [block] * times, 2)
 

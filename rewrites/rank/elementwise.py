@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from rewrites.base import RewriteRefusedError, aten, sizes
 from rewrites.rank.builder import Builder, Value, restored
-from rewrites.rank.views import MAX_RANK, View
+from rewrites.rank.views import MAX_RANK, View, broadcast_shape
 
 UNARY = (
     aten.abs.default,
@@ -48,11 +48,12 @@ BINARY = (
     aten.maximum.default,
     aten.minimum.default,
 )
+_COMMUTATIVE = (aten.add.Tensor, aten.mul.Tensor, aten.maximum.default, aten.minimum.default)
+_WITH_NUMBER: dict[Any, Any] = {aten.maximum.default: aten.clamp_min.default, aten.minimum.default: aten.clamp_max.default}
 
 
-def unary(build: Builder, node: fx.Node, x: Value) -> Value:
+def unary(build: Builder, node: fx.Node, x: View) -> View:
     """Apply an op of one tensor where its data lies."""
-    assert isinstance(x, View)
     base = x.without_broadcast()
     result = build.emit(node.target, base.node, *node.args[1:], **node.kwargs)
     return View(result, x.shape, x.strides)
@@ -79,9 +80,9 @@ def _with_number(build: Builder, node: fx.Node, a: Value | float, b: Value | flo
     assert isinstance(view, View)
     base = view.without_broadcast()
     arguments = (base.node, b) if view is a else (a, base.node)
-    if view is b and node.target in (aten.add.Tensor, aten.mul.Tensor):
+    if view is b and node.target in _COMMUTATIVE:
         arguments = (base.node, a)
-    return View(build.emit(node.target, *arguments), view.shape, view.strides)
+    return View(build.emit(_WITH_NUMBER.get(node.target, node.target), *arguments), view.shape, view.strides)
 
 
 def _as_number(value: Value) -> Value | float:
@@ -98,9 +99,9 @@ def _same_layout(a: Value, b: Value) -> bool:
 
 
 def _broadcast(build: Builder, node: fx.Node, a: Value, b: Value) -> Value:
-    rank = max(len(a.shape), len(b.shape))
-    a, b = _aligned(a, rank), _aligned(b, rank)
-    shape = torch.broadcast_shapes(a.shape, b.shape)
+    whole = broadcast_shape(a.shape, b.shape)
+    a, b = _aligned(a, len(whole)), _aligned(b, len(whole))
+    shape = broadcast_shape(a.shape, b.shape)
     leader = max((v for v in (a, b) if isinstance(v, View)), key=lambda v: v.without_broadcast().numel)
     order = leader.memory_order()
     operands = [_in_order(build, v, order) for v in (a, b)]
@@ -110,13 +111,13 @@ def _broadcast(build: Builder, node: fx.Node, a: Value, b: Value) -> Value:
             node, f"its operands broadcast along {len(runs)} separate dimensions", "broadcast one of them beforehand"
         )
     folded = [[_extent(v.shape, run) for run in runs] for v in operands]
-    if any(isinstance(v, Tensor) and f[0] > 1 for v, f in zip(operands, folded, strict=True)):
+    if any(isinstance(v, Tensor) and f[:1] > [1] for v, f in zip(operands, folded, strict=True)):
         # A constant that varies along the leading dimension is applied wrongly to tensors of rank below four (W1).
         folded = [[1] * (MAX_RANK - len(runs)) + f for f in folded]
     folded = [_stripped(f) if isinstance(v, Tensor) else f for v, f in zip(operands, folded, strict=True)]
     nodes = [build.materialise(v, f) for v, f in zip(operands, folded, strict=True)]
     result = build.emit(node.target, *nodes)
-    return restored(result, [int(shape[d]) for d in order], order)
+    return restored(result, [shape[d] for d in order], order).broadcast_to(whole)
 
 
 def _aligned(value: Value, rank: int) -> Value:
@@ -175,4 +176,3 @@ def _stripped(shape: list[int]) -> list[int]:
 
 def _extent(shape: Sequence[int], run: Sequence[int]) -> int:
     return prod(int(shape[d]) for d in run)
-

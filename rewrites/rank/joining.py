@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor
 
 from rewrites.base import aten, sizes
@@ -13,48 +12,40 @@ from rewrites.rank.builder import Builder, Value, physical, restored
 from rewrites.rank.views import MAX_RANK, View
 
 
-def slice_along(build: Builder, x: Value, dim: int, start: int, end: int, step: int = 1) -> Value:
+def slice_along(build: Builder, x: View, dim: int, start: int, end: int, step: int = 1) -> View:
     """``x[..., start:end:step, ...]`` along ``dim``, where the data lies."""
-    if isinstance(x, Tensor):
-        return x[(slice(None),) * dim + (slice(start, end, step),)]
     if start == 0 and end == x.shape[dim] and step == 1:
         return x
     if x.strides[dim] == 0:
-        shape = (*x.shape[:dim], len(range(start, end, step)), *x.shape[dim + 1 :])
-        return View(x.node, shape, x.strides)
+        return View(x.node, (*x.shape[:dim], len(range(start, end, step)), *x.shape[dim + 1 :]), x.strides)
     base = x.without_broadcast()
     order = base.memory_order()
     place = order.index(dim)
     extents = sizes(physical(base).shape)
     folded = len(extents) > MAX_RANK
-    shape = [prod(extents[:place]), extents[place], prod(extents[place + 1 :])] if folded else extents
+    shape = [prod(extents[:place]), extents[place], prod(extents[place + 1 :])] if folded else list(extents)
     node = build.emit(aten.slice.Tensor, build.reshape(x.node, shape), 1 if folded else place, start, end, step)
     extents[place] = len(range(start, end, step))
     return _rebroadcast(x, restored(node, extents, order))
 
 
-def select_along(build: Builder, x: Value, dim: int, index: int) -> Value:
+def select_along(build: Builder, x: View, dim: int, index: int) -> View:
     """``x[..., index, ...]`` along ``dim``, which is dropped."""
-    if isinstance(x, Tensor):
-        return x.select(dim, index)
     index = index + x.shape[dim] if index < 0 else index
     part = slice_along(build, x, dim, index, index + 1)
-    assert isinstance(part, View)
     return View(part.node, part.shape[:dim] + part.shape[dim + 1 :], part.strides[:dim] + part.strides[dim + 1 :])
 
 
-def split_along(build: Builder, x: Value, dim: int, parts: Sequence[int]) -> tuple[Value, ...]:
+def split_along(build: Builder, x: View, dim: int, parts: Sequence[int]) -> tuple[View, ...]:
     """Consecutive slices of the given lengths."""
     ends = [sum(parts[: i + 1]) for i in range(len(parts))]
     return tuple(slice_along(build, x, dim, end - part, end) for part, end in zip(parts, ends, strict=True))
 
 
-def concatenate(build: Builder, parts: Sequence[Value], dim: int) -> Value:
+def concatenate(build: Builder, parts: Sequence[Value], dim: int) -> View:
     """Concatenate along ``dim``, in the memory order of the largest part."""
     parts = [part for part in parts if prod(part.shape)]
     views = [part for part in parts if isinstance(part, View)]
-    if not views:
-        return torch.cat([part for part in parts if isinstance(part, Tensor)], dim)
     order = max(views, key=lambda v: v.without_broadcast().numel).memory_order()
     ordered = [part.permute(*order) if isinstance(part, Tensor) else part.permuted(order) for part in parts]
     place = order.index(dim)
@@ -68,7 +59,7 @@ def concatenate(build: Builder, parts: Sequence[Value], dim: int) -> Value:
     return restored(build.emit(aten.cat.default, nodes, axis), extents, order)
 
 
-def stack(build: Builder, parts: Sequence[Value], dim: int) -> Value:
+def stack(build: Builder, parts: Sequence[Value], dim: int) -> View:
     """Concatenate along a new dimension: PACK takes inputs of rank three at most."""
     return concatenate(build, [unsqueeze(part, dim) for part in parts], dim)
 
@@ -82,19 +73,11 @@ def unsqueeze(x: Value, dim: int) -> Value:
     return result
 
 
-def repeat(build: Builder, x: Value, times: Sequence[int]) -> Value:
+def repeat(build: Builder, x: View, times: Sequence[int]) -> View:
     """``x.repeat(times)``: a broadcast where the dimension is one, a concatenation elsewhere."""
-    if isinstance(x, Tensor):
-        return x.repeat(*times)
-    for _ in range(len(times) - len(x.shape)):
-        widened = unsqueeze(x, 0)
-        assert isinstance(widened, View)
-        x = widened
-    shape, strides = list(x.shape), list(x.strides)
-    for d, count in enumerate(times):
-        if count > 1 and shape[d] == 1:
-            shape[d], strides[d] = count, 0
-    result: Value = View(x.node, tuple(shape), tuple(strides))
+    missing = len(times) - len(x.shape)
+    x = View(x.node, (1,) * missing + x.shape, (0,) * missing + x.strides)
+    result = x.broadcast_to([count if size == 1 else size for size, count in zip(x.shape, times, strict=True)])
     for d, count in enumerate(times):
         if count > 1 and x.shape[d] > 1:
             result = concatenate(build, [result] * count, d)
@@ -106,4 +89,3 @@ def _rebroadcast(original: View, sliced: View) -> View:
     pairs = list(zip(original.shape, original.strides, sliced.shape, sliced.strides, strict=True))
     shape = tuple(size if stride == 0 else new_size for size, stride, new_size, _ in pairs)
     return View(sliced.node, shape, tuple(0 if stride == 0 else new_stride for _, stride, _, new_stride in pairs))
-

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 from math import prod
 
-import torch
 from torch import Tensor, fx
 
-from rewrites.base import aten, sizes
+from rewrites.base import RewriteRefusedError, aten, sizes
 from rewrites.rank.builder import Builder, Value, restored
-from rewrites.rank.views import MAX_RANK, View
+from rewrites.rank.views import MAX_RANK, View, broadcast_shape
 
 
-def linear(build: Builder, x: View, weight: Tensor, bias: Tensor | None) -> View:
+def parameter(build: Builder, node: fx.Node, value: Value | None) -> fx.Node | None:
+    """The constant behind a layer's weight or bias.
+
+    Raises:
+        RewriteRefusedError: it is computed at run time.
+    """
+    if isinstance(value, View):
+        raise RewriteRefusedError(node, "a weight or bias computed at run time", "write it with matmul, mul and add")
+    return None if value is None else build.constant(value)
+
+
+def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value | None) -> View:
     """``x @ weight.T + bias`` over the last dimension."""
     shape = sizes(x.shape)
     folded = shape if 2 <= len(shape) <= MAX_RANK else [1, prod(shape[:-1]), shape[-1]]
-    parameters = [build.constant(weight)] + ([] if bias is None else [build.constant(bias)])
+    parameters = [parameter(build, node, p) for p in ([weight] if bias is None else [weight, bias])]
     result = build.emit(aten.linear.default, build.materialise(x, folded), *parameters)
-    return View.of(result, (*shape[:-1], weight.shape[0]))
+    return View.of(result, (*shape[:-1], int(weight.shape[0])))
 
 
-def matmul(build: Builder, a: Value, b: Value) -> View:
+def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
     """Batched matrix product with equal batches: the delegate computes broadcast batches wrongly (W5).
 
     A batch that is broadcast in one operand is copied; more than two batch dimensions are folded into one. A constant on the
-    left, which the delegate refuses, goes to the right by ``A B = (B' A')'``.
+    left, which the delegate refuses, goes to the right by ``A B = (B' A')'``; one matrix for the whole batch is a linear layer.
     """
     if isinstance(a, Tensor):
         assert isinstance(b, View)
-        swapped = matmul(build, _transposed(b), a.transpose(-1, -2))
+        swapped = matmul(build, node, _transposed(b), a.transpose(-1, -2))
         return _transposed(swapped)
-    batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    if isinstance(b, Tensor) and b.dim() == 2:
+        return linear(build, node, a, b.t(), None)
+    batch = broadcast_shape(a.shape[:-2], b.shape[:-2])
     a, b = _with_batch(a, batch), _with_batch(b, batch)
     shape = (*batch, a.shape[-2], b.shape[-1])
     fold = list(batch) if len(batch) <= MAX_RANK - 2 else [prod(batch)]
@@ -40,9 +52,9 @@ def matmul(build: Builder, a: Value, b: Value) -> View:
     return View.of(build.emit(aten.matmul.default, left, right), shape)
 
 
-def convolution(build: Builder, node: fx.Node, x: View, weight: Tensor, bias: Tensor | None, rest: tuple[object, ...]) -> View:
+def convolution(build: Builder, node: fx.Node, x: View, weight: Value, bias: Value | None, rest: tuple[object, ...]) -> View:
     """``conv2d``, whose result lies channels-last: that is how the converter lays out the op itself, and how tokens read it."""
-    parameters = [build.constant(weight), None if bias is None else build.constant(bias)]
+    parameters = [parameter(build, node, p) for p in (weight, bias)]
     result = build.emit(node.target, build.materialise(x), *parameters, *rest, **node.kwargs)
     return channels_last(build, result)
 

@@ -7,8 +7,8 @@ from math import prod
 
 from torch import fx
 
-from rewrites.base import RewriteRefusedError, aten, sizes
-from rewrites.rank.builder import Builder, physical, restored
+from rewrites.base import aten, sizes
+from rewrites.rank.builder import Builder, restored
 from rewrites.rank.views import MAX_RANK, View
 
 REDUCTIONS = (
@@ -20,18 +20,17 @@ REDUCTIONS = (
 
 
 def reduce(build: Builder, node: fx.Node, x: View, dims: Sequence[int], keepdim: bool) -> View:
-    """Reduce over dimensions that are neighbours in memory.
-
-    Raises:
-        RewriteRefusedError: the dimensions are apart, or the value is broadcast along one of them.
-    """
+    """Reduce over ``dims`` where the data lies; past four dimensions they are brought together at the end if they are apart."""
     base = build.contiguous(x) if x.is_broadcast else x
     order = base.memory_order()
     places = sorted(order.index(d) for d in dims)
-    extents = sizes(physical(base).shape)
+    if len(order) > MAX_RANK and places[-1] - places[0] >= len(places):
+        order = (*(d for d in order if d not in dims), *(d for d in order if d in dims))
+        places = list(range(len(order) - len(dims), len(order)))
+        moved = build.contiguous(base.permuted(order))
+        base = restored(moved.node, moved.shape, order)
+    extents = [base.shape[d] for d in order]
     if len(extents) > MAX_RANK:
-        if places != list(range(places[0], places[-1] + 1)):
-            raise RewriteRefusedError(node, f"it reduces dimensions {list(dims)}, which are apart", "reduce one after the other")
         low, high = places[0], places[-1] + 1
         folded, axes = [prod(extents[:low]), prod(extents[low:high]), prod(extents[high:])], [1]
     else:

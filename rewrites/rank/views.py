@@ -86,9 +86,21 @@ class View:
             keys[d] = right
         return tuple(sorted(range(len(self.shape)), key=lambda d: (-keys[d], d)))
 
+    def broadcast_to(self, shape: Sequence[int]) -> View:
+        """The view read as ``shape``, which differs from its own in dimensions of size one only."""
+        strides = tuple(
+            0 if mine == 1 and size > 1 else stride for mine, size, stride in zip(self.shape, shape, self.strides, strict=True)
+        )
+        return View(self.node, tuple(sizes(shape)), strides)
+
     def permuted(self, order: Sequence[int]) -> View:
         """The view with its dimensions in the given order."""
         return View(self.node, tuple(self.shape[d] for d in order), tuple(self.strides[d] for d in order))
+
+
+def broadcast_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that operands of these shapes broadcast to."""
+    return tuple(torch.broadcast_shapes(*(tuple(shape) for shape in shapes)))  # type: ignore[no-untyped-call]
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:

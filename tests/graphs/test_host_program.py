@@ -1,0 +1,90 @@
+"""The host step as data computes what PyTorch computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from detectors import CHANNELS, SELECTED, TwoStage, assert_equal_to_the_whole, cut, image
+from torch import Tensor
+from torch.nn import functional as F
+
+from rewrites.base import RewriteRefusedError
+from rewrites.profile import TailPlacement
+
+
+class WithTail(TwoStage):
+    """A detector whose boxes go through one more per-token function before they are picked."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def propose(self, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        encoded, scores, boxes = super().propose(memory)
+        return encoded, scores, self._function(boxes)
+
+
+def inverse_sigmoid(x: Tensor) -> Tensor:
+    x = x.sigmoid().clamp(min=0, max=1)
+    return torch.log(x.clamp(min=1e-5) / (1 - x).clamp(min=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("function", "op"),
+    [
+        (torch.relu, "relu"),
+        (F.silu, "silu"),
+        (F.gelu, "gelu"),
+        (lambda b: F.gelu(b, approximate="tanh"), "gelu"),
+        (torch.sigmoid, "sigmoid"),
+        (lambda b: b.clamp(-1, 1).exp(), "exp"),
+        (inverse_sigmoid, "log"),
+        (lambda b: torch.clamp_max(torch.clamp_min(b, -0.5), 0.7), "clamp"),
+        (lambda b: 1 - b, "sub"),
+        (lambda b: b - 0.1234567, "sub"),
+        (lambda b: (b * 0.1234567) / 0.1234568 + 1e-5, "div"),
+        (lambda b: torch.maximum(b, b[..., :1]) + torch.minimum(b[..., 1:2], b), "maximum"),
+        (lambda b: torch.cat([b[..., 2:], b[..., :2] * b[..., 2:].exp()], -1), "concat"),
+        (lambda b: F.layer_norm(b, [4], eps=1e-3), "layer_norm"),
+    ],
+)
+def test_ops(function: Callable[[Tensor], Tensor], op: str) -> None:
+    parts = cut(WithTail(function), image(), TailPlacement.HOST)
+    assert op in {o.op for o in parts.host.ops}
+    assert_equal_to_the_whole(parts, WithTail(function), image(), 2e-6)
+
+
+def test_it_is_a_program_in_single_assignment_form() -> None:
+    host = cut(TwoStage(), image(), TailPlacement.HOST).host
+    known = {*host.inputs, *host.constants}
+    assert host.inputs[0] == "enc_scores" and host.ops[0].op == "topk"
+    assert host.ops[0].attributes == {"k": SELECTED, "axis": 1}
+    for op in host.ops:
+        assert set(op.inputs) <= known and op.output not in known
+        known.add(op.output)
+    assert set(host.outputs) <= known
+
+
+def test_numbers_that_print_alike_stay_apart() -> None:
+    host = cut(WithTail(lambda b: b * 0.12345671 + 0.12345672), image(), TailPlacement.HOST).host
+    numbers = sorted(float(v) for name, v in host.constants.items() if name.startswith("number_"))
+    assert len(numbers) == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "op"),
+    [
+        (lambda b: torch.add(b, b, alpha=2), "aten.add.Tensor"),
+        (lambda b: torch.rsub(b, 1, alpha=2), "aten.rsub.Scalar"),
+        (lambda b: torch.cat([b, b], -1)[..., ::2], "aten.slice.Tensor"),
+        (torch.tanh, "aten.tanh.default"),
+    ],
+)
+def test_refusals(function: Callable[[Tensor], Tensor], op: str) -> None:
+    with pytest.raises(RewriteRefusedError) as caught:
+        cut(WithTail(function), image(), TailPlacement.HOST)
+    error = caught.value
+    assert error.op == op and error.shape == f"[1, {SELECTED}, 4]" and error.node and error.hint
+    assert CHANNELS and str(error).endswith(error.hint)

@@ -1,0 +1,145 @@
+"""A detector in three parts computes what it computed in one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from detectors import CHANNELS, SELECTED, TOKENS, TwoStage, assert_equal_to_the_whole, cut, image
+from torch import Tensor, nn
+from transformers import RfDetrForObjectDetection
+
+from convert.demo.train import SIDE, demo_config
+from convert.quiet import quiet
+from convert.reference import Detector
+from graphs.partition import Part, Partition
+from graphs.selection import NoSelectionError
+from rewrites.base import RewriteRefusedError
+from rewrites.profile import TailPlacement
+
+HOST, GRAPH_B = TailPlacement.HOST, TailPlacement.GRAPH_B
+
+
+@pytest.fixture(scope="module")
+def demo() -> nn.Module:
+    """The demo architecture with random weights whose scores, boxes and attention all vary."""
+    torch.manual_seed(0)
+    with quiet():
+        model = RfDetrForObjectDetection(demo_config()).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return Detector(model, "pred_boxes", "logits").eval()
+
+
+def names_meet(parts: Partition) -> None:
+    """Every input of the host step and of graph B is made by an earlier stage, with its shape."""
+    made = set(parts.a.output_names)
+    assert set(parts.host.inputs) <= made
+    assert set(parts.b.input_names) <= made | set(parts.host.outputs)
+    assert len(set(parts.b.input_names)) == len(parts.b.input_names) == len(parts.b.input_shapes())
+    assert all(len(shape) <= 4 for shape in parts.b.input_shapes())
+
+
+def test_the_tail_on_the_host() -> None:
+    parts = cut(TwoStage(), image(), HOST)
+    values = assert_equal_to_the_whole(parts, TwoStage(), image(), 1e-6)
+    names_meet(parts)
+    assert parts.a.input_names == ("image",) and parts.b.output_names == ("boxes", "logits")
+    assert parts.a.output_names == ("enc_scores", "memory")
+    assert values["enc_scores"].shape == (1, TOKENS)
+    assert [op.op for op in parts.host.ops].count("linear") == 3
+    assert {tuple(values[name].shape) for name in parts.host.outputs} == {(1, SELECTED, 4), (1, SELECTED, CHANNELS)}
+
+
+def test_the_tail_in_graph_b() -> None:
+    parts = cut(TwoStage(), image(), GRAPH_B)
+    assert_equal_to_the_whole(parts, TwoStage(), image(), 1e-6)
+    names_meet(parts)
+    assert {op.op for op in parts.host.ops} == {"topk", "reshape", "gather"} - (
+        {"reshape"} if len(parts.host.ops) == 3 else set()
+    )
+
+
+@pytest.mark.parametrize("tail", [HOST, GRAPH_B])
+def test_lowered_for_the_gpu_and_on_another_picture(tail: TailPlacement) -> None:
+    parts = cut(TwoStage(), image(), tail, lowered=True)
+    assert_equal_to_the_whole(parts, TwoStage(), image(7), 1e-5)
+
+
+@pytest.mark.parametrize("tail", [HOST, GRAPH_B])
+def test_the_demo_architecture(demo: nn.Module, tail: TailPlacement) -> None:
+    picture = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    parts = cut(demo, picture, tail, lowered=True)
+    names_meet(parts)
+    values = assert_equal_to_the_whole(parts, demo, picture, 1e-4)
+    assert values["boxes"].std() > 0.01 and values["logits"].std() > 0.01 and values["enc_scores"].std() > 0.01
+    assert parts.a.output_names == ("enc_scores", "memory") and values["memory"].ndim == 4
+
+
+def test_a_memory_that_is_gathered_twice_over_is_reshaped_once() -> None:
+    class Twice(TwoStage):
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.patches(image).relu().permute(0, 2, 3, 1)
+            one, other = features.reshape(1, TOKENS, CHANNELS), features.flatten(1, 2)
+            index = one.sum(-1).topk(SELECTED)[1].unsqueeze(-1).expand(-1, -1, CHANNELS)
+            picked = torch.gather(one, 1, index) + torch.gather(other, 1, index) * 2
+            return self.refine(picked), self.classify(picked + one.mean(1, keepdim=True) + other.amax(1, keepdim=True))
+
+    parts = cut(Twice(), image(), HOST)
+    assert_equal_to_the_whole(parts, Twice(), image(), 1e-6)
+    assert len({op.output for op in parts.host.ops}) == len(parts.host.ops)
+    assert [op.op for op in parts.host.ops].count("reshape") <= 1
+
+
+def test_a_constant_that_is_gathered_travels_with_the_host_step() -> None:
+    parts = cut(TwoStage(), image(), GRAPH_B)
+    shapes = {tuple(value.shape) for value in parts.host.constants.values()}
+    assert (1, TOKENS, 4) in shapes
+
+
+def test_an_output_of_the_encoder_passes_through_graph_b() -> None:
+    class Auxiliary(TwoStage):
+        def decode(self, memory: Tensor, target: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+            return super().decode(memory, target, reference)[0], memory
+
+    assert_equal_to_the_whole(cut(Auxiliary(), image(), HOST), Auxiliary(), image(), 1e-6)
+
+
+def test_no_selection() -> None:
+    class OneStage(TwoStage):
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            memory = self.memory(image)
+            return self.refine(memory), self.classify(memory)
+
+    with pytest.raises(NoSelectionError, match="query selection of a two-stage DETR"):
+        cut(OneStage(), image(), HOST)
+
+
+def test_an_image_behind_the_selection_is_refused() -> None:
+    class Looks(TwoStage):
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            boxes, logits = super().forward(image)
+            return boxes, logits + image.mean()
+
+    with pytest.raises(RewriteRefusedError, match="it reads the image behind the selection"):
+        cut(Looks(), image(), HOST)
+
+
+def test_a_tail_that_the_host_cannot_run_is_refused_there_and_runs_in_graph_b() -> None:
+    class Wavy(TwoStage):
+        def propose(self, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            encoded, scores, boxes = super().propose(memory)
+            return encoded, scores, boxes.sin()
+
+    with pytest.raises(RewriteRefusedError, match="the host step has no such op") as caught:
+        cut(Wavy(), image(), HOST)
+    assert caught.value.op == "aten.sin.default" and "second graph" in caught.value.hint
+    assert_equal_to_the_whole(cut(Wavy(), image(), GRAPH_B), Wavy(), image(), 1e-6)
+
+
+def test_parts_own_what_they_read() -> None:
+    parts = cut(TwoStage(), image(), GRAPH_B)
+    for part in (parts.a, parts.b):
+        assert isinstance(part, Part)
+        read = {str(n.target) for n in part.graph_module.graph.nodes if n.op == "get_attr"}
+        assert read == {name for name, _ in part.graph_module.named_buffers()}

@@ -1,0 +1,114 @@
+"""What the tests of the rewrites share: tracing, running one pass, and running its result on the real delegate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx, nn
+
+from convert.lowering import lower
+from graphs.partition import Part
+from rewrites.base import Rewrite, Site, calls
+from rewrites.flatbuffer.pipeline import fix_up
+from rewrites.profile import Profile
+from rewrites.program import export
+from verify.adapters import Driver
+from verify.delegate import DelegateRun, run_model
+
+Function = Callable[..., Tensor | tuple[Tensor, ...]]
+RightOnDelegate = Callable[..., None]
+
+
+class Wrapped(nn.Module):
+    """A function as a module; constants it closes over are lifted by the export."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self._function(*inputs)
+
+
+def traced(module: nn.Module | Function, *inputs: Tensor) -> fx.GraphModule:
+    """The ATen graph of a module or a function, in eval mode."""
+    module = module if isinstance(module, nn.Module) else Wrapped(module)
+    return export(module.eval(), inputs)
+
+
+def run_pass(rewrite: Rewrite, graph_module: fx.GraphModule, profile: Profile | None = None) -> list[Site]:
+    """Run one pass and check that the graph it leaves is well formed."""
+    fired = rewrite(graph_module, profile or Profile())
+    graph_module.graph.lint()
+    graph_module.recompile()
+    return fired
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module | Function, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """A module's outputs as a tuple."""
+    result = module(*inputs)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def assert_same(candidate: tuple[Tensor, ...], reference: tuple[Tensor, ...], tolerance: float = 0.0) -> None:
+    """Equal in shape, and in value up to ``tolerance`` of the reference's largest value."""
+    assert len(candidate) == len(reference)
+    for mine, theirs in zip(candidate, reference, strict=True):
+        assert mine.shape == theirs.shape and mine.dtype == theirs.dtype
+        limit = tolerance * max(1.0, float(theirs.abs().max()))
+        torch.testing.assert_close(mine, theirs, atol=limit, rtol=0.0)
+
+
+def rewritten(
+    rewrite: Rewrite, module: nn.Module | Function, *inputs: Tensor, fires: int = 1, tolerance: float = 0.0, **options: object
+) -> fx.GraphModule:
+    """Trace and rewrite; the pass must fire ``fires`` times, keep the values, and find nothing to do a second time."""
+    profile = Profile(**options)  # type: ignore[arg-type]
+    graph_module = traced(module, *inputs)
+    before = evaluate(module, *inputs)
+    fired = run_pass(rewrite, graph_module, profile)
+    assert len(fired) == fires, fired
+    assert all(site.node and site.detail for site in fired)
+    assert_same(evaluate(graph_module, *inputs), before, tolerance)
+    if fires:
+        assert run_pass(rewrite, graph_module, profile) == []
+    return graph_module
+
+
+def ops(graph_module: fx.GraphModule) -> list[str]:
+    """Names of the ops of a graph, in order, without overloads."""
+    return [str(n.target).split(".")[1] for n in graph_module.graph.nodes if n.op == "call_function" and "." in str(n.target)]
+
+
+def count(graph_module: fx.GraphModule, *targets: object) -> int:
+    """How often a graph calls any of the given overloads."""
+    return len(calls(graph_module, *targets))
+
+
+def write_model(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], path: Path) -> Path:
+    """Convert a rewritten graph, fix-ups included."""
+    names = tuple(str(n.target) for n in graph_module.graph.nodes if n.op == "placeholder")
+    results = next(n for n in graph_module.graph.nodes if n.op == "output").args[0]
+    part = Part(graph_module, names, tuple(f"out_{i}" for i in range(len(results))))
+    raw = path.with_suffix(".raw.tflite")
+    lower(part, dict(zip(names, inputs, strict=True)), raw)
+    fix_up(raw, path)
+    return path
+
+
+def run_on_delegate(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], driver: Driver, folder: Path) -> DelegateRun:
+    """Convert a graph and run it on the GPU delegate alone."""
+    model = write_model(graph_module, inputs, folder / "model.tflite")
+    names = [str(n.target) for n in graph_module.graph.nodes if n.op == "placeholder"]
+    values = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+    return run_model(model, [values], driver=driver, enforce_f32=True)
+
+
+def outputs_of(run: DelegateRun) -> tuple[Tensor, ...]:
+    """A run's outputs in order; the model must be on the GPU from end to end."""
+    assert run.fully_on_gpu and not run.error_lines, (run.outcome, run.error, run.refused, run.error_lines)
+    values = run.outputs[0]
+    return tuple(torch.from_numpy(values[f"out_{i}"]) for i in range(len(values)))

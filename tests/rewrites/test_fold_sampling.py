@@ -1,0 +1,78 @@
+"""Deformable attention with its weights folded into the tent."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from passes import RightOnDelegate, count, rewritten
+from torch import Tensor
+from torch.nn import functional as F
+
+from rewrites.base import aten
+from rewrites.fold_sampling import fold_sampling
+from rewrites.profile import Sampling
+
+GENERATOR = torch.Generator().manual_seed(0)
+LARGE = torch.randn(2, 4, 6, 8, generator=GENERATOR)
+SMALL = torch.randn(2, 4, 3, 4, generator=GENERATOR)
+# Between -1.4 and 1.4: inside, across the border, and out of the image.
+GRID = torch.rand(2, 5, 6, 2, generator=GENERATOR) * 2.8 - 1.4
+WEIGHTS = torch.rand(2, 1, 5, 6, generator=GENERATOR).softmax(-1)
+
+
+def one_level(image: Tensor, grid: Tensor, weights: Tensor) -> Tensor:
+    return (F.grid_sample(image, grid, align_corners=False) * weights).sum(-1)
+
+
+def stacked(large: Tensor, small: Tensor, grid: Tensor, weights: Tensor) -> Tensor:
+    levels = [F.grid_sample(v, grid[:, :, 3 * i : 3 * i + 3], align_corners=False) for i, v in enumerate((large, small))]
+    return (torch.stack(levels, -2).flatten(-2) * weights).sum(-1)
+
+
+def joined(large: Tensor, small: Tensor, grid: Tensor, weights: Tensor) -> Tensor:
+    parts = ((large, grid[:, :, :4]), (small, grid[:, :, 4:]))
+    return (weights * torch.cat([F.grid_sample(v, g, align_corners=True) for v, g in parts], -1)).sum(-1)
+
+
+def test_one_level() -> None:
+    graph_module = rewritten(fold_sampling, one_level, LARGE, GRID, WEIGHTS, tolerance=1e-5)
+    assert count(graph_module, aten.grid_sampler.default) == 0 and count(graph_module, aten.matmul.default) == 2
+
+
+@pytest.mark.parametrize("levels", [stacked, joined])
+def test_several_levels(levels: object) -> None:
+    graph_module = rewritten(fold_sampling, levels, LARGE, SMALL, GRID, WEIGHTS, tolerance=1e-5)  # type: ignore[arg-type]
+    assert count(graph_module, aten.grid_sampler.default) == 0 and count(graph_module, aten.matmul.default) == 4
+
+
+def test_pixel_centres_and_borders_are_exact() -> None:
+    centres = (torch.arange(8) * 2 + 1) / 8 - 1
+    grid = torch.stack(torch.meshgrid(centres, torch.tensor([-1.0, -5 / 6, 5 / 6, 1.0]), indexing="xy"), -1).reshape(1, 4, 8, 2)
+    grid = torch.cat([grid, grid * 1e3]).reshape(2, 4, 8, 2)
+    rewritten(fold_sampling, one_level, LARGE, grid, torch.ones(2, 1, 4, 8), tolerance=1e-6)
+
+
+@pytest.mark.parametrize(
+    "unfoldable",
+    [
+        lambda v, g, w: (F.grid_sample(v, g, align_corners=False) * w).sum(-1, keepdim=True),
+        lambda v, g, w: (F.grid_sample(v, g, align_corners=False) * w).sum(-2),
+        lambda v, g, w: (F.grid_sample(v, g, align_corners=False) * w.expand(2, 4, 5, 6)).sum(-1),
+        lambda v, g, w: (F.grid_sample(v, g, align_corners=False) * w[:, :, :1]).sum(-1),
+        lambda v, g, w: (F.grid_sample(v, g, align_corners=False) * w[..., :1]).sum(-1),
+        lambda v, g, w: (lambda s: (s * w).sum(-1) + s[..., 0])(F.grid_sample(v, g, align_corners=False)),
+        lambda v, g, w: (lambda p: p.sum(-1) + p[..., 0])(F.grid_sample(v, g, align_corners=False) * w),
+        lambda v, g, w: (v * w[:, :, :1, :1]).sum(-1),
+    ],
+)
+def test_does_not_fire(unfoldable: object) -> None:
+    rewritten(fold_sampling, unfoldable, LARGE, GRID, WEIGHTS, fires=0)  # type: ignore[arg-type]
+
+
+def test_does_not_fire_for_the_unfolded_profile() -> None:
+    rewritten(fold_sampling, one_level, LARGE, GRID, WEIGHTS, fires=0, sampling=Sampling.TENT)
+
+
+@pytest.mark.gpu
+def test_delegate(right_on_delegate: RightOnDelegate) -> None:
+    right_on_delegate([fold_sampling], stacked, LARGE, SMALL, GRID, WEIGHTS)

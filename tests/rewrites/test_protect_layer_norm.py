@@ -1,0 +1,101 @@
+"""Layer norm in the form that fp16 can compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from passes import RightOnDelegate, ops, rewritten, traced
+from torch import Tensor, fx, nn
+
+from rewrites.base import value_of
+from rewrites.profile import Profile
+from rewrites.protect_layer_norm import protect_layer_norm
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(1, 6, 32, generator=GENERATOR)
+LARGE = torch.cat([X * s for s in (1e-3, 1.0, 30.0, 1000.0)], 1)
+
+
+def norm(eps: float = 1e-6, affine: bool = True) -> nn.LayerNorm:
+    layer = nn.LayerNorm(32, eps=eps, elementwise_affine=affine)
+    for parameter in layer.parameters():
+        parameter.data = torch.rand(32, generator=GENERATOR) + 0.5
+    return layer
+
+
+def safe(layer: nn.Module, x: Tensor) -> fx.GraphModule:
+    graph_module = traced(layer, x)
+    protect_layer_norm(graph_module, Profile())
+    graph_module.recompile()
+    return graph_module
+
+
+@torch.no_grad()
+def in_half(graph_module: fx.GraphModule, x: Tensor) -> Tensor:
+    """The graph with every tensor, intermediates included, stored in fp16."""
+    result: Tensor = graph_module.half()(x.half())[0]
+    return result.float()
+
+
+def plain_in_half(x: Tensor, eps: float) -> Tensor:
+    """Layer norm as the converter writes it: mean, squared difference, mean, rsqrt; stored in fp16 throughout."""
+    x = x.half()
+    difference = x - x.mean(-1, keepdim=True)
+    return (difference * torch.rsqrt((difference * difference).mean(-1, keepdim=True) + eps)).float()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("eps", [1e-6, 1e-5, 1e-12])
+def test_fires(affine: bool, eps: float) -> None:
+    rewritten(protect_layer_norm, norm(eps, affine), X * 10, tolerance=1e-5)
+    rewritten(protect_layer_norm, norm(1e-5), LARGE, tolerance=1e-5)
+
+
+def test_does_not_fire() -> None:
+    rewritten(protect_layer_norm, norm(), X, fires=0, safe_layer_norm=False)
+    rewritten(protect_layer_norm, nn.LayerNorm([6, 32]), X, fires=0)
+
+
+def test_large_rows_overflow_in_the_plain_form_only() -> None:
+    spread = torch.randn(1, 64, 384, generator=GENERATOR)
+    x = spread / spread.abs().amax(-1, keepdim=True) * 1068
+    layer = nn.LayerNorm(384, eps=1e-6, elementwise_affine=False)
+    wanted = layer(x)
+    assert float((plain_in_half(x, 1e-6) - wanted).abs().max()) > 1.0
+    assert float((in_half(safe(layer, x), x) - wanted).abs().max()) < 1e-2
+
+
+def test_no_intermediate_leaves_the_range_of_half() -> None:
+    largest = []
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> object:
+            value = super().run_node(n)
+            if n.op == "call_function":
+                largest.append(float(value.abs().max()))  # type: ignore[union-attr, attr-defined]
+            return value
+
+    x = LARGE[:, -6:] * 10
+    graph_module = safe(norm(affine=False), x)
+    Recorder(graph_module).run(x)
+    assert x.abs().max() < 65504 and max(largest) < 65504
+    assert all(value_of(n).shape for n in graph_module.graph.nodes if n.op == "call_function")
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1068.0])
+@pytest.mark.parametrize("half", [False, True])
+def test_constant_rows_give_zero(value: float, half: bool) -> None:
+    x = torch.full((1, 2, 32), value)
+    graph_module = safe(norm(affine=False), x)
+    found = in_half(graph_module, x) if half else graph_module(x)[0]
+    assert float(found.abs().max()) < 1e-3
+
+
+@pytest.mark.gpu
+def test_delegate(right_on_delegate: RightOnDelegate) -> None:
+    rows = torch.cat([LARGE, torch.zeros(1, 2, 32), torch.full((1, 2, 32), 7.0)], 1)
+    right_on_delegate([protect_layer_norm], norm(1e-5), rows)
+
+
+def test_ops_are_ones_the_converter_knows() -> None:
+    assert "layer_norm" not in ops(safe(norm(), X))
