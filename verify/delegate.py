@@ -156,6 +156,7 @@ def run_models(
         settings = {
             "accelerator": accelerator,
             "enforce_f32": enforce_f32,
+            "settle": accelerator == "gpu" and driver is not None and not any(a.hardware for a in driver.adapters),
             "threads": threads,
             "repeats": repeats,
             "honest": honest,

@@ -25,6 +25,8 @@ from ai_edge_litert.options import CpuOptions, GpuOptions, Options
 
 MARK = "@@detr2litert"  # delegate.py splits stderr at this
 _GPU_BIT = 2  # kLiteRtHwAcceleratorGpu
+_QUIET_SECONDS = 0.05
+_QUIET_WINDOWS = 3
 
 
 def _mark(text: str) -> None:
@@ -39,7 +41,7 @@ def _options(settings: dict[str, Any]) -> Options:
 
 
 def _run(
-    model: CompiledModel, signature: str, given: dict[str, np.ndarray], repeats: int
+    model: CompiledModel, signature: str, given: dict[str, np.ndarray], repeats: int, settle: bool
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     wanted = model.get_input_tensor_details(signature)
     if set(given) != set(wanted):
@@ -60,12 +62,27 @@ def _run(
         start = time.perf_counter()
         model.run_by_name(signature, inputs, outputs)
         # Reading is part of the measurement: the GPU runs asynchronously and finishes when it is read.
+        if settle:
+            _settle()
         values = {
             name: outputs[name].read(int(np.prod(d["shape"], dtype=np.int64)), np.dtype(d["dtype"])).reshape(d["shape"])
             for name, d in produced.items()
         }
         seconds.append(time.perf_counter() - start)
     return values, seconds
+
+
+def _settle() -> None:
+    """Wait until a software driver's threads have nothing left to do.
+
+    The delegate waits for a run for about three minutes when its output is read, and then gives up for good ("Failed to lock
+    custom tensor buffer"); a software driver needs longer for a large graph. A run ends when this process stops using the CPU.
+    """
+    quiet = 0
+    while quiet < _QUIET_WINDOWS:
+        before = time.process_time()
+        time.sleep(_QUIET_SECONDS)
+        quiet = quiet + 1 if time.process_time() - before < _QUIET_SECONDS / 10 else 0
 
 
 def _non_cpu_fully_accelerated(path: str) -> bool | None:
@@ -112,7 +129,7 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
             with np.load(path) as archive:
                 names = json.loads(str(archive["names"]))
                 given = {name: archive[f"v{n}"] for n, name in enumerate(names)}
-            values, seconds = _run(model, signature, given, settings["repeats"])
+            values, seconds = _run(model, signature, given, settings["repeats"], settings["settle"])
             members: dict[str, Any] = {f"v{n}": value for n, value in enumerate(values.values())}
             np.savez(work / f"out_{index}_{position}.npz", names=np.array(json.dumps(list(values))), **members)
             result["outputs"] = position + 1

@@ -124,7 +124,10 @@ def short_name(name: str) -> str:
     """The last two modules of a tensor's name.
 
     litert-torch names a tensor after the modules it came through, ``pkg.A_x/pkg.B_y/torch.nn.modules.linear.Linear_z;2``,
-    and joins the names of fused operators with ``;``; of that one this gives ``B_y/Linear_z``.
+    and joins the names of fused operators with ``;``; of that one this gives ``B_y/Linear_z``. A name with a ``|`` was made
+    by this project's lowering, ``MODULE|REWRITES|_NODE;N``, and is given whole but for the number.
     """
+    if "|" in name:
+        return name.partition(";")[0]
     parts = name.partition(";")[0].split("/")
     return "/".join(part.rpartition(".")[2] for part in parts[-2:])

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verify import residency
 from verify.adapters import Driver
 from verify.gates import Verdict
 from verify.residency import check_residency
