@@ -3,6 +3,7 @@
 #
 #   make run         converts the embedded demo model into a verified bundle in build/tiny
 #   make test        style, types and tests (test-slow: the tests that take minutes as well)
+#   make benchmark   measures conversions and bundles on this machine and writes the README's tables; takes minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -11,7 +12,7 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow setup driver lint clean
+.PHONY: run test test-slow benchmark setup driver lint clean
 
 run: setup driver
 	@rm -rf build/tiny
@@ -22,6 +23,9 @@ test: lint driver
 
 test-slow: lint driver
 	$(BIN)/python -m pytest -m slow
+
+benchmark: setup
+	$(BIN)/python -m convert.benchmark --write README.md --json build/benchmark.json
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,5 +1,31 @@
-"""``python -m convert``."""
+"""The entry of the command: ``python -m convert``, and both installed scripts."""
 
-from convert.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+_EXTRA = ("ai_edge_quantizer", "click", "flatbuffers", "jinja2", "litert_torch", "rich", "torch", "transformers")
+"""Modules that the base install does not bring: running a bundle takes host_runtime alone."""
+_BAD_USE = 2
+
+
+def main() -> None:
+    """Run the command; where the converter's packages are not installed, say so in one line and exit with 2."""
+    try:
+        from convert.cli import main as command
+
+        command()
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in _EXTRA:
+            raise
+        print(
+            f"error: {module} is not installed, and the converter needs it: in the repository, run "
+            "pip install -c constraints.txt -e '.[convert]' (running a bundle needs only host_runtime)",
+            file=sys.stderr,
+        )
+        sys.exit(_BAD_USE)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import click
 from PIL import Image
 
 from convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, render
+from convert.document import insert, read_document
 from host_runtime.decode import Detections
+from host_runtime.errors import UserError
+from host_runtime.quiet import silence_exit
 
 Detect = Callable[[Image.Image], Detections]
 
@@ -86,11 +90,33 @@ def bundle_detector(folder: Path) -> Detect:
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--scenes", default=200, show_default=True, help="How many held-out scenes.")
-def main(path: Path, scenes: int) -> None:
+@click.option("--write", "card", type=click.Path(path_type=Path), help="Model card whose figures to replace.")
+def main(path: Path, scenes: int, card: Path | None) -> None:
     """Evaluate a transformers folder or a bundle of a demo detector; prints JSON."""
-    detect = bundle_detector(path) if (path / "manifest.json").exists() else reference_detector(path)
+    silence_exit()
+    bundle = (path / "manifest.json").exists()
+    section = "bundle" if bundle else "weights"
+    try:
+        text = "" if card is None else read_document(card, section)
+        detect = bundle_detector(path) if bundle else reference_detector(path)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
     figures = evaluate(detect, (render(HELD_OUT_START + i) for i in range(scenes)))
     click.echo(json.dumps({"scenes": scenes, **{name: round(value, 4) for name, value in figures.items()}}))
+    if card is not None:
+        card.write_text(insert(text, section, table(figures, scenes)), encoding="utf-8")
+
+
+def table(figures: Mapping[str, float], scenes: int) -> str:
+    """The figures as a Markdown table."""
+    return "\n".join(
+        (
+            f"| scenes | {' | '.join(figures)} |",
+            "| --: | " + " | ".join("--:" for _ in figures) + " |",
+            f"| {scenes} | " + " | ".join(f"{value:.3f}" for value in figures.values()) + " |",
+        )
+    )
 
 
 if __name__ == "__main__":

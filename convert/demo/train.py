@@ -91,7 +91,8 @@ class DenseHead(nn.Module):
         self.tower = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.SiLU())
         self.out = nn.Conv2d(channels, len(CLASSES) + 4, 1)
         nn.init.zeros_(self.out.weight)
-        nn.init.constant_(self.out.bias[: len(CLASSES)], -math.log(99))
+        if self.out.bias is not None:
+            nn.init.constant_(self.out.bias[: len(CLASSES)], -math.log(99))
 
     def loss(self, features: Tensor, targets: Targets) -> Tensor:
         """Focal loss on classes plus GIoU loss on boxes, for features ``[B, C, H, W]``."""
@@ -117,7 +118,8 @@ class DenseHead(nn.Module):
         sides = prediction[..., -4:][positive].clamp(max=4).exp() / 8
         at = centre.expand(len(targets), -1, -1, -1)[positive]
         found = torch.cat([at - sides[:, :2], at + sides[:, 2:]], -1)
-        return focal.sum() / n + 2 * _giou_loss(found, _corners(wanted_box[positive])).sum() / n
+        loss: Tensor = focal.sum() / n + 2 * _giou_loss(found, _corners(wanted_box[positive])).sum() / n
+        return loss
 
 
 def _corners(boxes: Tensor) -> Tensor:
@@ -186,7 +188,8 @@ def train(recipe: Recipe, out: Path, log_every: int = 50, save_every: int = 500)
     dense = DenseHead(model.config.d_model)
     features: list[Tensor] = []
     model.model.backbone.register_forward_hook(lambda _m, _i, output: features.append(output[0]))
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema))
+    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema)
     parameters = [*model.parameters(), *dense.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.peak_lr, weight_decay=recipe.weight_decay)
     click.echo(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters; rendering {recipe.pool} scenes")
@@ -212,7 +215,7 @@ def train(recipe: Recipe, out: Path, log_every: int = 50, save_every: int = 500)
             )
             running = 0.0
         if (step + 1) % save_every == 0 or step + 1 == recipe.stop_after:
-            average.module.save_pretrained(out)
+            average.module.save_pretrained(out)  # type: ignore[operator]
 
 
 @click.command()

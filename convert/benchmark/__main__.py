@@ -1,0 +1,83 @@
+"""``python -m convert.benchmark``: measure, and write the README's tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from convert.benchmark.conversion import convert
+from convert.benchmark.latency import measure
+from convert.benchmark.machine import describe_machine
+from convert.benchmark.record import Cost, Record, VariantRecord
+from convert.benchmark.tables import render
+from convert.document import insert, read_document
+from convert.variants import Variant, find_variant
+from host_runtime.errors import UserError
+from host_runtime.quiet import silence_exit
+
+_BAD_INPUT = 2
+_SECTION = "benchmark"
+
+
+@click.command()
+@click.option("--variants", default="tiny,nano,small", show_default=True, help="Names, separated by commas.")
+@click.option("--target", default="pixel", show_default=True, help="Phone to convert for.")
+@click.option("--runs", default=50, show_default=True, type=click.IntRange(min=1), help="Timed frames for each variant.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU runs [default: all cores, at most 4].")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for the record.")
+@click.option("--write", "document", type=click.Path(path_type=Path), help="Document whose tables to replace.")
+def main(variants: str, target: str, runs: int, threads: int | None, json_path: Path | None, document: Path | None) -> None:
+    """Measure conversions and bundles on this machine; prints the tables. Best on an idle one."""
+    silence_exit()
+    try:
+        _benchmark(variants, target, runs, threads or min(4, os.cpu_count() or 1), json_path, document)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(_BAD_INPUT)
+
+
+def _benchmark(names: str, target: str, runs: int, threads: int, json_path: Path | None, document: Path | None) -> None:
+    chosen = {row.name: row for row in (find_variant(name.strip()) for name in names.split(","))}
+    text = "" if document is None else read_document(document, _SECTION)
+    machine = describe_machine()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
+        conversions, latencies = {}, {}
+        for name, variant in chosen.items():
+            click.echo(f"{name}: converting", err=True)
+            conversions[name] = convert(variant, target, Path(scratch) / name)
+        for name in chosen:
+            click.echo(f"{name}: {runs} frames on the CPU", err=True)
+            latencies[name] = measure(Path(scratch) / name, runs, threads)
+    costs = _costs(chosen, target)
+    entries = {name: VariantRecord(conversions[name], latencies[name], costs[name]) for name in chosen}
+    record = Record(machine, target, threads, entries)
+    tables = render(record)
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(record.to_json(), indent=1) + "\n", encoding="utf-8")
+    if document is not None:
+        document.write_text(insert(text, _SECTION, tables), encoding="utf-8")
+    click.echo(tables)
+
+
+def _costs(chosen: dict[str, Variant], target: str) -> dict[str, dict[str, Cost]]:
+    # Imported last: torch's memory in this process would be counted as the conversions' (see convert.benchmark.conversion).
+    from convert.benchmark.cost import compare_sampling
+    from convert.run import RANDOM, load_reference
+    from convert.targets import find_target
+
+    costs = {}
+    for name, variant in chosen.items():
+        click.echo(f"{name}: counting", err=True)
+        reference, _ = load_reference(variant, RANDOM if variant.bundled is None else None, None)
+        costs[name] = compare_sampling(reference, find_target(target).profile)
+    return costs
+
+
+if __name__ == "__main__":
+    main()

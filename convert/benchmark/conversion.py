@@ -1,0 +1,89 @@
+"""Time and memory of ``convert run``, as a process of its own and without the GPU gates."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convert.variants import Variant
+from host_runtime.errors import UserError
+
+_GATE_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One run of ``convert run --no-gpu``.
+
+    Attributes:
+        seconds: wall time of the process, from its start to its exit.
+        peak_bytes: largest resident set of any one process of the run.
+        stages: stage → seconds, in order.
+        ops: graph → number of operators.
+        file_bytes: graph → size of the file with float16 weights.
+        gates: gate → verdict.
+        random_weights: True if no trained weights were at hand.
+    """
+
+    seconds: float
+    peak_bytes: int
+    stages: Mapping[str, float]
+    ops: Mapping[str, int]
+    file_bytes: Mapping[str, int]
+    gates: Mapping[str, str]
+    random_weights: bool
+
+
+def convert(variant: Variant, target: str, out: Path) -> Conversion:
+    """Convert ``variant`` into the folder ``out``, with its bundled weights or, where there are none, random ones.
+
+    Call it before this process imports anything large: Linux counts the parent's memory as a child's until the child's exec.
+
+    Raises:
+        UserError: the conversion did not end with a bundle.
+    """
+    command = [sys.executable, "-m", "convert", "run", "--no-gpu"]
+    command += ["--variant", variant.name, "--target", target, "--out", str(out)]
+    if variant.bundled is None:
+        command += ["--weights", "random"]
+    log = out.with_name(f"{out.name}.log")
+    start = time.perf_counter()
+    with log.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, _GATE_FAILED):
+        raise UserError(f"{' '.join(command[1:])} ended with {process.returncode}: {_last_line(log)}")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    return from_report(report, seconds, usage.ru_maxrss * 1024)
+
+
+def from_report(report: Mapping[str, Any], seconds: float, peak_bytes: int) -> Conversion:
+    """The figures of a ``report.json``, with the time and memory that were measured from outside."""
+    graphs = tuple(report["op_counts"])
+    return Conversion(
+        seconds=seconds,
+        peak_bytes=peak_bytes,
+        stages={stage["name"]: stage["seconds"] for stage in report["stages"]},
+        ops={graph: sum(report["op_counts"][graph].values()) for graph in graphs},
+        file_bytes={graph: report["files"][f"{graph}.tflite"] for graph in graphs},
+        gates={gate["gate"]: gate["verdict"] for gate in report["gates"]},
+        random_weights=bool(report["weights"]["random"]),
+    )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

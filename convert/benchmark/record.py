@@ -1,0 +1,58 @@
+"""The record of a benchmark, which the JSON file and the tables are made from; loads nothing large."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convert.benchmark.conversion import Conversion
+from convert.benchmark.latency import Timing
+from convert.benchmark.machine import Machine
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a set of nodes costs.
+
+    Attributes:
+        macs: multiply-accumulates of matmuls and linear layers.
+        elementwise: operations of everything else that computes.
+        bytes: of all intermediate tensors.
+    """
+
+    macs: int = 0
+    elementwise: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.macs + other.macs, self.elementwise + other.elementwise, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
+class VariantRecord:
+    """What was measured for one variant.
+
+    Attributes:
+        conversion: time and memory of one ``convert run``.
+        latency: stage → time on the CPU.
+        sampling: form of bilinear sampling → cost of the modules that sample, both graphs together.
+    """
+
+    conversion: Conversion
+    latency: Mapping[str, Timing]
+    sampling: Mapping[str, Cost]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A benchmark: where, for which target, with how many CPU threads, and the variants by name."""
+
+    machine: Machine
+    target: str
+    threads: int
+    variants: Mapping[str, VariantRecord]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready record."""
+        return asdict(self)

@@ -1,0 +1,95 @@
+"""A benchmark as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from convert.benchmark.latency import PICTURE_SIZE, STAGES
+from convert.benchmark.record import Record, VariantRecord
+from rewrites.profile import Sampling
+
+_SAMPLING_TEXT = (
+    "The modules that sample in deformable attention, all decoder layers together. *Unfolded* samples each point and weights "
+    "the samples; *folded*, which ships, puts the weights into the interpolation matrix first. MACs of its matmuls, operations "
+    "of the rest, and bytes of every float32 tensor it writes, counted from the rewritten graphs:"
+)
+_FORMS = {str(Sampling.TENT): "unfolded", str(Sampling.FOLDED_TENT): "folded"}
+
+
+def render(record: Record) -> str:
+    """All tables, with what a reader must know to repeat them."""
+    runs = next(iter(next(iter(record.variants.values())).latency.values())).runs
+    random = [name for name, entry in record.variants.items() if entry.conversion.random_weights]
+    frame = f"a picture of {PICTURE_SIZE[0]} × {PICTURE_SIZE[1]} pixels"
+    parts = [
+        _machine_line(record),
+        f"Conversion: one run of `convert run --target {record.target} --no-gpu` each, seconds; gate 2 and the GPU's half "
+        "of gate 3 are left out. Memory is the largest resident set of any one process of the run."
+        + (f" Weights of {' and '.join(random)} are random: none were at hand, and no shape hangs on them." if random else ""),
+        _conversion_table(record),
+        "What comes out:",
+        _table(record, _OUTPUT_ROWS),
+        f"On the CPU (XNNPACK, {record.threads} threads), {frame}, milliseconds, median / 95th percentile of {runs} frames:",
+        _table(record, [(stage, _timing_cell(stage)) for stage in STAGES]),
+        _SAMPLING_TEXT,
+        _table(record, _sampling_rows()),
+    ]
+    return "\n\n".join(parts)
+
+
+Cell = Callable[[VariantRecord], str]
+
+
+def _table(record: Record, rows: Iterable[tuple[str, Cell]]) -> str:
+    lines = [["", *record.variants], ["---", *("--:" for _ in record.variants)]]
+    lines += [[label, *(cell(entry) for entry in record.variants.values())] for label, cell in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _conversion_table(record: Record) -> str:
+    names = dict.fromkeys(name for entry in record.variants.values() for name in entry.conversion.stages)
+    rows: list[tuple[str, Cell]] = [(name, _stage_cell(name)) for name in names]
+    rows.append(("**whole process**", lambda entry: f"**{entry.conversion.seconds:.1f}**"))
+    rows.append(("**peak memory**", lambda entry: f"**{entry.conversion.peak_bytes / 1e9:.2f} GB**"))
+    return _table(record, rows)
+
+
+def _stage_cell(name: str) -> Cell:
+    return lambda entry: f"{entry.conversion.stages[name]:.1f}" if name in entry.conversion.stages else ""
+
+
+def _timing_cell(stage: str) -> Cell:
+    return lambda entry: f"{entry.latency[stage].median:.2f} / {entry.latency[stage].p95:.2f}"
+
+
+def _graph_cell(figures: str, graph: str, form: Callable[[int], str]) -> Cell:
+    return lambda entry: form(getattr(entry.conversion, figures)[graph])
+
+
+_OUTPUT_ROWS: Sequence[tuple[str, Cell]] = (
+    ("operators of graph A", _graph_cell("ops", "graph_a", str)),
+    ("operators of graph B", _graph_cell("ops", "graph_b", str)),
+    ("graph A, fp16 weights", _graph_cell("file_bytes", "graph_a", lambda size: f"{size / 1e6:.1f} MB")),
+    ("graph B, fp16 weights", _graph_cell("file_bytes", "graph_b", lambda size: f"{size / 1e6:.1f} MB")),
+)
+
+
+def _sampling_rows() -> list[tuple[str, Cell]]:
+    rows: list[tuple[str, Cell]] = []
+    for figure, label, unit in (("macs", "MMAC", 1e6), ("elementwise", "other Mop", 1e6), ("bytes", "MB", 1e6)):
+        rows += [(f"{label}, {word}", _cost_cell(form, figure, unit)) for form, word in _FORMS.items()]
+    return rows
+
+
+def _cost_cell(form: str, figure: str, unit: float) -> Cell:
+    return lambda entry: f"{getattr(entry.sampling[form], figure) / unit:.1f}"
+
+
+def _machine_line(record: Record) -> str:
+    machine = record.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    hardware = f"{machine.cpu or 'unnamed CPU'}, {machine.cores} cores, {machine.memory_bytes / 1e9:.0f} GB"
+    return (
+        f"Measured on {machine.date}: {hardware}, {machine.system}; {versions}. "
+        f"Load when it began: {machine.load:.1f} busy cores."
+    )

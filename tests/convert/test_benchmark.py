@@ -1,0 +1,183 @@
+"""The benchmark counts and writes what its tables say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+from convert.benchmark.__main__ import main
+from convert.benchmark.conversion import Conversion, from_report
+from convert.benchmark.cost import cost_of, sampling_core
+from convert.benchmark.latency import STAGES, timing
+from convert.benchmark.machine import describe_machine
+from convert.benchmark.record import Cost, Record, VariantRecord
+from convert.benchmark.tables import render
+from convert.document import read_document
+from rewrites import pipeline
+from rewrites.profile import Profile, Sampling
+from rewrites.program import export
+
+ROOT = Path(__file__).parents[2]
+
+
+class Layers(nn.Module):
+    """Every kind of op that is counted in its own way."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        product = torch.matmul(x, y)  # [2, 3, 5] from [2, 3, 4] and [2, 4, 5]
+        moved = product.permute(0, 2, 1)
+        return torch.relu(moved).sum(1)
+
+
+def test_each_kind_of_op_costs_what_the_docstring_says():
+    graph = export(Layers(), (torch.zeros(2, 3, 4), torch.zeros(2, 4, 5))).graph
+    cost = cost_of(graph.nodes)
+    assert cost.macs == 2 * 3 * 5 * 4
+    assert cost.elementwise == 30 + 30  # the relu writes 30, the sum reads 30
+    assert cost.bytes == 4 * (30 + 30 + 30 + 2 * 3)
+
+
+def test_a_linear_layer_costs_its_matmul_and_a_reshape_nothing():
+    graph = export(nn.Sequential(nn.Linear(7, 11), nn.Flatten(0)), (torch.zeros(3, 7),)).graph
+    assert cost_of(graph.nodes) == Cost(macs=3 * 7 * 11, elementwise=0, bytes=3 * 11 * 4)
+
+
+BATCH, CHANNELS, HEIGHT, WIDTH, QUERIES, POINTS = 2, 8, 6, 5, 7, 3
+
+
+class Weighted(nn.Module):
+    """Sampling whose samples are weighted and summed, as deformable attention does."""
+
+    def forward(self, image: Tensor, grid: Tensor, weights: Tensor) -> Tensor:
+        samples = nn.functional.grid_sample(image, grid, align_corners=False)
+        return (samples * weights).sum(-1)
+
+
+class Decoder(nn.Module):
+    """A sampling module between layers that are none of its cost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sampler = Weighted()
+        self.after = nn.Linear(QUERIES, QUERIES)
+
+    def forward(self, image: Tensor, grid: Tensor, weights: Tensor) -> Tensor:
+        return self.after(self.sampler(image, grid, weights))
+
+
+def lowered(sampling: Sampling) -> Cost:
+    inputs = (
+        torch.zeros(BATCH, CHANNELS, HEIGHT, WIDTH),
+        torch.zeros(BATCH, QUERIES, POINTS, 2),
+        torch.zeros(BATCH, 1, QUERIES, POINTS),
+    )
+    graph_module = export(Decoder(), inputs)
+    pipeline.run(pipeline.LOWER, graph_module, replace(Profile(), sampling=sampling))
+    core = sampling_core(graph_module)
+    assert any(node.op == "call_function" for node in set(graph_module.graph.nodes) - set(core))
+    return cost_of(core)
+
+
+def test_the_macs_of_both_forms_of_sampling_are_those_of_their_formulas():
+    cells = HEIGHT * WIDTH
+    unfolded = BATCH * QUERIES * POINTS * cells * CHANNELS  # every point's samples
+    folded = BATCH * QUERIES * cells * POINTS + BATCH * QUERIES * cells * CHANNELS  # the matrix, then one product
+    assert lowered(Sampling.TENT).macs == unfolded
+    assert lowered(Sampling.FOLDED_TENT).macs == folded
+
+
+def test_the_rest_of_the_unfolded_form_is_counted_with_its_weighting():
+    outer = BATCH * QUERIES * POINTS * HEIGHT * WIDTH
+    weighting = 2 * BATCH * CHANNELS * QUERIES * POINTS  # a product and a sum over it
+    tents = BATCH * QUERIES * POINTS * 4 * (HEIGHT + WIDTH)  # subtract, abs, subtract, relu
+    pixels = BATCH * QUERIES * POINTS * 2 * 2  # a product and a sum for x and for y
+    assert lowered(Sampling.TENT).elementwise == outer + weighting + tents + pixels
+
+
+def test_folding_writes_fewer_bytes():
+    assert lowered(Sampling.FOLDED_TENT).bytes < lowered(Sampling.TENT).bytes
+
+
+def test_a_graph_that_samples_nothing_has_no_core():
+    assert sampling_core(export(nn.Linear(2, 2), (torch.zeros(1, 2),))) == []
+
+
+def test_timing_is_median_and_percentile():
+    measured = timing([5.0, 1.0, 3.0, 2.0, 4.0])
+    assert (measured.median, measured.runs) == (3.0, 5)
+    assert measured.p95 == pytest.approx(4.8)
+
+
+def a_conversion(random: bool) -> Conversion:
+    report = {
+        "stages": [{"name": "load weights", "seconds": 1.25, "detail": ""}, {"name": "gate 1", "seconds": 0.5, "detail": ""}],
+        "op_counts": {"graph_a": {"ADD": 3, "MUL": 4}, "graph_b": {"ADD": 2}},
+        "files": {"graph_a.tflite": 1_500_000, "graph_b.tflite": 250_000, "labels.txt": 9},
+        "gates": [{"gate": "lint", "verdict": "passed"}],
+        "weights": {"random": random},
+    }
+    return from_report(report, seconds=12.0, peak_bytes=2_340_000_000)
+
+
+def a_record() -> Record:
+    latency = {stage: timing([1.0, 2.0, 3.0]) for stage in STAGES}
+    sampling = {"tent": Cost(94_000_000, 2_000_000, 22_000_000), "folded-tent": Cost(50_000_000, 1_000_000, 11_000_000)}
+    entries = {name: VariantRecord(a_conversion(name == "big"), latency, sampling) for name in ("little", "big")}
+    return Record(describe_machine(), "pixel", 2, entries)
+
+
+def test_a_report_becomes_a_conversion():
+    conversion = a_conversion(random=False)
+    assert conversion.ops == {"graph_a": 7, "graph_b": 2}
+    assert conversion.file_bytes == {"graph_a": 1_500_000, "graph_b": 250_000}
+    assert conversion.stages == {"load weights": 1.25, "gate 1": 0.5}
+    assert conversion.gates == {"lint": "passed"}
+
+
+def test_the_tables_hold_every_figure_and_how_it_was_measured():
+    text = render(a_record())
+    for row in (
+        "|  | little | big |",
+        "| load weights | 1.2 | 1.2 |",
+        "| **peak memory** | **2.34 GB** | **2.34 GB** |",
+        "| operators of graph A | 7 | 7 |",
+        "| graph B, fp16 weights | 0.2 MB | 0.2 MB |",
+        "| host step | 2.00 / 2.90 | 2.00 / 2.90 |",
+        "| MMAC, unfolded | 94.0 | 94.0 |",
+        "| MB, folded | 11.0 | 11.0 |",
+    ):
+        assert row in text.split("\n"), row
+    assert "2 threads" in text
+    assert "of 3 frames" in text
+    assert "Weights of big are random" in text
+    assert json.loads(json.dumps(a_record().to_json()))["variants"]["little"]["latency"]["graph A"]["p95"] == pytest.approx(2.9)
+
+
+def test_bad_input_ends_in_one_line_before_anything_is_measured(tmp_path):
+    (tmp_path / "plain.md").write_text("no markers", encoding="utf-8")
+    for arguments in (
+        ["--variants", "nanno"],
+        ["--write", str(tmp_path / "missing.md")],
+        ["--write", str(tmp_path / "plain.md")],
+    ):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2, arguments
+        assert result.output.startswith("error: ")
+        assert result.output.count("\n") == 1
+
+
+def test_the_readme_has_the_markers():
+    assert read_document(ROOT / "README.md", "benchmark")
+
+
+def test_the_process_that_measures_memory_holds_no_torch():
+    code = "import sys, convert.benchmark.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
