@@ -1,29 +1,30 @@
 """Write a bundle: the folder that a phone, ``host_runtime`` and ``convert verify`` read.
 
-A bundle is made in a folder beside its final place and moved there in one step, so that an interrupted or failed run leaves
-nothing that looks like a bundle. Nothing in it depends on when or where it was made: the same inputs give the same bytes.
+A bundle is made in a hidden folder beside its final place and moved there in one step, so that an interrupted or failed run
+leaves nothing behind. Nothing in it depends on when or where it was made: the same inputs give the same bytes.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
-import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from convert.classes import Classes
 from convert.compiler import CompiledDetector, tensor_specs
+from convert.interrupt import uninterrupted
 from convert.reference import Reference
 from convert.targets import Target
 from host_runtime.bundle import file_sha256
@@ -47,6 +48,12 @@ REPORT_FILES = ("report.json", "report.html")
 _STACK = ("torch", "transformers", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "detr2litert")
 # A zip's smallest date: a file's own time would make the same bundle differ from run to run.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+# What a disk or its owner can do to a write. Any other OSError is a fault of ours and must not be called the disk's.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_ERRORS = (
+    *(*_FULL, errno.EACCES, errno.EEXIST, errno.EIO, errno.ENAMETOOLONG),
+    *(errno.ENOTDIR, errno.ENOTEMPTY, errno.EPERM, errno.EROFS),
+)
 
 
 @dataclass(frozen=True)
@@ -67,42 +74,100 @@ class GoldenRun:
 
 
 @contextmanager
-def staged_folder(destination: Path) -> Iterator[Path]:
-    """A folder to build in, moved to ``destination`` when the block ends well and removed when it does not.
+def staged_folder(destination: Path, zipped: bool = False) -> Iterator[Path]:
+    """A folder to build in, moved to ``destination`` when the block ends well; when it does not, nothing is left.
+
+    The folder's parent is a hidden work folder on the same disk, which the block may use for temporary files.
+
+    Args:
+        destination: place of the bundle; its parents are made if need be.
+        zipped: also pack the bundle into ``zip_place(destination)``.
 
     Raises:
-        UserError: ``destination`` exists and is not an empty folder, or cannot be written.
+        UserError: ``destination`` is taken, or it cannot be written.
     """
-    check_destination(destination)
-    parent = destination.absolute().parent
+    destination = destination.absolute()
+    check_destination(destination, zipped)
+    made = _make_parents(destination.parent)
+    work: Path | None = None
+    done = False
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=parent))
+        work = Path(tempfile.mkdtemp(prefix=f".{destination.name[:100]}.", dir=destination.parent))
+        folder = work / destination.name
+        folder.mkdir()
+        yield folder
+        if zipped:
+            zip_bundle(folder, work / "zip")
+        with uninterrupted():
+            # Renaming onto an empty folder replaces it.
+            folder.replace(destination)
+            if zipped:
+                (work / "zip").replace(zip_place(destination))
+            done = True
     except OSError as error:
-        raise UserError(f"cannot write to {parent}: {error.strerror}; choose another folder with --out") from error
-    try:
-        yield stage
-        stage.chmod(0o755)
-        if destination.exists():
-            destination.rmdir()
-        os.replace(stage, destination)
-    except OSError as error:
-        raise UserError(f"could not write {destination}: {error.strerror}; free some space or choose another --out") from error
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise _cannot_write(destination, error) from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        with uninterrupted():
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+            if not done:
+                _remove_empty(made)
 
 
-def check_destination(destination: Path) -> None:
-    """Refuse a place that already holds something.
+def _make_parents(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were not there, innermost first."""
+    missing: list[Path] = []
+    try:
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise _cannot_write(folder, error) from error
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _cannot_write(place: Path, error: OSError) -> UserError:
+    reason = "a file is in its way" if error.errno == errno.EEXIST else (error.strerror or str(error)).lower()
+    cure = "free some space, or choose another --out" if error.errno in _FULL else "choose another --out"
+    return UserError(f"cannot write {place}: {reason}; {cure}")
+
+
+def check_destination(destination: Path, zipped: bool = False) -> None:
+    """Refuse a place that already holds something, before any work is done for it.
 
     Raises:
-        UserError: it is a file, or a folder that is not empty.
+        UserError: it is a file, a folder that is not empty or the current one, or cannot be looked at; or the place of the zip
+            file is taken.
     """
-    if destination.is_dir() and not any(destination.iterdir()):
-        return
-    if destination.exists():
-        kind = "is not empty" if destination.is_dir() else "is a file"
-        raise UserError(f"{destination} {kind}; choose another --out, or remove it first")
+    advice = "choose another --out, or remove it first"
+    try:
+        if destination.is_dir():
+            if any(destination.iterdir()):
+                raise UserError(f"{destination} is not empty; {advice}")
+            if destination.samefile(Path.cwd()):
+                raise UserError(f"{destination} is the current folder, which cannot be replaced; choose another --out")
+        elif destination.exists() or destination.is_symlink():
+            raise UserError(f"{destination} is not a folder; {advice}")
+        if zipped and (zip_place(destination).exists() or zip_place(destination).is_symlink()):
+            raise UserError(f"{zip_place(destination)} exists; {advice}")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {destination}: {(error.strerror or str(error)).lower()}; choose another --out"
+        ) from error
+
+
+def zip_place(destination: Path) -> Path:
+    """Where the one-file form of the bundle at ``destination`` goes: beside it."""
+    destination = destination.absolute()
+    return destination.with_name(f"{destination.name}.zip")
 
 
 def preprocess_of(reference: Reference, resize: str | None = None) -> Preprocess:
@@ -134,7 +199,7 @@ def write_bundle(
     """Complete a folder that already holds the two graphs: host parameters, labels, golden vectors and the manifest."""
     constants = compiled.host_constants()
     if constants:
-        save_file({name: np.ascontiguousarray(value) for name, value in constants.items()}, folder / HOST_PARAMS_NAME)
+        _save_tensors(constants, folder / HOST_PARAMS_NAME)
     labels = "".join(f"{name or ''}\n" for name in classes.names)
     (folder / "labels.txt").write_text(labels, encoding="utf-8")
     _write_golden(folder / "golden", golden)
@@ -142,7 +207,7 @@ def write_bundle(
     manifest = Manifest(
         variant=reference.variant.name,
         target=target.name,
-        weights=Weights(_source_name(reference.source), reference.sha256, reference.random),
+        weights=Weights(source_name(reference.source), reference.sha256, reference.random),
         versions={package: _version(package) for package in _STACK},
         preprocess=preprocess,
         graphs=Graphs(_graph_spec(compiled, golden, "graph_a"), _graph_spec(compiled, golden, "graph_b")),
@@ -160,22 +225,26 @@ def write_bundle(
 def zip_bundle(folder: Path, destination: Path) -> None:
     """Pack a bundle's own files (not its report) into one file, with fixed dates and order."""
     manifest = Manifest.from_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-    partial = destination.with_name(f".{destination.name}.partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in (MANIFEST_NAME, *sorted(manifest.files)):
             entry = zipfile.ZipInfo(name, _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, (folder / name).read_bytes())
-    os.replace(partial, destination)
 
 
 def _write_golden(folder: Path, golden: GoldenRun) -> None:
     folder.mkdir()
-    golden.image.save(folder / "image.png")
-    save_file({name: np.ascontiguousarray(value) for name, value in golden.tensors.items()}, folder / "golden.safetensors")
+    # From its pixels alone: a photo's own data (place, camera, thumbnail) stays with its owner.
+    Image.fromarray(np.asarray(golden.image)).save(folder / "image.png")
+    _save_tensors(golden.tensors, folder / "golden.safetensors")
     text = json.dumps(golden.detections.to_dict(), indent=1, sort_keys=True)
     (folder / "detections.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _save_tensors(tensors: Mapping[str, NDArray[np.generic]], path: Path) -> None:
+    # Not by safetensors' own save_file, which makes the file unreadable for other users and has errors of its own.
+    path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
 
 
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:
@@ -184,7 +253,7 @@ def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> Gr
     return GraphSpec(GRAPH_FILES[graph], tensor_specs(part.input_names, tensors), tensor_specs(part.output_names, tensors))
 
 
-def _source_name(source: str) -> str:
+def source_name(source: str) -> str:
     """A hub id as it is, a file or folder by its own name: where it lay on this machine is nobody's business."""
     return Path(source).name if Path(source).exists() else source
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,31 +21,46 @@ from host_runtime.errors import UserError
 
 BAD_INPUT = 2
 GATE_FAILED = 1
+_FINDINGS_SHOWN = 3
 
 Command = Callable[..., int | None]
+
+_JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def main() -> None:
     """Run the command and end the process with its exit code."""
+    from convert import interrupt
     from host_runtime.quiet import silence_exit
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    interrupt.install()
     silence_exit()
-    cli.main(prog_name=Path(sys.argv[0]).stem if "convert" in sys.argv[0] or "detr" in sys.argv[0] else "convert")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✓ must not end a run
+    name = Path(sys.argv[0]).stem
+    cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m convert")
 
 
 def reported(command: Command) -> Command:
     """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
 
+    from convert.interrupt import was_interrupted
+
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             code = command(*args, **kwargs)
-        except UserError as error:
-            click.echo(f"error: {error}", err=True)
-            code = BAD_INPUT
-        except KeyboardInterrupt:
-            click.echo("error: interrupted; nothing was written", err=True)
+        except (Exception, KeyboardInterrupt) as error:
+            # Native code may have turned an interrupt into an error of its own.
+            if isinstance(error, KeyboardInterrupt) or was_interrupted():
+                told = "interrupted before it was done; run the same command again"
+            elif isinstance(error, UserError):
+                told = " ".join(str(error).split())
+            else:
+                raise
+            click.echo(f"error: {told}", err=True)
             code = BAD_INPUT
         sys.exit(code or 0)
 
@@ -67,21 +85,32 @@ def cli() -> None:
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
 @click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
-@click.option("--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Score that counts as a detection.")
+@click.option(
+    "--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Score that counts as a detection."
+)
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not proven.")
 @click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
-@click.option("--seed", default=0, show_default=True, help="Of --weights random.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @reported
 def run(as_json: bool, strict: bool, **options: Any) -> int:
     """Convert a detector and prove the result."""
     from convert.progress import Progress
-    from convert.reporting import PICTURES, picture_name
-    from convert.run import Request
-    from convert.run import run as convert_detector
+    from convert.targets import find_target
+    from convert.variants import find_variant
 
-    result = convert_detector(Request(**options), Progress())
+    # Asked here as well, before the seconds that loading PyTorch takes.
+    find_target(options["target"])
+    if options["variant"] is not None:
+        find_variant(options["variant"])
+    progress = Progress()
+    with progress.stage("start PyTorch"):
+        from convert.reporting import PICTURES, picture_name
+        from convert.run import Request
+        from convert.run import run as convert_detector
+
+    result = convert_detector(Request(**options), progress)
     if as_json:
         click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
     else:
@@ -94,7 +123,7 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
     return _exit_code(result.evidence.gates, strict)
 
 
-@cli.command()
+@cli.command(short_help="Lint a .tflite or bundle; try it on the GPU.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--target", default="pixel", show_default=True, help="Whose lint rules apply, for a single .tflite file.")
 @click.option("--gpu/--no-gpu", default=True, help="Try the file on the GPU delegate.")
@@ -115,16 +144,21 @@ def check(path: Path, target: str, gpu: bool, strict: bool, as_json: bool) -> in
 @click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the variant's own].")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates.")
-@click.option("--report", "report_folder", type=click.Path(path_type=Path), help="Folder to write report.json and report.html to.")
+@click.option(
+    "--report", "report_folder", type=click.Path(path_type=Path), help="Folder to write report.json and report.html to."
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
 @reported
 def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
     """Run all gates again, from the bundle and its checkpoint."""
     from convert.progress import Progress
-    from convert.reverify import verify_bundle
 
-    gates = verify_bundle(bundle, Progress(), **options)
+    progress = Progress()
+    with progress.stage("start PyTorch"):
+        from convert.reverify import verify_bundle
+
+    gates = verify_bundle(bundle, progress, **options)
     _print_result(gates, as_json)
     return _exit_code(gates, strict)
 
@@ -145,7 +179,7 @@ def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True)
+@_JSON_FLAG
 @reported
 def variants(as_json: bool) -> None:
     """List the detectors that can be converted."""
@@ -157,7 +191,7 @@ def variants(as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True)
+@_JSON_FLAG
 @reported
 def targets(as_json: bool) -> None:
     """List the phones a bundle can be made for."""
@@ -166,9 +200,9 @@ def targets(as_json: bool) -> None:
     _print_table(("name", "devices", "reason"), [(t.name, t.devices, t.reason) for t in TARGETS.values()], as_json)
 
 
-@cli.command()
+@cli.command(short_help="Say what each rewrite does and why.")
 @click.argument("names", nargs=-1)
-@click.option("--json", "as_json", is_flag=True)
+@_JSON_FLAG
 @reported
 def rewrites(names: tuple[str, ...], as_json: bool) -> None:
     """Say what each rewrite does, why, and why it stands where it does in the order."""
@@ -180,12 +214,12 @@ def rewrites(names: tuple[str, ...], as_json: bool) -> None:
         return
     for entry in described:
         click.secho(f"{entry['name']}", bold=True)
-        click.echo(f"  order: {entry['stage']}: {entry['reason']}\n")
-        click.echo("\n".join(f"  {line}".rstrip() for line in entry["document"].splitlines()) + "\n")
+        for paragraph in (f"Order: {entry['stage']}, {entry['reason']}.", *entry["document"].split("\n\n")):
+            click.echo(_filled(paragraph) + "\n")
 
 
-@cli.command()
-@click.option("--json", "as_json", is_flag=True)
+@cli.command(short_help="Say what this machine has and lacks.")
+@_JSON_FLAG
 @reported
 def doctor(as_json: bool) -> None:
     """Say what this machine has, which adapter was found, what cannot be run and how to get it."""
@@ -193,6 +227,19 @@ def doctor(as_json: bool) -> None:
 
     diagnosis = diagnose()
     click.echo(json.dumps(diagnosis.to_json(), indent=1) if as_json else "\n".join(diagnosis.lines()))
+
+
+def _filled(paragraph: str) -> str:
+    """A paragraph of a docstring as wide as the terminal, indented; lists and sketches keep their lines."""
+    lines = paragraph.strip("\n").splitlines()
+    if any(line.startswith((" ", "- ", "|")) for line in lines):
+        return "\n".join(f"  {line}".rstrip() for line in lines)
+    indent = "  "
+    return textwrap.fill(" ".join(lines), _width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _width() -> int:
+    return max(40, min(shutil.get_terminal_size().columns, 100))
 
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]], as_json: bool) -> None:
@@ -211,9 +258,20 @@ def _print_result(gates: Any, as_json: bool, findings: bool = False) -> None:
         return
     if findings:
         for gate in gates:
-            for found in gate.findings:
-                click.echo(f"{found.severity:<8} {found.rule:<24} {found.place}\n         {found.message}; {found.advice}")
+            _print_findings(gate.findings)
     _print_gates(gates)
+
+
+def _print_findings(findings: Any) -> None:
+    """Every finding in full, but of a rule that found many only the first few."""
+    for key in dict.fromkeys((found.severity, found.rule) for found in findings):
+        alike = [found for found in findings if (found.severity, found.rule) == key]
+        for found in alike[:_FINDINGS_SHOWN]:
+            click.echo(f"{found.severity}  {found.rule}  {found.place}")
+            for line in textwrap.wrap(f"{found.message}; {found.advice}", _width() - 4, break_on_hyphens=False):
+                click.echo(f"    {line}")
+        if len(alike) > _FINDINGS_SHOWN:
+            click.echo(f"    … and {len(alike) - _FINDINGS_SHOWN} more of {key[1]}; --json lists them all")
 
 
 def _print_gates(gates: Any) -> None:
@@ -228,7 +286,7 @@ def _exit_code(gates: Any, strict: bool) -> int:
     verdict = overall(gates)
     if verdict is Verdict.NOT_RUN:
         missing = ", ".join(gate.gate for gate in gates if gate.verdict is Verdict.NOT_RUN)
-        click.echo(f"not run: {missing}; what they would prove is not proven", err=True)
+        click.echo(f"not run, so not proven: {missing}", err=True)
     return GATE_FAILED if verdict is Verdict.FAILED or (strict and verdict is Verdict.NOT_RUN) else 0
 
 

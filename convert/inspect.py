@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from convert.targets import find_target
 from host_runtime.bundle import load_bundle
 from host_runtime.draw import draw_detections
 from host_runtime.errors import UserError
 from host_runtime.preprocess import load_image
 from host_runtime.runner import Runner
-from rewrites import pipeline
 from verify.driver import activate, find_driver
 from verify.gates import GateResult, Verdict
 from verify.op_lint import check_lint
@@ -48,28 +49,45 @@ def detect_images(
     Raises:
         UserError: the bundle or a picture cannot be read, or ``save`` cannot be written.
     """
-    pictures = {path: load_image(path).convert("RGB") for path in images}
+    pictures = [(path, load_image(path).convert("RGB")) for path in images]
+    overlays = overlay_names(images)
     driver = find_driver() if accelerator == "gpu" else None
     if driver is not None:
         activate(driver)
     results = []
     with Runner(bundle, accelerator) as runner:  # type: ignore[arg-type]
-        for path, picture in pictures.items():
-            found = runner.detect(picture, threshold=threshold, nms_iou=nms_iou)
+        for (path, picture), overlay in zip(pictures, overlays, strict=True):
+            try:
+                found = runner.detect(picture, threshold=threshold, nms_iou=nms_iou)
+            except ValueError as error:
+                raise UserError(f"{path}: {error}; try the other --accelerator, and `convert verify {bundle}`") from error
             entry: dict[str, Any] = {"image": str(path), **found.to_dict()}
             if save is not None:
-                entry["overlay"] = str(_save_overlay(save, path, draw_detections(picture, found)))
+                entry["overlay"] = str(_save_overlay(save / overlay, draw_detections(picture, found)))
             results.append(entry)
     return results
 
 
-def _save_overlay(folder: Path, source: Path, overlay: Any) -> Path:
-    target = folder / f"{source.stem}.detections.png"
+def overlay_names(images: Sequence[Path]) -> list[str]:
+    """A file name for each picture's overlay, numbered where two pictures have one name."""
+    names: list[str] = []
+    for path in images:
+        name, number = f"{path.stem}.detections.png", 2
+        while name in names:
+            name, number = f"{path.stem}-{number}.detections.png", number + 1
+        names.append(name)
+    return names
+
+
+def _save_overlay(target: Path, overlay: Image.Image) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         overlay.save(target)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another folder with --save") from error
+        # Pillow removes a picture that it could not finish.
+        raise UserError(
+            f"cannot write {target}: {(error.strerror or str(error)).lower()}; choose another folder with --save"
+        ) from error
     return target
 
 
@@ -79,7 +97,14 @@ def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         UserError: no rewrite of that name.
     """
-    stages = (("before the cut", pipeline.NORMALISE), ("in each graph", pipeline.LOWER))
+    from rewrites import pipeline
+    from rewrites.flatbuffer.pipeline import FIX_UPS
+
+    stages: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("before the cut", pipeline.NORMALISE),
+        ("in each graph", pipeline.LOWER),
+        ("in the converted file", FIX_UPS),
+    )
     entries = [
         {"name": step.name, "stage": stage, "reason": step.reason, "document": step.document}
         for stage, steps in stages
@@ -89,5 +114,7 @@ def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
-            raise UserError(f"no rewrite is called {name!r}: {'did you mean ' + ' or '.join(near) if near else 'see `convert rewrites`'}")
+            raise UserError(
+                f"no rewrite is called {name!r}: {'did you mean ' + ' or '.join(near) if near else 'see `convert rewrites`'}"
+            )
     return [entry for entry in entries if not names or entry["name"] in names]

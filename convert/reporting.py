@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from convert.bundle import GRAPH_FILES
-from convert.compiler import CompiledDetector
 from convert.progress import Progress
 from convert.proof import Evidence
 from host_runtime.manifest import Manifest
+from rewrites.pipeline import StepReport
 from verify.report import RewriteRecord, RunReport, Scene, Stage, Weights, write_report
 from verify.report_html import write_html
 from verify.tflite_graph import read_graph
@@ -22,7 +23,7 @@ PICTURES = "pictures"
 
 
 def report(
-    folder: Path, manifest: Manifest, evidence: Evidence, progress: Progress, compiled: CompiledDetector | None
+    folder: Path, manifest: Manifest, evidence: Evidence, progress: Progress, passes: Mapping[str, Sequence[StepReport]]
 ) -> RunReport:
     """Put together what a run did and proved.
 
@@ -31,7 +32,7 @@ def report(
         manifest: of the bundle.
         evidence: what the gates said.
         progress: the stages so far.
-        compiled: what the rewrites did; None where nothing was compiled.
+        passes: what the rewrites did, by graph.
     """
     return RunReport(
         variant=manifest.variant,
@@ -40,7 +41,7 @@ def report(
         versions=manifest.versions,
         adapter=next((str(gate.data["adapter"]) for gate in evidence.gates if gate.data.get("adapter")), ""),
         stages=tuple(Stage(stage.name, stage.seconds, stage.detail) for stage in progress.stages),
-        rewrites=_rewrites(compiled),
+        rewrites=_rewrites(passes),
         op_counts={name: read_graph(folder / file).op_counts() for name, file in GRAPH_FILES.items()},
         files={name: record.bytes for name, record in manifest.files.items()},
         gates=evidence.gates,
@@ -64,12 +65,10 @@ def picture_name(number: int) -> str:
     return f"scene-{number}.png"
 
 
-def _rewrites(compiled: CompiledDetector | None) -> tuple[RewriteRecord, ...]:
-    if compiled is None:
-        return ()
+def _rewrites(passes: Mapping[str, Sequence[StepReport]]) -> tuple[RewriteRecord, ...]:
     return tuple(
         RewriteRecord(graph, step.name, step.reason, len(step.fired), step.ops_before, step.ops_after)
-        for graph, steps in compiled.reports.items()
+        for graph, steps in passes.items()
         for step in steps
     )
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import numpy as np
-
+from convert.bundle import source_name
 from convert.checkpoints import choose_variant, load_checkpoint
 from convert.compiler import compile_detector
 from convert.progress import Progress
-from convert.proof import Evidence, Proof, ReferencePath, golden_gate, prove
+from convert.proof import Evidence, Proof, ReferencePath, golden_gate, prove, told
 from convert.reference import Reference, build_reference
 from convert.reporting import report, write_reports
 from convert.scenes import Picture, pictures
 from convert.targets import find_target
 from convert.variants import find_variant
 from host_runtime.bundle import Bundle, load_bundle
+from host_runtime.decode import Detections
 from host_runtime.errors import UserError
-from host_runtime.manifest import Manifest
+from host_runtime.manifest import REMAKE, Manifest
 from host_runtime.preprocess import load_image
 from verify.detections import DetectionLimits
 from verify.driver import find_driver
 from verify.gates import GateResult
+from verify.report import RunReport
 
 
 def verify_bundle(
@@ -49,7 +51,7 @@ def verify_bundle(
         manifest = bundle.manifest
         with progress.stage("load weights") as stage:
             reference = _reference(manifest, weights)
-            stage.detail = reference.source
+            stage.detail = source_name(reference.source)
         target = find_target(manifest.target)
         with progress.stage("export, rewrite, cut in two"):
             compiled = compile_detector(reference, target.profile)
@@ -61,25 +63,40 @@ def verify_bundle(
         proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold))
         evidence = prove(proof, reference_path, compiled, judged, None, progress)
         if manifest.golden is not None:
-            values = compiled.evaluate(reference_path.tensor(judged[0].image))
-            golden = {name: np.asarray(value) for name, value in bundle.golden_tensors().items()}
-            evidence = Evidence((*evidence.gates, golden_gate(golden, values)), evidence.scenes)
+            with progress.stage("gate 5: golden vectors") as stage:
+                picture = judged[0].image
+                values = compiled.evaluate(reference_path.tensor(picture))
+                pair = (_golden_detections(bundle), reference_path.detect(picture, proof.limits.floor))
+                result = golden_gate(bundle.golden_tensors(), values, pair, proof.limits)
+                evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:
-            report_folder.mkdir(parents=True, exist_ok=True)
-            write_reports(report(folder, manifest, evidence, progress, compiled), report_folder)
+            _write(report(folder, manifest, evidence, progress, compiled.reports), report_folder)
         return evidence.gates
+
+
+def _write(record: RunReport, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_reports(record, folder)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the report to {folder}: {(error.strerror or str(error)).lower()}; choose another --report"
+        ) from error
 
 
 def _reference(manifest: Manifest, weights: str | None) -> Reference:
     variant = find_variant(manifest.variant)
     side = manifest.preprocess.height
-    if manifest.weights.random and weights is None:
-        seed = int(manifest.weights.source.rpartition(" ")[2])
-        reference = build_reference(variant, None, side, seed)
+    seed = manifest.weights.source.rpartition(" ")[2]
+    if manifest.preprocess.width != side:
+        raise UserError(f"the bundle's input is {manifest.preprocess.width} x {side}, not square, as no {variant.name} is")
+    if manifest.weights.random and weights is None and seed.isdecimal():
+        reference = build_reference(variant, None, side, min(int(seed), 2**63 - 1))
     else:
-        source = weights or variant.default_weights
+        own = variant.default_weights
+        source = weights or (own if own is not None and source_name(own) == manifest.weights.source else None)
         if source is None:
-            raise UserError(f"the bundle was made from {manifest.weights.source}; say where it is with --weights")
+            raise UserError(f"the bundle was made from {manifest.weights.source}; say where that is with --weights")
         checkpoint = load_checkpoint(source)
         reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, side)
     if reference.sha256 != manifest.weights.sha256:
@@ -95,3 +112,14 @@ def _golden_picture(bundle: Bundle) -> tuple[Picture, ...]:
     if golden is None:
         return ()
     return (Picture("golden picture", load_image(bundle.path(golden.image)).convert("RGB")),)
+
+
+def _golden_detections(bundle: Bundle) -> Detections:
+    golden = bundle.manifest.golden
+    if golden is None:
+        return Detections((), 0, 0)
+    path = bundle.path(golden.detections)
+    try:
+        return Detections.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} does not hold detections ({type(error).__name__}: {error}); {REMAKE}") from error

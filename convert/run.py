@@ -9,7 +9,16 @@ from pathlib import Path
 
 import torch
 
-from convert.bundle import GRAPH_FILES, GoldenRun, check_destination, postprocess_of, preprocess_of, staged_folder, write_bundle, zip_bundle
+from convert.bundle import (
+    GRAPH_FILES,
+    GoldenRun,
+    check_destination,
+    postprocess_of,
+    preprocess_of,
+    source_name,
+    staged_folder,
+    write_bundle,
+)
 from convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
 from convert.classes import Classes, resolve_classes
 from convert.compiler import CompiledDetector, compile_detector
@@ -26,6 +35,7 @@ from host_runtime.errors import UserError
 from host_runtime.manifest import Manifest
 from host_runtime.quiet import native_log
 from rewrites.flatbuffer.pipeline import fix_up
+from rewrites.pipeline import StepReport
 from verify.detections import DetectionLimits
 from verify.driver import find_driver
 
@@ -85,17 +95,18 @@ def run(request: Request, progress: Progress) -> Result:
     variant = None if request.variant is None else find_variant(request.variant)
     judged = pictures(request.images)
     if request.out is not None:
-        check_destination(request.out)
+        check_destination(request.out, request.zipped)
     with progress.stage("load weights") as stage:
         reference, checkpoint = load_reference(variant, request.weights, request.resolution, request.seed)
         stated = None if checkpoint is None else checkpoint.class_names
         classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
-        stage.detail = f"{reference.variant.name} at {reference.resolution} px, weights {reference.source}, classes from {classes.source}"
+        weights = source_name(reference.source)
+        stage.detail = (
+            f"{reference.variant.name} at {reference.resolution} px, weights {weights}, classes from {classes.source}"
+        )
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
-    with staged_folder(out) as folder:
+    with staged_folder(out, request.zipped) as folder:
         manifest, evidence = _build(folder, request, reference, target, classes, judged, progress)
-    if request.zipped:
-        zip_bundle(out, out.with_name(f"{out.name}.zip"))
     return Result(out, manifest, evidence)
 
 
@@ -135,15 +146,15 @@ def _build(
     limits = DetectionLimits(threshold=request.threshold)
     path = ReferencePath(reference, spec, postprocess_of(reference, classes), classes.names)
     golden = _golden(path, compiled, judged[0], limits)
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.float32.", dir=folder.parent) as scratch:
-        float32 = _convert(folder, Path(scratch), compiled, golden, progress)
+    with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
+        float32, fix_ups = _convert(folder, Path(scratch), compiled, golden, progress)
         with progress.stage("write bundle") as stage:
             manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         proof = Proof(folder, manifest, target, find_driver() if request.gpu else None, limits)
         evidence = prove(proof, path, compiled, judged, float32, progress)
-    write_reports(report(folder, manifest, evidence, progress, compiled), folder)
+    write_reports(report(folder, manifest, evidence, progress, {**compiled.reports, **fix_ups}), folder)
     return manifest, evidence
 
 
@@ -154,19 +165,24 @@ def _golden(path: ReferencePath, compiled: CompiledDetector, picture: Picture, l
 
 def _convert(
     folder: Path, scratch: Path, compiled: CompiledDetector, golden: GoldenRun, progress: Progress
-) -> dict[str, Path]:
-    """Write both graphs into the folder, and their float32 forms into ``scratch``, for the proof."""
-    float32 = {}
+) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
+    """Write both graphs into the folder, and their float32 forms into ``scratch``, for the proof.
+
+    Returns:
+        The float32 files by graph, and what the fix-ups did to each file.
+    """
+    float32, fix_ups = {}, {}
     for name, part in (("graph_a", compiled.parts.a), ("graph_b", compiled.parts.b)):
-        with progress.stage(f"convert {name.replace('_', ' ')}") as stage, native_log():
+        with progress.stage(f"convert {name}") as stage, native_log():
             raw, fixed = scratch / f"{name}.raw.tflite", scratch / f"{name}.tflite"
             lower(part, {key: torch.from_numpy(golden.tensors[key]) for key in part.input_names}, raw)
-            fired = fix_up(raw, fixed)
+            fix_ups[GRAPH_FILES[name]] = fix_up(raw, fixed)
             raw.unlink()
             store_half(fixed, folder / GRAPH_FILES[name])
             float32[name] = fixed
-            stage.detail = ", ".join(f"{fix} {len(sites)}×" for fix, sites in fired.items() if sites)
-    return float32
+            fired = [(step.name, len(step.fired)) for step in fix_ups[GRAPH_FILES[name]] if step.fired]
+            stage.detail = ", ".join(f"{fix} {count}×" for fix, count in fired)
+    return float32, fix_ups
 
 
 def _op_counts(compiled: CompiledDetector) -> str:

@@ -30,7 +30,8 @@ def pictures(paths: Sequence[Path]) -> tuple[Picture, ...]:
         UserError: a picture cannot be read.
     """
     if paths:
-        return tuple(Picture(path.name, load_image(path).convert("RGB")) for path in paths)
-    return tuple(
-        Picture(f"demo scene {i + 1}", render(HELD_OUT_START + i, _DEMO_SIDE).image) for i in range(_DEMO_SCENES)
-    )
+        # Judged by name, so two pictures of one name in two folders must not become one.
+        seen = [sum(other.name == path.name for other in paths[: i + 1]) for i, path in enumerate(paths)]
+        names = [path.name if count == 1 else f"{path.name} ({count})" for path, count in zip(paths, seen, strict=True)]
+        return tuple(Picture(name, load_image(path).convert("RGB")) for name, path in zip(names, paths, strict=True))
+    return tuple(Picture(f"demo scene {i + 1}", render(HELD_OUT_START + i, _DEMO_SIDE).image) for i in range(_DEMO_SCENES))

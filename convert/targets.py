@@ -35,8 +35,8 @@ TARGETS: Mapping[str, Target] = {
         Target(
             "pixel",
             "Google Pixel with a Tensor SoC (Arm Mali, Imagination)",
-            "computes in fp16 whatever the file says, and overwrites token tensors that fan out (published for Mali, LiteRT 2.1): "
-            "norms in the fp16-safe form, the selected tokens' tail in float32 on the host",
+            "computes in fp16 whatever the file says, and overwrites token tensors that fan out (published for Mali, LiteRT "
+            "2.1): norms in the fp16-safe form, the selected tokens' tail in float32 on the host",
             Profile(safe_layer_norm=True, tail=TailPlacement.HOST),
             lint_rules=("token-fan-out",),
         ),

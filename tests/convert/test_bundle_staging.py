@@ -1,0 +1,73 @@
+"""The folder that a bundle is made in: all or nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from convert.bundle import staged_folder
+from host_runtime.errors import UserError
+from tests.convert.command import tree
+
+
+def test_a_block_that_ends_well_leaves_its_folder(tmp_path: Path) -> None:
+    with staged_folder(tmp_path / "a" / "b") as folder:
+        (folder / "x").write_text("1")
+        (folder.parent / "scratch").write_text("2")
+        assert not (tmp_path / "a" / "b").exists()
+    assert tree(tmp_path) == {"a", "a/b", "a/b/x"}
+
+
+def test_an_empty_folder_may_be_there_already(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    with staged_folder(tmp_path / "b") as folder:
+        (folder / "x").write_text("1")
+    assert tree(tmp_path) == {"b", "b/x"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, UserError, MemoryError])
+def test_a_block_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), staged_folder(tmp_path / "a" / "b") as folder:
+        (folder / "x").write_text("1")
+        raise error
+    assert tree(tmp_path) == set()
+
+
+def test_parents_that_were_there_stay(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(RuntimeError), staged_folder(tmp_path / "mine" / "a" / "b"):
+        raise RuntimeError
+    assert tree(tmp_path) == {"mine"}
+
+
+def test_something_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot write"), staged_folder(tmp_path / "b"):
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "theirs").write_text("1")
+    assert tree(tmp_path) == {"b", "b/theirs"}
+
+
+def test_a_full_disk_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no space left on device; free some space"), staged_folder(tmp_path / "b"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert tree(tmp_path) == set()
+
+
+def test_a_second_ctrl_c_does_not_stop_the_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from convert import bundle
+
+    remove = bundle.shutil.rmtree
+
+    def impatient(*arguments: object, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        remove(*arguments, **options)
+
+    monkeypatch.setattr(bundle.shutil, "rmtree", impatient)
+    with pytest.raises(RuntimeError), staged_folder(tmp_path / "b") as folder:
+        (folder / "x").write_text("1")
+        raise RuntimeError
+    assert tree(tmp_path) == set()

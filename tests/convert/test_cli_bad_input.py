@@ -1,0 +1,206 @@
+"""Bad input to ``convert run``: one clear line, exit code 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import convert.run
+from convert.variants import VARIANTS
+from tests.convert.command import Outcome, assert_refused, invoke, tree
+from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
+
+TINY = ("run", "--variant", "tiny", "--target", "pixel", "--no-gpu")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder of the command, empty."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good rfdetr checkpoint of three classes."""
+    path = tmp_path_factory.mktemp("checkpoint") / "shapes.pth"
+    return make_rfdetr_checkpoint(VARIANTS["tiny"], ["ball", "box", "wedge"], path)
+
+
+def run_with(weights: object, *more: object) -> Outcome:
+    return invoke("run", "--target", "pixel", "--weights", weights, "--out", "made/out", *more)
+
+
+class Bomb:
+    """Unpickling it would make a folder called ``boom``."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("boom",)
+
+
+def test_missing_checkpoint(place: Path) -> None:
+    assert_refused(run_with("nothing.pth"), "no weights at nothing.pth", ".safetensors")
+    assert tree(place) == set()
+
+
+def test_empty_checkpoint(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.pth").touch()
+    assert_refused(run_with(tmp_path / "empty.pth"), "empty.pth", "is empty")
+    assert tree(place) == set()
+
+
+def test_truncated_checkpoint(place: Path, tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "short.pth").write_bytes(checkpoint.read_bytes()[:-2000])
+    assert_refused(run_with(tmp_path / "short.pth"), "short.pth", "damaged")
+    assert tree(place) == set()
+
+
+def test_hostile_checkpoint_runs_nothing_and_is_named(place: Path, tmp_path: Path) -> None:
+    torch.save({"model": {}, "args": Bomb()}, tmp_path / "hostile.pth")
+    assert_refused(run_with(tmp_path / "hostile.pth"), "hostile.pth", "posix.mkdir", "could run code")
+    assert tree(place) == set()
+
+
+def test_hostile_plain_pickle(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
+    assert_refused(run_with(tmp_path / "plain.pth"), "plain.pth")
+    assert tree(place) == set()
+
+
+def test_wrong_architecture(place: Path, tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(3, 3), "fc.bias": torch.zeros(2)}, tmp_path / "resnet.pth")
+    assert_refused(run_with(tmp_path / "resnet.pth"), "resnet.pth", "RF-DETR", "conv1.weight")
+    assert tree(place) == set()
+
+
+def test_checkpoint_of_another_variant_names_both(place: Path, checkpoint: Path) -> None:
+    assert_refused(run_with(checkpoint, "--variant", "nano"), "is tiny, not nano", "--variant tiny")
+    assert tree(place) == set()
+
+
+def test_class_count_that_disagrees(place: Path, tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\nf\n")
+    assert_refused(run_with(checkpoint, "--classes", tmp_path / "names.txt"), "names.txt", "6 classes", "4 columns")
+    assert tree(place) == set()
+
+
+@pytest.mark.parametrize("resolution", ["161", "0", "-20"])
+def test_resolution_that_does_not_divide(place: Path, resolution: str) -> None:
+    assert_refused(invoke(*TINY, "--resolution", resolution), resolution, "160" if resolution == "161" else "20")
+    assert tree(place) == set()
+
+
+def test_resolution_too_small_for_the_queries(place: Path) -> None:
+    assert_refused(invoke(*TINY, "--resolution", "20"), "too few", "80")
+
+
+def test_unknown_variant_and_target_suggest_the_nearest(place: Path) -> None:
+    assert_refused(invoke("run", "--variant", "nanno", "--target", "pixel"), "nanno", "did you mean nano", "convert variants")
+    assert_refused(invoke("run", "--variant", "tiny", "--target", "pixle"), "pixle", "did you mean pixel", "convert targets")
+    assert_refused(invoke("run", "--variant", "tiny", "--target", "zzz"), "choose from pixel, galaxy, desktop")
+    assert tree(place) == set()
+
+
+def test_neither_variant_nor_weights(place: Path) -> None:
+    assert_refused(invoke("run", "--target", "pixel"), "--variant", "--weights")
+    assert_refused(invoke("run", "--target", "pixel", "--weights", "random"), "--weights random needs --variant")
+
+
+def test_a_hub_id_that_cannot_be_reached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A port nobody listens on: no test may depend on a network, nor on its absence.
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    line = assert_refused(run_with("nobody/no-such-detector"), "nobody/no-such-detector", "could not reach")
+    assert "hf download" in line
+    assert tree(place) == set()
+
+
+def test_bad_images(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "zero.png").touch()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
+    (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:60])
+    for name in ("zero.png", "text.jpg", "cut.png", "missing.png", "."):
+        assert_refused(invoke(*TINY, "--image", tmp_path / name), tmp_path / name)
+    assert tree(place) == set()
+
+
+def test_out_is_taken(place: Path) -> None:
+    (place / "full").mkdir()
+    (place / "full" / "thesis.txt").write_text("years of work")
+    (place / "file").write_text("mine")
+    (place / "link").symlink_to("nowhere")
+    (place / "b.zip").write_text("mine, too")
+    before = tree(place)
+    assert_refused(invoke(*TINY, "--out", "full"), "full is not empty", "--out")
+    assert_refused(invoke(*TINY, "--out", "file"), "file is not a folder", "--out")
+    assert_refused(invoke(*TINY, "--out", "link"), "link is not a folder", "--out")
+    assert_refused(invoke(*TINY, "--out", "b", "--zip"), "b.zip exists", "--out")
+    assert tree(place) == before
+    assert (place / "full" / "thesis.txt").read_text() == "years of work"
+
+
+def test_out_is_the_current_folder(place: Path) -> None:
+    assert_refused(invoke(*TINY, "--out", "."), "current folder", "--out")
+
+
+def test_out_cannot_be_written(place: Path) -> None:
+    """Neither below a file nor in a file system that takes no folders: both stop root as well."""
+    (place / "file").write_text("mine")
+    assert_refused(invoke(*TINY, "--out", "file/below/b"), "cannot write", "file", "--out")
+    assert_refused(invoke(*TINY, "--out", "/proc/nowhere/b"), "cannot write /proc/nowhere", "--out")
+    assert_refused(invoke(*TINY, "--out", "x" * 300), "cannot write", "file name too long")
+    assert tree(place) == {"file"}
+
+
+def test_a_disk_that_fills_up_during_the_conversion(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fills_up(folder: Path, *_rest: object) -> None:
+        (folder / "graph_a.tflite").write_bytes(b"half a graph")
+        (folder.parent / "scratch").write_bytes(b"x")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(convert.run, "_build", fills_up)
+    assert_refused(invoke(*TINY, "--out", "made/out"), "made/out", "no space left", "free some space", "--out")
+    assert tree(place) == set()
+
+
+def test_a_fault_of_our_own_is_not_called_the_disks(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_rest: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "internal")
+
+    monkeypatch.setattr(convert.run, "_build", breaks)
+    with pytest.raises(FileNotFoundError):
+        invoke(*TINY, "--out", "made/out")
+    assert tree(place) == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run",),
+        ("run", "--variant", "tiny"),
+        (*TINY, "--threshold", "2"),
+        (*TINY, "--resolution", "large"),
+        (*TINY, "--resize", "nearest"),
+        (*TINY, "--seed", "-1"),
+        ("rum",),
+        ("detect", "somewhere"),
+        ("run", "--no-such-option"),
+    ],
+)
+def test_bad_use_exits_with_2(place: Path, arguments: tuple[str, ...]) -> None:
+    outcome = invoke(*arguments)
+    assert outcome.code == 2
+    assert "Usage: " in outcome.stderr
+    assert outcome.stdout == ""
+    assert tree(place) == set()

@@ -1,0 +1,154 @@
+"""``convert verify``: passes on a bundle that is what it says, and finds each way in which one is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from convert.variants import VARIANTS
+from tests.convert.command import ALL_PASSED, assert_refused, invoke, rehash, tree, verdicts
+from tests.convert.conftest import Made
+from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
+
+GOLDEN = "golden/golden.safetensors"
+
+
+@pytest.fixture
+def copy(tiny: Made, tmp_path: Path) -> Path:
+    """A copy of the bundle, to tamper with."""
+    return Path(shutil.copytree(tiny.bundle, tmp_path / "copy"))
+
+
+def manifest_with(bundle: Path, **changed: Any) -> None:
+    path = bundle / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def test_a_good_bundle_passes_every_gate(copy: Path, tmp_path: Path) -> None:
+    before = tree(copy)
+    outcome = invoke("verify", copy, "--json", "--report", tmp_path / "new" / "report")
+    assert outcome.code == 0, outcome.stderr
+    assert verdicts(outcome.json) == ALL_PASSED | {"golden": "passed"}
+    assert "gate 5: golden vectors" in outcome.stderr
+    assert tree(copy) == before
+    report = json.loads((tmp_path / "new" / "report" / "report.json").read_text())
+    assert report["verdict"] == "passed"
+    assert (tmp_path / "new" / "report" / "report.html").exists()
+
+
+def test_a_zip_is_a_bundle_too(tiny: Made) -> None:
+    outcome = invoke("verify", tiny.bundle.parent / "tiny.zip", "--no-gpu")
+    assert outcome.code == 0, outcome.stderr
+    assert "golden" in outcome.stdout
+    assert "not run, so not proven: residency, numerics" in outcome.stderr
+
+
+def test_a_changed_graph_is_refused(copy: Path) -> None:
+    data = bytearray((copy / "graph_a.tflite").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "graph_a.tflite").write_bytes(data)
+    assert_refused(invoke("verify", copy), "graph_a.tflite", "sha256")
+
+
+def test_missing_and_truncated_graphs_are_refused(copy: Path) -> None:
+    data = (copy / "graph_b.tflite").read_bytes()
+    (copy / "graph_b.tflite").write_bytes(data[:-1])
+    assert_refused(invoke("verify", copy), "graph_b.tflite", "cut short")
+    (copy / "graph_b.tflite").unlink()
+    assert_refused(invoke("verify", copy), "graph_b.tflite", "missing")
+
+
+def test_a_path_that_escapes_is_refused(copy: Path) -> None:
+    files = json.loads((copy / "manifest.json").read_text())["files"]
+    manifest_with(copy, files={**files, "../outside.txt": {"sha256": "0" * 64, "bytes": 1}})
+    assert_refused(invoke("verify", copy), "../outside.txt")
+
+
+def test_a_newer_schema_is_refused(copy: Path) -> None:
+    manifest_with(copy, schema_version=2)
+    assert_refused(invoke("verify", copy), "schema version 2", "upgrade")
+
+
+def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
+    """Their hash is right, so only computing them anew can tell."""
+    tensors = load_file(copy / GOLDEN)
+    save_file({**tensors, "boxes": tensors["boxes"] + np.float32(0.01)}, copy / GOLDEN)
+    rehash(copy, GOLDEN)
+    outcome = invoke("verify", copy, "--no-gpu", "--json")
+    assert outcome.code == 1
+    golden = next(gate for gate in outcome.json if gate["gate"] == "golden")
+    assert golden["verdict"] == "failed"
+    assert "boxes" in golden["summary"]
+    assert "stale" in golden["advice"]
+    assert verdicts(outcome.json)["detections"] == "passed"
+
+
+@pytest.mark.parametrize("damage", ["missing tensor", "not a number", "detections"])
+def test_golden_vectors_that_say_nothing_fail(copy: Path, damage: str) -> None:
+    tensors = load_file(copy / GOLDEN)
+    if damage == "missing tensor":
+        del tensors["memory"]
+    elif damage == "not a number":
+        tensors["memory"][0, 0, 0] = np.nan
+    else:
+        path = copy / "golden" / "detections.json"
+        detections = json.loads(path.read_text())
+        detections["detections"][0]["class_index"] = (detections["detections"][0]["class_index"] + 1) % 6
+        path.write_text(json.dumps(detections))
+    save_file(tensors, copy / GOLDEN)
+    rehash(copy, GOLDEN, "golden/detections.json")
+    outcome = invoke("verify", copy, "--no-gpu", "--json")
+    assert outcome.code == 1
+    assert verdicts(outcome.json)["golden"] == "failed"
+
+
+def test_a_graph_of_another_checkpoint_fails_the_numbers(copy: Path, random_tiny: Made) -> None:
+    shutil.copy(random_tiny.bundle / "graph_b.tflite", copy / "graph_b.tflite")
+    rehash(copy, "graph_b.tflite")
+    outcome = invoke("verify", copy, "--no-gpu", "--json")
+    assert outcome.code == 1
+    numerics = next(gate for gate in outcome.json if gate["gate"] == "numerics")
+    assert numerics["verdict"] == "failed"
+    assert numerics["findings"]
+    assert all("graph_b" in found["place"] for found in numerics["findings"])
+    assert {m["subject"].split(" / ")[0] for m in numerics["measurements"] if not m["passed"]} == {"graph_b"}
+    assert verdicts(outcome.json)["detections"] == "failed"
+    # A person is told as much.
+    text = invoke("verify", copy, "--no-gpu")
+    assert "✗ gate 3: numbers" in text.stderr
+    assert "graph_b" in text.stdout
+
+
+def test_other_weights_are_refused(tiny: Made, tmp_path: Path) -> None:
+    other = make_rfdetr_checkpoint(VARIANTS["tiny"], ["a", "b", "c"], tmp_path / "other.pth")
+    line = assert_refused(invoke("verify", tiny.bundle, "--weights", other), "other.pth", "made from tiny", "--weights")
+    assert line.count("sha256") == 2
+
+
+def test_random_weights_are_made_again_from_their_seed(random_tiny: Made) -> None:
+    outcome = invoke("verify", random_tiny.bundle, "--no-gpu", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert verdicts(outcome.json)["golden"] == "passed"
+
+
+def test_a_manifest_of_nonsense_is_refused(copy: Path) -> None:
+    weights = json.loads((copy / "manifest.json").read_text())["weights"]
+    manifest_with(copy, weights={**weights, "source": "shapes.pth"})
+    assert_refused(invoke("verify", copy), "made from shapes.pth", "--weights")
+    manifest_with(copy, weights={**weights, "source": "random, seed many", "random": True})
+    assert_refused(invoke("verify", copy), "random, seed many", "--weights")
+    manifest_with(copy, weights=weights, variant="giant")
+    assert_refused(invoke("verify", copy), "giant")
+    manifest_with(copy, variant="tiny", target="toaster")
+    assert_refused(invoke("verify", copy), "toaster")
+
+
+def test_a_report_that_cannot_be_written(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert_refused(invoke("verify", copy, "--no-gpu", "--report", tmp_path / "file" / "r"), "cannot write", "--report")

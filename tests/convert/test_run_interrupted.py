@@ -1,0 +1,96 @@
+"""Ctrl-C, and a request to end, at several moments of a run: exit code 2, one line, nothing left, no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.convert.command import Outcome, assert_refused, environment, invoke, tree
+
+
+def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float = 0.0) -> Outcome:
+    """Start a conversion and send its process group a signal once a stage has ended, as a terminal does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convert", "run", "--variant", "tiny", "--target", "pixel", "--out", "made/b", "--no-gpu"],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    read = []
+    for told in process.stderr:
+        read.append(told)
+        if line in told:
+            break
+    time.sleep(delay)
+    os.killpg(process.pid, number)
+    stdout, rest = process.communicate(timeout=300)
+    return Outcome(process.returncode, stdout, "".join(read) + rest)
+
+
+@pytest.mark.parametrize(
+    ("after", "number", "delay"),
+    [
+        ("start PyTorch", signal.SIGINT, 0.0),
+        ("start PyTorch", signal.SIGTERM, 1.5),
+        ("load weights", signal.SIGINT, 2.0),
+        ("export, rewrite", signal.SIGINT, 3.0),
+    ],
+    ids=["loading", "terminated", "exporting", "converting"],
+)
+def test_nothing_is_left(tmp_path: Path, after: str, number: signal.Signals, delay: float) -> None:
+    outcome = interrupted_after(after, number, tmp_path, delay)
+    assert_refused(outcome, "interrupted", "run the same command again")
+    assert "Exception ignored" not in outcome.stderr
+    assert tree(tmp_path) == set()
+
+
+def test_an_interrupt_that_came_back_as_another_error_is_still_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native code that is interrupted in a callback reports an error of its own."""
+    from convert import interrupt, targets
+
+    def native(_name: str) -> None:
+        raise RuntimeError("callback failed")
+
+    monkeypatch.setattr(targets, "find_target", native)
+    monkeypatch.setattr(interrupt, "_seen", threading.Event())
+    with pytest.raises(RuntimeError):
+        invoke("run", "--variant", "tiny", "--target", "pixel")
+    interrupt._seen.set()
+    assert_refused(invoke("run", "--variant", "tiny", "--target", "pixel"), "interrupted")
+
+
+def test_an_interrupt_lost_in_a_destructor_is_sent_again() -> None:
+    code = """
+import os, signal, time
+from convert import interrupt
+interrupt.install()
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+try:
+    thing = Swallows()
+    del thing
+    time.sleep(20)
+    print("lost")
+except KeyboardInterrupt:
+    print("arrived")
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.stdout == "arrived\n"
+    assert done.stderr == ""

@@ -1,0 +1,154 @@
+"""Real cases: fine-tuned checkpoints as rfdetr writes them, and every published size."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convert.variants import VARIANTS
+from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, invoke, spawn, verdicts
+from tests.convert.conftest import Made
+from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
+from verify.adapters import Driver
+
+CLASSES = ["forklift", "pallet", "hard hat"]
+
+
+def run_measured(*arguments: object, cwd: Path) -> tuple[Outcome, float, float]:
+    """The command in a process of its own, with its wall seconds and the largest resident set of any of its processes in GB."""
+    start = time.perf_counter()
+    with (cwd / "out.txt").open("w+") as out, (cwd / "err.txt").open("w+") as err:
+        command = [sys.executable, "-m", "convert", *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        outcome = Outcome(process.returncode, out.read(), err.read())
+    return outcome, time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e9
+
+
+def report_of(bundle: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((bundle / "report.json").read_text())
+    return report
+
+
+def assert_gates_one_to_three(bundle: Path) -> None:
+    """Lint, residency and numbers passed, and both graphs are on the delegate, each in one partition."""
+    report = report_of(bundle)
+    told = verdicts(report["gates"])
+    assert [told[gate] for gate in ("lint", "residency", "numerics")] == ["passed"] * 3
+    assert told["detections"] != "failed"
+    graphs = report["gates"][1]["data"]["graphs"]
+    assert {name: (graph["partitions"], graph["non_cpu_fully_accelerated"]) for name, graph in graphs.items()} == {
+        "graph_a": (1, True),
+        "graph_b": (1, True),
+    }
+
+
+def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path) -> None:
+    """The variant, the class names and the width of the class head all come out of the file."""
+    make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / "best.pth")
+    outcome = spawn("run", "--weights", "best.pth", "--target", "pixel", cwd=tmp_path)
+    assert outcome.code == 0, outcome.stderr
+    bundle = tmp_path / "bundles" / "tiny-pixel"
+    assert "bundles/tiny-pixel/report.html" in outcome.stdout
+    assert_gates_one_to_three(bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["classes"] == [*CLASSES, None]
+    assert manifest["postprocess"]["ignored_classes"] == [3]
+    assert manifest["weights"]["source"] == "best.pth"
+    assert manifest["weights"]["random"] is False
+    assert manifest["variant"] == "tiny"
+    assert (bundle / "labels.txt").read_text() == "forklift\npallet\nhard hat\n\n"
+
+
+def test_random_weights_only_when_asked_for_by_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the word, a variant whose weights are not at hand leads to its published ones and never to random ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert_refused(invoke("run", "--variant", "nano", "--target", "pixel"), "Roboflow/rf-detr-nano")
+    assert_refused(invoke("run", "--variant", "nano", "--target", "pixel", "--weights", "Random"), "no weights at Random")
+
+
+def test_random_weights_are_marked_everywhere(random_tiny: Made) -> None:
+    manifest = json.loads((random_tiny.bundle / "manifest.json").read_text())
+    assert manifest["weights"]["random"] is True
+    assert manifest["weights"]["source"] == "random, seed 7"
+    assert report_of(random_tiny.bundle)["weights"]["random"] is True
+    assert "random" in (random_tiny.bundle / "report.html").read_text().lower()
+    assert "RANDOM" in random_tiny.outcome.stdout
+
+
+def test_nano_with_random_weights(driver: Driver, tmp_path: Path) -> None:
+    """The acceptance case: a published size, all gates that random weights allow, on the real delegate."""
+    outcome, seconds, gigabytes = run_measured(
+        *("run", "--variant", "nano", "--target", "pixel", "--weights", "random", "--out", "nano"), cwd=tmp_path
+    )
+    assert outcome.code == 0, outcome.stderr
+    assert_gates_one_to_three(tmp_path / "nano")
+    assert gigabytes < 4
+    manifest = json.loads((tmp_path / "nano" / "manifest.json").read_text())
+    assert len(manifest["classes"]) == 91
+    assert manifest["classes"][1] == "person"
+    print(f"nano: {seconds:.0f} s, {gigabytes:.1f} GB")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nano", "small", "medium", "base", "large"])
+def test_a_fine_tuned_checkpoint_of_every_published_size(
+    driver: Driver, tmp_path: Path, name: str, record_property: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_rfdetr_checkpoint(VARIANTS[name], CLASSES, tmp_path / f"{name}.pth")
+    outcome, seconds, gigabytes = run_measured(
+        *("run", "--weights", f"{name}.pth", "--target", "pixel", "--out", name), cwd=tmp_path
+    )
+    record_property("seconds", round(seconds, 1))
+    record_property("peak_gigabytes", round(gigabytes, 2))
+    with capsys.disabled():
+        print(f"\n{name}: {seconds:.0f} s, {gigabytes:.1f} GB at the peak")
+    assert outcome.code == 0, outcome.stderr
+    assert_gates_one_to_three(tmp_path / name)
+    manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+    assert manifest["variant"] == name
+    assert manifest["classes"] == [*CLASSES, None]
+    assert manifest["graphs"]["b"]["outputs"][1]["shape"] == [1, 300, 4]
+
+
+@pytest.mark.parametrize("form", ["lightning", "dict"])
+def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, form: Any) -> None:
+    """Loading alone; the rest of the way does not know the form."""
+    from convert.run import load_reference
+
+    made = [make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / f"{f}.pth", f) for f in ("namespace", form)]
+    references = [load_reference(None, str(path), None)[0] for path in made]
+    assert references[0].sha256 == references[1].sha256
+    with torch.no_grad():
+        outputs = [reference.module(references[0].example_input()) for reference in references]
+    assert torch.equal(outputs[0][1], outputs[1][1])
+
+
+def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(driver: Driver, tmp_path: Path) -> None:
+    from convert.demo.scenes import HELD_OUT_START, render
+
+    for i in range(2):
+        render(HELD_OUT_START + 50 + i, 240).image.save(tmp_path / f"photo {i}.jpg", quality=95)
+    outcome = spawn(
+        *("run", "--variant", "tiny", "--target", "pixel", "--resolution", "200", "--out", "b", "--json"),
+        *("--image", "photo 0.jpg", "--image", "photo 1.jpg", "--resize", "bilinear_antialias", "--threshold", "0.4"),
+        cwd=tmp_path,
+    )
+    assert outcome.code == 0, outcome.stderr
+    assert verdicts(outcome.json["gates"]) == ALL_PASSED
+    assert set(outcome.json["gates"][3]["data"]["scenes"]) == {"photo 0.jpg", "photo 1.jpg"}
+    preprocess = json.loads((tmp_path / "b" / "manifest.json").read_text())["preprocess"]
+    assert (preprocess["height"], preprocess["width"], preprocess["resize"]) == (200, 200, "bilinear_antialias")

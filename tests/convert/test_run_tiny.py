@@ -1,0 +1,158 @@
+"""The main job, end to end on the demo detector: what a run prints, writes and proves."""
+
+from __future__ import annotations
+
+import json
+import stat
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from convert.scenes import pictures
+from host_runtime.bundle import file_sha256, load_bundle
+from host_runtime.decode import Detections
+from host_runtime.manifest import Manifest
+from host_runtime.preprocess import preprocess
+from host_runtime.runner import Runner
+from tests.convert.command import ALL_PASSED, environment, spawn, tree, verdicts
+from tests.convert.conftest import Made
+
+BUNDLE_FILES = {
+    *("graph_a.tflite", "graph_b.tflite", "host_params.safetensors", "labels.txt", "manifest.json"),
+    *("golden", "golden/image.png", "golden/golden.safetensors", "golden/detections.json"),
+}
+
+
+def test_all_four_gates_run_and_pass(tiny: Made) -> None:
+    report = tiny.outcome.json
+    assert verdicts(report["gates"]) == ALL_PASSED
+    assert report["verdict"] == "passed"
+    assert report["adapter"]
+    residency = next(gate for gate in report["gates"] if gate["gate"] == "residency")
+    for graph in ("graph_a", "graph_b"):
+        assert residency["data"]["graphs"][graph]["partitions"] == 1
+        assert residency["data"]["graphs"][graph]["non_cpu_fully_accelerated"] is True
+    compared = [m["subject"] for m in report["gates"][2]["measurements"] if m["metric"] == "correlation"]
+    for output in ("graph_a / memory", "graph_b / boxes", "graph_b / logits"):
+        for link in ("CPU vs PyTorch", "shipped vs float32", "GPU vs CPU"):
+            assert f"{output}: {link}" in compared
+
+
+def test_detections_are_compared_on_scenes_with_objects(tiny: Made) -> None:
+    gate = tiny.outcome.json["gates"][3]
+    rows = [row for rows in gate["data"]["scenes"].values() for row in rows]
+    assert len(gate["data"]["scenes"]) == len(pictures(()))
+    assert sum(row["status"] == "matched" for row in rows) >= 10
+
+
+def test_leaves_the_bundle_its_zip_and_the_report_and_nothing_else(tiny: Made) -> None:
+    scenes = {f"pictures/scene-{i + 1}.png" for i in range(len(pictures(())))}
+    assert tree(tiny.bundle) == BUNDLE_FILES | {"report.json", "report.html", "pictures"} | scenes
+    assert {path.name for path in tiny.bundle.parent.iterdir()} == {"tiny", "tiny.zip"}
+    assert {path.name for path in tiny.cwd.iterdir()} == {"made"}
+
+
+def test_files_can_be_read_by_everyone(tiny: Made) -> None:
+    for path in (tiny.bundle, *tiny.bundle.rglob("*"), tiny.bundle.parent / "tiny.zip"):
+        wanted = 0o755 if path.is_dir() else 0o644
+        assert stat.S_IMODE(path.stat().st_mode) & wanted == wanted, path
+
+
+def test_the_manifest_lists_every_file_with_its_hash(tiny: Made) -> None:
+    manifest = Manifest.from_json((tiny.bundle / "manifest.json").read_text())
+    assert set(manifest.files) == {name for name in BUNDLE_FILES if "." in name} - {"manifest.json"}
+    for name, record in manifest.files.items():
+        assert record.sha256 == file_sha256(tiny.bundle / name)
+        assert record.bytes == (tiny.bundle / name).stat().st_size
+    assert manifest.variant == "tiny"
+    assert manifest.target == "pixel"
+    assert not manifest.weights.random
+    assert manifest.classes == ("circle", "square", "triangle", "star", "cross", "crescent")
+    assert (tiny.bundle / "labels.txt").read_text().splitlines() == list(manifest.classes)
+    assert manifest.versions["torch"].startswith("2.13")
+
+
+def test_nothing_in_the_bundle_tells_where_it_was_made(tiny: Made) -> None:
+    for path in (tiny.bundle / "manifest.json", tiny.bundle / "report.json", tiny.bundle / "graph_a.tflite"):
+        data = path.read_bytes()
+        assert str(tiny.cwd).encode() not in data
+        assert str(Path(__file__).parents[2]).encode() not in data
+
+
+def test_golden_vectors_agree_with_the_runner(tiny: Made) -> None:
+    with load_bundle(tiny.bundle) as bundle, Runner(bundle) as runner:
+        golden = bundle.golden_tensors()
+        spec = bundle.manifest.golden
+        assert spec is not None
+        image = Image.open(bundle.path(spec.image))
+        tensor = preprocess(image, bundle.manifest.preprocess)
+        np.testing.assert_array_equal(tensor, golden["image"])
+        outputs = runner.run(tensor)
+        assert set(outputs.tensors()) | {"image"} == set(golden)
+        found = runner.decode(outputs, image.size, threshold=spec.threshold)
+        wanted = Detections.from_dict(json.loads(bundle.path(spec.detections).read_text()))
+        np.testing.assert_allclose(outputs.graph_a["memory"], golden["memory"], atol=0.05)
+        assert [item.name for item in found] == [item.name for item in wanted]
+        assert len(found) > 0
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one.box, other.box, atol=0.5)
+            assert one.score == pytest.approx(other.score, abs=0.01)
+
+
+def test_the_zip_is_the_same_bundle(tiny: Made) -> None:
+    place = tiny.bundle.parent / "tiny.zip"
+    with load_bundle(place) as packed, load_bundle(tiny.bundle) as folder:
+        assert packed.manifest == folder.manifest
+    with zipfile.ZipFile(place) as archive:
+        assert set(archive.namelist()) == {name for name in BUNDLE_FILES if "." in name}
+
+
+def test_pictures_show_boxes(tiny: Made) -> None:
+    """Around what was detected there, and on nothing else."""
+    rows = tiny.outcome.json["gates"][3]["data"]["scenes"]
+    for number, scene in enumerate(pictures(()), start=1):
+        overlay = Image.open(tiny.bundle / "pictures" / f"scene-{number}.png")
+        assert overlay.size == scene.image.size
+        drawn = ImageChops.difference(overlay.convert("RGB"), scene.image).getbbox() is not None
+        assert drawn == any((row["candidate_score"] or 0) > 0.5 for row in rows[scene.name])
+
+
+def test_the_report_stands_alone_and_agrees_with_itself(tiny: Made) -> None:
+    html = (tiny.bundle / "report.html").read_text()
+    assert "<script src" not in html
+    assert 'href="http' not in html.replace('href="https://github.com', "")
+    for name in ("lint", "residency", "numerics", "detections", "restore_rank", "reduce_rank"):
+        assert name in html
+    report = json.loads((tiny.bundle / "report.json").read_text())
+    assert report == tiny.outcome.json
+    assert {r["graph"] for r in report["rewrites"]} >= {"detector", "graph_a", "graph_b", "graph_a.tflite", "graph_b.tflite"}
+    assert [stage["name"] for stage in report["stages"]][:2] == ["start PyTorch", "load weights"]
+
+
+def test_progress_goes_to_stderr_and_names_every_stage(tiny: Made) -> None:
+    for stage in ("start PyTorch", "load weights", "convert graph_a", "write bundle", "gate 1: op lint", "gate 4: detections"):
+        assert stage in tiny.outcome.stderr
+    assert all(len(line.rstrip()) <= 80 for line in tiny.outcome.stderr.splitlines())
+    for noise in ("WARNING", "Warning", "I0000", "INFO", "TfLite", "XNNPACK"):
+        assert noise not in tiny.outcome.stderr
+
+
+def test_the_same_inputs_give_the_same_bytes(tiny: Made, tmp_path: Path) -> None:
+    """Another process, another hash seed, another folder, no GPU gates: nothing of that may show in the bundle."""
+    outcome = spawn(
+        *("run", "--variant", "tiny", "--target", "pixel", "--out", "again", "--zip", "--no-gpu"),
+        cwd=tmp_path,
+        env=environment(PYTHONHASHSEED="2"),
+    )
+    assert outcome.code == 0, outcome.stderr
+    for name in sorted(name for name in BUNDLE_FILES if "." in name):
+        assert (tmp_path / "again" / name).read_bytes() == (tiny.bundle / name).read_bytes(), name
+    assert (tmp_path / "again.zip").read_bytes() == (tiny.bundle.parent / "tiny.zip").read_bytes()
+    # The same run, seen by someone without a GPU: a table, and one line that says what was not proven.
+    assert "residency" in outcome.stdout
+    assert "not run" in outcome.stdout
+    assert "again/report.html" in outcome.stdout
+    assert outcome.stderr.splitlines()[-1] == "not run, so not proven: residency, numerics"

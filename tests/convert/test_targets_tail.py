@@ -1,0 +1,74 @@
+"""Where the selected tokens' tail runs is a target's choice and changes no detection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.compiler import compile_detector
+from convert.proof import ReferencePath
+from convert.run import load_reference
+from convert.scenes import pictures
+from convert.targets import TARGETS, find_target
+from convert.variants import VARIANTS
+from host_runtime.errors import UserError
+from host_runtime.manifest import Manifest
+from host_runtime.runner import Runner
+from tests.convert.command import ALL_PASSED, spawn, verdicts
+from tests.convert.conftest import Made
+from verify.adapters import Driver
+from verify.detections import DetectionCase, DetectionLimits, compare_detections
+
+
+@pytest.fixture(scope="module", params=["galaxy", "desktop"])
+def other(request: pytest.FixtureRequest, driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo detector for a target with the tail in graph B, all gates passed."""
+    cwd = tmp_path_factory.mktemp(request.param)
+    outcome = spawn("run", "--variant", "tiny", "--target", request.param, "--out", "b", "--json", cwd=cwd)
+    assert outcome.code == 0, outcome.stderr
+    assert verdicts(outcome.json["gates"]) == ALL_PASSED
+    return cwd / "b"
+
+
+def ops(bundle: Path) -> set[str]:
+    return {op.op for op in Manifest.from_json((bundle / "manifest.json").read_text()).host_step.ops}
+
+
+def test_the_tail_is_where_the_target_wants_it(tiny: Made, other: Path) -> None:
+    assert {"topk", "gather", "linear", "layer_norm"} <= ops(tiny.bundle)
+    assert {"topk", "gather"} <= ops(other)
+    assert not {"linear", "layer_norm"} & ops(other)
+
+
+def test_the_shipped_bundles_detect_the_same(tiny: Made, other: Path) -> None:
+    """Within the detection gate's own limits: a tail in graph B has float16 weights, one on the host float32."""
+    limits = DetectionLimits(threshold=0.3)
+    matched = 0
+    with Runner(tiny.bundle) as pixel, Runner(other) as runner:
+        for scene in pictures(()):
+            sides = [side.detect(scene.image, threshold=limits.floor) for side in (pixel, runner)]
+            rows = compare_detections(DetectionCase(scene.name, sides[0].items, sides[1].items), limits)
+            assert {row.status for row in rows} <= {"matched", "borderline"}
+            matched += sum(row.status == "matched" for row in rows)
+    assert matched >= 10
+
+
+def test_tail_on_the_host_equals_tail_in_the_graph(tiny: Made) -> None:
+    """To 1e-5 of each output's range, in float32, for every target."""
+    reference, _ = load_reference(VARIANTS["tiny"], None, None)
+    manifest = Manifest.from_json((tiny.bundle / "manifest.json").read_text())
+    path = ReferencePath(reference, manifest.preprocess, manifest.postprocess, manifest.classes)
+    image = path.tensor(pictures(())[1].image)
+    values = {name: compile_detector(reference, target.profile).evaluate(image) for name, target in TARGETS.items()}
+    for name in ("galaxy", "desktop"):
+        for output in ("boxes", "logits"):
+            wanted = values["pixel"][output]
+            np.testing.assert_allclose(values[name][output], wanted, atol=1e-5 * float(np.abs(wanted).max()))
+
+
+def test_find_target() -> None:
+    assert find_target("Pixel") is TARGETS["pixel"]
+    with pytest.raises(UserError, match="unknown target 'galxy': did you mean galaxy"):
+        find_target("galxy")

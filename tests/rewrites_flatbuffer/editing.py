@@ -1,0 +1,39 @@
+"""Small files to edit, and running them before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.adapters import Driver
+from verify.delegate import DelegateRun, run_model
+from verify.tflite_graph import Graph, read_graph
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def kinds(path: Path) -> list[str]:
+    """The operators of a file, in order."""
+    return [op.name for op in read_graph(path).ops]
+
+
+def readers(graph: Graph, name: str) -> list[str]:
+    """The operators that read a signature output."""
+    index = graph.signature_outputs[name]
+    return [op.name for op in graph.ops if index in op.inputs]
+
+
+def outputs(path: Path, inputs: Arrays, driver: Driver | None = None) -> Arrays:
+    """What a file computes, on the CPU, or on the GPU delegate alone if a driver is given."""
+    run: DelegateRun = run_model(path, [inputs], accelerator="gpu" if driver else "cpu", driver=driver, enforce_f32=True)
+    assert run.ok, run.error
+    assert not run.error_lines
+    return run.outputs[0]
+
+
+def values(seed: int, *shape: int) -> NDArray[np.float32]:
+    """Seeded normal values."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)

@@ -1,0 +1,135 @@
+"""Constants beside tensors of a lower rank: mended, unchanged in value, and right on the delegate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from editing import kinds, outputs, values
+
+from rewrites.flatbuffer.editor import FlatbufferEditor
+from rewrites.flatbuffer.restore_rank import restore_rank
+from verify.adapters import Driver
+from verify.op_lint import lint_file
+from verify.tflite_writer import ModelWriter
+
+FIRES = [
+    ("ADD", (40, 96), (1, 40, 96), (1, 40, 96)),
+    ("ADD", (40, 96), (40, 96), (40, 96)),
+    ("MUL", (1, 40, 96), (40, 1, 96), (40, 40, 96)),
+    ("SUB", (96,), (40, 96), (40, 96)),
+    ("DIV", (40, 8), (1, 1, 40, 8), (1, 1, 40, 8)),
+    ("MAXIMUM", (40, 8), (40, 1), (40, 8)),
+]
+DOES_NOT_FIRE = [
+    ("ADD", (1, 4, 40, 8), (4, 40, 8), (1, 4, 40, 8)),
+    ("ADD", (1, 40, 8), (1, 40, 8), (1, 40, 8)),
+    ("ADD", (40, 8), (8,), (40, 8)),
+    ("MUL", (40, 8), (1, 8), (40, 8)),
+    ("MUL", (40, 8), (), (40, 8)),
+]
+
+
+def model(kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...], folder: Path) -> Path:
+    """``kind(x, constant)`` and something behind it, so that the op's own result is no output."""
+    writer = ModelWriter()
+    writer.input("x", runtime)
+    writer.constant("c", values(1, *constant) + (3 if kind == "DIV" else 0))
+    writer.op(kind, ["x", "c"], {"y": result})
+    writer.op("LOGISTIC", ["y"], {"z": result})
+    return writer.write(folder / "model.tflite", ["z"])
+
+
+def mended(path: Path) -> tuple[Path, int]:
+    editor = FlatbufferEditor(path)
+    sites = restore_rank(editor)
+    target = path.with_name("mended.tflite")
+    editor.save(target)
+    return target, len(sites)
+
+
+@pytest.mark.parametrize(("kind", "runtime", "constant", "result"), FIRES)
+def test_fires_and_computes_the_same(
+    driver: Driver, tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
+) -> None:
+    path = model(kind, runtime, constant, result, tmp_path)
+    target, fired = mended(path)
+    assert fired == 1
+    assert "RESHAPE" in kinds(target)
+    inputs = {"x": values(2, *runtime)}
+    wanted = outputs(path, inputs)["z"]
+    assert wanted.shape == result
+    np.testing.assert_array_equal(outputs(target, inputs)["z"], wanted)
+    np.testing.assert_allclose(outputs(target, inputs, driver)["z"], wanted, atol=2e-6)
+    assert not [found for found in lint_file(target) if found.severity in ("refused", "wrong")]
+
+
+@pytest.mark.parametrize(("kind", "runtime", "constant", "result"), DOES_NOT_FIRE)
+def test_leaves_alone_what_the_delegate_gets_right(
+    driver: Driver, tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
+) -> None:
+    path = model(kind, runtime, constant, result, tmp_path)
+    target, fired = mended(path)
+    assert fired == 0
+    assert kinds(target) == [kind, "LOGISTIC"]
+    inputs = {"x": values(2, *runtime)}
+    np.testing.assert_allclose(outputs(target, inputs, driver)["z"], outputs(path, inputs)["z"], atol=2e-6)
+
+
+@pytest.mark.parametrize(("kind", "runtime", "constant", "result"), FIRES)
+def test_is_idempotent(
+    tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
+) -> None:
+    once, _ = mended(model(kind, runtime, constant, result, tmp_path))
+    editor = FlatbufferEditor(once)
+    assert restore_rank(editor) == []
+
+
+def test_the_hazard_is_real(driver: Driver, tmp_path: Path) -> None:
+    """What the delegate makes of the unmended form; once this fails, the fix-up can go."""
+    path = model(*FIRES[0], tmp_path)
+    inputs = {"x": values(2, 40, 96)}
+    assert np.abs(outputs(path, inputs, driver)["z"] - outputs(path, inputs)["z"]).max() > 0.1
+
+
+def test_a_float16_constant_behind_its_cast(driver: Driver, tmp_path: Path) -> None:
+    writer = ModelWriter()
+    writer.input("x", (40, 8))
+    writer.constant("half", values(1, 40, 8).astype(np.float16))
+    writer.op("DEQUANTIZE", ["half"], {"c": (40, 8)})
+    writer.op("ADD", ["x", "c"], {"y": (40, 8)})
+    writer.op("LOGISTIC", ["c"], {"other": (40, 8)})
+    writer.op("ADD", ["y", "other"], {"z": (40, 8)})
+    path = writer.write(tmp_path / "model.tflite", ["z"])
+    target, fired = mended(path)
+    assert fired == 1
+    assert kinds(target).count("DEQUANTIZE") == 2
+    inputs = {"x": values(2, 40, 8)}
+    np.testing.assert_array_equal(outputs(target, inputs)["z"], outputs(path, inputs)["z"])
+
+
+def test_a_constant_that_others_read_keeps_its_shape_for_them(driver: Driver, tmp_path: Path) -> None:
+    writer = ModelWriter()
+    writer.input("x", (40, 8))
+    writer.input("w", (1, 4, 40, 8))
+    writer.constant("c", values(1, 40, 8))
+    writer.op("ADD", ["x", "c"], {"y": (40, 8)})
+    writer.op("ADD", ["w", "c"], {"v": (1, 4, 40, 8)})
+    path = writer.write(tmp_path / "model.tflite", ["y", "v"])
+    target, fired = mended(path)
+    assert fired == 1
+    inputs = {"x": values(2, 40, 8), "w": values(3, 1, 4, 40, 8)}
+    wanted = outputs(path, inputs)
+    for found in (outputs(target, inputs), outputs(target, inputs, driver)):
+        for name in ("y", "v"):
+            np.testing.assert_allclose(found[name], wanted[name], atol=2e-6)
+
+
+def test_two_runtime_operands_are_left_alone(tmp_path: Path) -> None:
+    writer = ModelWriter()
+    writer.input("x", (40, 8))
+    writer.input("w", (1, 40, 8))
+    writer.op("ADD", ["x", "w"], {"y": (1, 40, 8)})
+    _, fired = mended(writer.write(tmp_path / "model.tflite", ["y"]))
+    assert fired == 0
