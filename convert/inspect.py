@@ -15,8 +15,8 @@ from host_runtime.draw import draw_detections
 from host_runtime.errors import UserError
 from host_runtime.preprocess import load_image
 from host_runtime.runner import Runner
-from verify.driver import activate, find_driver
-from verify.gates import GateResult, Verdict
+from verify.driver import LEFT_OUT, NO_ADAPTER, activate, find_driver
+from verify.gates import GateResult
 from verify.op_lint import check_lint
 from verify.residency import check_residency
 
@@ -36,9 +36,8 @@ def check_path(path: Path, target: str, gpu: bool) -> tuple[GateResult, ...]:
 
 def _check_graphs(graphs: dict[str, Path], target: str, gpu: bool) -> tuple[GateResult, ...]:
     lint = check_lint(graphs, add=find_target(target).lint_rules)
-    if not gpu:
-        return lint, GateResult("residency", Verdict.NOT_RUN, "left out with --no-gpu")
-    return lint, check_residency(graphs, driver=find_driver())
+    driver, no_gpu = (find_driver(), NO_ADAPTER) if gpu else (None, LEFT_OUT)
+    return lint, check_residency(graphs, driver=driver, no_gpu=no_gpu)
 
 
 def detect_images(

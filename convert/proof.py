@@ -26,6 +26,7 @@ from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
 from verify.adapters import Driver
 from verify.detections import EXTRA, MISSING, DetectionCase, DetectionLimits, MatchRow, check_detections, compare_detections
+from verify.driver import NO_ADAPTER, NoGpu
 from verify.gates import GateResult, Measurement, Verdict
 from verify.numerics import GraphCase, check_numerics
 from verify.op_lint import check_lint
@@ -88,6 +89,7 @@ class Proof:
         target: whose lint rules apply.
         driver: how to reach a GPU, or None.
         limits: of the detection gate.
+        no_gpu: what to say where there is no driver.
     """
 
     folder: Path
@@ -95,6 +97,7 @@ class Proof:
     target: Target
     driver: Driver | None
     limits: DetectionLimits
+    no_gpu: NoGpu = NO_ADAPTER
 
     @property
     def graphs(self) -> dict[str, Path]:
@@ -107,7 +110,7 @@ class Proof:
 
     def residency(self) -> GateResult:
         """Gate 2."""
-        return check_residency(self.graphs, driver=self.driver)
+        return check_residency(self.graphs, driver=self.driver, no_gpu=self.no_gpu)
 
     def numerics(
         self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
@@ -132,7 +135,7 @@ class Proof:
                     trace=None if part is None else partial(trace_part, part),
                 )
             )
-        return check_numerics(cases, driver=self.driver)
+        return check_numerics(cases, driver=self.driver, no_gpu=self.no_gpu)
 
     def detections(self, pairs: Sequence[tuple[Picture, Detections]]) -> tuple[GateResult, tuple[Scene, ...]]:
         """Gate 4: the bundle on each picture against the reference's detections."""

@@ -21,7 +21,7 @@ from host_runtime.errors import UserError
 from host_runtime.manifest import REMAKE, Manifest
 from host_runtime.preprocess import load_image
 from verify.detections import DetectionLimits
-from verify.driver import find_driver
+from verify.driver import LEFT_OUT, NO_ADAPTER, find_driver
 from verify.gates import GateResult
 from verify.report import RunReport
 
@@ -60,7 +60,8 @@ def verify_bundle(
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         driver = find_driver() if gpu else None
         folder = bundle.path(manifest.graphs.a.file).parent
-        proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold))
+        no_gpu = NO_ADAPTER if gpu else LEFT_OUT
+        proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold), no_gpu)
         evidence = prove(proof, reference_path, compiled, judged, None, progress)
         if manifest.golden is not None:
             with progress.stage("gate 5: golden vectors") as stage:

@@ -37,7 +37,7 @@ from host_runtime.quiet import native_log
 from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.pipeline import StepReport
 from verify.detections import DetectionLimits
-from verify.driver import find_driver
+from verify.driver import LEFT_OUT, NO_ADAPTER, find_driver
 
 RANDOM = "random"
 """The word that asks for seeded random weights."""
@@ -152,7 +152,8 @@ def _build(
             manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
-        proof = Proof(folder, manifest, target, find_driver() if request.gpu else None, limits)
+        driver = find_driver() if request.gpu else None
+        proof = Proof(folder, manifest, target, driver, limits, NO_ADAPTER if request.gpu else LEFT_OUT)
         evidence = prove(proof, path, compiled, judged, float32, progress)
     write_reports(report(folder, manifest, evidence, progress, {**compiled.reports, **fix_ups}), folder)
     return manifest, evidence

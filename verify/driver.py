@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +40,19 @@ HOW_TO_GET = (
     "run `python -m verify.driver` (Debian: fetches SwiftShader, no root needed), "
     "or install a Vulkan driver, or point VK_DRIVER_FILES at one"
 )
+
+
+@dataclass(frozen=True)
+class NoGpu:
+    """Why nothing runs on a GPU, and what to do about it."""
+
+    reason: str
+    advice: str
+
+
+NO_ADAPTER = NoGpu("no Vulkan adapter", HOW_TO_GET)
+LEFT_OUT = NoGpu("the GPU was left out", "run it again without --no-gpu")
+"""The user said so, whatever this machine has."""
 
 
 def cache_folder() -> Path:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from verify.adapters import Driver
 from verify.delegate import DelegateRun, Job, Outcome, run_models
-from verify.driver import HOW_TO_GET
+from verify.driver import NO_ADAPTER, NoGpu
 from verify.gates import Finding, GateResult, Measurement, Verdict
 from verify.locate import Located
 from verify.metrics import Difference, difference, residual
@@ -117,13 +117,19 @@ class _Link:
 
 
 def check_numerics(
-    cases: Sequence[GraphCase], *, driver: Driver | None, limits: Limits | None = None, timeout: float = 900.0
+    cases: Sequence[GraphCase],
+    *,
+    driver: Driver | None,
+    no_gpu: NoGpu = NO_ADAPTER,
+    limits: Limits | None = None,
+    timeout: float = 900.0,
 ) -> GateResult:
     """Compares every output of every graph along the chain and names the place of what is off.
 
     Args:
         cases: the graphs, each with a name of its own.
         driver: how to reach the GPU (``driver.find_driver()``); None where there is none.
+        no_gpu: what to say where there is none.
         limits: bounds, the project's own by default.
         timeout: seconds for each model.
 
@@ -148,12 +154,13 @@ def check_numerics(
             if place:
                 places.append({"graph": link.case.name, "comparison": link.kind, "place": place.place, **asdict(place)})
     absent = any(run.outcome is Outcome.NO_ADAPTER for run in gpu)
+    adapter = next((run.adapter for run in gpu if run.adapter), "")
     verdict = Verdict.FAILED if findings else Verdict.NOT_RUN if absent else Verdict.PASSED
     return GateResult(
         gate="numerics",
         verdict=verdict,
-        summary=_summary(links, verdict, absent, next((run.adapter for run in gpu if run.adapter), "")),
-        advice=f"{findings[0].place}: {findings[0].advice}" if findings else HOW_TO_GET if absent else "",
+        summary=_summary(links, verdict, no_gpu.reason if absent else "", adapter),
+        advice=f"{findings[0].place}: {findings[0].advice}" if findings else no_gpu.advice if absent else "",
         measurements=tuple(measurement for link in links for measurement in _measurements(link)),
         findings=tuple(findings),
         seconds=time.perf_counter() - start,
@@ -228,13 +235,13 @@ def _record(link: _Link) -> dict[str, Any]:
     }
 
 
-def _summary(links: Sequence[_Link], verdict: Verdict, absent: bool, adapter: str) -> str:
+def _summary(links: Sequence[_Link], verdict: Verdict, absent: str, adapter: str) -> str:
     good = sum(link.passed for link in links)
     figures = [link.worst(output).correlation for link in links for output in (link.sets[0] if link.sets else {})]
     lowest = "nan" if any(map(math.isnan, figures)) else f"{min(figures, default=math.nan):.7f}"
     told = f"{good} of {len(links)} comparisons within limits, lowest correlation {lowest}"
     if absent:
-        return f"{told}; no Vulkan adapter, so nothing was compared on the GPU"
+        return f"{told}; {absent}, so nothing was compared on it"
     return f"{told} ({adapter})" if verdict is Verdict.PASSED and adapter else told
 
 

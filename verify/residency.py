@@ -11,16 +11,19 @@ from pathlib import Path
 
 from verify.adapters import Driver
 from verify.delegate import DelegateRun, Job, Outcome, run_models
-from verify.driver import HOW_TO_GET
+from verify.driver import NO_ADAPTER, NoGpu
 from verify.gates import Finding, GateResult, Measurement, Verdict
 
 
-def check_residency(graphs: Mapping[str, Path], *, driver: Driver | None, timeout: float = 900.0) -> GateResult:
+def check_residency(
+    graphs: Mapping[str, Path], *, driver: Driver | None, no_gpu: NoGpu = NO_ADAPTER, timeout: float = 900.0
+) -> GateResult:
     """Compiles each graph for the GPU alone, each in a child process that may die.
 
     Args:
         graphs: name in the report to file.
         driver: how to reach the GPU (``driver.find_driver()``); None where there is none.
+        no_gpu: what to say where there is none.
         timeout: seconds for each graph.
 
     Returns:
@@ -33,8 +36,8 @@ def check_residency(graphs: Mapping[str, Path], *, driver: Driver | None, timeou
         return GateResult(
             "residency",
             Verdict.NOT_RUN,
-            "no Vulkan adapter: nothing was compiled",
-            advice=HOW_TO_GET,
+            f"{no_gpu.reason}: nothing was compiled",
+            advice=no_gpu.advice,
             seconds=time.perf_counter() - start,
         )
     findings = tuple(finding for name, run in runs.items() for finding in _findings(name, run))

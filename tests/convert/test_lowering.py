@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,18 @@ class Block(nn.Module):
         return self.head(tokens) + bias, tokens.max(-1).values
 
 
+@dataclass(frozen=True)
+class Case:
+    """A rewritten part, its inputs, what PyTorch computes, and the file."""
+
+    part: Part
+    inputs: dict[str, Tensor]
+    expected: dict[str, Tensor]
+    path: Path
+
+
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor], dict[str, Tensor]]:
-    """The file, its inputs, and what PyTorch computes."""
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     torch.manual_seed(0)
     module = Block().eval()
     inputs = {"image": torch.randn(1, 3, 16, 16), "bias": torch.randn(1, 16, 64)}
@@ -43,41 +53,40 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tens
     for steps in (pipeline.NORMALISE, pipeline.LOWER):
         pipeline.run(steps, graph_module, Profile())
     path = tmp_path_factory.mktemp("lowering") / "block.tflite"
-    lower(Part(graph_module, tuple(inputs), ("features", "peaks")), inputs, path)
+    part = Part(graph_module, tuple(inputs), ("features", "peaks"))
+    lower(part, inputs, path)
     with torch.no_grad():
         expected = dict(zip(("features", "peaks"), module(*inputs.values()), strict=True))
-    return path, inputs, expected
+    return Case(part, inputs, expected, path)
 
 
-def test_the_signature_has_real_names(case: tuple[Path, dict[str, Tensor], dict[str, Tensor]]) -> None:
-    graph = read_graph(case[0])
+def test_the_signature_has_real_names(case: Case) -> None:
+    graph = read_graph(case.path)
     assert graph.signature == "serving_default"
     assert set(graph.signature_inputs) == {"image", "bias"}
     assert set(graph.signature_outputs) == {"features", "peaks"}
 
 
 def test_every_computed_tensor_leads_back_to_module_and_rewrite(
-    case: tuple[Path, dict[str, Tensor], dict[str, Tensor]],
+    case: Case,
 ) -> None:
-    graph: Graph = read_graph(case[0])
+    graph: Graph = read_graph(case.path)
     names = [graph.tensors[op.outputs[0]].name for op in graph.ops]
     assert any(name.startswith(("model.stem|", "stem|")) for name in names), names
     assert any("protect_layer_norm" in name.split("|")[1] for name in names if "norm" in name.split("|")[0]), names
     assert sum("|" in name for name in names) > 0.8 * len(names)
 
 
-def test_computes_the_same(case: tuple[Path, dict[str, Tensor], dict[str, Tensor]]) -> None:
-    path, inputs, expected = case
+def test_computes_the_same(case: Case) -> None:
+    path, inputs, expected = case.path, case.inputs, case.expected
     run = run_model(path, [{name: value.numpy() for name, value in inputs.items()}], accelerator="cpu")
     assert run.ok, run.error
     for name, value in expected.items():
         np.testing.assert_allclose(run.outputs[0][name], value.numpy(), atol=1e-4)
 
 
-def test_half_precision_halves_the_weights_and_little_else(
-    case: tuple[Path, dict[str, Tensor], dict[str, Tensor]], tmp_path: Path
-) -> None:
-    path, inputs, expected = case
+def test_half_precision_halves_the_weights_and_little_else(case: Case, tmp_path: Path) -> None:
+    path, inputs, expected = case.path, case.inputs, case.expected
     half = tmp_path / "half.tflite"
     store_half(path, half)
     assert half.stat().st_size < path.stat().st_size - 32 * 64
@@ -90,3 +99,8 @@ def test_half_precision_halves_the_weights_and_little_else(
     again = tmp_path / "again.tflite"
     store_half(path, again)
     assert again.read_bytes() == half.read_bytes()
+
+
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(case: Case) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        lower(case.part, case.inputs, Path("/dev/full"))
