@@ -108,7 +108,7 @@ def test_check_a_bundle_and_a_file(tiny: Made) -> None:
 def test_check_without_the_gpu_says_so(tiny: Made) -> None:
     outcome = invoke("check", tiny.bundle, "--no-gpu", "--target", "pixel")
     assert outcome.code == 0
-    assert "left out with --no-gpu" in outcome.stdout
+    assert "the GPU was left out" in outcome.stdout
     assert outcome.stderr == "not run, so not proven: residency\n"
     assert invoke("check", tiny.bundle, "--no-gpu", "--strict").code == 1
 
