@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from convert.names import suggestion
 from convert.targets import find_target
 from host_runtime.bundle import load_bundle
 from host_runtime.draw import draw_detections
@@ -112,8 +112,5 @@ def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
     known = [entry["name"] for entry in entries]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
-            raise UserError(
-                f"no rewrite is called {name!r}: {'did you mean ' + ' or '.join(near) if near else 'see `convert rewrites`'}"
-            )
+            raise UserError(f"no rewrite is called {name!r}: {suggestion(name, known)}")
     return [entry for entry in entries if not names or entry["name"] in names]

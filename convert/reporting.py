@@ -14,7 +14,7 @@ from convert.progress import Progress
 from convert.proof import Evidence
 from host_runtime.manifest import Manifest
 from rewrites.pipeline import StepReport
-from verify.report import RewriteRecord, RunReport, Scene, Stage, Weights, write_report
+from verify.report import RewriteRecord, RunReport, Scene, Stage, write_report
 from verify.report_html import write_html
 from verify.tflite_graph import read_graph
 
@@ -37,7 +37,7 @@ def report(
     return RunReport(
         variant=manifest.variant,
         target=manifest.target,
-        weights=Weights(manifest.weights.source, manifest.weights.sha256, manifest.weights.random),
+        weights=manifest.weights,
         versions=manifest.versions,
         adapter=next((str(gate.data["adapter"]) for gate in evidence.gates if gate.data.get("adapter")), ""),
         stages=tuple(Stage(stage.name, stage.seconds, stage.detail) for stage in progress.stages),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from convert.names import suggestion
 from host_runtime.errors import UserError
 from rewrites.profile import Profile, TailPlacement
 
@@ -64,8 +64,6 @@ def find_target(name: str) -> Target:
         UserError: no such target; the nearest names are suggested.
     """
     target = TARGETS.get(name.lower())
-    if target is not None:
-        return target
-    near = difflib.get_close_matches(name.lower(), TARGETS, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(TARGETS)}"
-    raise UserError(f"unknown target {name!r}: {hint} (`convert targets` lists them all)")
+    if target is None:
+        raise UserError(f"unknown target {name!r}: {suggestion(name, TARGETS)} (`convert targets` lists them all)")
+    return target

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from host_runtime.errors import UserError
+from host_runtime.manifest import Weights
 from verify.detections import MatchRow
 from verify.gates import Finding, GateResult, Measurement, Verdict, overall
 
@@ -51,15 +52,6 @@ class RewriteRecord:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Where the weights came from, the hash of the loaded tensors, and whether they are random."""
-
-    source: str
-    sha256: str
-    random: bool = False
-
-
-@dataclass(frozen=True)
 class Scene:
     """One picture with the detections of both sides drawn on it, as PNG bytes (empty when read back from JSON)."""
 
@@ -75,7 +67,7 @@ class RunReport:
 
     Attributes:
         variant, target: names from their tables.
-        weights: see ``Weights``.
+        weights: where they came from, as the manifest says.
         versions: package to version.
         adapter: the GPU the gates ran on, "" if none.
         stages: in order.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
+from convert.names import suggestion
 from convert.variants import rf_detr
 from convert.variants.row import Family, Variant
 from host_runtime.errors import UserError
@@ -23,11 +23,9 @@ def find_variant(name: str) -> Variant:
         UserError: no such variant; the nearest names are suggested.
     """
     variant = VARIANTS.get(name.lower())
-    if variant is not None:
-        return variant
-    near = difflib.get_close_matches(name.lower(), VARIANTS, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(VARIANTS)}"
-    raise UserError(f"unknown variant {name!r}: {hint} (`convert variants` lists them all)")
+    if variant is None:
+        raise UserError(f"unknown variant {name!r}: {suggestion(name, VARIANTS)} (`convert variants` lists them all)")
+    return variant
 
 
 def checked_resolution(variant: Variant, resolution: int) -> int:

@@ -9,9 +9,10 @@ from PIL import Image, ImageDraw
 
 from host_runtime.decode import Detection
 from host_runtime.draw import draw_detections
+from host_runtime.manifest import Weights
 from verify.detections import DetectionCase, MatchRow, check_detections
 from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.report import RewriteRecord, RunReport, Scene, Stage, Weights
+from verify.report import RewriteRecord, RunReport, Scene, Stage
 
 _COLOURS = ("#c0563b", "#3b7dc0", "#5aa469", "#b08d2f")
 _NAMES = ("circle", "triangle", "star", "ring")

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from host_runtime.errors import UserError
+from host_runtime.manifest import Weights
 from tests.verify.sample_report import failing_gate, gates, sample
 from verify.gates import GateResult, Measurement, Verdict
-from verify.report import Stage, Weights, judge, load_report, write_report
+from verify.report import Stage, judge, load_report, write_report
 from verify.report_html import render_html, write_html
 from verify.summary import closing_line, gate_lines, gate_table
 
