@@ -46,7 +46,7 @@ def main() -> None:
 def reported(command: Command) -> Command:
     """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
 
-    from convert.interrupt import was_interrupted
+    from convert.interrupt import arrived, was_interrupted
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -55,6 +55,7 @@ def reported(command: Command) -> Command:
         except (Exception, KeyboardInterrupt) as error:
             # Native code may have turned an interrupt into an error of its own.
             if isinstance(error, KeyboardInterrupt) or was_interrupted():
+                arrived()
                 told = "interrupted before it was done; run the same command again"
             elif isinstance(error, UserError):
                 told = " ".join(str(error).split())

@@ -1,8 +1,9 @@
-"""Ctrl-C, and a request to end, as one ``KeyboardInterrupt`` that reaches the command wherever it strikes.
+"""Ctrl-C, and a request to end, as a ``KeyboardInterrupt`` that reaches the command wherever it strikes.
 
 Python delivers a signal between two of its own instructions. Where those belong to a destructor or to a callback from native
-code, the exception is printed as "ignored" and lost; where native code called them, it can come back as an error of that
-code's own. So the handler leaves a mark, a lost interrupt is sent again, and the cleaning up is protected from the next one.
+code, the exception is printed as "ignored" and lost; a bare ``except`` somewhere in a library swallows it; and where native
+code called them, it can come back as an error of that code's own. So the handler leaves a mark and sends the interrupt again,
+and again, until the command says that it has arrived; and the cleaning up is protected from it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AGAIN_SECONDS = 0.05
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+# Long against the time an exception takes to reach the command, short against a user's patience.
+_AGAIN_SECONDS = 0.3
 _seen = threading.Event()
 
 
 def install() -> None:
-    """For a command's main: turn SIGINT, SIGTERM and SIGHUP into ``KeyboardInterrupt``, and send a lost one again."""
-    for number in (*_SIGNALS, signal.SIGALRM):
+    """For a command's main: turn SIGINT, SIGTERM and SIGHUP into ``KeyboardInterrupt``, sent again until ``arrived``."""
+    for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _interrupt)
     sys.unraisablehook = _unraisable
@@ -30,6 +32,14 @@ def install() -> None:
 def was_interrupted() -> bool:
     """Whether any of the signals has come, whatever became of its exception."""
     return _seen.is_set()
+
+
+def arrived() -> None:
+    """The command has caught the interrupt: send it no more, and let nothing disturb the end of the process."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            if signal.getsignal(number) is _interrupt:
+                signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -44,16 +54,17 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        if was_interrupted():
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _seen.set()
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
     raise KeyboardInterrupt
 
 
 def _unraisable(event: sys.UnraisableHookArgs) -> None:
-    if event.exc_type is not None and issubclass(event.exc_type, KeyboardInterrupt):
-        # Not at once: this hook, too, is inside what swallowed the first one.
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-    else:
+    # A lost interrupt comes again by itself, so there is nothing to tell.
+    if event.exc_type is None or not issubclass(event.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(event)

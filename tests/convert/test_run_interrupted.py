@@ -94,3 +94,26 @@ except KeyboardInterrupt:
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
     assert done.stdout == "arrived\n"
     assert done.stderr == ""
+
+
+def test_an_interrupt_that_a_library_swallows_is_sent_again() -> None:
+    code = """
+import os, signal, time
+from convert import interrupt
+interrupt.install()
+try:
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except BaseException:
+        pass
+    time.sleep(20)
+    print("lost")
+except KeyboardInterrupt:
+    interrupt.arrived()
+    time.sleep(1)
+    print("arrived once")
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.stdout == "arrived once\n"
+    assert done.stderr == ""
