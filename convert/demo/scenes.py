@@ -15,6 +15,9 @@ from PIL import Image, ImageDraw, ImageFilter
 
 CLASSES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross", "crescent")
 
+SIDE = 160
+"""Side of a scene in pixels."""
+
 HELD_OUT_START = 1_000_000_000
 """Scene indices from here on are never drawn in training."""
 
@@ -41,7 +44,7 @@ class Scene:
     boxes: np.ndarray
 
 
-def render(index: int, side: int = 160) -> Scene:
+def render(index: int, side: int = SIDE) -> Scene:
     """Draw scene number ``index`` at ``side`` pixels.
 
     The same index and side always give the same pixels.

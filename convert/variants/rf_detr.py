@@ -218,6 +218,6 @@ ROWS: tuple[Variant, ...] = (
         cross_heads=6,
         c2f_blocks=2,
         bundled="demo/tiny",
-        source="convert/demo/train.py, demo_config",
+        source="convert/demo/detectors.py, rf_detr_config",
     ),
 )

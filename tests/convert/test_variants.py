@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convert.demo.scenes import CLASSES
-from convert.demo.train import demo_config
+from convert.demo.detectors import rf_detr_config
 from convert.variants import FAMILIES, VARIANTS, checked_resolution, find_variant
 from host_runtime.errors import UserError
 
@@ -45,7 +45,7 @@ def test_the_demo_row_is_the_architecture_that_is_trained() -> None:
 
     row = VARIANTS["tiny"]
     assert row.classes == CLASSES
-    mine, trained = RfDetrConfig(**row.config).to_dict(), demo_config().to_dict()
+    mine, trained = RfDetrConfig(**row.config).to_dict(), rf_detr_config().to_dict()
     for key in ("id2label", "label2id"):
         mine.pop(key), trained.pop(key)
     assert mine == trained

@@ -8,7 +8,8 @@ from detectors import CHANNELS, SELECTED, TOKENS, TwoStage, assert_equal_to_the_
 from torch import Tensor, nn
 from transformers import RfDetrForObjectDetection
 
-from convert.demo.train import SIDE, demo_config
+from convert.demo.detectors import rf_detr_config
+from convert.demo.scenes import SIDE
 from convert.quiet import quiet
 from convert.reference import Detector
 from graphs.partition import Part, Partition
@@ -24,7 +25,7 @@ def demo() -> nn.Module:
     """The demo architecture with random weights whose scores, boxes and attention all vary."""
     torch.manual_seed(0)
     with quiet():
-        model = RfDetrForObjectDetection(demo_config()).eval()
+        model = RfDetrForObjectDetection(rf_detr_config()).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)

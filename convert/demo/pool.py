@@ -1,0 +1,58 @@
+"""Rendered scenes held in memory, and batches drawn from them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convert.demo.scenes import SIDE, render
+
+Targets = list[dict[str, Tensor]]
+"""One entry an image: ``boxes`` ``[n, 4]`` as cx, cy, w, h in [0, 1], ``class_labels`` ``[n]``."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rendered scenes held in memory: images ``[n, S, S, 3]`` uint8, boxes as cx, cy, w, h in [0, 1]."""
+
+    images: np.ndarray
+    boxes: list[np.ndarray]
+    labels: list[np.ndarray]
+
+    @classmethod
+    def rendered(cls, count: int, start: int, processes: int) -> Pool:
+        with multiprocessing.Pool(processes) as workers:
+            scenes = workers.map(render, range(start, start + count), chunksize=64)
+        boxes = []
+        for scene in scenes:
+            low, high = scene.boxes[:, :2] / SIDE, scene.boxes[:, 2:] / SIDE
+            boxes.append(np.concatenate([(low + high) / 2, high - low], 1).astype(np.float32))
+        return cls(np.stack([np.asarray(s.image) for s in scenes]), boxes, [s.labels for s in scenes])
+
+    def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Targets]:
+        """A random batch, mirrored, transposed and recoloured: no class depends on direction or colour.
+
+        Returns:
+            Pixels ``[batch, 3, S, S]`` in [0, 1] and their targets.
+        """
+        images, targets = [], []
+        for i in rng.integers(len(self.images), size=batch):
+            image, boxes = self.images[i], self.boxes[i].copy()
+            if rng.random() < 0.5:
+                image = image[:, ::-1]
+                boxes[:, 0] = 1 - boxes[:, 0]
+            if rng.random() < 0.5:
+                image = image[::-1]
+                boxes[:, 1] = 1 - boxes[:, 1]
+            if rng.random() < 0.5:
+                image = image.transpose(1, 0, 2)
+                boxes = boxes[:, [1, 0, 3, 2]]
+            image = image[..., rng.permutation(3)]
+            images.append(255 - image if rng.random() < 0.5 else image)
+            targets.append({"boxes": torch.from_numpy(boxes), "class_labels": torch.from_numpy(self.labels[i])})
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+        return pixels, targets
