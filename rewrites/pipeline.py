@@ -19,6 +19,7 @@ from rewrites.fold_scales import fold_scales
 from rewrites.iterate_topk import iterate_topk
 from rewrites.lower_attention import lower_attention
 from rewrites.lower_max import lower_max
+from rewrites.lower_padding import lower_padding
 from rewrites.lower_sampling import lower_sampling
 from rewrites.merge_scalars import merge_scalars
 from rewrites.profile import Profile
@@ -68,6 +69,7 @@ NORMALISE: tuple[Step, ...] = (
 """Brings an imported program to the form that the cut looks at."""
 
 LOWER: tuple[Step, ...] = (
+    Step(lower_padding, "first: the joins that it leaves are folded and laid out like any other"),
     Step(lower_attention, "exposes the scale of the queries to fold_scales"),
     Step(fold_sampling, "before lower_sampling, which takes every sampler that is left"),
     Step(lower_sampling, "no sampler may remain"),

@@ -73,6 +73,7 @@ _VIEWS = (
 _IMAGE_OPS = (
     aten.avg_pool2d.default,
     aten.max_pool2d.default,
+    aten.pad.default,
     aten.upsample_bilinear2d.vec,
     aten.upsample_nearest2d.vec,
 )

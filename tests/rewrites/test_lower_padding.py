@@ -1,0 +1,117 @@
+"""Padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from passes import (
+    RightOnDelegate,
+    count,
+    evaluate,
+    ops,
+    outputs_of,
+    rewritten,
+    run_on_delegate,
+    run_pass,
+    traced,
+)
+from torch import Tensor
+from torch.nn import functional as F
+
+from rewrites.base import RewriteRefusedError, aten
+from rewrites.evaluate_constants import evaluate_constants
+from rewrites.lower_padding import lower_padding
+from rewrites.reduce_rank import reduce_rank
+from verify.adapters import Driver
+
+X = torch.randn(1, 4, 6, 8, generator=torch.Generator().manual_seed(0)) - 2
+WEIGHT = torch.randn(8, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+
+
+def stem(x: Tensor) -> Tensor:
+    """A pool of stride one that keeps the size by a border of zeros on two sides, over negative values."""
+    return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2, 1, ceil_mode=True)
+
+
+@pytest.mark.parametrize(
+    "padded",
+    [
+        stem,
+        lambda x: F.pad(x, (1, 2, 3, 4), value=0.5),
+        lambda x: F.pad(x, (0, 0, 0, 0, 2, 1)),
+        lambda x: F.pad(x[0], (1, 1), value=-1.0),
+        lambda x: F.conv2d(F.pad(x, (0, 1, 0, 1), value=1.0), WEIGHT),
+        lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 3, 2),
+        lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2),
+    ],
+)
+def test_fires_and_keeps_the_values(padded: object) -> None:
+    graph_module = rewritten(lower_padding, padded, X, tolerance=1e-7)  # type: ignore[arg-type]
+    assert count(graph_module, aten.pad.default) == 0
+
+
+def test_one_side_is_one_join() -> None:
+    assert ops(rewritten(lower_padding, lambda x: F.pad(x, (0, 3)) * 2, X)) == ["cat", "mul"]
+
+
+def test_no_border_at_all_goes() -> None:
+    assert ops(rewritten(lower_padding, lambda x: F.pad(x, (0, 0)) * 2, X)) == ["mul"]
+
+
+def test_does_not_fire_on_zeros_that_convolutions_alone_read() -> None:
+    rewritten(lower_padding, lambda x: F.conv2d(F.pad(x, (0, 1, 0, 1)), WEIGHT), X, fires=0)
+
+
+def test_a_second_reader_that_is_no_convolution_counts() -> None:
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        padded = F.pad(x, (0, 1, 0, 1))
+        return F.conv2d(padded, WEIGHT), F.max_pool2d(padded, 2, 1)
+
+    rewritten(lower_padding, both, X)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_refuses_a_border_made_of_the_image(mode: str) -> None:
+    graph_module = traced(lambda x: F.pad(x, (1, 1, 1, 1), mode=mode), X)
+    if count(graph_module, aten.pad.default):
+        with pytest.raises(RewriteRefusedError, match=f"a {mode} border; pad with a constant"):
+            run_pass(lower_padding, graph_module)
+    else:
+        assert mode == "circular", "only circular padding is exported as slices and copies"
+
+
+def test_refuses_a_pool_with_a_border_of_its_own() -> None:
+    with pytest.raises(RewriteRefusedError, match="pad once"):
+        run_pass(lower_padding, traced(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, 1, 1), X))
+
+
+def test_refuses_to_cut() -> None:
+    with pytest.raises(RewriteRefusedError, match="cut with a slice"):
+        run_pass(lower_padding, traced(lambda x: F.pad(x, (-1, 0)), X))
+
+
+@pytest.mark.gpu
+def test_delegate(right_on_delegate: RightOnDelegate) -> None:
+    def network(x: Tensor) -> tuple[Tensor, ...]:
+        return (
+            stem(x),
+            F.conv2d(F.pad(x, (0, 1, 0, 1)), WEIGHT),
+            F.conv2d(F.pad(x, (0, 1, 0, 1), value=1.0), WEIGHT),
+            F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2),
+        )
+
+    right_on_delegate([lower_padding], network, X)
+
+
+@pytest.mark.gpu
+def test_delegate_gets_a_pool_over_joined_zeros_wrong(driver: Driver, tmp_path: Path) -> None:
+    def joined(x: Tensor) -> Tensor:
+        return F.max_pool2d(torch.cat([x, torch.zeros(1, 4, 6, 1)], 3), 2, 1)
+
+    graph_module = traced(joined, X)
+    run_pass(evaluate_constants, graph_module)
+    run_pass(reduce_rank, graph_module)
+    (found,) = outputs_of(run_on_delegate(graph_module, (X,), driver, tmp_path))
+    assert float((found - evaluate(joined, X)[0]).abs().max()) > 0.1
