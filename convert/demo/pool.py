@@ -54,5 +54,12 @@ class Pool:
             image = image[..., rng.permutation(3)]
             images.append(255 - image if rng.random() < 0.5 else image)
             targets.append({"boxes": torch.from_numpy(boxes), "class_labels": torch.from_numpy(self.labels[i])})
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-        return pixels, targets
+        return _pixels(np.stack(images)), targets
+
+    def plain(self, which: slice) -> Tensor:
+        """Pixels ``[n, 3, S, S]`` in [0, 1] of some scenes as they are."""
+        return _pixels(self.images[which])
+
+
+def _pixels(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

@@ -60,7 +60,7 @@ def train(detector: DemoDetector, recipe: Recipe, out: Path, log_every: int = 50
     features: list[Tensor] = []
     module.register_forward_hook(lambda _m, _i, output: features.append(output[0] if isinstance(output, tuple) else output))
     ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema)
     parameters = [p for p in (*model.parameters(), *dense.parameters()) if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.peak_lr, weight_decay=recipe.weight_decay)
     click.echo(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters; rendering {recipe.pool} scenes")
@@ -86,7 +86,14 @@ def train(detector: DemoDetector, recipe: Recipe, out: Path, log_every: int = 50
             )
             running = 0.0
         if (step + 1) % save_every == 0 or step + 1 == recipe.stop_after:
+            settle_statistics(average.module, detector, pool)
             average.module.save_pretrained(out)  # type: ignore[operator]
+
+
+def settle_statistics(model: nn.Module, detector: DemoDetector, pool: Pool, batches: int = 64, batch: int = 16) -> None:
+    """Measure the batch norms' statistics anew: averaged weights have never met those of the weights they are averaged from."""
+    pixels = (pool.plain(slice(i * batch, (i + 1) * batch)) for i in range(min(batches, len(pool.images) // batch)))
+    torch.optim.swa_utils.update_bn((detector.normalise(p) for p in pixels), model)  # type: ignore[no-untyped-call]
 
 
 @click.command()
