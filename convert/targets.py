@@ -36,8 +36,8 @@ TARGETS: Mapping[str, Target] = {
             "pixel",
             "Google Pixel with a Tensor SoC (Arm Mali, Imagination)",
             "computes in fp16 whatever the file says, and overwrites token tensors that fan out (published for Mali, LiteRT "
-            "2.1): norms in the fp16-safe form, the selected tokens' tail in float32 on the host",
-            Profile(safe_layer_norm=True, tail=TailPlacement.HOST),
+            "2.1): norms in the fp16-safe form, tokens carried as maps, the selected tokens' tail in float32 on the host",
+            Profile(safe_layer_norm=True, tail=TailPlacement.HOST, token_maps=True),
             lint_rules=("token-fan-out",),
         ),
         Target(

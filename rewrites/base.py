@@ -222,6 +222,12 @@ def sizes(shape: Iterable[int]) -> list[int]:
     return [int(s) for s in shape]
 
 
+def pair(value: Any) -> list[int]:
+    """A size for height and width, which may be given as one number or as a list of one."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return [int(v) for v in (values if len(values) == 2 else values * 2)]
+
+
 def normalise_dim(dim: int, rank: int) -> int:
     """A dimension counted from the front."""
     return dim + rank if dim < 0 else dim

@@ -8,7 +8,8 @@ Identity: the sum over points commutes with the product by the image::
     sum_p a_p * (tent_p v) = (sum_p a_p * rows_p outer columns_p) v
 
 so the attention weights go into the interpolation matrix, which is itself a small matmul over p, and one product per level
-remains.
+remains. An image that is too large for the delegate's textures (see ``split_matmul``) is taken in strips of rows, whose terms
+are summed: that splits the interpolation matrix where it is made.
 
 Given (levels l, points p)::
 
@@ -29,7 +30,9 @@ from 94 to 50 MMAC and from 22 to 11 MB of intermediates; one over three levels,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from torch import fx
 
@@ -72,7 +75,7 @@ def fold_sampling(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
         fired.append(
             Site(node.name, module_of(node), f"{len(match.samplers)} level(s), {value_of(match.weights).shape[-1]} points")
         )
-        replace(node, _emit(emit, match))
+        replace(node, _emit(emit, match, profile.matmul_limit))
     remove_dead_code(graph_module)
     return fired
 
@@ -121,21 +124,34 @@ def _all_samplers(parts: object) -> list[fx.Node] | None:
     return [sampler for f in found if f is not None for sampler in f]
 
 
-def _emit(emit: Emitter, match: _Match) -> fx.Node:
+def _emit(emit: Emitter, match: _Match, limit: int) -> fx.Node:
     total: fx.Node | None = None
     start = 0
     for sampler in match.samplers:
         check_mode(sampler)
-        image = sampler.all_input_nodes[0]
-        b, _, queries, points = sizes(value_of(sampler).shape)
-        tents = emit_tents(emit, sampler)
+        points = int(value_of(sampler).shape[3])
         part = emit(aten.slice.Tensor, match.weights, 3, start, start + points)
-        weights = emit(aten.reshape.default, part, [b, queries, 1, points])
-        matrix = emit(aten.matmul.default, emit(aten.mul.Tensor, tents.rows, weights), tents.columns)
-        height, width = sizes(value_of(image).shape[-2:])
-        flat = emit(aten.reshape.default, matrix, [b, queries, height * width])
-        level = emit(aten.matmul.default, flat, image_matrix(emit, image))
-        total = level if total is None else emit(aten.add.Tensor, total, level)
+        for level in _strips(emit, sampler, part, limit):
+            total = level if total is None else emit(aten.add.Tensor, total, level)
         start += points
     assert total is not None
     return emit(aten.transpose.int, total, 1, 2)
+
+
+def _strips(emit: Emitter, sampler: fx.Node, weights: fx.Node, limit: int) -> Iterator[fx.Node]:
+    """Terms ``[B, Q, C]`` of one level's weighted sum, one for each strip of image rows that fits the texture limit."""
+    image = sampler.all_input_nodes[0]
+    b, _, queries, points = sizes(value_of(sampler).shape)
+    height, width = sizes(value_of(image).shape[-2:])
+    tents = emit_tents(emit, sampler)
+    rows = emit(aten.mul.Tensor, tents.rows, emit(aten.reshape.default, weights, [b, queries, 1, points]))
+    values = image_matrix(emit, image)
+    most = max(1, 4 * (limit // b) // width)
+    strip = ceil(height / ceil(height / most))
+    for top in range(0, height, strip):
+        bottom = min(height, top + strip)
+        part = rows if strip == height else emit(aten.slice.Tensor, rows, 2, top, bottom)
+        matrix = emit(aten.matmul.default, part, tents.columns)
+        flat = emit(aten.reshape.default, matrix, [b, queries, (bottom - top) * width])
+        inside = values if strip == height else emit(aten.slice.Tensor, values, 1, top * width, bottom * width)
+        yield emit(aten.matmul.default, flat, inside)

@@ -40,6 +40,7 @@ from rewrites.base import (
     calls,
     is_call,
     module_of,
+    pair,
     replace,
     sizes,
     value_of,
@@ -96,23 +97,17 @@ def _border(emit: Emitter, x: fx.Node, dim: int, count: int, value: float) -> fx
 
 
 def _replace_pool(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Node) -> None:
-    kernel = _pair(pool.args[1])
-    stride = _pair(argument(pool, 2, "stride", None) or kernel)
+    kernel = pair(pool.args[1])
+    stride = pair(argument(pool, 2, "stride", None) or kernel)
     extents, results = sizes(value_of(padded).shape)[2:], sizes(value_of(pool).shape)[2:]
     reach = [(n - 1) * s + k for n, s, k in zip(results, stride, kernel, strict=True)]
-    if any(_pair(argument(pool, 3, "padding", 0))) or reach[0] > extents[0] or reach[1] > extents[1]:
-        raise RewriteRefusedError(pool, "a pool with a border of its own around a padded image", "pad once, by the whole border")
+    if any(pair(argument(pool, 3, "padding", 0))) or reach[0] > extents[0] or reach[1] > extents[1]:
+        raise RewriteRefusedError(pool, "a pool with a border of its own over a padded image", "pad once, by the whole border")
     emit = Emitter(graph_module, pool, "lower_padding")
-    result = padded
+    result, joined = padded, _POOLS[pool.target]  # type: ignore[index]
     for dim, k, s, count in zip((2, 3), kernel, stride, results, strict=True):
         places = [emit(aten.slice.Tensor, result, dim, i, i + (count - 1) * s + 1, s) for i in range(k)]
-        result = reduce(lambda a, b: emit(_POOLS[pool.target], a, b), places)
+        result = reduce(lambda a, b: emit(joined, a, b), places)
     if pool.target is aten.avg_pool2d.default:
         result = emit(aten.mul.Tensor, result, 1.0 / (kernel[0] * kernel[1]))
     replace(pool, result)
-
-
-def _pair(value: object) -> list[int]:
-    """A size for height and width, which may be given as one number or as a list of one."""
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    return [int(v) for v in (values if len(values) == 2 else values * 2)]

@@ -17,10 +17,13 @@ from rewrites.fold_masks import fold_masks
 from rewrites.fold_sampling import fold_sampling
 from rewrites.fold_scales import fold_scales
 from rewrites.iterate_topk import iterate_topk
+from rewrites.lift_tokens import lift_tokens
+from rewrites.lower_adaptive_pool import lower_adaptive_pool
 from rewrites.lower_attention import lower_attention
 from rewrites.lower_max import lower_max
 from rewrites.lower_padding import lower_padding
 from rewrites.lower_sampling import lower_sampling
+from rewrites.lower_transposed_conv import lower_transposed_conv
 from rewrites.merge_scalars import merge_scalars
 from rewrites.profile import Profile
 from rewrites.protect_layer_norm import protect_layer_norm
@@ -69,7 +72,9 @@ NORMALISE: tuple[Step, ...] = (
 """Brings an imported program to the form that the cut looks at."""
 
 LOWER: tuple[Step, ...] = (
-    Step(lower_padding, "first: the joins that it leaves are folded and laid out like any other"),
+    Step(lower_transposed_conv, "first: what it leaves are plain convolutions"),
+    Step(lower_adaptive_pool, "early: what it leaves are plain pools"),
+    Step(lower_padding, "early: the joins that it leaves are folded and laid out like any other; sees every pool"),
     Step(lower_attention, "exposes the scale of the queries to fold_scales"),
     Step(fold_sampling, "before lower_sampling, which takes every sampler that is left"),
     Step(lower_sampling, "no sampler may remain"),
@@ -79,7 +84,8 @@ LOWER: tuple[Step, ...] = (
     Step(split_clamp, "no clamp to [0, 1] may reach the converter"),
     Step(split_matmul, "while batches are still visible as such"),
     Step(protect_layer_norm, "late: the norm's own pattern must survive until its affine part is folded"),
-    Step(reduce_rank, "last: sees every view at once, and whatever it lets through has at most four dimensions"),
+    Step(reduce_rank, "late: sees every view at once, and whatever it lets through has at most four dimensions"),
+    Step(lift_tokens, "last: the token tensors are those that reduce_rank has left"),
 )
 """Brings one part of the cut program to ops that the delegate takes and computes right."""
 

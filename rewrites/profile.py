@@ -31,6 +31,7 @@ class Profile:
         sampling: form of bilinear sampling.
         tail: where the selected tokens' tail runs.
         matmul_limit: largest ``batch * K / 4`` of a batched matmul's right-hand side that the delegate computes correctly.
+        token_maps: carry token tensors ``[1, N, C]`` as maps ``[1, H, W, C]``, so that none of rank three fans out.
         constant_limit: constants beyond ± this are clamped to it, infinities included.
     """
 
@@ -38,4 +39,5 @@ class Profile:
     sampling: Sampling = Sampling.FOLDED_TENT
     tail: TailPlacement = TailPlacement.GRAPH_B
     matmul_limit: int = 8192
+    token_maps: bool = False
     constant_limit: float = 1e4

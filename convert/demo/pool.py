@@ -62,4 +62,5 @@ class Pool:
 
 
 def _pixels(images: np.ndarray) -> Tensor:
+    # Already channels-last, which convolutions on a CPU prefer.
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

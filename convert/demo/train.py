@@ -54,7 +54,7 @@ def train(detector: DemoDetector, recipe: Recipe, out: Path, log_every: int = 50
     """Train and write a transformers folder (config.json, model.safetensors) of the averaged weights to ``out``."""
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    model = detector.build().train()
+    model = detector.build().train().to(memory_format=torch.channels_last)
     module, channels = detector.features(model)
     dense = DenseHead(channels)
     features: list[Tensor] = []
@@ -90,7 +90,7 @@ def train(detector: DemoDetector, recipe: Recipe, out: Path, log_every: int = 50
             average.module.save_pretrained(out)  # type: ignore[operator]
 
 
-def settle_statistics(model: nn.Module, detector: DemoDetector, pool: Pool, batches: int = 64, batch: int = 16) -> None:
+def settle_statistics(model: nn.Module, detector: DemoDetector, pool: Pool, batches: int = 32, batch: int = 16) -> None:
     """Measure the batch norms' statistics anew: averaged weights have never met those of the weights they are averaged from."""
     pixels = (pool.plain(slice(i * batch, (i + 1) * batch)) for i in range(min(batches, len(pool.images) // batch)))
     torch.optim.swa_utils.update_bn((detector.normalise(p) for p in pixels), model)  # type: ignore[no-untyped-call]

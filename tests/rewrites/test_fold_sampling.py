@@ -45,6 +45,13 @@ def test_several_levels(levels: object) -> None:
     assert count(graph_module, aten.grid_sampler.default) == 0 and count(graph_module, aten.matmul.default) == 4
 
 
+@pytest.mark.parametrize(("limit", "strips"), [(24, 1), (23, 2), (12, 2), (8, 3), (4, 6), (1, 6)])
+def test_an_image_beyond_the_texture_limit_is_taken_in_strips(limit: int, strips: int) -> None:
+    """2 images of 6 rows of 8 pixels: 2 * 48 / 4 = 24, and a row alone is 4."""
+    graph_module = rewritten(fold_sampling, one_level, LARGE, GRID, WEIGHTS, tolerance=1e-5, matmul_limit=limit)
+    assert count(graph_module, aten.matmul.default) == 2 * strips
+
+
 def test_pixel_centres_and_borders_are_exact() -> None:
     centres = (torch.arange(8) * 2 + 1) / 8 - 1
     grid = torch.stack(torch.meshgrid(centres, torch.tensor([-1.0, -5 / 6, 5 / 6, 1.0]), indexing="xy"), -1).reshape(1, 4, 8, 2)
@@ -76,3 +83,11 @@ def test_does_not_fire_for_the_unfolded_profile() -> None:
 @pytest.mark.gpu
 def test_delegate(right_on_delegate: RightOnDelegate) -> None:
     right_on_delegate([fold_sampling], stacked, LARGE, SMALL, GRID, WEIGHTS)
+
+
+@pytest.mark.gpu
+def test_delegate_in_strips(right_on_delegate: RightOnDelegate) -> None:
+    """Eight images of 4160 pixels would need a texture of 8320; the strips stay apart in the converted graph."""
+    image = torch.randn(8, 4, 65, 64, generator=GENERATOR)
+    grid, weights = GRID[:1].expand(8, -1, -1, -1).contiguous(), WEIGHTS[:1].expand(8, -1, -1, -1).contiguous()
+    right_on_delegate([fold_sampling], one_level, image, grid, weights)

@@ -9,7 +9,8 @@ import torch
 from passes import RightOnDelegate, assert_same, count, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor
 
-from rewrites.base import aten
+from rewrites.base import RewriteRefusedError, aten
+from rewrites.profile import Profile
 from rewrites.reduce_rank import reduce_rank
 from rewrites.split_matmul import split_matmul
 from verify.adapters import Driver
@@ -24,14 +25,13 @@ def pair(*shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize(
     ("shapes", "limit", "products"),
     [
-        (((6, 3, 8), (6, 8, 5)), 4, 3),  # two of six batches at a time
-        (((5, 3, 8), (5, 8, 5)), 4, 3),  # and a rest of one
-        (((2, 3, 3, 8), (2, 3, 8, 5)), 4, 3),  # two batch dimensions
-        (((6, 3, 8), (8, 5)), 4, 3),  # a batch that is broadcast will be repeated
-        (((3, 8), (6, 8, 5)), 4, 3),
-        (((3, 40), (40, 5)), 4, 3),  # a depth beyond the limit
-        (((2, 3, 40), (2, 40, 5)), 4, 6),  # both
-        (((3, 3, 9), (3, 9, 5)), 8, 2),  # ceil(9 / 4) = 3
+        (((6, 3, 8), (6, 8, 5)), 6, 2),
+        (((6, 3, 9), (6, 9, 5)), 12, 2),  # ceil(9 / 4) = 3
+        (((6, 3, 10), (6, 10, 5)), 6, 3),
+        (((2, 3, 3, 8), (2, 3, 8, 5)), 6, 2),  # two batch dimensions
+        (((6, 3, 8), (8, 5)), 6, 2),  # a batch that is broadcast will be repeated
+        (((3, 8), (6, 8, 5)), 6, 2),
+        (((3, 40), (40, 5)), 4, 3),
     ],
 )
 def test_fires(shapes: tuple[tuple[int, ...], ...], limit: int, products: int) -> None:
@@ -41,11 +41,11 @@ def test_fires(shapes: tuple[tuple[int, ...], ...], limit: int, products: int) -
 
 @pytest.mark.parametrize("product", [torch.bmm, torch.matmul])
 def test_no_part_is_beyond_the_limit(product: object) -> None:
-    graph_module = rewritten(split_matmul, product, *pair((7, 2, 50), (7, 50, 3)), tolerance=1e-6, matmul_limit=6)  # type: ignore[arg-type]
+    graph_module = rewritten(split_matmul, product, *pair((7, 2, 50), (7, 50, 3)), tolerance=1e-6, matmul_limit=28)  # type: ignore[arg-type]
     for node in graph_module.graph.nodes:
         if node.target is aten.matmul.default:
             batch, depth, _ = node.args[1].meta["val"].shape
-            assert batch * -(-depth // 4) <= 6
+            assert batch * -(-depth // 4) <= 28
 
 
 def test_does_not_fire_within_the_limit() -> None:
@@ -59,6 +59,11 @@ def test_does_not_fire_on_a_constant_matrix_or_a_vector() -> None:
     rewritten(split_matmul, lambda x: torch.matmul(x, x[0, 0]), *x, fires=0, matmul_limit=4)
     graph_module = traced(torch.nn.Bilinear(2, 2, 2), *pair((1, 2), (1, 2)))
     assert run_pass(split_matmul, graph_module) == []
+
+
+def test_refuses_a_batch_beyond_the_limit() -> None:
+    with pytest.raises(RewriteRefusedError, match="a product of 6 matrices"):
+        run_pass(split_matmul, traced(torch.matmul, *pair((6, 3, 8), (6, 8, 5))), Profile(matmul_limit=5))
 
 
 @pytest.mark.gpu

@@ -117,8 +117,8 @@ def test_target_adds_and_ignores_rules(models: dict[str, Path], tmp_path: Path) 
     model = w.write(tmp_path / "m.tflite", [w.op("SIN", [tokens], {"y": (1, 6, 8)}), tokens])
     assert not lint_file(model)
     assert [f.rule for f in lint_file(model, add=["token-fan-out"])] == ["token-fan-out"]
-    assert check_lint({"m": model}, add=["token-fan-out"]).verdict is Verdict.PASSED
-    assert check_lint({"m": model}, add=["token-fan-out"], fail_on=["risk"]).verdict is Verdict.FAILED
+    assert check_lint({"m": model}, add=["token-fan-out"]).verdict is Verdict.FAILED
+    assert check_lint({"m": model}, add=["token-fan-out"], fail_on=["refused"]).verdict is Verdict.PASSED
     assert not lint_file(models["gather_nd"], ignore=["gather-nd"])
     with pytest.raises(UserError, match="token-fanout"):
         lint_file(model, add=["token-fanout"])

@@ -1,0 +1,43 @@
+"""Write an adaptive average pool as what it is for one input size.
+
+Hazard: the windows of an adaptive pool follow from its input's size; the converter has no op for it and unrolls the general
+form into slices.
+
+Identity: to a size of one it is the mean over height and width; to a size that divides the input's, an average pool whose
+window and stride are the quotient.
+
+Given::
+
+    %y = aten.adaptive_avg_pool2d(%x, [5, 5])       # [1, 64, 20, 20]
+
+Result::
+
+    %y = aten.avg_pool2d(%x, [4, 4], [4, 4])
+
+Refuses a size that does not divide the input's: its windows overlap by turns. Exact up to the order of summation.
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from rewrites.base import Emitter, RewriteRefusedError, Site, aten, calls, module_of, replace, sizes, value_of
+from rewrites.profile import Profile
+
+
+def lower_adaptive_pool(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    for node in calls(graph_module, aten.adaptive_avg_pool2d.default):
+        (x,) = node.all_input_nodes
+        extents, results = sizes(value_of(x).shape)[-2:], sizes(value_of(node).shape)[-2:]
+        emit = Emitter(graph_module, node, "lower_adaptive_pool")
+        if results == [1, 1]:
+            pooled = emit(aten.mean.dim, x, [-2, -1], True)
+        else:
+            if any(extent % result for extent, result in zip(extents, results, strict=True)):
+                raise RewriteRefusedError(node, f"windows of unequal size over {extents}", "choose a resolution it divides")
+            window = [extent // result for extent, result in zip(extents, results, strict=True)]
+            pooled = emit(aten.avg_pool2d.default, x, window, window)
+        fired.append(Site(node.name, module_of(node), f"{extents} to {results}"))
+        replace(node, pooled)
+    return fired

@@ -1,0 +1,67 @@
+"""Write a transposed convolution whose window is its stride as a 1 x 1 convolution and a reordering.
+
+Hazard: the converter legalises only some transposed convolutions, and what it emits for one and its bias is a chain of ops.
+
+Identity: where windows do not overlap, every input pixel makes a block of output pixels of its own: a linear map of its
+channels to ``channels * kh * kw`` values, which are then laid out in space.
+
+Given::
+
+    %y = aten.conv_transpose2d(%x, %w[64, 32, 2, 2], %b, [2, 2])      # [1, 64, 40, 40] -> [1, 32, 80, 80]
+
+Result::
+
+    %c = aten.conv2d(%x, %w'[128, 64, 1, 1], %b')                     # [1, 128, 40, 40]
+    %v = aten.reshape(%c, [1, 32, 2, 2, 40, 40])
+    %y = aten.reshape(aten.permute(%v, [0, 1, 4, 2, 5, 3]), [1, 32, 80, 80])
+
+Refuses overlapping windows, a border, dilation, groups, and weights computed at run time. Exact up to the order of summation.
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from rewrites.base import (
+    Emitter,
+    RewriteRefusedError,
+    Site,
+    argument,
+    aten,
+    calls,
+    constant_of,
+    module_of,
+    pair,
+    replace,
+    sizes,
+    value_of,
+)
+from rewrites.profile import Profile
+
+
+def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    for node in calls(graph_module, aten.conv_transpose2d.input):
+        x, weight, bias = node.args[0], constant_of(graph_module, node.args[1]), argument(node, 2, "bias", None)
+        window, stride = sizes(weight.shape[2:]) if weight is not None else [], pair(argument(node, 3, "stride", 1))
+        plain = (
+            pair(argument(node, 4, "padding", 0)) == [0, 0]
+            and pair(argument(node, 5, "output_padding", 0)) == [0, 0]
+            and argument(node, 6, "groups", 1) == 1
+            and pair(argument(node, 7, "dilation", 1)) == [1, 1]
+        )
+        if weight is None or window != stride or not plain:
+            raise RewriteRefusedError(node, "a transposed convolution that overlaps", "upsample, then convolve")
+        assert isinstance(x, fx.Node)
+        emit = Emitter(graph_module, node, "lower_transposed_conv")
+        (n, _, h, w), (kh, kw), channels = sizes(value_of(x).shape), window, int(weight.shape[1])
+        mixed = weight.flatten(1).t().reshape(channels * kh * kw, -1, 1, 1)
+        spread = constant_of(graph_module, bias)
+        operands = [emit.constant(mixed, "weight")]
+        if spread is not None:
+            operands.append(emit.constant(spread.repeat_interleave(kh * kw), "bias"))
+        blocks = emit(aten.reshape.default, emit(aten.conv2d.default, x, *operands), [n, channels, kh, kw, h, w])
+        laid_out = emit(aten.permute.default, blocks, [0, 1, 4, 2, 5, 3])
+        fired.append(Site(node.name, module_of(node), f"{channels} channels, window and stride {window}"))
+        replace(node, emit(aten.reshape.default, laid_out, [n, channels, h * kh, w * kw]))
+    return fired

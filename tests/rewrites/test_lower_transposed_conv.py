@@ -1,0 +1,43 @@
+"""Transposed convolutions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from passes import RightOnDelegate, ops, rewritten, run_pass, traced
+from torch import nn
+
+from rewrites.base import RewriteRefusedError
+from rewrites.lower_transposed_conv import lower_transposed_conv
+
+X = torch.randn(1, 8, 5, 6, generator=torch.Generator().manual_seed(0))
+
+
+def layer(**options: object) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ConvTranspose2d(8, 4, **{"kernel_size": 2, "stride": 2, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"bias": False}, {"kernel_size": (3, 2), "stride": (3, 2)}, {"kernel_size": 1, "stride": 1}]
+)
+def test_fires_and_keeps_the_values(options: dict[str, object]) -> None:
+    graph_module = rewritten(lower_transposed_conv, layer(**options), X, tolerance=1e-6)
+    assert ops(graph_module) == ["conv2d", "reshape", "permute", "reshape"]
+
+
+def test_does_not_fire_on_a_plain_convolution() -> None:
+    rewritten(lower_transposed_conv, nn.Conv2d(8, 4, 2, 2), X, fires=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"kernel_size": 3}, {"padding": 1}, {"output_padding": 1}, {"groups": 2}, {"dilation": 2}, {"stride": 1}]
+)
+def test_refuses_what_overlaps_or_has_a_border(options: dict[str, object]) -> None:
+    with pytest.raises(RewriteRefusedError, match="upsample, then convolve"):
+        run_pass(lower_transposed_conv, traced(layer(**options), X))
+
+
+@pytest.mark.gpu
+def test_delegate(right_on_delegate: RightOnDelegate) -> None:
+    right_on_delegate([lower_transposed_conv], layer(), X)
