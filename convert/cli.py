@@ -187,7 +187,11 @@ def variants(as_json: bool) -> None:
     from convert.variants import VARIANTS
 
     columns = ("name", "family", "resolution", "queries", "weights")
-    rows = [(v.name, v.family.name, v.resolution, v.num_queries, v.hub_id or "embedded") for v in VARIANTS.values()]
+    own = "give --weights"
+    rows = [
+        (v.name, v.family.name, v.resolution, v.num_queries, "embedded" if v.bundled else v.hub_id or own)
+        for v in VARIANTS.values()
+    ]
     _print_table(columns, rows, as_json)
 
 

@@ -23,3 +23,6 @@ COCO_SPARSE: tuple[str | None, ...] = (
 
 COCO_NAMES: tuple[str, ...] = tuple(name for name in COCO_SPARSE if name is not None)
 """The 80 names in the order of their ids: the layout of detectors with contiguous classes."""
+
+COCO_CONTIGUOUS: tuple[str | None, ...] = COCO_NAMES
+"""80 columns in the order of the ids that COCO uses, without holes."""

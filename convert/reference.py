@@ -1,7 +1,7 @@
 """The reference: a detector as PyTorch computes it, reduced to image in, boxes and logits out.
 
 The model is transformers'. Weights in the original projects' naming are renamed by transformers' own conversion mapping, the
-same that ``from_pretrained`` applies to a folder, and nothing may be left over or missing.
+same that ``from_pretrained`` applies to a folder, or, where it has none, by the family's; nothing may be left over or missing.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import copy
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convert.checkpoints import Checkpoint, hash_tensors
+from convert.checkpoints import Checkpoint, hash_tensors, to_transformers
 from convert.quiet import quiet
+from convert.random_weights import draw_weights
 from convert.variants import Variant, checked_resolution
 from host_runtime.errors import UserError
 
@@ -100,11 +101,14 @@ def _trained_resolution(variant: Variant, checkpoint: Checkpoint | None) -> int:
 
 
 def _check_token_count(variant: Variant, side: int, num_queries: int) -> None:
-    if variant.patch is not None and (side // variant.patch) ** 2 < num_queries:
+    def tokens(size: int) -> int:
+        return sum((size // stride) ** 2 for stride in variant.strides)
+
+    if variant.strides and tokens(side) < num_queries:
         step = variant.resolution_step
-        least = next(size for size in range(step, 100 * step, step) if (size // variant.patch) ** 2 >= num_queries)
+        least = next(size for size in range(step, 100 * step, step) if tokens(size) >= num_queries)
         raise UserError(
-            f"resolution {side} gives {variant.name} {(side // variant.patch) ** 2} tokens, too few for {num_queries} queries; "
+            f"resolution {side} gives {variant.name} {tokens(side)} tokens, too few for {num_queries} queries; "
             f"the least resolution is {least}"
         )
 
@@ -126,7 +130,9 @@ def _configuration(variant: Variant, checkpoint: Checkpoint | None) -> Any:
     columns = len(variant.classes) if checkpoint is None else checkpoint.logit_columns
     values["id2label"] = {column: f"class {column}" for column in range(columns)}
     values["label2id"] = {name: column for column, name in values["id2label"].items()}
-    values.pop("num_labels", None)
+    # Fused attention is transformers' default for every part that has it; asking for it refuses backbones without attention.
+    for key in ("num_labels", "attn_implementation", "_attn_implementation"):
+        values.pop(key, None)
     with quiet():
         config_class = getattr(importlib.import_module("transformers"), family.config_class)
         try:
@@ -158,20 +164,17 @@ def _loaded_model(variant: Variant, config: Any, checkpoint: Checkpoint) -> tupl
             model, report = model_class.from_pretrained(
                 None,
                 config=config,
-                state_dict=dict(checkpoint.tensors),
+                state_dict=to_transformers(checkpoint.tensors, variant.family),
                 output_loading_info=True,
                 dtype=torch.float32,
-                attn_implementation="sdpa",
             )
     except Exception as error:
         # Shapes that do not fit are a RuntimeError here, and a config.json that contradicts itself can be anything.
         raise UserError(f"the weights of {checkpoint.source} do not fit {variant.name}: {_first_line(error)}") from error
-    unexpected = [
-        name for name in report["unexpected_keys"] if not any(re.search(pattern, name) for pattern in variant.family.harmless)
-    ]
+    needless = variant.family.harmless + variant.unused
     for kind, names in (
-        ("missing", report["missing_keys"]),
-        ("unexpected", unexpected),
+        ("missing", _without(report["missing_keys"], variant.family.harmless)),
+        ("unexpected", _without(report["unexpected_keys"], needless)),
         ("of another shape", report["mismatched_keys"]),
     ):
         if names:
@@ -182,27 +185,26 @@ def _loaded_model(variant: Variant, config: Any, checkpoint: Checkpoint) -> tupl
     return model, checkpoint.sha256
 
 
-def _random_model(variant: Variant, config: Any, seed: int) -> tuple[nn.Module, str]:
-    """A model with seeded weights that exercises every path.
+def _without(names: Iterable[str], patterns: tuple[str, ...]) -> list[str]:
+    return [name for name in names if not any(re.search(pattern, name) for pattern in patterns)]
 
-    transformers starts box heads, sampling offsets and attention weights at zero and queries and keys so small that attention
-    is uniform: with those, every box is its proposal and a fault in sampling or selection shows nowhere. The family's
-    ``spread`` redraws them so that their outputs vary.
-    """
+
+def _random_model(variant: Variant, config: Any, seed: int) -> tuple[nn.Module, str]:
+    """A model with seeded weights that exercises every path; see ``convert.random_weights``."""
     with quiet(), torch.random.fork_rng(devices=[]):
         model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
         torch.manual_seed(seed)
-        model = model_class._from_config(config, attn_implementation="sdpa", dtype=torch.float32)
-    _spread(model, variant.family.spread, torch.Generator().manual_seed(seed))
+        model = model_class._from_config(config, dtype=torch.float32)
+        draw_weights(model, variant, seed)
     return model, hash_tensors(model.state_dict())
 
 
-@torch.no_grad()
-def _spread(model: nn.Module, spread: Mapping[str, float], generator: torch.Generator) -> None:
-    for name, parameter in sorted(model.named_parameters()):
-        deviation = next((value for pattern, value in spread.items() if re.search(pattern, name)), None)
-        if deviation is not None:
-            parameter.normal_(0, deviation / parameter.shape[-1] ** 0.5, generator=generator)
+def count_parameters(variant: Variant) -> int:
+    """Number of the variant's parameters, without making any."""
+    with quiet(), torch.device("meta"):
+        model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
+        model: nn.Module = model_class(_configuration(variant, None))
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _first_line(error: Exception) -> str:

@@ -123,6 +123,8 @@ def load_reference(
             raise UserError("--weights random needs --variant, for there is no checkpoint to tell it from")
         return build_reference(variant, None, resolution, seed), None
     source = weights or (variant.default_weights if variant is not None else None)
+    if source is None and variant is not None:
+        raise UserError(f"no weights of {variant.name} are published in a form that can be fetched; give --weights")
     if source is None:
         raise UserError("give --variant, --weights, or both (`convert variants` lists the detectors)")
     checkpoint = load_checkpoint(source)

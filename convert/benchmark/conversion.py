@@ -1,4 +1,4 @@
-"""Time and memory of ``convert run``, as a process of its own and without the GPU gates."""
+"""Time and memory of ``convert run``, as a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GATE_FAILED = 1
 
 @dataclass(frozen=True)
 class Conversion:
-    """One run of ``convert run --no-gpu``.
+    """One run of ``convert run``.
 
     Attributes:
         seconds: wall time of the process, from its start to its exit.
@@ -41,15 +41,17 @@ class Conversion:
     random_weights: bool
 
 
-def convert(variant: Variant, target: str, out: Path) -> Conversion:
+def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conversion:
     """Convert ``variant`` into the folder ``out``, with its bundled weights or, where there are none, random ones.
+
+    Without ``gpu`` the gates that need one are left out.
 
     Call it before this process imports anything large: Linux counts the parent's memory as a child's until the child's exec.
 
     Raises:
         UserError: the conversion did not end with a bundle.
     """
-    command = [sys.executable, "-m", "convert", "run", "--no-gpu"]
+    command = [sys.executable, "-m", "convert", "run", "--gpu" if gpu else "--no-gpu"]
     command += ["--variant", variant.name, "--target", target, "--out", str(out)]
     if variant.bundled is None:
         command += ["--weights", "random"]

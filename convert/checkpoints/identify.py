@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from convert.checkpoints.model import Checkpoint
+from convert.checkpoints.unsupported import describe_names
 from convert.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
 from host_runtime.errors import UserError
 
@@ -22,15 +23,14 @@ def recognise_family(tensors: Mapping[str, Tensor], source: str) -> Family:
     Raises:
         UserError: a relative that cannot be converted (segmentation, adapters …), or an architecture no family describes.
     """
-    for family in FAMILIES:
+    whole = next((family for family in FAMILIES if all(_matching(pattern, tensors) for pattern in family.signature)), None)
+    for family in FAMILIES if whole is None else (whole,):
         for pattern, description in family.other_models.items():
             if _matching(pattern, tensors) and _matching(family.signature[-1], tensors):
                 raise UserError(f"checkpoint {source} is {description}")
-        if all(_matching(pattern, tensors) for pattern in family.signature):
-            return family
-    known = ", ".join(family.name for family in FAMILIES)
-    examples = ", ".join(sorted(tensors)[:3])
-    raise UserError(f"checkpoint {source} is not of a known architecture ({known}): its tensors are named like {examples}")
+    if whole is None:
+        raise UserError(f"checkpoint {source} is {describe_names(tensors.keys())}")
+    return whole
 
 
 def read_facts(family: Family, tensors: Mapping[str, Tensor]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from convert.checkpoints.identify import matching_variants, read_facts, recognis
 from convert.checkpoints.model import Checkpoint, hash_tensors
 from convert.checkpoints.stated_classes import classes_from_arguments, classes_from_config
 from convert.checkpoints.unpickling import load_pickle
+from convert.checkpoints.unsupported import describe_config
 from convert.variants import FAMILIES
 from host_runtime.errors import UserError
 
@@ -42,12 +44,12 @@ def load_checkpoint(weights: str | Path) -> Checkpoint:
 
 def _from_folder(source: str, folder: Path) -> Checkpoint:
     config = read_json(folder / "config.json")
+    if "model_type" not in config:
+        # Original projects publish weights beside a config.json of their own, too; the tensors then say what they are.
+        return _checkpoint(source, read_weights(folder))
     known = {family.model_type: family for family in FAMILIES}
     if config.get("model_type") not in known:
-        raise UserError(
-            f"{source} is a {config.get('model_type')!r} model, which is none of: {', '.join(sorted(known))} "
-            "(config.json, model_type)"
-        )
+        raise UserError(f"{source} is {describe_config(config)}")
     checkpoint = _checkpoint(source, read_weights(folder), config=config)
     if checkpoint.family is not known[config["model_type"]]:
         raise UserError(f"{source}: config.json says {config['model_type']!r}, but the weights are of {checkpoint.family.name}")
@@ -65,7 +67,8 @@ def _checkpoint(
         # A crafted stride of 0 makes a few bytes look like terabytes.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise UserError(f"checkpoint {source} is damaged: {name} is larger than its data")
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        needed = not any(re.search(pattern, name) for pattern in family.harmless)
+        if needed and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise UserError(f"checkpoint {source} is damaged: {name} holds NaN or infinity")
     facts = read_facts(family, tensors)
     columns = facts.get("logits", 0)

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from convert.checkpoints.unsupported import describe_library
 from host_runtime.errors import UserError
 
 
@@ -77,6 +78,8 @@ def load_pickle(path: Path) -> object:
 
 def _reason(path: Path, error: Exception) -> str:
     refused = _REFUSED_GLOBAL.search(str(error))
+    if refused and (library := describe_library(refused[1])) is not None:
+        return f"checkpoint {path} is {library}"
     if refused:
         return (
             f"checkpoint {path} holds a {refused[1]}, which is not loaded because unpickling it could run code; "

@@ -63,8 +63,8 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
     return {"mAP": figures[0], "AP50": figures[1], "AP75": figures[2], "AR": figures[8]}
 
 
-def reference_detector(folder: Path) -> Detect:
-    """The detector of a transformers folder, computed by PyTorch."""
+def reference_detector(folder: Path) -> tuple[str, Detect]:
+    """The variant and the detector of a transformers folder, computed by PyTorch."""
     from convert.bundle import postprocess_of, preprocess_of
     from convert.checkpoints import choose_variant, load_checkpoint
     from convert.classes import resolve_classes
@@ -76,15 +76,15 @@ def reference_detector(folder: Path) -> Detect:
     reference = build_reference(variant, checkpoint)
     classes = resolve_classes(variant, reference.logit_columns, checkpoint.class_names)
     path = ReferencePath(reference, preprocess_of(reference), postprocess_of(reference, classes), classes.names)
-    return lambda image: path.detect(image, threshold=0.0)
+    return variant.name, lambda image: path.detect(image, threshold=0.0)
 
 
-def bundle_detector(folder: Path) -> Detect:
-    """The detector of a bundle, computed by LiteRT on the CPU."""
+def bundle_detector(folder: Path) -> tuple[str, Detect]:
+    """The variant and the detector of a bundle, computed by LiteRT on the CPU."""
     from host_runtime.runner import Runner
 
     runner = Runner(folder)
-    return lambda image: runner.detect(image, threshold=0.0)
+    return runner.bundle.manifest.variant, lambda image: runner.detect(image, threshold=0.0)
 
 
 @click.command()
@@ -95,10 +95,10 @@ def main(path: Path, scenes: int, card: Path | None) -> None:
     """Evaluate a transformers folder or a bundle of a demo detector; prints JSON."""
     silence_exit()
     bundle = (path / "manifest.json").exists()
-    section = "bundle" if bundle else "weights"
     try:
+        variant, detect = bundle_detector(path) if bundle else reference_detector(path)
+        section = f"{variant}-{'bundle' if bundle else 'weights'}"
         text = "" if card is None else read_document(card, section)
-        detect = bundle_detector(path) if bundle else reference_detector(path)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)

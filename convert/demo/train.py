@@ -93,20 +93,20 @@ def train(detector: DemoDetector, recipe: Recipe, out: Path, log_every: int = 50
 def settle_statistics(model: nn.Module, detector: DemoDetector, pool: Pool, batches: int = 32, batch: int = 16) -> None:
     """Measure the batch norms' statistics anew: averaged weights have never met those of the weights they are averaged from."""
     pixels = (pool.plain(slice(i * batch, (i + 1) * batch)) for i in range(min(batches, len(pool.images) // batch)))
-    torch.optim.swa_utils.update_bn((detector.normalise(p) for p in pixels), model)  # type: ignore[no-untyped-call]
+    torch.optim.swa_utils.update_bn((detector.normalise(p) for p in pixels), model)
 
 
 @click.command()
 @click.argument("variant", type=click.Choice(list(DEMO_DETECTORS)))
 @click.option("--steps", default=5000, show_default=True, help="Optimiser steps; the schedule is a cosine over all of them.")
-@click.option("--stop-after", default=3000, show_default=True, help="Steps actually taken; the shipped weights took 3000.")
+@click.option("--stop-after", default=None, type=int, help="Steps actually taken  [default: all].")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True, help="Torch threads; part of what makes a run reproducible.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for config.json and model.safetensors.")
-def main(variant: str, steps: int, stop_after: int, seed: int, threads: int, out: Path) -> None:
+def main(variant: str, steps: int, stop_after: int | None, seed: int, threads: int, out: Path) -> None:
     """Train the demo detector VARIANT."""
     torch.set_num_threads(threads)
-    train(DEMO_DETECTORS[variant], Recipe(steps, min(stop_after, steps), seed=seed), out)
+    train(DEMO_DETECTORS[variant], Recipe(steps, min(stop_after or steps, steps), seed=seed), out)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ RF_DETR = Family(
     config_class="RfDetrConfig",
     model_class="RfDetrForObjectDetection",
     signature=(
-        r"embeddings\.patch_embeddings\.projection\.weight$",
         r"\bprojector\.",
         r"\b(refpoint_embed|reference_point_embed)\.weight$",
         r"\benc_out_class_embed\.0\.weight$",
         r"(^|\.)class_embed\.weight$",
+        # All the others LW-DETR has too.
+        r"embeddings\.patch_embeddings\.projection\.weight$",
     ),
     facts={
         "logits": Fact(r"(^|\.)class_embed\.bias$"),
@@ -134,6 +135,7 @@ def rf_detr_row(
         bundled=bundled,
         # rfdetr's predict resizes without antialias since 1.9.0 (pull request 1206); --resize has the older form.
         resize="bilinear",
+        strides=(patch,),
         patch=patch,
         windows=windows,
         decoder_layers=decoder_layers,

@@ -17,6 +17,9 @@ import convert
 ClassNames = tuple[str | None, ...]
 """One entry a logit column; None for a column that no class uses."""
 
+Renaming = tuple[tuple[str, str], ...]
+"""Regular expressions and what replaces them (``re.sub``), applied in order."""
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -48,12 +51,15 @@ class Family:
         facts: architectural numbers that can be read from the tensors. ``logits`` is required: the number of columns.
         other_models: pattern over tensor names → what such a checkpoint is and what to do; these are refused.
         harmless: patterns of tensors that a checkpoint may hold and the detector does not need.
+        renaming: original tensor names → transformers', where transformers does not know the original names itself.
         settled: configuration values that the original project fixes and that configurations converted from it may leave at
             transformers' default.
         adopted: fact → field of the configuration that takes its value from the checkpoint.
         grid_field: path of the configuration field that holds position grid × patch, or ().
-        spread: how seeded random weights are drawn (see ``convert.reference``): pattern over parameter names → standard
+        spread: how seeded random weights are drawn (see ``convert.random_weights``): pattern over parameter names → standard
             deviation of that layer's output when its input has unit variance.
+        jitter: pattern over parameter names → standard deviation of what is added to random weights, for scales and biases
+            that start at one and zero.
     """
 
     name: str
@@ -64,10 +70,12 @@ class Family:
     facts: Mapping[str, Fact]
     other_models: Mapping[str, str] = field(default_factory=dict)
     harmless: tuple[str, ...] = ()
+    renaming: Renaming = ()
     settled: Mapping[str, Any] = field(default_factory=dict)
     adopted: Mapping[str, str] = field(default_factory=dict)
     grid_field: tuple[str, ...] = ()
     spread: Mapping[str, float] = field(default_factory=dict)
+    jitter: Mapping[str, float] = field(default_factory=dict)
     boxes_output: str = "pred_boxes"
     logits_output: str = "logits"
 
@@ -87,8 +95,11 @@ class Variant:
         config: keyword arguments of the transformers configuration class.
         expected: the facts (see ``Family.facts``) that tell this variant's checkpoints from the family's others.
         source: where the figures were checked.
+        unused: patterns of tensors (transformers' names) that this variant's checkpoints hold and its evaluation never reaches.
         hub_id: published weights on the Hugging Face hub.
         bundled: folder of weights that ships with the package, relative to it.
+        strides: of the feature maps whose cells are the tokens that queries are selected from, for families that need at least
+            as many tokens as queries.
         patch, windows, decoder_layers, position_grid, taps: backbone and decoder figures, for listings and inference; None
             or empty where the architecture has no such thing. ``taps`` are backbone stages whose output is read.
         mean, std: per-channel normalisation of RGB scaled to [0, 1].
@@ -105,8 +116,10 @@ class Variant:
     config: Mapping[str, Any]
     expected: Mapping[str, int]
     source: str
+    unused: tuple[str, ...] = ()
     hub_id: str | None = None
     bundled: str | None = None
+    strides: tuple[int, ...] = ()
     patch: int | None = None
     windows: int | None = None
     decoder_layers: int | None = None

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from convert.names import suggestion
-from convert.variants import rf_detr
+from convert.variants import d_fine, deimv2, lw_detr, rf_detr, rt_detr_v2
 from convert.variants.row import Family, Variant
 from host_runtime.errors import UserError
 
-VARIANTS: Mapping[str, Variant] = {row.name: row for row in rf_detr.ROWS}
+_MODULES = (
+    rf_detr,
+    d_fine,
+    rt_detr_v2,
+    lw_detr,
+    deimv2,
+)
+
+VARIANTS: Mapping[str, Variant] = {row.name: row for module in _MODULES for row in module.ROWS}
 """Every variant by name, in the order of the listing."""
 
-FAMILIES: tuple[Family, ...] = tuple({row.family.name: row.family for row in rf_detr.ROWS}.values())
+FAMILIES: tuple[Family, ...] = tuple({row.family.name: row.family for row in VARIANTS.values()}.values())
 """Every family that has a row."""
 
 

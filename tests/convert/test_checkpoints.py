@@ -237,7 +237,7 @@ def test_damaged_numbers(tiny_state: dict[str, Tensor], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{"model_type": "detr"}', "'detr' model, which is none of: rf_detr"),
+        ('{"model_type": "detr"}', "a plain DETR .'detr' in config.json.: the compiler looks for a top-k"),
         ("{", "not valid JSON"),
         ("[]", "not a JSON object"),
         ('{"model_type": "rf_detr"}', "has no model.safetensors"),

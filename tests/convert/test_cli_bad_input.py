@@ -79,7 +79,7 @@ def test_hostile_plain_pickle(place: Path, tmp_path: Path) -> None:
 
 def test_wrong_architecture(place: Path, tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(3, 3), "fc.bias": torch.zeros(2)}, tmp_path / "resnet.pth")
-    assert_refused(run_with(tmp_path / "resnet.pth"), "resnet.pth", "RF-DETR", "conv1.weight")
+    assert_refused(run_with(tmp_path / "resnet.pth"), "resnet.pth", "RF-DETR", "conv1.weight", "query selection")
     assert tree(place) == set()
 
 

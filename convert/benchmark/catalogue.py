@@ -1,0 +1,136 @@
+"""``python -m convert.benchmark.catalogue``: every variant through ``convert run``, gates included, as one table.
+
+A variant takes minutes to half an hour, most of it a software GPU's. So each one's figures are kept in a file as soon as they
+are there, and a later call goes on with the variants that the file lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convert.benchmark.conversion import Conversion, convert
+from convert.benchmark.latency import measure
+from convert.document import insert, read_document
+from convert.variants import VARIANTS, Variant, find_variant
+from host_runtime.errors import UserError
+from host_runtime.quiet import silence_exit
+
+_BAD_INPUT = 2
+_SECTION = "catalogue"
+_RUNS = 10
+_COLUMNS = ("variant", "input", "M params", "ops A + B", "MB A + B", "host step", "seconds", "GB", "gates")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was measured of one variant.
+
+    Attributes:
+        resolution: side of its input in pixels.
+        parameters: of the PyTorch model.
+        host_step_ms: median time of the host step in NumPy, milliseconds.
+        conversion: figures of the run.
+        target: what it was converted for.
+        versions: of the libraries that made and judged the bundle.
+    """
+
+    resolution: int
+    parameters: int
+    host_step_ms: float
+    conversion: Conversion
+    target: str
+    versions: dict[str, str]
+
+
+@click.command()
+@click.option("--variants", default="all", show_default=True, help="Names, separated by commas.")
+@click.option("--target", default="pixel", show_default=True, help="Phone to convert for.")
+@click.option("--again", is_flag=True, help="Measure variants that the record holds already.")
+@click.option("--record", "record_path", type=click.Path(path_type=Path), required=True, help="File that keeps the figures.")
+@click.option("--write", "document", type=click.Path(path_type=Path), help="Document whose table to replace.")
+def main(variants: str, target: str, again: bool, record_path: Path, document: Path | None) -> None:
+    """Convert and judge every variant on this machine; prints the table."""
+    silence_exit()
+    try:
+        chosen = list(VARIANTS.values()) if variants == "all" else [find_variant(name.strip()) for name in variants.split(",")]
+        text = "" if document is None else read_document(document, _SECTION)
+        entries = read_record(record_path)
+        for variant in chosen:
+            if again or variant.name not in entries:
+                click.echo(f"{variant.name}: converting and judging", err=True)
+                entries[variant.name] = asdict(_measure(variant, target))
+                record_path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(_BAD_INPUT)
+    table = render(entries)
+    if document is not None:
+        document.write_text(insert(text, _SECTION, table), encoding="utf-8")
+    click.echo(table)
+
+
+def read_record(path: Path) -> dict[str, dict[str, Any]]:
+    """Entries by variant, as JSON holds them; empty if there is no such file yet."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def render(entries: dict[str, dict[str, Any]]) -> str:
+    """The table, in the order of ``convert variants``."""
+    rows = [_row(name, entries[name]) for name in VARIANTS if name in entries]
+    rule = ["---", *["--:"] * (len(_COLUMNS) - 2), "---"]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (_COLUMNS, rule, *rows))
+
+
+def _row(name: str, entry: dict[str, Any]) -> list[str]:
+    conversion = entry["conversion"]
+    ops, sizes = conversion["ops"], conversion["file_bytes"]
+    return [
+        name + ("" if conversion["random_weights"] else " (trained)"),
+        str(entry["resolution"]),
+        f"{entry['parameters'] / 1e6:.1f}",
+        f"{ops['graph_a']} + {ops['graph_b']}",
+        f"{sizes['graph_a'] / 1e6:.1f} + {sizes['graph_b'] / 1e6:.1f}",
+        f"{entry['host_step_ms']:.1f} ms",
+        f"{conversion['seconds']:.0f}",
+        f"{conversion['peak_bytes'] / 1e9:.1f}",
+        _gates(conversion["gates"]),
+    ]
+
+
+def _gates(verdicts: dict[str, str]) -> str:
+    """All that passed in a word; any other by name."""
+    others = [f"{gate} {verdict}" for gate, verdict in verdicts.items() if verdict != "passed"]
+    passed = [gate for gate, verdict in verdicts.items() if verdict == "passed"]
+    return "; ".join([", ".join(passed), *others])
+
+
+def _measure(variant: Variant, target: str) -> Entry:
+    with tempfile.TemporaryDirectory(prefix="catalogue-") as scratch:
+        bundle = Path(scratch) / variant.name
+        conversion = convert(variant, target, bundle, gpu=True)
+        latency = measure(bundle, _RUNS, min(4, os.cpu_count() or 1))
+        versions = json.loads((bundle / "report.json").read_text(encoding="utf-8"))["versions"]
+    return Entry(variant.resolution, _parameters(variant), latency["host step"].median, conversion, target, dict(versions))
+
+
+def _parameters(variant: Variant) -> int:
+    """Counted in a process of its own: Linux would count this one's memory as the next conversion's (see ``convert``)."""
+    code = (
+        "from convert.reference import count_parameters; from convert.variants import find_variant; "
+        f"print(count_parameters(find_variant({variant.name!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+if __name__ == "__main__":
+    main()

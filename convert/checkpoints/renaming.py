@@ -1,0 +1,35 @@
+"""From the original project's tensor names to transformers'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from convert.variants import Family
+
+_FUSED = re.compile(r"^(.*\.self_attn)\.in_proj_(weight|bias)$")
+"""torch.nn.MultiheadAttention keeps queries, keys and values in one tensor, in that order."""
+
+
+def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
+    """Tensors under the names that transformers loads, without those that the detector does not need.
+
+    Names that are transformers' already stay as they are, and so does every name of a family that has no rules: transformers
+    then knows the original names itself. Where two names become one, they were one parameter under two modules.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if any(re.search(pattern, name) for pattern in family.harmless):
+            continue
+        new = name
+        for pattern, replacement in family.renaming:
+            new = re.sub(pattern, replacement, new)
+        fused = _FUSED.match(new) if family.renaming else None
+        if fused is not None and tensor.dim() > 0 and tensor.shape[0] % 3 == 0:
+            for projection, part in zip("qkv", tensor.chunk(3), strict=True):
+                renamed[f"{fused[1]}.{projection}_proj.{fused[2]}"] = part.clone()
+        else:
+            renamed[new] = tensor
+    return renamed

@@ -1,0 +1,85 @@
+"""Seeded weights that exercise every path of a detector.
+
+transformers starts box heads, sampling offsets, attention weights and gates at zero or at a constant, and queries and keys so
+small that attention is uniform: with those, every box is its proposal and a fault in sampling or selection shows nowhere. And
+where batch normalisation has statistics that are not the network's own, what passes through it dies out or grows without bound.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convert.variants import Variant
+
+
+@torch.no_grad()
+def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
+    """Redraw a freshly built model's weights in place, as the family's ``spread`` and ``jitter`` say, from ``seed`` alone."""
+    generator = torch.Generator().manual_seed(seed)
+    family = variant.family
+    for name, parameter in sorted(model.named_parameters()):
+        deviation = next((value for pattern, value in family.spread.items() if re.search(pattern, name)), None)
+        if deviation is not None:
+            parameter.normal_(0, deviation / parameter[0].numel() ** 0.5, generator=generator)
+        deviation = next((value for pattern, value in family.jitter.items() if re.search(pattern, name)), None)
+        if deviation is not None:
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=deviation)
+    norms = [module for _, module in sorted(model.named_modules()) if hasattr(module, "running_var")]
+    if norms:
+        for norm in norms:
+            _draw_affine(norm, generator)
+        _measure_statistics(model, norms, _image(variant, generator))
+
+
+def _draw_affine(norm: nn.Module, generator: torch.Generator) -> None:
+    weight, bias = _held(norm, "weight"), _held(norm, "bias")
+    weight.copy_(1 + 0.2 * torch.randn(weight.shape, generator=generator))
+    bias.copy_(0.2 * torch.randn(bias.shape, generator=generator))
+
+
+def _measure_statistics(model: nn.Module, norms: list[nn.Module], image: Tensor) -> None:
+    """Give each normalisation the statistics of what arrives there, in one pass over an image.
+
+    Variances are rounded to quarters of an octave and means to an eighth of the deviation, so that the last bits of a
+    convolution, which depend on the machine, do not decide what the weights are.
+    """
+    hooks = [norm.register_forward_pre_hook(_measure) for norm in norms]
+    training = model.training
+    try:
+        model.eval()(pixel_values=image)
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+
+
+def _measure(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    values = arguments[0].transpose(0, 1).flatten(1)
+    variance = values.var(1, correction=0).clamp(min=1e-12).log2().mul(4).round().div(4).exp2()
+    step = variance.sqrt() / 8
+    _held(norm, "running_var").copy_(variance)
+    _held(norm, "running_mean").copy_((values.mean(1) / step).round() * step)
+
+
+def _held(norm: nn.Module, name: str) -> Tensor:
+    """A parameter of an ordinary normalisation, or the buffer that takes its place in a frozen one."""
+    value: Tensor = getattr(norm, name)
+    return value
+
+
+def _image(variant: Variant, generator: torch.Generator) -> Tensor:
+    """A normalised ``[1, 3, R, R]`` image with structure at every scale, as photographs have."""
+    side = variant.resolution
+    octaves: list[Tensor] = []
+    size = 2
+    while size <= side:
+        noise = torch.randn(1, 3, size, size, generator=generator)
+        octaves.append(functional.interpolate(noise, (side, side), mode="bilinear", align_corners=False))
+        size *= 2
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (variant.mean, variant.std))
+    pixels: Tensor = (torch.stack(octaves).sum(0).sigmoid() - mean) / std
+    return pixels
