@@ -7,7 +7,9 @@ Three parts come out::
     graph B    the rest
 
 What crosses from A to B is as little as the graph allows: a tensor that is only another reading of a buffer (a reshape of a
-feature map) crosses as that buffer, in its four-dimensional form.
+feature map) crosses as that buffer, in its four-dimensional form. Where the profile asks for token maps, everything else that
+crosses with three dimensions does so as a map, too (see ``rewrites.lift_tokens``): a graph that began with a reshape of its
+input would let the converter move ops in front of it, back to three dimensions.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from graphs.host_step import HostProgram, HostProgramBuilder
 from graphs.selection import Selection, find_selection
 from graphs.sink_gather import SunkSelection, sink_gather
 from rewrites.base import RewriteRefusedError, ancestors, aten, constant_of, list_of, remove_dead_code, sizes, value_of
+from rewrites.lift_tokens import map_shape
 from rewrites.profile import Profile, TailPlacement
 from rewrites.rank.views import View
 
@@ -72,6 +75,7 @@ class _Cut:
         self._selection = selection
         self._sunk = sunk
         self._tail_on_host = profile.tail is TailPlacement.HOST
+        self._token_maps = profile.token_maps
         leaves = [g.all_input_nodes[0] for g in sunk.gathers if constant_of(graph_module, g.all_input_nodes[0]) is None]
         self._in_a = ancestors([selection.scores, *leaves])
         on_host = [*sunk.gathers, *(sunk.tail if self._tail_on_host else [])]
@@ -92,12 +96,16 @@ class _Cut:
         selected = self._read_by_b(self._on_host)
         selected_names = dict(zip(selected, _numbered("selected", len(selected)), strict=True))
 
-        host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **selected_names})
+        inner = {
+            node: name if self._crossing_shape(node) is None else f"{name}_tokens" for node, name in selected_names.items()
+        }
+
+        host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **inner})
         host.topk(self._selection.scores, self._selection.indices, self._selection.k, self._selection.axis)
         tokens: dict[fx.Node, str] = {}
         for leaf in runtime_leaves:
             buffer, shape = _buffer(leaf), sizes(value_of(leaf).shape)
-            if sizes(value_of(buffer).shape) == shape:
+            if (self._crossing_shape(buffer) or sizes(value_of(buffer).shape)) == shape:
                 tokens[buffer] = names[buffer]
             elif buffer not in tokens:
                 tokens[buffer] = f"{names[buffer]}_tokens"
@@ -108,12 +116,26 @@ class _Cut:
                 host.gather(node, self._selection.indices)
             elif self._tail_on_host and node in self._sunk.tail:
                 host.translate(node)
+        for node, name in selected_names.items():
+            shape = self._crossing_shape(node)  # type: ignore[assignment]
+            if shape is not None:
+                host.reshape(inner[node], name, shape)
         read = tuple(dict.fromkeys(names[_buffer(leaf)] for leaf in runtime_leaves))
         program = host.finish(("enc_scores", *read), tuple(selected_names.values()))
 
         a = self._part_a(inputs, [(self._selection.scores, "enc_scores"), *names.items()])
         b = self._part_b([*names.items(), *selected_names.items()], outputs)
         return Partition(a, program, b)
+
+    def _crossing_shape(self, node: fx.Node) -> list[int] | None:
+        """The map that a token tensor crosses as, or None if it crosses as it is."""
+        shape = sizes(value_of(node).shape)
+        return map_shape(shape) if self._token_maps and len(shape) == 3 else None
+
+    def _reshaped(self, graph: fx.Graph, source: fx.Node, like: fx.Node, shape: list[int]) -> fx.Node:
+        node = graph.call_function(aten.reshape.default, (source, shape))
+        node.meta = {**like.meta, "val": value_of(like).reshape(shape)}
+        return node
 
     def _read_by_b(self, side: set[fx.Node]) -> list[fx.Node]:
         """Values of another side that graph B reads, in graph order."""
@@ -130,6 +152,10 @@ class _Cut:
                 copies[node].meta = dict(node.meta)
             elif node in self._in_a:
                 copies[node] = _copied(graph, node, copies)
+        for node, _ in results:
+            shape = self._crossing_shape(node)
+            if shape is not None:
+                copies[node] = self._reshaped(graph, copies[node], node, shape)
         graph.output(tuple(copies[node] for node, _ in results))
         return Part(_module(self._graph_module, graph), inputs, tuple(name for _, name in results))
 
@@ -139,6 +165,11 @@ class _Cut:
         for node, name in crossing:
             copies[node] = graph.placeholder(name)
             copies[node].meta = {"val": value_of(node)}
+        for node, _ in crossing:
+            shape = self._crossing_shape(node)
+            if shape is not None:
+                copies[node].meta = {"val": value_of(node).reshape(shape)}
+                copies[node] = self._reshaped(graph, copies[node], node, sizes(value_of(node).shape))
         for node in self._graph_module.graph.nodes:
             if node in copies:
                 continue

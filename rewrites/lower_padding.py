@@ -1,27 +1,31 @@
-"""Write padding as a concatenation with a constant border, and a pool that reads zeros as a maximum or mean of slices.
+"""Write borders in forms that the delegate does not fuse into a pool.
 
 Hazard: the delegate fuses a pad into the op that reads it and forgets the value: zeros in front of a max-pool become -inf, any
-value in front of a convolution becomes zero, and an average pool leaves the border out (W3). It does the same to a
-concatenation with zeros. Of rank-three tensors it pads the wrong places (W2), and a border of -inf that no pool reads comes out
-as zero (W10).
+value in front of a convolution becomes zero, and an average pool leaves the border out, its own as well (W3). It does the same
+to a concatenation with zeros. Of rank-three tensors it pads the wrong places (W2), and a border of -inf that no pool reads
+comes out as zero (W10).
 
-Identity: padding is joining with a constant, one side of one dimension after the other; a pool is the maximum (mean) over the
-places of its window, one dimension after the other.
+Identity: padding is joining with a constant, one side of one dimension after the other. A max-pool is the maximum over the
+places of its window, one dimension after the other; an average pool is a depthwise convolution with equal weights.
 
 Given::
 
     %p = aten.pad(%x, [0, 1, 0, 2], "constant", 0.0)        # [1, 16, 80, 80]
     %y = aten.max_pool2d(%p, [1, 2], [1, 1])
+    %z = aten.avg_pool2d(%x, [3, 3], [2, 2], [1, 1])
 
 Result::
 
     %r = aten.cat([%x, zeros[1, 16, 80, 1]], 3)
     %p = aten.cat([%r, zeros[1, 16, 2, 81]], 2)
     %y = aten.maximum(%p[:, :, :, 0:80], %p[:, :, :, 1:81])
+    %z = aten.conv2d(%x, ninths[16, 1, 3, 3], None, [2, 2], [1, 1], [1, 1], 16)
 
-Does not fire where four-dimensional zeros are read by convolutions alone: there the delegate's fusion is right, and free.
-Refuses a border that depends on the image (reflected, replicated) and one that cuts instead of adding. Exact; a mean up to the
-order of summation. Evidence: ``max_pool2d(cat([x, 0]))`` is wrong by 2.4 on the delegate of 2.3.0, with 0.5 for the 0 right.
+Does not fire where four-dimensional zeros are read by convolutions alone: there the delegate's fusion is right, and free. Nor
+on a max-pool's own border, which is -inf and right, or on an average pool without one. Refuses a border that depends on the
+image (reflected, replicated), one that cuts instead of adding, and a mean that does not count the border. Exact; a mean up to
+the order of summation. Evidence: ``max_pool2d(cat([x, 0]))`` is wrong by 2.4 on the delegate of 2.3.0, with 0.5 for the 0
+right; ``avg_pool2d(x, 3, 2, 1)`` is wrong by 0.98 in a whole graph.
 """
 
 from __future__ import annotations
@@ -42,18 +46,22 @@ from rewrites.base import (
     module_of,
     pair,
     replace,
+    shape_text,
     sizes,
     value_of,
 )
 from rewrites.profile import Profile
 
-_POOLS = {aten.max_pool2d.default: aten.maximum.default, aten.avg_pool2d.default: aten.add.Tensor}
-"""A pool, and the op that joins two places of its window."""
+_PADS = (aten.pad.default, aten.constant_pad_nd.default)
 
 
 def lower_padding(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     fired = []
-    for node in calls(graph_module, aten.pad.default, aten.constant_pad_nd.default):
+    for pool in calls(graph_module, aten.avg_pool2d.default):
+        if any(pair(argument(pool, 3, "padding", 0))) or is_call(pool.args[0], *_PADS):
+            fired.append(Site(pool.name, module_of(pool), f"an average over a border around {shape_text(pool)}"))
+            _replace_average(graph_module, pool)
+    for node in calls(graph_module, *_PADS):
         amounts: list[int] = list(node.args[1])  # type: ignore[arg-type]
         value = _border_value(node)
         if min(amounts) < 0:
@@ -63,8 +71,8 @@ def lower_padding(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
         fired.append(Site(node.name, module_of(node), f"{amounts} of {value:g} around {sizes(value_of(node).shape)}"))
         replacement = _joined(Emitter(graph_module, node, "lower_padding"), node.all_input_nodes[0], amounts, value)
         if value == 0:
-            for pool in [user for user in node.users if is_call(user, *_POOLS)]:
-                _replace_pool(graph_module, pool, replacement)
+            for pool in [user for user in node.users if is_call(user, aten.max_pool2d.default)]:
+                _replace_maximum(graph_module, pool, replacement)
         replace(node, replacement)
     return fired
 
@@ -96,7 +104,7 @@ def _border(emit: Emitter, x: fx.Node, dim: int, count: int, value: float) -> fx
     return emit.constant(torch.full(shape, value), "border")
 
 
-def _replace_pool(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Node) -> None:
+def _replace_maximum(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Node) -> None:
     kernel = pair(pool.args[1])
     stride = pair(argument(pool, 2, "stride", None) or kernel)
     extents, results = sizes(value_of(padded).shape)[2:], sizes(value_of(pool).shape)[2:]
@@ -104,10 +112,24 @@ def _replace_pool(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Node) 
     if any(pair(argument(pool, 3, "padding", 0))) or reach[0] > extents[0] or reach[1] > extents[1]:
         raise RewriteRefusedError(pool, "a pool with a border of its own over a padded image", "pad once, by the whole border")
     emit = Emitter(graph_module, pool, "lower_padding")
-    result, joined = padded, _POOLS[pool.target]  # type: ignore[index]
+    result = padded
     for dim, k, s, count in zip((2, 3), kernel, stride, results, strict=True):
         places = [emit(aten.slice.Tensor, result, dim, i, i + (count - 1) * s + 1, s) for i in range(k)]
-        result = reduce(lambda a, b: emit(joined, a, b), places)
-    if pool.target is aten.avg_pool2d.default:
-        result = emit(aten.mul.Tensor, result, 1.0 / (kernel[0] * kernel[1]))
+        result = reduce(lambda a, b: emit(aten.maximum.default, a, b), places)
     replace(pool, result)
+
+
+def _replace_average(graph_module: fx.GraphModule, pool: fx.Node) -> None:
+    (x,) = pool.all_input_nodes
+    kernel = pair(pool.args[1])
+    stride, border = pair(argument(pool, 2, "stride", None) or kernel), pair(argument(pool, 3, "padding", 0))
+    own = any(border) and not argument(pool, 5, "count_include_pad", True)
+    if own or argument(pool, 6, "divisor_override", None) is not None:
+        raise RewriteRefusedError(pool, "an average that does not count its border", "count the border")
+    channels = int(value_of(x).shape[1])
+    emit = Emitter(graph_module, pool, "lower_padding")
+    weight = emit.constant(torch.full((channels, 1, *kernel), 1.0 / (kernel[0] * kernel[1])), "mean")
+    mean = emit(aten.conv2d.default, x, weight, None, stride, border, [1, 1], channels)
+    if value_of(mean).shape != value_of(pool).shape:
+        raise RewriteRefusedError(pool, "windows that reach beyond the border", "choose a size that the stride divides")
+    replace(pool, mean)

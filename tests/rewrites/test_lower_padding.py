@@ -8,6 +8,7 @@ import pytest
 import torch
 from passes import (
     RightOnDelegate,
+    assert_same,
     count,
     evaluate,
     ops,
@@ -20,7 +21,7 @@ from passes import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrites.base import RewriteRefusedError, aten
+from rewrites.base import RewriteRefusedError, aten, calls, is_call
 from rewrites.evaluate_constants import evaluate_constants
 from rewrites.lower_padding import lower_padding
 from rewrites.reduce_rank import reduce_rank
@@ -44,12 +45,18 @@ def stem(x: Tensor) -> Tensor:
         lambda x: F.pad(x[0], (1, 1), value=-1.0),
         lambda x: F.conv2d(F.pad(x, (0, 1, 0, 1), value=1.0), WEIGHT),
         lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 3, 2),
+        lambda x: F.avg_pool2d(x, 3, 2, 1),
         lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2),
+        lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1), value=2.0), 2) * 1.5,
     ],
 )
-def test_fires_and_keeps_the_values(padded: object) -> None:
-    graph_module = rewritten(lower_padding, padded, X, tolerance=1e-7)  # type: ignore[arg-type]
-    assert count(graph_module, aten.pad.default) == 0
+def test_keeps_the_values(padded: object) -> None:
+    graph_module = traced(padded, X)  # type: ignore[arg-type]
+    assert run_pass(lower_padding, graph_module)
+    assert_same(evaluate(graph_module, X), evaluate(padded, X), 1e-6)  # type: ignore[arg-type]
+    assert run_pass(lower_padding, graph_module) == []
+    assert count(graph_module, aten.avg_pool2d.default) == 0
+    assert all(is_call(user, aten.conv2d.default) for pad in calls(graph_module, aten.pad.default) for user in pad.users)
 
 
 def test_one_side_is_one_join() -> None:
@@ -62,6 +69,11 @@ def test_no_border_at_all_goes() -> None:
 
 def test_does_not_fire_on_zeros_that_convolutions_alone_read() -> None:
     rewritten(lower_padding, lambda x: F.conv2d(F.pad(x, (0, 1, 0, 1)), WEIGHT), X, fires=0)
+
+
+@pytest.mark.parametrize("pool", [lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: F.avg_pool2d(x, 2)])
+def test_does_not_fire_on_a_pool_that_is_right(pool: object) -> None:
+    rewritten(lower_padding, pool, X, fires=0)  # type: ignore[arg-type]
 
 
 def test_a_second_reader_that_is_no_convolution_counts() -> None:
@@ -87,6 +99,19 @@ def test_refuses_a_pool_with_a_border_of_its_own() -> None:
         run_pass(lower_padding, traced(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, 1, 1), X))
 
 
+@pytest.mark.parametrize(
+    "mean",
+    [
+        lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=2),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True),
+    ],
+)
+def test_refuses_means_of_another_kind(mean: object) -> None:
+    with pytest.raises(RewriteRefusedError):
+        run_pass(lower_padding, traced(mean, X))  # type: ignore[arg-type]
+
+
 def test_refuses_to_cut() -> None:
     with pytest.raises(RewriteRefusedError, match="cut with a slice"):
         run_pass(lower_padding, traced(lambda x: F.pad(x, (-1, 0)), X))
@@ -100,6 +125,7 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
             F.conv2d(F.pad(x, (0, 1, 0, 1)), WEIGHT),
             F.conv2d(F.pad(x, (0, 1, 0, 1), value=1.0), WEIGHT),
             F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2),
+            F.avg_pool2d(x.abs(), 3, 2, 1),
         )
 
     right_on_delegate([lower_padding], network, X)
