@@ -38,9 +38,9 @@ def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
 def _draw_affine(norm: nn.Module, generator: torch.Generator) -> None:
     """Biases around a half, so that most of what arrives at the activation passes it.
 
-    Around zero, a deep stack of random layers is chaotic and amplifies every rounding: storing dfine-n's weights as float16 moved
-    the last stage of its backbone by 1.7 % instead of 0.7 %, which says nothing of the conversion (the theory is in Poole et
-    al., "Exponential expressivity in deep neural networks through transient chaos", 2016).
+    Around zero, a deep stack of random layers is chaotic and amplifies every rounding: storing dfine-n's weights as float16
+    moved the last stage of its backbone by 1.7 % instead of 0.7 %, which says nothing of the conversion (the theory is in
+    Poole et al., "Exponential expressivity in deep neural networks through transient chaos", 2016).
     """
     weight, bias = _held(norm, "weight"), _held(norm, "bias")
     weight.copy_(1 + 0.2 * torch.randn(weight.shape, generator=generator))

@@ -34,6 +34,15 @@ def tiny(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="session")
+def dfine_tiny(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """``convert run --variant dfine-tiny --target pixel --json``, all gates included."""
+    cwd = tmp_path_factory.mktemp("dfine-tiny")
+    outcome = spawn("run", "--variant", "dfine-tiny", "--target", "pixel", "--out", "made/dfine-tiny", "--json", cwd=cwd)
+    assert outcome.code == 0, outcome.stderr
+    return Made(cwd, cwd / "made" / "dfine-tiny", outcome)
+
+
+@pytest.fixture(scope="session")
 def random_tiny(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """tiny with seeded random weights, without the GPU gates: of the same shapes, and of another checkpoint."""
     cwd = tmp_path_factory.mktemp("random")

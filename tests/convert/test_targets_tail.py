@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.bundle import postprocess_of, preprocess_of
+from convert.classes import resolve_classes
 from convert.compiler import compile_detector
 from convert.proof import ReferencePath
 from convert.run import load_reference
@@ -55,11 +57,12 @@ def test_the_shipped_bundles_detect_the_same(tiny: Made, other: Path) -> None:
     assert matched >= 10
 
 
-def test_tail_on_the_host_equals_tail_in_the_graph(tiny: Made) -> None:
+@pytest.mark.parametrize("variant", ["tiny", "dfine-tiny"])
+def test_tail_on_the_host_equals_tail_in_the_graph(variant: str) -> None:
     """To 1e-5 of each output's range, in float32, for every target."""
-    reference, _ = load_reference(VARIANTS["tiny"], None, None)
-    manifest = Manifest.from_json((tiny.bundle / "manifest.json").read_text())
-    path = ReferencePath(reference, manifest.preprocess, manifest.postprocess, manifest.classes)
+    reference, _ = load_reference(VARIANTS[variant], None, None)
+    classes = resolve_classes(reference.variant, reference.logit_columns, None, None)
+    path = ReferencePath(reference, preprocess_of(reference), postprocess_of(reference, classes), classes.names)
     image = path.tensor(pictures(())[1].image)
     values = {name: compile_detector(reference, target.profile).evaluate(image) for name, target in TARGETS.items()}
     for name in ("galaxy", "desktop"):

@@ -71,9 +71,9 @@ def normalised(module: nn.Module, *inputs: Tensor) -> fx.GraphModule:
     return graph_module
 
 
-def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool = False) -> Partition:
+def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool = False, token_maps: bool = False) -> Partition:
     """Cut a detector, and bring the parts to the GPU's ops if asked to."""
-    profile = Profile(tail=tail)
+    profile = Profile(tail=tail, token_maps=token_maps)
     parts = partition(normalised(module, example), profile, ["image"], ["boxes", "logits"])
     for part in (parts.a, parts.b):
         part.graph_module.graph.lint()

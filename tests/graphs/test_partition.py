@@ -68,6 +68,17 @@ def test_lowered_for_the_gpu_and_on_another_picture(tail: TailPlacement) -> None
 
 
 @pytest.mark.parametrize("tail", [HOST, GRAPH_B])
+@pytest.mark.parametrize("lowered", [False, True])
+def test_tokens_cross_as_maps_where_the_profile_asks_for_it(tail: TailPlacement, lowered: bool) -> None:
+    parts = cut(TwoStage(), image(), tail, lowered, token_maps=True)
+    values = assert_equal_to_the_whole(parts, TwoStage(), image(3), 1e-5)
+    names_meet(parts)
+    assert {len(shape) for shape in parts.b.input_shapes()} == {4}
+    assert {values[name].ndim for name in parts.host.outputs} == {4}
+    assert [op.op for op in parts.host.ops].count("reshape") >= len(parts.host.outputs)
+
+
+@pytest.mark.parametrize("tail", [HOST, GRAPH_B])
 def test_the_demo_architecture(demo: nn.Module, tail: TailPlacement) -> None:
     picture = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     parts = cut(demo, picture, tail, lowered=True)

@@ -1,0 +1,69 @@
+"""The catalogue keeps what it measured and writes what its table says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from convert.benchmark import catalogue
+from convert.benchmark.catalogue import Entry, main, read_record, render
+from convert.benchmark.conversion import Conversion
+from convert.variants import Variant
+
+GATES = {"lint": "passed", "residency": "passed", "numerics": "passed", "detections": "not run"}
+
+
+def entry(gates: dict[str, str] = GATES, random_weights: bool = True) -> Entry:
+    conversion = Conversion(
+        seconds=61.4,
+        peak_bytes=1_540_000_000,
+        stages={"convert graph_a": 20.0},
+        ops={"graph_a": 500, "graph_b": 700},
+        file_bytes={"graph_a": 12_300_000, "graph_b": 8_400_000},
+        gates=gates,
+        random_weights=random_weights,
+    )
+    return Entry(640, 10_200_000, 2.34, conversion, "pixel", {"torch": "2.13.0"})
+
+
+def test_a_row_says_all_of_it() -> None:
+    rows = render({"dfine-s": asdict(entry())}).splitlines()
+    assert len(rows) == 3
+    assert rows[2] == (
+        "| dfine-s | 640 | 10.2 | 500 + 700 | 12.3 + 8.4 | 2.3 ms | 61 | 1.5 | lint, residency, numerics; detections not run |"
+    )
+
+
+def test_trained_weights_and_failed_gates_show_and_the_order_is_the_listings() -> None:
+    failed = asdict(entry({**GATES, "numerics": "failed"}, random_weights=False))
+    rows = render({"dfine-n": asdict(entry()), "tiny": failed}).splitlines()[2:]
+    assert rows[0].startswith("| tiny (trained) |") and "numerics failed" in rows[0]
+    assert rows[1].startswith("| dfine-n |")
+
+
+def test_what_is_on_record_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def measure(variant: Variant, target: str) -> Entry:
+        measured.append(variant.name)
+        return entry()
+
+    monkeypatch.setattr(catalogue, "_measure", measure)
+    record, document = tmp_path / "record.json", tmp_path / "page.md"
+    document.write_text("<!-- catalogue:begin -->\nold\n<!-- catalogue:end -->\n")
+    record.write_text(json.dumps({"dfine-n": asdict(entry())}))
+    arguments = ["--variants", "dfine-n,dfine-s", "--record", str(record), "--write", str(document)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert measured == ["dfine-s"] and set(read_record(record)) == {"dfine-n", "dfine-s"}
+    assert "| dfine-s |" in document.read_text() and "old" not in document.read_text()
+    assert CliRunner().invoke(main, [*arguments, "--again"]).exit_code == 0
+    assert measured == ["dfine-s", "dfine-n", "dfine-s"]
+
+
+def test_an_unknown_variant_is_bad_input(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["--variants", "dfine-q", "--record", str(tmp_path / "r.json")])
+    assert result.exit_code == 2 and "unknown variant" in result.output

@@ -1,0 +1,67 @@
+"""The second demo detector, end to end: many levels, a memory of tokens, distributions for boxes, quality estimation."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from convert.demo.evaluate import bundle_detector, evaluate
+from convert.demo.scenes import HELD_OUT_START, render
+from convert.proof import ReferencePath
+from convert.run import load_reference
+from convert.variants import VARIANTS
+from host_runtime.manifest import Manifest
+from host_runtime.runner import Runner
+from tests.convert.command import ALL_PASSED, verdicts
+from tests.convert.conftest import Made
+from verify.detections import DetectionCase, DetectionLimits, check_detections
+from verify.gates import Verdict
+
+
+def test_all_four_gates_run_and_pass(dfine_tiny: Made) -> None:
+    report = dfine_tiny.outcome.json
+    assert verdicts(report["gates"]) == ALL_PASSED
+    graphs = report["gates"][1]["data"]["graphs"]
+    assert all(graph["partitions"] == 1 and graph["non_cpu_fully_accelerated"] for graph in graphs.values())
+    assert not [finding for gate in report["gates"] for finding in gate.get("findings", [])]
+
+
+def test_graph_a_hands_out_scores_and_memory_and_the_tail_is_on_the_host(dfine_tiny: Made) -> None:
+    manifest = json.loads((dfine_tiny.bundle / "manifest.json").read_text())
+    assert [(o["name"], o["shape"]) for o in manifest["graphs"]["a"]["outputs"]] == [
+        ("enc_scores", [1, 525]),
+        ("memory", [1, 21, 25, 96]),
+    ]
+    ops = [op["op"] for op in manifest["host_step"]["ops"]]
+    # enc_output is a linear layer and a norm, the box head a perceptron of three; the anchors are gathered and added.
+    assert (ops.count("linear"), ops.count("layer_norm"), ops.count("relu"), ops.count("gather")) == (4, 1, 2, 2)
+    assert [o["shape"] for o in manifest["graphs"]["b"]["outputs"]] == [[1, 40, 4], [1, 40, 6]]
+    assert manifest["preprocess"]["mean"] == [0, 0, 0] and manifest["preprocess"]["std"] == [1, 1, 1]
+
+
+def test_fifty_scenes_give_the_sets_that_pytorch_gives(dfine_tiny: Made) -> None:
+    manifest = Manifest.from_json((dfine_tiny.bundle / "manifest.json").read_text())
+    reference, _ = load_reference(VARIANTS["dfine-tiny"], None, None)
+    path = ReferencePath(reference, manifest.preprocess, manifest.postprocess, manifest.classes)
+    limits = DetectionLimits()
+    cases = []
+    with Runner(dfine_tiny.bundle) as runner:
+        for index in range(50):
+            picture = render(HELD_OUT_START + 1000 + index).image
+            sides = [side.detect(picture, threshold=limits.floor).items for side in (path, runner)]
+            cases.append(DetectionCase(f"scene {index}", sides[0], sides[1]))
+    result = check_detections(cases, limits)
+    assert result.verdict is Verdict.PASSED, result.summary
+    assert sum(len(case.reference) for case in cases) > 100
+
+
+def test_the_bundle_detects(dfine_tiny: Made) -> None:
+    _, detect = bundle_detector(dfine_tiny.bundle)
+    figures = evaluate(detect, (render(HELD_OUT_START + i) for i in range(200)))
+    assert figures["AP50"] >= 0.90
+
+
+@pytest.mark.parametrize("name", ["graph_a.tflite", "graph_b.tflite"])
+def test_weights_are_small(dfine_tiny: Made, name: str) -> None:
+    assert (dfine_tiny.bundle / name).stat().st_size < 4e6
