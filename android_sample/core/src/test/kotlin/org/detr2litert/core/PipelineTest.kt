@@ -1,0 +1,105 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.pipeline.DetectorPipeline
+import org.detr2litert.core.pipeline.GraphRunner
+import org.detr2litert.core.pipeline.Stage
+import org.detr2litert.core.preprocess.Picture
+import org.detr2litert.core.tensor.FloatTensor
+import org.detr2litert.core.tensor.Safetensors
+import org.detr2litert.core.tensor.Tensor
+import java.io.File
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertNotNull
+import kotlin.test.assertTrue
+
+/**
+ * Whole bundles, with the two graphs played from their golden vectors: what the app does to a picture, but for LiteRT.
+ * Pre-processing within 1e-5, the host step within 1e-5 of its largest value, detections as in [DecodeTest].
+ */
+class PipelineTest {
+    private class Recorded(
+        private val outputs: Map<String, Tensor>,
+        override val boundInputs: Set<String> = emptySet(),
+    ) : GraphRunner {
+        val written = HashMap<String, Tensor>()
+        var ran = 0
+        var closed = false
+
+        override fun write(name: String, tensor: Tensor) {
+            written[name] = tensor
+        }
+
+        override fun run() {
+            ran++
+        }
+
+        override fun read(name: String, into: Tensor) = HostCases.copy(outputs.getValue(name), into)
+
+        override fun close() {
+            closed = true
+        }
+    }
+
+    private fun bundles(): List<File> = File(Goldens.root, "bundles").listFiles { file -> file.isDirectory }.orEmpty().sorted()
+
+    @Test
+    fun everyBundleDetectsWhatPythonDetects() {
+        assertTrue(bundles().isNotEmpty())
+        for (root in bundles()) {
+            val bundle = Bundle.open(root)
+            val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
+            val case = Goldens.cases("bundles").first { it.name == root.name }
+            val a = Recorded(golden)
+            val b = Recorded(golden)
+            DetectorPipeline(bundle, a, b).use { pipeline ->
+                val (height, width) = case.tensors.getValue("picture").shape
+                val found = Detections(pipeline.capacity)
+                val threshold = case.settings.number("threshold").toFloat()
+                for (round in 1..3) pipeline.detect(Picture(width, height, case.ints("picture")), threshold, null, found)
+
+                assertClose(case.floats("input"), pipeline.input.data, 1e-5f, "${root.name}: input")
+                for ((name, tensor) in pipeline.tensorsHost) {
+                    val expected = golden.getValue(name)
+                    assertClose(expected, tensor, 1e-5f * HostCases.largest(expected), "${root.name}: $name")
+                }
+                assertEquals(case.ints("found.class_index").toList(), found.classIndex.take(found.count), root.name)
+                assertClose(case.floats("found.score"), found.score.copyOf(found.count), 2e-7f, root.name)
+                assertClose(case.floats("found.boxes"), found.boxes.copyOf(4 * found.count), 1e-4f, root.name)
+
+                assertEquals(3, a.ran)
+                assertEquals(bundle.manifest.graphB.inputs.map { it.name }.toSet(), b.written.keys)
+                assertTrue(Stage.entries.all { pipeline.times.latest(it) >= 0f && pipeline.times.median(it) >= 0f })
+                println(timing(root.name, pipeline))
+            }
+            assertTrue(a.closed && b.closed)
+        }
+    }
+
+    @Test
+    fun inputsThatShareABufferAreNotWritten() {
+        val root = bundles().first()
+        val bundle = Bundle.open(root)
+        val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
+        val bound = bundle.manifest.graphB.inputs.first().name
+        val b = Recorded(golden, setOf(bound))
+        DetectorPipeline(bundle, Recorded(golden), b).use { pipeline ->
+            (pipeline.input as FloatTensor).data.fill(0f)
+            pipeline.runA()
+            pipeline.runHost()
+            pipeline.runB()
+            assertTrue(bound !in b.written)
+            pipeline.runB(writeBound = true)
+            assertTrue(bound in b.written)
+        }
+    }
+
+    private fun timing(name: String, pipeline: DetectorPipeline): String {
+        val parts = listOf(Stage.PREPROCESS, Stage.HOST, Stage.DECODE).joinToString { stage ->
+            "${stage.label} %.1f ms".format(pipeline.times.latest(stage))
+        }
+        return "$name on this JVM, third run: $parts"
+    }
+}
