@@ -2,7 +2,6 @@ package org.detr2litert.core
 
 import org.detr2litert.core.decode.Decoder
 import org.detr2litert.core.decode.Detections
-import org.detr2litert.core.decode.GraphOutputException
 import org.detr2litert.core.manifest.PostprocessSpec
 import kotlin.test.Test
 import kotlin.test.assertEquals

@@ -64,7 +64,10 @@ class HostStepTest {
         val program = HostProgram(
             listOf("x"),
             emptyList(),
-            listOf(HostOp("relu", listOf("x"), "y", emptyMap()), HostOp("reshape", listOf("y"), "z", mapOf("shape" to listOf(4L)))),
+            listOf(
+                HostOp("relu", listOf("x"), "y", emptyMap()),
+                HostOp("reshape", listOf("y"), "z", mapOf("shape" to listOf(4L))),
+            ),
             listOf("z"),
         )
         Workers(1).use { workers ->
@@ -100,7 +103,8 @@ class HostStepTest {
         Workers(1).use { workers ->
             for ((op, word) in faults) {
                 val program = HostProgram(listOf("x"), emptyList(), listOf(op), listOf(op.output))
-                val error = assertFailsWith<BundleException>(op.toString()) { HostStep(program, emptyMap(), listOf(x), workers) }
+                val error =
+                    assertFailsWith<BundleException>(op.toString()) { HostStep(program, emptyMap(), listOf(x), workers) }
                 assertTrue(word in error.message!!, "$op: ${error.message}")
             }
         }
@@ -119,7 +123,7 @@ class HostStepTest {
             val step = HostStep(program, emptyMap(), specs, workers)
             for (index in listOf(-1, 3)) {
                 (step.tensor("i") as IntTensor).data[0] = index
-                assertFailsWith<IllegalStateException> { step.run() }
+                assertFailsWith<GraphOutputException> { step.run() }
             }
         }
     }

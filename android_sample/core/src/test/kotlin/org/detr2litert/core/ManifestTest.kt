@@ -65,8 +65,9 @@ class ManifestTest {
     @Test
     fun whatIsNotJsonIsRefused() {
         val texts = listOf(
-            "", "{", "[1,]", "{\"a\":1,}", "{'a':1}", "{a:1}", "nul", "01", "1.", "-", "+1", "1e", "\"a", "\"\\x\"", "\"\\u12g4\"",
-            "\"\u0001\"", "[1 2]", "{\"a\" 1}", "{\"a\":1,\"a\":2}", "1 2", "NaN", "1e999", "[".repeat(70) + "]".repeat(70),
+            "", "{", "[1,]", "{\"a\":1,}", "{'a':1}", "{a:1}", "nul", "01", "1.", "-", "+1", "1e", "\"a", "\"\\x\"",
+            "\"\\u12g4\"", "\"\u0001\"", "[1 2]", "{\"a\" 1}", "{\"a\":1,\"a\":2}", "1 2", "NaN", "1e999",
+            "[".repeat(70) + "]".repeat(70),
         )
         for (text in texts) assertFailsWith<JsonSyntaxException>(text) { JsonParser.parse(text) }
     }

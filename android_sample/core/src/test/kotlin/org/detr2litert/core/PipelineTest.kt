@@ -3,12 +3,9 @@ package org.detr2litert.core
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Detections
 import org.detr2litert.core.pipeline.DetectorPipeline
-import org.detr2litert.core.pipeline.GraphRunner
 import org.detr2litert.core.pipeline.Stage
 import org.detr2litert.core.preprocess.Picture
-import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.Safetensors
-import org.detr2litert.core.tensor.Tensor
 import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
@@ -20,29 +17,6 @@ import kotlin.test.assertTrue
  * Pre-processing within 1e-5, the host step within 1e-5 of its largest value, detections as in [DecodeTest].
  */
 class PipelineTest {
-    private class Recorded(
-        private val outputs: Map<String, Tensor>,
-        override val boundInputs: Set<String> = emptySet(),
-    ) : GraphRunner {
-        val written = HashMap<String, Tensor>()
-        var ran = 0
-        var closed = false
-
-        override fun write(name: String, tensor: Tensor) {
-            written[name] = tensor
-        }
-
-        override fun run() {
-            ran++
-        }
-
-        override fun read(name: String, into: Tensor) = HostCases.copy(outputs.getValue(name), into)
-
-        override fun close() {
-            closed = true
-        }
-    }
-
     private fun bundles(): List<File> = File(Goldens.root, "bundles").listFiles { file -> file.isDirectory }.orEmpty().sorted()
 
     @Test
@@ -52,8 +26,8 @@ class PipelineTest {
             val bundle = Bundle.open(root)
             val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
             val case = Goldens.cases("bundles").first { it.name == root.name }
-            val a = Recorded(golden)
-            val b = Recorded(golden)
+            val a = RecordedGraph(golden)
+            val b = RecordedGraph(golden)
             DetectorPipeline(bundle, a, b).use { pipeline ->
                 val (height, width) = case.tensors.getValue("picture").shape
                 val found = Detections(pipeline.capacity)
@@ -84,9 +58,9 @@ class PipelineTest {
         val bundle = Bundle.open(root)
         val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
         val bound = bundle.manifest.graphB.inputs.first().name
-        val b = Recorded(golden, setOf(bound))
-        DetectorPipeline(bundle, Recorded(golden), b).use { pipeline ->
-            (pipeline.input as FloatTensor).data.fill(0f)
+        val b = RecordedGraph(golden, setOf(bound))
+        DetectorPipeline(bundle, RecordedGraph(golden), b).use { pipeline ->
+            pipeline.input.data.fill(0f)
             pipeline.runA()
             pipeline.runHost()
             pipeline.runB()

@@ -2,6 +2,7 @@ package org.detr2litert.core
 
 import org.detr2litert.core.manifest.PreprocessSpec
 import org.detr2litert.core.manifest.Resize
+import org.detr2litert.core.pipeline.FrameMailbox
 import org.detr2litert.core.preprocess.Picture
 import org.detr2litert.core.preprocess.Preprocessor
 import org.detr2litert.core.preprocess.Rotation
@@ -14,6 +15,8 @@ import kotlin.test.Test
 import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import kotlin.test.assertNotNull
+import kotlin.test.assertNull
 import kotlin.test.assertTrue
 
 class PreprocessTest {
@@ -42,7 +45,8 @@ class PreprocessTest {
 
     @Test
     fun pictureSizesMayChangeFromFrameToFrame() {
-        val spec = PreprocessSpec(4, 4, Resize.BILINEAR_ANTIALIAS, 1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0), false, false)
+        val spec =
+            PreprocessSpec(4, 4, Resize.BILINEAR_ANTIALIAS, 1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0), false, false)
         val preprocessor = Preprocessor(spec)
         val input = FloatArray(preprocessor.size)
         for ((width, height) in listOf(9 to 7, 3 to 20, 9 to 7)) {
@@ -106,7 +110,12 @@ class PreprocessTest {
                     val wanted = listOf(luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
                     val pixel = picture.pixels[row * width + column]
                     val found = listOf((pixel shr 16) and 0xFF, (pixel shr 8) and 0xFF, pixel and 0xFF)
-                    assertTrue(wanted.zip(found).all { (want, got) -> abs(want.coerceIn(0.0, 255.0) - got) <= 1 }, "$wanted $found")
+                    assertTrue(
+                        wanted.zip(found).all { (want, got) ->
+                            abs(want.coerceIn(0.0, 255.0) - got) <= 1
+                        },
+                        "$wanted $found",
+                    )
                     assertEquals(0xFF, pixel ushr 24)
                 }
             }
@@ -130,6 +139,27 @@ class PreprocessTest {
         picture.resize(5, 4)
         assertContentEquals(pixels, picture.pixels)
         assertTrue(pixels === picture.pixels)
+    }
+
+    @Test
+    fun theMailboxKeepsTheNewestFrameAndNeverTheOneBeingRead() {
+        val mailbox = FrameMailbox()
+        assertNull(mailbox.take())
+        fun publish(mark: Int) {
+            mailbox.back().pixels[0] = mark
+            mailbox.publish()
+        }
+        publish(1)
+        publish(2)
+        val read = assertNotNull(mailbox.take())
+        assertEquals(2, read.pixels[0])
+        assertNull(mailbox.take())
+        for (mark in 3..9) publish(mark)
+        assertEquals(2, read.pixels[0])
+        assertEquals(9, mailbox.take()?.pixels?.get(0))
+        publish(10)
+        mailbox.clear()
+        assertNull(mailbox.take())
     }
 
     private fun grey(width: Int, height: Int): YuvPlanes {

@@ -25,7 +25,9 @@ class BundleStore(private val context: Context) {
     /** What is there, by name. */
     fun list(): List<StoredBundle> {
         installAssets()
-        val folders = root.listFiles { file -> file.isDirectory && !file.name.startsWith(STAGING) }.orEmpty().sortedBy { it.name }
+        val folders = root.listFiles { file ->
+            file.isDirectory && !file.name.startsWith(STAGING)
+        }.orEmpty().sortedBy { it.name }
         return folders.map { folder ->
             try {
                 StoredBundle(folder, Bundle.peek(folder), null)
@@ -97,7 +99,15 @@ class BundleStore(private val context: Context) {
         }
     }
 
-    private fun fileName(text: String): String = text.map { if (it.isLetterOrDigit() || it in "-_") it else '_' }.joinToString("")
+    private fun fileName(text: String): String = text.map {
+        if (it.isLetterOrDigit() ||
+            it in "-_"
+        ) {
+            it
+        } else {
+            '_'
+        }
+    }.joinToString("")
 
     companion object {
         /** Under the app's files folder, and under its assets. */

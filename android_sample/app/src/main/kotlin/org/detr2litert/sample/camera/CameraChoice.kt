@@ -14,13 +14,7 @@ import kotlin.math.abs
  * @property analysis what is analysed, YUV_420_888.
  * @property sensorDegrees how far the sensor is turned from the phone's natural orientation.
  */
-class CameraChoice(
-    val id: String,
-    val preview: Size,
-    val analysis: Size,
-    val sensorDegrees: Int,
-    val isFront: Boolean,
-) {
+class CameraChoice(val id: String, val preview: Size, val analysis: Size, val sensorDegrees: Int, val isFront: Boolean) {
     companion object {
         private const val ANALYSIS_AREA = 640 * 480
         private const val PREVIEW_AREA = 1440 * 1080

@@ -107,10 +107,8 @@ class CameraFeed(
         }
     }
 
-    private inner class SessionCallback(
-        private val camera: CameraDevice,
-        private val preview: Surface,
-    ) : CameraCaptureSession.StateCallback() {
+    private inner class SessionCallback(private val camera: CameraDevice, private val preview: Surface) :
+        CameraCaptureSession.StateCallback() {
         override fun onConfigured(configured: CameraCaptureSession) {
             if (stopped) return configured.close()
             session = configured

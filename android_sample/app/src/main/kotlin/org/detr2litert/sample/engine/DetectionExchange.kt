@@ -5,7 +5,7 @@ import org.detr2litert.core.pipeline.Stage
 import org.detr2litert.core.pipeline.StageTimes
 
 /** The newest result, handed from the inference thread to the main thread by copying into arrays that both sides keep. */
-class DetectionExchange(capacity: Int) {
+class DetectionExchange(val capacity: Int) {
     private val held = Detections(capacity)
     private val heldTimes = FloatArray(Stage.entries.size)
     private var frames = 0L

@@ -6,9 +6,9 @@ import android.os.HandlerThread
 import android.os.Looper
 import android.os.Process
 import org.detr2litert.core.BundleException
+import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Detections
-import org.detr2litert.core.decode.GraphOutputException
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.pipeline.FrameMailbox

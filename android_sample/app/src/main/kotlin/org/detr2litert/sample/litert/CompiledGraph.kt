@@ -50,7 +50,11 @@ class CompiledGraph internal constructor(
 
             is IntTensor -> when (types.getValue(name)) {
                 DType.INT64 -> fill(name, into, narrowed(name, buffer.readLong()), IntArray::size)
-                DType.BOOL -> buffer.readBoolean().let { read -> fill(name, into, IntArray(read.size) { if (read[it]) 1 else 0 }, IntArray::size) }
+
+                DType.BOOL -> buffer.readBoolean().let { read ->
+                    fill(name, into, IntArray(read.size) { if (read[it]) 1 else 0 }, IntArray::size)
+                }
+
                 else -> fill(name, into, buffer.readInt(), IntArray::size)
             }
         }

@@ -7,6 +7,9 @@ package org.detr2litert.sample.litert
  */
 class EngineException(val kind: Kind, message: String, cause: Throwable? = null) : Exception(message, cause) {
     enum class Kind {
+        /** LiteRT itself cannot be loaded or started. */
+        NO_RUNTIME,
+
         /** This build or phone has no GPU accelerator that LiteRT can use. */
         NO_GPU,
 

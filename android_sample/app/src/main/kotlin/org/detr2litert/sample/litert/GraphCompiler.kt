@@ -1,5 +1,6 @@
 package org.detr2litert.sample.litert
 
+import android.util.Log
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
 import com.google.ai.edge.litert.CompiledModel.GpuOptions
@@ -23,6 +24,8 @@ internal class GraphCompiler(
      * @throws EngineException if LiteRT refuses the graph, or its signature differs from [spec].
      */
     fun compile(file: File, spec: GraphSpec, source: CompiledGraph? = null): CompiledGraph {
+        // The delegate logs what it took, but not of which graph: this line comes before, in the same process.
+        Log.i(TAG, "compiling ${spec.file} for the ${options.processor}")
         val model = try {
             // By path: LiteRT then maps the file, where the asset overload would copy it into native memory.
             CompiledModel.create(file.path, liteRtOptions(spec.file), environment)
@@ -42,7 +45,11 @@ internal class GraphCompiler(
             return CompiledGraph(spec, model, inputs, outputs, bound.keys)
         } catch (error: LiteRtException) {
             made.asReversed().forEach { it.close() }
-            throw EngineException(EngineException.Kind.GRAPH, "${spec.file}: LiteRT cannot make its buffers (${error.message})", error)
+            throw EngineException(
+                EngineException.Kind.GRAPH,
+                "${spec.file}: LiteRT cannot make its buffers (${error.message})",
+                error,
+            )
         } catch (error: EngineException) {
             made.asReversed().forEach { it.close() }
             throw error
@@ -125,5 +132,9 @@ internal class GraphCompiler(
                     "${tensor.dtype.label}${tensor.shape}",
             )
         }
+    }
+
+    private companion object {
+        const val TAG = "DetrSample"
     }
 }

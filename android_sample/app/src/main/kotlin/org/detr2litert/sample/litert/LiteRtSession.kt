@@ -12,7 +12,7 @@ import org.detr2litert.core.pipeline.DetectorPipeline
  * graph, and a model without one would make its own.
  */
 class LiteRtSession(private val context: Context) : AutoCloseable {
-    private val environment: Environment by lazy { Environment.create(context) }
+    private var environment: Environment? = null
 
     /**
      * Compiles a bundle's two graphs and makes their buffers; may take seconds, so not for the main thread.
@@ -20,9 +20,10 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
      * @throws EngineException if LiteRT refuses one.
      */
     fun open(bundle: Bundle, options: EngineOptions): DetectorPipeline {
-        if (options.processor == Processor.GPU) requireGpu()
+        val shared = environment ?: create().also { environment = it }
+        if (options.processor == Processor.GPU) requireGpu(shared)
         val manifest = bundle.manifest
-        val compiler = GraphCompiler(environment, GpuCache(context.cacheDir, bundle), options)
+        val compiler = GraphCompiler(shared, GpuCache(context.cacheDir, bundle), options)
         val graphA = compiler.compile(bundle.file(manifest.graphA.file), manifest.graphA)
         return closingOnFailure(graphA) {
             val graphB = compiler.compile(bundle.file(manifest.graphB.file), manifest.graphB, source = graphA)
@@ -30,10 +31,25 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
         }
     }
 
-    override fun close() = environment.close()
+    override fun close() {
+        environment?.close()
+        environment = null
+    }
+
+    private fun create(): Environment = try {
+        Environment.create(context)
+    } catch (error: LinkageError) {
+        throw EngineException(
+            EngineException.Kind.NO_RUNTIME,
+            "LiteRT's native library cannot be loaded here (${error.message}); this build is for arm64-v8a",
+            error,
+        )
+    } catch (error: LiteRtException) {
+        throw EngineException(EngineException.Kind.NO_RUNTIME, "LiteRT does not start (${error.message})", error)
+    }
 
     /** From LiteRT 2.3 the GPU accelerator is an artifact of its own, and a build without it starts all the same. */
-    private fun requireGpu() {
+    private fun requireGpu(environment: Environment) {
         val found = try {
             environment.getAvailableAccelerators()
         } catch (error: LiteRtException) {

@@ -20,7 +20,14 @@ class BundleDialog(private val activity: Activity) {
     private fun label(bundle: StoredBundle): String {
         val manifest = bundle.manifest ?: return activity.getString(R.string.bundle_broken, bundle.root.name, bundle.problem)
         val pre = manifest.preprocess
-        val line = activity.getString(R.string.bundle_line, bundle.root.name, manifest.variant, manifest.target, pre.width, pre.height)
+        val line = activity.getString(
+            R.string.bundle_line,
+            bundle.root.name,
+            manifest.variant,
+            manifest.target,
+            pre.width,
+            pre.height,
+        )
         return if (manifest.weights.random) activity.getString(R.string.bundle_random, line) else line
     }
 }

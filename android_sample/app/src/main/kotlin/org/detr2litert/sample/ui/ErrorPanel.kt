@@ -4,7 +4,7 @@ import android.view.View
 import android.widget.Button
 import android.widget.TextView
 import org.detr2litert.core.BundleException
-import org.detr2litert.core.decode.GraphOutputException
+import org.detr2litert.core.GraphOutputException
 import org.detr2litert.sample.R
 import org.detr2litert.sample.litert.EngineException
 import org.detr2litert.sample.pictures.PictureException
@@ -45,6 +45,7 @@ class ErrorPanel(
         }
 
         is EngineException -> when (error.kind) {
+            EngineException.Kind.NO_RUNTIME -> R.string.error_no_runtime
             EngineException.Kind.NO_GPU -> R.string.error_no_gpu
             EngineException.Kind.GPU_REFUSED -> R.string.error_gpu_refused
             EngineException.Kind.GRAPH -> R.string.error_graph

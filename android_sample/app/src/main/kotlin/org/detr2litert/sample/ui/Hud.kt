@@ -30,9 +30,21 @@ class Hud(private val text: TextView) {
             append(title).append('\n')
             if (live) line("%.1f fps   %d found", framesPerSecond, detections) else line("%d found", detections)
             line("pre     %6.1f ms", ms(Stage.PREPROCESS))
-            line("A       %6.1f ms   write %.1f  run %.1f  read %.1f", a(), ms(Stage.WRITE_A), ms(Stage.RUN_A), ms(Stage.READ_A))
+            line(
+                "A       %6.1f ms   write %.1f  run %.1f  read %.1f",
+                a(),
+                ms(Stage.WRITE_A),
+                ms(Stage.RUN_A),
+                ms(Stage.READ_A),
+            )
             line("host    %6.1f ms", ms(Stage.HOST))
-            line("B       %6.1f ms   write %.1f  run %.1f  read %.1f", b(), ms(Stage.WRITE_B), ms(Stage.RUN_B), ms(Stage.READ_B))
+            line(
+                "B       %6.1f ms   write %.1f  run %.1f  read %.1f",
+                b(),
+                ms(Stage.WRITE_B),
+                ms(Stage.RUN_B),
+                ms(Stage.READ_B),
+            )
             line("decode  %6.1f ms", ms(Stage.DECODE))
             append(String.format(Locale.ROOT, "frame   %6.1f ms", times.sum()))
         }

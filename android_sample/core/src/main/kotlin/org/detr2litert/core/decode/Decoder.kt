@@ -1,13 +1,11 @@
 package org.detr2litert.core.decode
 
+import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.host.HostOps
 import org.detr2litert.core.host.TopK
 import org.detr2litert.core.manifest.PostprocessSpec
 import kotlin.math.exp
 import kotlin.math.ln
-
-/** A graph gave what no graph that runs right can give. */
-class GraphOutputException(message: String) : Exception(message)
 
 /**
  * From graph B's boxes and logits to detections: the official post-processing, as `host_runtime.decode` does it.

@@ -72,7 +72,7 @@ class HostStep(
     /**
      * Runs the program on what its inputs hold now.
      *
-     * @throws IllegalStateException if an index is outside the tensor that it indexes (a graph went wrong).
+     * @throws org.detr2litert.core.GraphOutputException if an index is outside the tensor that it indexes.
      */
     fun run() {
         for (step in steps) step.run()

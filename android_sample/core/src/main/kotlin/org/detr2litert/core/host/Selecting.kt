@@ -1,5 +1,6 @@
 package org.detr2litert.core.host
 
+import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.IntTensor
@@ -52,7 +53,7 @@ internal object Selecting {
                 val list = if (batched) row / rowsPerBatch * chosen else 0
                 for (place in 0 until chosen) {
                     val index = indices.data[list + place]
-                    check(index in 0 until extent) { "the index $index is outside 0..${extent - 1}" }
+                    if (index !in 0 until extent) throw outside(index, extent)
                     System.arraycopy(
                         x.storage,
                         (row * extent + index) * inner,
@@ -64,4 +65,7 @@ internal object Selecting {
             }
         }
     }
+
+    private fun outside(index: Int, extent: Int) =
+        GraphOutputException("an index is $index, outside 0..${extent - 1}: a graph did not run right, on this accelerator")
 }

@@ -63,7 +63,8 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
     val tensorsHost: Map<String, Tensor> get() = host.outputNames.associateWith { host.tensor(it) }
     val tensorsB: Map<String, Tensor> get() = namesB.zip(outputsB).toMap()
 
-    /** What graph B reads, and what the host step reads: the same objects that the stages before them write. */
+    /** What each stage reads: the same objects that the stage before it writes. */
+    val inputsOfA: Map<String, Tensor> get() = mapOf(imageName to image)
     val inputsOfB: Map<String, Tensor> get() = inputNamesB.zip(inputsB).toMap()
     val inputsOfHost: Map<String, Tensor> get() = host.inputNames.associateWith { host.tensor(it) }
 
