@@ -6,7 +6,6 @@ import android.content.ActivityNotFoundException
 import android.content.Context
 import android.content.Intent
 import android.content.pm.PackageManager
-import android.graphics.Bitmap
 import android.hardware.camera2.CameraManager
 import android.hardware.display.DisplayManager
 import android.net.Uri
@@ -16,6 +15,7 @@ import org.detr2litert.sample.bundles.BundleStore
 import org.detr2litert.sample.bundles.StoredBundle
 import org.detr2litert.sample.engine.DetectorEngine
 import org.detr2litert.sample.litert.Processor
+import org.detr2litert.sample.pictures.LoadedPicture
 import org.detr2litert.sample.pictures.PictureLoader
 import org.detr2litert.sample.ui.Background
 import org.detr2litert.sample.ui.BundleDialog
@@ -163,10 +163,10 @@ class MainActivity : Activity() {
         showPicture { pictures.load(file) }
     }
 
-    private fun showPicture(load: () -> Bitmap) {
+    private fun showPicture(load: () -> LoadedPicture) {
         wantsLive = false
         liveScreen.stop()
-        background.run(load, { bitmap -> if (!wantsLive) screen.showStill(bitmap, engine) }, screen::showError)
+        background.run(load, { picture -> if (!wantsLive) screen.showStill(picture, engine) }, screen::showError)
     }
 
     private fun pick(type: String, request: Int) {

@@ -7,6 +7,7 @@ import org.detr2litert.core.pipeline.Stage
 import org.detr2litert.core.preprocess.Picture
 import org.detr2litert.core.tensor.Safetensors
 import java.io.File
+import java.lang.management.ManagementFactory
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertNotNull
@@ -70,10 +71,34 @@ class PipelineTest {
         }
     }
 
+    /** What the HotSpot JVM counts on the calling thread; a semaphore's queue nodes are the allowance. */
+    @Test
+    fun aFrameAllocatesNothing() {
+        val threads = ManagementFactory.getThreadMXBean() as com.sun.management.ThreadMXBean
+        for (root in bundles()) {
+            val bundle = Bundle.open(root)
+            val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
+            DetectorPipeline(bundle, RecordedGraph(golden), RecordedGraph(golden)).use { pipeline ->
+                val picture = Picture(97, 61)
+                val found = Detections(pipeline.capacity)
+                repeat(3) { pipeline.detect(picture, 0.1f, 0.5f, found) }
+                val before = threads.currentThreadAllocatedBytes
+                repeat(FRAMES) { pipeline.detect(picture, 0.1f, 0.5f, found) }
+                val each = (threads.currentThreadAllocatedBytes - before) / FRAMES
+                assertTrue(each <= 1024, "${root.name}: $each bytes a frame")
+                println("${root.name}: $each bytes allocated a frame")
+            }
+        }
+    }
+
     private fun timing(name: String, pipeline: DetectorPipeline): String {
         val parts = listOf(Stage.PREPROCESS, Stage.HOST, Stage.DECODE).joinToString { stage ->
             "${stage.label} %.1f ms".format(pipeline.times.latest(stage))
         }
         return "$name on this JVM, third run: $parts"
+    }
+
+    private companion object {
+        const val FRAMES = 10
     }
 }

@@ -14,6 +14,13 @@ import java.io.InputStream
 /** A picture that cannot be shown, in one line. */
 class PictureException(message: String, cause: Throwable? = null) : Exception(message, cause)
 
+/** An upright picture twice: to show, and for the detector. */
+class LoadedPicture(val bitmap: Bitmap) {
+    val pixels = Picture(bitmap.width, bitmap.height).also {
+        bitmap.getPixels(it.pixels, 0, bitmap.width, 0, 0, bitmap.width, bitmap.height)
+    }
+}
+
 /**
  * Reads pictures upright, as a viewer shows them: the EXIF orientation is applied, all eight of them.
  *
@@ -22,14 +29,14 @@ class PictureException(message: String, cause: Throwable? = null) : Exception(me
  */
 class PictureLoader(private val resolver: ContentResolver) {
     /** @throws PictureException if there is no picture there. */
-    fun load(uri: Uri): Bitmap = load(uri.lastPathSegment ?: uri.toString()) {
+    fun load(uri: Uri): LoadedPicture = load(uri.lastPathSegment ?: uri.toString()) {
         resolver.openInputStream(uri) ?: throw IOException("nothing is there")
     }
 
     /** @throws PictureException if [file] is not a picture. */
-    fun load(file: File): Bitmap = load(file.name) { file.inputStream() }
+    fun load(file: File): LoadedPicture = load(file.name) { file.inputStream() }
 
-    private fun load(name: String, open: () -> InputStream): Bitmap = try {
+    private fun load(name: String, open: () -> InputStream): LoadedPicture = try {
         val bounds = BitmapFactory.Options().apply { inJustDecodeBounds = true }
         open().use { BitmapFactory.decodeStream(it, null, bounds) }
         if (bounds.outWidth <= 0) throw PictureException("$name is not a picture that this phone can read")
@@ -39,7 +46,7 @@ class PictureLoader(private val resolver: ContentResolver) {
         }
         val bitmap = open().use { BitmapFactory.decodeStream(it, null, options) }
             ?: throw PictureException("$name is cut short or damaged")
-        upright(bitmap, open().use { orientation(it) })
+        LoadedPicture(upright(bitmap, open().use { orientation(it) }))
     } catch (error: IOException) {
         throw PictureException("$name cannot be read (${error.message})", error)
     } catch (error: SecurityException) {
@@ -81,16 +88,11 @@ class PictureLoader(private val resolver: ContentResolver) {
         return Bitmap.createBitmap(bitmap, 0, 0, bitmap.width, bitmap.height, matrix, false)
     }
 
-    companion object {
-        private const val LONGEST = 4096
-
-        /** The pixels for the detector. */
-        fun pixels(bitmap: Bitmap): Picture = Picture(bitmap.width, bitmap.height).also {
-            bitmap.getPixels(it.pixels, 0, bitmap.width, 0, 0, bitmap.width, bitmap.height)
-        }
+    private companion object {
+        const val LONGEST = 2048
 
         /** The smallest power of two that brings [length] to [LONGEST] or below. */
-        private fun fraction(length: Int): Int {
+        fun fraction(length: Int): Int {
             var fraction = 1
             while (length / fraction > LONGEST) fraction *= 2
             return fraction

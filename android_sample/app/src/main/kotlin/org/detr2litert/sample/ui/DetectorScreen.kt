@@ -1,6 +1,5 @@
 package org.detr2litert.sample.ui
 
-import android.graphics.Bitmap
 import android.view.View
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.sample.R
@@ -9,7 +8,7 @@ import org.detr2litert.sample.engine.DetectorEngine
 import org.detr2litert.sample.litert.EngineOptions
 import org.detr2litert.sample.litert.Precision
 import org.detr2litert.sample.litert.Processor
-import org.detr2litert.sample.pictures.PictureLoader
+import org.detr2litert.sample.pictures.LoadedPicture
 import java.io.File
 
 /**
@@ -50,13 +49,13 @@ class DetectorScreen(private val views: MainViews, private val onUseCpu: () -> U
     }
 
     /** Shows a picture and lets the engine look at it. */
-    fun showStill(bitmap: Bitmap, engine: DetectorEngine) {
+    fun showStill(picture: LoadedPicture, engine: DetectorEngine) {
         isLive = false
         views.error.hide()
-        views.still.setImageBitmap(bitmap)
+        views.still.setImageBitmap(picture.bitmap)
         views.still.visibility = View.VISIBLE
         views.overlay.clear()
-        engine.detect(PictureLoader.pixels(bitmap))
+        engine.detect(picture.pixels)
     }
 
     fun showError(error: Exception) {

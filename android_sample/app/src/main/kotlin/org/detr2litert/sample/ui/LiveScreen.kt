@@ -83,18 +83,21 @@ class LiveScreen(
         val found = try {
             CameraChoice.find(cameras)
         } catch (error: CameraAccessException) {
-            return onFailure("the cameras cannot be listed (${error.message})")
-        } ?: return onFailure("this phone has no camera that can be used")
+            return fail("the cameras cannot be listed (${error.message})")
+        } ?: return fail("this phone has no camera that can be used")
         choice = found
         overlay.mirrored = found.isFront
         texture.setDefaultBufferSize(found.preview.width, found.preview.height)
         val target = Surface(texture).also { surface = it }
-        feed = CameraFeed(cameras, found, engine.mailbox, engine::frameArrived) { reason ->
-            closeCamera()
-            onFailure(reason)
-        }
+        feed = CameraFeed(cameras, found, engine.mailbox, engine::frameArrived, ::fail)
         follow()
         feed?.start(target)
+    }
+
+    /** So that the next [start] tries again. */
+    private fun fail(reason: String) {
+        stop()
+        onFailure(reason)
     }
 
     private fun closeCamera() {

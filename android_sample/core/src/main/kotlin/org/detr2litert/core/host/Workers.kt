@@ -5,8 +5,8 @@ import java.util.concurrent.Semaphore
 /**
  * A few threads that work on the parts of one loop, for the host step's matrix products.
  *
- * [run] hands each worker one part and does the first itself; it returns when all are done and allocates nothing. One thread
- * at a time may call [run].
+ * [run] hands each worker one part and does the first itself; it returns when all are done, and allocates nothing but what a
+ * semaphore needs to wait. One thread at a time may call [run]; the first call starts the threads.
  *
  * @param count how many parts a loop is cut into; 1 starts no thread.
  */
@@ -28,17 +28,16 @@ class Workers(val count: Int) : AutoCloseable {
     @Volatile
     private var closed = false
 
+    private var started = false
+
     init {
         require(count >= 1) { "$count workers" }
-        threads.forEach {
-            it.isDaemon = true
-            it.start()
-        }
     }
 
     /** Runs [body] over `0 until rows`, cut into [count] parts of nearly equal length. */
     fun run(rows: Int, body: Rows) {
         check(!closed) { "the workers are closed" }
+        if (!started) start()
         this.body = body
         this.rows = rows
         starts.forEach { it.release() }
@@ -58,6 +57,14 @@ class Workers(val count: Int) : AutoCloseable {
     override fun close() {
         closed = true
         starts.forEach { it.release() }
+    }
+
+    private fun start() {
+        started = true
+        for (thread in threads) {
+            thread.isDaemon = true
+            thread.start()
+        }
     }
 
     private fun serve(start: Semaphore, number: Int) {
