@@ -143,6 +143,8 @@ class BundleTest {
             good.replace("[2]", "[3]") to 8,
             good.replace("F32", "F16") to 8,
             good.replace("[0,8]", "[8,0]") to 8,
+            good.replace("[0,8]", "[]") to 8,
+            good.replace("[0,8]", "[0]") to 8,
             "{" to 8,
             "[]" to 8,
         )

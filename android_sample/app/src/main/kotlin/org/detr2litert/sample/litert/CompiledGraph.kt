@@ -28,7 +28,7 @@ class CompiledGraph internal constructor(
 ) : GraphRunner {
     private val types: Map<String, DType> = (spec.inputs + spec.outputs).associate { it.name to it.dtype }
 
-    override fun write(name: String, tensor: Tensor) = named("write '$name' to") {
+    override fun write(name: String, tensor: Tensor) = named("write", name) {
         val buffer = inputs.getValue(name)
         when (tensor) {
             is FloatTensor -> buffer.writeFloat(tensor.data)
@@ -41,9 +41,9 @@ class CompiledGraph internal constructor(
         }
     }
 
-    override fun run() = named("run") { model.run(inputs, outputs, spec.signature) }
+    override fun run() = named("run", null) { model.run(inputs, outputs, spec.signature) }
 
-    override fun read(name: String, into: Tensor) = named("read '$name' from") {
+    override fun read(name: String, into: Tensor) = named("read", name) {
         val buffer = outputs.getValue(name)
         when (into) {
             is FloatTensor -> fill(name, into, buffer.readFloat(), FloatArray::size)
@@ -82,11 +82,18 @@ class CompiledGraph internal constructor(
         System.arraycopy(read, 0, into.storage, 0, into.size)
     }
 
-    private inline fun named(action: String, block: () -> Unit) {
+    /** The message is put together only if there is something to say: this runs at every frame. */
+    private inline fun named(action: String, tensor: String?, block: () -> Unit) {
         try {
             block()
         } catch (error: LiteRtException) {
-            throw EngineException(EngineException.Kind.RUN, "LiteRT cannot $action ${spec.file} (${error.message})", error)
+            throw EngineException(
+                EngineException.Kind.RUN,
+                "LiteRT cannot $action ${tensor?.let {
+                    "'$it' of "
+                }.orEmpty()}${spec.file} (${error.message})",
+                error,
+            )
         }
     }
 

@@ -61,7 +61,8 @@ object Safetensors {
         val header = JsonObject.root(JsonParser.parse(String(bytes, PREFIX, headerLength.toInt(), Charsets.UTF_8)))
         val entries = header.names.filter { it != METADATA }.map { it to header.child(it) }
         var end = 0L
-        return entries.sortedBy { (_, entry) -> entry.wholes("data_offsets", least = 0).first() }.associate { (name, entry) ->
+        val inOrder = entries.sortedBy { (_, entry) -> entry.wholes("data_offsets", least = 0).firstOrNull() }
+        return inOrder.associate { (name, entry) ->
             val offsets = entry.wholes("data_offsets", least = 0)
             require(offsets.size == 2 && offsets[0].toLong() == end && offsets[1] >= offsets[0]) {
                 "'$name' overlaps or leaves a gap"
