@@ -96,7 +96,8 @@ class HostStepTest {
             HostOp("reshape", listOf("x"), "y", mapOf("shape" to listOf(5L))) to "[5]",
             HostOp("slice", listOf("x"), "y", mapOf("axis" to 2L, "start" to 0L, "end" to 1L)) to "axis = 2",
             HostOp("gather", listOf("x", "x"), "y", mapOf("axis" to 1L)) to "cannot index",
-            HostOp("linear", listOf("x", "x"), "y", emptyMap()) to "cannot multiply",
+            HostOp("linear", listOf("x", "x", "x"), "y", emptyMap()) to "cannot multiply",
+            HostOp("layer_norm", listOf("x", "x"), "y", mapOf("eps" to 1e-5)) to "cannot scale",
             HostOp("concat", listOf("x"), "y", mapOf("axis" to 0.5)) to "whole",
             HostOp("gelu", listOf("x"), "y", mapOf("approximate" to "erf")) to "erf",
         )

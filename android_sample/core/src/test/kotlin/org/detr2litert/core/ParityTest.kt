@@ -26,9 +26,9 @@ class ParityTest {
     private val bundle by lazy { Bundle.open(File(Goldens.root, "bundles/hand_made")) }
     private val golden by lazy { Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors)) }
 
-    private fun <T> withRun(block: (ParityRun, File) -> T): T {
+    private fun withRun(block: (ParityRun, File) -> Unit) {
         val root = folder.newFolder()
-        return DetectorPipeline(bundle, RecordedGraph(golden), RecordedGraph(golden)).use { block(ParityRun(it, root), root) }
+        DetectorPipeline(bundle, RecordedGraph(golden), RecordedGraph(golden)).use { block(ParityRun(it, root), root) }
     }
 
     @Test
