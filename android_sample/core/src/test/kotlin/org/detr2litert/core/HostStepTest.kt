@@ -134,12 +134,12 @@ class HostStepTest {
         Workers(4).use { workers ->
             for (rows in listOf(0, 1, 3, 4, 1000)) {
                 val hits = IntArray(rows)
-                workers.run(rows) { from, to -> for (row in from until to) hits[row]++ }
+                workers.run(rows) { _, from, to -> for (row in from until to) hits[row]++ }
                 assertTrue(hits.all { it == 1 }, "$rows rows")
             }
-            assertFailsWith<IllegalStateException> { workers.run(4) { from, _ -> check(from == 0) } }
+            assertFailsWith<IllegalStateException> { workers.run(4) { _, from, _ -> check(from == 0) } }
             var sum = 0
-            workers.run(1) { _, to -> sum += to }
+            workers.run(1) { _, _, to -> sum += to }
             assertEquals(1, sum)
         }
     }

@@ -11,9 +11,9 @@ import java.util.concurrent.Semaphore
  * @param count how many parts a loop is cut into; 1 starts no thread.
  */
 class Workers(val count: Int) : AutoCloseable {
-    /** The body of a loop over rows `from until to`. */
+    /** The body of a loop over rows `from until to`, the part with the number `part`; parts run at the same time. */
     fun interface Rows {
-        fun run(from: Int, to: Int)
+        fun run(part: Int, from: Int, to: Int)
     }
 
     private val starts = Array(count - 1) { Semaphore(0) }
@@ -84,7 +84,7 @@ class Workers(val count: Int) : AutoCloseable {
     private fun part(number: Int) {
         val from = (rows.toLong() * number / count).toInt()
         val to = (rows.toLong() * (number + 1) / count).toInt()
-        if (from < to) body?.run(from, to)
+        if (from < to) body?.run(number, from, to)
     }
 
     companion object {
