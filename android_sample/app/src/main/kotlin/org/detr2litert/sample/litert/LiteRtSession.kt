@@ -1,0 +1,72 @@
+package org.detr2litert.sample.litert
+
+import android.content.Context
+import com.google.ai.edge.litert.Accelerator
+import com.google.ai.edge.litert.Environment
+import com.google.ai.edge.litert.LiteRtException
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.pipeline.DetectorPipeline
+
+/**
+ * LiteRT's environment, one for the whole process and shared by all graphs: only within one can buffers pass from graph to
+ * graph, and a model without one would make its own.
+ */
+class LiteRtSession(private val context: Context) : AutoCloseable {
+    private var environment: Environment? = null
+
+    /**
+     * Compiles a bundle's two graphs and makes their buffers; may take seconds, so not for the main thread.
+     *
+     * @throws EngineException if LiteRT refuses one.
+     */
+    fun open(bundle: Bundle, options: EngineOptions): DetectorPipeline {
+        val shared = environment ?: create().also { environment = it }
+        if (options.processor == Processor.GPU) requireGpu(shared)
+        val manifest = bundle.manifest
+        val compiler = GraphCompiler(shared, GpuCache(context.cacheDir, bundle), options)
+        val graphA = compiler.compile(bundle.file(manifest.graphA.file), manifest.graphA)
+        return closingOnFailure(graphA) {
+            val graphB = compiler.compile(bundle.file(manifest.graphB.file), manifest.graphB, source = graphA)
+            closingOnFailure(graphB) { DetectorPipeline(bundle, graphA, graphB) }
+        }
+    }
+
+    override fun close() {
+        environment?.close()
+        environment = null
+    }
+
+    private fun create(): Environment = try {
+        Environment.create(context)
+    } catch (error: LinkageError) {
+        throw EngineException(
+            EngineException.Kind.NO_RUNTIME,
+            "LiteRT's native library cannot be loaded here (${error.message}); this build is for arm64-v8a",
+            error,
+        )
+    } catch (error: LiteRtException) {
+        throw EngineException(EngineException.Kind.NO_RUNTIME, "LiteRT does not start (${error.message})", error)
+    }
+
+    /** From LiteRT 2.3 the GPU accelerator is an artifact of its own, and a build without it starts all the same. */
+    private fun requireGpu(environment: Environment) {
+        val found = try {
+            environment.getAvailableAccelerators()
+        } catch (error: LiteRtException) {
+            throw EngineException(EngineException.Kind.NO_GPU, "LiteRT cannot list its accelerators (${error.message})", error)
+        }
+        if (Accelerator.GPU !in found) {
+            throw EngineException(
+                EngineException.Kind.NO_GPU,
+                "LiteRT finds no GPU here, only ${found.joinToString()}; a phone without OpenCL, or a build without litert-gpu",
+            )
+        }
+    }
+
+    private inline fun <T> closingOnFailure(resource: AutoCloseable, block: () -> T): T = try {
+        block()
+    } catch (error: Throwable) {
+        resource.close()
+        throw error
+    }
+}

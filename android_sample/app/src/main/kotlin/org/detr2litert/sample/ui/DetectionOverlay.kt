@@ -1,0 +1,115 @@
+package org.detr2litert.sample.ui
+
+import android.content.Context
+import android.graphics.Canvas
+import android.graphics.Color
+import android.graphics.Paint
+import android.util.AttributeSet
+import android.view.View
+import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.draw.ClassColours
+import org.detr2litert.core.draw.LabelPlacer
+import org.detr2litert.core.draw.Letterbox
+
+/**
+ * Boxes and labels over a picture that lies, whole and centred, in the same bounds as this view.
+ *
+ * A box has a dark edge on both sides of its coloured line and a label a background of its own, so both can be read on any
+ * picture. The best detection is drawn last, so on top. Drawing allocates nothing but what text layout needs.
+ */
+class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(context, attributes) {
+    private val letterbox = Letterbox()
+    private val edge = Paint().apply { style = Paint.Style.STROKE }
+    private val line = Paint().apply { style = Paint.Style.STROKE }
+    private val background = Paint()
+    private val ink = Paint(Paint.ANTI_ALIAS_FLAG)
+    private val label = StringBuilder()
+    private var placer = LabelPlacer(0)
+    private var colours = IntArray(0)
+    private var names = emptyArray<String>()
+
+    /** What is drawn; fill it and call [invalidate]. */
+    var detections = Detections(0)
+        private set
+
+    /** The picture is shown as in a mirror (a front camera's preview). */
+    var mirrored = false
+
+    init {
+        val density = resources.displayMetrics.density
+        line.strokeWidth = LINE_DP * density
+        edge.strokeWidth = 2 * LINE_DP * density
+        edge.color = Color.argb(160, 0, 0, 0)
+        ink.textSize = TEXT_SP * resources.displayMetrics.scaledDensity
+    }
+
+    /** Makes room for a bundle's detections. @param classNames a name for each class index. */
+    fun prepare(capacity: Int, classNames: List<String>) {
+        detections = Detections(capacity)
+        placer = LabelPlacer(capacity)
+        // A line break would break the label's height.
+        names = classNames.map { it.split(WHITE_SPACE).joinToString(" ") }.toTypedArray()
+        colours = IntArray(classNames.size) { ClassColours.of(it) }
+        invalidate()
+    }
+
+    /** Draws nothing until [detections] is filled again. */
+    fun clear() {
+        detections.clear()
+        invalidate()
+    }
+
+    override fun onDraw(canvas: Canvas) {
+        letterbox.fit(detections.width, detections.height, width, height)
+        placer.clear()
+        for (index in detections.count - 1 downTo 0) drawBox(canvas, index)
+        for (index in 0 until detections.count) drawLabel(canvas, index)
+    }
+
+    private fun left(index: Int): Float = letterbox.toViewX(
+        if (mirrored) detections.width - detections.right(index) else detections.left(index),
+    )
+
+    private fun right(index: Int): Float = letterbox.toViewX(
+        if (mirrored) detections.width - detections.left(index) else detections.right(index),
+    )
+
+    private fun drawBox(canvas: Canvas, index: Int) {
+        val top = letterbox.toViewY(detections.top(index))
+        val bottom = letterbox.toViewY(detections.bottom(index))
+        line.color = colours[detections.classIndex[index]]
+        canvas.drawRect(left(index), top, right(index), bottom, edge)
+        canvas.drawRect(left(index), top, right(index), bottom, line)
+    }
+
+    private fun drawLabel(canvas: Canvas, index: Int) {
+        val classIndex = detections.classIndex[index]
+        val percent = Math.round(detections.score[index] * 100)
+        label.setLength(0)
+        label.append(names[classIndex]).append(' ').append(percent / 100).append('.')
+        label.append(percent / 10 % 10).append(percent % 10)
+        val pad = line.strokeWidth
+        val ascent = -ink.ascent()
+        val labelWidth = ink.measureText(label, 0, label.length) + 2 * pad
+        val labelHeight = ascent + ink.descent() + 2 * pad
+        placer.place(
+            left(index),
+            letterbox.toViewY(detections.top(index)),
+            letterbox.toViewY(detections.bottom(index)),
+            labelWidth,
+            labelHeight,
+            width.toFloat(),
+            height.toFloat(),
+        )
+        background.color = colours[classIndex]
+        ink.color = if (ClassColours.wantsBlackInk(colours[classIndex])) Color.BLACK else Color.WHITE
+        canvas.drawRect(placer.left, placer.top, placer.left + labelWidth, placer.top + labelHeight, background)
+        canvas.drawText(label, 0, label.length, placer.left + pad, placer.top + pad + ascent, ink)
+    }
+
+    private companion object {
+        const val LINE_DP = 2f
+        const val TEXT_SP = 13f
+        val WHITE_SPACE = Regex("\\s+")
+    }
+}

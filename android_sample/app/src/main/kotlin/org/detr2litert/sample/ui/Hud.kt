@@ -1,0 +1,70 @@
+package org.detr2litert.sample.ui
+
+import android.widget.TextView
+import org.detr2litert.core.pipeline.Stage
+import org.detr2litert.sample.engine.DetectionExchange
+import org.detr2litert.sample.engine.FrameRate
+import java.util.Locale
+
+/**
+ * Frames per second and where a frame's time goes, in the corner of the picture.
+ *
+ * An accelerator may return from a run before it is done and finish in the read, so run and read are shown apart; their sum is
+ * the graph's time. Figures are medians of the last frames, written a few times a second.
+ */
+class Hud(private val text: TextView) {
+    private val rate = FrameRate()
+    private val times = FloatArray(Stage.entries.size)
+    private var writtenAt = 0L
+
+    /** The first line: what runs, and on what. */
+    var title = ""
+
+    /** @param live whether pictures come by themselves, so that a rate means something. */
+    fun update(exchange: DetectionExchange, detections: Int, live: Boolean) {
+        val now = System.nanoTime()
+        val framesPerSecond = rate.update(exchange.takeTimes(times), now)
+        if (live && now - writtenAt < INTERVAL) return
+        writtenAt = now
+        text.text = buildString {
+            append(title).append('\n')
+            if (live) line("%.1f fps   %d found", framesPerSecond, detections) else line("%d found", detections)
+            line("pre     %6.1f ms", ms(Stage.PREPROCESS))
+            line(
+                "A       %6.1f ms   write %.1f  run %.1f  read %.1f",
+                a(),
+                ms(Stage.WRITE_A),
+                ms(Stage.RUN_A),
+                ms(Stage.READ_A),
+            )
+            line("host    %6.1f ms", ms(Stage.HOST))
+            line(
+                "B       %6.1f ms   write %.1f  run %.1f  read %.1f",
+                b(),
+                ms(Stage.WRITE_B),
+                ms(Stage.RUN_B),
+                ms(Stage.READ_B),
+            )
+            line("decode  %6.1f ms", ms(Stage.DECODE))
+            append(String.format(Locale.ROOT, "frame   %6.1f ms", times.sum()))
+        }
+    }
+
+    fun clear() {
+        text.text = title
+    }
+
+    private fun StringBuilder.line(format: String, vararg values: Any) {
+        append(String.format(Locale.ROOT, format, *values)).append('\n')
+    }
+
+    private fun ms(stage: Stage): Float = times[stage.ordinal]
+
+    private fun a(): Float = ms(Stage.WRITE_A) + ms(Stage.RUN_A) + ms(Stage.READ_A)
+
+    private fun b(): Float = ms(Stage.WRITE_B) + ms(Stage.RUN_B) + ms(Stage.READ_B)
+
+    private companion object {
+        const val INTERVAL = 250_000_000L
+    }
+}

@@ -1,0 +1,5 @@
+// Both plugins on one class path, so that the Kotlin that AGP brings is the catalog's.
+plugins {
+    alias(libs.plugins.android.application) apply false
+    alias(libs.plugins.kotlin.jvm) apply false
+}

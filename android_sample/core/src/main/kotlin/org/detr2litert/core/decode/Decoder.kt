@@ -1,0 +1,104 @@
+package org.detr2litert.core.decode
+
+import org.detr2litert.core.GraphOutputException
+import org.detr2litert.core.host.HostOps
+import org.detr2litert.core.host.TopK
+import org.detr2litert.core.manifest.PostprocessSpec
+import kotlin.math.exp
+import kotlin.math.ln
+
+/**
+ * From graph B's boxes and logits to detections: the official post-processing, as `host_runtime.decode` does it.
+ *
+ * Sigmoid over all logits, the num_select best of queries x classes (ties by lower flattened index), those above the
+ * threshold, ignored classes dropped, boxes from cxcywh fractions to pixels and clamped to the picture. NMS is no part of
+ * that; it is there for those who want it.
+ *
+ * Only logits that can pass the threshold get a sigmoid and a place in the selection: all that pass come before all that do
+ * not, so the result is the same. Nothing is allocated after construction. Not for use by several threads at once.
+ *
+ * @param queries Q of boxes [1, Q, 4] and logits [1, Q, C].
+ * @param classes C.
+ */
+class Decoder(private val spec: PostprocessSpec, private val queries: Int, private val classes: Int) {
+    private val best = TopK(queries * classes)
+    private val scores = FloatArray(queries * classes)
+    private val ignored = BooleanArray(classes) { it in spec.ignoredClasses }
+    private val nms = Nms(capacity)
+
+    /** The most detections that a picture can have. */
+    val capacity: Int get() = minOf(spec.numSelect, queries * classes)
+
+    /**
+     * @param boxes [1, Q, 4], centre x, centre y, width, height as fractions of the picture.
+     * @param logits [1, Q, C], before the sigmoid.
+     * @param threshold scores strictly above it are kept.
+     * @param nmsIou if given, a box is dropped that overlaps a better one of its class by more.
+     * @param into filled with the result.
+     * @throws GraphOutputException if a value is NaN: no detection could be trusted.
+     */
+    fun decode(
+        boxes: FloatArray,
+        logits: FloatArray,
+        width: Int,
+        height: Int,
+        threshold: Float,
+        nmsIou: Float?,
+        into: Detections,
+    ) {
+        require(boxes.size == 4 * queries && logits.size == queries * classes) { "boxes or logits of another shape" }
+        refuseNaN("boxes", boxes)
+        val found = select(logits, threshold)
+        into.count = 0
+        into.width = width
+        into.height = height
+        for (place in 0 until found) {
+            val flat = best.index(place)
+            val label = flat % classes
+            if (ignored[label]) continue
+            val at = into.count++
+            into.classIndex[at] = label
+            into.score[at] = scores[flat]
+            toPixels(boxes, flat / classes, width.toFloat(), height.toFloat(), into.boxes, 4 * at)
+        }
+        if (nmsIou != null) nms.apply(into, nmsIou)
+    }
+
+    private fun select(logits: FloatArray, threshold: Float): Int {
+        val floor = logitFloor(threshold)
+        best.clear()
+        for (flat in logits.indices) {
+            val logit = logits[flat]
+            if (logit.isNaN()) throw notANumber("logits")
+            if (logit < floor) continue
+            scores[flat] = HostOps.sigmoid(logit)
+            if (scores[flat] > threshold) best.add(scores[flat], flat)
+        }
+        return best.select(spec.numSelect)
+    }
+
+    private fun refuseNaN(name: String, values: FloatArray) {
+        for (value in values) if (value.isNaN()) throw notANumber(name)
+    }
+
+    private fun notANumber(name: String) =
+        GraphOutputException("'$name' holds NaN: the graphs did not run right, on this accelerator or with this picture")
+
+    private companion object {
+        /** A logit below which no sigmoid can pass [threshold], with a margin far above float32's rounding. */
+        fun logitFloor(threshold: Float): Float {
+            val share = threshold.toDouble() / (1 - threshold.toDouble())
+            return if (share <= exp(-80.0) || share.isNaN()) Float.NEGATIVE_INFINITY else (ln(share) - 0.001).toFloat()
+        }
+
+        /** One cxcywh box to left, top, right, bottom, in float32 as in Python. */
+        fun toPixels(boxes: FloatArray, query: Int, width: Float, height: Float, into: FloatArray, at: Int) {
+            val halfWidth = 0.5f * boxes[4 * query + 2]
+            val halfHeight = 0.5f * boxes[4 * query + 3]
+            into[at] = ((boxes[4 * query] - halfWidth) * width).coerceIn(0f, width)
+            into[at + 1] = ((boxes[4 * query + 1] - halfHeight) * height).coerceIn(0f, height)
+            into[at + 2] = ((boxes[4 * query] + halfWidth) * width).coerceIn(0f, width)
+            into[at + 3] = ((boxes[4 * query + 1] + halfHeight) * height).coerceIn(0f, height)
+        }
+    }
+}

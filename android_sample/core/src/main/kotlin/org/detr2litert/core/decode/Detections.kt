@@ -1,0 +1,53 @@
+package org.detr2litert.core.decode
+
+/**
+ * A picture's detections, best first, in arrays that are made once and filled again for every picture.
+ *
+ * Boxes are left, top, right, bottom in the picture's pixels: [boxes] [capacity, 4] row-major.
+ */
+class Detections(val capacity: Int) {
+    /** How many there are now. */
+    var count = 0
+        internal set
+
+    /** The size in pixels of the picture that the boxes are for. */
+    var width = 0
+        internal set
+    var height = 0
+        internal set
+
+    val classIndex = IntArray(capacity)
+    val score = FloatArray(capacity)
+    val boxes = FloatArray(4 * capacity)
+
+    fun left(index: Int): Float = boxes[4 * index]
+
+    fun top(index: Int): Float = boxes[4 * index + 1]
+
+    fun right(index: Int): Float = boxes[4 * index + 2]
+
+    fun bottom(index: Int): Float = boxes[4 * index + 3]
+
+    /** Forgets all detections. */
+    fun clear() {
+        count = 0
+    }
+
+    /** Takes over everything of [other], whose capacity must be the same or less. */
+    fun copyFrom(other: Detections) {
+        require(other.count <= capacity) { "${other.count} detections for a place of $capacity" }
+        count = other.count
+        width = other.width
+        height = other.height
+        System.arraycopy(other.classIndex, 0, classIndex, 0, count)
+        System.arraycopy(other.score, 0, score, 0, count)
+        System.arraycopy(other.boxes, 0, boxes, 0, 4 * count)
+    }
+
+    /** Moves detection [from] to place [to]. */
+    internal fun move(from: Int, to: Int) {
+        classIndex[to] = classIndex[from]
+        score[to] = score[from]
+        System.arraycopy(boxes, 4 * from, boxes, 4 * to, 4)
+    }
+}

@@ -1,0 +1,85 @@
+package org.detr2litert.core.host
+
+import org.detr2litert.core.tensor.DType
+import org.detr2litert.core.tensor.FloatTensor
+import org.detr2litert.core.tensor.IntTensor
+import org.detr2litert.core.tensor.Tensor
+
+internal fun interface FloatFunction {
+    fun of(x: Float): Float
+}
+
+internal fun interface FloatFunction2 {
+    fun of(x: Float, y: Float): Float
+}
+
+internal fun interface IntFunction2 {
+    fun of(x: Int, y: Int): Int
+}
+
+/** y = f(x) for every element. */
+internal object Unary {
+    fun make(call: OpCall, function: FloatFunction): Made {
+        val x = call.float(0)
+        val y = FloatTensor(x.shape)
+        return Made(y) { for (index in y.data.indices) y.data[index] = function.of(x.data[index]) }
+    }
+}
+
+/**
+ * z = f(x, y) with NumPy's broadcasting. Both float32 give float32, both int32 give int32; mixtures are refused (NumPy would
+ * go through float64, and no program that the converter writes needs it).
+ */
+internal object Binary {
+    fun make(call: OpCall, floats: FloatFunction2, ints: IntFunction2?): Made {
+        val (x, y) = call.inputs
+        val shape = Broadcast.shape(call, listOf(x, y))
+        val left = Broadcast.indices(x.shape, shape)
+        val right = Broadcast.indices(y.shape, shape)
+        if (x is FloatTensor && y is FloatTensor) {
+            val z = FloatTensor(shape)
+            return Made(z) {
+                for (index in z.data.indices) z.data[index] = floats.of(x.data[left[index]], y.data[right[index]])
+            }
+        }
+        val whole = x is IntTensor && y is IntTensor && x.dtype == DType.INT32 && y.dtype == DType.INT32
+        if (!whole || ints == null) call.fail("cannot take $x and $y")
+        val z = IntTensor(shape)
+        val xs = x.data
+        val ys = y.data
+        return Made(z) { for (index in z.data.indices) z.data[index] = ints.of(xs[left[index]], ys[right[index]]) }
+    }
+}
+
+/** NumPy's broadcasting, worked out once: which element of an input an element of the output reads. */
+internal object Broadcast {
+    /** The common shape: aligned at the last axis, extents equal or 1. */
+    fun shape(call: OpCall, tensors: List<Tensor>): List<Int> {
+        val rank = tensors.maxOf { it.rank }
+        return List(rank) { axis ->
+            val extents = tensors.map { it.shape.getOrElse(axis - rank + it.rank) { 1 } }.toSet() - 1
+            if (extents.size > 1) call.fail("cannot broadcast ${tensors.joinToString(" with ")}")
+            extents.singleOrNull() ?: 1
+        }
+    }
+
+    /** For each element of [to], row-major, the position in a tensor of shape [from]. */
+    fun indices(from: List<Int>, to: List<Int>): IntArray {
+        val strides = IntArray(to.size)
+        var stride = 1
+        for (axis in from.indices.reversed()) {
+            if (from[axis] != 1) strides[axis + to.size - from.size] = stride
+            stride *= from[axis]
+        }
+        val position = IntArray(to.size)
+        return IntArray(to.fold(1) { product, extent -> product * extent }) {
+            var source = 0
+            for (axis in to.indices) source += position[axis] * strides[axis]
+            for (axis in to.indices.reversed()) {
+                if (++position[axis] < to[axis]) break
+                position[axis] = 0
+            }
+            source
+        }
+    }
+}

@@ -1,0 +1,84 @@
+package org.detr2litert.core.host
+
+import org.detr2litert.core.BundleException
+import org.detr2litert.core.manifest.HostProgram
+import org.detr2litert.core.tensor.Tensor
+import org.detr2litert.core.tensor.TensorSpec
+
+/** One op made ready: its tensors are bound, running it allocates nothing. */
+internal fun interface Step {
+    fun run()
+}
+
+/**
+ * The query selection between the graphs, compiled once from the manifest's program.
+ *
+ * Every tensor's shape is known when the program is compiled, so each gets its memory then, and whatever cannot be run is
+ * refused then. [input] and [tensor] give the tensors themselves: fill the inputs, call [run], read the outputs.
+ * Semantics op by op: `host_runtime/host_step.py`, and [HostOps] here.
+ *
+ * @param program the manifest's host step.
+ * @param constants the tensors of program.constants by name.
+ * @param inputSpecs shapes and types of program.inputs (graph A's outputs; others are ignored).
+ * @param workers for the matrix products; stays the caller's to close.
+ * @throws BundleException for an unknown op, wrong inputs, attributes or shapes, or a missing constant.
+ */
+class HostStep(
+    private val program: HostProgram,
+    constants: Map<String, Tensor>,
+    inputSpecs: List<TensorSpec>,
+    workers: Workers,
+) {
+    private val tensors = HashMap<String, Tensor>()
+    private val steps: Array<Step>
+
+    init {
+        val specs = inputSpecs.associateBy { it.name }
+        for (name in program.inputs) {
+            val spec =
+                specs[name] ?: throw BundleException.unsupported("the host step reads '$name', which graph a does not give")
+            tensors[name] = Tensor.of(spec)
+        }
+        for (spec in program.constants) {
+            tensors[spec.name] = constants[spec.name]
+                ?: throw BundleException.manifest("the host step's constant '${spec.name}' is missing")
+        }
+        val fixed = program.constants.mapTo(HashSet()) { it.name }
+        steps = program.ops.mapIndexedNotNull { number, op ->
+            val label = "op $number '${op.op}' giving '${op.output}'"
+            val inputs = op.inputs.map {
+                tensors[it]
+                    ?: throw BundleException.unsupported("host step $label reads '$it', which is not computed before it")
+            }
+            if (op.output in tensors) throw BundleException.unsupported("host step $label assigns that name a second time")
+            val call = OpCall(inputs, op.inputs.map { it in fixed }, Attributes(label, op), workers)
+            val made = HostOps.make(op.op, call)
+            if (made.output.rank > MAX_RANK) call.fail("gives rank ${made.output.rank}, more than $MAX_RANK")
+            tensors[op.output] = made.output
+            made.step
+        }.toTypedArray()
+        for (name in program.outputs) {
+            if (name !in tensors) throw BundleException.unsupported("the host step's output '$name' is never computed")
+        }
+    }
+
+    /** Names of the program's inputs and outputs. */
+    val inputNames: List<String> get() = program.inputs
+    val outputNames: List<String> get() = program.outputs
+
+    /** An input's or any computed tensor; the same object at every call. */
+    fun tensor(name: String): Tensor = requireNotNull(tensors[name]) { "the host step has no tensor '$name'" }
+
+    /**
+     * Runs the program on what its inputs hold now.
+     *
+     * @throws org.detr2litert.core.GraphOutputException if an index is outside the tensor that it indexes.
+     */
+    fun run() {
+        for (step in steps) step.run()
+    }
+
+    private companion object {
+        const val MAX_RANK = 4
+    }
+}

@@ -1,0 +1,141 @@
+package org.detr2litert.core.json
+
+/** Text that is not JSON; the message gives the place. */
+class JsonSyntaxException(message: String) : Exception(message)
+
+/**
+ * A strict RFC 8259 parser for small documents.
+ *
+ * Why not a library: Android's own `org.json` accepts comments, unquoted names and trailing garbage, and is another
+ * implementation than the one a JVM test would run; everything else would be this module's only dependency.
+ *
+ * Objects become [LinkedHashMap], arrays [ArrayList], integers [Long] (or [Double] where they do not fit), other numbers
+ * [Double], and `null` stays null. A name given twice in one object is refused.
+ */
+class JsonParser private constructor(private val text: String) {
+    private var at = 0
+
+    private fun document(): Any? {
+        val value = value(0)
+        skipSpace()
+        if (at != text.length) fail("more text after the end")
+        return value
+    }
+
+    private fun value(depth: Int): Any? {
+        if (depth > MAX_DEPTH) fail("nested deeper than $MAX_DEPTH")
+        skipSpace()
+        if (at == text.length) fail("the text ends too early")
+        return when (val first = text[at]) {
+            '{' -> jsonObject(depth)
+            '[' -> array(depth)
+            '"' -> string()
+            't' -> literal("true", true)
+            'f' -> literal("false", false)
+            'n' -> literal("null", null)
+            else -> if (first == '-' || first in '0'..'9') number() else fail("unexpected '$first'")
+        }
+    }
+
+    private fun jsonObject(depth: Int): Map<String, Any?> {
+        val members = LinkedHashMap<String, Any?>()
+        at++
+        if (skipTo('}')) return members
+        do {
+            skipSpace()
+            if (at == text.length || text[at] != '"') fail("a name in quotes is missing")
+            val name = string()
+            if (name in members) fail("the name \"$name\" is given twice")
+            if (!skipTo(':')) fail("':' is missing")
+            members[name] = value(depth + 1)
+        } while (skipTo(','))
+        if (!skipTo('}')) fail("'}' or ',' is missing")
+        return members
+    }
+
+    private fun array(depth: Int): List<Any?> {
+        val items = ArrayList<Any?>()
+        at++
+        if (skipTo(']')) return items
+        do items.add(value(depth + 1)) while (skipTo(','))
+        if (!skipTo(']')) fail("']' or ',' is missing")
+        return items
+    }
+
+    private fun string(): String {
+        val out = StringBuilder()
+        at++
+        while (true) {
+            if (at == text.length) fail("a string does not end")
+            val char = text[at++]
+            when {
+                char == '"' -> return out.toString()
+                char == '\\' -> out.append(escaped())
+                char < ' ' -> fail("a control character in a string")
+                else -> out.append(char)
+            }
+        }
+    }
+
+    private fun escaped(): Char {
+        if (at == text.length) fail("a string does not end")
+        return when (val char = text[at++]) {
+            '"', '\\', '/' -> char
+
+            'b' -> '\b'
+
+            'f' -> '\u000C'
+
+            'n' -> '\n'
+
+            'r' -> '\r'
+
+            't' -> '\t'
+
+            'u' -> {
+                val digits = text.substring(at, minOf(at + 4, text.length))
+                if (digits.length != 4 || digits.any { it.digitToIntOrNull(16) == null }) fail("\\u needs four hex digits")
+                at += 4
+                digits.toInt(16).toChar()
+            }
+
+            else -> fail("unknown escape '\\$char'")
+        }
+    }
+
+    private fun number(): Number {
+        val match = NUMBER.find(text, at)?.takeIf { it.range.first == at } ?: fail("not a number")
+        at = match.range.last + 1
+        val integral = match.value.none { it == '.' || it == 'e' || it == 'E' }
+        val whole = if (integral) match.value.toLongOrNull() else null
+        return whole ?: match.value.toDouble().also { if (it.isInfinite()) fail("the number ${match.value} is too large") }
+    }
+
+    private fun literal(word: String, value: Any?): Any? {
+        if (!text.startsWith(word, at)) fail("unexpected '${text[at]}'")
+        at += word.length
+        return value
+    }
+
+    private fun skipSpace() {
+        while (at < text.length && text[at] in " \t\r\n") at++
+    }
+
+    /** Steps over [wanted] if it comes next, spaces aside. */
+    private fun skipTo(wanted: Char): Boolean {
+        skipSpace()
+        val found = at < text.length && text[at] == wanted
+        if (found) at++
+        return found
+    }
+
+    private fun fail(problem: String): Nothing = throw JsonSyntaxException("$problem at character $at")
+
+    companion object {
+        private const val MAX_DEPTH = 64
+        private val NUMBER = Regex("-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+        /** @throws JsonSyntaxException if [text] is not one JSON value. */
+        fun parse(text: String): Any? = JsonParser(text).document()
+    }
+}

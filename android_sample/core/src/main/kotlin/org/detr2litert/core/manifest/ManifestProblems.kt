@@ -1,0 +1,71 @@
+package org.detr2litert.core.manifest
+
+/** What a JSON Schema cannot say: names that must meet, shapes that must fit. Mirrors `host_runtime.manifest`. */
+internal object ManifestProblems {
+    /** The first thing that does not fit, as a sentence, in the order of the data's flow; null if all fits. */
+    fun first(manifest: Manifest): String? =
+        names(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest) ?: graphB(manifest) ?: postprocess(manifest)
+
+    private fun names(manifest: Manifest): String? {
+        val lists = listOf(
+            "a.inputs" to manifest.graphA.inputs,
+            "a.outputs" to manifest.graphA.outputs,
+            "b.inputs" to manifest.graphB.inputs,
+            "b.outputs" to manifest.graphB.outputs,
+        )
+        return lists.firstOrNull { (_, specs) -> specs.distinctBy { it.name }.size != specs.size }
+            ?.let { (label, specs) -> "graphs.$label names a tensor twice (${specs.joinToString { it.name }})" }
+    }
+
+    private fun files(manifest: Manifest): String? {
+        val needed = buildList {
+            add(manifest.graphA.file)
+            add(manifest.graphB.file)
+            if (manifest.hostStep.constants.isNotEmpty()) add(Manifest.HOST_PARAMS)
+            manifest.golden?.let { addAll(listOf(it.image, it.tensors, it.detections)) }
+        }
+        return needed.firstOrNull { it !in manifest.files }?.let { "$it is used but not listed under files" }
+    }
+
+    private fun image(manifest: Manifest): String? {
+        val pre = manifest.preprocess
+        val shape = if (pre.channelsLast) listOf(1, pre.height, pre.width, 3) else listOf(1, 3, pre.height, pre.width)
+        val fits = manifest.graphA.inputs.singleOrNull()?.shape == shape
+        return if (fits) null else "graph a must take one image of shape $shape, as preprocess says"
+    }
+
+    private fun hostStep(manifest: Manifest): String? {
+        val host = manifest.hostStep
+        val fromA = manifest.graphA.outputs.mapTo(HashSet()) { it.name }
+        host.inputs.firstOrNull { it !in fromA }?.let { return "the host step reads '$it', which graph a does not give" }
+        val known = host.inputs.toHashSet()
+        for (name in host.constants.map { it.name } + host.ops.map { it.output }) {
+            if (!known.add(name)) return "the host step assigns '$name' twice"
+        }
+        return host.outputs.firstOrNull { it !in known }?.let { "the host step's output '$it' is never computed" }
+    }
+
+    private fun graphB(manifest: Manifest): String? {
+        val fromA = manifest.graphA.outputs.associateBy { it.name }
+        for (spec in manifest.graphB.inputs.filter { it.name !in manifest.hostStep.outputs }) {
+            val source = fromA[spec.name]
+                ?: return "graph b reads '${spec.name}', which neither the host step nor graph a gives"
+            if (source.shape != spec.shape) {
+                return "'${spec.name}' leaves graph a as ${source.shape} but graph b wants ${spec.shape}"
+            }
+        }
+        return null
+    }
+
+    private fun postprocess(manifest: Manifest): String? {
+        val post = manifest.postprocess
+        val fromB = manifest.graphB.outputs.associate { it.name to it.shape }
+        val boxes = fromB[post.boxes] ?: return "graph b does not give '${post.boxes}', which postprocess reads"
+        val logits = fromB[post.logits] ?: return "graph b does not give '${post.logits}', which postprocess reads"
+        val fit = boxes.size == 3 && logits.size == 3 && boxes[0] == 1 && boxes[2] == 4 && boxes.take(2) == logits.take(2)
+        if (!fit) return "postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not $boxes and $logits"
+        val count = manifest.classes.size
+        if (logits[2] != count) return "classes has $count entries but there are ${logits[2]} logit columns"
+        return post.ignoredClasses.firstOrNull { it >= count }?.let { "ignored class $it is not one of the $count classes" }
+    }
+}

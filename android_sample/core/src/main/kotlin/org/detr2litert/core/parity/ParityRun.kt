@@ -1,0 +1,83 @@
+package org.detr2litert.core.parity
+
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.pipeline.DetectorPipeline
+import org.detr2litert.core.pipeline.Stage
+import org.detr2litert.core.tensor.Tensor
+import java.io.File
+
+/**
+ * Runs the stages on given inputs and writes every output, for another machine to compare. INSTRUMENTATION.md has the
+ * folders and the fields of result.json.
+ *
+ * The chain runs from `in/a` through all stages. Where `in/host` or `in/b` exist, the host step and graph B also run on those
+ * (another machine's) tensors, so that each stage can be judged on its own.
+ *
+ * @param folder the run's folder, holding `in/`; gets `out/`.
+ */
+class ParityRun(private val pipeline: DetectorPipeline, private val folder: File) {
+    private val times = LinkedHashMap<Stage, ArrayList<Float>>()
+    private val files = ArrayList<Map<String, Any>>()
+
+    /** Milliseconds of every timed run, by stage; see [Stage.label]. */
+    val milliseconds: Map<String, List<Float>> get() = times.entries.associate { (stage, values) -> stage.label to values }
+
+    /** What was written: stage, name, dtype, shape, file (relative to the run's folder) and sha256. */
+    val tensors: List<Map<String, Any>> get() = files
+
+    /**
+     * @param warmUp runs before the timed ones.
+     * @param runs timed runs, at least one; the last one's outputs are written.
+     * @throws TensorFileException if an input file is missing or of another length.
+     */
+    fun run(warmUp: Int, runs: Int) {
+        require(warmUp >= 0 && runs >= 1) { "$warmUp and $runs runs" }
+        fill("a", pipeline.inputsOfA)
+        repeat(warmUp) { chain() }
+        repeat(runs) {
+            chain()
+            for (stage in TIMED) times.getOrPut(stage) { ArrayList(runs) }.add(pipeline.times.latest(stage))
+        }
+        write("a", pipeline.tensorsA)
+        write("host", pipeline.tensorsHost)
+        write("b", pipeline.tensorsB)
+        if (File(folder, "in/host").isDirectory) {
+            fill("host", pipeline.inputsOfHost)
+            pipeline.runHost()
+            write("host_given", pipeline.tensorsHost)
+        }
+        if (File(folder, "in/b").isDirectory) {
+            fill("b", pipeline.inputsOfB)
+            pipeline.runB(writeBound = true)
+            write("b_given", pipeline.tensorsB)
+        }
+    }
+
+    private fun chain() {
+        pipeline.runA(all = true)
+        pipeline.runHost()
+        pipeline.runB()
+    }
+
+    private fun fill(stage: String, tensors: Map<String, Tensor>) {
+        for ((name, tensor) in tensors) TensorFiles.read(File(folder, "in/$stage"), name, tensor)
+    }
+
+    private fun write(stage: String, tensors: Map<String, Tensor>) {
+        for ((name, tensor) in tensors) {
+            val file = TensorFiles.write(File(folder, "out/$stage"), name, tensor)
+            files += mapOf(
+                "stage" to stage,
+                "name" to name,
+                "dtype" to tensor.dtype.label,
+                "shape" to tensor.shape,
+                "file" to "out/$stage/${file.name}",
+                "sha256" to Bundle.sha256(file),
+            )
+        }
+    }
+
+    private companion object {
+        val TIMED = Stage.entries - Stage.PREPROCESS - Stage.DECODE
+    }
+}

@@ -1,0 +1,55 @@
+package org.detr2litert.core.parity
+
+import org.detr2litert.core.tensor.DType
+import org.detr2litert.core.tensor.LittleEndian
+import org.detr2litert.core.tensor.Tensor
+import java.io.File
+
+/** An input file of a parity run that is missing or has another length than its tensor. */
+class TensorFileException(message: String) : Exception(message)
+
+/**
+ * Tensors as raw little-endian files, one each, row-major, without header: `NAME.f32`, `NAME.i32`, or `NAME.u8` for bool.
+ * Bytes of a name's UTF-8 other than letters, digits, `_`, `-` and inner dots are written as %XX.
+ */
+object TensorFiles {
+    /** The file name of a tensor; no name can lead out of the folder. */
+    fun name(tensor: String, dtype: DType): String {
+        val safe = StringBuilder()
+        tensor.toByteArray().forEachIndexed { index, byte ->
+            val char = byte.toInt().toChar()
+            val plain = char in 'a'..'z' || char in 'A'..'Z' || char in '0'..'9' || char in "_-" || (char == '.' && index > 0)
+            if (plain) safe.append(char) else safe.append("%%%02X".format(byte))
+        }
+        return safe.append(suffix(dtype)).toString()
+    }
+
+    /**
+     * Fills [into] from its file in [folder].
+     *
+     * @throws TensorFileException if the file is not there, or not exactly as long as the tensor.
+     */
+    fun read(folder: File, name: String, into: Tensor) {
+        val file = File(folder, name(name, into.dtype))
+        if (!file.isFile) throw TensorFileException("${folder.name}/${file.name} is missing")
+        val wanted = into.size.toLong() * into.dtype.bytes
+        if (file.length() != wanted) {
+            throw TensorFileException("${folder.name}/${file.name} has ${file.length()} bytes, not $wanted for $into")
+        }
+        val bytes = file.readBytes()
+        val read = LittleEndian.decode(bytes, 0, bytes.size, into.shape, into.dtype)
+        System.arraycopy(read.storage, 0, into.storage, 0, into.size)
+    }
+
+    /** Writes [tensor] into [folder], which is made if need be, and returns the file. */
+    fun write(folder: File, name: String, tensor: Tensor): File {
+        folder.mkdirs()
+        return File(folder, name(name, tensor.dtype)).also { it.writeBytes(LittleEndian.encode(tensor)) }
+    }
+
+    private fun suffix(dtype: DType) = when (dtype) {
+        DType.FLOAT32 -> ".f32"
+        DType.INT32, DType.INT64 -> ".i32"
+        DType.BOOL -> ".u8"
+    }
+}

@@ -1,0 +1,130 @@
+package org.detr2litert.core.pipeline
+
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.decode.Decoder
+import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.host.HostStep
+import org.detr2litert.core.host.Workers
+import org.detr2litert.core.manifest.Manifest
+import org.detr2litert.core.preprocess.Picture
+import org.detr2litert.core.preprocess.Preprocessor
+import org.detr2litert.core.tensor.FloatTensor
+import org.detr2litert.core.tensor.Tensor
+
+/**
+ * Picture -> graph A -> host step -> graph B -> detections, driven by the manifest alone.
+ *
+ * All tensors are made at construction and used for every frame. The stages can be run one by one ([runA], [runHost],
+ * [runB]), which is what a parity run does. One thread at a time; [close] gives back the graphs and the workers.
+ *
+ * @param bundle an opened bundle.
+ * @param graphA and [graphB] compiled for it; the pipeline closes them.
+ */
+class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private val graphB: GraphRunner) : AutoCloseable {
+    private val manifest: Manifest = bundle.manifest
+    private val workers = Workers.forThisMachine()
+    private val preprocessor = Preprocessor(manifest.preprocess)
+    private val host = HostStep(manifest.hostStep, bundle.hostConstants(), manifest.graphA.outputs, workers)
+    private val decoder = manifest.graphB.outputs.first { it.name == manifest.postprocess.logits }.shape
+        .let { (_, queries, classes) -> Decoder(manifest.postprocess, queries, classes) }
+
+    private val image = FloatTensor(manifest.graphA.inputs.single().shape)
+    private val imageName = manifest.graphA.inputs.single().name
+
+    // Index loops over these, because iterating a map allocates.
+    private val namesA = manifest.graphA.outputs.map { it.name }.toTypedArray()
+    private val outputsA = manifest.graphA.outputs.map { spec ->
+        if (spec.name in host.inputNames) host.tensor(spec.name) else Tensor.of(spec)
+    }.toTypedArray()
+    private val inputsB: Array<Tensor> = manifest.graphB.inputs.map { spec ->
+        if (spec.name in host.outputNames) host.tensor(spec.name) else outputsA[namesA.indexOf(spec.name)]
+    }.toTypedArray()
+    private val inputNamesB = manifest.graphB.inputs.map { it.name }.toTypedArray()
+    private val namesB = manifest.graphB.outputs.map { it.name }.toTypedArray()
+    private val outputsB = manifest.graphB.outputs.map { Tensor.of(it) }.toTypedArray()
+    private val boxes = outputsB[namesB.indexOf(manifest.postprocess.boxes)] as FloatTensor
+    private val logits = outputsB[namesB.indexOf(manifest.postprocess.logits)] as FloatTensor
+
+    /** Which of graph A's outputs anybody on this side reads. */
+    private val wantedA = BooleanArray(namesA.size) { index ->
+        namesA[index] in host.inputNames || (namesA[index] in inputNamesB && namesA[index] !in graphB.boundInputs)
+    }
+
+    val times = StageTimes()
+
+    /** The most detections that a picture can have. */
+    val capacity: Int get() = decoder.capacity
+
+    /** Graph A's input [1, 3, H, W] or [1, H, W, 3]. */
+    val input: FloatTensor get() = image
+
+    /** Every stage's tensors by name, for a parity run: graph A's outputs, the host step's, graph B's. */
+    val tensorsA: Map<String, Tensor> get() = namesA.zip(outputsA).toMap()
+    val tensorsHost: Map<String, Tensor> get() = host.outputNames.associateWith { host.tensor(it) }
+    val tensorsB: Map<String, Tensor> get() = namesB.zip(outputsB).toMap()
+
+    /** What each stage reads: the same objects that the stage before it writes. */
+    val inputsOfA: Map<String, Tensor> get() = mapOf(imageName to image)
+    val inputsOfB: Map<String, Tensor> get() = inputNamesB.zip(inputsB).toMap()
+    val inputsOfHost: Map<String, Tensor> get() = host.inputNames.associateWith { host.tensor(it) }
+
+    /**
+     * Detects objects in an upright picture.
+     *
+     * @param into filled with the result, in the picture's pixels.
+     * @param nmsIou see [Decoder.decode].
+     */
+    fun detect(picture: Picture, threshold: Float, nmsIou: Float?, into: Detections) {
+        times.start()
+        preprocessor.run(picture, image.data)
+        times.mark(Stage.PREPROCESS)
+        runA()
+        runHost()
+        runB()
+        decode(picture.width, picture.height, threshold, nmsIou, into)
+    }
+
+    /** Decodes what graph B gave last, for instance again with another [threshold]. */
+    fun decode(width: Int, height: Int, threshold: Float, nmsIou: Float?, into: Detections) {
+        times.start()
+        decoder.decode(boxes.data, logits.data, width, height, threshold, nmsIou, into)
+        times.mark(Stage.DECODE)
+    }
+
+    /** Runs graph A on [input] and reads the outputs that are needed; [all] reads every one. */
+    fun runA(all: Boolean = false) {
+        times.start()
+        graphA.write(imageName, image)
+        times.mark(Stage.WRITE_A)
+        graphA.run()
+        times.mark(Stage.RUN_A)
+        for (index in namesA.indices) if (all || wantedA[index]) graphA.read(namesA[index], outputsA[index])
+        times.mark(Stage.READ_A)
+    }
+
+    /** Runs the host step on graph A's outputs. */
+    fun runHost() {
+        times.start()
+        host.run()
+        times.mark(Stage.HOST)
+    }
+
+    /** Runs graph B; [writeBound] also writes inputs that share graph A's buffers. */
+    fun runB(writeBound: Boolean = false) {
+        times.start()
+        for (index in inputNamesB.indices) {
+            if (writeBound || inputNamesB[index] !in graphB.boundInputs) graphB.write(inputNamesB[index], inputsB[index])
+        }
+        times.mark(Stage.WRITE_B)
+        graphB.run()
+        times.mark(Stage.RUN_B)
+        for (index in namesB.indices) graphB.read(namesB[index], outputsB[index])
+        times.mark(Stage.READ_B)
+    }
+
+    override fun close() {
+        graphB.close()
+        graphA.close()
+        workers.close()
+    }
+}

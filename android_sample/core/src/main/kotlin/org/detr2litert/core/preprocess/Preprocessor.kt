@@ -1,0 +1,88 @@
+package org.detr2litert.core.preprocess
+
+import org.detr2litert.core.manifest.PreprocessSpec
+
+/**
+ * A picture to graph A's input: resized, scaled and normalised as the manifest says, equal to `host_runtime.preprocess`.
+ *
+ * Rows are resized first and columns second, in float32 and in the order of the taps, as there. Only one row of
+ * intermediate values is kept. What depends on the picture's size is worked out when the size changes; otherwise nothing is
+ * allocated. Not for use by several threads at once.
+ */
+class Preprocessor(private val spec: PreprocessSpec) {
+    private var oldWidth = 0
+    private var oldHeight = 0
+    private lateinit var rows: ResizeTaps
+    private lateinit var columns: ResizeTaps
+    private var row = FloatArray(0)
+
+    // Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
+    private val divisor = (1 / spec.scale).toFloat()
+    private val mean = FloatArray(3) { spec.mean[it].toFloat() }
+    private val std = FloatArray(3) { spec.std[it].toFloat() }
+
+    /** How many floats [run] writes: 3 x height x width. */
+    val size: Int get() = 3 * spec.height * spec.width
+
+    /**
+     * @param picture upright, any size.
+     * @param into [1, 3, height, width] or [1, height, width, 3], row-major, as the manifest's layout says.
+     */
+    fun run(picture: Picture, into: FloatArray) {
+        require(into.size == size) { "${into.size} floats for an input of $size" }
+        prepare(picture.width, picture.height)
+        for (y in 0 until spec.height) {
+            resizeRow(picture, y)
+            writeRow(y, into)
+        }
+    }
+
+    private fun prepare(width: Int, height: Int) {
+        if (width == oldWidth && height == oldHeight) return
+        columns = ResizeTaps.of(width, spec.width, spec.resize)
+        rows = ResizeTaps.of(height, spec.height, spec.resize)
+        if (row.size < 3 * width) row = FloatArray(3 * width)
+        oldWidth = width
+        oldHeight = height
+    }
+
+    /** row[3 * x + c] = the weighted sum over the picture's rows. */
+    private fun resizeRow(picture: Picture, y: Int) {
+        row.fill(0f, 0, 3 * picture.width)
+        for (tap in y * rows.taps until (y + 1) * rows.taps) {
+            val weight = rows.weights[tap]
+            if (weight == 0f) continue
+            val start = rows.sources[tap] * picture.width
+            for (x in 0 until picture.width) {
+                val pixel = picture.pixels[start + x]
+                row[3 * x] += ((pixel shr 16) and 0xFF) * weight
+                row[3 * x + 1] += ((pixel shr 8) and 0xFF) * weight
+                row[3 * x + 2] += (pixel and 0xFF) * weight
+            }
+        }
+    }
+
+    private fun writeRow(y: Int, into: FloatArray) {
+        val plane = spec.height * spec.width
+        for (x in 0 until spec.width) {
+            var red = 0f
+            var green = 0f
+            var blue = 0f
+            for (tap in x * columns.taps until (x + 1) * columns.taps) {
+                val weight = columns.weights[tap]
+                val source = 3 * columns.sources[tap]
+                red += row[source] * weight
+                green += row[source + 1] * weight
+                blue += row[source + 2] * weight
+            }
+            val pixel = y * spec.width + x
+            val start = if (spec.channelsLast) 3 * pixel else pixel
+            val step = if (spec.channelsLast) 1 else plane
+            into[start] = normal(if (spec.bgr) blue else red, 0)
+            into[start + step] = normal(green, 1)
+            into[start + 2 * step] = normal(if (spec.bgr) red else blue, 2)
+        }
+    }
+
+    private fun normal(value: Float, channel: Int): Float = (value / divisor - mean[channel]) / std[channel]
+}

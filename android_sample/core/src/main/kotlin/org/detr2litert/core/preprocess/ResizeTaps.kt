@@ -1,0 +1,70 @@
+package org.detr2litert.core.preprocess
+
+import org.detr2litert.core.manifest.Resize
+
+/**
+ * The weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
+ *
+ * Equal to `host_runtime.preprocess`, hence to torch: the mixture of float32 and float64 is that of torch's C++ kernels and
+ * matters (at column 600 the rounding of a centre moves a weight by 3e-5).
+ */
+internal class ResizeTaps private constructor(val taps: Int, val sources: IntArray, val weights: FloatArray) {
+    companion object {
+        /** The taps from [old] to [new] elements; equal lengths copy. */
+        fun of(old: Int, new: Int, resize: Resize): ResizeTaps = when {
+            old == new -> ResizeTaps(1, IntArray(new) { it }, FloatArray(new) { 1f })
+            resize == Resize.BILINEAR -> bilinear(old, new)
+            else -> antialiased(old, new)
+        }
+
+        /**
+         * A triangle as wide as the scale. Source: ATen/native/cpu/UpSampleKernel.cpp,
+         * `_compute_indices_min_size_weights_aa`.
+         */
+        private fun antialiased(old: Int, new: Int): ResizeTaps {
+            val scale = old.toFloat() / new.toFloat()
+            val support = maxOf(scale, 1f)
+            val inverse = 1f / support
+            val centres = FloatArray(new) { (scale.toDouble() * (it + 0.5)).toFloat() }
+            val first = IntArray(new) { maxOf(((centres[it] - support).toDouble() + 0.5).toInt(), 0) }
+            val last = IntArray(new) { minOf(((centres[it] + support).toDouble() + 0.5).toInt(), old) }
+            val taps = (0 until new).maxOf { last[it] - first[it] }
+            val sources = IntArray(new * taps)
+            val weights = FloatArray(new * taps)
+            for (out in 0 until new) {
+                var sum = 0f
+                for (tap in 0 until taps) {
+                    val source = first[out] + tap
+                    val distance = (source.toFloat() - centres[out]).toDouble() + 0.5
+                    val near = 1f - Math.abs((distance * inverse).toFloat())
+                    val weight = if (source < last[out]) maxOf(near, 0f) else 0f
+                    sources[out * taps + tap] = minOf(source, old - 1)
+                    weights[out * taps + tap] = weight
+                    sum += weight
+                }
+                for (tap in 0 until taps) weights[out * taps + tap] /= sum
+            }
+            return ResizeTaps(taps, sources, weights)
+        }
+
+        /**
+         * Plain interpolation at half-pixel centres, clamped at the edges. Source: ATen/native/UpSample.h,
+         * `area_pixel_compute_source_index` with align_corners=False.
+         */
+        private fun bilinear(old: Int, new: Int): ResizeTaps {
+            val scale = old.toFloat() / new.toFloat()
+            val sources = IntArray(new * 2)
+            val weights = FloatArray(new * 2)
+            for (out in 0 until new) {
+                val at = maxOf((scale.toDouble() * (out + 0.5) - 0.5).toFloat(), 0f)
+                val low = minOf(at.toInt(), old - 1)
+                val upper = (at - low.toFloat()).coerceIn(0f, 1f)
+                sources[out * 2] = low
+                sources[out * 2 + 1] = minOf(low + 1, old - 1)
+                weights[out * 2] = 1f - upper
+                weights[out * 2 + 1] = upper
+            }
+            return ResizeTaps(2, sources, weights)
+        }
+    }
+}

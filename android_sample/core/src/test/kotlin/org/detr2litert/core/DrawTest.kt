@@ -1,0 +1,76 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.draw.ClassColours
+import org.detr2litert.core.draw.LabelPlacer
+import org.detr2litert.core.draw.Letterbox
+import org.detr2litert.core.pipeline.Stage
+import org.detr2litert.core.pipeline.StageTimes
+import java.io.File
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertTrue
+
+class DrawTest {
+    @Test
+    fun aWidePictureGetsBarsAboveAndBelow() {
+        val box = Letterbox().apply { fit(200, 100, 400, 400) }
+        assertEquals(listOf(2f, 0f, 100f), listOf(box.scale, box.offsetX, box.offsetY))
+        assertEquals(400f to 300f, box.toViewX(200f) to box.toViewY(100f))
+        assertEquals(50f to 25f, box.toPictureX(100f) to box.toPictureY(150f))
+    }
+
+    @Test
+    fun aTallPictureGetsBarsAtTheSides() {
+        val box = Letterbox().apply { fit(100, 200, 400, 400) }
+        assertEquals(listOf(2f, 100f, 0f), listOf(box.scale, box.offsetX, box.offsetY))
+    }
+
+    @Test
+    fun nothingToShowIsNoDivisionByZero() {
+        val box = Letterbox().apply { fit(0, 0, 400, 400) }
+        assertEquals(0f, box.toPictureX(10f))
+    }
+
+    @Test
+    fun coloursAreThoseOfPython() {
+        val list = Goldens.json(File(Goldens.root, "colours.json")) as List<*>
+        list.forEachIndexed { index, rgb ->
+            val (red, green, blue) = (rgb as List<*>).map { (it as Long).toInt() }
+            assertEquals((0xFF shl 24) or (red shl 16) or (green shl 8) or blue, ClassColours.of(index), "class $index")
+        }
+    }
+
+    @Test
+    fun inkFollowsTheColour() {
+        assertTrue(ClassColours.wantsBlackInk(0xFFFFFF00.toInt()))
+        assertTrue(!ClassColours.wantsBlackInk(0xFF800000.toInt()))
+    }
+
+    @Test
+    fun labelsGoAboveThenInsideThenBelow() {
+        val placer = LabelPlacer(8)
+        val tops = List(4) {
+            placer.place(10f, 50f, 90f, 30f, 10f, 100f, 200f)
+            placer.top
+        }
+        assertEquals(listOf(40f, 50f, 90f, 40f), tops)
+    }
+
+    @Test
+    fun aLabelStaysInside() {
+        val placer = LabelPlacer(8)
+        placer.place(95f, 2f, 90f, 30f, 10f, 100f, 100f)
+        assertEquals(70f to 0f, placer.left to placer.top)
+    }
+
+    @Test
+    fun mediansAreOverTheWindow() {
+        val times = StageTimes(4)
+        assertEquals(0f, times.median(Stage.HOST))
+        for (round in 0 until 9) {
+            times.start()
+            times.mark(Stage.HOST)
+        }
+        assertTrue(times.median(Stage.HOST) in 0f..50f && times.latest(Stage.HOST) >= 0f)
+    }
+}

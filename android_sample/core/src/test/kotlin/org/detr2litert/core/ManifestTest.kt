@@ -1,0 +1,74 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.json.JsonObject
+import org.detr2litert.core.json.JsonParser
+import org.detr2litert.core.json.JsonSyntaxException
+import org.detr2litert.core.json.JsonWriter
+import org.detr2litert.core.manifest.ManifestReader
+import java.io.File
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
+
+class ManifestTest {
+    private val cases: List<JsonObject> by lazy {
+        val list = Goldens.json(File(Goldens.root, "manifests.json")) as List<*>
+        list.map { JsonObject.root(it) }
+    }
+
+    /** Every manifest that Python reads is read here, and every one that it refuses is refused, in one line that says why. */
+    @Test
+    fun verdictsAreThoseOfPython() {
+        for (case in cases) {
+            val name = case.text("name")
+            if (case.text("verdict") == "read") {
+                ManifestReader.read(case.text("text"))
+            } else {
+                val error = assertFailsWith<BundleException>(name) { ManifestReader.read(case.text("text")) }
+                assertTrue('\n' !in error.message!! && "manifest.json" in error.message!!, "$name: ${error.message}")
+            }
+        }
+        assertEquals(setOf("read", "refused"), cases.map { it.text("verdict") }.toSet())
+    }
+
+    @Test
+    fun whatWasRead() {
+        val manifest = ManifestReader.read(cases.first { it.text("name") == "sound" }.text("text"))
+        assertEquals("cells", manifest.variant)
+        assertEquals(listOf(1, 3, 8, 8), manifest.graphA.inputs.single().shape)
+        assertEquals(listOf("topk", "gather", "gather"), manifest.hostStep.ops.map { it.op })
+        assertEquals(listOf("red", "green", "blue"), manifest.classes)
+        assertEquals(0.3, manifest.golden?.threshold)
+    }
+
+    @Test
+    fun aHoleInTheClassesIsCalledByItsNumber() {
+        val manifest = ManifestReader.read(cases.first { it.text("name") == "classes_null" }.text("text"))
+        assertEquals("class 1", manifest.className(1))
+    }
+
+    @Test
+    fun jsonComesBackAsItWasWritten() {
+        val value = mapOf(
+            "text" to "quote \" back \\ line \n tab \t Ü 🙂",
+            "numbers" to listOf(1L, -2.5, 1e-7, Long.MAX_VALUE),
+            "nothing" to null,
+            "flags" to listOf(true, false),
+            "empty" to listOf(emptyMap<String, Any>(), emptyList<Any>()),
+        )
+        assertEquals<Any?>(value, JsonParser.parse(JsonWriter.write(value)))
+        assertEquals("é/\u0001", JsonParser.parse(" \"\\u00e9\\/\\u0001\" "))
+        assertFailsWith<IllegalArgumentException> { JsonWriter.write(Double.NaN) }
+    }
+
+    @Test
+    fun whatIsNotJsonIsRefused() {
+        val texts = listOf(
+            "", "{", "[1,]", "{\"a\":1,}", "{'a':1}", "{a:1}", "nul", "01", "1.", "-", "+1", "1e", "\"a", "\"\\x\"",
+            "\"\\u12g4\"", "\"\u0001\"", "[1 2]", "{\"a\" 1}", "{\"a\":1,\"a\":2}", "1 2", "NaN", "1e999",
+            "[".repeat(70) + "]".repeat(70),
+        )
+        for (text in texts) assertFailsWith<JsonSyntaxException>(text) { JsonParser.parse(text) }
+    }
+}

@@ -1,0 +1,92 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.json.JsonParser
+import org.detr2litert.core.json.JsonWriter
+import org.detr2litert.core.parity.ParityRun
+import org.detr2litert.core.parity.TensorFileException
+import org.detr2litert.core.parity.TensorFiles
+import org.detr2litert.core.pipeline.DetectorPipeline
+import org.detr2litert.core.tensor.DType
+import org.detr2litert.core.tensor.FloatTensor
+import org.detr2litert.core.tensor.Safetensors
+import org.detr2litert.core.tensor.Tensor
+import org.junit.Rule
+import org.junit.rules.TemporaryFolder
+import java.io.File
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertNotNull
+
+class ParityTest {
+    @get:Rule
+    val folder = TemporaryFolder()
+
+    private val bundle by lazy { Bundle.open(File(Goldens.root, "bundles/hand_made")) }
+    private val golden by lazy { Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors)) }
+
+    private fun withRun(block: (ParityRun, File) -> Unit) {
+        val root = folder.newFolder()
+        DetectorPipeline(bundle, RecordedGraph(golden), RecordedGraph(golden)).use { block(ParityRun(it, root), root) }
+    }
+
+    @Test
+    fun everyStageIsWrittenAndTimed() = withRun { run, root ->
+        TensorFiles.write(File(root, "in/a"), "image", golden.getValue("image"))
+        run.run(warmUp = 2, runs = 3)
+        val files = root.walk().filter { it.isFile && "out" in it.path }.map { it.relativeTo(root).path }.toSet()
+        val expected = setOf(
+            "out/a/enc_scores.f32",
+            "out/a/memory.f32",
+            "out/host/selected_memory.f32",
+            "out/host/selected_cells.f32",
+            "out/b/boxes.f32",
+            "out/b/logits.f32",
+        )
+        assertEquals(expected, files)
+        assertEquals(expected, run.tensors.map { it.getValue("file") }.toSet())
+        assertEquals(setOf("write_a", "run_a", "read_a", "host", "write_b", "run_b", "read_b"), run.milliseconds.keys)
+        assertEquals(setOf(3), run.milliseconds.values.map { it.size }.toSet())
+        val memory = FloatTensor(golden.getValue("memory").shape)
+        TensorFiles.read(File(root, "out/a"), "memory", memory)
+        assertClose(golden.getValue("memory"), memory, 0f, "memory")
+        JsonParser.parse(JsonWriter.write(mapOf("tensors" to run.tensors, "milliseconds" to run.milliseconds)))
+    }
+
+    @Test
+    fun stagesRunOnGivenTensorsToo() = withRun { run, root ->
+        TensorFiles.write(File(root, "in/a"), "image", golden.getValue("image"))
+        val scores = FloatTensor(golden.getValue("enc_scores").shape).apply { data[15] = 1f }
+        TensorFiles.write(File(root, "in/host"), "enc_scores", scores)
+        TensorFiles.write(File(root, "in/host"), "memory", golden.getValue("memory"))
+        for (name in listOf(
+            "selected_memory",
+            "selected_cells",
+        )) {
+            TensorFiles.write(File(root, "in/b"), name, golden.getValue(name))
+        }
+        run.run(warmUp = 0, runs = 1)
+        val cells = FloatTensor(listOf(1, 4, 4))
+        TensorFiles.read(File(root, "out/host_given"), "selected_cells", cells)
+        // The best cell is the last one, then by ties the first ones.
+        assertEquals(listOf(0.875f, 0.875f, 0.125f, 0.125f), listOf(cells.data[0], cells.data[1], cells.data[4], cells.data[5]))
+        assertEquals(2, File(root, "out/b_given").listFiles()?.size)
+    }
+
+    @Test
+    fun inputsThatDoNotFitAreNamed() = withRun { run, root ->
+        assertFailsWith<TensorFileException> { run.run(0, 1) }
+        TensorFiles.write(File(root, "in/a"), "image", FloatTensor(listOf(3)))
+        val error = assertFailsWith<TensorFileException> { run.run(0, 1) }
+        assertEquals("a/image.f32 has 12 bytes, not 768 for float32[1, 3, 8, 8]", error.message)
+    }
+
+    @Test
+    fun noNameLeadsOutOfTheFolder() {
+        assertEquals("%2E.%2F..%2Fa.f32", TensorFiles.name("../../a", DType.FLOAT32))
+        assertEquals("enc_scores.f32", TensorFiles.name("enc_scores", DType.FLOAT32))
+        assertEquals("a%3A0.i32", TensorFiles.name("a:0", DType.INT64))
+        assertEquals("%C3%BC.u8", TensorFiles.name("ü", DType.BOOL))
+    }
+}

@@ -1,0 +1,105 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.pipeline.DetectorPipeline
+import org.detr2litert.core.pipeline.Stage
+import org.detr2litert.core.preprocess.Picture
+import org.detr2litert.core.tensor.Safetensors
+import java.io.File
+import java.lang.management.ManagementFactory
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertNotNull
+import kotlin.test.assertTrue
+
+/**
+ * Whole bundles, with the two graphs played from their golden vectors: what the app does to a picture, but for LiteRT.
+ * Pre-processing within 1e-5, the host step within 1e-5 of its largest value, detections as in [DecodeTest].
+ */
+class PipelineTest {
+    private fun bundles(): List<File> = File(Goldens.root, "bundles").listFiles { file -> file.isDirectory }.orEmpty().sorted()
+
+    @Test
+    fun everyBundleDetectsWhatPythonDetects() {
+        assertTrue(bundles().isNotEmpty())
+        for (root in bundles()) {
+            val bundle = Bundle.open(root)
+            val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
+            val case = Goldens.cases("bundles").first { it.name == root.name }
+            val a = RecordedGraph(golden)
+            val b = RecordedGraph(golden)
+            DetectorPipeline(bundle, a, b).use { pipeline ->
+                val (height, width) = case.tensors.getValue("picture").shape
+                val found = Detections(pipeline.capacity)
+                val threshold = case.settings.number("threshold").toFloat()
+                repeat(ROUNDS) { pipeline.detect(Picture(width, height, case.ints("picture")), threshold, null, found) }
+
+                assertClose(case.floats("input"), pipeline.input.data, 1e-5f, "${root.name}: input")
+                for ((name, tensor) in pipeline.tensorsHost) {
+                    val expected = golden.getValue(name)
+                    assertClose(expected, tensor, 1e-5f * HostCases.largest(expected), "${root.name}: $name")
+                }
+                assertEquals(case.ints("found.class_index").toList(), found.classIndex.take(found.count), root.name)
+                assertClose(case.floats("found.score"), found.score.copyOf(found.count), 2e-7f, root.name)
+                assertClose(case.floats("found.boxes"), found.boxes.copyOf(4 * found.count), 1e-4f, root.name)
+
+                assertEquals(ROUNDS, a.ran)
+                assertEquals(bundle.manifest.graphB.inputs.map { it.name }.toSet(), b.written.keys)
+                assertTrue(Stage.entries.all { pipeline.times.latest(it) >= 0f && pipeline.times.median(it) >= 0f })
+                println(timing(root.name, pipeline))
+            }
+            assertTrue(a.closed && b.closed)
+        }
+    }
+
+    @Test
+    fun inputsThatShareABufferAreNotWritten() {
+        val root = bundles().first()
+        val bundle = Bundle.open(root)
+        val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
+        val bound = bundle.manifest.graphB.inputs.first().name
+        val b = RecordedGraph(golden, setOf(bound))
+        DetectorPipeline(bundle, RecordedGraph(golden), b).use { pipeline ->
+            pipeline.input.data.fill(0f)
+            pipeline.runA()
+            pipeline.runHost()
+            pipeline.runB()
+            assertTrue(bound !in b.written)
+            pipeline.runB(writeBound = true)
+            assertTrue(bound in b.written)
+        }
+    }
+
+    /** What the HotSpot JVM counts on the calling thread; a semaphore's queue nodes are the allowance. */
+    @Test
+    fun aFrameAllocatesNothing() {
+        val threads = ManagementFactory.getThreadMXBean() as com.sun.management.ThreadMXBean
+        for (root in bundles()) {
+            val bundle = Bundle.open(root)
+            val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
+            DetectorPipeline(bundle, RecordedGraph(golden), RecordedGraph(golden)).use { pipeline ->
+                val picture = Picture(97, 61)
+                val found = Detections(pipeline.capacity)
+                repeat(3) { pipeline.detect(picture, 0.1f, 0.5f, found) }
+                val before = threads.currentThreadAllocatedBytes
+                repeat(FRAMES) { pipeline.detect(picture, 0.1f, 0.5f, found) }
+                val each = (threads.currentThreadAllocatedBytes - before) / FRAMES
+                assertTrue(each <= 1024, "${root.name}: $each bytes a frame")
+                println("${root.name}: $each bytes allocated a frame")
+            }
+        }
+    }
+
+    private fun timing(name: String, pipeline: DetectorPipeline): String {
+        val parts = listOf(Stage.PREPROCESS, Stage.HOST, Stage.DECODE).joinToString { stage ->
+            "${stage.label} %.1f ms".format(pipeline.times.median(stage))
+        }
+        return "$name on this JVM, median of $ROUNDS runs: $parts"
+    }
+
+    private companion object {
+        const val ROUNDS = 15
+        const val FRAMES = 10
+    }
+}

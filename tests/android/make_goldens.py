@@ -1,0 +1,348 @@
+"""Golden vectors for the Kotlin runtime, written by the Python one: `python tests/android/make_goldens.py OUT [BUNDLE ...]`.
+
+OUT gets, for android_sample/core's JVM tests:
+
+- host_steps/NAME.json + .safetensors: a host program with inputs, constants and what `HostStep` makes of them. Every op of
+  `host_runtime.host_step.OPS` is there, and ties, NaN, infinities and -0 for the selection.
+- resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, both resize kinds, up and down.
+- decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS.
+- colours.json: class colours by index.
+- manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
+- bundles/NAME: a bundle small enough to check by hand, and a copy of each BUNDLE, with expected.json beside the manifest's
+  own golden vectors: the detections that the Python runtime decodes from those.
+
+The same seed always gives the same files.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
+
+import tiny_bundle
+
+from host_runtime.bundle import load_bundle
+from host_runtime.decode import Detections, decode
+from host_runtime.draw import class_colour
+from host_runtime.errors import UserError
+from host_runtime.host_step import HostStep
+from host_runtime.manifest import HostOp, HostProgram, Manifest, Postprocess, Preprocess, TensorSpec
+from host_runtime.preprocess import load_image, preprocess
+from host_runtime.quiet import silence_exit
+from host_runtime.runner import Runner
+
+Array = NDArray[Any]
+SEED = 20260101
+
+
+def host_cases() -> Iterator[tuple[str, HostProgram, dict[str, Array], dict[str, Array], float]]:
+    """Name, program, inputs, constants, and the absolute tolerance per unit of the largest expected value."""
+    rng = np.random.default_rng(SEED)
+
+    def normal(*shape: int) -> Array:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    def one(
+        op: str,
+        inputs: dict[str, Array],
+        *,
+        constants: dict[str, Array] | None = None,
+        tolerance: float = 0.0,
+        **attributes: Any,
+    ) -> tuple[HostProgram, dict[str, Array], dict[str, Array], float]:
+        constants = constants or {}
+        names = (*inputs, *constants)
+        specs = tuple(TensorSpec(name, value.shape, str(value.dtype)) for name, value in constants.items())
+        program = HostProgram(tuple(inputs), (HostOp(op, names, "out", attributes),), ("out",), specs)
+        return program, inputs, constants, tolerance
+
+    ties = rng.integers(0, 20, (1, 576)).astype(np.float32) / 7
+    special = normal(1, 64)
+    special[0, [3, 9, 40, 41]] = np.nan, np.inf, -np.inf, np.nan
+    special[0, [5, 6, 7, 8]] = 0.0, -0.0, 0.0, -0.0
+    cases = {
+        "topk_random": one("topk", {"x": normal(1, 8400)}, k=300, axis=1),
+        "topk_ties": one("topk", {"x": ties}, k=300, axis=1),
+        "topk_all_equal": one("topk", {"x": np.zeros((1, 500), np.float32)}, k=77, axis=1),
+        "topk_special": one("topk", {"x": special}, k=64, axis=1),
+        "topk_special_few": one("topk", {"x": special}, k=5, axis=-1),
+        "topk_middle_axis": one("topk", {"x": rng.integers(0, 4, (2, 9, 3)).astype(np.float32)}, k=4, axis=1),
+        "topk_integers": one("topk", {"x": rng.integers(-5, 5, (1, 40)).astype(np.int32)}, k=12, axis=1),
+        "gather_batched": one("gather", {"x": normal(2, 30, 5), "i": rng.integers(0, 30, (2, 7)).astype(np.int32)}, axis=1),
+        "gather_flat": one("gather", {"x": normal(1, 4, 9), "i": rng.integers(0, 9, 6).astype(np.int32)}, axis=2),
+        "gather_scalars": one("gather", {"x": normal(1, 30), "i": rng.integers(0, 30, (1, 7)).astype(np.int32)}, axis=1),
+        "gather_int64": one("gather", {"x": normal(1, 8, 2)}, constants={"i": np.asarray([[7, 0, 3]], np.int64)}, axis=1),
+        "linear": one("linear", {"x": normal(1, 300, 96)}, constants={"w": normal(94, 96), "b": normal(94)}, tolerance=2e-6),
+        "linear_no_bias": one("linear", {"x": normal(7, 5)}, constants={"w": normal(3, 5)}, tolerance=2e-6),
+        "linear_computed": one("linear", {"x": normal(1, 3, 6), "w": normal(2, 6)}, tolerance=2e-6),
+        "layer_norm": one(
+            "layer_norm", {"x": normal(1, 40, 96) * 9}, constants={"w": normal(96), "b": normal(96)}, tolerance=2e-6, eps=1e-5
+        ),
+        "layer_norm_plain": one("layer_norm", {"x": normal(3, 10) + 100}, tolerance=1e-4, eps=1e-5),
+        "relu": one("relu", {"x": normal(1, 50)}),
+        "silu": one("silu", {"x": normal(1, 200) * 9}, tolerance=1e-6),
+        "gelu": one("gelu", {"x": normal(1, 400) * 4}, tolerance=1e-6),
+        "gelu_tanh": one("gelu", {"x": normal(1, 400) * 4}, tolerance=1e-6, approximate="tanh"),
+        "sigmoid": one("sigmoid", {"x": normal(1, 300) * 40}, tolerance=1e-6),
+        "exp": one("exp", {"x": normal(1, 100) * 3}, tolerance=1e-6),
+        "log": one("log", {"x": np.abs(normal(1, 100))}, tolerance=1e-6),
+        "clamp_both": one("clamp", {"x": normal(1, 50)}, min=-0.5, max=0.25),
+        "clamp_low": one("clamp", {"x": special}, min=0),
+        "slice": one("slice", {"x": normal(2, 5, 4)}, axis=1, start=1, end=4),
+        "slice_negative": one("slice", {"x": normal(2, 5, 4)}, axis=-1, start=-3, end=99),
+        "concat": one("concat", {"x": normal(1, 3, 2), "y": normal(1, 3, 4), "z": normal(1, 3, 1)}, axis=2),
+        "concat_front": one("concat", {"x": normal(2, 3), "y": normal(1, 3)}, axis=0),
+        "reshape": one("reshape", {"x": normal(1, 4, 6)}, shape=[1, -1, 3]),
+        "where": one("where", {"m": (normal(1, 6, 1) > 0).astype(np.float32), "x": normal(1, 6, 4), "y": normal(4)}),
+        "where_integers": one("where", {"m": (normal(1, 5) > 0).astype(np.int32), "x": normal(1, 5), "y": normal(1, 5)}),
+        "where_bool": one("where", {"m": normal(1, 5) > 0, "x": normal(1, 5), "y": normal(1, 5)}),
+        "reduce_max": one("reduce_max", {"x": normal(2, 7, 3)}, axis=1),
+        "reduce_max_keep": one("reduce_max", {"x": normal(1, 9, 20)}, axis=-1, keepdims=True),
+    }
+    for op in ("add", "sub", "mul", "div", "maximum", "minimum"):
+        cases[op] = one(op, {"x": normal(1, 6, 4), "y": normal(1, 1, 4)})
+        cases[f"{op}_ranks"] = one(op, {"x": normal(3, 1), "y": normal(2, 1, 5)})
+    for op in ("add", "sub", "mul", "maximum", "minimum"):
+        whole = {"x": rng.integers(-9, 9, (1, 6)).astype(np.int32), "y": rng.integers(-9, 9, (1, 1)).astype(np.int32)}
+        cases[f"{op}_integers"] = one(op, whole)
+    for name, (program, inputs, constants, tolerance) in cases.items():
+        yield name, program, inputs, constants, tolerance
+
+
+def write_host_steps(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, program, inputs, constants, tolerance in host_cases():
+        specs = tuple(TensorSpec(key, value.shape, str(value.dtype)) for key, value in inputs.items())
+        expected = HostStep(program, constants, specs)(inputs)
+        tensors = {f"in.{key}": value for key, value in inputs.items()}
+        tensors |= {f"const.{key}": value for key, value in constants.items()}
+        tensors |= {f"out.{key}": value for key, value in expected.items()}
+        _save(folder / name, tensors, {"host_step": _program(program), "tolerance": tolerance})
+
+
+def _program(program: HostProgram) -> dict[str, Any]:
+    """The JSON layout of a manifest's host step."""
+    return {
+        "inputs": list(program.inputs),
+        "constants": [{"name": c.name, "shape": list(c.shape), "dtype": c.dtype} for c in program.constants],
+        "ops": [
+            {"op": op.op, "inputs": list(op.inputs), "output": op.output, "attributes": dict(op.attributes)}
+            for op in program.ops
+        ],
+        "outputs": list(program.outputs),
+    }
+
+
+def write_resizes(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(SEED + 1)
+    sizes = [
+        (480, 640, 384, 384),
+        (120, 90, 160, 160),
+        (57, 601, 64, 600),
+        (160, 160, 160, 160),
+        (1, 1, 8, 4),
+        (900, 30, 20, 30),
+    ]
+    for number, (old_height, old_width, height, width) in enumerate(sizes):
+        for resize in ("bilinear", "bilinear_antialias"):
+            pixels = rng.integers(0, 256, (old_height, old_width, 3), dtype=np.uint8)
+            spec = Preprocess(
+                height, width, resize, channels="BGR" if number == 2 else "RGB", layout="NHWC" if number in (1, 2) else "NCHW"
+            )
+            wide = pixels.astype(np.int64)
+            packed = (255 << 24 | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32).view(np.int32)
+            tensors = {"picture": packed, "input": preprocess(Image.fromarray(pixels), spec)}
+            settings = {
+                "height": height, "width": width, "resize": resize, "scale": spec.scale, "mean": list(spec.mean),
+                "std": list(spec.std), "channels": spec.channels, "layout": spec.layout,
+            }  # fmt: skip
+            _save(folder / f"{old_height}x{old_width}_to_{height}x{width}_{resize}", tensors, {"preprocess": settings})
+
+
+def write_decodes(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(SEED + 2)
+
+    def case(
+        name: str, logits: Array, threshold: float, select: int, ignored: tuple[int, ...] = (), nms_iou: float | None = None
+    ) -> None:
+        logits = logits.astype(np.float32)
+        boxes = rng.uniform(0, 1, (1, logits.shape[1], 4)).astype(np.float32)
+        if nms_iou is not None:
+            boxes[..., 2:] = 0.6
+        spec = Postprocess(num_select=select, ignored_classes=ignored)
+        classes = [f"c{index}" for index in range(logits.shape[2])]
+        found = decode(boxes, logits, (640, 427), spec, classes, threshold=threshold, nms_iou=nms_iou)
+        settings = {"num_select": select, "ignored_classes": list(ignored), "threshold": threshold, "nms_iou": nms_iou}
+        _save(folder / name, {"boxes": boxes, "logits": logits, **_arrays(found)}, {**settings, "width": 640, "height": 427})
+
+    case("random", rng.standard_normal((1, 300, 91)), 0.5, 300)
+    case("everything", rng.standard_normal((1, 30, 5)), 0.0, 300)
+    case("ties", rng.integers(-3, 3, (1, 100, 20)), 0.5, 100)
+    case("saturated", rng.uniform(15, 40, (1, 50, 9)), 0.9, 60)
+    case("far", rng.standard_normal((1, 40, 6)) * 60, 0.05, 40)
+    case("ignored", rng.standard_normal((1, 60, 7)), 0.6, 80, ignored=(0, 6))
+    case("nms", rng.standard_normal((1, 80, 3)), 0.4, 120, nms_iou=0.5)
+    case("nothing", rng.standard_normal((1, 20, 4)), 1.0, 10)
+
+
+def _arrays(found: Detections) -> dict[str, Array]:
+    return {
+        "found.class_index": np.asarray([item.class_index for item in found], np.int32),
+        "found.score": np.asarray([item.score for item in found], np.float32),
+        "found.boxes": np.asarray([item.box for item in found], np.float32).reshape(-1, 4),
+    }
+
+
+def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and text of manifests: `sound` itself, and broken in one place each."""
+    yield "sound", json.dumps(sound)
+    yield "not_json", json.dumps(sound)[:-1]
+    yield "trailing", json.dumps(sound) + "x"
+    yield "array", "[]"
+    yield "no_golden", json.dumps({key: value for key, value in sound.items() if key != "golden"})
+
+    def changed(name: str, path: list[str | int], value: Any) -> tuple[str, str]:
+        data = copy.deepcopy(sound)
+        place: Any = data
+        for step in path[:-1]:
+            place = place[step]
+        if value is KeyError:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = value
+        return name, json.dumps(data)
+
+    yield changed("newer", ["schema_version"], 2)
+    yield changed("version_text", ["schema_version"], "1")
+    yield changed("extra", ["surprise"], 1)
+    yield changed("extra_deep", ["preprocess", "surprise"], 1)
+    for name in sound:
+        if name != "golden":
+            yield changed(f"without_{name}", [name], KeyError)
+    for name in ("height", "resize", "std", "layout"):
+        yield changed(f"without_preprocess_{name}", ["preprocess", name], KeyError)
+    yield changed("empty_variant", ["variant"], "")
+    yield changed("height_zero", ["preprocess", "height"], 0)
+    yield changed("height_whole_float", ["preprocess", "height"], float(sound["preprocess"]["height"]))
+    yield changed("height_fraction", ["preprocess", "height"], 8.5)
+    yield changed("scale_zero", ["preprocess", "scale"], 0)
+    yield changed("std_zero", ["preprocess", "std"], [1, 0, 1])
+    yield changed("mean_two", ["preprocess", "mean"], [0, 0])
+    yield changed("resize_unknown", ["preprocess", "resize"], "nearest")
+    yield changed("channels_unknown", ["preprocess", "channels"], "RGBA")
+    yield changed("sha_upper", ["weights", "sha256"], "A" * 64)
+    yield changed("sha_short", ["weights", "sha256"], "a" * 63)
+    yield changed("random_number", ["weights", "random"], 0)
+    yield changed("versions_number", ["versions"], {"torch": 2})
+    yield changed("rank_five", ["graphs", "a", "outputs", 0, "shape"], [1, 1, 1, 1, 1])
+    yield changed("dtype_unknown", ["graphs", "a", "outputs", 0, "dtype"], "float16")
+    yield changed("no_outputs", ["graphs", "a", "outputs"], [])
+    yield changed("twice", ["graphs", "a", "outputs", 1, "name"], sound["graphs"]["a"]["outputs"][0]["name"])
+    yield changed("graph_c", ["graphs", "c"], sound["graphs"]["a"])
+    yield changed("file_not_listed", ["graphs", "a", "file"], "other.tflite")
+    yield changed("image_shape", ["preprocess", "width"], 16)
+    yield changed("host_reads_unknown", ["host_step", "inputs"], ["nothing"])
+    yield changed("host_output_unknown", ["host_step", "outputs"], ["nothing"])
+    yield changed("host_op_without_output", ["host_step", "ops", 0, "output"], KeyError)
+    yield changed("host_assigns_twice", ["host_step", "ops", 1, "output"], sound["host_step"]["ops"][0]["output"])
+    yield changed("b_reads_unknown", ["graphs", "b", "inputs", 0, "name"], "nothing")
+    yield changed("boxes_unknown", ["postprocess", "boxes"], "nothing")
+    yield changed("boxes_are_logits", ["postprocess", "boxes"], sound["postprocess"]["logits"])
+    yield changed("kind_unknown", ["postprocess", "kind"], "softmax")
+    yield changed("select_zero", ["postprocess", "num_select"], 0)
+    yield changed("ignored_unknown", ["postprocess", "ignored_classes"], [len(sound["classes"])])
+    yield changed("ignored_negative", ["postprocess", "ignored_classes"], [-1])
+    yield changed("classes_short", ["classes"], sound["classes"][:-1])
+    yield changed("classes_null", ["classes"], [None] * len(sound["classes"]))
+    yield changed("classes_number", ["classes"], [1] * len(sound["classes"]))
+    yield changed("bytes_negative", ["files", "labels.txt", "bytes"], -1)
+    yield changed("threshold_high", ["golden", "threshold"], 1.5)
+    yield changed("golden_not_listed", ["golden", "image"], "golden/other.png")
+
+
+def write_manifests(path: Path, sound: dict[str, Any]) -> None:
+    cases = []
+    for name, text in manifest_cases(sound):
+        try:
+            Manifest.from_json(text)
+            verdict = "read"
+        except UserError:
+            verdict = "refused"
+        cases.append({"name": name, "text": text, "verdict": verdict})
+    path.write_text(json.dumps(cases))
+
+
+def write_bundle(source: Path, folder: Path) -> None:
+    """A copy of a bundle's own files, with expected.json: the detections of its recorded graph B outputs, and the picture."""
+    with load_bundle(source) as bundle:
+        manifest = bundle.manifest
+        for name in ("manifest.json", *manifest.files):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.root / name, target)
+        assert manifest.golden is not None
+        tensors = bundle.golden_tensors()
+        picture = load_image(bundle.path(manifest.golden.image))
+        post = manifest.postprocess
+        found = decode(
+            np.asarray(tensors[post.boxes], np.float32), np.asarray(tensors[post.logits], np.float32), picture.size, post,
+            manifest.classes, threshold=manifest.golden.threshold,
+        )  # fmt: skip
+        pixels = np.asarray(picture).astype(np.int64)
+        packed = (255 << 24 | pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).astype(np.uint32).view(np.int32)
+        own = preprocess(picture, manifest.preprocess)
+        expected = {**_arrays(found), "picture": packed, "input": own}
+        safetensors.numpy.save_file(expected, folder.parent / f"{folder.name}.safetensors")
+        (folder.parent / f"{folder.name}.json").write_text(json.dumps({"threshold": manifest.golden.threshold}))
+
+
+def hand_made_bundle(folder: Path) -> Path:
+    """`tests/host_runtime/tiny_bundle.py`'s bundle, with golden vectors recorded by running it."""
+    tiny_bundle.write_bundle(folder)
+    with Runner(folder) as runner:
+        image = preprocess(tiny_bundle.picture(), runner.bundle.manifest.preprocess)
+        recorded = {"image": image, **runner.run(image).tensors()}
+    tiny_bundle.write_bundle(folder, {"golden/golden.safetensors": safetensors.numpy.save(recorded)})
+    return folder
+
+
+def _save(stem: Path, tensors: dict[str, Array], settings: dict[str, Any]) -> None:
+    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    safetensors.numpy.save_file(contiguous, stem.with_name(stem.name + ".safetensors"))
+    stem.with_name(stem.name + ".json").write_text(json.dumps(settings))
+
+
+def make(out: Path, bundles: list[Path]) -> None:
+    """Write everything into the folder `out`, which is emptied first."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    write_host_steps(out / "host_steps")
+    write_resizes(out / "resizes")
+    write_decodes(out / "decodes")
+    (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))
+    hand_made = hand_made_bundle(out / "hand_made")
+    write_manifests(out / "manifests.json", json.loads((hand_made / "manifest.json").read_text(encoding="utf-8")))
+    write_bundle(hand_made, out / "bundles" / "hand_made")
+    for source in bundles:
+        write_bundle(source, out / "bundles" / source.name)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python tests/android/make_goldens.py OUT [BUNDLE ...]")
+    silence_exit()
+    make(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

@@ -1,0 +1,32 @@
+"""The stand-ins for generated code are made from the app's resources, and references that lead nowhere are found."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import make_app_stubs
+
+APP = Path(__file__).parents[2] / "android_sample" / "app"
+
+
+def test_the_app_as_it_is(tmp_path: Path, capsys):
+    assert make_app_stubs.main(APP, tmp_path) == 0
+    assert capsys.readouterr().err == ""
+    text = (tmp_path / "R.kt").read_text()
+    assert "object string {" in text and "const val activity_main = " in text and "const val overlay = " in text
+
+
+def test_references_that_lead_nowhere(tmp_path: Path, capsys):
+    app = tmp_path / "app"
+    shutil.copytree(APP / "src", app / "src")
+    layout = app / "src/main/res/layout/activity_main.xml"
+    layout.write_text(layout.read_text().replace("@string/live", "@string/alive").replace("ui.DetectionOverlay", "ui.Overlay"))
+    (app / "src/main/kotlin/org/detr2litert/sample/MainActivity.kt").unlink()
+    assert make_app_stubs.main(app, tmp_path / "out") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        "there is no class org.detr2litert.sample.MainActivity",
+        "@string/alive is not defined",
+        "there is no class org.detr2litert.sample.ui.Overlay",
+    ]
