@@ -96,16 +96,20 @@ class _Cut:
         selected = self._read_by_b(self._on_host)
         selected_names = dict(zip(selected, _numbered("selected", len(selected)), strict=True))
 
-        inner = {
-            node: name if self._crossing_shape(node) is None else f"{name}_tokens" for node, name in selected_names.items()
-        }
+        program = self._host_program(runtime_leaves, names, selected_names)
+        a = self._part_a(inputs, [(self._selection.scores, "enc_scores"), *names.items()])
+        b = self._part_b([*names.items(), *selected_names.items()], outputs)
+        return Partition(a, program, b)
 
+    def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostProgram:
+        """Top-k, gathers and, where it belongs here, the tail; ``leaves`` are gathered from the buffers in ``names``."""
+        inner = {node: f"{name}_tokens" if self._crosses_as_map(node) else name for node, name in selected.items()}
         host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **inner})
         host.topk(self._selection.scores, self._selection.indices, self._selection.k, self._selection.axis)
         tokens: dict[fx.Node, str] = {}
-        for leaf in runtime_leaves:
+        for leaf in leaves:
             buffer, shape = _buffer(leaf), sizes(value_of(leaf).shape)
-            if (self._crossing_shape(buffer) or sizes(value_of(buffer).shape)) == shape:
+            if self._crossing_shape(buffer) == shape:
                 tokens[buffer] = names[buffer]
             elif buffer not in tokens:
                 tokens[buffer] = f"{names[buffer]}_tokens"
@@ -116,26 +120,19 @@ class _Cut:
                 host.gather(node, self._selection.indices)
             elif self._tail_on_host and node in self._sunk.tail:
                 host.translate(node)
-        for node, name in selected_names.items():
-            shape = self._crossing_shape(node)  # type: ignore[assignment]
-            if shape is not None:
-                host.reshape(inner[node], name, shape)
-        read = tuple(dict.fromkeys(names[_buffer(leaf)] for leaf in runtime_leaves))
-        program = host.finish(("enc_scores", *read), tuple(selected_names.values()))
+        for node, name in selected.items():
+            if self._crosses_as_map(node):
+                host.reshape(inner[node], name, self._crossing_shape(node))
+        read = tuple(dict.fromkeys(names[_buffer(leaf)] for leaf in leaves))
+        return host.finish(("enc_scores", *read), tuple(selected.values()))
 
-        a = self._part_a(inputs, [(self._selection.scores, "enc_scores"), *names.items()])
-        b = self._part_b([*names.items(), *selected_names.items()], outputs)
-        return Partition(a, program, b)
+    def _crosses_as_map(self, node: fx.Node) -> bool:
+        return self._token_maps and value_of(node).dim() == 3
 
-    def _crossing_shape(self, node: fx.Node) -> list[int] | None:
-        """The map that a token tensor crosses as, or None if it crosses as it is."""
+    def _crossing_shape(self, node: fx.Node) -> list[int]:
+        """The shape in which a value goes from one part to another."""
         shape = sizes(value_of(node).shape)
-        return map_shape(shape) if self._token_maps and len(shape) == 3 else None
-
-    def _reshaped(self, graph: fx.Graph, source: fx.Node, like: fx.Node, shape: list[int]) -> fx.Node:
-        node = graph.call_function(aten.reshape.default, (source, shape))
-        node.meta = {**like.meta, "val": value_of(like).reshape(shape)}
-        return node
+        return map_shape(shape) if self._crosses_as_map(node) else shape
 
     def _read_by_b(self, side: set[fx.Node]) -> list[fx.Node]:
         """Values of another side that graph B reads, in graph order."""
@@ -153,9 +150,7 @@ class _Cut:
             elif node in self._in_a:
                 copies[node] = _copied(graph, node, copies)
         for node, _ in results:
-            shape = self._crossing_shape(node)
-            if shape is not None:
-                copies[node] = self._reshaped(graph, copies[node], node, shape)
+            copies[node] = _reshaped(graph, copies[node], node, self._crossing_shape(node))
         graph.output(tuple(copies[node] for node, _ in results))
         return Part(_module(self._graph_module, graph), inputs, tuple(name for _, name in results))
 
@@ -164,12 +159,9 @@ class _Cut:
         copies: dict[fx.Node, fx.Node] = {}
         for node, name in crossing:
             copies[node] = graph.placeholder(name)
-            copies[node].meta = {"val": value_of(node)}
+            copies[node].meta = {"val": value_of(node).reshape(self._crossing_shape(node))}
         for node, _ in crossing:
-            shape = self._crossing_shape(node)
-            if shape is not None:
-                copies[node].meta = {"val": value_of(node).reshape(shape)}
-                copies[node] = self._reshaped(graph, copies[node], node, sizes(value_of(node).shape))
+            copies[node] = _reshaped(graph, copies[node], node, sizes(value_of(node).shape))
         for node in self._graph_module.graph.nodes:
             if node in copies:
                 continue
@@ -198,6 +190,15 @@ class _Cut:
         for operand in node.all_input_nodes:
             self._bring(operand, graph, copies, reader)
         copies[node] = _copied(graph, node, copies)
+
+
+def _reshaped(graph: fx.Graph, copy: fx.Node, original: fx.Node, shape: list[int]) -> fx.Node:
+    """``copy``, which stands for ``original``, read as ``shape``."""
+    if sizes(value_of(copy).shape) == shape:
+        return copy
+    node = graph.call_function(aten.reshape.default, (copy, shape))
+    node.meta = {**original.meta, "val": value_of(original).reshape(shape)}
+    return node
 
 
 def _buffer(node: fx.Node) -> fx.Node:
