@@ -126,6 +126,7 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
             F.conv2d(F.pad(x, (0, 1, 0, 1), value=1.0), WEIGHT),
             F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2),
             F.avg_pool2d(x.abs(), 3, 2, 1),
+            F.max_pool2d(x, 3, 2, 1),
         )
 
     right_on_delegate([lower_padding], network, X)
