@@ -84,7 +84,7 @@ def _match(total: fx.Node) -> _Match | None:
     product = total.args[0]
     rank = value_of(total.all_input_nodes[0]).dim()
     dims = [normalise_dim(int(d), rank) for d in total.args[1] or ()]  # type: ignore[union-attr, arg-type]
-    if dims != [3] or rank != 4 or len(total.args) > 2 or not is_call(product, aten.mul.Tensor):
+    if dims != [3] or rank != 4 or len(total.args) > 2 or total.kwargs or not is_call(product, aten.mul.Tensor):
         return None
     assert isinstance(product, fx.Node)
     if only_user(product) is None:
@@ -93,8 +93,10 @@ def _match(total: fx.Node) -> _Match | None:
         if not isinstance(samples, fx.Node) or not isinstance(weights, fx.Node):
             continue
         samplers = _samplers(samples)
+        if samplers is None:
+            continue
         batch, _, queries, points = sizes(value_of(samples).shape)
-        if samplers is not None and sizes(value_of(weights).shape) == [batch, 1, queries, points]:
+        if sizes(value_of(weights).shape) == [batch, 1, queries, points]:
             return _Match(tuple(samplers), weights)
     return None
 
@@ -151,7 +153,20 @@ def _strips(emit: Emitter, sampler: fx.Node, weights: fx.Node, limit: int) -> It
     for top in range(0, height, strip):
         bottom = min(height, top + strip)
         part = rows if strip == height else emit(aten.slice.Tensor, rows, 2, top, bottom)
-        matrix = emit(aten.matmul.default, part, tents.columns)
+        matrix = _interpolation(emit, part, tents.columns, limit)
         flat = emit(aten.reshape.default, matrix, [b, queries, (bottom - top) * width])
         inside = values if strip == height else emit(aten.slice.Tensor, values, 1, top * width, bottom * width)
         yield emit(aten.matmul.default, flat, inside)
+
+
+def _interpolation(emit: Emitter, rows: fx.Node, columns: fx.Node, limit: int) -> fx.Node:
+    """``rows [B, Q, H, P] @ columns [B, Q, P, W]``, over as many queries at once as fit the texture limit."""
+    b, queries, _, points = sizes(value_of(rows).shape)
+    most = max(1, limit // (b * ceil(points / 4)))
+    if queries <= most:
+        return emit(aten.matmul.default, rows, columns)
+    parts = []
+    for first in range(0, queries, most):
+        some = [emit(aten.slice.Tensor, x, 1, first, min(queries, first + most)) for x in (rows, columns)]
+        parts.append(emit(aten.matmul.default, *some))
+    return emit(aten.cat.default, parts, 1)

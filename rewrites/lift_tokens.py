@@ -151,20 +151,21 @@ class _Lifter:
         return self._reshaped[key]
 
     def operand(self, emit: Emitter, node: Any, whole: Sequence[int] | None) -> Any:
-        """An operand of a lifted op: on the map of ``whole``, or with one leading dimension where that is None.
-
-        Numbers, and constants that are the same for every token, are read as they are.
-        """
+        """An operand of a lifted op: on the map of ``whole``, or with one leading dimension where that is None."""
         if not isinstance(node, fx.Node):
             return node
         shape = [1] * (_TOKENS - value_of(node).dim()) + _shape(node)
-        if constant_of(self._graph_module, node) is not None and whole is not None and shape[:2] == [1, 1]:
-            return node
         if whole is None:
             return self.read(emit, node, [1, *shape])
         on_map = map_shape(whole)
         spread = on_map[1:3] if whole[0] == 1 and shape[1] > 1 else shape[:2] if whole[0] > 1 else [1, 1]
         return self.read(emit, node, [1, *spread, shape[2]])
+
+    def broadcasts(self, node: Any) -> bool:
+        """True for a number, and for a constant that is the same for every token: on a map they read as they are."""
+        if not isinstance(node, fx.Node):
+            return True
+        return constant_of(self._graph_module, node) is not None and set(_shape(node)[:-1]) <= {1}
 
 
 _Handler = Callable[[_Lifter, Emitter, fx.Node], fx.Node]
@@ -182,7 +183,7 @@ def _shape(node: fx.Node) -> list[int]:
 def _pointwise(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
     """Elementwise, with every operand on the map of the result."""
     whole = _shape(node)
-    args = [lifter.operand(emit, a, whole) if isinstance(a, fx.Node) else a for a in node.args]
+    args = [a if lifter.broadcasts(a) else lifter.operand(emit, a, whole) for a in node.args]
     return emit(node.target, *args, **node.kwargs)
 
 

@@ -24,8 +24,9 @@ Result::
 Does not fire where four-dimensional zeros are read by convolutions alone: there the delegate's fusion is right, and free. Nor
 on a max-pool's own border, which is -inf and right, or on an average pool without one. Refuses a border that depends on the
 image (reflected, replicated), one that cuts instead of adding, and a mean that does not count the border. Exact; a mean up to
-the order of summation. Evidence: ``max_pool2d(cat([x, 0]))`` is wrong by 2.4 on the delegate of 2.3.0, with 0.5 for the 0
-right; ``avg_pool2d(x, 3, 2, 1)`` is wrong by 0.98 in a whole graph.
+the order of summation, and an infinite border becomes the profile's ``constant_limit``. Evidence:
+``max_pool2d(cat([x, 0]))`` is wrong by 2.4 on the delegate of 2.3.0, with 0.5 for the 0 right; ``avg_pool2d(x, 3, 2, 1)`` is
+wrong by 0.98 in a whole graph.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def lower_padding(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
             _replace_average(graph_module, pool)
     for node in calls(graph_module, *_PADS):
         amounts: list[int] = list(node.args[1])  # type: ignore[arg-type]
-        value = _border_value(node)
+        value = max(-profile.constant_limit, min(profile.constant_limit, _border_value(node)))
         if min(amounts) < 0:
             raise RewriteRefusedError(node, f"padding by {amounts}", "cut with a slice instead of a negative padding")
         if value == 0 and value_of(node).dim() == 4 and all(is_call(user, aten.conv2d.default) for user in node.users):
@@ -101,20 +102,22 @@ def _border(emit: Emitter, x: fx.Node, dim: int, count: int, value: float) -> fx
         return None
     shape = sizes(value_of(x).shape)
     shape[dim] = count
-    return emit.constant(torch.full(shape, value), "border")
+    return emit.constant(torch.full(shape, value, dtype=value_of(x).dtype), "border")
 
 
 def _replace_maximum(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Node) -> None:
     kernel = pair(pool.args[1])
-    stride = pair(argument(pool, 2, "stride", None) or kernel)
+    stride, dilation = pair(argument(pool, 2, "stride", None) or kernel), pair(argument(pool, 4, "dilation", 1))
     extents, results = sizes(value_of(padded).shape)[2:], sizes(value_of(pool).shape)[2:]
-    reach = [(n - 1) * s + k for n, s, k in zip(results, stride, kernel, strict=True)]
-    if any(pair(argument(pool, 3, "padding", 0))) or reach[0] > extents[0] or reach[1] > extents[1]:
+    reach = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(results, stride, kernel, dilation, strict=True)]
+    if any(pair(argument(pool, 3, "padding", 0))):
         raise RewriteRefusedError(pool, "a pool with a border of its own over a padded image", "pad once, by the whole border")
+    if reach[0] > extents[0] or reach[1] > extents[1]:
+        raise RewriteRefusedError(pool, "windows that reach beyond the border", "choose a size that the stride divides")
     emit = Emitter(graph_module, pool, "lower_padding")
     result = padded
-    for dim, k, s, count in zip((2, 3), kernel, stride, results, strict=True):
-        places = [emit(aten.slice.Tensor, result, dim, i, i + (count - 1) * s + 1, s) for i in range(k)]
+    for dim, k, s, d, count in zip((2, 3), kernel, stride, dilation, results, strict=True):
+        places = [emit(aten.slice.Tensor, result, dim, i * d, i * d + (count - 1) * s + 1, s) for i in range(k)]
         result = reduce(lambda a, b: emit(aten.maximum.default, a, b), places)
     replace(pool, result)
 
@@ -128,7 +131,7 @@ def _replace_average(graph_module: fx.GraphModule, pool: fx.Node) -> None:
         raise RewriteRefusedError(pool, "an average that does not count its border", "count the border")
     channels = int(value_of(x).shape[1])
     emit = Emitter(graph_module, pool, "lower_padding")
-    weight = emit.constant(torch.full((channels, 1, *kernel), 1.0 / (kernel[0] * kernel[1])), "mean")
+    weight = emit.constant(torch.full((channels, 1, *kernel), 1.0 / (kernel[0] * kernel[1]), dtype=value_of(x).dtype), "mean")
     mean = emit(aten.conv2d.default, x, weight, None, stride, border, [1, 1], channels)
     if value_of(mean).shape != value_of(pool).shape:
         raise RewriteRefusedError(pool, "windows that reach beyond the border", "choose a size that the stride divides")

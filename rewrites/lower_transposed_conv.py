@@ -30,6 +30,7 @@ from rewrites.base import (
     aten,
     calls,
     constant_of,
+    has_constant_parameters,
     module_of,
     pair,
     replace,
@@ -50,9 +51,13 @@ def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> lis
             and argument(node, 6, "groups", 1) == 1
             and pair(argument(node, 7, "dilation", 1)) == [1, 1]
         )
-        if weight is None or window != stride or not plain:
-            raise RewriteRefusedError(node, "a transposed convolution that overlaps", "upsample, then convolve")
-        assert isinstance(x, fx.Node)
+        if not has_constant_parameters(graph_module, node):
+            raise RewriteRefusedError(node, "weights computed at run time", "upsample, then convolve")
+        if window != stride or not plain:
+            raise RewriteRefusedError(
+                node, "a transposed convolution that is more than blocks side by side", "upsample, then convolve"
+            )
+        assert isinstance(x, fx.Node) and weight is not None
         emit = Emitter(graph_module, node, "lower_transposed_conv")
         (n, _, h, w), (kh, kw), channels = sizes(value_of(x).shape), window, int(weight.shape[1])
         mixed = weight.flatten(1).t().reshape(channels * kh * kw, -1, 1, 1)

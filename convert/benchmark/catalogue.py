@@ -11,15 +11,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from convert.benchmark.conversion import Conversion, convert
 from convert.benchmark.latency import measure
 from convert.document import insert, read_document
+from convert.targets import find_target
 from convert.variants import VARIANTS, Variant, find_variant
 from host_runtime.errors import UserError
 from host_runtime.quiet import silence_exit
@@ -61,14 +62,16 @@ def main(variants: str, target: str, again: bool, record_path: Path, document: P
     """Convert and judge every variant on this machine; prints the table."""
     silence_exit()
     try:
+        find_target(target)
         chosen = list(VARIANTS.values()) if variants == "all" else [find_variant(name.strip()) for name in variants.split(",")]
         text = "" if document is None else read_document(document, _SECTION)
         entries = read_record(record_path)
+        write_record(record_path, entries)
         for variant in chosen:
-            if again or variant.name not in entries:
+            if again or variant.name not in entries or entries[variant.name].target != target:
                 click.echo(f"{variant.name}: converting and judging", err=True)
-                entries[variant.name] = asdict(_measure(variant, target))
-                record_path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+                entries[variant.name] = _measure(variant, target)
+                write_record(record_path, entries)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(_BAD_INPUT)
@@ -78,35 +81,60 @@ def main(variants: str, target: str, again: bool, record_path: Path, document: P
     click.echo(table)
 
 
-def read_record(path: Path) -> dict[str, dict[str, Any]]:
-    """Entries by variant, as JSON holds them; empty if there is no such file yet."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+def read_record(path: Path) -> dict[str, Entry]:
+    """Entries by variant; empty if there is no such file yet.
+
+    Raises:
+        UserError: the file cannot be read, or is no record.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Entry(**{**value, "conversion": Conversion(**value["conversion"])}) for name, value in values.items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is no record of a catalogue; name another file or remove it") from error
 
 
-def render(entries: dict[str, dict[str, Any]]) -> str:
+def write_record(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Replace the file in one step, so that an interrupted run keeps what it had.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(json.dumps({name: asdict(entry) for name, entry in entries.items()}, indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def render(entries: Mapping[str, Entry]) -> str:
     """The table, in the order of ``convert variants``."""
     rows = [_row(name, entries[name]) for name in VARIANTS if name in entries]
     rule = ["---", *["--:"] * (len(_COLUMNS) - 2), "---"]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (_COLUMNS, rule, *rows))
 
 
-def _row(name: str, entry: dict[str, Any]) -> list[str]:
-    conversion = entry["conversion"]
-    ops, sizes = conversion["ops"], conversion["file_bytes"]
+def _row(name: str, entry: Entry) -> list[str]:
+    made = entry.conversion
     return [
-        name + ("" if conversion["random_weights"] else " (trained)"),
-        str(entry["resolution"]),
-        f"{entry['parameters'] / 1e6:.1f}",
-        f"{ops['graph_a']} + {ops['graph_b']}",
-        f"{sizes['graph_a'] / 1e6:.1f} + {sizes['graph_b'] / 1e6:.1f}",
-        f"{entry['host_step_ms']:.1f} ms",
-        f"{conversion['seconds']:.0f}",
-        f"{conversion['peak_bytes'] / 1e9:.1f}",
-        _gates(conversion["gates"]),
+        name + ("" if made.random_weights else " (trained)"),
+        str(entry.resolution),
+        f"{entry.parameters / 1e6:.1f}",
+        f"{made.ops['graph_a']} + {made.ops['graph_b']}",
+        f"{made.file_bytes['graph_a'] / 1e6:.1f} + {made.file_bytes['graph_b'] / 1e6:.1f}",
+        f"{entry.host_step_ms:.1f} ms",
+        f"{made.seconds:.0f}",
+        f"{made.peak_bytes / 1e9:.1f}",
+        _gates(made.gates),
     ]
 
 
-def _gates(verdicts: dict[str, str]) -> str:
+def _gates(verdicts: Mapping[str, str]) -> str:
     """All that passed in a word; any other by name."""
     others = [f"{gate} {verdict}" for gate, verdict in verdicts.items() if verdict != "passed"]
     passed = [gate for gate, verdict in verdicts.items() if verdict == "passed"]

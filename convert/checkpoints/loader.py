@@ -47,12 +47,14 @@ def _from_folder(source: str, folder: Path) -> Checkpoint:
     if "model_type" not in config:
         # Original projects publish weights beside a config.json of their own, too; the tensors then say what they are.
         return _checkpoint(source, read_weights(folder))
-    known = {family.model_type: family for family in FAMILIES}
-    if config.get("model_type") not in known:
+    kind, known = config["model_type"], {family.model_type: family for family in FAMILIES}
+    if not isinstance(kind, str):
+        raise UserError(f"config.json of {source} is damaged: model_type is {kind!r} instead of a name")
+    if kind not in known:
         raise UserError(f"{source} is {describe_config(config)}")
     checkpoint = _checkpoint(source, read_weights(folder), config=config)
-    if checkpoint.family is not known[config["model_type"]]:
-        raise UserError(f"{source}: config.json says {config['model_type']!r}, but the weights are of {checkpoint.family.name}")
+    if checkpoint.family is not known[kind]:
+        raise UserError(f"{source}: config.json says {kind!r}, but the weights are of {checkpoint.family.name}")
     return checkpoint
 
 

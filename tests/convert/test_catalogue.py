@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def entry(gates: dict[str, str] = GATES, random_weights: bool = True) -> Entry:
 
 
 def test_a_row_says_all_of_it() -> None:
-    rows = render({"dfine-s": asdict(entry())}).splitlines()
+    rows = render({"dfine-s": entry()}).splitlines()
     assert len(rows) == 3
     assert rows[2] == (
         "| dfine-s | 640 | 10.2 | 500 + 700 | 12.3 + 8.4 | 2.3 ms | 61 | 1.5 | lint, residency, numerics; detections not run |"
@@ -39,8 +39,8 @@ def test_a_row_says_all_of_it() -> None:
 
 
 def test_trained_weights_and_failed_gates_show_and_the_order_is_the_listings() -> None:
-    failed = asdict(entry({**GATES, "numerics": "failed"}, random_weights=False))
-    rows = render({"dfine-n": asdict(entry()), "tiny": failed}).splitlines()[2:]
+    failed = entry({**GATES, "numerics": "failed"}, random_weights=False)
+    rows = render({"dfine-n": entry(), "tiny": failed}).splitlines()[2:]
     assert rows[0].startswith("| tiny (trained) |") and "numerics failed" in rows[0]
     assert rows[1].startswith("| dfine-n |")
 
@@ -67,3 +67,26 @@ def test_what_is_on_record_is_not_measured_again(tmp_path: Path, monkeypatch: py
 def test_an_unknown_variant_is_bad_input(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--variants", "dfine-q", "--record", str(tmp_path / "r.json")])
     assert result.exit_code == 2 and "unknown variant" in result.output
+
+
+@pytest.mark.parametrize("damaged", ["{", "[1]", '{"dfine-n": {}}', '{"dfine-n": 3}'])
+def test_a_damaged_record_is_bad_input(tmp_path: Path, damaged: str) -> None:
+    record = tmp_path / "r.json"
+    record.write_text(damaged)
+    result = CliRunner().invoke(main, ["--variants", "tiny", "--record", str(record)])
+    assert result.exit_code == 2 and "is no record" in result.output and record.read_text() == damaged
+
+
+def test_a_record_that_cannot_be_kept_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing" / "r.json", tmp_path):
+        result = CliRunner().invoke(main, ["--variants", "tiny", "--record", str(path)])
+        assert result.exit_code == 2 and "cannot" in result.output
+
+
+def test_a_record_of_another_target_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "_measure", lambda variant, target: replace(entry(), target=target))
+    record = tmp_path / "r.json"
+    record.write_text(json.dumps({"dfine-n": asdict(entry())}))
+    assert CliRunner().invoke(main, ["--variants", "dfine-n", "--target", "galaxy", "--record", str(record)]).exit_code == 0
+    assert read_record(record)["dfine-n"].target == "galaxy"
+    assert CliRunner().invoke(main, ["--target", "toaster", "--record", str(record)]).exit_code == 2

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from rewrites.base import Rewrite, aten, calls, module_of, sizes, value_of
+from rewrites.evaluate_constants import evaluate_constants
 from rewrites.lift_tokens import lift_tokens, map_shape
 from rewrites.profile import Profile
 from rewrites.protect_layer_norm import protect_layer_norm
@@ -209,3 +210,14 @@ def test_delegate(driver: Driver, tmp_path: Path) -> None:
     module = Layer().eval()
     graph_module, _ = lifted(module, X, before=(protect_layer_norm,))
     assert_same(outputs_of(run_on_delegate(graph_module, (X,), driver, tmp_path)), evaluate(module, X), 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 6), (1, 4, 6), (3, 4, 6)])
+def test_a_constant_joined_along_the_channels_is_lifted_with_its_partner(shape: tuple[int, ...]) -> None:
+    constant = torch.randn(*shape[:2], 7, generator=GENERATOR)
+    graph_module = traced(lambda x: torch.cat([x * 2, constant * 1], -1).relu() + 1, torch.randn(shape))
+    x = torch.randn(shape, generator=GENERATOR)
+    wanted = evaluate(graph_module, x)
+    for rewrite in (evaluate_constants, reduce_rank, lift_tokens):
+        run_pass(rewrite, graph_module, MAPS)
+    assert_same(evaluate(graph_module, x), wanted)

@@ -45,6 +45,7 @@ def stem(x: Tensor) -> Tensor:
         lambda x: F.pad(x[0], (1, 1), value=-1.0),
         lambda x: F.conv2d(F.pad(x, (0, 1, 0, 1), value=1.0), WEIGHT),
         lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 3, 2),
+        lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2, 1, dilation=2),
         lambda x: F.avg_pool2d(x, 3, 2, 1),
         lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2),
         lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1), value=2.0), 2) * 1.5,
@@ -57,6 +58,13 @@ def test_keeps_the_values(padded: object) -> None:
     assert run_pass(lower_padding, graph_module) == []
     assert count(graph_module, aten.avg_pool2d.default) == 0
     assert all(is_call(user, aten.conv2d.default) for pad in calls(graph_module, aten.pad.default) for user in pad.users)
+
+
+def test_an_infinite_border_is_bounded() -> None:
+    graph_module = traced(lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-torch.inf), 3, 2), X)
+    run_pass(lower_padding, graph_module)
+    assert all(bool(buffer.isfinite().all()) for _, buffer in graph_module.named_buffers())
+    assert_same(evaluate(graph_module, X), (F.max_pool2d(X, 3, 2, 1),))
 
 
 def test_one_side_is_one_join() -> None:

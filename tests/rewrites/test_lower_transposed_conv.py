@@ -6,6 +6,7 @@ import pytest
 import torch
 from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 from torch import nn
+from torch.nn import functional
 
 from rewrites.base import RewriteRefusedError
 from rewrites.lower_transposed_conv import lower_transposed_conv
@@ -34,8 +35,15 @@ def test_does_not_fire_on_a_plain_convolution() -> None:
     "options", [{"kernel_size": 3}, {"padding": 1}, {"output_padding": 1}, {"groups": 2}, {"dilation": 2}, {"stride": 1}]
 )
 def test_refuses_what_overlaps_or_has_a_border(options: dict[str, object]) -> None:
-    with pytest.raises(RewriteRefusedError, match="upsample, then convolve"):
+    with pytest.raises(RewriteRefusedError, match="more than blocks side by side; upsample, then convolve"):
         run_pass(lower_transposed_conv, traced(layer(**options), X))
+
+
+def test_refuses_a_bias_computed_at_run_time() -> None:
+    weight = torch.randn(8, 4, 2, 2)
+    graph_module = traced(lambda x, b: functional.conv_transpose2d(x, weight, b, 2), X, torch.randn(4))
+    with pytest.raises(RewriteRefusedError, match="weights computed at run time"):
+        run_pass(lower_transposed_conv, graph_module)
 
 
 @pytest.mark.gpu
