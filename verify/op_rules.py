@@ -207,6 +207,15 @@ def pad_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         yield Hit(f"a pad with {value:g} is fused into the {reader.name} after it", op.outputs)
 
 
+def zeros_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    reader = _only_consumer(graph, op.outputs[0])
+    if reader is None or reader.name not in ("MAX_POOL_2D", "AVERAGE_POOL_2D") or op.outputs[0] in graph.outputs:
+        return
+    constants = [tensor for t in op.inputs if (tensor := graph.source(t)) is not None and tensor.values() is not None]
+    if any(not np.any(tensor.values()) for tensor in constants):
+        yield Hit(f"zeros are joined to what the {reader.name} after it reads", op.outputs)
+
+
 def add_into_reduce(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     maker = graph.producer(op.inputs[0])
     if maker is not None and maker.name == "ADD" and _both_runtime(graph, maker) and _only_consumer(graph, op.inputs[0]) is op:
@@ -370,6 +379,7 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         constant_low_rank,
         pad_rank_three,
         pad_into_pool,
+        zeros_into_pool,
         add_into_reduce,
         matmul_broadcast_batch,
         matmul_texture_limit,

@@ -151,6 +151,17 @@ case("pad_zero_max", "pad-into-pool", WRONG)(lambda w: padded_pool(w, "MAX_POOL_
 case("pad_lowest_max", "", GOOD)(lambda w: padded_pool(w, "MAX_POOL_2D", float("-inf")))
 
 
+def joined_pool(w: ModelWriter, kind: str, value: float) -> Sequence[str]:
+    border = w.constant("c", np.full((1, 1, 4, 8), value, np.float32))
+    joined = w.op("CONCATENATION", [w.input("x", X4), border], {"j": (1, 5, 4, 8)}, axis=1)
+    return [w.op(kind, [joined], {"y": (1, 4, 3, 8)}, padding=1, strideH=1, strideW=1, filterHeight=2, filterWidth=2)]
+
+
+case("join_zeros_max", "zeros-into-pool", WRONG)(lambda w: joined_pool(w, "MAX_POOL_2D", 0.0))
+case("join_zeros_average", "zeros-into-pool", WRONG)(lambda w: joined_pool(w, "AVERAGE_POOL_2D", 0.0))
+case("join_halves_max", "", GOOD)(lambda w: joined_pool(w, "MAX_POOL_2D", 0.5))
+
+
 def sum_reduced(w: ModelWriter, kind: str, *, axis: int = 2, output: bool = False, second: bool = False) -> Sequence[str]:
     shape = (1, 300, 4)  # many short rows: the fault shows only where the second operand lies beyond the true result
     total = w.op("ADD", [w.input("a", shape), w.input("b", shape)], {"s": shape})
