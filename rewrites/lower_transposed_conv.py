@@ -60,11 +60,11 @@ def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> lis
         assert isinstance(x, fx.Node) and weight is not None
         emit = Emitter(graph_module, node, "lower_transposed_conv")
         (n, _, h, w), (kh, kw), channels = sizes(value_of(x).shape), window, int(weight.shape[1])
-        mixed = weight.flatten(1).t().reshape(channels * kh * kw, -1, 1, 1)
-        spread = constant_of(graph_module, bias)
-        operands = [emit.constant(mixed, "weight")]
-        if spread is not None:
-            operands.append(emit.constant(spread.repeat_interleave(kh * kw), "bias"))
+        block_weight = weight.flatten(1).t().reshape(channels * kh * kw, -1, 1, 1)
+        channel_bias = constant_of(graph_module, bias)
+        operands = [emit.constant(block_weight, "weight")]
+        if channel_bias is not None:
+            operands.append(emit.constant(channel_bias.repeat_interleave(kh * kw), "bias"))
         blocks = emit(aten.reshape.default, emit(aten.conv2d.default, x, *operands), [n, channels, kh, kw, h, w])
         laid_out = emit(aten.permute.default, blocks, [0, 1, 4, 2, 5, 3])
         fired.append(Site(node.name, module_of(node), f"{channels} channels, window and stride {window}"))

@@ -16,7 +16,7 @@ from convert.variants import FAMILIES
 _SOUGHT = "a top-k whose indices select tokens (the query selection of a two-stage DETR)"
 _NO_VARIANT = "`convert variants` lists those that can be converted"
 
-_SELECTION = re.compile(r"\benc_(score_head|output|out_class_embed)\b")
+_SELECTION = r"\benc_(score_head|output|out_class_embed)\b"
 """The heads that score the encoder's tokens, as every two-stage DETR that is known here names them."""
 
 
@@ -96,7 +96,7 @@ def describe_names(names: Collection[str]) -> str:
             return _explain(architecture.name, architecture.selects, architecture.advice)
     known = ", ".join(family.name for family in FAMILIES)
     examples = ", ".join(sorted(names)[:3])
-    return _explain(f"not of a known architecture ({known}), its tensors are named like {examples}", found(_SELECTION.pattern))
+    return _explain(f"not of a known architecture ({known}), its tensors are named like {examples}", found(_SELECTION))
 
 
 def describe_config(config: Mapping[str, Any]) -> str:

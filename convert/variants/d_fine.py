@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convert.coco import COCO_CONTIGUOUS
+from convert.variants.distribution_heads import DISTRIBUTION_SPREAD
 from convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
 from convert.variants.row import ClassNames, Fact, Family, Renaming, Variant
 
@@ -54,21 +55,7 @@ D_FINE = Family(
     },
     harmless=RECOMPUTED,
     renaming=_NAMES,
-    spread={
-        r"\.(q_proj|k_proj)\.weight$": 1.0,
-        r"\.(v_proj|o_proj)\.weight$": 1.0,
-        r"\.(sampling_offsets|attention_weights)\.weight$": 1.0,
-        r"\.gateway\.gate\.weight$": 1.0,
-        r"\.mlp\.layers\.[01]\.weight$": 1.0,
-        r"\benc_output\.0\.weight$": 1.0,
-        r"\b(enc_bbox_head|pre_bbox_head|query_pos_head)\.layers\.[01]\.weight$": 1.4,
-        r"\b(enc_bbox_head|pre_bbox_head)\.layers\.2\.weight$": 0.3,
-        r"bbox_embed\.\d+\.layers\.[01]\.weight$": 1.4,
-        # Over 33 bins: enough that the distributions have a peak each, and that their top four differ.
-        r"bbox_embed\.\d+\.layers\.2\.weight$": 1.5,
-        r"\breg_conf\.layers\.[01]\.weight$": 1.4,
-        r"(class_embed\.\d+|enc_score_head)\.weight$": 1.0,
-    },
+    spread=DISTRIBUTION_SPREAD,
     jitter={r"\.lab\.(scale|bias)$": 0.1, r"norm\.(weight|bias)$": 0.1, r"\b(v_proj|o_proj)\.bias$": 0.1},
 )
 

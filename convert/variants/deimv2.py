@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convert.coco import COCO_CONTIGUOUS
+from convert.variants.distribution_heads import DISTRIBUTION_SPREAD
 from convert.variants.row import Fact, Family, Variant
 
 DEIMV2 = Family(
@@ -48,21 +49,9 @@ DEIMV2 = Family(
     harmless=(r"num_batches_tracked$", r"\bembeddings\.mask_token$"),
     settled={"eval_size": None},
     spread={
-        r"\.(q_proj|k_proj)\.weight$": 1.0,
-        r"\.(v_proj|o_proj)\.weight$": 1.0,
-        r"\.(sampling_offsets|attention_weights)\.weight$": 1.0,
-        r"\.gateway\.gate\.weight$": 1.0,
-        r"\.mlp\.layers\.[01]\.weight$": 1.0,
+        **DISTRIBUTION_SPREAD,
         r"\.mlp\.(gate|up|down)_proj\.weight$": 1.4,
         r"\bpatch_embeddings\.weight$": 1.0,
-        r"\benc_output\.0\.weight$": 1.0,
-        r"\b(enc_bbox_head|pre_bbox_head|query_pos_head)\.layers\.[01]\.weight$": 1.4,
-        r"\b(enc_bbox_head|pre_bbox_head)\.layers\.2\.weight$": 0.3,
-        r"bbox_embed\.\d+\.layers\.[01]\.weight$": 1.4,
-        # Over 33 bins: enough that the distributions have a peak each, and that their top four differ.
-        r"bbox_embed\.\d+\.layers\.2\.weight$": 1.5,
-        r"\breg_conf\.layers\.[01]\.weight$": 1.4,
-        r"(class_embed\.\d+|enc_score_head)\.weight$": 1.0,
     },
     jitter={
         r"\.lab\.(scale|bias)$": 0.1,
