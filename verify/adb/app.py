@@ -1,0 +1,189 @@
+"""An app's private files, by run-as: hashes, folders, resumable copies.
+
+run-as enters the data folder of a debuggable app as that app. It may read what adb pushed to /data/local/tmp, so a file goes
+there first, in pieces, and is appended from there; pieces that have arrived need not be sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from verify.adb.client import SHORT, Answer, Device
+from verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
+
+PACKAGE = "org.detr2litert.sample"
+FILES = PurePosixPath("files")
+PIECE = 8 * 2**20
+"""Bytes sent at once: what a cut connection can cost."""
+_TEMPORARY = PurePosixPath("/data/local/tmp")
+_PACKAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
+_UNKNOWN = re.compile(r"unknown package|is unknown|unable to find package|package .* not (?:found|installed)", re.IGNORECASE)
+_CLOSED = re.compile(r"not debuggable|is not an application", re.IGNORECASE)
+Moved = Callable[[int], None]
+"""Told the bytes that have just arrived."""
+
+
+class App:
+    """One app on one device. Paths are relative to the app's data folder, where run-as starts.
+
+    Every method may raise the ``DeviceError`` of the calls it makes.
+    """
+
+    def __init__(self, device: Device, package: str = PACKAGE) -> None:
+        if not _PACKAGE_NAME.fullmatch(package):
+            raise AppMissingError(f"'{package}' is no package name; the sample's is {PACKAGE}")
+        self.device = device
+        self.package = package
+
+    def check(self) -> None:
+        """That run-as can enter it.
+
+        Raises:
+            AppMissingError, NotDebuggableError: it is not installed, or a release build.
+        """
+        self.run("true")
+
+    def run(self, script: str, timeout: float = SHORT) -> str:
+        """Standard output of a shell script run as the app, which must succeed."""
+        answer = self.attempt(script, timeout)
+        if answer.code != 0:
+            raise self.device.failure(answer, script)
+        return answer.text
+
+    def attempt(self, script: str, timeout: float = SHORT) -> Answer:
+        """A shell script run as the app, whatever its exit code."""
+        answer = self.device.shell(self._command(script), timeout)
+        if answer.code != 0:
+            self._check_entered(answer)
+        return answer
+
+    def read(self, path: PurePosixPath, timeout: float = SHORT) -> bytes:
+        """A file's bytes. A cut connection may leave them short without a word: compare a hash or a length."""
+        return self.device.read(f"run-as {self.package} cat {_quoted(path)}", timeout)
+
+    def hashes(self, folder: PurePosixPath) -> dict[str, str]:
+        """Every file below a folder with its sha256, by relative path; empty if there is no such folder."""
+        script = f"cd {_quoted(folder)} 2>/dev/null || exit 0; find . -type f -exec sha256sum {{}} +"
+        lines = self.run(script, timeout=300.0).splitlines()
+        found = (re.fullmatch(r"([0-9a-f]{64})\s+\*?\./(.+)", line) for line in lines)
+        return {match[2]: match[1] for match in found if match}
+
+    def put(self, source: Path, destination: PurePosixPath, moved: Moved = lambda count: None) -> int:
+        """Copies a file into the app, going on where an earlier call was cut off.
+
+        The bytes grow in ``DESTINATION.part``, renamed when their sha256 is the source's.
+
+        Returns:
+            Bytes that had to be sent.
+
+        Raises:
+            CommandFailedError: the copy has another sha256 even after it was sent anew; nothing of it is left.
+        """
+        part = destination.with_name(destination.name + ".part")
+        size = source.stat().st_size
+        start = self._resume_at(source, part, size)
+        moved(start)
+        self.run(f"mkdir -p {_quoted(destination.parent)}" + (f" && : > {_quoted(part)}" if start == 0 else ""))
+        with source.open("rb") as stream:
+            stream.seek(start)
+            for piece in iter(lambda: stream.read(PIECE), b""):
+                self._append(piece, part)
+                moved(len(piece))
+        wanted = _prefix_sha256(source, size)
+        got = self.run(f"sha256sum {_quoted(part)}", timeout=300.0).split(" ")[0]
+        if got != wanted:
+            self.run(f"rm -f {_quoted(part)}")
+            raise CommandFailedError(
+                f"{self.device.serial}: {destination} arrived with another sha256; run the same command again"
+            )
+        self.run(f"mv -f {_quoted(part)} {_quoted(destination)}")
+        return size - start
+
+    def put_bytes(self, data: bytes, destination: PurePosixPath) -> None:
+        """Writes a small file."""
+        with tempfile.TemporaryDirectory(prefix="adb-") as folder:
+            source = Path(folder) / "file"
+            source.write_bytes(data)
+            self.put(source, destination)
+
+    def remove(self, *paths: PurePosixPath) -> None:
+        """Removes files and folders, if they are there."""
+        self.run("rm -rf " + " ".join(map(_quoted, paths)))
+
+    def stop(self) -> None:
+        """Ends the app's process."""
+        self.device.output(f"am force-stop {self.package}")
+
+    def _command(self, script: str) -> str:
+        # Quoted for the device's shell; run-as passes the script to a second one.
+        return f"run-as {self.package} sh -c {shlex.quote(script)}"
+
+    def _check_entered(self, answer: Answer) -> None:
+        said = f"{answer.stderr}\n{answer.text}"
+        if "run-as:" not in said:
+            return
+        if _UNKNOWN.search(said):
+            raise AppMissingError(
+                f"{self.device.serial}: the app {self.package} is not installed; build and install it "
+                "(cd android_sample && ./gradlew :app:installDebug), or name another with --package"
+            )
+        if _CLOSED.search(said):
+            raise NotDebuggableError(
+                f"{self.device.serial}: the app {self.package} is not debuggable, so its files cannot be reached; "
+                "install a debug build (./gradlew :app:installDebug)"
+            )
+
+    def _resume_at(self, source: Path, part: PurePosixPath, size: int) -> int:
+        """Bytes of the source that lie in the part already, 0 if anything in it differs."""
+        there = self.run(
+            f"[ -f {_quoted(part)} ] && wc -c < {_quoted(part)} && sha256sum {_quoted(part)} || true", 300.0
+        ).split()
+        if len(there) < 2 or not there[0].isdigit():
+            return 0
+        length = int(there[0])
+        return length if 0 < length <= size and there[1] == _prefix_sha256(source, length) else 0
+
+    def _append(self, piece: bytes, part: PurePosixPath) -> None:
+        with tempfile.NamedTemporaryFile(prefix="adb-") as local, temporary(self.device) as remote:
+            local.write(piece)
+            local.flush()
+            Path(local.name).chmod(0o644)  # adb keeps the mode, and the app is another user
+            self.device.push(Path(local.name), remote)
+            self.run(f"cat {_quoted(remote)} >> {_quoted(part)}", timeout=120.0)
+
+
+@contextmanager
+def temporary(device: Device) -> Iterator[PurePosixPath]:
+    """A path in the shell's temporary folder, of a name of its own, removed afterwards if the device can still be reached."""
+    path = _TEMPORARY / f"detr2litert-{secrets.token_hex(6)}"
+    try:
+        yield path
+    finally:
+        with suppress(DeviceError):
+            device.shell(f"rm -f {path}")
+
+
+def clear_temporary(device: Device) -> None:
+    """Removes what an earlier, cut off command left in the shell's temporary folder."""
+    device.output(f"rm -f {_TEMPORARY}/detr2litert-*")
+
+
+def _quoted(path: PurePosixPath | Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _prefix_sha256(path: Path, length: int) -> str:
+    """The sha256 of a file's first ``length`` bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while length > 0 and (block := stream.read(min(length, 2**20))):
+            digest.update(block)
+            length -= len(block)
+    return digest.hexdigest()
