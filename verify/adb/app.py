@@ -22,6 +22,7 @@ PACKAGE = "org.detr2litert.sample"
 FILES = PurePosixPath("files")
 PIECE = 8 * 2**20
 """Bytes sent at once: what a cut connection can cost."""
+_OTHER_HASH = 66
 _TEMPORARY = PurePosixPath("/data/local/tmp")
 _PACKAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 _UNKNOWN = re.compile(r"unknown package|is unknown|unable to find package|package .* not (?:found|installed)", re.IGNORECASE)
@@ -75,35 +76,44 @@ class App:
         found = (re.fullmatch(r"([0-9a-f]{64})\s+\*?\./(.+)", line) for line in lines)
         return {match[2]: match[1] for match in found if match}
 
-    def put(self, source: Path, destination: PurePosixPath, moved: Moved = lambda count: None) -> int:
+    def put(self, source: Path, destination: PurePosixPath, moved: Moved = lambda count: None, resume: bool = True) -> int:
         """Copies a file into the app, going on where an earlier call was cut off.
 
-        The bytes grow in ``DESTINATION.part``, renamed when their sha256 is the source's.
+        The bytes grow in ``DESTINATION.part``, renamed when their sha256 is the source's. Two calls of adb for each piece.
+
+        Args:
+            source: on this machine.
+            destination: in the app; its folder is made.
+            moved: told of every piece that has arrived.
+            resume: False where nothing can be there, which saves a call.
 
         Returns:
             Bytes that had to be sent.
 
         Raises:
-            CommandFailedError: the copy has another sha256 even after it was sent anew; nothing of it is left.
+            CommandFailedError: the copy has another sha256; nothing of it is left.
         """
         part = destination.with_name(destination.name + ".part")
         size = source.stat().st_size
-        start = self._resume_at(source, part, size)
+        start = self._resume_at(source, part, size) if resume else 0
         moved(start)
-        self.run(f"mkdir -p {_quoted(destination.parent)}" + (f" && : > {_quoted(part)}" if start == 0 else ""))
-        with source.open("rb") as stream:
+        check = f'[ "$(sha256sum < {_quoted(part)} | cut -c 1-64)" = {_prefix_sha256(source, size)} ]'
+        finish = f"{{ {check} || {{ rm -f {_quoted(part)}; exit {_OTHER_HASH}; }}; }} && mv -f {_quoted(part)} {_quoted(destination)}"
+        position = start
+        with source.open("rb") as stream, temporary(self.device) as remote:
             stream.seek(start)
-            for piece in iter(lambda: stream.read(PIECE), b""):
-                self._append(piece, part)
+            while position < size or position == start == 0:
+                piece = stream.read(PIECE)
+                begin = f"mkdir -p {_quoted(destination.parent)} && : > {_quoted(part)} && " if position == 0 else ""
+                position += len(piece)
+                self._push(piece, remote)
+                append = f"{begin}cat {remote} >> {_quoted(part)}"
+                self._finish_put(f"{append} && {finish}" if position == size else append, destination, remote)
                 moved(len(piece))
-        wanted = _prefix_sha256(source, size)
-        got = self.run(f"sha256sum {_quoted(part)}", timeout=300.0).split(" ")[0]
-        if got != wanted:
-            self.run(f"rm -f {_quoted(part)}")
-            raise CommandFailedError(
-                f"{self.device.serial}: {destination} arrived with another sha256; run the same command again"
-            )
-        self.run(f"mv -f {_quoted(part)} {_quoted(destination)}")
+                if not piece:
+                    break
+        if start == size > 0:
+            self._finish_put(finish, destination, None)
         return size - start
 
     def put_bytes(self, data: bytes, destination: PurePosixPath) -> None:
@@ -111,7 +121,7 @@ class App:
         with tempfile.TemporaryDirectory(prefix="adb-") as folder:
             source = Path(folder) / "file"
             source.write_bytes(data)
-            self.put(source, destination)
+            self.put(source, destination, resume=False)
 
     def remove(self, *paths: PurePosixPath) -> None:
         """Removes files and folders, if they are there."""
@@ -150,24 +160,35 @@ class App:
         length = int(there[0])
         return length if 0 < length <= size and there[1] == _prefix_sha256(source, length) else 0
 
-    def _append(self, piece: bytes, part: PurePosixPath) -> None:
-        with tempfile.NamedTemporaryFile(prefix="adb-") as local, temporary(self.device) as remote:
+    def _push(self, piece: bytes, remote: PurePosixPath) -> None:
+        with tempfile.NamedTemporaryFile(prefix="adb-") as local:
             local.write(piece)
             local.flush()
             Path(local.name).chmod(0o644)  # adb keeps the mode, and the app is another user
             self.device.push(Path(local.name), remote)
-            self.run(f"cat {_quoted(remote)} >> {_quoted(part)}", timeout=120.0)
+
+    def _finish_put(self, script: str, destination: PurePosixPath, remote: PurePosixPath | None) -> None:
+        """Runs a step of ``put`` as the app, then removes the pushed piece as the shell, in one call."""
+        command = self._command(script) + (f"; code=$?; rm -f {remote}; exit $code" if remote else "")
+        answer = self.device.shell(command, timeout=300.0)
+        if answer.code == _OTHER_HASH:
+            told = f"{destination} arrived with another sha256; run the same command again"
+            raise CommandFailedError(f"{self.device.serial}: {told}")
+        if answer.code != 0:
+            self._check_entered(answer)
+            raise self.device.failure(answer, script)
 
 
 @contextmanager
 def temporary(device: Device) -> Iterator[PurePosixPath]:
-    """A path in the shell's temporary folder, of a name of its own, removed afterwards if the device can still be reached."""
+    """A path in the shell's temporary folder, of a name of its own; what is left of it is removed after an error."""
     path = _TEMPORARY / f"detr2litert-{secrets.token_hex(6)}"
     try:
         yield path
-    finally:
+    except BaseException:
         with suppress(DeviceError):
             device.shell(f"rm -f {path}")
+        raise
 
 
 def clear_temporary(device: Device) -> None:

@@ -135,8 +135,8 @@ class Adb:
 class Device:
     """One connected device.
 
-    Every method raises a ``DeviceError``: ``ConnectionCutError`` when the device goes away, ``DeviceFullError``, ``AdbTimeoutError``, else
-    ``CommandFailedError``.
+    Every method raises a ``DeviceError``: ``ConnectionCutError`` when the device goes away, ``DeviceFullError``,
+    ``AdbTimeoutError``, else ``CommandFailedError``.
     """
 
     def __init__(self, adb: Adb, serial: str) -> None:

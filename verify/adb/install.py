@@ -114,7 +114,7 @@ def _fill(
                 arrived += count
                 progress(file, start + arrived, total)
 
-            sent += app.put(source, target, moved)
+            sent += app.put(source, target, moved, resume=f"{file}.part" in staged)
         done += size
         progress(file, done, total)
     return sent

@@ -1,0 +1,60 @@
+"""A private adb server, and emulated devices that it knows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.device.debian_adb import adb_program
+from tests.device.emulator import Emulator
+from tests.device.faults import Faults
+from verify.adb.app import PACKAGE
+
+Plug = Callable[..., Emulator]
+
+
+@pytest.fixture(scope="session")
+def adb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The real adb with a server, a key and a home folder of its own; no device is connected."""
+    program = adb_program()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    changed = {"ADB": str(program), "ANDROID_ADB_SERVER_PORT": str(port), "HOME": str(tmp_path_factory.mktemp("home"))}
+    changed["ADB_MDNS"] = "0"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in changed.items():
+            patch.setenv(name, value)
+        patch.delenv("ANDROID_SERIAL", raising=False)
+        call_adb("start-server")
+        yield program
+        call_adb("kill-server")
+
+
+@pytest.fixture
+def plug(adb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plug]:
+    """Connects emulated devices and takes them away at the end."""
+    with ExitStack() as stack:
+
+        def connect(faults: Faults | None = None, installed: dict[str, bool] | None = None) -> Emulator:
+            root = tmp_path_factory.mktemp("device")
+            stack.callback(shutil.rmtree, root, ignore_errors=True)
+            given = {PACKAGE: True} if installed is None else installed
+            device = stack.enter_context(Emulator(root, faults, given))
+            stack.callback(call_adb, "disconnect", device.serial)
+            call_adb("connect", device.serial)
+            return device
+
+        yield connect
+
+
+def call_adb(*words: str) -> str:
+    """The adb program as the tests' own hands use it."""
+    command = [os.environ["ADB"], *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL).stdout

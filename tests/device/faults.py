@@ -1,0 +1,52 @@
+"""What a test may make go wrong on the emulated device."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Faults:
+    """Set by a test before or between commands; those of the app are read by its process at its start.
+
+    Attributes:
+        unauthorized: the device asks for a key and accepts none.
+        silent: it takes connections and says nothing.
+        cut_after: bytes of pushed data after which the connection is dropped, once.
+        full_after: bytes of pushed data after which the storage is full.
+        app: faults of the app's process: see ``tests.device.app_process``.
+    """
+
+    unauthorized: bool = False
+    silent: bool = False
+    cut_after: int | None = None
+    full_after: int | None = None
+    app: dict[str, Any] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def cuts(self, count: int) -> bool:
+        """Whether the connection is to be dropped now that so many more bytes have come."""
+        with self._lock:
+            if self.cut_after is None:
+                return False
+            self.cut_after -= count
+            if self.cut_after > 0:
+                return False
+            self.cut_after = None
+            return True
+
+    def fills(self, count: int) -> bool:
+        """Whether there is no room for so many more bytes."""
+        with self._lock:
+            if self.full_after is None:
+                return False
+            self.full_after = max(0, self.full_after - count)
+            return self.full_after == 0
+
+    def write(self, path: Path) -> None:
+        """For the app's process."""
+        path.write_text(json.dumps(self.app), encoding="utf-8")

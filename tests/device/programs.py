@@ -1,0 +1,77 @@
+"""Android's programs as the emulator has them, written as small scripts in front of this machine's own."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+PROPERTIES = {
+    "ro.product.manufacturer": "detr2litert",
+    "ro.product.name": "test_emulator",
+    "ro.product.model": "test emulator (not a phone)",
+    "ro.product.device": "emulator",
+    "ro.hardware": "emulator",
+    "ro.kernel.qemu": "1",
+    "ro.build.version.release": "0",
+    "ro.build.version.sdk": "0",
+    "ro.build.fingerprint": "detr2litert/test_emulator/emulator:not-a-phone",
+}
+"""Everything that asks is told what it is."""
+
+_RUN_AS = """#!/bin/sh
+state={state}; package=$1; shift
+if [ -f "$state/$package.release" ]; then echo "run-as: package not debuggable: $package" >&2; exit 1; fi
+if [ ! -f "$state/$package.debug" ]; then echo "run-as: unknown package: $package" >&2; exit 1; fi
+cd {root}/data/data/$package && exec "$@"
+"""
+
+_AM = """#!/bin/sh
+state={state}
+case "$1" in
+force-stop)
+  if [ -f "$state/$2.pid" ]; then kill -9 "$(cat "$state/$2.pid")" 2>/dev/null; rm -f "$state/$2.pid"; fi;;
+instrument) shift; exec {python} -m tests.device.app_process {root} "$@";;
+*) echo "am: the emulator does not know $1" >&2; exit 255;;
+esac
+"""
+
+# Of logcat only what a report needs: -d -v threadtime --pid=N TAG:LEVEL ... '*:S'; -c.
+_LOGCAT = """#!/bin/sh
+log={state}/logcat; pid=; tags=
+for word in "$@"; do
+  case "$word" in -c) : > "$log"; exit 0;; --pid=*) pid=${{word#--pid=}};; '*:S') ;; *:*) tags="$tags ${{word%%:*}}";; esac
+done
+[ -f "$log" ] || exit 0
+exec awk -v pid="$pid" -v tags="$tags " '(pid == "" || $3 == pid) && (tags == " " || index(tags, " " substr($6, 1, length($6) - 1) " "))' "$log"
+"""
+
+_GETPROP = """#!/bin/sh
+if [ $# -gt 0 ]; then sed -n "s/^\\[$1\\]: \\[\\(.*\\)\\]$/\\1/p" {state}/properties; else cat {state}/properties; fi
+"""
+
+
+def write_programs(root: Path) -> None:
+    """Writes them below the device's folder, for ``shell_environment`` to put on PATH."""
+    state = root / ".emulator"
+    folder = state / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    (state / "properties").write_text("".join(f"[{key}]: [{value}]\n" for key, value in PROPERTIES.items()), encoding="utf-8")
+    for name, text in {"run-as": _RUN_AS, "am": _AM, "logcat": _LOGCAT, "getprop": _GETPROP}.items():
+        script = folder / name
+        script.write_text(text.format(root=root, state=state, python=sys.executable), encoding="utf-8")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+
+
+def shell_environment(root: Path) -> dict[str, str]:
+    """The environment of a command on the device."""
+    return {
+        "PATH": os.pathsep.join((str(root / ".emulator" / "bin"), "/usr/bin", "/bin")),
+        "PYTHONPATH": str(REPOSITORY),
+        "HOME": str(root / "data"),
+        "LANG": "C.UTF-8",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
