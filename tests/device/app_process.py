@@ -12,6 +12,7 @@ out of the delegate's count), ``wrong`` (``a``, ``host`` or ``b``: that stage's 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -143,7 +144,7 @@ class App:
             b = graph("b", {**a, **selected})
             marks.append(time.perf_counter())
             if number >= warmup:
-                took = [(end - begin) * 1000 for begin, end in zip(marks, marks[1:], strict=False)]
+                took = [(end - begin) * 1000 for begin, end in itertools.pairwise(marks)]
                 for stage, value in zip(stages, (0.0, took[0], 0.0, took[1], 0.0, took[2], 0.0), strict=True):
                     times[stage].append(value)
         self.record["milliseconds"] |= times

@@ -39,14 +39,23 @@ instrument) shift; exec {python} -m tests.device.app_process {root} "$@";;
 esac
 """
 
-# Of logcat only what a report needs: -d -v threadtime --pid=N TAG:LEVEL ... '*:S'; -c.
+# Of logcat only what a report needs: -d -v threadtime [--pid=N] [-T TIME] TAG:LEVEL ... '*:S'; -c.
 _LOGCAT = """#!/bin/sh
-log={state}/logcat; pid=; tags=
-for word in "$@"; do
-  case "$word" in -c) : > "$log"; exit 0;; --pid=*) pid=${{word#--pid=}};; '*:S') ;; *:*) tags="$tags ${{word%%:*}}";; esac
+log={state}/logcat; pid=; tags=; since=
+while [ $# -gt 0 ]; do
+  case "$1" in
+  -c) : > "$log"; exit 0;;
+  -T) since=$2; shift;;
+  --pid=*) pid=${{1#--pid=}};;
+  '*:S') ;;
+  *:*) tags="$tags ${{1%%:*}}";;
+  esac
+  shift
 done
 [ -f "$log" ] || exit 0
-exec awk -v pid="$pid" -v tags="$tags " '(pid == "" || $3 == pid) && (tags == " " || index(tags, " " substr($6, 1, length($6) - 1) " "))' "$log"
+exec awk -v pid="$pid" -v tags="$tags " -v since="$since" '
+  {{ tag = " " substr($6, 1, length($6) - 1) " " }}
+  (pid == "" || $3 == pid) && ($1 " " $2 >= since) && (tags == " " || index(tags, tag))' "$log"
 """
 
 _GETPROP = """#!/bin/sh

@@ -10,6 +10,7 @@ import queue
 import socket
 import struct
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 VERSION = 0x01000001
@@ -77,10 +78,8 @@ class Link:
 
     def cut(self) -> None:
         """Drops the connection without a word, as a pulled cable does."""
-        try:
+        with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.connection.close()
 
 

@@ -60,7 +60,7 @@ class App:
 
     def attempt(self, script: str, timeout: float = SHORT) -> Answer:
         """A shell script run as the app, whatever its exit code."""
-        answer = self.device.shell(self._command(script), timeout)
+        answer = self.device.shell(self.command(script), timeout)
         if answer.code != 0:
             self._check_entered(answer)
         return answer
@@ -98,7 +98,8 @@ class App:
         start = self._resume_at(source, part, size) if resume else 0
         moved(start)
         check = f'[ "$(sha256sum < {_quoted(part)} | cut -c 1-64)" = {_prefix_sha256(source, size)} ]'
-        finish = f"{{ {check} || {{ rm -f {_quoted(part)}; exit {_OTHER_HASH}; }}; }} && mv -f {_quoted(part)} {_quoted(destination)}"
+        checked = f"{{ {check} || {{ rm -f {_quoted(part)}; exit {_OTHER_HASH}; }}; }}"
+        finish = f"{checked} && mv -f {_quoted(part)} {_quoted(destination)}"
         position = start
         with source.open("rb") as stream, temporary(self.device) as remote:
             stream.seek(start)
@@ -131,8 +132,8 @@ class App:
         """Ends the app's process."""
         self.device.output(f"am force-stop {self.package}")
 
-    def _command(self, script: str) -> str:
-        # Quoted for the device's shell; run-as passes the script to a second one.
+    def command(self, script: str) -> str:
+        """A script of the app's for the device's shell, quoted so that run-as passes it whole to a second one."""
         return f"run-as {self.package} sh -c {shlex.quote(script)}"
 
     def _check_entered(self, answer: Answer) -> None:
@@ -169,7 +170,7 @@ class App:
 
     def _finish_put(self, script: str, destination: PurePosixPath, remote: PurePosixPath | None) -> None:
         """Runs a step of ``put`` as the app, then removes the pushed piece as the shell, in one call."""
-        command = self._command(script) + (f"; code=$?; rm -f {remote}; exit $code" if remote else "")
+        command = self.command(script) + (f"; code=$?; rm -f {remote}; exit $code" if remote else "")
         answer = self.device.shell(command, timeout=300.0)
         if answer.code == _OTHER_HASH:
             told = f"{destination} arrived with another sha256; run the same command again"

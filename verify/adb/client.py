@@ -86,7 +86,8 @@ class Adb:
         except subprocess.TimeoutExpired as error:
             told = " ".join(arguments)
             raise AdbTimeoutError(
-                f"`adb {told[:120]}` did not end within {timeout:.0f} s; look at the device, and try `adb reconnect`"
+                f"`adb {told[:120]}` did not end within {timeout:.0f} s; look at the device, and try `adb reconnect`",
+                (error.stdout or b"").decode("utf-8", "replace"),
             ) from error
         except OSError as error:
             raise CommandFailedError(f"{self.program} cannot be run ({error.strerror}); point ADB at a working adb") from error

@@ -49,7 +49,15 @@ class ConnectionCutError(DeviceError):
 
 
 class AdbTimeoutError(DeviceError):
-    """A call did not end within its limit."""
+    """A call did not end within its limit.
+
+    Attributes:
+        stdout: what it had printed by then.
+    """
+
+    def __init__(self, message: str, stdout: str = "") -> None:
+        super().__init__(message)
+        self.stdout = stdout
 
 
 class CommandFailedError(DeviceError):

@@ -1,0 +1,56 @@
+"""What the delegate took, from its own line in logcat.
+
+Tag ``tflite``, level I: ``Replacing N out of M node(s) with delegate (NAME) node, yielding P partitions for subgraph S.``
+(LiteRT, tflite/core/subgraph.cc). Other apps log the same line, so only lines of the app's own process count; the app's line
+``compiling FILE for the GPU`` comes before those of FILE.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_LINE = re.compile(r"^\S+\s+\S+\s+(?P<pid>\d+)\s+\d+\s+(?P<level>[VDIWEF])\s+(?P<tag>.*?)\s*: (?P<text>.*)$")
+_COMPILING = re.compile(r"compiling (?P<file>\S+) for the (?P<processor>GPU|CPU)")
+_REPLACING = re.compile(
+    r"Replacing (?P<taken>\d+) out of (?P<nodes>\d+) node\(s\) with delegate \((?P<name>[^)]*)\) node, "
+    r"yielding (?P<partitions>\d+) partitions"
+)
+_CPU_DELEGATE = "xnnpack"
+
+
+@dataclass(frozen=True)
+class Delegated:
+    """One line about one graph."""
+
+    file: str
+    delegate: str
+    taken: int
+    nodes: int
+    partitions: int
+
+    @property
+    def whole(self) -> bool:
+        """Every node in one partition, and not by the CPU's own delegate."""
+        return self.taken == self.nodes > 0 and self.partitions == 1 and _CPU_DELEGATE not in self.delegate.lower()
+
+
+def parse_log(text: str, pid: int) -> tuple[Delegated, ...]:
+    """The delegates' lines of one process in ``logcat -v threadtime``, in order."""
+    found, file = [], ""
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is None or int(match["pid"]) != pid:
+            continue
+        if compiling := _COMPILING.search(match["text"]):
+            file = compiling["file"]
+        elif taken := _REPLACING.search(match["text"]):
+            counts = (int(taken["taken"]), int(taken["nodes"]), int(taken["partitions"]))
+            found.append(Delegated(file, taken["name"], *counts))
+    return tuple(found)
+
+
+def last_pid(text: str) -> int | None:
+    """The process of the last ``compiling`` line: whose log to read where the app died before it could tell."""
+    pids = [match["pid"] for match in map(_LINE.match, text.splitlines()) if match and _COMPILING.search(match["text"])]
+    return int(pids[-1]) if pids else None

@@ -1,0 +1,170 @@
+"""One parity run on one device: inputs in, ``am instrument``, outputs and the log out, and nothing left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shlex
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from verify.adb.app import FILES, App
+from verify.adb.errors import AdbTimeoutError, AppMissingError, CommandFailedError, ConnectionCutError, DeviceError
+from verify.adb.install import Installed
+from verify.device.delegate_log import Delegated, last_pid, parse_log
+from verify.device.protocol import COMPONENT, Array, Ended, Request, Result, parse_instrument, parse_result
+
+RUNS = PurePosixPath("runs")
+_PREFIX = "convert-"
+_TAGS = "tflite:I litert:I DetrSample:I libc:F DEBUG:F AndroidRuntime:E '*:S'"
+_LOG_KEPT = 20_000
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """What a run on a device gave.
+
+    Attributes:
+        request: what was asked for.
+        ended: how it ended; ``hung`` if it took longer than allowed.
+        result: its record, None unless it ended well.
+        tensors: stage to name to values.
+        delegated: what the delegate logged.
+        log: the process's lines of logcat, the last part.
+    """
+
+    request: Request
+    ended: Ended
+    result: Result | None = None
+    tensors: Mapping[str, Mapping[str, Array]] = field(default_factory=dict, repr=False)
+    delegated: tuple[Delegated, ...] = ()
+    log: str = field(default="", repr=False)
+
+
+class ParityRuns:
+    """Runs of one bundle on one device, on the same inputs.
+
+    Args:
+        app: where the bundle is.
+        installed: the bundle there.
+        inputs: files by their path in a run's folder.
+    """
+
+    def __init__(self, app: App, installed: Installed, inputs: Mapping[str, bytes]) -> None:
+        self._app, self._installed, self._inputs = app, installed, inputs
+        # A name of its own for each: an earlier run's files cannot be taken for this one's.
+        self._place = RUNS / f"{_PREFIX}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+        self._count = 0
+
+    def __enter__(self) -> ParityRuns:
+        """Removes what earlier commands left, and sends the inputs.
+
+        Raises:
+            DeviceError: of any kind; the inputs are removed again if the device can be reached.
+        """
+        try:
+            self._app.stop()
+            self._app.run(f"rm -rf {FILES / RUNS}/{_PREFIX}*")
+            with tempfile.TemporaryDirectory(prefix="inputs-") as folder:
+                for name, data in self._inputs.items():
+                    source = Path(folder) / "input"
+                    source.write_bytes(data)
+                    self._app.put(source, FILES / self._place / name, resume=False)
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._clean()
+
+    def run(self, request: Request) -> DeviceRun:
+        """One run in a folder of its own.
+
+        Raises:
+            DeviceError: the device or the connection failed, or what came back is not of this run. That the bundle failed on
+                it is no error: see ``DeviceRun.ended``.
+        """
+        self._count += 1
+        run = self._place / f"run-{self._count}"
+        self._app.run(f"mkdir -p {FILES / run} && cp -r {FILES / self._place}/in {FILES / run}/in", timeout=120.0)
+        since = self._app.device.output("date '+%m-%d %H:%M:%S.000'").strip()
+        ended = self._instrument(run, request)
+        result = None
+        if ended.status == "ok":
+            data = self._app.read(FILES / run / "result.json")
+            result = parse_result(data, str(run), self._installed.manifest_sha256)
+        log, delegated = self._log(since, result)
+        tensors = self._tensors(run, result) if result else {}
+        return DeviceRun(request, ended, result, tensors, delegated, log)
+
+    def _instrument(self, run: PurePosixPath, request: Request) -> Ended:
+        device = self._app.device
+        options = {
+            "bundle": str(self._installed.folder),
+            "run": str(run),
+            "accelerator": request.accelerator,
+            "precision": request.precision,
+            "runs": str(request.runs),
+            "warmup": str(request.warmup),
+        }
+        words = " ".join(f"-e {name} {shlex.quote(value)}" for name, value in options.items())
+        command = f"am instrument -w -r {words} {self._app.package}/{COMPONENT}"
+        try:
+            answer = device.shell(command, timeout=request.seconds)
+        except AdbTimeoutError as error:
+            self._app.stop()
+            stage = parse_instrument(error.stdout).stage
+            return Ended("hung", stage, "hang", f"no end within {request.seconds:.0f} s")
+        if "Unable to find instrumentation" in answer.text + answer.stderr:
+            raise AppMissingError(
+                f"{device.serial}: {self._app.package} has no parity instrumentation; install a debug build of this version "
+                "(cd android_sample && ./gradlew :app:installDebug)"
+            )
+        if answer.code != 0 and "INSTRUMENTATION_CODE" not in answer.text:
+            raise device.failure(answer, "am instrument")
+        return parse_instrument(answer.text)
+
+    def _log(self, since: str, result: Result | None) -> tuple[str, tuple[Delegated, ...]]:
+        device = self._app.device
+        text = device.output(f"logcat -d -v threadtime -T {shlex.quote(since)} {_TAGS}", timeout=60.0)
+        pid = result.pid if result else last_pid(text)
+        if pid is None:
+            return "", ()
+        own = "\n".join(line for line in text.splitlines() if line.split()[2:3] == [str(pid)])
+        return own[-_LOG_KEPT:], parse_log(own, pid)
+
+    def _tensors(self, run: PurePosixPath, result: Result) -> dict[str, dict[str, Array]]:
+        """Everything that was written, in one call, each tensor checked by its sha256."""
+        files = result.tensors
+        names = " ".join(shlex.quote(item.file) for item in files)
+        script = f"cd {FILES / run} && cat {names}"
+        expected = sum(item.length for item in files)
+        data = self._app.device.read(self._app.command(script), timeout=60.0 + expected / 1e6)
+        tensors: dict[str, dict[str, Array]] = {}
+        position = 0
+        for item in files:
+            part = data[position : position + item.length]
+            position += item.length
+            if hashlib.sha256(part).hexdigest() != item.sha256:
+                state = self._app.device.state()
+                if state != "device":
+                    told = f"{self._app.device.serial}: the connection was cut (it is {state}); run the same again"
+                    raise ConnectionCutError(told)
+                raise CommandFailedError(
+                    f"{self._app.device.serial}: {item.file} is cut short or changed (its sha256 is not result.json's); "
+                    "run the same again"
+                )
+            tensors.setdefault(item.stage, {})[item.name] = np.array(item.decode(part))
+        return tensors
+
+    def _clean(self) -> None:
+        with suppress(DeviceError):
+            self._app.stop()
+            self._app.remove(FILES / self._place)

@@ -1,0 +1,167 @@
+"""The app's parity protocol as typed data; android_sample/INSTRUMENTATION.md is its description."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.adb.errors import CommandFailedError
+
+PROTOCOL = 1
+COMPONENT = "org.detr2litert.sample.parity.ParityInstrumentation"
+STAGES = ("a", "host", "b", "host_given", "b_given")
+TIMED = ("write_a", "run_a", "read_a", "host", "write_b", "run_b", "read_b")
+
+Array = NDArray[Any]
+Accelerator = Literal["gpu", "cpu"]
+Precision = Literal["default", "fp16", "fp32"]
+
+_SUFFIX = {"float32": "f32", "int32": "i32", "int64": "i32", "bool": "u8"}
+_STORED = {"float32": "<f4", "int32": "<i4", "int64": "<i4", "bool": "u1"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        accelerator: ``"gpu"`` or ``"cpu"``, that one alone.
+        precision: of the GPU.
+        runs: timed runs of the chain, after ``warmup`` others.
+        seconds: how long the instrumentation may take.
+    """
+
+    accelerator: Accelerator = "gpu"
+    precision: Precision = "default"
+    runs: int = 50
+    warmup: int = 5
+    seconds: float = 600.0
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """One tensor that the app wrote; ``file`` is relative to the run's folder."""
+
+    stage: str
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+    sha256: str
+
+    @property
+    def length(self) -> int:
+        """Bytes of the file."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(_STORED[self.dtype]).itemsize
+
+    def decode(self, data: bytes) -> Array:
+        """Its values."""
+        return np.frombuffer(data, _STORED[self.dtype]).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result.json of a run that went well.
+
+    Attributes:
+        pid: of the app's process.
+        device, android, app: facts, as the app tells them.
+        milliseconds: one number a timed run, by stage of ``TIMED``.
+        thermal: status before and after, 0 (none) to 6 (shutdown); None where Android does not tell.
+        tensors: what it wrote.
+    """
+
+    pid: int
+    device: Mapping[str, Any]
+    android: Mapping[str, Any]
+    app: Mapping[str, Any]
+    milliseconds: Mapping[str, tuple[float, ...]]
+    thermal: tuple[int | None, int | None]
+    tensors: tuple[TensorFile, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How ``am instrument`` said that it ended.
+
+    Attributes:
+        status: ``"ok"``, ``"failed"``, or ``"crashed"`` if the process died.
+        stage: the last one entered.
+        kind, message: of a failure.
+    """
+
+    status: str
+    stage: str
+    kind: str = ""
+    message: str = ""
+    results: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_instrument(text: str) -> Ended:
+    """Standard output of ``am instrument -w -r``, whole or cut off."""
+    results = dict(re.findall(r"^INSTRUMENTATION_RESULT: ([^=\n]+)=(.*?)\r?$", text, re.MULTILINE))
+    stages = re.findall(r"^INSTRUMENTATION_STATUS: stage=(\S+)", text, re.MULTILINE)
+    stage = results.get("stage") or (stages[-1] if stages else "start")
+    if results.get("status") in ("ok", "failed"):
+        return Ended(results["status"], stage, results.get("kind", ""), results.get("message", ""), results)
+    return Ended("crashed", stage, "crash", results.get("shortMsg", "the process died"), results)
+
+
+def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
+    """A result.json, which must be of this run and of this bundle.
+
+    Raises:
+        CommandFailedError: it is not, or it is not of protocol 1.
+    """
+    try:
+        record = json.loads(data)
+        if record["protocol"] != PROTOCOL:
+            told = f"the app speaks parity protocol {record['protocol']}, not {PROTOCOL}"
+            raise CommandFailedError(f"{told}; install its build of this version")
+        if record["request"]["run"] != run:
+            told = f"result.json is of another run ({record['request']['run']}, not {run})"
+            raise CommandFailedError(f"{told}; run the same again")
+        if record["bundle"]["manifest_sha256"] != manifest_sha256:
+            raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
+        thermal = record.get("thermal") or {}
+        return Result(
+            pid=int(record["app"]["pid"]),
+            device=record["device"],
+            android=record["android"],
+            app=record["app"],
+            milliseconds={stage: tuple(map(float, record["milliseconds"][stage])) for stage in TIMED},
+            thermal=(thermal.get("before"), thermal.get("after")),
+            tensors=tuple(
+                TensorFile(t["stage"], t["name"], t["dtype"], tuple(t["shape"]), t["file"], t["sha256"])
+                for t in record["tensors"]
+            ),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        told = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
+        raise CommandFailedError(told) from error
+
+
+def file_name(name: str, dtype: str) -> str:
+    """A tensor's file: bytes of the name other than ASCII letters, digits, ``_``, ``-`` and a dot inside are ``%XX``."""
+    plain = re.compile(rb"[A-Za-z0-9_-]")
+    stem = "".join(
+        chr(byte) if plain.fullmatch(bytes([byte])) or (byte == ord(".") and place) else f"%{byte:02X}"
+        for place, byte in enumerate(name.encode())
+    )
+    return f"{stem}.{_SUFFIX[dtype]}"
+
+
+def encode(values: Array) -> bytes:
+    """A tensor as the app reads it: raw, little-endian, row-major; int64 narrowed."""
+    return np.ascontiguousarray(values, _STORED[str(values.dtype)]).tobytes()
+
+
+def given(names: Sequence[str], tensors: Mapping[str, Array], folder: str) -> dict[str, bytes]:
+    """Files of the run folder's ``in/FOLDER`` for the named tensors."""
+    return {f"in/{folder}/{file_name(name, str(tensors[name].dtype))}": encode(tensors[name]) for name in names}
