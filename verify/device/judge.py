@@ -1,0 +1,258 @@
+"""Judges a device's run on this machine: ran, resident, stage by stage, no silent CPU, detections, times.
+
+Every stage is judged on inputs that are known to be right, so that a fault shows in its own stage and nowhere else: graph A on
+the golden picture, the host step on the golden outputs of A, graph B on its golden inputs, all against the golden vectors.
+Then the chain, link by link: the host step and graph B against what this machine computes from what the device itself gave
+them, which finds a fault between stages, such as a buffer that is read too early.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from verify.detections import DetectionLimits
+from verify.device.delegate_log import Delegated
+from verify.device.drive import DeviceRun
+from verify.device.protocol import TIMED, Array, Request
+from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.metrics import Difference, difference, residual
+
+_NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
+_ADVICE = {
+    "a": "compare with the numbers gate of `convert verify`, and with --precision fp32",
+    "host": "the app's host step is at fault, not the GPU: run android_sample/check.sh with this bundle",
+    "b": "compare with the numbers gate of `convert verify`, and with --precision fp32",
+}
+_THROTTLED = 2  # PowerManager.THERMAL_STATUS_MODERATE
+_THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+
+
+@dataclass(frozen=True)
+class StageLimits:
+    """Lowest correlation per output, each also a limit of sqrt(1 - r²) on the relative error (``verify.metrics``).
+
+    Attributes:
+        graph: of graphs A and B against their reference.
+        host: of the host step, which is float32 arithmetic everywhere.
+    """
+
+    graph: float
+    host: float = 0.99999
+
+    @classmethod
+    def of(cls, request: Request) -> StageLimits:
+        """0.999 where sums are float32 (weights are float16, as in the numbers gate); 0.99 where the GPU may use float16.
+
+        The second is a choice, not a measurement: no phone was at hand.
+        """
+        return cls(0.999 if request.accelerator == "cpu" or request.precision == "fp32" else 0.99)
+
+
+def detection_limits(request: Request, threshold: float) -> DetectionLimits:
+    """As in a conversion for float32; wider (IoU 0.9, score 0.05, chosen as above) where the GPU may use float16."""
+    if StageLimits.of(request).graph >= 0.999:
+        return DetectionLimits(threshold)
+    return DetectionLimits(threshold, iou=0.9, score=0.05)
+
+
+def check_ran(run: DeviceRun) -> GateResult:
+    """The instrumentation came to its end."""
+    ended = run.ended
+    if ended.status == "ok":
+        return GateResult("run", Verdict.PASSED, f"{run.request.runs} timed runs after {run.request.warmup} to warm up")
+    told = {"crashed": "the app's process died", "hung": "the app hung", "failed": "the app reported a failure"}[ended.status]
+    message = f"{told} in stage '{ended.stage}': {ended.message}"
+    advice = "see the log in report.json, and try --accelerator cpu" if run.request.accelerator == "gpu" else "see report.json"
+    finding = Finding(ended.kind, "refused", ended.stage, ended.message, advice)
+    return GateResult("run", Verdict.FAILED, message, advice, findings=(finding,), data={"log": run.log[-8000:]})
+
+
+def check_delegated(run: DeviceRun, graphs: Mapping[str, str]) -> GateResult:
+    """The delegate took each graph whole, by its own line in logcat.
+
+    Args:
+        run: the device's.
+        graphs: ``graph_a`` and ``graph_b`` to their files' names.
+    """
+    if run.request.accelerator == "cpu":
+        return GateResult("residency", Verdict.NOT_RUN, "the CPU was asked for", "run it with --accelerator gpu")
+    findings, measurements, told = [], [], []
+    for graph, file in graphs.items():
+        lines = [line for line in run.delegated if line.file == file]
+        whole = len(lines) == 1 and lines[0].whole
+        measurements.append(Measurement(graph, "one line, all nodes, one partition", float(whole), limit=1.0))
+        for line in lines:
+            told.append(f"{graph} {line.taken}/{line.nodes}")
+            measurements.append(
+                Measurement(graph, "nodes left to the CPU", float(line.nodes - line.taken), 0.0, at_least=False)
+            )
+            measurements.append(Measurement(graph, "partitions", float(line.partitions), 1.0, at_least=False))
+        if not whole:
+            findings.append(Finding("residency", "wrong", graph, _why_not(lines), _residency_advice(lines)))
+    return GateResult(
+        "residency",
+        Verdict.FAILED if findings else Verdict.PASSED,
+        f"{findings[0].place}: {findings[0].message}" if findings else f"{', '.join(told)} nodes, one partition each",
+        findings[0].advice if findings else "",
+        tuple(measurements),
+        tuple(findings),
+        data={"delegate_lines": [asdict(line) for line in run.delegated], "log": run.log[-8000:]},
+    )
+
+
+def _why_not(lines: list[Delegated]) -> str:
+    if not lines:
+        return "logcat has no line of the delegate about it, so nothing shows that the GPU ran it"
+    if len(lines) > 1:
+        return f"{len(lines)} lines of delegates about it, where one should take all of it"
+    line = lines[0]
+    if line.taken == line.nodes and line.partitions == 1:
+        return f"the CPU's own delegate took it ({line.delegate})"
+    return f"the delegate took {line.taken} of {line.nodes} nodes in {line.partitions} partitions"
+
+
+def _residency_advice(lines: list[Delegated]) -> str:
+    if not lines:
+        return "check that the app has litert-gpu beside litert, and read the log in report.json"
+    return "run `convert check` on the bundle: its lint names the operator"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One tensor of one stage against its reference; ``link`` is ``golden`` or ``chain``."""
+
+    stage: str
+    link: str
+    name: str
+    found: Difference
+    limit: float
+
+    @property
+    def good(self) -> bool:
+        return self.found.within(self.limit)
+
+    @property
+    def subject(self) -> str:
+        return f"{_NAMES[self.stage]} / {self.name} ({'golden inputs' if self.link == 'golden' else 'in the chain'})"
+
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Its figures; the largest error is told without a limit, for it has the tensor's own scale."""
+        return (
+            Measurement(self.subject, "correlation", self.found.correlation, self.limit),
+            Measurement(self.subject, "relative error", self.found.relative_error, residual(self.limit), at_least=False),
+            Measurement(self.subject, "max_abs_error", self.found.max_abs_error),
+        )
+
+
+def check_stages(run: DeviceRun, golden: Mapping[str, Array], chain: Mapping[str, Mapping[str, Array]]) -> GateResult:
+    """Each stage's outputs; the first stage that is off is the one named.
+
+    Args:
+        run: the device's, with every output of every stage.
+        golden: every stage's golden tensors by name.
+        chain: what this machine makes of the device's own inputs of ``host`` and ``b``.
+    """
+    limits = StageLimits.of(run.request)
+    compared = []
+    references = (
+        ("a", "golden", "a", golden),
+        ("host", "golden", "host_given", golden),
+        ("b", "golden", "b_given", golden),
+        ("host", "chain", "host", chain["host"]),
+        ("b", "chain", "b", chain["b"]),
+    )
+    for stage, link, written, reference in references:
+        limit = limits.host if stage == "host" else limits.graph
+        for name, values in run.tensors[written].items():
+            compared.append(Compared(stage, link, name, difference(values, reference[name]), limit))
+    wrong = [item for item in compared if not item.good]
+    findings = tuple(Finding(f"stage-{i.stage}", "wrong", i.subject, _figures(i), _ADVICE[i.stage]) for i in wrong)
+    if wrong:
+        summary, advice = f"{_NAMES[wrong[0].stage]} is off: {wrong[0].name} {_figures(wrong[0])}", _ADVICE[wrong[0].stage]
+        if wrong[0].link == "chain":
+            summary = f"{summary}, though it is right on its golden inputs"
+            advice = "what one stage wrote is not what the next one read: buffers are shared or read too early"
+    else:
+        worst = min(compared, key=lambda item: item.found.correlation)
+        summary = f"{len(compared)} outputs agree, lowest correlation {worst.found.correlation:.6f} ({worst.subject})"
+        advice = ""
+    return GateResult(
+        "stages",
+        Verdict.FAILED if wrong else Verdict.PASSED,
+        summary,
+        advice,
+        tuple(measurement for item in compared for measurement in item.measurements()),
+        findings,
+    )
+
+
+def _figures(item: Compared) -> str:
+    found = item.found
+    return (
+        f"has correlation {found.correlation:.5f}, relative error {found.relative_error:.3g} and largest error "
+        f"{found.max_abs_error:.3g} (limit {item.limit:g})"
+    )
+
+
+def check_fallback(gpu: DeviceRun, cpu: DeviceRun | None) -> GateResult:
+    """A graph whose every output equals the device's own CPU run bit by bit was most likely not run on the GPU."""
+    if cpu is None or not cpu.tensors:
+        why = "not asked for" if cpu is None else f"the device's CPU run {cpu.ended.status} ({cpu.ended.message})"
+        return GateResult("fallback", Verdict.NOT_RUN, f"no CPU run to compare with: {why}", "look at the report's log")
+    findings, measurements = [], []
+    for stage, written in (("a", "a"), ("b", "b_given")):
+        pairs = [(gpu.tensors[written][name], cpu.tensors[written].get(name)) for name in gpu.tensors[written]]
+        same = sum(other is not None and values.tobytes() == other.tobytes() for values, other in pairs)
+        alike = bool(pairs) and same == len(pairs)
+        measurements.append(Measurement(_NAMES[stage], "outputs bit-identical to the CPU's", float(same)))
+        measurements.append(Measurement(_NAMES[stage], "all of them", float(alike), 0.0, at_least=False))
+        if alike:
+            told = "every output is bit-identical to the CPU run: suspected fallback to the CPU"
+            findings.append(Finding("suspected-fallback", "risk", _NAMES[stage], told, "check the GPU options and the log"))
+    if findings:
+        summary, advice = f"{findings[0].place}: {findings[0].message}", findings[0].advice
+    else:
+        summary, advice = "the GPU's outputs differ from the device's CPU in their bits, as they should", ""
+    verdict = Verdict.FAILED if findings else Verdict.PASSED
+    return GateResult("fallback", verdict, summary, advice, tuple(measurements), tuple(findings))
+
+
+def check_latency(run: DeviceRun) -> GateResult:
+    """Times after warm-up, in milliseconds, with the thermal status; figures without limits."""
+    if run.result is None:
+        return GateResult("latency", Verdict.NOT_RUN, "no times")
+    times = {stage: np.array(values, np.float64) for stage, values in run.result.milliseconds.items()}
+    if not all(len(times[stage]) == run.request.runs for stage in TIMED):
+        return GateResult("latency", Verdict.FAILED, f"not {run.request.runs} times of every stage", "install a current app")
+    groups = {
+        "whole chain": sum((times[stage] for stage in TIMED), np.zeros(run.request.runs)),
+        "graph_a (write, run, read)": times["write_a"] + times["run_a"] + times["read_a"],
+        "host step": times["host"],
+        "graph_b (write, run, read)": times["write_b"] + times["run_b"] + times["read_b"],
+    }
+    shown = {name: {q: float(np.percentile(v, p)) for q, p in _QUANTILES.items()} for name, v in groups.items()}
+    chain = shown["whole chain"]
+    before, after = run.result.thermal
+    hot = max(value or 0 for value in (before, after)) >= _THROTTLED
+    note = "; the device was throttled, so let it cool and run again" if hot else ""
+    return GateResult(
+        "latency",
+        Verdict.PASSED,
+        f"median {chain['median']:.1f} ms, p95 {chain['p95']:.1f}, p99 {chain['p99']:.1f}, A to B without decoding; "
+        f"thermal {_thermal(before)} to {_thermal(after)}{note}",
+        measurements=tuple(
+            Measurement(name, f"{quantile} ms", value) for name, values in shown.items() for quantile, value in values.items()
+        ),
+        data={"milliseconds": shown, "thermal": {"before": before, "after": after}, "throttled": hot},
+    )
+
+
+_QUANTILES = {"median": 50, "p95": 95, "p99": 99}
+
+
+def _thermal(status: int | None) -> str:
+    return "unknown" if status is None or math.isnan(status) else _THERMAL[min(max(status, 0), len(_THERMAL) - 1)]

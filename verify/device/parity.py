@@ -1,0 +1,180 @@
+"""A bundle on one device from end to end: install, run, judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from host_runtime.bundle import Bundle
+from host_runtime.decode import Detections, decode
+from host_runtime.errors import UserError
+from host_runtime.manifest import Golden, Manifest
+from host_runtime.preprocess import load_image
+from host_runtime.runner import Runner
+from verify.adb.app import App
+from verify.adb.client import Device
+from verify.adb.errors import CommandFailedError
+from verify.adb.install import Progress, install_bundle
+from verify.detections import DetectionCase, check_detections
+from verify.device.drive import DeviceRun, ParityRuns
+from verify.device.judge import check_delegated, check_fallback, check_latency, check_ran, check_stages, detection_limits
+from verify.device.protocol import STAGES, Array, Request, given
+from verify.gates import GateResult, Verdict, overall
+
+EMULATOR = "EMULATOR, NOT A PHONE"
+_EMULATED = re.compile(r"emulator|goldfish|ranchu|sdk_gphone", re.IGNORECASE)
+_CPU_RUNS = 1
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One device's part of a report.
+
+    Attributes:
+        serial: as adb names it.
+        emulator: it says of itself that it is one, so that nothing here is about a phone.
+        facts: what it says of itself.
+        gates: in order.
+        error: why there are no gates, "" if there are.
+    """
+
+    serial: str
+    emulator: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    gates: tuple[GateResult, ...] = ()
+    error: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Failed where a gate failed; not run where the device could not be used."""
+        return Verdict.NOT_RUN if self.error or not self.gates else overall(self.gates)
+
+
+def is_emulator(properties: Mapping[str, str]) -> bool:
+    """Whether a device's properties say that it is no phone; Android's emulators set ``ro.kernel.qemu`` or ``ro.boot.qemu``."""
+    named = ("ro.product.model", "ro.product.device", "ro.hardware", "ro.product.name", "ro.build.fingerprint")
+    told = any(_EMULATED.search(properties.get(name, "")) for name in named)
+    return told or any(properties.get(name) == "1" for name in ("ro.kernel.qemu", "ro.boot.qemu"))
+
+
+def check_device(
+    device: Device,
+    package: str,
+    bundle: Bundle,
+    request: Request,
+    tell: Tell = lambda text: None,
+    sending: Progress | None = None,
+) -> DeviceRow:
+    """Runs a bundle on a device and judges it; the bundle stays there, everything else is removed.
+
+    Args:
+        device: ready.
+        package: of the app.
+        bundle: with golden vectors.
+        request: what to run.
+        tell: told what is being done.
+        sending: told how far sending the bundle is.
+
+    Raises:
+        UserError: the bundle has no golden vectors, or its golden vectors lack a tensor.
+        DeviceError: the device, the app or the connection failed.
+    """
+    golden, tensors = _golden(bundle)
+    app = App(device, package)
+    tell("install the bundle")
+    installed = install_bundle(app, bundle, sending or (lambda name, done, total: None))
+    properties = device.properties()
+    with ParityRuns(app, installed, _inputs(bundle, tensors)) as runs:
+        tell(f"run on the {request.accelerator.upper()}")
+        run = runs.run(request)
+        cpu = None
+        if run.ended.status == "ok" and request.accelerator == "gpu":
+            tell("run on the CPU, to compare")
+            cpu = runs.run(replace(request, accelerator="cpu", runs=_CPU_RUNS, warmup=0))
+    tell("judge")
+    gates = _judge(bundle, golden, tensors, run, cpu)
+    emulator = is_emulator(properties)
+    if emulator:
+        gates = tuple(replace(gate, summary=f"[{EMULATOR}] {gate.summary}") for gate in gates)
+    return DeviceRow(device.serial, emulator, _facts(properties, run), gates)
+
+
+def _golden(bundle: Bundle) -> tuple[Golden, dict[str, Array]]:
+    manifest = bundle.manifest
+    if manifest.golden is None:
+        raise UserError(f"{bundle.root} has no golden vectors to compare with; make it again with `convert run`")
+    tensors: dict[str, Array] = dict(bundle.golden_tensors())
+    graphs = (manifest.graphs.a, manifest.graphs.b)
+    names = {spec.name for graph in graphs for spec in (*graph.inputs, *graph.outputs)} | set(manifest.host_step.outputs)
+    lacking = sorted(names - set(tensors))
+    if lacking:
+        raise UserError(f"the golden vectors of {bundle.root} lack {', '.join(lacking)}; make it again with `convert run`")
+    return manifest.golden, tensors
+
+
+def _inputs(bundle: Bundle, tensors: Mapping[str, Array]) -> dict[str, bytes]:
+    """Golden inputs of every stage, as files of a run's folder."""
+    manifest = bundle.manifest
+    return {
+        **given([spec.name for spec in manifest.graphs.a.inputs], tensors, "a"),
+        **given(manifest.host_step.inputs, tensors, "host"),
+        **given([spec.name for spec in manifest.graphs.b.inputs], tensors, "b"),
+    }
+
+
+def _judge(
+    bundle: Bundle, golden: Golden, tensors: Mapping[str, Array], run: DeviceRun, cpu: DeviceRun | None
+) -> tuple[GateResult, ...]:
+    manifest = bundle.manifest
+    graphs = {"graph_a": manifest.graphs.a.file, "graph_b": manifest.graphs.b.file}
+    ran = check_ran(run)
+    if ran.verdict is not Verdict.PASSED:
+        names = ("residency", "stages", "fallback", "detections", "latency")
+        return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not end well", ran.advice) for name in names)
+    _check_written(manifest, run)
+    limits = detection_limits(run.request, golden.threshold)
+    picture = load_image(bundle.path(golden.image))
+    with Runner(bundle) as runner:
+        device_a = run.tensors["a"]
+        chain = {"host": runner.host_step(device_a), "b": runner.graph_b({**device_a, **run.tensors["host"]})}
+
+    def decoded(outputs: Mapping[str, Array]) -> Detections:
+        post = manifest.postprocess
+        boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
+        return decode(boxes, logits, picture.size, post, manifest.classes, threshold=limits.floor)
+
+    try:
+        case = DetectionCase("golden picture", decoded(tensors).items, decoded(run.tensors["b"]).items)
+        detections = check_detections([case], limits)
+    except ValueError as error:
+        detections = GateResult("detections", Verdict.FAILED, f"the device's outputs cannot be decoded: {error}", "see stages")
+    gates = [ran, check_delegated(run, graphs), check_stages(run, tensors, chain)]
+    if run.request.accelerator == "gpu":
+        gates.append(check_fallback(run, cpu))
+    return *gates, detections, check_latency(run)
+
+
+def _check_written(manifest: Manifest, run: DeviceRun) -> None:
+    """That the app wrote every output of every stage; raises CommandFailedError."""
+    names = {stage: {spec.name for spec in getattr(manifest.graphs, stage).outputs} for stage in ("a", "b")}
+    names["host"] = set(manifest.host_step.outputs)
+    for written in STAGES:
+        lacking = names[written.removesuffix("_given")] ^ set(run.tensors.get(written, {}))
+        if lacking:
+            told = f"the app wrote other outputs of {written} than the bundle has ({', '.join(sorted(lacking))})"
+            raise CommandFailedError(f"{told}; install the app's build of this version")
+
+
+def _facts(properties: Mapping[str, str], run: DeviceRun) -> dict[str, Any]:
+    """Device, SoC, Android and runtime; from the system's properties where the app did not come to tell."""
+    if run.result is not None:
+        return {"device": dict(run.result.device), "android": dict(run.result.android), "app": dict(run.result.app)}
+    named = {"manufacturer": "ro.product.manufacturer", "model": "ro.product.model", "hardware": "ro.hardware"}
+    named |= {"soc_model": "ro.soc.model", "fingerprint": "ro.build.fingerprint"}
+    android = {"release": properties.get("ro.build.version.release"), "sdk": properties.get("ro.build.version.sdk")}
+    return {"device": {key: properties.get(name) for key, name in named.items()}, "android": android, "app": {}}

@@ -1,0 +1,119 @@
+"""What a bundle did on devices, as one typed record, as JSON, and as an HTML page in the style of a conversion's.
+
+A device that says of itself that it is an emulator is called one in every place: the page's title, a banner, its row, each of
+its gates, and the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from verify.device.parity import EMULATOR, DeviceRow
+from verify.device.protocol import Request
+from verify.gates import Verdict
+from verify.report import write_whole
+
+SCHEMA_VERSION = 1
+_TEMPLATE = "device/report.html.jinja"
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """One command's outcome.
+
+    Attributes:
+        variant, target: of the bundle.
+        manifest_sha256: of its manifest.
+        request: what was run.
+        rows: one a device.
+        created: ISO 8601 time.
+    """
+
+    variant: str
+    target: str
+    manifest_sha256: str
+    request: Request
+    rows: tuple[DeviceRow, ...]
+    created: str = ""
+
+    @property
+    def emulated(self) -> bool:
+        """Whether any of the devices is an emulator."""
+        return any(row.emulator for row in self.rows)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Failed if a device's is; else not run if a device's is; else passed."""
+        verdicts = [row.verdict for row in self.rows]
+        return next((v for v in (Verdict.FAILED, Verdict.NOT_RUN) if v in verdicts), Verdict.PASSED)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; a figure that is no finite number is a string."""
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "device",
+            "verdict": str(self.verdict),
+            "ran_on": EMULATOR if self.emulated else "devices",
+            "created": self.created,
+            "variant": self.variant,
+            "target": self.target,
+            "manifest_sha256": self.manifest_sha256,
+            "request": asdict(self.request),
+            "devices": [_row(row) for row in self.rows],
+        }
+        plain: dict[str, Any] = _plain(record)
+        return plain
+
+
+def write_reports(report: DeviceReport, folder: Path) -> None:
+    """Writes report.json and report.html into a folder that is there.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    write_whole(folder / "report.json", json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
+    write_whole(folder / "report.html", render_html(report))
+
+
+def render_html(report: DeviceReport) -> str:
+    """The page; it needs nothing else and may fetch nothing."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parents[1]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(figure=_figure, slug=lambda value: str(value).replace(" ", "-"))
+    marks = {Verdict.PASSED: "✓", Verdict.FAILED: "✕", Verdict.NOT_RUN: "–"}
+    return environment.get_template(_TEMPLATE).render(report=report, marks=marks, emulator=EMULATOR)
+
+
+def _row(row: DeviceRow) -> dict[str, Any]:
+    return {
+        "serial": row.serial,
+        "emulator": row.emulator,
+        "verdict": str(row.verdict),
+        "error": row.error,
+        "facts": dict(row.facts),
+        "gates": [gate.to_json() for gate in row.gates],
+    }
+
+
+def _figure(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else "not a number"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
