@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
+from rich.status import Status
 
 from host_runtime.bundle import Bundle, file_sha256, load_bundle
 from host_runtime.errors import UserError
@@ -109,6 +110,18 @@ def device(
     return report, folder
 
 
+def _tellers(status: Status, serial: str) -> tuple[Callable[[str], None], Progress]:
+    """What says on the terminal's one status line what is being done, and how far sending is."""
+
+    def tell(text: str) -> None:
+        status.update(f"{serial}: {text}")
+
+    def sending(name: str, done: int, total: int) -> None:
+        status.update(f"{serial}: install the bundle, {done / 1e6:.1f} of {total / 1e6:.1f} MB {name}")
+
+    return tell, sending
+
+
 def _report(bundle: Bundle, request: Request, rows: tuple[DeviceRow, ...]) -> DeviceReport:
     manifest = bundle.manifest
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -117,18 +130,16 @@ def _report(bundle: Bundle, request: Request, rows: tuple[DeviceRow, ...]) -> De
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
-    """A bar of the bundle's bytes on standard error, once there is something to send."""
+    """A bar of the bundle's bytes on standard error, from the first file that has to be sent; only on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bar = Bar(*columns, console=Console(stderr=True, highlight=False))
-    task = bar.add_task("", visible=False)
-    shown = False
+    console = Console(stderr=True, highlight=False)
+    bar = Bar(*columns, console=console, disable=not console.is_terminal)
+    task = bar.add_task("")
 
     def sending(name: str, done: int, total: int) -> None:
-        nonlocal shown
-        if name and not shown:
-            shown = True
-        bar.update(task, description=name, completed=done, total=total, visible=shown)
-        bar.refresh()
+        if name:
+            bar.start()
+        bar.update(task, description=name, completed=done, total=total)
 
     try:
         yield sending
