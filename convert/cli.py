@@ -48,7 +48,7 @@ def main() -> None:
 def reported(command: Command) -> Command:
     """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
 
-    from convert.interrupt import arrived, was_interrupted
+    from convert.interrupt import arrived, leave, was_interrupted
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ def reported(command: Command) -> Command:
                 raise
             click.echo(f"error: {told}", err=True)
             code = BAD_INPUT
-        sys.exit(code or 0)
+        leave(code or 0)
 
     return wrapped
 

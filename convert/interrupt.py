@@ -2,23 +2,30 @@
 
 Python delivers a signal between two of its own instructions. Where those belong to a destructor or to a callback from native
 code, the exception is printed as "ignored" and lost; a bare ``except`` somewhere in a library swallows it; and where native
-code called them, it can come back as an error of that code's own. So the handler leaves a mark and sends the interrupt again,
-and again, until the command says that it has arrived; and the cleaning up is protected from it.
+code called them, it can come back as an error of that code's own, or end the process with SIGABRT. So the handler leaves a
+mark and sends the interrupt again, and again, until the command says that it has arrived; the cleaning up is protected from it;
+and native code that calls back works in a thread, where no signal is delivered.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 # Long against the time an exception takes to reach the command, short against a user's patience.
 _AGAIN_SECONDS = 0.3
 _seen = threading.Event()
+_abandoned = threading.Event()
 
 
 def install() -> None:
@@ -56,6 +63,37 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
         if was_interrupted():
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """What ``work`` returns or raises, done where no signal can reach it, while the caller waits and can be interrupted.
+
+    An interrupt leaves the thread to itself, for native code cannot be stopped; ``leave`` then ends the process without it.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="native", daemon=True).start()
+    try:
+        return outcome.result()
+    finally:
+        if not outcome.done():
+            _abandoned.set()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; at once if a thread was left in native code, which would not survive the interpreter's own end."""
+    if _abandoned.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # whoever read it may be gone
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx
 
+from convert.interrupt import in_thread
 from convert.quiet import quiet
 from graphs.partition import Part
 from rewrites.base import module_of
@@ -32,11 +33,16 @@ def lower(part: Part, inputs: dict[str, Tensor], path: Path) -> None:
     with quiet():
         import litert_torch
     logging.getLogger("litert_torch").setLevel(logging.ERROR)
-    module = _named(part)
-    with quiet(), torch.no_grad():
-        model = litert_torch.convert(module.eval(), sample_kwargs={name: inputs[name] for name in part.input_names})
-        # Not with the library's own writer: on a full disk that ends the process, without a word and past every clean-up.
-        path.write_bytes(model.model_content())
+    module = _named(part).eval()
+    sample = {name: inputs[name] for name in part.input_names}
+
+    def convert() -> bytes:
+        with quiet(), torch.no_grad():
+            content: bytes = litert_torch.convert(module, sample_kwargs=sample).model_content()
+        return content
+
+    # Not with the library's own writer: on a full disk that ends the process, without a word and past every clean-up.
+    path.write_bytes(in_thread(convert))
 
 
 def _named(part: Part) -> fx.GraphModule:

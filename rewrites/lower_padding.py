@@ -23,7 +23,8 @@ Result::
 
 Does not fire where four-dimensional zeros are read by convolutions alone: there the delegate's fusion is right, and free. Nor
 on a max-pool's own border, which is -inf and right, or on an average pool without one. Refuses a border that depends on the
-image (reflected, replicated), one that cuts instead of adding, and a mean that does not count the border. Exact; a mean up to
+image (reflected, replicated), one that cuts instead of adding, a mean that does not count the border, and a pool over an image
+without a batch. Exact; a mean up to
 the order of summation, and an infinite border becomes the profile's ``constant_limit``. Evidence:
 ``max_pool2d(cat([x, 0]))`` is wrong by 2.4 on the delegate of 2.3.0, with 0.5 for the 0 right; ``avg_pool2d(x, 3, 2, 1)`` is
 wrong by 0.98 in a whole graph.
@@ -105,7 +106,13 @@ def _border(emit: Emitter, x: fx.Node, dim: int, count: int, value: float) -> fx
     return emit.constant(torch.full(shape, value, dtype=value_of(x).dtype), "border")
 
 
+def _check_batched(pool: fx.Node) -> None:
+    if value_of(pool).dim() != 4:
+        raise RewriteRefusedError(pool, f"a pool of {shape_text(pool)}", "give the image a batch of one")
+
+
 def _replace_maximum(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Node) -> None:
+    _check_batched(pool)
     kernel = pair(pool.args[1])
     stride, dilation = pair(argument(pool, 2, "stride", None) or kernel), pair(argument(pool, 4, "dilation", 1))
     extents, results = sizes(value_of(padded).shape)[2:], sizes(value_of(pool).shape)[2:]
@@ -123,6 +130,7 @@ def _replace_maximum(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Nod
 
 
 def _replace_average(graph_module: fx.GraphModule, pool: fx.Node) -> None:
+    _check_batched(pool)
     (x,) = pool.all_input_nodes
     kernel = pair(pool.args[1])
     stride, border = pair(argument(pool, 2, "stride", None) or kernel), pair(argument(pool, 3, "padding", 0))

@@ -15,7 +15,8 @@ Result::
     %v = aten.reshape(%c, [1, 32, 2, 2, 40, 40])
     %y = aten.reshape(aten.permute(%v, [0, 1, 4, 2, 5, 3]), [1, 32, 80, 80])
 
-Refuses overlapping windows, a border, dilation, groups, and weights computed at run time. Exact up to the order of summation.
+Refuses overlapping windows, a border, dilation, groups, an image without a batch, and weights computed at run time. Exact up
+to the order of summation.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from rewrites.base import (
     module_of,
     pair,
     replace,
+    shape_text,
     sizes,
     value_of,
 )
@@ -53,6 +55,8 @@ def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> lis
         )
         if not has_constant_parameters(graph_module, node):
             raise RewriteRefusedError(node, "weights computed at run time", "upsample, then convolve")
+        if value_of(node).dim() != 4:
+            raise RewriteRefusedError(node, f"a transposed convolution of {shape_text(node)}", "give the image a batch of one")
         if window != stride or not plain:
             raise RewriteRefusedError(
                 node, "a transposed convolution that is more than blocks side by side", "upsample, then convolve"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from convert.variants import Family
+from host_runtime.errors import UserError
 
 _FUSED = re.compile(r"^(.*\.self_attn)\.in_proj_(weight|bias)$")
 """torch.nn.MultiheadAttention keeps queries, keys and values in one tensor, in that order."""
@@ -18,8 +20,20 @@ def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, 
 
     Names that are transformers' already stay as they are, and so does every name of a family that has no rules: transformers
     then knows the original names itself. Where two names become one, they were one parameter under two modules.
+
+    Raises:
+        UserError: two tensors of different values become one.
     """
     renamed: dict[str, Tensor] = {}
+
+    def put(name: str, tensor: Tensor, original: str) -> None:
+        if name in renamed and not torch.equal(renamed[name], tensor):
+            raise UserError(
+                f"{original} and another tensor of the checkpoint are both {name} in transformers, with different values; "
+                "export it again from the original project"
+            )
+        renamed[name] = tensor
+
     for name, tensor in tensors.items():
         if any(re.search(pattern, name) for pattern in family.harmless):
             continue
@@ -29,7 +43,7 @@ def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, 
         fused = _FUSED.match(new) if family.renaming else None
         if fused is not None and tensor.dim() > 0 and tensor.shape[0] % 3 == 0:
             for projection, part in zip("qkv", tensor.chunk(3), strict=True):
-                renamed[f"{fused[1]}.{projection}_proj.{fused[2]}"] = part.clone()
+                put(f"{fused[1]}.{projection}_proj.{fused[2]}", part.clone(), name)
         else:
-            renamed[new] = tensor
+            put(new, tensor, name)
     return renamed

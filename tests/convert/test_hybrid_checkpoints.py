@@ -299,6 +299,14 @@ def test_fused_projections_are_split_in_the_order_of_multihead_attention(where: 
     assert [split[f"{name}{part}_proj.weight"].tolist() for part in "qkv"] == [rows.tolist() for rows in fused.split(2)]
 
 
+def test_two_tensors_of_one_name_must_be_one_parameter() -> None:
+    where = "encoder.encoder.0.layers.0.self_attn"
+    fused, query = torch.arange(12.0).reshape(6, 2), f"model.{where}.q_proj.weight"
+    assert query in to_transformers({f"{where}.in_proj_weight": fused, query: fused[:2]}, TINY.family)
+    with pytest.raises(UserError, match=r"are both model\.encoder.*q_proj\.weight in transformers, with different values"):
+        to_transformers({f"{where}.in_proj_weight": fused, query: fused[2:4]}, TINY.family)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

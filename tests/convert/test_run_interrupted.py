@@ -117,3 +117,37 @@ except KeyboardInterrupt:
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
     assert done.stdout == "arrived once\n"
     assert done.stderr == ""
+
+
+def test_native_code_with_callbacks_is_left_behind() -> None:
+    """``sorted`` calls back for every element, as the converter does; the process still ends at once, and with its own code."""
+    code = """
+import os, signal, threading, time
+from convert import interrupt
+interrupt.install()
+
+def key(number):
+    if number == 3:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    time.sleep(0.05)
+    return -number
+
+try:
+    interrupt.in_thread(lambda: sorted(range(1000), key=key))
+except KeyboardInterrupt:
+    interrupt.arrived()
+    print("left", flush=False)
+    interrupt.leave(2)
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "left\n", "")
+    assert time.monotonic() - began < 40
+
+
+def test_work_in_a_thread_returns_and_raises_as_anywhere() -> None:
+    from convert.interrupt import in_thread
+
+    assert in_thread(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        in_thread(lambda: 1 // 0)

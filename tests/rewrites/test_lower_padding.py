@@ -107,6 +107,12 @@ def test_refuses_a_pool_with_a_border_of_its_own() -> None:
         run_pass(lower_padding, traced(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, 1, 1), X))
 
 
+@pytest.mark.parametrize("pool", [lambda x: F.max_pool2d(F.pad(x[0], (0, 1)), 2, 1), lambda x: F.avg_pool2d(x[0], 3, 2, 1)])
+def test_refuses_a_pool_without_a_batch(pool: object) -> None:
+    with pytest.raises(RewriteRefusedError, match=r"a pool of \[4, \d, \d\]; give the image a batch"):
+        run_pass(lower_padding, traced(pool, X))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "mean",
     [

@@ -49,3 +49,8 @@ def test_refuses_a_bias_computed_at_run_time() -> None:
 @pytest.mark.gpu
 def test_delegate(right_on_delegate: RightOnDelegate) -> None:
     right_on_delegate([lower_transposed_conv], layer(), X)
+
+
+def test_refuses_an_image_without_a_batch() -> None:
+    with pytest.raises(RewriteRefusedError, match=r"of \[4, 10, 12\]; give the image a batch"):
+        run_pass(lower_transposed_conv, traced(layer(), X[0]))
