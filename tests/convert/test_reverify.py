@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from convert.variants import VARIANTS
+from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, assert_refused, invoke, rehash, tree, verdicts
-from tests.convert.conftest import Made
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 
 GOLDEN = "golden/golden.safetensors"

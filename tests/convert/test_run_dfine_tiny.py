@@ -13,8 +13,8 @@ from convert.run import load_reference
 from convert.variants import VARIANTS
 from host_runtime.manifest import Manifest
 from host_runtime.runner import Runner
+from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, verdicts
-from tests.convert.conftest import Made
 from verify.detections import DetectionCase, DetectionLimits, check_detections
 from verify.gates import Verdict
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from convert.variants import VARIANTS
+from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, invoke, spawn, verdicts
-from tests.convert.conftest import Made
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 from verify.adapters import Driver
 

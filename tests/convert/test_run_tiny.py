@@ -17,8 +17,8 @@ from host_runtime.decode import Detections
 from host_runtime.manifest import Manifest
 from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
+from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, environment, spawn, tree, verdicts
-from tests.convert.conftest import Made
 
 BUNDLE_FILES = {
     *("graph_a.tflite", "graph_b.tflite", "host_params.safetensors", "labels.txt", "manifest.json"),

@@ -18,8 +18,8 @@ from convert.variants import VARIANTS
 from host_runtime.errors import UserError
 from host_runtime.manifest import Manifest
 from host_runtime.runner import Runner
+from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, spawn, verdicts
-from tests.convert.conftest import Made
 from verify.adapters import Driver
 from verify.detections import DetectionCase, DetectionLimits, compare_detections
 

@@ -1,4 +1,4 @@
-"""A private adb server, and emulated devices that it knows."""
+"""A private adb server, emulated devices that it knows, and a bundle to send them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Made
 from tests.device.debian_adb import adb_program
 from tests.device.emulator import Emulator
 from tests.device.faults import Faults
@@ -52,6 +53,12 @@ def plug(adb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plug]:
             return device
 
         yield connect
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of tiny's bundle; ``convert device`` writes its report into it."""
+    return Path(shutil.copytree(tiny.bundle, tmp_path_factory.mktemp("bundle") / "tiny"))
 
 
 def call_adb(*words: str) -> str:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.convert.command import Outcome, assert_refused, invoke, spawn
+from tests.convert.command import Outcome, assert_refused, invoke
 from tests.device.conftest import Plug, call_adb
 from tests.device.emulator import Emulator
 from tests.device.faults import Faults
 from verify.adb.app import PACKAGE
 from verify.device.parity import EMULATOR
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of tiny: the one of BUNDLE_TINY, or converted here without its GPU gates."""
-    place = tmp_path_factory.mktemp("bundle") / "tiny"
-    if made := os.environ.get("BUNDLE_TINY"):
-        shutil.copytree(made, place)
-    else:
-        outcome = spawn("run", "--variant", "tiny", "--target", "pixel", "--no-gpu", "--out", place, cwd=place.parent)
-        assert outcome.code == 0, outcome.stderr
-    return place
 
 
 def device_command(bundle: Path, *words: object) -> Outcome:
