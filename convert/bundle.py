@@ -24,12 +24,12 @@ from safetensors.numpy import save
 
 from convert.classes import Classes
 from convert.compiler import CompiledDetector, tensor_specs
-from convert.interrupt import uninterrupted
 from convert.reference import Reference
 from convert.targets import Target
 from host_runtime.bundle import file_sha256
 from host_runtime.decode import Detections
 from host_runtime.errors import UserError
+from host_runtime.interrupt import uninterrupted
 from host_runtime.manifest import (
     HOST_PARAMS_NAME,
     MANIFEST_NAME,

@@ -32,7 +32,7 @@ _JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print JSON in
 
 def main() -> None:
     """Run the command and end the process with its exit code."""
-    from convert import interrupt
+    from host_runtime import interrupt
     from host_runtime.quiet import silence_exit
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -48,7 +48,7 @@ def main() -> None:
 def reported(command: Command) -> Command:
     """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
 
-    from convert.interrupt import arrived, leave, was_interrupted
+    from host_runtime.interrupt import arrived, leave, was_interrupted
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx
 
-from convert.interrupt import in_thread
 from convert.quiet import quiet
 from graphs.partition import Part
+from host_runtime.interrupt import in_thread
 from rewrites.base import module_of
 
 
