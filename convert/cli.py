@@ -259,7 +259,7 @@ def push(bundle: Path, serial: str | None, package: str) -> None:
 @reported
 def app_assets(bundle: Path, sample: Path | None) -> None:
     """Put a bundle into the Android project's assets, for a build that carries it."""
-    from convert.devices import app_assets as copy_assets
+    from convert.assets import app_assets as copy_assets
 
     click.echo(str(copy_assets(bundle, sample)))
 

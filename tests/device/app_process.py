@@ -6,7 +6,8 @@ machine's CPU with its outputs rounded: to float16, or for ``fp32`` in the last 
 
 Faults, from faults.json: ``crash`` or ``hang`` (a stage), ``no_line`` (logcat lacks the delegate's), ``partial`` (nodes left
 out of the delegate's count), ``wrong`` (``a``, ``host`` or ``b``: that stage's outputs are off), ``silent_cpu`` (no rounding),
-``refused`` (the delegate takes no graph), ``old_result`` (result.json is another run's), ``truncated`` (a tensor cut short).
+``refused`` (the delegate takes no graph), ``old_result`` (result.json is another run's), ``truncated`` (a tensor cut short),
+``reshaped`` (a stage whose outputs are told flat), ``clock_back`` (seconds by which the clock is set back as the app starts).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class App:
 
     def log(self, level: str, tag: str, text: str) -> None:
         """A line of logcat, as ``-v threadtime`` prints it."""
-        now = time.strftime("%m-%d %H:%M:%S.000")
+        now = time.strftime("%m-%d %H:%M:%S.000", time.localtime(time.time() - self.faults.get("clock_back", 0)))
         with (self.state / "logcat").open("a", encoding="utf-8") as stream:
             stream.write(f"{now} {os.getpid():5d} {os.getpid():5d} {level} {tag}: {text}\n")
 
@@ -200,7 +201,7 @@ class App:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data[:-4] if self.faults.get("truncated") == stage else data)
             digest = hashlib.sha256(data).hexdigest()
-            shape = list(value.shape)
+            shape = [value.size] if self.faults.get("reshaped") == stage else list(value.shape)
             self.tensors.append({"stage": stage, "name": name, "dtype": dtype, "shape": shape, "file": file, "sha256": digest})
 
 

@@ -21,18 +21,21 @@ from verify.adb.app import PACKAGE
 Plug = Callable[..., Emulator]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def adb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The real adb with a server, a key and a home folder of its own; no device is connected."""
-    program = adb_program()
+    """The real adb with a server, a key and a home folder of its own; no device is connected.
+
+    They are set in a script in front of it and not in this process, whose home other tests need.
+    """
+    folder = tmp_path_factory.mktemp("adb")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    changed = {"ADB": str(program), "ANDROID_ADB_SERVER_PORT": str(port), "HOME": str(tmp_path_factory.mktemp("home"))}
-    changed["ADB_MDNS"] = "0"
+    program = folder / "adb"
+    own = f"HOME={folder} ANDROID_ADB_SERVER_PORT={port} ADB_MDNS=0"
+    program.write_text(f'#!/bin/sh\nunset ANDROID_SERIAL\n{own} exec {adb_program()} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in changed.items():
-            patch.setenv(name, value)
-        patch.delenv("ANDROID_SERIAL", raising=False)
+        patch.setenv("ADB", str(program))
         call_adb("start-server")
         yield program
         call_adb("kill-server")

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from os import killpg
 from pathlib import Path
@@ -61,7 +62,7 @@ class Emulator:
         self._links: list[Link] = []
         for folder in ("data/local/tmp", "data/data", ".emulator"):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        write_programs(root)
+        write_programs(root, self.faults.lacks)
         for package, debuggable in (installed or {}).items():
             (root / "data/data" / package / "files").mkdir(parents=True, exist_ok=True)
             (root / ".emulator" / f"{package}.{'debug' if debuggable else 'release'}").touch()
@@ -157,10 +158,10 @@ class Emulator:
             if kind == "sync":
                 SyncService(stream, self.locate, self.faults, link).serve()
             elif kind.split(",")[0] in ("shell", "exec"):
-                self._shell(stream, argument, framed="v2" in kind.split(","))
+                self._shell(link, stream, argument, framed="v2" in kind.split(","))
             stream.close()
 
-    def _shell(self, stream: Stream, command: str, framed: bool) -> None:
+    def _shell(self, link: Link, stream: Stream, command: str, framed: bool) -> None:
         """Runs a command; framed output keeps stdout, stderr and the exit code apart."""
         self.commands.append(command)
         self.faults.write(self.root / ".emulator" / "faults.json")
@@ -174,6 +175,9 @@ class Emulator:
             start_new_session=True,
         )
         threading.Thread(target=_end_with, args=(stream, process), daemon=True).start()
+        if self.faults.cuts_at(command):
+            time.sleep(self.faults.cut_delay)
+            link.cut()
         pumps = [threading.Thread(target=_pump, args=(stream, process.stdout, _STDOUT if framed else None), daemon=True)]
         if framed:
             pumps.append(threading.Thread(target=_pump, args=(stream, process.stderr, _STDERR), daemon=True))

@@ -17,14 +17,21 @@ class Faults:
         unauthorized: the device asks for a key and accepts none.
         silent: it takes connections and says nothing.
         cut_after: bytes of pushed data after which the connection is dropped, once.
+        cut_at: part of a shell command at which the connection is dropped, once; ``cut_delay`` seconds after its start.
         full_after: bytes of pushed data after which the storage is full.
+        pause: seconds that the device takes for every 64 KiB of pushed data.
+        lacks: programs that it does not have.
         app: faults of the app's process: see ``tests.device.app_process``.
     """
 
     unauthorized: bool = False
     silent: bool = False
     cut_after: int | None = None
+    cut_at: str | None = None
+    cut_delay: float = 0.0
     full_after: int | None = None
+    pause: float = 0.0
+    lacks: tuple[str, ...] = ()
     app: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -37,6 +44,14 @@ class Faults:
             if self.cut_after > 0:
                 return False
             self.cut_after = None
+            return True
+
+    def cuts_at(self, command: str) -> bool:
+        """Whether the connection is to be dropped in this command."""
+        with self._lock:
+            if self.cut_at is None or self.cut_at not in command:
+                return False
+            self.cut_at = None
             return True
 
     def fills(self, count: int) -> bool:

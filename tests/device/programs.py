@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ -f "$log" ] || exit 0
-exec awk -v pid="$pid" -v tags="$tags " -v since="$since" '
+exec {awk} -v pid="$pid" -v tags="$tags " -v since="$since" '
   {{ tag = " " substr($6, 1, length($6) - 1) " " }}
   (pid == "" || $3 == pid) && ($1 " " $2 >= since) && (tags == " " || index(tags, tag))' "$log"
 """
@@ -63,22 +63,34 @@ if [ $# -gt 0 ]; then sed -n "s/^\\[$1\\]: \\[\\(.*\\)\\]$/\\1/p" {state}/proper
 """
 
 
-def write_programs(root: Path) -> None:
-    """Writes them below the device's folder, for ``shell_environment`` to put on PATH."""
+# Of this machine's programs only some of those that Android's toybox has too, so that no other can be relied on.
+_TOYBOX = (
+    *("[", "cat", "chmod", "cp", "cut", "date", "echo", "find", "grep", "head", "id", "kill", "ls", "mkdir", "mv", "printf"),
+    *("rm", "rmdir", "sed", "sh", "sha256sum", "sleep", "sort", "stat", "tail", "test", "touch", "tr", "true", "wc", "xargs"),
+)
+
+
+def write_programs(root: Path, lacks: tuple[str, ...] = ()) -> None:
+    """Writes them below the device's folder, for ``shell_environment`` to put on PATH, all but those that it lacks."""
     state = root / ".emulator"
     folder = state / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     (state / "properties").write_text("".join(f"[{key}]: [{value}]\n" for key, value in PROPERTIES.items()), encoding="utf-8")
     for name, text in {"run-as": _RUN_AS, "am": _AM, "logcat": _LOGCAT, "getprop": _GETPROP}.items():
         script = folder / name
-        script.write_text(text.format(root=root, state=state, python=sys.executable), encoding="utf-8")
+        words = {"root": root, "state": state, "python": sys.executable, "awk": shutil.which("awk")}
+        script.write_text(text.format(**words), encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    for name in _TOYBOX:
+        found = shutil.which(name)
+        if found and name not in lacks:
+            (folder / name).symlink_to(found)
 
 
 def shell_environment(root: Path) -> dict[str, str]:
     """The environment of a command on the device."""
     return {
-        "PATH": os.pathsep.join((str(root / ".emulator" / "bin"), "/usr/bin", "/bin")),
+        "PATH": str(root / ".emulator" / "bin"),
         "PYTHONPATH": str(REPOSITORY),
         "HOME": str(root / "data"),
         "LANG": "C.UTF-8",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,7 @@ class SyncService:
             if kind == b"DONE":
                 return problem
             data = self._stream.read(length)
+            time.sleep(self._faults.pause)
             if self._faults.cuts(len(data)):
                 self._link.cut()
             if not problem and self._faults.fills(len(data)):

@@ -1,33 +1,18 @@
-"""``convert push`` and ``convert device`` with the real adb, on an emulated device; every fault in one clear line."""
+"""``convert device`` with the real adb, on an emulated device: what it judges, and every fault of a run."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.convert.command import Outcome, assert_refused, invoke
-from tests.device.conftest import Plug, call_adb
-from tests.device.emulator import Emulator
+from tests.conftest import Made
+from tests.convert.command import assert_refused, invoke
+from tests.device.commands import assert_clean, device_command, files_of, gate, gates
+from tests.device.conftest import Plug
 from tests.device.faults import Faults
-from verify.adb.app import PACKAGE
 from verify.device.parity import EMULATOR
-
-
-def device_command(bundle: Path, *words: object) -> Outcome:
-    return invoke("device", bundle, "--runs", 2, *words)
-
-
-def assert_clean(device: Emulator) -> None:
-    """No run folder, nothing pushed half, and no process of the app."""
-    files = device.root / "data/data" / PACKAGE / "files"
-    assert not list((files / "runs").glob("*")) if (files / "runs").exists() else True
-    assert not list((device.root / "data/local/tmp").iterdir())
-    assert not (device.root / ".emulator" / f"{PACKAGE}.pid").exists()
-
-
-def gates(outcome: Outcome) -> dict[str, str]:
-    return {gate["gate"]: gate["verdict"] for gate in outcome.json["devices"][0]["gates"]}
 
 
 def test_everything_passes_and_is_called_an_emulator(plug: Plug, bundle: Path) -> None:
@@ -43,6 +28,23 @@ def test_everything_passes_and_is_called_an_emulator(plug: Plug, bundle: Path) -
     assert "was there already" in invoke("push", bundle).stdout
 
 
+def test_the_terminal_says_emulator_in_every_gate(plug: Plug, dfine_tiny: Made, tmp_path: Path) -> None:
+    """With the other family's bundle, whose host step is a longer one."""
+    device = plug()
+    outcome = device_command(dfine_tiny.bundle, "--report", tmp_path)
+    assert outcome.code == 0, outcome
+    assert f"{device.serial}  {EMULATOR}" in outcome.stdout
+    names = ("run", "residency", "stages", "fallback", "detections", "latency")
+    lines = [line for line in outcome.stdout.splitlines() if line.startswith(names)]
+    assert len(lines) == len(names)
+    assert all(f"[{EMULATOR}]" in line for line in lines)
+    record = json.loads((tmp_path / "report.json").read_text())
+    assert record["variant"] == "dfine-tiny"
+    assert record["ran_on"] == EMULATOR
+    assert record["devices"][0]["emulator"] is True
+    assert_clean(device)
+
+
 def test_cpu_and_fp32(plug: Plug, bundle: Path) -> None:
     plug()
     assert gates(device_command(bundle, "--json", "--precision", "fp32"))["stages"] == "passed"
@@ -56,14 +58,14 @@ def test_a_wrong_stage_is_the_one_named(plug: Plug, bundle: Path, stage: str) ->
     device = plug(Faults(app={"wrong": stage}))
     outcome = device_command(bundle, "--json")
     assert outcome.code == 1
-    (found,) = [gate for gate in outcome.json["devices"][0]["gates"] if gate["gate"] == "stages"]
+    found = gate(outcome, "stages")
     assert found["verdict"] == "failed"
     assert {finding["rule"] for finding in found["findings"]} == {f"stage-{stage}"}
     assert_clean(device)
 
 
 @pytest.mark.parametrize(
-    ("fault", "gate", "words"),
+    ("fault", "name", "words"),
     [
         ({"crash": "compile"}, "run", "process died in stage 'compile'"),
         ({"refused": True}, "run", "GATHER_ND"),
@@ -72,11 +74,11 @@ def test_a_wrong_stage_is_the_one_named(plug: Plug, bundle: Path, stage: str) ->
         ({"silent_cpu": True}, "fallback", "suspected fallback"),
     ],
 )
-def test_a_fault_of_the_run_fails_its_gate(plug: Plug, bundle: Path, fault: dict[str, object], gate: str, words: str) -> None:
+def test_a_fault_of_the_run_fails_its_gate(plug: Plug, bundle: Path, fault: dict[str, object], name: str, words: str) -> None:
     device = plug(Faults(app=fault))
     outcome = device_command(bundle, "--json")
     assert outcome.code == 1
-    (found,) = [item for item in outcome.json["devices"][0]["gates"] if item["gate"] == gate]
+    found = gate(outcome, name)
     assert found["verdict"] == "failed"
     assert words in found["summary"]
     assert_clean(device)
@@ -95,12 +97,14 @@ def test_results_that_are_not_this_runs_are_refused(plug: Plug, bundle: Path) ->
     assert_refused(device_command(bundle), "another run")
     device.faults.app = {"truncated": "b"}
     assert_refused(device_command(bundle), "cut short")
+    device.faults.app = {"reshaped": "host_given"}
+    assert_refused(device_command(bundle), "of host_given as [", "install the app's build")
     assert_clean(device)
 
 
 def test_stale_files_of_an_earlier_run_are_removed(plug: Plug, bundle: Path) -> None:
     device = plug()
-    stale = device.root / "data/data" / PACKAGE / "files/runs/convert-old/run-1/out/a"
+    stale = files_of(device) / "runs/convert-old/run-1/out/a"
     stale.mkdir(parents=True)
     (stale / "memory.f32").write_bytes(bytes(8))
     (device.root / "data/local/tmp/detr2litert-old").write_bytes(b"old")
@@ -108,62 +112,8 @@ def test_stale_files_of_an_earlier_run_are_removed(plug: Plug, bundle: Path) -> 
     assert_clean(device)
 
 
-def test_no_adb(monkeypatch: pytest.MonkeyPatch, bundle: Path, tmp_path: Path) -> None:
-    for name in ("ADB", "ANDROID_HOME", "ANDROID_SDK_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert_refused(invoke("push", bundle), "adb was not found", "apt-get install adb")
-
-
-@pytest.mark.usefixtures("adb")
-def test_no_device(bundle: Path) -> None:
-    assert_refused(device_command(bundle), "no Android device is connected")
-
-
-def test_unauthorized(plug: Plug, bundle: Path) -> None:
-    plug(Faults(unauthorized=True))
-    assert_refused(device_command(bundle), "unauthorized", "accept")
-
-
-def test_offline(plug: Plug, bundle: Path) -> None:
-    device = plug()
-    device.unplug()
-    assert_refused(device_command(bundle, "--serial", device.serial), "offline, not ready")
-
-
-def test_two_devices(plug: Plug, bundle: Path) -> None:
-    first, second = plug(), plug(installed={})
-    assert_refused(invoke("push", bundle), first.serial, second.serial, "--serial")
-    assert invoke("push", bundle, "--serial", first.serial).code == 0
-    outcome = device_command(bundle, "--all", "--json")
-    assert outcome.code == 2
-    assert "not installed" in outcome.stderr
-    assert [row["verdict"] for row in outcome.json["devices"] if not row["error"]] == ["passed"]
-
-
-def test_app_missing_or_not_debuggable(plug: Plug, bundle: Path) -> None:
-    device = plug(installed={"org.release.app": False})
-    assert_refused(device_command(bundle), "not installed", "--package")
-    assert_refused(device_command(bundle, "--package", "org.release.app"), "not debuggable")
-    assert_clean(device)
-
-
-def test_a_full_device(plug: Plug, bundle: Path) -> None:
-    device = plug(Faults(full_after=1_000_000))
-    assert_refused(invoke("push", bundle), "no space left")
-    assert_clean(device)
-    assert not list((device.root / "data/data" / PACKAGE / "files/bundles").iterdir())
-
-
-def test_a_cut_push_goes_on_where_it_was(plug: Plug, bundle: Path) -> None:
-    device = plug(Faults(cut_after=2_000_000))
-    assert_refused(invoke("push", bundle), "connection was cut")
-    call_adb("disconnect", device.serial)
-    call_adb("connect", device.serial)
-    outcome = invoke("push", bundle, "--serial", device.serial)
-    assert outcome.code == 0, outcome
-    assert "sent" in outcome.stdout
-    sent, _, total = outcome.stdout.split("sent ")[1].split()[:3]
-    assert int(sent) < int(total)
+def test_a_clock_set_back_hides_no_log(plug: Plug, bundle: Path) -> None:
+    device = plug(Faults(app={"clock_back": 7200}))
+    outcome = device_command(bundle, "--json")
+    assert gates(outcome)["residency"] == "passed", outcome
     assert_clean(device)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from host_runtime.interrupt import uninterrupted
 from verify.adb.client import SHORT, Answer, Device
 from verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
 
@@ -22,7 +23,10 @@ PACKAGE = "org.detr2litert.sample"
 FILES = PurePosixPath("files")
 PIECE = 8 * 2**20
 """Bytes sent at once: what a cut connection can cost."""
+CLEANING = 10.0
+"""Seconds for removing something after an error, when the device may be in any state and the user waits."""
 _OTHER_HASH = 66
+_NO_HASHES = 67
 _TEMPORARY = PurePosixPath("/data/local/tmp")
 _PACKAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 _UNKNOWN = re.compile(r"unknown package|is unknown|unable to find package|package .* not (?:found|installed)", re.IGNORECASE)
@@ -71,10 +75,15 @@ class App:
 
     def hashes(self, folder: PurePosixPath) -> dict[str, str]:
         """Every file below a folder with its sha256, by relative path; empty if there is no such folder."""
-        script = f"cd {_quoted(folder)} 2>/dev/null || exit 0; find . -type f -exec sha256sum {{}} +"
-        lines = self.run(script, timeout=300.0).splitlines()
-        found = (re.fullmatch(r"([0-9a-f]{64})\s+\*?\./(.+)", line) for line in lines)
-        return {match[2]: match[1] for match in found if match}
+        there = f"command -v sha256sum >/dev/null || exit {_NO_HASHES}; cd {_quoted(folder)} 2>/dev/null || exit 0"
+        script = f"{there}; find . -type f -exec sha256sum {{}} +"
+        answer = self.attempt(script, timeout=300.0)
+        if answer.code == _NO_HASHES:
+            told = "it has no sha256sum, so nothing could be checked there; use one with Android 8 or newer"
+            raise CommandFailedError(f"{self.device.serial}: {told}")
+        if answer.code != 0:
+            raise self.device.failure(answer, script)
+        return parse_hashes(answer.text)
 
     def put(self, source: Path, destination: PurePosixPath, moved: Moved = lambda count: None, resume: bool = True) -> int:
         """Copies a file into the app, going on where an earlier call was cut off.
@@ -124,13 +133,13 @@ class App:
             source.write_bytes(data)
             self.put(source, destination, resume=False)
 
-    def remove(self, *paths: PurePosixPath) -> None:
+    def remove(self, *paths: PurePosixPath, timeout: float = SHORT) -> None:
         """Removes files and folders, if they are there."""
-        self.run("rm -rf " + " ".join(map(_quoted, paths)))
+        self.run("rm -rf " + " ".join(map(_quoted, paths)), timeout)
 
-    def stop(self) -> None:
+    def stop(self, timeout: float = SHORT) -> None:
         """Ends the app's process."""
-        self.device.output(f"am force-stop {self.package}")
+        self.device.output(f"am force-stop {self.package}", timeout)
 
     def command(self, script: str) -> str:
         """A script of the app's for the device's shell, quoted so that run-as passes it whole to a second one."""
@@ -180,6 +189,12 @@ class App:
             raise self.device.failure(answer, script)
 
 
+def parse_hashes(text: str) -> dict[str, str]:
+    """Hash by relative path, from what sha256sum prints about ``./PATH``; any other line is passed over."""
+    found = (re.fullmatch(r"([0-9a-f]{64})\s+\*?\./(.+)", line) for line in text.splitlines())
+    return {match[2]: match[1] for match in found if match}
+
+
 @contextmanager
 def temporary(device: Device) -> Iterator[PurePosixPath]:
     """A path in the shell's temporary folder, of a name of its own; what is left of it is removed after an error."""
@@ -187,8 +202,8 @@ def temporary(device: Device) -> Iterator[PurePosixPath]:
     try:
         yield path
     except BaseException:
-        with suppress(DeviceError):
-            device.shell(f"rm -f {path}")
+        with uninterrupted(), suppress(DeviceError):
+            device.shell(f"rm -f {path}", CLEANING)
         raise
 
 

@@ -50,7 +50,13 @@ def parse_log(text: str, pid: int) -> tuple[Delegated, ...]:
     return tuple(found)
 
 
-def last_pid(text: str) -> int | None:
-    """The process of the last ``compiling`` line: whose log to read where the app died before it could tell."""
-    pids = [match["pid"] for match in map(_LINE.match, text.splitlines()) if match and _COMPILING.search(match["text"])]
-    return int(pids[-1]) if pids else None
+def last_pid(text: str, pid: int | None = None) -> int | None:
+    """The process of the last ``compiling`` line: whose log to read where the app died before it could tell.
+
+    Args:
+        text: of logcat.
+        pid: look for this one alone.
+    """
+    matches = [match for match in map(_LINE.match, text.splitlines()) if match and _COMPILING.search(match["text"])]
+    pids = [int(match["pid"]) for match in matches]
+    return next((found for found in reversed(pids) if pid in (None, found)), None)

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from verify.adb.app import FILES, App
+from host_runtime.interrupt import uninterrupted
+from verify.adb.app import CLEANING, FILES, App
 from verify.adb.errors import AdbTimeoutError, AppMissingError, CommandFailedError, ConnectionCutError, DeviceError
 from verify.adb.install import Installed
 from verify.device.delegate_log import Delegated, last_pid, parse_log
@@ -99,7 +100,11 @@ class ParityRuns:
         result = None
         if ended.status == "ok":
             data = self._app.read(FILES / run / "result.json")
-            result = parse_result(data, str(run), self._installed.manifest_sha256)
+            try:
+                result = parse_result(data, str(run), self._installed.manifest_sha256)
+            except CommandFailedError:
+                self._check_still_there()
+                raise
         log, delegated = self._log(since, result)
         tensors = self._tensors(run, result) if result else {}
         return DeviceRun(request, ended, result, tensors, delegated, log)
@@ -132,13 +137,17 @@ class ParityRuns:
         return parse_instrument(answer.text)
 
     def _log(self, since: str, result: Result | None) -> tuple[str, tuple[Delegated, ...]]:
-        device = self._app.device
-        text = device.output(f"logcat -d -v threadtime -T {shlex.quote(since)} {_TAGS}", timeout=60.0)
+        text = self._logcat(f"-T {shlex.quote(since)} ")
         pid = result.pid if result else last_pid(text)
         if pid is None:
             return "", ()
+        if last_pid(text, pid) is None:
+            text = self._logcat("")  # the device's clock was set back during the run
         own = "\n".join(line for line in text.splitlines() if line.split()[2:3] == [str(pid)])
         return own[-_LOG_KEPT:], parse_log(own, pid)
+
+    def _logcat(self, since: str) -> str:
+        return self._app.device.output(f"logcat -d -v threadtime {since}{_TAGS}", timeout=60.0)
 
     def _tensors(self, run: PurePosixPath, result: Result) -> dict[str, dict[str, Array]]:
         """Everything that was written, in one call, each tensor checked by its sha256."""
@@ -153,10 +162,7 @@ class ParityRuns:
             part = data[position : position + item.length]
             position += item.length
             if hashlib.sha256(part).hexdigest() != item.sha256:
-                state = self._app.device.state()
-                if state != "device":
-                    told = f"{self._app.device.serial}: the connection was cut (it is {state}); run the same again"
-                    raise ConnectionCutError(told)
+                self._check_still_there()
                 raise CommandFailedError(
                     f"{self._app.device.serial}: {item.file} is cut short or changed (its sha256 is not result.json's); "
                     "run the same again"
@@ -164,7 +170,14 @@ class ParityRuns:
             tensors.setdefault(item.stage, {})[item.name] = np.array(item.decode(part))
         return tensors
 
+    def _check_still_there(self) -> None:
+        """That something came back wrong is the connection's fault where there is none left; raises ConnectionCutError."""
+        state = self._app.device.state()
+        if state != "device":
+            told = f"{self._app.device.serial}: the connection was cut (it is {state}); run the same again"
+            raise ConnectionCutError(told)
+
     def _clean(self) -> None:
-        with suppress(DeviceError):
-            self._app.stop()
-            self._app.remove(FILES / self._place)
+        with uninterrupted(), suppress(DeviceError):
+            self._app.stop(CLEANING)
+            self._app.remove(FILES / self._place, timeout=CLEANING)

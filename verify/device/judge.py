@@ -8,7 +8,6 @@ them, which finds a fault between stages, such as a buffer that is read too earl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -255,4 +254,4 @@ _QUANTILES = {"median": 50, "p95": 95, "p99": 99}
 
 
 def _thermal(status: int | None) -> str:
-    return "unknown" if status is None or math.isnan(status) else _THERMAL[min(max(status, 0), len(_THERMAL) - 1)]
+    return "unknown" if status is None else _THERMAL[min(max(status, 0), len(_THERMAL) - 1)]

@@ -26,7 +26,10 @@ from verify.device.protocol import STAGES, Array, Request, given
 from verify.gates import GateResult, Verdict, overall
 
 EMULATOR = "EMULATOR, NOT A PHONE"
-_EMULATED = re.compile(r"emulator|goldfish|ranchu|sdk_gphone", re.IGNORECASE)
+_EMULATED = re.compile(
+    r"emulator|simulator|goldfish|ranchu|sdk_gphone|google_sdk|sdk_x86|built for x86|^generic|cutf_|vsoc_|vbox86|genymotion",
+    re.IGNORECASE,
+)
 _CPU_RUNS = 1
 Tell = Callable[[str], None]
 
@@ -56,8 +59,12 @@ class DeviceRow:
 
 
 def is_emulator(properties: Mapping[str, str]) -> bool:
-    """Whether a device's properties say that it is no phone; Android's emulators set ``ro.kernel.qemu`` or ``ro.boot.qemu``."""
-    named = ("ro.product.model", "ro.product.device", "ro.hardware", "ro.product.name", "ro.build.fingerprint")
+    """Whether a device's properties say that it is no phone.
+
+    Android's emulators set ``ro.kernel.qemu`` or ``ro.boot.qemu``; the names are theirs, Cuttlefish's and Genymotion's.
+    """
+    product = tuple(f"ro.product.{name}" for name in ("manufacturer", "model", "device", "name"))
+    named = (*product, "ro.hardware", "ro.build.fingerprint")
     told = any(_EMULATED.search(properties.get(name, "")) for name in named)
     return told or any(properties.get(name) == "1" for name in ("ro.kernel.qemu", "ro.boot.qemu"))
 
@@ -89,16 +96,17 @@ def check_device(
     tell("install the bundle")
     installed = install_bundle(app, bundle, sending or (lambda name, done, total: None))
     properties = device.properties()
+    emulator = is_emulator(properties)
+    named = f" of an {EMULATOR}" if emulator else ""
     with ParityRuns(app, installed, _inputs(bundle, tensors)) as runs:
-        tell(f"run on the {request.accelerator.upper()}")
+        tell(f"run on the {request.accelerator.upper()}{named}")
         run = runs.run(request)
         cpu = None
         if run.ended.status == "ok" and request.accelerator == "gpu":
-            tell("run on the CPU, to compare")
+            tell(f"run on the CPU{named}, to compare")
             cpu = runs.run(replace(request, accelerator="cpu", runs=_CPU_RUNS, warmup=0))
     tell("judge")
     gates = _judge(bundle, golden, tensors, run, cpu)
-    emulator = is_emulator(properties)
     if emulator:
         gates = tuple(replace(gate, summary=f"[{EMULATOR}] {gate.summary}") for gate in gates)
     return DeviceRow(device.serial, emulator, _facts(properties, run), gates)
@@ -136,7 +144,7 @@ def _judge(
     if ran.verdict is not Verdict.PASSED:
         names = ("residency", "stages", "fallback", "detections", "latency")
         return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not end well", ran.advice) for name in names)
-    _check_written(manifest, run)
+    _check_written(manifest, tensors, run)
     limits = detection_limits(run.request, golden.threshold)
     picture = load_image(bundle.path(golden.image))
     with Runner(bundle) as runner:
@@ -159,8 +167,8 @@ def _judge(
     return *gates, detections, check_latency(run)
 
 
-def _check_written(manifest: Manifest, run: DeviceRun) -> None:
-    """That the app wrote every output of every stage; raises CommandFailedError."""
+def _check_written(manifest: Manifest, tensors: Mapping[str, Array], run: DeviceRun) -> None:
+    """That the app wrote every output of every stage, in its shape; raises CommandFailedError."""
     names = {stage: {spec.name for spec in getattr(manifest.graphs, stage).outputs} for stage in ("a", "b")}
     names["host"] = set(manifest.host_step.outputs)
     for written in STAGES:
@@ -168,6 +176,10 @@ def _check_written(manifest: Manifest, run: DeviceRun) -> None:
         if lacking:
             told = f"the app wrote other outputs of {written} than the bundle has ({', '.join(sorted(lacking))})"
             raise CommandFailedError(f"{told}; install the app's build of this version")
+        for name, values in run.tensors[written].items():
+            if values.shape != tensors[name].shape:
+                told = f"the app wrote {name} of {written} as {list(values.shape)}, not {list(tensors[name].shape)}"
+                raise CommandFailedError(f"{told}; install the app's build of this version")
 
 
 def _facts(properties: Mapping[str, str], run: DeviceRun) -> dict[str, Any]:

@@ -132,19 +132,31 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
         thermal = record.get("thermal") or {}
         return Result(
             pid=int(record["app"]["pid"]),
-            device=record["device"],
-            android=record["android"],
-            app=record["app"],
+            device=dict(record["device"]),
+            android=dict(record["android"]),
+            app=dict(record["app"]),
             milliseconds={stage: tuple(map(float, record["milliseconds"][stage])) for stage in TIMED},
-            thermal=(thermal.get("before"), thermal.get("after")),
-            tensors=tuple(
-                TensorFile(t["stage"], t["name"], t["dtype"], tuple(t["shape"]), t["file"], t["sha256"])
-                for t in record["tensors"]
-            ),
+            thermal=(_status(thermal.get("before")), _status(thermal.get("after"))),
+            tensors=tuple(map(_tensor_file, record["tensors"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         told = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
         raise CommandFailedError(told) from error
+
+
+def _tensor_file(record: Mapping[str, Any]) -> TensorFile:
+    """One entry of ``tensors``; raises KeyError, TypeError or ValueError if it is none that can be read."""
+    shape = tuple(int(side) for side in record["shape"])
+    parts = str(record["file"]).split("/")
+    if record["stage"] not in STAGES or record["dtype"] not in _STORED or min(shape, default=0) < 0:
+        raise ValueError(f"a tensor of stage {record['stage']}, {record['dtype']}{list(shape)}")
+    if parts[0] != "out" or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"the file {record['file']!r}")
+    return TensorFile(record["stage"], str(record["name"]), record["dtype"], shape, "/".join(parts), str(record["sha256"]))
+
+
+def _status(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def file_name(name: str, dtype: str) -> str:

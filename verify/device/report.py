@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from host_runtime.errors import UserError
 from verify.device.parity import EMULATOR, DeviceRow
 from verify.device.protocol import Request
 from verify.gates import Verdict
@@ -49,6 +51,14 @@ class DeviceReport:
         return any(row.emulator for row in self.rows)
 
     @property
+    def ran_on(self) -> str:
+        """What the gates are about, for a reader who looks at nothing else."""
+        ran = [row.emulator for row in self.rows if not row.error]
+        if any(ran):
+            return EMULATOR if all(ran) else f"{len(ran) - sum(ran)} devices and {sum(ran)} {EMULATOR}"
+        return "devices" if ran else "nothing"
+
+    @property
     def verdict(self) -> Verdict:
         """Failed if a device's is; else not run if a device's is; else passed."""
         verdicts = [row.verdict for row in self.rows]
@@ -60,7 +70,7 @@ class DeviceReport:
             "schema_version": SCHEMA_VERSION,
             "kind": "device",
             "verdict": str(self.verdict),
-            "ran_on": EMULATOR if self.emulated else "devices",
+            "ran_on": self.ran_on,
             "created": self.created,
             "variant": self.variant,
             "target": self.target,
@@ -72,12 +82,33 @@ class DeviceReport:
         return plain
 
 
+def check_folder(folder: Path) -> None:
+    """That a report could be written there, which changes nothing; the folder need not be there yet.
+
+    Raises:
+        UserError: something else has its place, or this user may not write there.
+    """
+    try:
+        near = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        good = near.is_dir() and os.access(near, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be looked at ({error.strerror}); give another --report") from error
+    if not good:
+        raise UserError(
+            f"no report can be written to {folder}: {near} is no folder that you may write to; give another --report"
+        )
+
+
 def write_reports(report: DeviceReport, folder: Path) -> None:
-    """Writes report.json and report.html into a folder that is there.
+    """Writes report.json and report.html into a folder, which is made if it is not there.
 
     Raises:
         UserError: they cannot be written.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}); give another --report") from error
     write_whole(folder / "report.json", json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
     write_whole(folder / "report.html", render_html(report))
 

@@ -1,0 +1,51 @@
+"""``convert app-assets``: a bundle's own files in the Android project, for a build that carries it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from host_runtime.bundle import load_bundle
+from host_runtime.errors import UserError
+from host_runtime.interrupt import uninterrupted
+from host_runtime.manifest import MANIFEST_NAME
+from verify.adb.install import bundle_name
+
+_ASSETS = Path("app/src/main/assets/bundles")
+_SAMPLE = Path("android_sample")
+
+
+def app_assets(path: Path, sample: Path | None = None) -> Path:
+    """Copies a bundle's own files into the sample's assets, in place of an older copy; the folder.
+
+    Args:
+        path: of the bundle.
+        sample: the Android project [default: android_sample, in this folder or in the repository].
+
+    Raises:
+        UserError: the bundle is not sound, there is no such project, or it cannot be written.
+    """
+    sample = sample or next((p for p in (_SAMPLE, Path(__file__).parents[1] / _SAMPLE) if p.is_dir()), _SAMPLE)
+    if not (sample / "app/src/main").is_dir():
+        raise UserError(f"{sample} is not the Android sample's project; name it with --sample")
+    with load_bundle(path) as bundle:
+        target = sample / _ASSETS / bundle_name(bundle)
+        draft = target.with_name(f".{target.name}.part")
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            for name in (*bundle.manifest.files, MANIFEST_NAME):
+                place = draft / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.path(name), place)
+            load_bundle(draft)
+            with uninterrupted():
+                if target.is_dir():
+                    shutil.rmtree(target)
+                draft.replace(target)
+        except OSError as error:
+            told = f"{target} cannot be written ({error.strerror or error}); free some space, or give another --sample"
+            raise UserError(told) from error
+        finally:
+            with uninterrupted():
+                shutil.rmtree(draft, ignore_errors=True)
+    return target

@@ -1,0 +1,72 @@
+"""Running the commands that reach a device, and judging what they left there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.convert.command import Outcome, environment, invoke
+from tests.device.conftest import call_adb
+from tests.device.emulator import Emulator
+from verify.adb.app import PACKAGE
+
+
+def device_command(bundle: Path, *words: object) -> Outcome:
+    """``convert device`` with few runs."""
+    return invoke("device", bundle, "--runs", 2, *words)
+
+
+def gates(outcome: Outcome) -> dict[str, str]:
+    """Gate → verdict, of a report with one device."""
+    return {gate["gate"]: gate["verdict"] for gate in outcome.json["devices"][0]["gates"]}
+
+
+def gate(outcome: Outcome, name: str) -> Any:
+    """One gate of a report with one device."""
+    (found,) = [item for item in outcome.json["devices"][0]["gates"] if item["gate"] == name]
+    return found
+
+
+def files_of(device: Emulator) -> Path:
+    """The app's files folder."""
+    return device.root / "data/data" / PACKAGE / "files"
+
+
+def assert_clean(device: Emulator) -> None:
+    """No run folder, nothing pushed half, and no process of the app."""
+    assert not list(files_of(device).glob("runs/*"))
+    assert not list((device.root / "data/local/tmp").iterdir())
+    assert not (device.root / ".emulator" / f"{PACKAGE}.pid").exists()
+
+
+def plug_in_again(device: Emulator) -> None:
+    """After a cut connection: ``adb connect`` once more, as plugging the cable in does."""
+    call_adb("disconnect", device.serial)
+    call_adb("connect", device.serial)
+
+
+def interrupted_when(happens: Callable[[], bool], *words: object, cwd: Path) -> Outcome:
+    """Starts a command and sends its process group a Ctrl-C, as a terminal does, once something has happened."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convert", *map(str, words)],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 120
+    while not happens() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    return Outcome(process.returncode, stdout, stderr)
