@@ -29,7 +29,8 @@ SHORT = 30.0
 """Seconds for a call that moves little."""
 _BYTES_A_SECOND = 1e6  # a slow cable; USB 2 does thirty times that
 _LOST = re.compile(
-    r"device offline|device '[^']*' not found|no devices/emulators found|connection reset|protocol fault|error: closed"
+    r"device (?:offline|unauthorized)|device '[^']*' not found|no devices/emulators found|connection reset|protocol fault"
+    r"|error: closed"
     r"|broken pipe|device still (?:connecting|authorizing)|couldn't read from device|read of size \d+ failed|unexpected eof"
     r"|failed to read (?:copy response|from)|remote (?:connection )?closed",
     re.IGNORECASE,

@@ -122,7 +122,14 @@ def render_html(report: DeviceReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=_figure, slug=lambda value: str(value).replace(" ", "-"))
+    environment.filters.update(
+        figure=_figure,
+        slug=lambda value: str(value).replace(" ", "-"),
+        clock=lambda created: created.replace("T", " ").replace("+00:00", " UTC"),
+        identity=_identity,
+        milliseconds=lambda value: f"{value:.2f}" if math.isfinite(value) else "not a number",
+        fact=_fact,
+    )
     marks = {Verdict.PASSED: "✓", Verdict.FAILED: "✕", Verdict.NOT_RUN: "–"}
     return environment.get_template(_TEMPLATE).render(report=report, marks=marks, emulator=EMULATOR)
 
@@ -136,6 +143,25 @@ def _row(row: DeviceRow) -> dict[str, Any]:
         "facts": dict(row.facts),
         "gates": [gate.to_json() for gate in row.gates],
     }
+
+
+def _identity(row: DeviceRow) -> str:
+    """Device, SoC, Android and runtime in one line, what is known of them."""
+    device, android, app = (row.facts.get(part, {}) for part in ("device", "android", "app"))
+    makers = [str(device.get(key) or "") for key in ("manufacturer", "model")]
+    named = [
+        makers[1] if makers[1].lower().startswith(makers[0].lower()) else " ".join(makers),
+        " ".join(str(device.get(key) or "") for key in ("soc_manufacturer", "soc_model")),
+        f"Android {android['release']} (SDK {android.get('sdk')})" if android.get("release") else "",
+        f"LiteRT {app['litert']}" if app.get("litert") else "",
+    ]
+    return ", ".join(filter(None, (" ".join(part.split()) for part in named)))
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _figure(value: float) -> str:

@@ -1,0 +1,58 @@
+"""Where adb is looked for, and in which order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verify.adb.binary import find_adb
+from verify.adb.errors import NoAdbError
+
+
+def program(folder: Path, name: str = "adb") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_order(tmp_path: Path) -> None:
+    """Each place is taken only when those before it are gone."""
+    home = tmp_path / "home"
+    environment = {
+        "ADB": str(program(tmp_path / "own", "my-adb")),
+        "PATH": str(tmp_path / "bin"),
+        "ANDROID_HOME": str(tmp_path / "sdk"),
+        "ANDROID_SDK_ROOT": str(tmp_path / "root"),
+    }
+    places = [
+        tmp_path / "own/my-adb",
+        *map(program, (tmp_path / "bin", tmp_path / "sdk/platform-tools", tmp_path / "root/platform-tools")),
+        program(home / "Android/Sdk/platform-tools"),
+        program(home / "Library/Android/sdk/platform-tools"),
+    ]
+    for place in places:
+        assert find_adb(environment, home) == place
+        environment.pop("ADB", None)
+        place.unlink()
+    with pytest.raises(NoAdbError, match=r"not found on PATH or in an Android SDK.*apt-get install adb"):
+        find_adb(environment, home)
+
+
+def test_a_wrong_adb_variable_is_told_and_nothing_else_taken(tmp_path: Path) -> None:
+    program(tmp_path / "bin")
+    with pytest.raises(NoAdbError, match=r"ADB is set to /no/such/adb, which is no program; correct or unset it"):
+        find_adb({"ADB": "/no/such/adb", "PATH": str(tmp_path / "bin")}, tmp_path)
+
+
+def test_a_file_that_may_not_be_run_is_passed_over(tmp_path: Path) -> None:
+    program(tmp_path / "bin").chmod(0o644)
+    with pytest.raises(NoAdbError):
+        find_adb({"PATH": str(tmp_path / "bin")}, tmp_path)
+
+
+def test_adb_may_be_a_name_on_the_path(tmp_path: Path) -> None:
+    place = program(tmp_path / "bin", "adb-36")
+    assert find_adb({"ADB": "adb-36", "PATH": str(tmp_path / "bin")}, tmp_path) == place

@@ -1,0 +1,156 @@
+"""The app's words and files as typed data; android_sample/INSTRUMENTATION.md is what they follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.verify.device.device_runs import RUN, SHA256, packed, record
+from verify.adb.errors import CommandFailedError
+from verify.device.protocol import TIMED, TensorFile, encode, file_name, given, parse_instrument, parse_result
+
+OK = """INSTRUMENTATION_STATUS: stage=bundle
+INSTRUMENTATION_STATUS_CODE: 1
+INSTRUMENTATION_STATUS: stage=run
+INSTRUMENTATION_STATUS_CODE: 1
+INSTRUMENTATION_RESULT: stage=done
+INSTRUMENTATION_RESULT: status=ok
+INSTRUMENTATION_CODE: -1
+"""
+
+
+def test_a_run_that_ended_well() -> None:
+    for text in (OK, OK.replace("\n", "\r\n")):
+        ended = parse_instrument(text)
+        assert (ended.status, ended.stage, ended.kind, ended.message) == ("ok", "done", "", "")
+
+
+def test_a_failure_in_the_apps_words() -> None:
+    text = OK.replace("status=ok", "status=failed\nINSTRUMENTATION_RESULT: kind=engine_gpu_refused").replace("done", "compile")
+    ended = parse_instrument(f"{text}INSTRUMENTATION_RESULT: message=a = b: c\n")
+    assert (ended.status, ended.stage, ended.kind, ended.message) == ("failed", "compile", "engine_gpu_refused", "a = b: c")
+
+
+def test_a_process_that_died_or_was_cut_off() -> None:
+    begun = OK[: OK.index("INSTRUMENTATION_RESULT")]
+    ended = parse_instrument(f"{begun}INSTRUMENTATION_RESULT: shortMsg=Process crashed.\nINSTRUMENTATION_CODE: 0\n")
+    assert (ended.status, ended.stage, ended.message) == ("crashed", "run", "Process crashed.")
+    ended = parse_instrument(begun)
+    assert (ended.status, ended.stage, ended.message) == ("crashed", "run", "the process died")
+    assert parse_instrument("").stage == "start"
+    assert parse_instrument(OK.replace("status=ok", "status=fine")).status == "crashed"
+
+
+def test_a_result() -> None:
+    result = parse_result(packed(record()), RUN, SHA256)
+    assert result.pid == 4711
+    assert result.thermal == (0, None)
+    assert result.milliseconds == dict.fromkeys(TIMED, (1.0, 2.5))
+    (tensor,) = result.tensors
+    assert (tensor.stage, tensor.name, tensor.shape, tensor.length) == ("a", "m", (1, 2), 8)
+    without = {key: value for key, value in record().items() if key != "thermal"}
+    assert parse_result(packed(without), RUN, SHA256).thermal == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (("protocol",), 2, "speaks parity protocol 2, not 1; install"),
+        (("request", "run"), "runs/convert-0/run-1", "another run .runs/convert-0/run-1, not"),
+        (("bundle", "manifest_sha256"), "cd" * 32, "another bundle; `convert push`"),
+        (("app",), {}, "'pid'"),
+        (("app", "pid"), "x", "not of protocol 1"),
+        (("device",), None, "not of protocol 1"),
+        (("device",), "Pixel", "not of protocol 1"),
+        (("milliseconds", "run_a"), None, "not of protocol 1"),
+        (("milliseconds", "run_a"), ["fast"], "not of protocol 1"),
+        (("thermal",), [1], "not of protocol 1"),
+        (("thermal", "before"), "hot", "not of protocol 1"),
+        (("thermal", "before"), float("nan"), "not of protocol 1"),
+        (("tensors",), None, "not of protocol 1"),
+        (("tensors", 0, "dtype"), "float64", "float64"),
+        (("tensors", 0, "stage"), "c", "stage c"),
+        (("tensors", 0, "shape"), [-1, 2], "-1, 2"),
+        (("tensors", 0, "shape"), None, "not of protocol 1"),
+        (("tensors", 0, "file"), "../../shared_prefs/x.xml", "shared_prefs"),
+        (("tensors", 0, "file"), "/data/x", "/data/x"),
+        (("tensors", 0, "file"), "in/a/m.f32", "in/a/m.f32"),
+        ((), [], "not of protocol 1"),
+        ((), None, "not of protocol 1"),
+    ],
+)
+def test_a_result_that_is_refused(keys: tuple[Any, ...], value: Any, words: str) -> None:
+    changed: Any = record()
+    if not keys:
+        changed = value
+    else:
+        inner = changed
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+    with pytest.raises(CommandFailedError, match=words):
+        parse_result(packed(changed), RUN, SHA256)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", packed(record())[:-9]])
+def test_a_result_that_is_cut_short(data: bytes) -> None:
+    with pytest.raises(CommandFailedError, match=r"not of protocol 1 \(.*\); install the app's build"):
+        parse_result(data, RUN, SHA256)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("memory", "memory.f32"),
+        ("a:0", "a%3A0.f32"),
+        ("serving/out_1-b", "serving%2Fout_1-b.f32"),
+        (".hidden", "%2Ehidden.f32"),
+        ("a.b", "a.b.f32"),
+        ("..", "%2E..f32"),
+        ("../up", "%2E.%2Fup.f32"),
+        ("größe", "gr%C3%B6%C3%9Fe.f32"),
+        ("点", "%E7%82%B9.f32"),
+        ("a b%", "a%20b%25.f32"),
+        ("²", "%C2%B2.f32"),
+        ("", ".f32"),
+    ],
+)
+def test_a_tensors_file(name: str, file: str) -> None:
+    assert file_name(name, "float32") == file
+
+
+def test_suffixes() -> None:
+    assert [file_name("x", dtype) for dtype in ("int32", "int64", "bool")] == ["x.i32", "x.i32", "x.u8"]
+
+
+@pytest.mark.parametrize(
+    ("values", "stored"),
+    [
+        (np.array([[1.5, -0.0], [np.inf, np.nan]], np.float32), "float32"),
+        (np.array([[1, -(2**31)]], np.int32), "int32"),
+        (np.array([[7, -1, 2**31 - 1]], np.int64), "int64"),
+        (np.array([[True], [False]]), "bool"),
+        (np.zeros((1, 0, 4), np.float32), "float32"),
+        (np.array(3.0, np.float32), "float32"),
+        (np.arange(12, dtype=np.float32).reshape(3, 4).T, "float32"),
+    ],
+    ids=["float32", "int32", "int64", "bool", "empty", "scalar", "transposed"],
+)
+def test_there_and_back(values: np.ndarray, stored: str) -> None:
+    file = TensorFile("a", "x", stored, values.shape, "out/a/x", "")
+    data = encode(values)
+    assert len(data) == file.length
+    assert np.array_equal(file.decode(data), values, equal_nan=stored == "float32")
+
+
+def test_bytes_are_little_endian_and_row_major() -> None:
+    assert encode(np.array([[1, 2], [3, 4]], np.int64).T) == bytes([1, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0])
+    assert encode(np.array([1.0], ">f4").astype(np.float32)) == b"\x00\x00\x80\x3f"
+    assert encode(np.array([True, False])) == b"\x01\x00"
+
+
+def test_inputs_of_a_stage() -> None:
+    tensors = {"a:0": np.array([1], np.int64), "other": np.zeros(3, np.float32)}
+    assert given(["a:0"], tensors, "host") == {"in/host/a%3A0.i32": b"\x01\x00\x00\x00"}
