@@ -184,9 +184,11 @@ class Device:
         limit = SHORT + source.stat().st_size / _BYTES_A_SECOND
         answer = self.call("push", str(source), str(destination), timeout=limit)
         if answer.code != 0:
-            # `adb push` reports a lost device in many words: ask whether it is still there.
-            if not _FULL.search(answer.stderr + answer.text):
-                self._check_connected(answer, sure=False)
+            # `adb push` reports a lost device in many words, on standard output too: ask whether it is still there. The server
+            # may not know yet that it is not, so some words are sure by themselves.
+            said = answer.stderr + answer.text
+            if not _FULL.search(said):
+                self._check_connected(answer, sure=_LOST.search(said) is not None)
             raise self.failure(answer, f"push {source.name}")
 
     def properties(self) -> dict[str, str]:
@@ -213,7 +215,7 @@ class Device:
         if sure or state != "device":
             now = "it is back" if state == "device" else f"it is {state}"
             raise ConnectionCutError(
-                f"{self.serial}: the connection was cut ({now}; adb: {_line(answer.stderr) or 'no word why'}); "
+                f"{self.serial}: the connection was cut ({now}; adb: {_line(answer.stderr or answer.text) or 'no word why'}); "
                 "check the cable and run the same command again"
             )
 

@@ -129,6 +129,14 @@ def test_a_push_that_fails_is_a_cut_only_where_the_device_is_gone(tmp_path: Path
         Device(ScriptedAdb(answer, READY.replace("\tdevice", "\toffline")), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
 
 
+def test_a_push_that_lost_its_device_is_a_cut_before_the_server_knows(tmp_path: Path) -> None:
+    """adb 29 tells it on standard output."""
+    (tmp_path / "a").write_bytes(b"a")
+    told = "adb: error: failed to copy 'a' to 'b': couldn't read from device\na: 0 files pushed, 0 skipped."
+    with pytest.raises(ConnectionCutError, match=r"it is back; adb: .*couldn't read from device"):
+        Device(ScriptedAdb(said(1, "", told)), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
+
+
 def test_a_failed_command_is_one_line_with_its_own_words() -> None:
     answer = said(7, "sh: line one\n\tline two\n")
     with pytest.raises(CommandFailedError, match=r"`rm x` failed with exit code 7: sh: line one line two$"):
