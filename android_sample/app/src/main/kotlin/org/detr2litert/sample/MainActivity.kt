@@ -11,8 +11,8 @@ import android.hardware.display.DisplayManager
 import android.net.Uri
 import android.os.Bundle
 import android.widget.SeekBar
+import org.detr2litert.core.bundle.StoredBundle
 import org.detr2litert.sample.bundles.BundleStore
-import org.detr2litert.sample.bundles.StoredBundle
 import org.detr2litert.sample.engine.DetectorEngine
 import org.detr2litert.sample.litert.Processor
 import org.detr2litert.sample.pictures.LoadedPicture

@@ -2,8 +2,8 @@ package org.detr2litert.sample.ui
 
 import android.app.Activity
 import android.app.AlertDialog
+import org.detr2litert.core.bundle.StoredBundle
 import org.detr2litert.sample.R
-import org.detr2litert.sample.bundles.StoredBundle
 
 /** Shows the bundles that are there, broken ones with what is wrong, and offers to import another. */
 class BundleDialog(private val activity: Activity) {

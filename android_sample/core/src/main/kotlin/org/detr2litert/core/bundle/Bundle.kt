@@ -62,6 +62,9 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
             return hex(digest.digest())
         }
 
+        /** The sha256 of [bytes], in lower-case hex. */
+        fun sha256(bytes: ByteArray): String = hex(MessageDigest.getInstance("SHA-256").digest(bytes))
+
         private fun manifestText(root: File): Pair<String, String> {
             val file = File(root, Manifest.NAME)
             if (!file.isFile || BundlePath.passesLink(root, file)) {
@@ -70,13 +73,19 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
             if (file.length() > MANIFEST_LIMIT) {
                 throw BundleException.manifest("${Manifest.NAME} in ${root.name} is larger than $MANIFEST_LIMIT bytes")
             }
-            val bytes = file.readBytes()
+            val bytes = try {
+                file.readBytes()
+            } catch (error: IOException) {
+                // For instance put in place anew, over adb, at this moment.
+                val problem = "${Manifest.NAME} in ${root.name} cannot be read (${error.message}); try again"
+                throw BundleException(Reason.DAMAGED, problem, error)
+            }
             val text = try {
                 Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString()
             } catch (error: CharacterCodingException) {
                 throw BundleException.manifest("${Manifest.NAME} in ${root.name} is not UTF-8 text", error)
             }
-            return text to hex(MessageDigest.getInstance("SHA-256").digest(bytes))
+            return text to sha256(bytes)
         }
 
         private fun check(root: File, name: String, record: FileRecord) {

@@ -1,0 +1,140 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.bundle.BundleFolder
+import org.detr2litert.core.bundle.CarriedBundles
+import org.detr2litert.core.bundle.StoredBundle
+import org.junit.Rule
+import org.junit.rules.TemporaryFolder
+import java.io.ByteArrayOutputStream
+import java.io.File
+import java.io.FileNotFoundException
+import java.io.InputStream
+import java.util.zip.ZipEntry
+import java.util.zip.ZipOutputStream
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
+import kotlin.test.assertNotEquals
+import kotlin.test.assertNotNull
+import kotlin.test.assertNull
+import kotlin.test.assertTrue
+
+class BundleFolderTest {
+    @get:Rule
+    val temporary = TemporaryFolder()
+
+    private val root by lazy { temporary.newFolder("bundles") }
+    private val bundles by lazy { BundleFolder(root, "4711") }
+    private val source get() = File(Goldens.root, "bundles/hand_made")
+
+    /** A build's assets, in a folder. */
+    private class Carried(val folder: File) : CarriedBundles {
+        override fun names(): List<String> = folder.list().orEmpty().toList()
+
+        override fun open(name: String, file: String): InputStream =
+            File(folder, "$name/$file").also { if (!it.isFile) throw FileNotFoundException("$name/$file") }.inputStream()
+    }
+
+    private val carried by lazy { Carried(temporary.newFolder("assets")) }
+
+    private fun list(): List<StoredBundle> = bundles.list(carried)
+
+    private fun names(): List<String> = list().map { it.root.name }
+
+    /** Another manifest, so another bundle, that is as sound. */
+    private fun change(folder: File) = File(folder, "manifest.json").appendText("\n")
+
+    @Test
+    fun aPushedBundleAppearsAndFoldersWithADotDoNot() {
+        assertEquals(emptyList(), names())
+        source.copyRecursively(File(root, "pushed"))
+        source.copyRecursively(File(root, ".staging-push-other"))
+        assertEquals(listOf("pushed"), names())
+        assertNotNull(list().single().manifest)
+        assertTrue(File(root, ".staging-push-other/manifest.json").isFile, "a push that was cut off goes on from there")
+    }
+
+    @Test
+    fun aBrokenBundleIsListedWithItsProblem() {
+        File(root, "empty").mkdirs()
+        source.copyRecursively(File(root, "sound"))
+        val (empty, sound) = list()
+        assertTrue(empty.manifest == null && "manifest.json" in empty.problem!! && empty.fingerprint == null)
+        assertTrue(sound.manifest != null && sound.problem == null)
+    }
+
+    @Test
+    fun aBundlePutInPlaceAnewHasAnotherFingerprint() {
+        source.copyRecursively(File(root, "pushed"))
+        val before = list().single().fingerprint
+        assertEquals(Bundle.open(File(root, "pushed")).manifestSha256, before)
+        change(File(root, "pushed"))
+        assertNotEquals(before, list().single().fingerprint)
+    }
+
+    @Test
+    fun aCarriedBundleIsCopiedOutAndAChangedOneReplacesIt() {
+        val asset = File(carried.folder, "carried").also { source.copyRecursively(it) }
+        assertEquals(listOf("carried"), names())
+        val first = Bundle.open(File(root, "carried")).manifestSha256
+        change(asset)
+        assertEquals(listOf("carried"), names())
+        assertNotEquals(first, Bundle.open(File(root, "carried")).manifestSha256)
+        assertEquals(setOf("carried", ".carried"), root.list()?.toSet(), "nothing unfinished is left")
+    }
+
+    @Test
+    fun aBundlePushedOverACarriedOneStays() {
+        source.copyRecursively(File(carried.folder, "same"))
+        list()
+        change(File(root, "same"))
+        val pushed = list().single().fingerprint
+        assertEquals(pushed, list().single().fingerprint)
+        assertEquals(pushed, bundles.fingerprint(File(root, "same")))
+        File(root, "same").deleteRecursively()
+        assertNotEquals(pushed, list().single().fingerprint, "once it is gone, the carried one comes back")
+    }
+
+    @Test
+    fun aCarriedBundleThatCannotBeCopiedHidesNoOther() {
+        source.copyRecursively(File(root, "sound"))
+        File(carried.folder, "hollow").mkdirs()
+        File(carried.folder, "short").also { source.copyRecursively(it) }.resolve("graph_b.tflite").delete()
+        val found = list().associateBy { it.root.name }
+        assertNotNull(found.getValue("sound").manifest)
+        assertTrue("manifest.json" in found.getValue("hollow").problem!!)
+        assertTrue("graph_b.tflite" in found.getValue("short").problem!!)
+        assertFalse(File(root, "short").exists())
+    }
+
+    @Test
+    fun whatAnEarlierProcessLeftUnfinishedIsRemoved() {
+        val left = File(root, ".staging-app-12-99/bundle").apply { mkdirs() }
+        val own = File(root, ".staging-app-4711-99/bundle").apply { mkdirs() }
+        list()
+        assertFalse(left.parentFile.exists())
+        assertTrue(own.exists())
+    }
+
+    @Test
+    fun aZipIsKeptUnderItsVariantAndTarget() {
+        val bytes = ByteArrayOutputStream().also { out ->
+            ZipOutputStream(out).use { zip ->
+                for (file in source.walkTopDown().filter { it.isFile }) {
+                    zip.putNextEntry(ZipEntry(file.relativeTo(source).path))
+                    zip.write(file.readBytes())
+                }
+            }
+        }.toByteArray()
+        val kept = bundles.import(bytes.inputStream())
+        val manifest = Bundle.open(kept).manifest
+        assertEquals("${manifest.variant}-${manifest.target}".replace('.', '_'), kept.name)
+        assertEquals(kept, bundles.import(bytes.inputStream()), "the same one again replaces it")
+        assertEquals(listOf(kept.name), names())
+        assertFailsWith<BundleException> { bundles.import("no zip".byteInputStream()) }
+        assertEquals(listOf(kept.name), root.list()?.toList(), "nothing unfinished is left")
+        assertNull(bundles.fingerprint(File(root, "nowhere")))
+    }
+}
