@@ -72,5 +72,7 @@ class DrawTest {
             times.mark(Stage.HOST)
         }
         assertTrue(times.median(Stage.HOST) in 0f..50f && times.latest(Stage.HOST) >= 0f)
+        times.clear()
+        assertEquals(0f to 0f, times.median(Stage.HOST) to times.latest(Stage.HOST))
     }
 }

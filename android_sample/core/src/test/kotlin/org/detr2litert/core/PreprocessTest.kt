@@ -2,7 +2,6 @@ package org.detr2litert.core
 
 import org.detr2litert.core.manifest.PreprocessSpec
 import org.detr2litert.core.manifest.Resize
-import org.detr2litert.core.pipeline.FrameMailbox
 import org.detr2litert.core.preprocess.Picture
 import org.detr2litert.core.preprocess.Preprocessor
 import org.detr2litert.core.preprocess.Rotation
@@ -15,8 +14,6 @@ import kotlin.test.Test
 import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
-import kotlin.test.assertNotNull
-import kotlin.test.assertNull
 import kotlin.test.assertTrue
 
 class PreprocessTest {
@@ -139,27 +136,6 @@ class PreprocessTest {
         picture.resize(5, 4)
         assertContentEquals(pixels, picture.pixels)
         assertTrue(pixels === picture.pixels)
-    }
-
-    @Test
-    fun theMailboxKeepsTheNewestFrameAndNeverTheOneBeingRead() {
-        val mailbox = FrameMailbox()
-        assertNull(mailbox.take())
-        fun publish(mark: Int) {
-            mailbox.back().pixels[0] = mark
-            mailbox.publish()
-        }
-        publish(1)
-        publish(2)
-        val read = assertNotNull(mailbox.take())
-        assertEquals(2, read.pixels[0])
-        assertNull(mailbox.take())
-        for (mark in 3..9) publish(mark)
-        assertEquals(2, read.pixels[0])
-        assertEquals(9, mailbox.take()?.pixels?.get(0))
-        publish(10)
-        mailbox.clear()
-        assertNull(mailbox.take())
     }
 
     private fun grey(width: Int, height: Int): YuvPlanes {

@@ -13,8 +13,12 @@ import android.os.HandlerThread
 import android.os.Looper
 import android.view.Surface
 import org.detr2litert.core.pipeline.FrameMailbox
+import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.core.preprocess.Rotation
 import org.detr2litert.core.preprocess.YuvConverter
+
+/** How frames are turned to be upright on the screen, and the [SourceNumber] of those turned that way. */
+class FrameTurn(val rotation: Rotation, val source: Int)
 
 /**
  * A running camera: the preview goes straight to a surface, and every frame, upright and in RGB, into a mailbox.
@@ -22,20 +26,18 @@ import org.detr2litert.core.preprocess.YuvConverter
  * The two do not wait for each other. A frame's buffer is given back as soon as it is converted, on the camera's own thread,
  * whether or not inference keeps up: a stream whose buffers are held would stop the preview too.
  *
- * @param mailbox where upright frames go; [onFrame] is called after each, on the camera's thread.
- * @param onFailure called on the main thread, once, with one line that says why.
+ * @param mailbox where upright frames go, this feed's alone; [onFrame] is called after each, on the camera's thread.
+ * @param turn for the first frames.
+ * @param onFailure called on the main thread, at most once, with this feed and one line that says why; it is stopped then.
  */
 class CameraFeed(
     private val manager: CameraManager,
     private val choice: CameraChoice,
     private val mailbox: FrameMailbox,
+    @Volatile var turn: FrameTurn,
     private val onFrame: () -> Unit,
-    private val onFailure: (String) -> Unit,
+    private val onFailure: (CameraFeed, String) -> Unit,
 ) {
-    /** How frames are turned to be upright on the screen; follows the display. */
-    @Volatile
-    var rotation = Rotation.NONE
-
     private val thread = HandlerThread("camera").apply { start() }
     private val handler = Handler(thread.looper)
     private val main = Handler(Looper.getMainLooper())
@@ -49,69 +51,86 @@ class CameraFeed(
 
     // Used by the camera's thread alone.
     private var device: CameraDevice? = null
-    private var session: CameraCaptureSession? = null
+    private var surface: Surface? = null
+    private var opening = false
     private var stopped = false
 
-    /** Opens the camera; permission must have been granted. The feed cannot be started twice. */
-    @SuppressLint("MissingPermission")
+    /** Opens the camera; permission must have been granted. The feed cannot be started twice. It releases [preview]. */
     fun start(preview: Surface) {
         reader.setOnImageAvailableListener(::convertNewest, handler)
-        handler.post {
-            if (!stopped) guarded { manager.openCamera(choice.id, DeviceCallback(preview), handler) }
-        }
+        handler.post { open(preview) }
     }
 
     /** Closes everything, in order, on the camera's thread; returns at once. */
     fun stop() {
-        handler.post {
-            stopped = true
-            session?.close()
-            device?.close()
-            session = null
-            device = null
-            reader.close()
-            thread.quitSafely()
+        if (thread.isAlive) handler.post(::shutDown)
+    }
+
+    @SuppressLint("MissingPermission")
+    private fun open(preview: Surface) {
+        if (stopped) return preview.release()
+        surface = preview
+        opening = true
+        guarded {
+            try {
+                manager.openCamera(choice.id, DeviceCallback(preview), handler)
+            } catch (error: Exception) {
+                opening = false
+                throw error
+            }
         }
+    }
+
+    /** The thread ends when the camera has closed: one that is still opening would otherwise stay open for ever. */
+    private fun shutDown() {
+        if (stopped) return
+        stopped = true
+        device?.close() // and its session with it
+        reader.close()
+        surface?.release()
+        if (device == null && !opening) thread.quitSafely()
     }
 
     private fun convertNewest(reader: ImageReader) {
         if (stopped) return
         val image = reader.acquireLatestImage() ?: return
-        image.use {
-            converter.convert(YuvImages.planes(it), rotation, mailbox.back())
-        }
-        mailbox.publish()
+        val now = turn
+        image.use { converter.convert(YuvImages.planes(it), now.rotation, mailbox.back()) }
+        mailbox.publish(now.source)
         onFrame()
     }
 
     private inner class DeviceCallback(private val preview: Surface) : CameraDevice.StateCallback() {
         override fun onOpened(camera: CameraDevice) {
-            if (stopped) return camera.close()
+            opening = false
             device = camera
+            if (stopped) return camera.close()
             guarded {
                 @Suppress("DEPRECATION") // the replacement needs API 28
                 camera.createCaptureSession(listOf(preview, reader.surface), SessionCallback(camera, preview), handler)
             }
         }
 
-        override fun onDisconnected(camera: CameraDevice) {
-            camera.close()
-            device = null
-            fail("another app took the camera")
+        override fun onDisconnected(camera: CameraDevice) = lost(camera, "another app took the camera")
+
+        override fun onError(camera: CameraDevice, error: Int) = lost(camera, "the camera failed (error $error)")
+
+        override fun onClosed(camera: CameraDevice) {
+            thread.quitSafely()
         }
 
-        override fun onError(camera: CameraDevice, error: Int) {
+        private fun lost(camera: CameraDevice, reason: String) {
+            opening = false
+            device = camera
             camera.close()
-            device = null
-            fail("the camera failed (error $error)")
+            fail(reason)
         }
     }
 
     private inner class SessionCallback(private val camera: CameraDevice, private val preview: Surface) :
         CameraCaptureSession.StateCallback() {
         override fun onConfigured(configured: CameraCaptureSession) {
-            if (stopped) return configured.close()
-            session = configured
+            if (stopped) return
             guarded {
                 val request = camera.createCaptureRequest(CameraDevice.TEMPLATE_PREVIEW).apply {
                     addTarget(preview)
@@ -135,13 +154,16 @@ class CameraFeed(
         } catch (error: IllegalStateException) {
             // The device was closed between a callback and its handling.
             fail("the camera was closed (${error.message})")
+        } catch (error: IllegalArgumentException) {
+            // The preview's surface went away meanwhile, or the camera was unplugged.
+            fail("the camera cannot be started (${error.message})")
         }
     }
 
     private fun fail(reason: String) {
         if (stopped) return
-        stop()
-        main.post { onFailure(reason) }
+        shutDown()
+        main.post { onFailure(this, reason) }
     }
 
     private companion object {

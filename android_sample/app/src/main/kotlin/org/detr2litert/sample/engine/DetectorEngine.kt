@@ -2,16 +2,15 @@ package org.detr2litert.sample.engine
 
 import android.content.Context
 import android.os.Handler
-import android.os.HandlerThread
 import android.os.Looper
-import android.os.Process
 import org.detr2litert.core.BundleException
 import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Detections
-import org.detr2litert.core.manifest.Manifest
+import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.pipeline.FrameMailbox
+import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.core.preprocess.Picture
 import org.detr2litert.sample.litert.EngineException
 import org.detr2litert.sample.litert.EngineOptions
@@ -19,15 +18,17 @@ import org.detr2litert.sample.litert.LiteRtSession
 import java.io.File
 
 /**
- * Owns the detector and the one thread that touches it.
+ * Owns the detector, which the inference thread alone touches.
  *
- * Everything about LiteRT happens on the inference thread, in order: opening, every run, closing. So nothing can be closed
- * while it runs. Calls from other threads only post; [Listener] is called on the main thread.
+ * Everything about LiteRT happens there, in order: opening, every run, closing. So nothing can be closed while it runs. Calls
+ * from other threads only post; [Listener] is called on the main thread.
+ *
+ * @param sources what is shown now: pictures of an older source are not looked at any more.
  */
-class DetectorEngine(context: Context, private val listener: Listener) {
+class DetectorEngine(context: Context, private val sources: SourceNumber, private val listener: Listener) {
     interface Listener {
         /** A bundle is open; results come through [exchange] from now on. */
-        fun onReady(manifest: Manifest, options: EngineOptions, compileMillis: Long, exchange: DetectionExchange)
+        fun onReady(bundle: Bundle, options: EngineOptions, compileMillis: Long, exchange: DetectionExchange)
 
         /** A new result lies in the exchange. */
         fun onResult()
@@ -36,8 +37,9 @@ class DetectorEngine(context: Context, private val listener: Listener) {
         fun onFailure(error: Exception)
     }
 
-    /** Camera frames go in here; follow each with [frameArrived]. */
-    val mailbox = FrameMailbox()
+    /** Where camera frames come from; follow each with [frameArrived]. */
+    @Volatile
+    var mailbox = FrameMailbox()
 
     /** Scores strictly above it are shown; takes effect with the next picture or [decodeAgain]. */
     @Volatile
@@ -47,37 +49,40 @@ class DetectorEngine(context: Context, private val listener: Listener) {
     @Volatile
     var nmsIou: Float? = null
 
-    private val thread = HandlerThread("inference", Process.THREAD_PRIORITY_DISPLAY).apply { start() }
-    private val handler = Handler(thread.looper)
+    private val context = context.applicationContext
+    private val handler = Handler(InferenceThread.looper)
     private val main = Handler(Looper.getMainLooper())
-    private val session = LiteRtSession(context.applicationContext)
 
     // Used by the inference thread alone.
+    private var session: LiteRtSession? = null
     private var pipeline: DetectorPipeline? = null
+    private var opened = 0
     private var detections = Detections(0)
     private var exchange = DetectionExchange(0)
-    private var shown: Picture? = null
+    private var source = 0
+    private var width = 0
+    private var height = 0
 
     // Made once, because a lambda at every frame would be an allocation at every frame.
     private val work = Runnable { detectNewest() }
     private val announce = Runnable { if (!closed) listener.onResult() }
 
-    // Used by the main thread alone: nothing is announced to a screen that is gone.
+    // Written by the main thread alone: nothing is announced to a screen that is gone, or of a bundle that another followed.
     private var closed = false
 
-    /** Closes what is open and opens the bundle in [root]. */
-    fun open(root: File, options: EngineOptions) = post {
-        closePipeline()
-        val start = System.nanoTime()
-        val bundle = Bundle.open(root)
-        val opened = session.open(bundle, options)
-        pipeline = opened
-        detections = Detections(opened.capacity)
-        exchange = DetectionExchange(opened.capacity)
-        shown = null
-        val millis = (System.nanoTime() - start) / 1_000_000
-        val ready = exchange
-        main.post { if (!closed) listener.onReady(bundle.manifest, options, millis, ready) }
+    @Volatile
+    private var wanted = 0
+
+    /** Closes what is open and opens the bundle in [root]; an opening that has not begun yet is left out. */
+    fun open(root: File, options: EngineOptions) {
+        val number = wanted + 1
+        wanted = number
+        post {
+            if (number == wanted) {
+                opened = number
+                open(root, options, number)
+            }
+        }
     }
 
     /** A frame was published in [mailbox]. */
@@ -87,40 +92,58 @@ class DetectorEngine(context: Context, private val listener: Listener) {
     }
 
     /** Detects in one still picture, which must not change afterwards. */
-    fun detect(picture: Picture) = post { run(picture) }
+    fun detect(picture: Picture, source: Int) = post { if (sources.isCurrent(source)) run(picture, source) }
 
     /** Decodes the last picture's outputs once more, after [threshold] or [nmsIou] changed. */
     fun decodeAgain() = post {
-        val picture = shown
         val open = pipeline
-        if (picture != null && open != null) {
-            open.decode(picture.width, picture.height, threshold, nmsIou, detections)
+        if (open != null && width > 0) {
+            open.decode(width, height, threshold, nmsIou, detections)
             publish(open)
         }
     }
 
-    /** Ends the thread after what is under way; the engine cannot be used afterwards. From the main thread. */
+    /** Closes everything after what is under way; the engine cannot be used afterwards. From the main thread. */
     fun close() {
         closed = true
+        wanted++
         handler.removeCallbacksAndMessages(null)
         handler.post {
             closePipeline()
-            session.close()
-            thread.quitSafely()
+            if (session != null) InferenceThread.release()
+            session = null
         }
     }
 
-    private fun detectNewest() = guarded { mailbox.take()?.let { run(it) } }
+    private fun open(root: File, options: EngineOptions, number: Int) {
+        closePipeline()
+        val start = System.nanoTime()
+        val bundle = Bundle.open(root)
+        val litert = session ?: InferenceThread.acquire(context).also { session = it }
+        val made = litert.open(bundle, options)
+        pipeline = made
+        detections = Detections(made.capacity)
+        val ready = DetectionExchange(made.capacity).also { exchange = it }
+        width = 0
+        val millis = (System.nanoTime() - start) / 1_000_000
+        main.post { if (!closed && number == wanted) listener.onReady(bundle, options, millis, ready) }
+    }
 
-    private fun run(picture: Picture) {
+    private fun detectNewest() = guarded { mailbox.take(sources.current)?.let { run(it.picture, it.source) } }
+
+    private fun run(picture: Picture, from: Int) {
         val open = pipeline ?: return
+        // The times shown are of what is shown.
+        if (from != source) open.times.clear()
+        source = from
         open.detect(picture, threshold, nmsIou, detections)
-        shown = picture
+        width = picture.width
+        height = picture.height
         publish(open)
     }
 
     private fun publish(open: DetectorPipeline) {
-        exchange.put(detections, open.times)
+        exchange.put(source, detections, open.times)
         main.removeCallbacks(announce)
         main.post(announce)
     }
@@ -144,7 +167,8 @@ class DetectorEngine(context: Context, private val listener: Listener) {
 
     private fun fail(error: Exception) {
         closePipeline()
-        main.post { if (!closed) listener.onFailure(error) }
+        val number = opened
+        main.post { if (!closed && number == wanted) listener.onFailure(error) }
     }
 
     private fun closePipeline() {

@@ -10,8 +10,9 @@ class Background : AutoCloseable {
     private val main = Handler(Looper.getMainLooper())
     private var closed = false
 
-    /** Runs [work], then [onDone] with its value or [onError] with what it threw. */
+    /** Runs [work], then [onDone] with its value or [onError] with what it threw. From the main thread. */
     fun <T> run(work: () -> T, onDone: (T) -> Unit, onError: (Exception) -> Unit) {
+        if (closed) return
         executor.execute {
             val outcome = try {
                 val value = work()

@@ -7,9 +7,9 @@ import org.detr2litert.sample.R
 
 /** Shows the bundles that are there, broken ones with what is wrong, and offers to import another. */
 class BundleDialog(private val activity: Activity) {
-    fun show(bundles: List<StoredBundle>, onChosen: (StoredBundle) -> Unit, onImport: () -> Unit) {
+    fun show(bundles: List<StoredBundle>, onChosen: (StoredBundle) -> Unit, onImport: () -> Unit): AlertDialog {
         val labels = bundles.map { label(it) }.toTypedArray<CharSequence>()
-        AlertDialog.Builder(activity)
+        return AlertDialog.Builder(activity)
             .setTitle(if (bundles.isEmpty()) R.string.no_bundle_title else R.string.choose_bundle)
             .setItems(labels) { _, index -> onChosen(bundles[index]) }
             .setPositiveButton(R.string.import_zip) { _, _ -> onImport() }

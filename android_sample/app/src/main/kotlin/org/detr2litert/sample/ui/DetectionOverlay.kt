@@ -59,6 +59,9 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
         invalidate()
     }
 
+    /** The names of what is drawn, best first. */
+    fun found(): List<String> = List(detections.count) { names[detections.classIndex[it]] }
+
     override fun onDraw(canvas: Canvas) {
         letterbox.fit(detections.width, detections.height, width, height)
         placer.clear()

@@ -1,10 +1,14 @@
 package org.detr2litert.sample.ui
 
 import android.view.View
+import org.detr2litert.core.GraphOutputException
+import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.manifest.Manifest
+import org.detr2litert.core.pipeline.DetectionExchange
+import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.sample.R
-import org.detr2litert.sample.engine.DetectionExchange
 import org.detr2litert.sample.engine.DetectorEngine
+import org.detr2litert.sample.litert.EngineException
 import org.detr2litert.sample.litert.EngineOptions
 import org.detr2litert.sample.litert.Precision
 import org.detr2litert.sample.litert.Processor
@@ -16,73 +20,133 @@ import java.io.File
  *
  * @param onUseCpu the user asked for the CPU after the GPU failed.
  */
-class DetectorScreen(private val views: MainViews, private val onUseCpu: () -> Unit) : DetectorEngine.Listener {
+class DetectorScreen(private val views: MainViews, private val sources: SourceNumber, private val onUseCpu: () -> Unit) :
+    DetectorEngine.Listener {
     private val hud = Hud(views.hud)
     private var exchange: DetectionExchange? = null
+    private var processor = Processor.GPU
 
     /** Whether pictures come from the camera. */
     var isLive = false
+        private set
+
+    /** Whether a bundle is being looked for, imported or opened. */
+    var isOpening = false
         private set
 
     /** Whether a bundle is open. */
     val isReady: Boolean get() = exchange != null
 
     /** Called when a bundle has been opened. */
-    var whenReady: (Manifest) -> Unit = {}
+    var whenReady: (Bundle) -> Unit = {}
+
+    /** Called when a bundle could not be opened or run. */
+    var whenFailed: () -> Unit = {}
+
+    /** Bundles are being looked for, or one is being imported. */
+    fun showLooking() {
+        isOpening = true
+        showWaiting()
+    }
 
     /** A bundle is being opened: nothing old stays on the screen. */
-    fun showOpening(root: File) {
+    fun showOpening(root: File, options: EngineOptions) {
         exchange = null
-        views.error.hide()
-        views.progress.visibility = View.VISIBLE
+        isOpening = true
+        processor = options.processor
+        leave()
+        showWaiting()
         hud.title = views.hud.context.getString(R.string.opening, root.name)
         hud.clear()
-        views.overlay.clear()
     }
 
     fun showLive() {
         isLive = true
+        leave()
+        views.progress.visibility = View.GONE
         views.error.hide()
         views.still.visibility = View.GONE
         views.still.setImageBitmap(null)
-        views.overlay.clear()
+    }
+
+    /** A picture is being loaded: results of what was shown until now are not shown any more. @return its source. */
+    fun showLoading(): Int {
+        isLive = false
+        showWaiting()
+        return leave()
     }
 
     /** Shows a picture and lets the engine look at it. */
-    fun showStill(picture: LoadedPicture, engine: DetectorEngine) {
-        isLive = false
-        views.error.hide()
+    fun showStill(picture: LoadedPicture, source: Int, engine: DetectorEngine) {
+        views.progress.visibility = View.GONE
         views.still.setImageBitmap(picture.bitmap)
+        views.still.contentDescription = views.still.context.getString(R.string.still_description)
         views.still.visibility = View.VISIBLE
-        views.overlay.clear()
-        engine.detect(picture.pixels)
+        engine.detect(picture.pixels, source)
     }
 
     fun showError(error: Exception) {
-        views.progress.visibility = View.GONE
-        views.overlay.clear()
-        views.error.show(error, onUseCpu)
+        val ofGpu = processor == Processor.GPU &&
+            (error is GraphOutputException || (error is EngineException && error.kind in GPU_FAULTS))
+        // Offered only: the CPU is never taken without being asked for.
+        showError(ofGpu) { views.error.show(error, it) }
     }
 
-    override fun onReady(manifest: Manifest, options: EngineOptions, compileMillis: Long, exchange: DetectionExchange) {
+    fun showError(title: Int, text: String, remedy: ErrorPanel.Remedy? = null) =
+        showError(false) { views.error.show(title, text, remedy) }
+
+    override fun onReady(bundle: Bundle, options: EngineOptions, compileMillis: Long, exchange: DetectionExchange) {
         this.exchange = exchange
+        isOpening = false
+        val manifest = bundle.manifest
         views.progress.visibility = View.GONE
         views.overlay.prepare(exchange.capacity, manifest.classes.indices.map { manifest.className(it) })
         hud.title = title(manifest, options, compileMillis)
         hud.clear()
-        whenReady(manifest)
+        whenReady(bundle)
     }
 
     override fun onResult() {
         val results = exchange ?: return
-        results.take(views.overlay.detections)
+        if (!results.take(sources.current, views.overlay.detections)) return
         views.overlay.invalidate()
         hud.update(results, views.overlay.detections.count, isLive)
+        if (!isLive) views.still.contentDescription = spoken()
     }
 
     override fun onFailure(error: Exception) {
         exchange = null
+        whenFailed()
         showError(error)
+    }
+
+    private inline fun showError(ofGpu: Boolean, show: (ErrorPanel.Remedy?) -> Unit) {
+        isOpening = false
+        views.progress.visibility = View.GONE
+        leave()
+        show(if (ofGpu) ErrorPanel.Remedy(R.string.use_cpu, onUseCpu) else null)
+    }
+
+    private fun showWaiting() {
+        views.error.hide()
+        views.progress.visibility = View.VISIBLE
+    }
+
+    /** What is still being looked at is not wanted any more. @return the number of what comes. */
+    private fun leave(): Int {
+        views.overlay.clear()
+        return sources.next()
+    }
+
+    /** A still picture and what was found in it, for who cannot see it. */
+    private fun spoken(): String {
+        val context = views.still.context
+        val found = views.overlay.found()
+        return if (found.isEmpty()) {
+            context.getString(R.string.still_nothing)
+        } else {
+            context.getString(R.string.still_found, found.joinToString())
+        }
     }
 
     private fun title(manifest: Manifest, options: EngineOptions, compileMillis: Long): String {
@@ -100,5 +164,9 @@ class DetectorScreen(private val views: MainViews, private val onUseCpu: () -> U
         Precision.FP16 -> views.hud.context.getString(R.string.precision_fp16)
         Precision.FP16_FP32_SUMS -> views.hud.context.getString(R.string.precision_fp16_fp32)
         Precision.FP32 -> views.hud.context.getString(R.string.precision_fp32)
+    }
+
+    private companion object {
+        val GPU_FAULTS = setOf(EngineException.Kind.NO_GPU, EngineException.Kind.GPU_REFUSED, EngineException.Kind.RUN)
     }
 }

@@ -14,20 +14,22 @@ class ErrorPanel(
     private val panel: View,
     private val title: TextView,
     private val message: TextView,
-    private val useCpu: Button,
+    private val button: Button,
 ) {
-    /** @param onUseCpu offered where the GPU is what failed; the CPU is never taken without being asked for. */
-    fun show(error: Exception, onUseCpu: () -> Unit) {
-        show(title(error), error.message ?: error.javaClass.simpleName)
-        val aboutGpu = error is EngineException && error.kind in GPU_FAULTS
-        useCpu.visibility = if (aboutGpu) View.VISIBLE else View.GONE
-        useCpu.setOnClickListener { onUseCpu() }
-    }
+    /** What the user may do about it: a button under the message. */
+    class Remedy(val label: Int, val action: () -> Unit)
 
-    fun show(titleId: Int, text: String) {
+    fun show(error: Exception, remedy: Remedy? = null) =
+        show(title(error), error.message ?: error.javaClass.simpleName, remedy)
+
+    fun show(titleId: Int, text: String, remedy: Remedy? = null) {
         title.setText(titleId)
         message.text = text
-        useCpu.visibility = View.GONE
+        button.visibility = if (remedy == null) View.GONE else View.VISIBLE
+        if (remedy != null) {
+            button.setText(remedy.label)
+            button.setOnClickListener { remedy.action() }
+        }
         panel.visibility = View.VISIBLE
     }
 
@@ -57,9 +59,5 @@ class ErrorPanel(
         is PictureException -> R.string.error_picture
 
         else -> R.string.error_unexpected
-    }
-
-    private companion object {
-        val GPU_FAULTS = setOf(EngineException.Kind.NO_GPU, EngineException.Kind.GPU_REFUSED, EngineException.Kind.RUN)
     }
 }

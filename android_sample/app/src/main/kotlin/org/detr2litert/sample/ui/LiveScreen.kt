@@ -9,9 +9,12 @@ import android.os.Looper
 import android.view.Surface
 import android.view.TextureView
 import android.view.View
+import org.detr2litert.core.pipeline.FrameMailbox
+import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.core.preprocess.Rotation
 import org.detr2litert.sample.camera.CameraChoice
 import org.detr2litert.sample.camera.CameraFeed
+import org.detr2litert.sample.camera.FrameTurn
 import org.detr2litert.sample.camera.PreviewTransform
 import org.detr2litert.sample.engine.DetectorEngine
 
@@ -24,13 +27,13 @@ class LiveScreen(
     private val preview: TextureView,
     private val overlay: DetectionOverlay,
     private val engine: DetectorEngine,
+    private val sources: SourceNumber,
     private val cameras: CameraManager,
     private val displays: DisplayManager,
     private val onFailure: (String) -> Unit,
 ) {
     private val transform = PreviewTransform()
     private var feed: CameraFeed? = null
-    private var surface: Surface? = null
     private var choice: CameraChoice? = null
     private var started = false
 
@@ -56,9 +59,12 @@ class LiveScreen(
         override fun onSurfaceTextureUpdated(texture: SurfaceTexture) = Unit
     }
 
-    /** Shows the preview and starts the camera; permission must have been granted. */
+    /** Shows the preview and starts the camera, if it does not run already; permission must have been granted. */
     fun start() {
-        if (started) return
+        if (started) {
+            feed?.let { it.turn = FrameTurn(it.turn.rotation, sources.next()) }
+            return
+        }
         started = true
         preview.visibility = View.VISIBLE
         preview.surfaceTextureListener = textureListener
@@ -66,16 +72,17 @@ class LiveScreen(
         if (preview.isAvailable) preview.surfaceTexture?.let { openCamera(it) }
     }
 
-    /** Stops the camera and hides the preview. */
+    /** Stops the camera and hides the preview and what was found in it; what is still found in it is not shown. */
     fun stop() {
         if (!started) return
         started = false
         displays.unregisterDisplayListener(displayListener)
         preview.surfaceTextureListener = null
         closeCamera()
+        sources.next()
+        overlay.clear()
         overlay.mirrored = false
         preview.visibility = View.GONE
-        engine.mailbox.clear()
     }
 
     private fun openCamera(texture: SurfaceTexture) {
@@ -84,14 +91,20 @@ class LiveScreen(
             CameraChoice.find(cameras)
         } catch (error: CameraAccessException) {
             return fail("the cameras cannot be listed (${error.message})")
+        } catch (error: IllegalArgumentException) {
+            return fail("a camera went away (${error.message})")
         } ?: return fail("this phone has no camera that can be used")
         choice = found
         overlay.mirrored = found.isFront
         texture.setDefaultBufferSize(found.preview.width, found.preview.height)
-        val target = Surface(texture).also { surface = it }
-        feed = CameraFeed(cameras, found, engine.mailbox, engine::frameArrived, ::fail)
-        follow()
-        feed?.start(target)
+        val mailbox = FrameMailbox().also { engine.mailbox = it }
+        val turn = FrameTurn(rotation(found), sources.next())
+        val opened = CameraFeed(cameras, found, mailbox, turn, engine::frameArrived) { failed, reason ->
+            if (failed === feed) fail(reason)
+        }
+        feed = opened
+        place(found, turn.rotation)
+        opened.start(Surface(texture))
     }
 
     /** So that the next [start] tries again. */
@@ -103,18 +116,28 @@ class LiveScreen(
     private fun closeCamera() {
         feed?.stop()
         feed = null
-        surface?.release()
-        surface = null
+        choice = null
     }
 
-    /** Turns preview and frames with the screen. */
+    /** Turns preview and frames with the screen; frames that were turned for another screen are dropped. */
     private fun follow() {
         val camera = choice ?: return
-        val degrees = PreviewTransform.degrees(preview.display?.rotation ?: Surface.ROTATION_0)
-        val turn = Rotation.ofCamera(camera.sensorDegrees, degrees, camera.isFront)
-        feed?.rotation = turn
-        val width = if (turn.swapsSides) camera.analysis.height else camera.analysis.width
-        val height = if (turn.swapsSides) camera.analysis.width else camera.analysis.height
-        preview.setTransform(transform.of(preview.width, preview.height, width, height, degrees))
+        val running = feed ?: return
+        val rotation = rotation(camera)
+        if (rotation != running.turn.rotation) {
+            running.turn = FrameTurn(rotation, sources.next())
+            overlay.clear()
+        }
+        place(camera, rotation)
+    }
+
+    private fun rotation(camera: CameraChoice) = Rotation.ofCamera(camera.sensorDegrees, displayDegrees(), camera.isFront)
+
+    private fun displayDegrees() = PreviewTransform.degrees(preview.display?.rotation ?: Surface.ROTATION_0)
+
+    private fun place(camera: CameraChoice, rotation: Rotation) {
+        val width = if (rotation.swapsSides) camera.analysis.height else camera.analysis.width
+        val height = if (rotation.swapsSides) camera.analysis.width else camera.analysis.height
+        preview.setTransform(transform.of(preview.width, preview.height, width, height, displayDegrees()))
     }
 }

@@ -27,6 +27,6 @@ class MainViews(activity: Activity) {
         activity.findViewById(R.id.error) as View,
         activity.findViewById(R.id.error_title) as TextView,
         activity.findViewById(R.id.error_message) as TextView,
-        activity.findViewById(R.id.error_use_cpu) as Button,
+        activity.findViewById(R.id.error_button) as Button,
     )
 }

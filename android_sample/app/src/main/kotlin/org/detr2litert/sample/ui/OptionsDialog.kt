@@ -13,7 +13,7 @@ import org.detr2litert.sample.litert.Processor
 /** Asks how the graphs are to be compiled, and whether to apply NMS. */
 class OptionsDialog(private val activity: Activity) {
     /** @param onChosen the choices; called only if the user confirms. */
-    fun show(engine: EngineOptions, nms: Boolean, onChosen: (EngineOptions, Boolean) -> Unit) {
+    fun show(engine: EngineOptions, nms: Boolean, onChosen: (EngineOptions, Boolean) -> Unit): AlertDialog {
         val view = activity.layoutInflater.inflate(R.layout.dialog_options, null)
         val processor = view.findViewById(R.id.option_processor) as Spinner
         val precision = view.findViewById(R.id.option_precision) as Spinner
@@ -29,7 +29,7 @@ class OptionsDialog(private val activity: Activity) {
         cache.isChecked = engine.cache
         share.isChecked = engine.shareBuffers
         suppress.isChecked = nms
-        AlertDialog.Builder(activity)
+        return AlertDialog.Builder(activity)
             .setTitle(R.string.options)
             .setView(view)
             .setNegativeButton(android.R.string.cancel, null)

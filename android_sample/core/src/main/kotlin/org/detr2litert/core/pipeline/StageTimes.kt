@@ -7,6 +7,9 @@ class StageTimes(private val window: Int = 30) {
     private val sorted = FloatArray(window)
     private var last = 0L
 
+    /** Forgets every time so far. */
+    fun clear() = counts.fill(0)
+
     /** The clock starts for the next stage. */
     fun start() {
         last = System.nanoTime()
