@@ -112,7 +112,8 @@ def test_an_interrupt_leaves_only_what_the_next_push_goes_on_from(plug: Plug, la
 
     def in_the_second_piece() -> bool:
         parts = list(files_of(device).glob(f"bundles/.staging-*/{BIG}.part"))
-        return bool(parts) and any(path.stat().st_size > 200_000 for path in temporary.iterdir())
+        begun = any(path.stat().st_size > 200_000 for path in temporary.iterdir())
+        return begun and any(part.stat().st_size == PIECE for part in parts)
 
     outcome = interrupted_when(in_the_second_piece, "push", large, cwd=tmp_path)
     assert_refused(outcome, "interrupted", "run the same command again")
