@@ -23,7 +23,8 @@ def test_every_link_to_a_file_leads_to_one(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_and_option_exists(document):
-    for name, rest in re.findall(r"(?:^\$ |`)detr2litert (\w+)([^\n`]*)", document.read_text(encoding="utf-8"), re.MULTILINE):
+    text = document.read_text(encoding="utf-8")
+    for name, rest in re.findall(r"(?:\$ |`)detr2litert ([a-z][a-z-]*)([^\n`]*)", text):
         command = cli.commands.get(name)
         assert command is not None, name
         known = {option for parameter in command.params for option in parameter.opts if isinstance(parameter, click.Option)}
