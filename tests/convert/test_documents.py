@@ -11,7 +11,7 @@ import pytest
 from convert.cli import cli
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("convert/**/README.md")])
+DOCUMENTS = sorted(path for pattern in ("*.md", "convert/**/README.md", "android_sample/*.md") for path in ROOT.glob(pattern))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -39,4 +39,4 @@ def test_the_readme_opens_with_both_commands_and_they_are_in_the_makefile():
 
 def test_no_document_names_a_placeholder():
     for document in DOCUMENTS:
-        assert not re.search(r"@@|TODO|FIXME|XXX|/work/|/tmp/", document.read_text(encoding="utf-8")), document
+        assert not re.search(r"@@|TODO|FIXME|XXX|/work/|(?<!/data/local)/tmp/", document.read_text(encoding="utf-8")), document
