@@ -34,28 +34,23 @@ _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shu
 class StageLimits:
     """Lowest correlation per output, each also a limit of sqrt(1 - r²) on the relative error (``verify.metrics``).
 
+    In float16 on Mesa's lavapipe, the delegate's outputs for the two demo detectors correlate by 0.99974 or more with
+    PyTorch's (relative error 0.023), boxes overlap by 0.968 and scores move by 0.012 at most. No phone was at hand.
+
     Attributes:
-        graph: of graphs A and B against their reference.
+        graph: of graphs A and B against their reference, with float16 weights as in the numbers gate, and float16 sums.
         host: of the host step, which is float32 arithmetic everywhere.
     """
 
-    graph: float
+    graph: float = 0.999
     host: float = 0.99999
-
-    @classmethod
-    def of(cls, request: Request) -> StageLimits:
-        """0.999 where sums are float32 (weights are float16, as in the numbers gate); 0.99 where the GPU may use float16.
-
-        The second is a choice, not a measurement: no phone was at hand.
-        """
-        return cls(0.999 if request.accelerator == "cpu" or request.precision == "fp32" else 0.99)
 
 
 def detection_limits(request: Request, threshold: float) -> DetectionLimits:
-    """As in a conversion for float32; wider (IoU 0.9, score 0.05, chosen as above) where the GPU may use float16."""
-    if StageLimits.of(request).graph >= 0.999:
+    """As in a conversion where the sums are float32; wider where the GPU may compute in float16."""
+    if request.accelerator == "cpu" or request.precision == "fp32":
         return DetectionLimits(threshold)
-    return DetectionLimits(threshold, iou=0.9, score=0.05)
+    return DetectionLimits(threshold, iou=0.95, score=0.03)
 
 
 def check_ran(run: DeviceRun) -> GateResult:
@@ -155,7 +150,7 @@ def check_stages(run: DeviceRun, golden: Mapping[str, Array], chain: Mapping[str
         golden: every stage's golden tensors by name.
         chain: what this machine makes of the device's own inputs of ``host`` and ``b``.
     """
-    limits = StageLimits.of(run.request)
+    limits = StageLimits()
     compared = []
     references = (
         ("a", "golden", "a", golden),

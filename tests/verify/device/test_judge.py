@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.verify.device.device_runs import GRAPHS, OUTPUTS, chain, device_run, golden, result, written
+from verify.detections import DetectionLimits
 from verify.device.delegate_log import Delegated
 from verify.device.judge import (
-    StageLimits,
     check_delegated,
     check_fallback,
     check_latency,
@@ -115,20 +115,19 @@ def test_a_wrong_scale_fails_though_it_correlates() -> None:
     assert "logits has correlation 1.00000, relative error 1" in gate.summary
 
 
-def test_limits_follow_the_precision() -> None:
-    wide = (Request(), Request(precision="fp16"))
-    narrow = (Request(precision="fp32"), Request("cpu"))
-    assert [StageLimits.of(request).graph for request in (*wide, *narrow)] == [0.99, 0.99, 0.999, 0.999]
-    assert {StageLimits.of(request).host for request in (*wide, *narrow)} == {0.99999}
-    assert [detection_limits(request, 0.3).iou for request in wide] == [0.9, 0.9]
-    assert detection_limits(narrow[0], 0.3) == detection_limits(narrow[1], 0.3)
-    assert detection_limits(narrow[0], 0.3).iou > 0.9
+def test_detections_may_move_further_where_the_gpu_may_use_float16() -> None:
+    for request in (Request(), Request(precision="fp16")):
+        assert detection_limits(request, 0.3) == DetectionLimits(0.3, iou=0.95, score=0.03)
+    for request in (Request(precision="fp32"), Request("cpu")):
+        assert detection_limits(request, 0.3) == DetectionLimits(0.3)
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.02, PASSED), (0.09, FAILED)])
+def test_graphs_may_be_off_by_what_float16_loses_and_no_more(share: float, verdict: Verdict) -> None:
     noise = np.random.default_rng(1).standard_normal((1, 40, 4)).astype(np.float32)
-    noisy = written(a={"memory": golden()["memory"] + 0.09 * noise})
-    verdicts = [
-        check_stages(device_run(tensors=noisy, request=request), golden(), chain()).verdict for request in wide + narrow
-    ]
-    assert verdicts == [PASSED, PASSED, FAILED, FAILED]
+    noisy = written(a={"memory": golden()["memory"] + share * noise})
+    for request in (Request(), Request(precision="fp32")):
+        assert check_stages(device_run(tensors=noisy, request=request), golden(), chain()).verdict is verdict
 
 
 def test_the_host_step_is_always_held_to_float32() -> None:
