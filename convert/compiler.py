@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,11 +45,11 @@ class CompiledDetector:
 
     def host_program(self) -> manifest.HostProgram:
         """The host step as the manifest writes it."""
-        return _manifest_program(self.parts.host)
+        return manifest_program(self.parts.host)
 
     def host_constants(self) -> dict[str, Array]:
         """The host step's constants by name."""
-        return {name: value.contiguous().numpy() for name, value in self.parts.host.constants.items()}
+        return host_arrays(self.parts.host)
 
     def evaluate(self, image: Tensor) -> dict[str, Array]:
         """Every stage's tensors by name, with the graphs computed by PyTorch.
@@ -56,32 +57,58 @@ class CompiledDetector:
         Args:
             image: ``[1, 3, R, R]``, normalised.
         """
-        values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
-        values.update(run_part(self.parts.a, values))
-        specs = tensor_specs(self.parts.a.output_names, values)
-        values.update(HostStep(self.host_program(), self.host_constants(), specs)(values))
-        values.update(run_part(self.parts.b, values))
-        return values
+        return evaluate_parts(self.parts, image)
 
 
-def compile_detector(reference: Reference, profile: Profile) -> CompiledDetector:
+class Watcher:
+    """Sees a detector between the steps of its compilation; this one does nothing with it."""
+
+    def exported(self, whole: fx.GraphModule) -> None:
+        """The uncut detector, as exported."""
+
+    def rewritten(self, where: str, step: StepReport, graph_module: fx.GraphModule) -> None:
+        """One of ``"detector"``, ``"graph_a"``, ``"graph_b"`` after a rewrite."""
+
+    def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
+        """The normalised detector and the parts it was cut into."""
+
+
+def compile_detector(reference: Reference, profile: Profile, watcher: Watcher | None = None) -> CompiledDetector:
     """Export, normalise, cut and rewrite a detector.
 
     Raises:
         UserError: it is no two-stage detector of the kind that can be cut, or it holds an op that no rewrite knows.
     """
+    watcher = watcher or Watcher()
     try:
         with quiet():
             whole = export(reference.module, (reference.example_input(),))
-        before = pipeline.run(pipeline.NORMALISE, whole, profile)
+        watcher.exported(whole)
+        before = pipeline.run(pipeline.NORMALISE, whole, profile, partial(watcher.rewritten, "detector"))
         parts = partition(whole, profile, INPUT_NAMES, OUTPUT_NAMES)
-        after_a = pipeline.run(pipeline.LOWER, parts.a.graph_module, profile)
-        after_b = pipeline.run(pipeline.LOWER, parts.b.graph_module, profile)
+        watcher.cut(whole, parts)
+        after_a = pipeline.run(pipeline.LOWER, parts.a.graph_module, profile, partial(watcher.rewritten, "graph_a"))
+        after_b = pipeline.run(pipeline.LOWER, parts.b.graph_module, profile, partial(watcher.rewritten, "graph_b"))
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
     return CompiledDetector(parts, {"detector": tuple(before), "graph_a": tuple(after_a), "graph_b": tuple(after_b)})
+
+
+def evaluate_parts(parts: Partition, image: Tensor) -> dict[str, Array]:
+    """Every stage's tensors by name, the input included, with the graphs computed by PyTorch and the host step by NumPy."""
+    values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
+    values.update(run_part(parts.a, values))
+    values.update(run_host(parts.host, parts.a, values))
+    values.update(run_part(parts.b, values))
+    return values
+
+
+def run_host(program: HostProgram, a: Part, values: Mapping[str, Array]) -> dict[str, Array]:
+    """The host step's outputs by name, from graph A's."""
+    specs = tensor_specs(a.output_names, values)
+    return dict(HostStep(manifest_program(program), host_arrays(program), specs)(values))
 
 
 @torch.no_grad()
@@ -91,11 +118,16 @@ def run_part(part: Part, values: Mapping[str, Array]) -> dict[str, Array]:
     return {name: output.contiguous().numpy() for name, output in zip(part.output_names, outputs, strict=True)}
 
 
-@torch.no_grad()
 def trace_part(part: Part, values: Mapping[str, Array]) -> dict[str, Array]:
     """Every intermediate value of a part by node name, for finding the first tensor that is off."""
-    recorder = _Recorder(part.graph_module)
-    recorder.run(*(torch.from_numpy(values[name]) for name in part.input_names))
+    return trace(part.graph_module, *(torch.from_numpy(values[name]) for name in part.input_names))
+
+
+@torch.no_grad()
+def trace(graph_module: fx.GraphModule, *inputs: Tensor) -> dict[str, Array]:
+    """Every intermediate value of a graph by node name."""
+    recorder = _Recorder(graph_module)
+    recorder.run(*inputs)
     return recorder.values
 
 
@@ -119,11 +151,17 @@ def tensor_specs(names: tuple[str, ...], values: Mapping[str, Array]) -> tuple[m
     return tuple(manifest.TensorSpec(name, tuple(values[name].shape), str(values[name].dtype)) for name in names)
 
 
-def _manifest_program(program: HostProgram) -> manifest.HostProgram:
-    constants = {name: value.contiguous().numpy() for name, value in program.constants.items()}
+def manifest_program(program: HostProgram) -> manifest.HostProgram:
+    """A host step as the manifest writes it."""
+    constants = host_arrays(program)
     return manifest.HostProgram(
         inputs=program.inputs,
         ops=tuple(manifest.HostOp(op.op, op.inputs, op.output, dict(op.attributes)) for op in program.ops),
         outputs=program.outputs,
         constants=tensor_specs(tuple(constants), constants),
     )
+
+
+def host_arrays(program: HostProgram) -> dict[str, Array]:
+    """A host step's constants by name."""
+    return {name: value.contiguous().numpy() for name, value in program.constants.items()}

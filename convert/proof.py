@@ -1,4 +1,4 @@
-"""The four gates on a finished bundle, with PyTorch as the reference."""
+"""The gates on a finished bundle, with PyTorch as the reference."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from convert.bundle import GRAPH_FILES
 from convert.compiler import CompiledDetector, trace_part
+from convert.equivalence import check_rewrites
+from convert.host_gate import check_host
 from convert.progress import Progress, Stage
-from convert.reference import Reference
+from convert.reference_path import ReferencePath
 from convert.scenes import Picture
 from convert.targets import Target
-from host_runtime.decode import Detection, Detections, decode
+from host_runtime.bundle import load_bundle
+from host_runtime.decode import Detection, Detections
 from host_runtime.draw import draw_detections
-from host_runtime.manifest import Manifest, Postprocess, Preprocess
-from host_runtime.preprocess import preprocess
+from host_runtime.manifest import Manifest
 from host_runtime.runner import Runner
 from verify.adapters import Driver
 from verify.detections import EXTRA, MISSING, DetectionCase, DetectionLimits, MatchRow, check_detections, compare_detections
@@ -59,26 +60,6 @@ class Evidence:
     scenes: tuple[Scene, ...]
 
 
-class ReferencePath:
-    """The whole way from picture to detections with the graphs computed by PyTorch, uncut and unrewritten."""
-
-    def __init__(self, reference: Reference, spec: Preprocess, post: Postprocess, classes: Sequence[str | None]) -> None:
-        self._module = reference.module
-        self._spec = spec
-        self._post = post
-        self._classes = tuple(classes)
-
-    def tensor(self, image: Image.Image) -> torch.Tensor:
-        """The picture as the detector's input ``[1, 3, R, R]``."""
-        return torch.from_numpy(preprocess(image, self._spec))
-
-    @torch.no_grad()
-    def detect(self, image: Image.Image, threshold: float) -> Detections:
-        """The official detections above ``threshold``."""
-        boxes, logits = self._module(self.tensor(image))
-        return decode(boxes.numpy(), logits.numpy(), image.size, self._post, self._classes, threshold=threshold)
-
-
 @dataclass(frozen=True)
 class Proof:
     """What the gates need.
@@ -105,17 +86,17 @@ class Proof:
         return {name: self.folder / file for name, file in GRAPH_FILES.items()}
 
     def lint(self) -> GateResult:
-        """Gate 1."""
+        """No operator that the delegate refuses or gets wrong."""
         return check_lint(self.graphs, add=self.target.lint_rules)
 
     def residency(self) -> GateResult:
-        """Gate 2."""
+        """The real delegate takes each graph whole."""
         return check_residency(self.graphs, driver=self.driver, no_gpu=self.no_gpu)
 
     def numerics(
         self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
     ) -> GateResult:
-        """Gate 3 on one picture's stage values.
+        """Each graph against PyTorch, on one picture's stage values.
 
         Args:
             values: every stage's tensors as PyTorch computes them.
@@ -137,8 +118,13 @@ class Proof:
             )
         return check_numerics(cases, driver=self.driver, no_gpu=self.no_gpu)
 
+    def host(self, path: ReferencePath, compiled: CompiledDetector, values: Mapping[str, Array]) -> GateResult:
+        """Pre-processing, host step and post-processing against PyTorch's own operators."""
+        with load_bundle(self.folder) as bundle:
+            return check_host(bundle, path, compiled.parts.host, values)
+
     def detections(self, pairs: Sequence[tuple[Picture, Detections]]) -> tuple[GateResult, tuple[Scene, ...]]:
-        """Gate 4: the bundle on each picture against the reference's detections."""
+        """The bundle on each picture against the reference's detections."""
         start = time.perf_counter()
         cases, scenes = [], []
         with Runner(self.folder) as runner:
@@ -161,20 +147,34 @@ def prove(
     proof: Proof,
     path: ReferencePath,
     compiled: CompiledDetector,
+    values: Mapping[str, Array],
     pictures: Sequence[Picture],
     float32: Mapping[str, Path] | None,
     progress: Progress,
 ) -> Evidence:
-    """Run all four gates, one stage each."""
+    """Run every gate, one stage each.
+
+    Args:
+        proof: the bundle.
+        path: the original detector.
+        compiled: the cut and rewritten one.
+        values: its tensors of every stage for the first picture.
+        pictures: to detect in.
+        float32: the files before their weights were halved; None for a finished bundle.
+        progress: told of each gate.
+    """
     gates = []
-    with progress.stage("gate 1: op lint") as stage:
+    with progress.stage("gate: rewrites") as stage:
+        gates.append(told(stage, check_rewrites(path.reference, proof.target.profile, values)))
+    with progress.stage("gate: op lint") as stage:
         gates.append(told(stage, proof.lint()))
-    with progress.stage("gate 2: residency on the GPU") as stage:
+    with progress.stage("gate: residency on the GPU") as stage:
         gates.append(told(stage, proof.residency()))
-    with progress.stage("gate 3: numbers") as stage:
-        values = compiled.evaluate(path.tensor(pictures[0].image))
+    with progress.stage("gate: numbers") as stage:
         gates.append(told(stage, proof.numerics(values, compiled, float32)))
-    with progress.stage("gate 4: detections") as stage:
+    with progress.stage("gate: host") as stage:
+        gates.append(told(stage, proof.host(path, compiled, values)))
+    with progress.stage("gate: detections") as stage:
         pairs = [(picture, path.detect(picture.image, proof.limits.floor)) for picture in pictures]
         result, scenes = proof.detections(pairs)
         gates.append(told(stage, result))

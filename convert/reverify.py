@@ -9,8 +9,9 @@ from convert.bundle import source_name
 from convert.checkpoints import choose_variant, load_checkpoint
 from convert.compiler import compile_detector
 from convert.progress import Progress
-from convert.proof import Evidence, Proof, ReferencePath, golden_gate, prove, told
+from convert.proof import Evidence, Proof, golden_gate, prove, told
 from convert.reference import Reference, build_reference
+from convert.reference_path import ReferencePath
 from convert.reporting import report, write_reports
 from convert.scenes import Picture, pictures
 from convert.targets import find_target
@@ -55,19 +56,18 @@ def verify_bundle(
         target = find_target(manifest.target)
         with progress.stage("export, rewrite, cut in two"):
             compiled = compile_detector(reference, target.profile)
-        reference_path = ReferencePath(reference, manifest.preprocess, manifest.postprocess, manifest.classes)
+        reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
         judged = (*_golden_picture(bundle), *pictures(images))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         driver = find_driver() if gpu else None
         folder = bundle.path(manifest.graphs.a.file).parent
         no_gpu = NO_ADAPTER if gpu else LEFT_OUT
         proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold), no_gpu)
-        evidence = prove(proof, reference_path, compiled, judged, None, progress)
+        values = compiled.evaluate(reference_path.tensor(judged[0].image))
+        evidence = prove(proof, reference_path, compiled, values, judged, None, progress)
         if manifest.golden is not None:
-            with progress.stage("gate 5: golden vectors") as stage:
-                picture = judged[0].image
-                values = compiled.evaluate(reference_path.tensor(picture))
-                pair = (_golden_detections(bundle), reference_path.detect(picture, proof.limits.floor))
+            with progress.stage("gate: golden vectors") as stage:
+                pair = (_golden_detections(bundle), reference_path.detect(judged[0].image, proof.limits.floor))
                 result = golden_gate(bundle.golden_tensors(), values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:

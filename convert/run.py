@@ -13,7 +13,6 @@ from convert.bundle import (
     GRAPH_FILES,
     GoldenRun,
     check_destination,
-    postprocess_of,
     preprocess_of,
     source_name,
     staged_folder,
@@ -25,8 +24,9 @@ from convert.compiler import CompiledDetector, compile_detector
 from convert.half_precision import store_half
 from convert.lowering import lower
 from convert.progress import Progress
-from convert.proof import Evidence, Proof, ReferencePath, prove
+from convert.proof import Evidence, Proof, prove
 from convert.reference import Reference, build_reference
+from convert.reference_path import ReferencePath
 from convert.reporting import report, write_reports
 from convert.scenes import Picture, pictures
 from convert.targets import Target, find_target
@@ -146,7 +146,7 @@ def _build(
         stage.detail = _op_counts(compiled)
     spec = preprocess_of(reference, request.resize)
     limits = DetectionLimits(threshold=request.threshold)
-    path = ReferencePath(reference, spec, postprocess_of(reference, classes), classes.names)
+    path = ReferencePath(reference, classes.names, request.resize)
     golden = _golden(path, compiled, judged[0], limits)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
         float32, fix_ups = _convert(folder, Path(scratch), compiled, golden, progress)
@@ -156,7 +156,7 @@ def _build(
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         driver = find_driver() if request.gpu else None
         proof = Proof(folder, manifest, target, driver, limits, NO_ADAPTER if request.gpu else LEFT_OUT)
-        evidence = prove(proof, path, compiled, judged, float32, progress)
+        evidence = prove(proof, path, compiled, golden.tensors, judged, float32, progress)
     write_reports(report(folder, manifest, evidence, progress, {**compiled.reports, **fix_ups}), folder)
     return manifest, evidence
 

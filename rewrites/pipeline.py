@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import fx
@@ -90,7 +90,13 @@ LOWER: tuple[Step, ...] = (
 """Brings one part of the cut program to ops that the delegate takes and computes right."""
 
 
-def run(steps: Iterable[Step], graph_module: fx.GraphModule, profile: Profile) -> list[StepReport]:
+Watch = Callable[[StepReport, fx.GraphModule], None]
+"""Told of each rewrite as it has run, with the graph as it left it."""
+
+
+def run(
+    steps: Iterable[Step], graph_module: fx.GraphModule, profile: Profile, watch: Watch = lambda report, graph: None
+) -> list[StepReport]:
     """Run rewrites in order on one graph, in place.
 
     Raises:
@@ -101,6 +107,7 @@ def run(steps: Iterable[Step], graph_module: fx.GraphModule, profile: Profile) -
         before = _ops(graph_module)
         fired = step.rewrite(graph_module, profile)
         reports.append(StepReport(step.name, step.reason, tuple(fired), before, _ops(graph_module)))
+        watch(reports[-1], graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
     return reports

@@ -1,4 +1,4 @@
-"""Gate 4: the bundle finds what the reference finds, compared as sets.
+"""The detections gate: the bundle finds what the reference finds, compared as sets.
 
 Sets, because near ties at the query selection may reorder queries without moving a single box.
 

@@ -1,4 +1,4 @@
-"""Gate 1: what a .tflite would meet on the GPU delegate, read off the file alone.
+"""The lint gate: what a .tflite would meet on the GPU delegate, read off the file alone.
 
 Every row of the support table that applies to the target is held against every operator. It needs no GPU and takes
 milliseconds, and it knows what no compilation shows: patterns the delegate accepts and computes wrongly.

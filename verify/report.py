@@ -19,7 +19,7 @@ from verify.detections import MatchRow
 from verify.gates import Finding, GateResult, Measurement, Verdict, overall
 
 SCHEMA_VERSION = 1
-GATES = ("lint", "residency", "numerics", "detections")
+GATES = ("rewrites", "lint", "residency", "numerics", "host", "detections")
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ from verify.report import GATES, RunReport, rejudge, write_whole
 
 _TEMPLATE = "report.html.jinja"
 _TITLES = {
+    "rewrites": ("Rewrites", "cut and rewritten, the detector computes what the original does"),
     "lint": ("Operator lint", "no operator that the delegate refuses or gets wrong"),
     "residency": ("Residency", "the real delegate takes every operator, in one partition"),
     "numerics": ("Numbers", "every output equals PyTorch's, link by link"),
+    "host": ("Host side", "pre-processing, host step and post-processing are PyTorch's"),
     "detections": ("Detections", "the bundle finds what the reference finds"),
 }
 _MARKS = {Verdict.PASSED: "✓", Verdict.FAILED: "✕", Verdict.NOT_RUN: "–"}

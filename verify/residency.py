@@ -1,4 +1,4 @@
-"""Gate 2: the real delegate takes every operator of every graph, in one partition, without an error line.
+"""The residency gate: the real delegate takes every operator of every graph, in one partition, without an error line.
 
 It proves that the graph runs on the GPU, not that it computes the right thing: the numbers gate does that.
 """

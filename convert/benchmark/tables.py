@@ -23,8 +23,8 @@ def render(record: Record) -> str:
     frame = f"a picture of {PICTURE_SIZE[0]} × {PICTURE_SIZE[1]} pixels"
     parts = [
         _machine_line(record),
-        f"Conversion: one run of `convert run --target {record.target} --no-gpu` each, seconds; gate 2 and the GPU's half "
-        "of gate 3 are left out. Memory is the largest resident set of any one process of the run."
+        f"Conversion: one run of `convert run --target {record.target} --no-gpu` each, seconds; residency and the GPU's half "
+        "of the numbers gate are left out. Memory is the largest resident set of any one process of the run."
         + (f" Weights of {' and '.join(random)} are random: none were at hand, and no shape hangs on them." if random else ""),
         _conversion_table(record),
         "What comes out:",

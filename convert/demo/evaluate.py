@@ -65,17 +65,16 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
 
 def reference_detector(folder: Path) -> tuple[str, Detect]:
     """The variant and the detector of a transformers folder, computed by PyTorch."""
-    from convert.bundle import postprocess_of, preprocess_of
     from convert.checkpoints import choose_variant, load_checkpoint
     from convert.classes import resolve_classes
-    from convert.proof import ReferencePath
     from convert.reference import build_reference
+    from convert.reference_path import ReferencePath
 
     checkpoint = load_checkpoint(str(folder))
     variant = choose_variant(checkpoint)
     reference = build_reference(variant, checkpoint)
     classes = resolve_classes(variant, reference.logit_columns, checkpoint.class_names)
-    path = ReferencePath(reference, preprocess_of(reference), postprocess_of(reference, classes), classes.names)
+    path = ReferencePath(reference, classes.names)
     return variant.name, lambda image: path.detect(image, threshold=0.0)
 
 

@@ -12,14 +12,14 @@ from convert.progress import Progress, peak_memory_bytes
 
 def printed(width: int, detail: str, good: bool | None = True) -> list[str]:
     out = io.StringIO()
-    with Progress(Console(file=out, width=width)).stage("gate 2: residency on the GPU") as stage:
+    with Progress(Console(file=out, width=width)).stage("gate: residency on the GPU") as stage:
         stage.detail, stage.good = detail, good
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def test_a_line_a_stage() -> None:
     lines = printed(100, "2 of 2 graphs")
-    assert lines == ["✓ gate 2: residency on the GPU   0.0 s 2 of 2 graphs"]
+    assert lines == ["✓ gate: residency on the GPU     0.0 s 2 of 2 graphs"]
 
 
 def test_a_long_detail_wraps_beneath_itself() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from convert.demo.evaluate import bundle_detector, evaluate
 from convert.demo.scenes import HELD_OUT_START, render
-from convert.proof import ReferencePath
+from convert.reference_path import ReferencePath
 from convert.run import load_reference
 from convert.variants import VARIANTS
 from host_runtime.manifest import Manifest
@@ -43,7 +43,7 @@ def test_graph_a_hands_out_scores_and_memory_and_the_tail_is_on_the_host(dfine_t
 def test_fifty_scenes_give_the_sets_that_pytorch_gives(dfine_tiny: Made) -> None:
     manifest = Manifest.from_json((dfine_tiny.bundle / "manifest.json").read_text())
     reference, _ = load_reference(VARIANTS["dfine-tiny"], None, None)
-    path = ReferencePath(reference, manifest.preprocess, manifest.postprocess, manifest.classes)
+    path = ReferencePath(reference, manifest.classes)
     limits = DetectionLimits()
     cases = []
     with Runner(dfine_tiny.bundle) as runner:

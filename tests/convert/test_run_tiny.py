@@ -124,7 +124,7 @@ def test_the_report_stands_alone_and_agrees_with_itself(tiny: Made) -> None:
     html = (tiny.bundle / "report.html").read_text()
     assert "<script src" not in html
     assert 'href="http' not in html.replace('href="https://github.com', "")
-    for name in ("lint", "residency", "numerics", "detections", "restore_rank", "reduce_rank"):
+    for name in ("rewrites", "lint", "residency", "numerics", "host", "detections", "restore_rank", "reduce_rank"):
         assert name in html
     report = json.loads((tiny.bundle / "report.json").read_text())
     assert report == tiny.outcome.json
@@ -133,7 +133,7 @@ def test_the_report_stands_alone_and_agrees_with_itself(tiny: Made) -> None:
 
 
 def test_progress_goes_to_stderr_and_names_every_stage(tiny: Made) -> None:
-    for stage in ("start PyTorch", "load weights", "convert graph_a", "write bundle", "gate 1: op lint", "gate 4: detections"):
+    for stage in ("start PyTorch", "load weights", "convert graph_a", "write bundle", "gate: rewrites", "gate: detections"):
         assert stage in tiny.outcome.stderr
     assert all(len(line.rstrip()) <= 80 for line in tiny.outcome.stderr.splitlines())
     for noise in ("WARNING", "Warning", "I0000", "INFO", "TfLite", "XNNPACK"):

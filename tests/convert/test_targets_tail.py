@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.bundle import postprocess_of, preprocess_of
 from convert.classes import resolve_classes
 from convert.compiler import compile_detector
-from convert.proof import ReferencePath
+from convert.reference_path import ReferencePath
 from convert.run import load_reference
 from convert.scenes import pictures
 from convert.targets import TARGETS, find_target
@@ -62,7 +61,7 @@ def test_tail_on_the_host_equals_tail_in_the_graph(variant: str) -> None:
     """To 1e-5 of each output's range, in float32, for every target."""
     reference, _ = load_reference(VARIANTS[variant], None, None)
     classes = resolve_classes(reference.variant, reference.logit_columns, None, None)
-    path = ReferencePath(reference, preprocess_of(reference), postprocess_of(reference, classes), classes.names)
+    path = ReferencePath(reference, classes.names)
     image = path.tensor(pictures(())[1].image)
     values = {name: compile_detector(reference, target.profile).evaluate(image) for name, target in TARGETS.items()}
     for name in ("galaxy", "desktop"):

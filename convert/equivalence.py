@@ -1,0 +1,236 @@
+"""The gate on the compiler itself: cut and rewritten, the detector still computes what the original does, in PyTorch.
+
+The other gates hold the files against the rewritten graphs, and detections against the original; a rewrite that is wrong but
+finds the same objects in these pictures, or a detector with random weights that finds none, would pass them. Where the outputs
+differ, the compilation is done again, compared after every step, and the first step that changed a value is named.
+
+Equal scores may be selected in another order than PyTorch's top-k leaves open, which only permutes the queries: outputs that
+agree query by query in another order count as equal, and the summary says how many moved.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from convert.compiler import (
+    INPUT_NAMES,
+    OUTPUT_NAMES,
+    Watcher,
+    compile_detector,
+    evaluate_parts,
+    host_arrays,
+    manifest_program,
+    run_part,
+    trace,
+)
+from convert.reference import Reference
+from graphs.partition import Partition
+from host_runtime.host_step import HostStep
+from rewrites.pipeline import StepReport
+from rewrites.profile import Profile
+from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.metrics import Difference, difference, residual
+
+Array = NDArray[np.generic]
+Arrays = Mapping[str, Array]
+
+GATE = "rewrites"
+LIMIT = 0.99999
+"""Correlation of each output. The worst of thirty detectors with random weights differs by 4e-5 in a box."""
+_SITES_SHOWN = 3
+_HOST = "compare the op with its row in host_runtime/host_step.py, and run the tests of graphs/"
+
+
+@dataclass(frozen=True)
+class WrongStep:
+    """The first step of a compilation after which a value differs.
+
+    Attributes:
+        place: the step, ``"rewrite fold_sampling of graph_b"``.
+        detail: where it fired, or what it made wrong.
+        advice: what to do.
+    """
+
+    place: str
+    detail: str
+    advice: str
+
+
+def check_rewrites(reference: Reference, profile: Profile, values: Arrays) -> GateResult:
+    """The compiled detector's outputs against the original's.
+
+    Args:
+        reference: the original.
+        profile: it was compiled with.
+        values: every stage's tensors as the compiled detector computes them, the image included.
+    """
+    start = time.perf_counter()
+    image = torch.from_numpy(np.asarray(values["image"], np.float32))
+    expected = _reference_outputs(reference, image)
+    found, moved = in_order({name: values[name] for name in OUTPUT_NAMES}, expected)
+    differences = _differences(found, expected)
+    wrong = None if _agree(differences) else locate(reference, profile, image)
+    largest = max(found.max_abs_error for found in differences.values())
+    summary = f"cut and rewritten, PyTorch computes the original's outputs to {largest:.1e}"
+    if moved:
+        summary = f"{summary}, {moved} queries of equal score in another order"
+    if wrong is not None:
+        name, worst = next((name, item) for name, item in differences.items() if not item.within(LIMIT))
+        summary = f"{name} is not the original's (correlation {worst.correlation:.6f}); first wrong: {wrong.place}"
+    return GateResult(
+        GATE,
+        Verdict.PASSED if wrong is None else Verdict.FAILED,
+        summary,
+        "" if wrong is None else f"{wrong.place}: {wrong.advice}",
+        tuple(m for name, item in differences.items() for m in _measurements(name, item)),
+        () if wrong is None else (Finding("wrong-step", "wrong", wrong.place, wrong.detail, wrong.advice),),
+        seconds=time.perf_counter() - start,
+        data={"queries_moved": moved},
+    )
+
+
+def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
+    """The outputs with their queries in the order of the expected ones, if that is all that separates them.
+
+    Args:
+        found, expected: ``[1, Q, …]`` by name, all of one Q.
+
+    Returns:
+        The outputs, and how many queries stood elsewhere (0 where no order makes them agree).
+    """
+    plain = {name: np.asarray(value) for name, value in found.items()}
+    alike = all(plain[name].shape == expected[name].shape for name in plain)
+    if not alike or _agree(_differences(plain, expected)):
+        return plain, 0
+    ours, theirs = (
+        np.concatenate(
+            [np.asarray(side[name], np.float64)[0] / (np.abs(expected[name]).max() + 1e-12) for name in plain], axis=1
+        )
+        for side in (plain, expected)
+    )
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return plain, 0
+    nearest = torch.cdist(torch.from_numpy(theirs), torch.from_numpy(ours)).argmin(dim=1).numpy()
+    if len(set(nearest.tolist())) != len(nearest):
+        return plain, 0
+    return {name: value[:, nearest] for name, value in plain.items()}, int((nearest != np.arange(len(nearest))).sum())
+
+
+def locate(reference: Reference, profile: Profile, image: Tensor) -> WrongStep:
+    """Compile again and name the first step after which a value differs."""
+    try:
+        compile_detector(reference, profile, _Comparison(reference, image))
+    except _FoundError as found:
+        return found.step
+    return WrongStep(
+        "the compilation", "compiled once more, every step agrees: it does not do the same twice", "report this with its bundle"
+    )
+
+
+class _FoundError(Exception):
+    def __init__(self, step: WrongStep) -> None:
+        super().__init__(step.place)
+        self.step = step
+
+
+class _Comparison(Watcher):
+    """Raises at the first step whose result computes something else."""
+
+    def __init__(self, reference: Reference, image: Tensor) -> None:
+        self._image = image
+        self._expected = _reference_outputs(reference, image)
+        self._inputs: dict[str, tuple[Tensor, ...]] = {}
+        self._outputs: dict[str, dict[str, Array]] = {}
+
+    def exported(self, whole: fx.GraphModule) -> None:
+        told = "torch.export traced something else than the module computes"
+        self._check(whole, "the export", told, "look for data-dependent Python in the model")
+
+    def rewritten(self, where: str, step: StepReport, graph_module: fx.GraphModule) -> None:
+        sites = "; ".join(f"{site.node} of {site.module or '(root)'}: {site.detail}" for site in step.fired[:_SITES_SHOWN])
+        more = f" and {len(step.fired) - _SITES_SHOWN} more" if len(step.fired) > _SITES_SHOWN else ""
+        place, detail = f"rewrite {step.name} of {where}", f"it fired at {sites}{more}" if sites else "it fired nowhere"
+        advice = f"run the tests of rewrites/{step.name}.py on that module's shapes"
+        graph_module.recompile()
+        if where == "detector":
+            self._check(graph_module, place, detail, advice)
+        else:
+            found = _outputs(graph_module, self._inputs[where])
+            _raise_unless(_differences(found, self._outputs[where]), place, detail, advice)
+
+    def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
+        nodes = trace(whole, self._image)
+        a = run_part(parts.a, {INPUT_NAMES[0]: self._image.numpy()})
+        host = HostStep(manifest_program(parts.host), host_arrays(parts.host)).trace(a)
+        for op in parts.host.ops:
+            wanted = nodes.get(op.output)
+            if op.op == "topk":
+                (scores,), indices = (a[name] for name in op.inputs), host[op.output]
+                axis = int(op.attributes["axis"])
+                best = torch.from_numpy(scores).topk(int(op.attributes["k"]), axis).values.numpy()
+                found = {op.output: np.take_along_axis(scores, indices.astype(np.int64), axis)}
+                _raise_unless(_differences(found, {op.output: best}), "host step op topk", "its scores are not the best", _HOST)
+            elif wanted is not None:
+                found = {op.output: host[op.output]}
+                detail = f"its output {op.output}"
+                _raise_unless(_differences(found, {op.output: wanted}), f"host step op {op.op}", detail, _HOST)
+        values = evaluate_parts(parts, self._image)
+        outputs, _ = in_order({name: values[name] for name in OUTPUT_NAMES}, self._expected)
+        told = "right before it and wrong after it"
+        _raise_unless(_differences(outputs, self._expected), "the cut", told, "run the tests of graphs/")
+        for where, part in (("graph_a", parts.a), ("graph_b", parts.b)):
+            self._inputs[where] = tuple(torch.from_numpy(np.asarray(values[name])) for name in part.input_names)
+            self._outputs[where] = _outputs(part.graph_module, self._inputs[where])
+
+    def _check(self, graph_module: fx.GraphModule, place: str, detail: str, advice: str) -> None:
+        outputs = _outputs(graph_module, (self._image,)).values()
+        found, _ = in_order(dict(zip(OUTPUT_NAMES, outputs, strict=True)), self._expected)
+        _raise_unless(_differences(found, self._expected), place, detail, advice)
+
+
+def _raise_unless(differences: Mapping[str, Difference], place: str, detail: str, advice: str) -> None:
+    if not _agree(differences):
+        worst = ", ".join(f"{n} correlation {d.correlation:.6f}" for n, d in differences.items() if not d.within(LIMIT))
+        raise _FoundError(WrongStep(place, f"{detail}; {worst}", advice))
+
+
+def _differences(found: Arrays, expected: Arrays) -> dict[str, Difference]:
+    """By name; outputs of another shape differ by all there is."""
+    return {
+        name: difference(found[name], value, tolerance=residual(LIMIT))
+        if found[name].shape == value.shape
+        else Difference(math.nan, math.nan, math.inf, float(np.abs(value).max()))
+        for name, value in expected.items()
+    }
+
+
+def _agree(differences: Mapping[str, Difference]) -> bool:
+    return all(found.within(LIMIT) for found in differences.values())
+
+
+@torch.no_grad()
+def _outputs(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[str, Array]:
+    """A graph's outputs by their number."""
+    return {str(number): value.numpy() for number, value in enumerate(graph_module(*inputs))}
+
+
+@torch.no_grad()
+def _reference_outputs(reference: Reference, image: Tensor) -> dict[str, Array]:
+    return {name: value.numpy() for name, value in zip(OUTPUT_NAMES, reference.module(image), strict=True)}
+
+
+def _measurements(name: str, found: Difference) -> tuple[Measurement, ...]:
+    subject = f"detector / {name}: rewritten vs original"
+    return (
+        Measurement(subject, "correlation", found.correlation, LIMIT),
+        Measurement(subject, "relative_error", found.relative_error, residual(LIMIT), at_least=False),
+        Measurement(subject, "max_abs_error", found.max_abs_error, at_least=False),
+    )

@@ -1,0 +1,149 @@
+"""The gate on what a phone's CPU does: pre-processing, host step and post-processing, against PyTorch's own operators.
+
+It runs what the bundle says (manifest, constants) through ``host_runtime``, and what the checkpoint's row says through PyTorch.
+The inputs are made to show what pictures seldom do: noise of odd sizes for the resize; scores of which most are tied for the
+selection; logits of which most are tied, in every column, for the post-processing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from convert.host_reference import run_host_step, with_ties
+from convert.reference_path import ReferencePath
+from graphs.host_step import HostProgram
+from host_runtime.bundle import Bundle
+from host_runtime.decode import Detections, decode
+from host_runtime.host_step import HostStep
+from host_runtime.preprocess import preprocess
+from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.metrics import difference, residual
+
+GATE = "host"
+LIMIT = 0.999999
+"""Correlation of tensors: both sides compute in float32, in another order of summation."""
+PIXELS, SCORE = 1e-3, 1e-6
+"""Largest differences of a box's side and of a score."""
+_NOISE_SIZES = ((97, 61), (701, 523))
+_PICTURE = (640, 480)
+_LOGITS = np.linspace(-4, 4, 17, dtype=np.float32)
+_THRESHOLD = 0.3
+_ADVICE = {
+    "pre-processing": "the manifest's size, resize, mean, std or channels are not the detector's: make the bundle again",
+    "host step": "its program or constants are not this checkpoint's: make the bundle again, and run the tests of host_runtime",
+    "post-processing": "the manifest's num_select, ignored or class names are not the detector's: make the bundle again",
+}
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """One thing compared: which stage, what, the figures, and what is wrong, "" if nothing is."""
+
+    stage: str
+    subject: str
+    measurements: tuple[Measurement, ...]
+    wrong: str = ""
+
+
+def check_host(bundle: Bundle, path: ReferencePath, program: HostProgram, values: Mapping[str, NDArray[Any]]) -> GateResult:
+    """Judge the bundle's host side.
+
+    Args:
+        bundle: what is shipped.
+        path: the official processing around the detector.
+        program: the compiler's host step.
+        values: graph A's outputs for the first picture, by name.
+    """
+    start = time.perf_counter()
+    compared = [*_preprocessing(bundle, path), *_host_step(bundle, program, values), _postprocessing(bundle, path)]
+    wrong = [item for item in compared if item.wrong]
+    figures = [m.value for item in compared for m in item.measurements if m.metric == "max_abs_error"]
+    good = (
+        f"pre-processing, host step and post-processing are PyTorch's to {max(figures, default=0):.1e}, equal scores included"
+    )
+    return GateResult(
+        GATE,
+        Verdict.FAILED if wrong else Verdict.PASSED,
+        f"{wrong[0].subject}: {wrong[0].wrong}" if wrong else good,
+        _ADVICE[wrong[0].stage] if wrong else "",
+        tuple(measurement for item in compared for measurement in item.measurements),
+        tuple(Finding(item.stage.replace(" ", "-"), "wrong", item.subject, item.wrong, _ADVICE[item.stage]) for item in wrong),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _preprocessing(bundle: Bundle, path: ReferencePath) -> Iterator[_Comparison]:
+    generator = np.random.default_rng(0)
+    for width, height in _NOISE_SIZES:
+        noise = Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        found, wanted = preprocess(noise, bundle.manifest.preprocess), path.tensor(noise).numpy()
+        yield _tensors("pre-processing", f"pre-processing of {width} x {height} noise", found, wanted)
+
+
+def _host_step(bundle: Bundle, program: HostProgram, values: Mapping[str, NDArray[Any]]) -> Iterator[_Comparison]:
+    manifest = bundle.manifest
+    step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    for case, inputs in (("first picture", dict(values)), ("tied scores", with_ties(program, values))):
+        wanted = run_host_step(program, inputs)
+        try:
+            found = step(inputs)
+        except ValueError as error:
+            yield _Comparison("host step", f"host step ({case})", (Measurement(case, "ran", 0.0, limit=1.0),), str(error))
+            continue
+        for name, expected in wanted.items():
+            yield _tensors("host step", f"host step / {name} ({case})", found.get(name), expected)
+
+
+def _tensors(stage: str, subject: str, found: NDArray[Any] | None, wanted: NDArray[Any]) -> _Comparison:
+    if found is None or found.shape != wanted.shape:
+        told = f"it is {'missing' if found is None else list(found.shape)}, not {list(wanted.shape)}"
+        return _Comparison(stage, subject, (Measurement(subject, "shape", 0.0, limit=1.0),), told)
+    apart = difference(found, wanted, tolerance=residual(LIMIT))
+    measurements = (
+        Measurement(subject, "correlation", apart.correlation, LIMIT),
+        Measurement(subject, "relative_error", apart.relative_error, residual(LIMIT), at_least=False),
+        Measurement(subject, "max_abs_error", apart.max_abs_error, at_least=False),
+    )
+    told = f"correlation {apart.correlation:.6f}, relative error {apart.relative_error:.2g}"
+    return _Comparison(stage, subject, measurements, "" if apart.within(LIMIT) else told)
+
+
+def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
+    manifest, generator = bundle.manifest, np.random.default_rng(0)
+    queries, columns = path.reference.num_queries, path.reference.logit_columns
+    boxes = generator.uniform(-0.1, 1.1, (1, queries, 4)).astype(np.float32)
+    logits = generator.choice(_LOGITS, (1, queries, columns))
+    subject = f"post-processing of {queries} x {columns} tied logits"
+    wanted = path.decode(torch.from_numpy(boxes), torch.from_numpy(logits), _PICTURE, _THRESHOLD)
+    try:
+        found = decode(boxes, logits, _PICTURE, manifest.postprocess, manifest.classes, threshold=_THRESHOLD)
+    except ValueError as error:
+        return _Comparison("post-processing", subject, (Measurement(subject, "ran", 0.0, limit=1.0),), str(error))
+    wrong = _first_other(found, wanted)
+    return _Comparison(
+        "post-processing", subject, (Measurement(subject, "same detections", float(not wrong), limit=1.0),), wrong
+    )
+
+
+def _first_other(found: Detections, wanted: Detections) -> str:
+    """What the first detection that is another one is, "" if there is none."""
+    for rank, (ours, theirs) in enumerate(zip(found, wanted, strict=False), start=1):
+        if (ours.class_index, ours.name) != (theirs.class_index, theirs.name):
+            told = f"class {ours.class_index} '{ours.name}', not {theirs.class_index} '{theirs.name}'"
+        elif abs(ours.score - theirs.score) > SCORE:
+            told = f"score {ours.score:.6f}, not {theirs.score:.6f}"
+        elif max(abs(a - b) for a, b in zip(ours.box, theirs.box, strict=True)) > PIXELS:
+            sides = ([round(side, 2) for side in item.box] for item in (ours, theirs))
+            told = "box {}, not {}".format(*sides)
+        else:
+            continue
+        return f"detection {rank} has {told}"
+    return "" if len(found) == len(wanted) else f"{len(found)} detections, not {len(wanted)}"

@@ -1,0 +1,73 @@
+"""From picture to detections as PyTorch computes them: the official pre- and post-processing around the uncut detector.
+
+It shares no arithmetic with ``host_runtime``, so that a fault on either side shows when the two are compared. Sources: rfdetr's
+``predict`` and ``PostProcess`` (see ``host_runtime.preprocess`` and ``host_runtime.decode`` for the lines), which D-FINE,
+RT-DETRv2, LW-DETR and DEIMv2 share but for the normalisation and the antialiasing that their rows state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from convert.reference import Reference
+from host_runtime.decode import Detection, Detections
+
+ANTIALIASED = "bilinear_antialias"
+
+
+class ReferencePath:
+    """The whole way from picture to detections with the graphs computed by PyTorch, uncut and unrewritten.
+
+    Args:
+        reference: the detector.
+        classes: a name for each logit column; a column without one is never reported.
+        resize: ``"bilinear"`` or ``"bilinear_antialias"``; the variant's own if None.
+    """
+
+    def __init__(self, reference: Reference, classes: Sequence[str | None], resize: str | None = None) -> None:
+        self.reference = reference
+        self._antialias = (resize or reference.variant.resize) == ANTIALIASED
+        self._classes = tuple(classes)
+
+    def tensor(self, image: Image.Image) -> Tensor:
+        """An RGB picture as the detector's input ``[1, 3, R, R]``."""
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].to(torch.float32) / 255
+        size = (self.reference.resolution, self.reference.resolution)
+        resized = functional.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=self._antialias)
+        row = self.reference.variant
+        mean, std = (torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (row.mean, row.std))
+        return ((resized - mean) / std).contiguous()
+
+    @torch.no_grad()
+    def outputs(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes ``[1, Q, 4]`` and logits ``[1, Q, C]`` of an input tensor."""
+        boxes, logits = self.reference.module(tensor)
+        return boxes, logits
+
+    def detect(self, image: Image.Image, threshold: float) -> Detections:
+        """The official detections above ``threshold``, best first, equal scores by query and column."""
+        boxes, logits = self.outputs(self.tensor(image))
+        return self.decode(boxes, logits, image.size, threshold)
+
+    def decode(self, boxes: Tensor, logits: Tensor, size: tuple[int, int], threshold: float) -> Detections:
+        """The official post-processing of the detector's outputs, for a picture of (width, height) pixels."""
+        scores, order = logits.sigmoid().flatten().sort(descending=True, stable=True)
+        columns = logits.shape[2]
+        width, height = size
+        scale = torch.tensor([width, height, width, height], dtype=torch.float32)
+        found = []
+        for score, place in zip(scores[: self.reference.variant.num_select].tolist(), order.tolist(), strict=False):
+            query, column = divmod(place, columns)
+            name = self._classes[column]
+            if score > threshold and name is not None:
+                x, y, w, h = boxes[0, query].unbind()
+                corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2)) * scale
+                left, top, right, bottom = corners.clamp(min=torch.zeros(4), max=scale).tolist()
+                found.append(Detection(column, name, score, (left, top, right, bottom)))
+        return Detections(tuple(found), width, height)

@@ -1,0 +1,173 @@
+"""Faults in the rewrites, in the cut, and in what the graph says before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import fx
+
+from graphs import host_step
+from rewrites import protect_layer_norm, sampling
+from rewrites.base import Emitter, aten, calls, sizes, value_of
+from tests.convert.planted.fault import Fault, Plant, after
+
+_PIXELS = sampling._pixels
+
+
+def _sampled_at(positions: Any) -> Plant:
+    """Sampling positions computed in another way."""
+    return lambda patch: patch.setattr(sampling, "_pixels", positions)
+
+
+def _swapped(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
+    return _PIXELS(emit, grid, 1 - axis, size, align_corners)
+
+
+def _other_corners(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
+    return _PIXELS(emit, grid, axis, size, not align_corners)
+
+
+def _whole_pixels(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
+    return emit(aten.add.Tensor, _PIXELS(emit, grid, axis, size, align_corners), 0.5)
+
+
+def _clamped(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
+    return emit(aten.clamp.default, _PIXELS(emit, grid, axis, size, align_corners), 0.0, float(size - 1))
+
+
+def _nearest(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
+    return emit(aten.round.default, _PIXELS(emit, grid, axis, size, align_corners))
+
+
+def _set_argument(target: Any, index: int, old: Any, new: Any) -> Any:
+    def mutation(graph_module: fx.GraphModule) -> int:
+        changed = [node for node in calls(graph_module, target) if node.args[index] == old]
+        for node in changed:
+            node.update_arg(index, new)
+        return len(changed)
+
+    return mutation
+
+
+def _unscaled_queries(graph_module: fx.GraphModule) -> int:
+    changed = 0
+    for node in calls(graph_module, aten.mul.Tensor):
+        if isinstance(node.args[1], float) and any(user.target is aten.matmul.default for user in node.users):
+            node.update_arg(1, 1.0)
+            changed += 1
+    return changed
+
+
+def _windows_by_columns(graph_module: fx.GraphModule) -> int:
+    """The first six-dimensional transpose, which sorts patches into windows, counts the windows column by column."""
+    for node in calls(graph_module, aten.transpose.int):
+        if value_of(node).dim() == 6:
+            node.target = aten.permute.default
+            node.args = (node.args[0], [0, 3, 1, 2, 4, 5])
+            return 1
+    return 0
+
+
+def _levels_reversed(graph_module: fx.GraphModule) -> int:
+    """The join of the levels' tokens, ``[1, N, C]``, in the opposite order."""
+    for node in calls(graph_module, aten.cat.default):
+        parts, shape = list(node.args[0]), sizes(value_of(node).shape)  # type: ignore[arg-type]
+        if len(parts) == 3 and len(shape) == 3 and shape[0] == 1 and len({value_of(p).shape[1] for p in parts}) == 3:
+            node.update_arg(0, parts[::-1])
+            return 1
+    return 0
+
+
+def _first_points_for_all_layers(graph_module: fx.GraphModule) -> int:
+    """Every decoder layer attends around the reference points of the first one, ``[1, Q, 1, 4]``."""
+    points = [
+        node
+        for node in calls(graph_module, aten.unsqueeze.default)
+        if value_of(node).dim() == 4 and sizes(value_of(node).shape)[2:] == [1, 4]
+    ]
+    for node in points[1:]:
+        node.update_arg(0, points[0].args[0])
+    return len(points) - 1
+
+
+def _first_bias_lost(graph_module: fx.GraphModule) -> int:
+    conv = next(node for node in calls(graph_module, aten.conv2d.default) if len(node.args) > 2 and node.args[2] is not None)
+    conv.update_arg(2, None)
+    return 1
+
+
+def _embedding_mirrored(graph_module: fx.GraphModule) -> int:
+    """The position embedding, a constant ``[1, N, C]`` that is added to tokens, for a picture seen in a mirror."""
+    for node in calls(graph_module, aten.add.Tensor):
+        for operand in node.all_input_nodes:
+            if operand.op == "get_attr" and value_of(operand).dim() == 3 and value_of(operand).shape[1] > 1:
+                constant = getattr(graph_module, str(operand.target))
+                setattr(graph_module, str(operand.target), constant.flip(1))
+                return 1
+    return 0
+
+
+def _relu_for_gelu(graph_module: fx.GraphModule) -> int:
+    for node in calls(graph_module, aten.gelu.default):
+        node.target, node.kwargs = aten.relu.default, {}
+    return 1
+
+
+def _without_eps(patch: pytest.MonkeyPatch) -> None:
+    original = protect_layer_norm.argument  # type: ignore[attr-defined]
+    patch.setattr(
+        protect_layer_norm,
+        "argument",
+        lambda node, i, name, default: 0.0 if name == "eps" else original(node, i, name, default),
+    )
+
+
+def _tail_without_bias(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(host_step._TRANSLATIONS, aten.linear.default, lambda node: ("linear", list(node.args[:2]), {}))
+
+
+def _tail_with_wrong_eps(patch: pytest.MonkeyPatch) -> None:
+    def wrong(node: fx.Node) -> Any:
+        op, operands, _ = host_step._layer_norm(node)
+        return op, operands, {"eps": 0.1}
+
+    patch.setitem(host_step._TRANSLATIONS, aten.layer_norm.default, wrong)
+
+
+_SAMPLING = r"rewrite fold_sampling of graph_b"
+
+COMPILER_FAULTS = (
+    Fault("x and y swapped in sampling", _sampled_at(_swapped), _SAMPLING),
+    Fault("align_corners flipped", _sampled_at(_other_corners), _SAMPLING),
+    Fault("half pixel dropped", _sampled_at(_whole_pixels), _SAMPLING),
+    Fault("border padding for zeros", _sampled_at(_clamped), _SAMPLING),
+    Fault("nearest for bilinear", _sampled_at(_nearest), _SAMPLING),
+    Fault(
+        "softmax over the wrong axis",
+        after("lower_attention", _set_argument(aten.softmax.int, 1, -1, -2)),
+        r"lower_attention of graph_[ab]",
+    ),
+    Fault("queries not scaled", after("lower_attention", _unscaled_queries), r"lower_attention of graph_[ab]"),
+    Fault("layer norm without eps", _without_eps, r"protect_layer_norm of graph_[ab]"),
+    Fault("ReLU for GELU", after("remove_identities", _relu_for_gelu), r"remove_identities of detector"),
+    Fault(
+        "windows in another order", after("remove_identities", _windows_by_columns), r"remove_identities of detector", ("tiny",)
+    ),
+    Fault(
+        "levels in another order",
+        after("remove_identities", _levels_reversed),
+        r"remove_identities of detector",
+        ("dfine-tiny",),
+    ),
+    Fault(
+        "reference points not refined",
+        after("fold_batch_norm", _first_points_for_all_layers),
+        r"fold_batch_norm of detector",
+        ("dfine-tiny",),
+    ),
+    Fault("bias lost when a batch norm is folded", after("fold_batch_norm", _first_bias_lost), r"fold_batch_norm of detector"),
+    Fault("position embedding mirrored", after("evaluate_constants", _embedding_mirrored), r"evaluate_constants of detector"),
+    Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear"),
+    Fault("tail on the host with another eps", _tail_with_wrong_eps, r"host step op layer_norm"),
+)

@@ -1,0 +1,71 @@
+"""What a planted fault is, and how one gets into the compiler's pipeline."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from torch import fx
+
+from rewrites import pipeline
+from rewrites.base import Site
+from rewrites.profile import Profile
+
+BOTH = ("tiny", "dfine-tiny")
+Plant = Callable[[pytest.MonkeyPatch], None]
+Mutation = Callable[[fx.GraphModule], int]
+"""Changes a graph in place; the number of places it changed."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One mistake that a compiler or a bundle could have.
+
+    Attributes:
+        name: what is wrong, in words.
+        plant: puts it in, until the patches are undone.
+        place: regular expression that the failing gate's finding must match: where the fault is.
+        detectors: those that have what it breaks.
+    """
+
+    name: str
+    plant: Plant
+    place: str
+    detectors: tuple[str, ...] = BOTH
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+def cases(faults: tuple[Fault, ...]) -> list[object]:
+    """A test's parameters: every fault with every detector that it is for."""
+    return [pytest.param(detector, fault, id=f"{fault}-{detector}") for fault in faults for detector in fault.detectors]
+
+
+def after(step: str, mutation: Mutation) -> Plant:
+    """A rewrite that does its work and then something wrong."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for group in ("NORMALISE", "LOWER"):
+            steps = [
+                replace(item, rewrite=_followed_by(item.rewrite, mutation)) if item.name == step else item
+                for item in getattr(pipeline, group)
+            ]
+            patch.setattr(pipeline, group, tuple(steps))
+
+    return plant
+
+
+def _followed_by(
+    rewrite: Callable[[fx.GraphModule, Profile], list[Site]], mutation: Mutation
+) -> Callable[[fx.GraphModule, Profile], list[Site]]:
+    @functools.wraps(rewrite)
+    def wrong(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+        fired = rewrite(graph_module, profile)
+        mutation(graph_module)
+        graph_module.recompile()
+        return fired
+
+    return wrong

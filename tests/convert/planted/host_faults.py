@@ -1,0 +1,128 @@
+"""Faults in what runs on the phone's CPU: the manifest's words, the host step's constants, and the runtime's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from host_runtime import decode, host_step
+from host_runtime.bundle import Bundle
+from host_runtime.manifest import HostOp
+from host_runtime.selection import topk_indices
+from tests.convert.planted.fault import BOTH
+
+Change = Callable[[pytest.MonkeyPatch, Bundle], Bundle]
+
+
+@dataclass(frozen=True)
+class HostFault:
+    """As ``Fault``; ``change`` gives the bundle with the fault in it, or puts the fault into the runtime."""
+
+    name: str
+    change: Change
+    place: str
+    detectors: tuple[str, ...] = BOTH
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+class OtherConstants(Bundle):
+    """A bundle whose host parameters are another checkpoint's."""
+
+    def host_constants(self) -> dict[str, NDArray[np.generic]]:
+        generator = np.random.default_rng(7)
+        return {
+            name: generator.standard_normal(value.shape).astype(value.dtype) for name, value in super().host_constants().items()
+        }
+
+
+def _preprocess(**changed: Any) -> Change:
+    def change(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+        manifest = bundle.manifest
+        return Bundle(bundle.root, replace(manifest, preprocess=replace(manifest.preprocess, **changed)))
+
+    return change
+
+
+def _other_resize(patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+    ours = bundle.manifest.preprocess.resize
+    return _preprocess(resize="bilinear" if ours == "bilinear_antialias" else "bilinear_antialias")(patch, bundle)
+
+
+def _postprocess(**changed: Any) -> Change:
+    def change(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+        manifest = bundle.manifest
+        return Bundle(bundle.root, replace(manifest, postprocess=replace(manifest.postprocess, **changed)))
+
+    return change
+
+
+def _classes_moved(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+    names = bundle.manifest.classes
+    return Bundle(bundle.root, replace(bundle.manifest, classes=(*names[1:], names[0])))
+
+
+def _background_kept(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+    """The last column is no class, but the manifest names it and does not ignore it (see ``hole`` in the test)."""
+    return Bundle(bundle.root, replace(bundle.manifest, classes=(*bundle.manifest.classes[:-1], "background")))
+
+
+def _smaller_k(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+    def smaller(op: HostOp) -> HostOp:
+        return replace(op, attributes={**op.attributes, "k": op.attributes["k"] - 1}) if op.op == "topk" else op
+
+    program = bundle.manifest.host_step
+    return Bundle(bundle.root, replace(bundle.manifest, host_step=replace(program, ops=tuple(map(smaller, program.ops)))))
+
+
+def _runtime(module: Any, name: str, wrong: Any) -> Change:
+    def change(patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+        patch.setattr(module, name, wrong)
+        return bundle
+
+    return change
+
+
+def _skips_the_best(scores: NDArray[Any], k: int) -> NDArray[Any]:
+    return topk_indices(scores, k + 1)[1:]
+
+
+def _ties_by_higher_index(scores: NDArray[Any], k: int) -> NDArray[Any]:
+    return len(scores) - 1 - topk_indices(scores[::-1].copy(), k)
+
+
+def _corners_as_they_are(boxes: NDArray[np.float32], image_size: tuple[int, int]) -> NDArray[np.float32]:
+    """As if the boxes were left, top, right, bottom already."""
+    scale = np.asarray((*image_size, *image_size), np.float32)
+    return np.clip(boxes * scale, 0, scale).astype(np.float32)
+
+
+def _other_constants(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+    return OtherConstants(bundle.root, bundle.manifest)
+
+
+HOST_FAULTS = (
+    HostFault("BGR for RGB", _preprocess(channels="BGR"), "pre-processing of"),
+    HostFault("missing normalisation", _preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), "pre-processing of", ("tiny",)),
+    HostFault(
+        "normalised though the detector is not", _preprocess(mean=(0.485, 0.456, 0.406)), "pre-processing of", ("dfine-tiny",)
+    ),
+    HostFault("bilinear for antialiased resize", _other_resize, r"pre-processing of 701 x 523"),
+    HostFault("scale of another range", _preprocess(scale=1.0), "pre-processing of"),
+    HostFault("top-k off by one", _runtime(host_step, "topk_indices", _skips_the_best), r"host step / selected"),
+    HostFault(
+        "ties reversed", _runtime(host_step, "topk_indices", _ties_by_higher_index), r"host step / selected\S* \(tied scores\)"
+    ),
+    HostFault("k too small", _smaller_k, r"host step"),
+    HostFault("host parameters of another checkpoint", _other_constants, r"host step / selected"),
+    HostFault("cxcywh read as xyxy", _runtime(decode, "to_pixels", _corners_as_they_are), "post-processing of"),
+    HostFault("class index off by one", _classes_moved, "post-processing of"),
+    HostFault("background class kept", _background_kept, "post-processing of"),
+    HostFault("fewer detections selected", _postprocess(num_select=20), "post-processing of"),
+)

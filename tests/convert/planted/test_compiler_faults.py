@@ -1,0 +1,48 @@
+"""One fault at a time in the compiler: the gate "rewrites" must fail and name the step."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from convert.compiler import compile_detector
+from convert.equivalence import GATE, check_rewrites
+from convert.reference import Reference
+from convert.reference_path import ReferencePath
+from convert.run import load_reference
+from convert.scenes import pictures
+from convert.targets import TARGETS
+from convert.variants import VARIANTS
+from tests.convert.planted.compiler_faults import COMPILER_FAULTS
+from tests.convert.planted.fault import BOTH, Fault, cases
+from verify.gates import GateResult, Verdict
+
+
+@cache
+def reference(detector: str) -> Reference:
+    return load_reference(VARIANTS[detector], None, None)[0]
+
+
+def judged(detector: str) -> GateResult:
+    original, profile = reference(detector), TARGETS["pixel"].profile
+    image = ReferencePath(original, [""] * original.logit_columns).tensor(pictures(())[0].image)
+    return check_rewrites(original, profile, compile_detector(original, profile).evaluate(image))
+
+
+@pytest.mark.parametrize("detector", BOTH)
+def test_nothing_planted_nothing_found(detector: str) -> None:
+    result = judged(detector)
+    assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
+
+
+@pytest.mark.planted
+@pytest.mark.parametrize(("detector", "fault"), cases(COMPILER_FAULTS))
+def test_the_gate_names_the_step(monkeypatch: pytest.MonkeyPatch, detector: str, fault: Fault) -> None:
+    fault.plant(monkeypatch)
+    result = judged(detector)
+    assert result.verdict is Verdict.FAILED
+    (finding,) = result.findings
+    assert re.search(fault.place, finding.place), finding
+    assert finding.place in result.summary and finding.advice

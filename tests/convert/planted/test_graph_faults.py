@@ -1,0 +1,49 @@
+"""One fault at a time in graph B before it is converted: the lint must fail and name rule, operator and tensor."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from convert.compiler import CompiledDetector, compile_detector
+from convert.lowering import lower
+from convert.run import load_reference
+from convert.targets import TARGETS
+from convert.variants import VARIANTS
+from graphs.partition import Part
+from rewrites.base import value_of
+from tests.convert.planted.graph_faults import GRAPH_FAULTS, GraphFault
+from verify.gates import Verdict
+from verify.op_lint import check_lint
+
+PIXEL = TARGETS["pixel"]
+
+
+@cache
+def compiled(detector: str) -> CompiledDetector:
+    return compile_detector(load_reference(VARIANTS[detector], None, None)[0], PIXEL.profile)
+
+
+def converted(part: Part, path: Path) -> Path:
+    inputs = {
+        name: torch.zeros(value_of(node).shape)
+        for name, node in zip(part.input_names, part.graph_module.graph.find_nodes(op="placeholder"), strict=True)
+    }
+    lower(part, inputs, path)
+    return path
+
+
+@pytest.mark.planted
+@pytest.mark.parametrize(("detector", "fault"), [pytest.param(d, f, id=f"{f}-{d}") for f in GRAPH_FAULTS for d in f.detectors])
+def test_the_lint_names_rule_and_operator(tmp_path: Path, detector: str, fault: GraphFault) -> None:
+    part = copy.deepcopy(compiled(detector).parts.b)
+    path = converted(fault.change(part), tmp_path / "graph_b.tflite")
+    result = check_lint({"graph_b": path}, add=PIXEL.lint_rules)
+    assert result.verdict is Verdict.FAILED
+    found = [finding for finding in result.findings if finding.rule == fault.rule]
+    assert found, result.findings
+    assert "graph_b" in found[0].place and fault.op in found[0].place

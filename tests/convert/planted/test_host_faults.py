@@ -1,0 +1,81 @@
+"""One fault at a time on the host side of a bundle: the gate "host" must fail and name the stage."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from convert.compiler import compile_detector
+from convert.host_gate import GATE, check_host
+from convert.reference import Reference
+from convert.reference_path import ReferencePath
+from convert.run import load_reference
+from convert.targets import TARGETS
+from convert.variants import VARIANTS
+from graphs.host_step import HostProgram
+from host_runtime.bundle import Bundle, load_bundle
+from tests.convert.planted.fault import BOTH
+from tests.convert.planted.host_faults import HOST_FAULTS, HostFault
+from verify.gates import GateResult, Verdict
+
+
+@dataclass(frozen=True)
+class Case:
+    """A detector, its host program, its bundle, and graph A's outputs for the golden picture."""
+
+    reference: Reference
+    program: HostProgram
+    bundle: Bundle
+    values: dict[str, NDArray[Any]]
+
+    def judge(self, bundle: Bundle, classes: tuple[str | None, ...]) -> GateResult:
+        return check_host(bundle, ReferencePath(self.reference, classes), self.program, self.values)
+
+
+def made(detector: str, folder: Path) -> Case:
+    reference = load_reference(VARIANTS[detector], None, None)[0]
+    bundle = load_bundle(folder)
+    values = {name: np.asarray(value) for name, value in bundle.golden_tensors().items()}
+    return Case(reference, compile_detector(reference, TARGETS["pixel"].profile).parts.host, bundle, values)
+
+
+@pytest.fixture(scope="module")
+def detectors(tiny: Any, dfine_tiny: Any) -> dict[str, Case]:
+    return {"tiny": made("tiny", tiny.bundle), "dfine-tiny": made("dfine-tiny", dfine_tiny.bundle)}
+
+
+@pytest.mark.parametrize("detector", BOTH)
+def test_nothing_planted_nothing_found(detectors: dict[str, Case], detector: str) -> None:
+    case = detectors[detector]
+    result = case.judge(case.bundle, case.bundle.manifest.classes)
+    assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
+    assert "ties included" in result.summary
+
+
+@pytest.mark.parametrize("detector", BOTH)
+def test_a_hole_among_the_classes_is_no_fault(detectors: dict[str, Case], detector: str) -> None:
+    case = detectors[detector]
+    manifest, last = case.bundle.manifest, len(case.bundle.manifest.classes) - 1
+    post = replace(manifest.postprocess, ignored_classes=(last,))
+    bundle = Bundle(case.bundle.root, replace(manifest, classes=(*manifest.classes[:-1], None), postprocess=post))
+    assert case.judge(bundle, bundle.manifest.classes).verdict is Verdict.PASSED
+
+
+@pytest.mark.planted
+@pytest.mark.parametrize(("detector", "fault"), [pytest.param(d, f, id=f"{f}-{d}") for f in HOST_FAULTS for d in f.detectors])
+def test_the_gate_names_the_stage(
+    monkeypatch: pytest.MonkeyPatch, detectors: dict[str, Case], detector: str, fault: HostFault
+) -> None:
+    case = detectors[detector]
+    classes = case.bundle.manifest.classes
+    truth = (*classes[:-1], None) if fault.name == "background class kept" else classes
+    result = case.judge(fault.change(monkeypatch, case.bundle), truth)
+    assert result.verdict is Verdict.FAILED
+    assert re.search(fault.place, result.findings[0].place), result.findings
+    assert result.findings[0].place in result.summary and result.advice
