@@ -10,7 +10,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         (outcome, report)
         for outcome in ("passed", "failed")
         for report in terminalreporter.stats.get(outcome, [])
-        if report.when == "call" and "planted" in report.keywords
+        if report.when == "call" and "plants" in report.keywords
     ]
     if planted:
         caught = sum(outcome == "passed" for outcome, _ in planted)

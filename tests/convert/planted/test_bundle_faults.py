@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from tests.convert.command import invoke, rehash
 from tests.convert.planted.fault import BOTH
 
-pytestmark = pytest.mark.planted
+pytestmark = pytest.mark.plants
 GOLDEN = "golden/golden.safetensors"
 
 

@@ -37,7 +37,7 @@ def test_nothing_planted_nothing_found(detector: str) -> None:
     assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
 
 
-@pytest.mark.planted
+@pytest.mark.plants
 @pytest.mark.parametrize(("detector", "fault"), cases(COMPILER_FAULTS))
 def test_the_gate_names_the_step(monkeypatch: pytest.MonkeyPatch, detector: str, fault: Fault) -> None:
     fault.plant(monkeypatch)

@@ -37,7 +37,7 @@ def converted(part: Part, path: Path) -> Path:
     return path
 
 
-@pytest.mark.planted
+@pytest.mark.plants
 @pytest.mark.parametrize(("detector", "fault"), [pytest.param(d, f, id=f"{f}-{d}") for f in GRAPH_FAULTS for d in f.detectors])
 def test_the_lint_names_rule_and_operator(tmp_path: Path, detector: str, fault: GraphFault) -> None:
     part = copy.deepcopy(compiled(detector).parts.b)

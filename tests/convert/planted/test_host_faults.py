@@ -55,7 +55,7 @@ def test_nothing_planted_nothing_found(detectors: dict[str, Case], detector: str
     case = detectors[detector]
     result = case.judge(case.bundle, case.bundle.manifest.classes)
     assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
-    assert "ties included" in result.summary
+    assert "equal scores included" in result.summary
 
 
 @pytest.mark.parametrize("detector", BOTH)
@@ -67,7 +67,7 @@ def test_a_hole_among_the_classes_is_no_fault(detectors: dict[str, Case], detect
     assert case.judge(bundle, bundle.manifest.classes).verdict is Verdict.PASSED
 
 
-@pytest.mark.planted
+@pytest.mark.plants
 @pytest.mark.parametrize(("detector", "fault"), [pytest.param(d, f, id=f"{f}-{d}") for f in HOST_FAULTS for d in f.detectors])
 def test_the_gate_names_the_stage(
     monkeypatch: pytest.MonkeyPatch, detectors: dict[str, Case], detector: str, fault: HostFault
