@@ -165,7 +165,7 @@ def prove(
     """
     gates = []
     with progress.stage("gate: rewrites") as stage:
-        gates.append(told(stage, check_rewrites(path.reference, proof.target.profile, values)))
+        gates.append(told(stage, check_rewrites(path.reference, proof.target.profile, compiled, values)))
     with progress.stage("gate: op lint") as stage:
         gates.append(told(stage, proof.lint()))
     with progress.stage("gate: residency on the GPU") as stage:

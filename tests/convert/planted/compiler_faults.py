@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from torch import fx
+from torch import Tensor, fx
 
 from graphs import host_step
 from rewrites import protect_layer_norm, sampling
@@ -36,8 +36,10 @@ def _clamped(emit: Emitter, grid: object, axis: int, size: int, align_corners: b
     return emit(aten.clamp.default, _PIXELS(emit, grid, axis, size, align_corners), 0.0, float(size - 1))
 
 
-def _nearest(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return emit(aten.round.default, _PIXELS(emit, grid, axis, size, align_corners))
+def _half_as_wide(emit: Emitter, positions: fx.Node, pixels: Tensor) -> fx.Node:
+    """A tent of half the width: a pixel counts only where a point is nearer than half a pixel."""
+    twice = emit(aten.mul.Tensor, emit(aten.sub.Tensor, positions, emit.constant(pixels, "pixels")), 2.0)
+    return emit(aten.relu.default, emit(aten.rsub.Scalar, emit(aten.abs.default, twice), 1.0))
 
 
 def _set_argument(target: Any, index: int, old: Any, new: Any) -> Any:
@@ -142,7 +144,7 @@ COMPILER_FAULTS = (
     Fault("align_corners flipped", _sampled_at(_other_corners), _SAMPLING),
     Fault("half pixel dropped", _sampled_at(_whole_pixels), _SAMPLING),
     Fault("border padding for zeros", _sampled_at(_clamped), _SAMPLING),
-    Fault("nearest for bilinear", _sampled_at(_nearest), _SAMPLING),
+    Fault("tent of half the width", lambda patch: patch.setattr(sampling, "_tent", _half_as_wide), _SAMPLING),
     Fault(
         "softmax over the wrong axis",
         after("lower_attention", _set_argument(aten.softmax.int, 1, -1, -2)),

@@ -28,7 +28,8 @@ def reference(detector: str) -> Reference:
 def judged(detector: str) -> GateResult:
     original, profile = reference(detector), TARGETS["pixel"].profile
     image = ReferencePath(original, [""] * original.logit_columns).tensor(pictures(())[0].image)
-    return check_rewrites(original, profile, compile_detector(original, profile).evaluate(image))
+    compiled = compile_detector(original, profile)
+    return check_rewrites(original, profile, compiled, compiled.evaluate(image))
 
 
 @pytest.mark.parametrize("detector", BOTH)
