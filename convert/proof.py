@@ -1,4 +1,4 @@
-"""The four gates on a finished bundle, with PyTorch as the reference."""
+"""The five gates on a finished bundle, with PyTorch as the reference."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from convert.progress import Progress, Stage
 from convert.reference import Reference
 from convert.scenes import Picture
 from convert.targets import Target
+from host_runtime.bundle import load_bundle
 from host_runtime.decode import Detection, Detections, decode
 from host_runtime.draw import draw_detections
+from host_runtime.host_step import HostStep
 from host_runtime.manifest import Manifest, Postprocess, Preprocess
 from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
 from verify.adapters import Driver
 from verify.detections import EXTRA, MISSING, DetectionCase, DetectionLimits, MatchRow, check_detections, compare_detections
-from verify.driver import NO_ADAPTER, NoGpu
+from verify.driver import NO_ADAPTER, NO_FP16, NoGpu
+from verify.fp16 import Chain, Fp16Limits, check_fp16
+from verify.fp16 import Scene as Scene16
 from verify.gates import GateResult, Measurement, Verdict
 from verify.numerics import GraphCase, check_numerics
 from verify.op_lint import check_lint
@@ -90,6 +94,8 @@ class Proof:
         driver: how to reach a GPU, or None.
         limits: of the detection gate.
         no_gpu: what to say where there is no driver.
+        fp16_driver: how to reach an adapter that computes in fp16, or None.
+        no_fp16: what to say where there is none.
     """
 
     folder: Path
@@ -98,6 +104,8 @@ class Proof:
     driver: Driver | None
     limits: DetectionLimits
     no_gpu: NoGpu = NO_ADAPTER
+    fp16_driver: Driver | None = None
+    no_fp16: NoGpu = NO_FP16
 
     @property
     def graphs(self) -> dict[str, Path]:
@@ -122,6 +130,40 @@ class Proof:
             compiled: for naming the first tensor that is off; None where only golden vectors are at hand.
             float32: the files before their weights were halved; None for a finished bundle.
         """
+        return check_numerics(self._cases(values, compiled, float32), driver=self.driver, no_gpu=self.no_gpu)
+
+    def fp16(self, values: Mapping[str, Array], pairs: Sequence[tuple[Picture, Detections]]) -> GateResult:
+        """Gate 4: the graphs on one picture's stage values, and the chain on each picture, in fp16.
+
+        Args:
+            values: every stage's tensors as PyTorch computes them.
+            pairs: pictures with the reference's detections, decoded down to the floor of the detection gate's limits.
+        """
+        limits = Fp16Limits().detections(self.limits.threshold)
+        with load_bundle(self.folder) as bundle:
+            step = HostStep(self.manifest.host_step, bundle.host_constants(), self.manifest.graphs.a.outputs)
+        image = self.manifest.graphs.a.inputs[0].name
+        scenes = tuple(
+            Scene16(
+                picture.name,
+                {image: preprocess(picture.image, self.manifest.preprocess)},
+                expected,
+                partial(self._decode, picture.image.size, limits.floor),
+            )
+            for picture, expected in pairs
+        )
+        cases = self._cases(values, None, None)
+        return check_fp16(cases, Chain(step, scenes, limits), driver=self.fp16_driver, no_gpu=self.no_fp16)
+
+    def _decode(self, size: tuple[int, int], threshold: float, outputs: Mapping[str, Array]) -> Detections:
+        post = self.manifest.postprocess
+        boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
+        return decode(boxes, logits, size, post, self.manifest.classes, threshold=threshold)
+
+    def _cases(
+        self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
+    ) -> tuple[GraphCase, ...]:
+        """Both graphs with one picture's values."""
         cases = []
         for name, spec in (("graph_a", self.manifest.graphs.a), ("graph_b", self.manifest.graphs.b)):
             part = None if compiled is None else (compiled.parts.a if name == "graph_a" else compiled.parts.b)
@@ -135,10 +177,10 @@ class Proof:
                     trace=None if part is None else partial(trace_part, part),
                 )
             )
-        return check_numerics(cases, driver=self.driver, no_gpu=self.no_gpu)
+        return tuple(cases)
 
     def detections(self, pairs: Sequence[tuple[Picture, Detections]]) -> tuple[GateResult, tuple[Scene, ...]]:
-        """Gate 4: the bundle on each picture against the reference's detections."""
+        """Gate 5: the bundle on each picture against the reference's detections."""
         start = time.perf_counter()
         cases, scenes = [], []
         with Runner(self.folder) as runner:
@@ -165,7 +207,7 @@ def prove(
     float32: Mapping[str, Path] | None,
     progress: Progress,
 ) -> Evidence:
-    """Run all four gates, one stage each."""
+    """Run all five gates, one stage each."""
     gates = []
     with progress.stage("gate 1: op lint") as stage:
         gates.append(told(stage, proof.lint()))
@@ -174,8 +216,11 @@ def prove(
     with progress.stage("gate 3: numbers") as stage:
         values = compiled.evaluate(path.tensor(pictures[0].image))
         gates.append(told(stage, proof.numerics(values, compiled, float32)))
-    with progress.stage("gate 4: detections") as stage:
-        pairs = [(picture, path.detect(picture.image, proof.limits.floor)) for picture in pictures]
+    floor = min(proof.limits.floor, Fp16Limits().detections(proof.limits.threshold).floor)
+    with progress.stage("gate 4: fp16 on the GPU") as stage:
+        pairs = [(picture, path.detect(picture.image, floor)) for picture in pictures]
+        gates.append(told(stage, proof.fp16(values, pairs)))
+    with progress.stage("gate 5: detections") as stage:
         result, scenes = proof.detections(pairs)
         gates.append(told(stage, result))
     return Evidence(tuple(gates), scenes)

@@ -21,7 +21,7 @@ from host_runtime.errors import UserError
 from host_runtime.manifest import REMAKE, Manifest
 from host_runtime.preprocess import load_image
 from verify.detections import DetectionLimits
-from verify.driver import LEFT_OUT, NO_ADAPTER, find_driver
+from verify.driver import LEFT_OUT, NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
 from verify.gates import GateResult
 from verify.report import RunReport
 
@@ -60,11 +60,12 @@ def verify_bundle(
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         driver = find_driver() if gpu else None
         folder = bundle.path(manifest.graphs.a.file).parent
-        no_gpu = NO_ADAPTER if gpu else LEFT_OUT
-        proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold), no_gpu)
+        fp16_driver = find_fp16_driver() if gpu else None
+        no_gpu, no_fp16 = (NO_ADAPTER, NO_FP16) if gpu else (LEFT_OUT, LEFT_OUT)
+        proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold), no_gpu, fp16_driver, no_fp16)
         evidence = prove(proof, reference_path, compiled, judged, None, progress)
         if manifest.golden is not None:
-            with progress.stage("gate 5: golden vectors") as stage:
+            with progress.stage("gate 6: golden vectors") as stage:
                 picture = judged[0].image
                 values = compiled.evaluate(reference_path.tensor(picture))
                 pair = (_golden_detections(bundle), reference_path.detect(picture, proof.limits.floor))

@@ -37,7 +37,7 @@ from host_runtime.quiet import native_log
 from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.pipeline import StepReport
 from verify.detections import DetectionLimits
-from verify.driver import LEFT_OUT, NO_ADAPTER, find_driver
+from verify.driver import LEFT_OUT, NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
 
 RANDOM = "random"
 """The word that asks for seeded random weights."""
@@ -155,7 +155,9 @@ def _build(
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         driver = find_driver() if request.gpu else None
-        proof = Proof(folder, manifest, target, driver, limits, NO_ADAPTER if request.gpu else LEFT_OUT)
+        fp16_driver = find_fp16_driver() if request.gpu else None
+        no_gpu, no_fp16 = (NO_ADAPTER, NO_FP16) if request.gpu else (LEFT_OUT, LEFT_OUT)
+        proof = Proof(folder, manifest, target, driver, limits, no_gpu, fp16_driver, no_fp16)
         evidence = prove(proof, path, compiled, judged, float32, progress)
     write_reports(report(folder, manifest, evidence, progress, {**compiled.reports, **fix_ups}), folder)
     return manifest, evidence

@@ -19,7 +19,7 @@ from verify.detections import MatchRow
 from verify.gates import Finding, GateResult, Measurement, Verdict, overall
 
 SCHEMA_VERSION = 1
-GATES = ("lint", "residency", "numerics", "detections")
+GATES = ("lint", "residency", "numerics", "fp16", "detections")
 
 
 @dataclass(frozen=True)

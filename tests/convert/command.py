@@ -87,4 +87,4 @@ def verdicts(gates: list[dict[str, Any]]) -> dict[str, str]:
     return {gate["gate"]: gate["verdict"] for gate in gates}
 
 
-ALL_PASSED = {"lint": "passed", "residency": "passed", "numerics": "passed", "detections": "passed"}
+ALL_PASSED = {"lint": "passed", "residency": "passed", "numerics": "passed", "fp16": "passed", "detections": "passed"}

@@ -35,7 +35,7 @@ def test_a_good_bundle_passes_every_gate(copy: Path, tmp_path: Path) -> None:
     outcome = invoke("verify", copy, "--json", "--report", tmp_path / "new" / "report")
     assert outcome.code == 0, outcome.stderr
     assert verdicts(outcome.json) == ALL_PASSED | {"golden": "passed"}
-    assert "gate 5: golden vectors" in outcome.stderr
+    assert "gate 6: golden vectors" in outcome.stderr
     assert tree(copy) == before
     report = json.loads((tmp_path / "new" / "report" / "report.json").read_text())
     assert report["verdict"] == "passed"

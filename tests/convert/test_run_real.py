@@ -149,6 +149,6 @@ def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(dri
     )
     assert outcome.code == 0, outcome.stderr
     assert verdicts(outcome.json["gates"]) == ALL_PASSED
-    assert set(outcome.json["gates"][3]["data"]["scenes"]) == {"photo 0.jpg", "photo 1.jpg"}
+    assert set(outcome.json["gates"][4]["data"]["scenes"]) == {"photo 0.jpg", "photo 1.jpg"}
     preprocess = json.loads((tmp_path / "b" / "manifest.json").read_text())["preprocess"]
     assert (preprocess["height"], preprocess["width"], preprocess["resize"]) == (200, 200, "bilinear_antialias")

@@ -20,12 +20,12 @@ from verify.report import Stage, judge, load_report, write_report
 from verify.report_html import render_html, write_html
 from verify.summary import closing_line, gate_lines, gate_table
 
-LINT, RESIDENCY, NUMERICS, DETECTIONS = gates()
+LINT, RESIDENCY, NUMERICS, FP16, DETECTIONS = gates()
 ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", advice="run `[driver]`")
 
 
 def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
-    report = sample(gates=(LINT, RESIDENCY, failing_gate(), DETECTIONS))
+    report = sample(gates=(LINT, RESIDENCY, failing_gate(), FP16, DETECTIONS))
     back = load_report(write_report(report, tmp_path / "report.json"))
     assert back.to_json() == report.to_json()  # NaN is unequal to itself, but not in this form
     assert back.verdict is Verdict.FAILED and back.gates[2].measurements[1].value != back.gates[2].measurements[1].value
@@ -50,9 +50,9 @@ def test_json_is_strict_and_says_its_version(tmp_path: Path) -> None:
 def test_verdict_is_judged_from_the_figures() -> None:
     assert sample().verdict is Verdict.PASSED
     flattered = replace(NUMERICS, measurements=(Measurement("graph_b / boxes", "correlation", 0.5, 0.999),))
-    assert judge([LINT, RESIDENCY, flattered, DETECTIONS]) is Verdict.FAILED
-    assert judge([LINT, ABSENT, NUMERICS, DETECTIONS]) is Verdict.NOT_RUN
-    assert judge([LINT, NUMERICS, DETECTIONS]) is Verdict.NOT_RUN  # a gate that is left out did not run
+    assert judge([LINT, RESIDENCY, flattered, FP16, DETECTIONS]) is Verdict.FAILED
+    assert judge([LINT, ABSENT, NUMERICS, FP16, DETECTIONS]) is Verdict.NOT_RUN
+    assert judge([LINT, NUMERICS, FP16, DETECTIONS]) is Verdict.NOT_RUN  # a gate that is left out did not run
     assert judge([]) is Verdict.NOT_RUN
     assert judge([ABSENT, failing_gate()]) is Verdict.FAILED
 
@@ -134,7 +134,7 @@ def test_page_shows_all_that_was_recorded() -> None:
 def test_gates_come_first_and_trouble_is_plain() -> None:
     report = sample(gates=(LINT, ABSENT, failing_gate()), weights=Weights("random, seed 0", "ab" * 32, True), adapter="")
     text = read_page(render_html(report)).text
-    assert "Random weights" in text and "Not proved: Residency, Detections" in text
+    assert "Random weights" in text and "Not proved: Residency, fp16, Detections" in text
     assert text.index("Random weights") < text.index("Operator lint") < text.index("Stages")
     assert "not a number" in text and "∞" in text and "rewrite it in another form" in text
     assert "none: the GPU gates did not run" in text
@@ -152,7 +152,7 @@ def test_page_escapes_what_it_is_given() -> None:
 def test_page_of_an_empty_run() -> None:
     report = sample(stages=(), rewrites=(), op_counts={}, files={}, gates=(), scenes=(), versions={}, created="")
     text = read_page(render_html(report)).text
-    assert "Not proved: Operator lint, Residency, Numbers, Detections" in text
+    assert "Not proved: Operator lint, Residency, Numbers, fp16, Detections" in text
 
 
 def test_terminal_table_and_lines() -> None:
@@ -165,7 +165,7 @@ def test_terminal_table_and_lines() -> None:
 
 
 def test_closing_line() -> None:
-    assert closing_line(gates()) == "all 4 gates passed"
-    assert closing_line((LINT, ABSENT, NUMERICS, DETECTIONS)).endswith("not all is proved: residency not run")
-    assert closing_line((LINT,)).endswith("residency, numerics, detections not run")
+    assert closing_line(gates()) == "all 5 gates passed"
+    assert closing_line((LINT, ABSENT, NUMERICS, FP16, DETECTIONS)).endswith("not all is proved: residency not run")
+    assert closing_line((LINT,)).endswith("residency, numerics, fp16, detections not run")
     assert closing_line((ABSENT, failing_gate())) == "failed: numerics"
