@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
 from verify.adapters import Driver
 from verify.detections import EXTRA, MISSING, DetectionCase, DetectionLimits, MatchRow, check_detections, compare_detections
-from verify.driver import NO_ADAPTER, NO_FP16, NoGpu
+from verify.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
 from verify.fp16 import Chain, Fp16Limits, check_fp16
 from verify.fp16 import Scene as Scene16
 from verify.gates import GateResult, Measurement, Verdict
@@ -37,6 +38,13 @@ from verify.op_lint import check_lint
 from verify.residency import check_residency
 
 Array = NDArray[np.generic]
+
+
+class _Reached(TypedDict):
+    """What a GPU gate is told of the adapter."""
+
+    driver: Driver | None
+    no_gpu: NoGpu
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,22 @@ class ReferencePath:
         return decode(boxes.numpy(), logits.numpy(), image.size, self._post, self._classes, threshold=threshold)
 
 
+def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:
+    """The adapters for the GPU gates and for the fp16 gate, or why there is none.
+
+    Args:
+        gpu: False if the user left the GPU out.
+        fp16: False if the user left the fp16 gate out.
+    """
+    if not gpu:
+        return LEFT_OUT, LEFT_OUT
+    return find_driver() or NO_ADAPTER, (find_fp16_driver() or NO_FP16) if fp16 else LEFT_OUT_FP16
+
+
+def _reached(gpu: Driver | NoGpu) -> _Reached:
+    return {"driver": None, "no_gpu": gpu} if isinstance(gpu, NoGpu) else {"driver": gpu, "no_gpu": NO_ADAPTER}
+
+
 @dataclass(frozen=True)
 class Proof:
     """What the gates need.
@@ -91,21 +115,17 @@ class Proof:
         folder: of the bundle.
         manifest: of the bundle.
         target: whose lint rules apply.
-        driver: how to reach a GPU, or None.
         limits: of the detection gate.
-        no_gpu: what to say where there is no driver.
-        fp16_driver: how to reach an adapter that computes in fp16, or None.
-        no_fp16: what to say where there is none.
+        gpu: how to reach a GPU, or why not.
+        fp16_gpu: the same for an adapter that computes in fp16.
     """
 
     folder: Path
     manifest: Manifest
     target: Target
-    driver: Driver | None
     limits: DetectionLimits
-    no_gpu: NoGpu = NO_ADAPTER
-    fp16_driver: Driver | None = None
-    no_fp16: NoGpu = NO_FP16
+    gpu: Driver | NoGpu
+    fp16_gpu: Driver | NoGpu
 
     @property
     def graphs(self) -> dict[str, Path]:
@@ -118,7 +138,7 @@ class Proof:
 
     def residency(self) -> GateResult:
         """Gate 2."""
-        return check_residency(self.graphs, driver=self.driver, no_gpu=self.no_gpu)
+        return check_residency(self.graphs, **_reached(self.gpu))
 
     def numerics(
         self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
@@ -130,7 +150,7 @@ class Proof:
             compiled: for naming the first tensor that is off; None where only golden vectors are at hand.
             float32: the files before their weights were halved; None for a finished bundle.
         """
-        return check_numerics(self._cases(values, compiled, float32), driver=self.driver, no_gpu=self.no_gpu)
+        return check_numerics(self._cases(values, compiled, float32), **_reached(self.gpu))
 
     def fp16(self, values: Mapping[str, Array], pairs: Sequence[tuple[Picture, Detections]]) -> GateResult:
         """Gate 4: the graphs on one picture's stage values, and the chain on each picture, in fp16.
@@ -153,7 +173,7 @@ class Proof:
             for picture, expected in pairs
         )
         cases = self._cases(values, None, None)
-        return check_fp16(cases, Chain(step, scenes, limits), driver=self.fp16_driver, no_gpu=self.no_fp16)
+        return check_fp16(cases, Chain(step, scenes, limits), **_reached(self.fp16_gpu))
 
     def _decode(self, size: tuple[int, int], threshold: float, outputs: Mapping[str, Array]) -> Detections:
         post = self.manifest.postprocess

@@ -64,6 +64,7 @@ HOW_TO_GET_FP16 = (
 NO_ADAPTER = NoGpu("no Vulkan adapter", HOW_TO_GET)
 NO_FP16 = NoGpu("no adapter that computes in fp16", HOW_TO_GET_FP16)
 LEFT_OUT = NoGpu("the GPU was left out", "run it again without --no-gpu")
+LEFT_OUT_FP16 = NoGpu("the fp16 gate was left out", "run it again without --no-fp16")
 """The user said so, whatever this machine has."""
 
 

@@ -86,13 +86,18 @@ class Chain:
 
     Attributes:
         host_step: graph A's outputs to what else graph B reads, in fp32.
-        scenes: pictures; may be empty.
+        scenes: pictures. Those in which the reference finds nothing above the threshold are not run.
         limits: of their detections.
     """
 
     host_step: Callable[[Arrays], Arrays]
     scenes: tuple[Scene, ...]
     limits: DetectionLimits
+
+    @property
+    def telling(self) -> tuple[Scene, ...]:
+        """The pictures that are run: with random weights none, and a picture costs seconds or minutes on a software GPU."""
+        return tuple(s for s in self.scenes if any(found.score > self.limits.threshold for found in s.reference))
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ def _more_inputs(
 ) -> tuple[Arrays, ...]:
     """The chain's inputs of a graph: the pictures for A; for B what the host step makes of A's outputs in fp16."""
     if index == 0:
-        return tuple(scene.inputs for scene in chain.scenes)
+        return tuple(scene.inputs for scene in chain.telling)
     if index > 1 or judged[0].broken:
         return ()
     wanted = {name: value.dtype for name, value in cases[1].inputs[0].items()}
@@ -218,7 +223,7 @@ def _detections(chain: Chain, run: DelegateRun) -> GateResult:
     """The chain's detections; where it gave NaN nothing counts as found."""
     cases = []
     outputs = list(run.outputs[1:])
-    for index, scene in enumerate(chain.scenes):
+    for index, scene in enumerate(chain.telling):
         try:
             found = scene.decode(outputs[index]).items if index < len(outputs) else ()
         except ValueError:

@@ -178,8 +178,8 @@ def detections(score: float) -> Detections:
 def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) -> None:
     pair = Pair(tmp_path)
     good = pair.check(fp16_driver, 0.8, 0.0, scores=(0.8, 0.1))
-    assert good.verdict is Verdict.PASSED and "1 detections matched in 2 images" in good.summary
-    assert good.data["detections"]["verdict"] == "passed" and set(good.data["detections"]["scenes"]) == {"scene 0", "scene 1"}
+    assert good.verdict is Verdict.PASSED and "1 detections matched in 1 image" in good.summary
+    assert good.data["detections"]["verdict"] == "passed" and set(good.data["detections"]["scenes"]) == {"scene 0"}
     # The graphs by themselves are right; what is lost between them shows here only.
     lost = pair.check(fp16_driver, 0.8, gain=0.1)
     assert lost.verdict is Verdict.FAILED and "1 missing" in lost.summary and lost.findings[0].rule == "detection-missing"
