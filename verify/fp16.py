@@ -47,8 +47,8 @@ class Fp16Limits:
     """Bounds.
 
     Attributes:
-        graph: lowest correlation of an output; also a limit of sqrt(1 - r²) on its relative error (``verify.metrics``).
-            Measured on lavapipe: see TODO
+        graph: lowest correlation of an output; also a limit of sqrt(1 - r²) on its relative error (``verify.metrics``), 4.5 %.
+            Measured on lavapipe against PyTorch: tiny 0.99997 (relative error 0.8 %), dfine-tiny 0.99974 (2.3 %).
         iou, score: lowest IoU of a confident detection with its partner, and how far their scores may be apart.
         max_taps: tensors to measure in naming the first one that is off, per graph.
     """
