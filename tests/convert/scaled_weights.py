@@ -1,8 +1,9 @@
 """An RF-DETR's weights scaled so that the magnitudes of trained ones appear, while what it computes stays the same.
 
 Published for trained RF-DETR, whose weights are not at hand: projector inputs |x| of about 440, decoder self-attention outputs
-|x| of about 1068. The demo detector has 4.4 and 1.2. Layer norm does not see the scale of its input (up to eps), so a stream that only norms and linear layers read can be scaled if the layers
-that write it are multiplied and those that read it are divided.
+|x| of about 1068. The demo detector has 4.4 and 1.2. Layer norm does not see the scale of its input (up to eps), so a stream
+that only norms and linear layers read can be scaled if the layers that write it are multiplied and those that read it are
+divided.
 """
 
 from __future__ import annotations
