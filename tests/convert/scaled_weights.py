@@ -56,6 +56,24 @@ def largest(detector: nn.Module, image: Tensor, modules: list[nn.Module], *, inp
     return max(seen)
 
 
+@torch.no_grad()
+def first_to_overflow(detector: nn.Module, image: Tensor) -> str:
+    """The first of the decoder's norms, in the order they are computed in, whose squares fp16 cannot hold; its module path."""
+    norms = {name: part for name, part in detector.named_modules() if ".decoder." in name and isinstance(part, nn.LayerNorm)}
+    found: list[str] = []
+    for name, part in norms.items():
+        # Modules are listed in the order of their layers, and each layer's norms in the order of their use.
+        with _hooks([part], lambda x, _, name=name: found.append(name) if _square(x) > 65504 else None):  # type: ignore[misc]
+            detector(image)
+        if found:
+            break
+    return found[0]
+
+
+def _square(x: Tensor) -> float:
+    return float(((x - x.mean(-1, keepdim=True)) ** 2).max())
+
+
 @contextmanager
 def _hooks(modules: list[nn.Module], look: Callable[[Tensor, Tensor], None]) -> Iterator[None]:
     def hook(module: nn.Module, given: tuple[Tensor, ...], made: Tensor | tuple[Tensor, ...]) -> None:

@@ -23,7 +23,14 @@ from convert.targets import find_target
 from convert.variants import find_variant
 from host_runtime.preprocess import preprocess
 from rewrites.flatbuffer.pipeline import fix_up
-from tests.convert.scaled_weights import PROJECTOR, SELF_ATTENTION, largest, scale_decoder, scale_projector
+from tests.convert.scaled_weights import (
+    PROJECTOR,
+    SELF_ATTENTION,
+    first_to_overflow,
+    largest,
+    scale_decoder,
+    scale_projector,
+)
 from verify.adapters import Driver
 from verify.fp16 import check_fp16
 from verify.gates import GateResult, Verdict
@@ -86,8 +93,9 @@ def test_unprotected_decoder_fails_and_the_norm_is_named(scaled: Scaled, fp16_dr
     result = check(scaled, "graph_b", tmp_path, fp16_driver, safe=False)
     assert result.verdict is Verdict.FAILED
     (finding,) = result.findings
-    assert finding.rule == "fp16-overflow", finding
-    assert "self_attn_layer_norm" in finding.message and "fp16-safe" in finding.advice
+    assert finding.rule == "fp16-overflow" and "fp16-safe" in finding.advice, finding
+    named = first_to_overflow(scaled.reference.module, scaled.image)
+    assert f"module {named}," in finding.message, finding
 
 
 @pytest.mark.gpu
