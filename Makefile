@@ -1,5 +1,6 @@
 # Both commands set themselves up: a virtual environment in .venv with the pinned dependencies of constraints.txt, and,
-# where no Vulkan adapter is found, a software one in the user's cache folder. Needs Python 3.11 with venv, and make.
+# where no Vulkan adapter is found, software ones in the user's cache folder: one that computes in fp32, and one in fp16, as
+# phones do. Needs Python 3.11 with venv, and make.
 #
 #   make run         converts the embedded demo model into a verified bundle in build/tiny
 #   make test        style, types and tests (test-slow: the tests that take minutes as well)
@@ -34,6 +35,7 @@ lint: setup
 
 driver: setup
 	$(BIN)/python -m verify.driver
+	-$(BIN)/python -m verify.driver --fp16
 
 setup: $(STAMP)
 

@@ -92,6 +92,7 @@ def cli() -> None:
     "--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Score that counts as a detection."
 )
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not proven.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
 @click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
@@ -147,6 +148,7 @@ def check(path: Path, target: str, gpu: bool, strict: bool, as_json: bool) -> in
 @click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the variant's own].")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate.")
 @click.option(
     "--report", "report_folder", type=click.Path(path_type=Path), help="Folder to write report.json and report.html to."
 )

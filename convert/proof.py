@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +22,30 @@ from convert.reference_path import ReferencePath
 from convert.scenes import Picture
 from convert.targets import Target
 from host_runtime.bundle import load_bundle
-from host_runtime.decode import Detection, Detections
+from host_runtime.decode import Detection, Detections, decode
 from host_runtime.draw import draw_detections
+from host_runtime.host_step import HostStep
 from host_runtime.manifest import Manifest
+from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
 from verify.adapters import Driver
 from verify.detections import EXTRA, MISSING, DetectionCase, DetectionLimits, MatchRow, check_detections, compare_detections
-from verify.driver import NO_ADAPTER, NoGpu
+from verify.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
+from verify.fp16 import Chain, Fp16Limits, check_fp16
+from verify.fp16 import Scene as Scene16
 from verify.gates import GateResult, Measurement, Verdict
 from verify.numerics import GraphCase, check_numerics
 from verify.op_lint import check_lint
 from verify.residency import check_residency
 
 Array = NDArray[np.generic]
+
+
+class _Reached(TypedDict):
+    """What a GPU gate is told of the adapter."""
+
+    driver: Driver | None
+    no_gpu: NoGpu
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,22 @@ class Evidence:
     scenes: tuple[Scene, ...]
 
 
+def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:
+    """The adapters for the GPU gates and for the fp16 gate, or why there is none.
+
+    Args:
+        gpu: False if the user left the GPU out.
+        fp16: False if the user left the fp16 gate out.
+    """
+    if not gpu:
+        return LEFT_OUT, LEFT_OUT
+    return find_driver() or NO_ADAPTER, (find_fp16_driver() or NO_FP16) if fp16 else LEFT_OUT_FP16
+
+
+def _reached(gpu: Driver | NoGpu) -> _Reached:
+    return {"driver": None, "no_gpu": gpu} if isinstance(gpu, NoGpu) else {"driver": gpu, "no_gpu": NO_ADAPTER}
+
+
 @dataclass(frozen=True)
 class Proof:
     """What the gates need.
@@ -68,17 +96,17 @@ class Proof:
         folder: of the bundle.
         manifest: of the bundle.
         target: whose lint rules apply.
-        driver: how to reach a GPU, or None.
         limits: of the detection gate.
-        no_gpu: what to say where there is no driver.
+        gpu: how to reach a GPU, or why not.
+        fp16_gpu: the same for an adapter that computes in fp16.
     """
 
     folder: Path
     manifest: Manifest
     target: Target
-    driver: Driver | None
     limits: DetectionLimits
-    no_gpu: NoGpu = NO_ADAPTER
+    gpu: Driver | NoGpu
+    fp16_gpu: Driver | NoGpu
 
     @property
     def graphs(self) -> dict[str, Path]:
@@ -91,7 +119,7 @@ class Proof:
 
     def residency(self) -> GateResult:
         """The real delegate takes each graph whole."""
-        return check_residency(self.graphs, driver=self.driver, no_gpu=self.no_gpu)
+        return check_residency(self.graphs, **_reached(self.gpu))
 
     def numerics(
         self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
@@ -103,6 +131,40 @@ class Proof:
             compiled: for naming the first tensor that is off; None where only golden vectors are at hand.
             float32: the files before their weights were halved; None for a finished bundle.
         """
+        return check_numerics(self._cases(values, compiled, float32), **_reached(self.gpu))
+
+    def fp16(self, values: Mapping[str, Array], pairs: Sequence[tuple[Picture, Detections]]) -> GateResult:
+        """Gate 4: the graphs on one picture's stage values, and the chain on each picture, in fp16.
+
+        Args:
+            values: every stage's tensors as PyTorch computes them.
+            pairs: pictures with the reference's detections, decoded down to the floor of the detection gate's limits.
+        """
+        limits = Fp16Limits().detections(self.limits.threshold)
+        with load_bundle(self.folder) as bundle:
+            step = HostStep(self.manifest.host_step, bundle.host_constants(), self.manifest.graphs.a.outputs)
+        image = self.manifest.graphs.a.inputs[0].name
+        scenes = tuple(
+            Scene16(
+                picture.name,
+                {image: preprocess(picture.image, self.manifest.preprocess)},
+                expected,
+                partial(self._decode, picture.image.size, limits.floor),
+            )
+            for picture, expected in pairs
+        )
+        cases = self._cases(values, None, None)
+        return check_fp16(cases, Chain(step, scenes, limits), **_reached(self.fp16_gpu))
+
+    def _decode(self, size: tuple[int, int], threshold: float, outputs: Mapping[str, Array]) -> Detections:
+        post = self.manifest.postprocess
+        boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
+        return decode(boxes, logits, size, post, self.manifest.classes, threshold=threshold)
+
+    def _cases(
+        self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
+    ) -> tuple[GraphCase, ...]:
+        """Both graphs with one picture's values."""
         cases = []
         for name, spec in (("graph_a", self.manifest.graphs.a), ("graph_b", self.manifest.graphs.b)):
             part = None if compiled is None else (compiled.parts.a if name == "graph_a" else compiled.parts.b)
@@ -116,7 +178,7 @@ class Proof:
                     trace=None if part is None else partial(trace_part, part),
                 )
             )
-        return check_numerics(cases, driver=self.driver, no_gpu=self.no_gpu)
+        return tuple(cases)
 
     def host(self, path: ReferencePath, compiled: CompiledDetector, values: Mapping[str, Array]) -> GateResult:
         """Pre-processing, host step and post-processing against PyTorch's own operators."""
@@ -172,10 +234,13 @@ def prove(
         gates.append(told(stage, proof.residency()))
     with progress.stage("gate: numbers") as stage:
         gates.append(told(stage, proof.numerics(values, compiled, float32)))
+    floor = min(proof.limits.floor, Fp16Limits().detections(proof.limits.threshold).floor)
+    with progress.stage("gate: fp16 on the GPU") as stage:
+        pairs = [(picture, path.detect(picture.image, floor)) for picture in pictures]
+        gates.append(told(stage, proof.fp16(values, pairs)))
     with progress.stage("gate: host") as stage:
         gates.append(told(stage, proof.host(path, compiled, values)))
     with progress.stage("gate: detections") as stage:
-        pairs = [(picture, path.detect(picture.image, proof.limits.floor)) for picture in pictures]
         result, scenes = proof.detections(pairs)
         gates.append(told(stage, result))
     return Evidence(tuple(gates), scenes)

@@ -9,7 +9,7 @@ from convert.bundle import source_name
 from convert.checkpoints import choose_variant, load_checkpoint
 from convert.compiler import compile_detector
 from convert.progress import Progress
-from convert.proof import Evidence, Proof, golden_gate, prove, told
+from convert.proof import Evidence, Proof, golden_gate, gpus, prove, told
 from convert.reference import Reference, build_reference
 from convert.reference_path import ReferencePath
 from convert.reporting import report, write_reports
@@ -22,7 +22,6 @@ from host_runtime.errors import UserError
 from host_runtime.manifest import REMAKE, Manifest
 from host_runtime.preprocess import load_image
 from verify.detections import DetectionLimits
-from verify.driver import LEFT_OUT, NO_ADAPTER, find_driver
 from verify.gates import GateResult
 from verify.report import RunReport
 
@@ -33,6 +32,7 @@ def verify_bundle(
     weights: str | None = None,
     images: tuple[Path, ...] = (),
     gpu: bool = True,
+    fp16: bool = True,
     report_folder: Path | None = None,
 ) -> tuple[GateResult, ...]:
     """Rebuild the reference, compute every stage anew, and judge the shipped files by it.
@@ -43,6 +43,7 @@ def verify_bundle(
         weights: checkpoint; the one that the manifest leads to if left out.
         images: pictures to judge on beside the golden one.
         gpu: False leaves the GPU gates out.
+        fp16: False leaves the fp16 gate out.
         report_folder: where to write a report, if anywhere.
 
     Raises:
@@ -59,10 +60,8 @@ def verify_bundle(
         reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
         judged = (*_golden_picture(bundle), *pictures(images))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
-        driver = find_driver() if gpu else None
         folder = bundle.path(manifest.graphs.a.file).parent
-        no_gpu = NO_ADAPTER if gpu else LEFT_OUT
-        proof = Proof(folder, manifest, target, driver, DetectionLimits(threshold=threshold), no_gpu)
+        proof = Proof(folder, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
         values = compiled.evaluate(reference_path.tensor(judged[0].image))
         evidence = prove(proof, reference_path, compiled, values, judged, None, progress)
         if manifest.golden is not None:

@@ -24,7 +24,7 @@ from convert.compiler import CompiledDetector, compile_detector
 from convert.half_precision import store_half
 from convert.lowering import lower
 from convert.progress import Progress
-from convert.proof import Evidence, Proof, prove
+from convert.proof import Evidence, Proof, gpus, prove
 from convert.reference import Reference, build_reference
 from convert.reference_path import ReferencePath
 from convert.reporting import report, write_reports
@@ -37,7 +37,6 @@ from host_runtime.quiet import native_log
 from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.pipeline import StepReport
 from verify.detections import DetectionLimits
-from verify.driver import LEFT_OUT, NO_ADAPTER, find_driver
 
 RANDOM = "random"
 """The word that asks for seeded random weights."""
@@ -58,6 +57,7 @@ class Request:
         resize: interpolation of the pre-processing; None for the variant's.
         threshold: score above which a detection counts.
         gpu: False leaves the GPU gates out.
+        fp16: False leaves the fp16 gate out.
         zipped: also write the bundle as one file.
         seed: of random weights.
     """
@@ -72,6 +72,7 @@ class Request:
     resize: str | None = None
     threshold: float = 0.5
     gpu: bool = True
+    fp16: bool = True
     zipped: bool = False
     seed: int = 0
 
@@ -154,8 +155,7 @@ def _build(
             manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
-        driver = find_driver() if request.gpu else None
-        proof = Proof(folder, manifest, target, driver, limits, NO_ADAPTER if request.gpu else LEFT_OUT)
+        proof = Proof(folder, manifest, target, limits, *gpus(request.gpu, request.fp16))
         evidence = prove(proof, path, compiled, golden.tensors, judged, float32, progress)
     write_reports(report(folder, manifest, evidence, progress, {**compiled.reports, **fix_ups}), folder)
     return manifest, evidence

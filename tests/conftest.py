@@ -12,7 +12,7 @@ import pytest
 
 from tests.convert.command import Outcome, environment, spawn
 from verify.adapters import Driver
-from verify.driver import HOW_TO_GET, find_driver
+from verify.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, find_fp16_driver
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ def driver() -> Driver:
     found = find_driver()
     if found is None:
         pytest.fail(f"no Vulkan adapter: {HOW_TO_GET}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def fp16_driver() -> Driver:
+    """A driver on which the delegate computes in fp16; a machine without one fails here, as above."""
+    found = find_fp16_driver()
+    if found is None:
+        pytest.fail(f"no adapter that computes in fp16: {HOW_TO_GET_FP16}")
     return found
 
 

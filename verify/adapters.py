@@ -45,7 +45,8 @@ class Driver:
     """A way to reach an adapter.
 
     Attributes:
-        source: ``"environment"`` (the user's VK_* variables), ``"system"`` or ``"swiftshader"`` (the one this project fetched).
+        source: ``"environment"`` (the user's VK_* variables), ``"system"``, or one that this project fetched: ``"swiftshader"``
+            or ``"lavapipe"``.
         environment: variables a child process needs on top of the caller's own.
         adapters: what is found that way.
         path: the driver's folder or description file, "" for the system's.

@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,13 +77,28 @@ def _settle() -> None:
     """Wait until a software driver's threads have nothing left to do.
 
     The delegate waits for a run for about three minutes when its output is read, and then gives up for good ("Failed to lock
-    custom tensor buffer"); a software driver needs longer for a large graph. A run ends when this process stops using the CPU.
+    custom tensor buffer"); a software driver needs longer for a large graph. A run ends when this process stops using the CPU
+    and no thread of it waits for one, as all do for seconds on a machine that is busy with something else.
     """
     quiet = 0
     while quiet < _QUIET_WINDOWS:
         before = time.process_time()
         time.sleep(_QUIET_SECONDS)
-        quiet = quiet + 1 if time.process_time() - before < _QUIET_SECONDS / 10 else 0
+        idle = time.process_time() - before < _QUIET_SECONDS / 10 and not _others_runnable()
+        quiet = quiet + 1 if idle else 0
+
+
+def _others_runnable() -> bool:
+    """True if a thread other than this one is running or could run (proc(5): state R, or D while it waits for a disk)."""
+    own = threading.get_native_id()
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        try:
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:  # it ended meanwhile
+            continue
+        if state in "RD" and int(task.name) != own:
+            return True
+    return False
 
 
 def _non_cpu_fully_accelerated(path: str) -> bool | None:

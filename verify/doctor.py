@@ -11,7 +11,7 @@ from typing import Any
 
 from verify.adapters import Driver
 from verify.delegate import Outcome
-from verify.driver import HOW_TO_GET, cache_folder, find_driver, try_driver
+from verify.driver import HOW_TO_GET, HOW_TO_GET_FP16, cache_folder, find_driver, find_fp16_driver, try_driver
 from verify.op_support import installed_runtime, load_support
 
 _PACKAGES = (
@@ -39,6 +39,7 @@ class Diagnosis:
     Attributes:
         versions: package to version, "" if it is not installed; ``python`` and ``system`` among them.
         driver: the way to the adapter, None if there is none.
+        fp16_driver: the way to an adapter that computes in fp16, None if there is none.
         delegate_adapter: the adapter in the delegate's own words, "" if there is none.
         cache: folder for the fetched driver.
         tools: command to path, "" if it is not on the PATH.
@@ -48,6 +49,7 @@ class Diagnosis:
 
     versions: Mapping[str, str]
     driver: Driver | None
+    fp16_driver: Driver | None
     delegate_adapter: str
     cache: str
     tools: Mapping[str, str]
@@ -77,6 +79,10 @@ class Diagnosis:
             text.append(f"{'Vulkan adapter':18} {adapter.name} ({kind}, {precision}, Vulkan {adapter.api_version})")
             text.append(f"{'driver':18} {self.driver.source}{': ' + self.driver.path if self.driver.path else ''}")
             text.append(f"{'delegate':18} {self.delegate_adapter}")
+        if self.fp16_driver is None:
+            text.append(f"{'fp16 adapter':18} none: the fp16 gate will say 'not run'")
+        else:
+            text.append(f"{'fp16 adapter':18} {self.fp16_driver.adapter.name} ({self.fp16_driver.source})")
         text += [f"{name:18} {path or 'not found'}" for name, path in self.tools.items()]
         text.append(f"{'operator table':18} {self.table}")
         return text + [f"missing: {item.what}: {item.how}" for item in self.missing]
@@ -91,11 +97,14 @@ def diagnose() -> Diagnosis:
     }
     driver = find_driver()
     trial = try_driver(driver) if driver else None
+    fp16_driver = find_fp16_driver()
     tools = {name: shutil.which(name) or "" for name in _TOOLS}
     table, runtime = load_support(), installed_runtime()
     missing = [Missing(name, "pip install -c constraints.txt -e '.[convert]'") for name in _PACKAGES if not versions[name]]
     if driver is None:
         missing.append(Missing("a Vulkan adapter, for the GPU gates", HOW_TO_GET))
+    if fp16_driver is None:
+        missing.append(Missing("an adapter that computes in fp16, for the fp16 gate", HOW_TO_GET_FP16))
     if table.runtime != runtime:
         missing.append(
             Missing(
@@ -107,6 +116,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         versions=versions,
         driver=driver,
+        fp16_driver=fp16_driver,
         delegate_adapter=trial.adapter if trial is not None and trial.outcome is Outcome.COMPILED else "",
         cache=str(cache_folder()),
         tools=tools,

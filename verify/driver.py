@@ -6,27 +6,34 @@ Downloading and unpacking a package needs no root. Debian 12's own software driv
 loader and refused by the delegate ("No adapters found"), so a driver counts as found only after a model has been compiled
 on it.
 
-``python -m verify.driver`` makes sure that there is one.
+SwiftShader computes in fp32 only. To see what a phone's fp16 does takes an adapter that computes in fp16: a GPU's own, or Mesa
+25's lavapipe (``verify.lavapipe``). One counts as found only after a model has been computed in fp16 on it.
+
+``python -m verify.driver`` makes sure that there is a driver, ``python -m verify.driver --fp16`` that there is one for fp16.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import fcntl
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from host_runtime.errors import UserError
+from verify import lavapipe
 from verify.adapters import Driver, list_adapters, loader_present
+from verify.debian import download, require_tools, unpack
 from verify.delegate import DelegateRun, run_model
 from verify.tflite_writer import ModelWriter
 
@@ -35,7 +42,6 @@ _USER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
 _ICD = "vk_swiftshader_icd.json"
 _LIBRARY = "libvk_swiftshader.so"
 _LOADER = "libvulkan.so.1"
-_DOWNLOAD_LIMIT = 900.0
 HOW_TO_GET = (
     "run `python -m verify.driver` (Debian: fetches SwiftShader, no root needed), "
     "or install a Vulkan driver, or point VK_DRIVER_FILES at one"
@@ -50,8 +56,15 @@ class NoGpu:
     advice: str
 
 
+HOW_TO_GET_FP16 = (
+    "run `python -m verify.driver --fp16` (Debian: fetches Mesa's lavapipe, no root needed), "
+    "or point VK_DRIVER_FILES at a driver with shaderFloat16"
+)
+
 NO_ADAPTER = NoGpu("no Vulkan adapter", HOW_TO_GET)
+NO_FP16 = NoGpu("no adapter that computes in fp16", HOW_TO_GET_FP16)
 LEFT_OUT = NoGpu("the GPU was left out", "run it again without --no-gpu")
+LEFT_OUT_FP16 = NoGpu("the fp16 gate was left out", "run it again without --no-fp16")
 """The user said so, whatever this machine has."""
 
 
@@ -60,16 +73,35 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detr2litert" / "swiftshader"
 
 
+def fp16_folder() -> Path:
+    """The same for lavapipe."""
+    return lavapipe.folder(cache_folder().parent)
+
+
 @cache
 def find_driver() -> Driver | None:
     """A driver on which a model compiles, without fetching anything; None if there is none. Asked once a process.
 
     Order: what VK_DRIVER_FILES or VK_ICD_FILENAMES name, and then nothing else; the system's drivers; SwiftShader in the
-        cache folder.
+    cache folder; lavapipe there.
     """
-    if any(os.environ.get(name) for name in _USER_VARIABLES):
+    if _named_by_user():
         return _working("environment", _with_loader({}), os.environ.get("VK_DRIVER_FILES") or os.environ["VK_ICD_FILENAMES"])
-    return _working("system", {}) or _swiftshader(cache_folder())
+    return _working("system", {}) or _swiftshader(cache_folder()) or _lavapipe(fp16_folder())
+
+
+@cache
+def find_fp16_driver() -> Driver | None:
+    """A driver on which the delegate computes in fp16, without fetching anything; None if there is none. Asked once a process.
+
+    Order: the driver of ``find_driver`` (a GPU's own, or what the user's variables name, and then nothing else); lavapipe in
+    the cache folder.
+    """
+    driver = find_driver()
+    if driver is not None and computes_in_fp16(driver):
+        return driver
+    other = None if _named_by_user() else _lavapipe(fp16_folder())
+    return other if other is not None and computes_in_fp16(other) else None
 
 
 def ensure_driver() -> Driver:
@@ -81,7 +113,7 @@ def ensure_driver() -> Driver:
     """
     if driver := find_driver():
         return driver
-    if named := next((name for name in _USER_VARIABLES if os.environ.get(name)), None):
+    if named := _named_by_user():
         raise UserError(
             f"{named}={os.environ[named]}: no adapter the GPU delegate accepts; correct it, or unset it and run this again"
         )
@@ -96,22 +128,39 @@ def ensure_driver() -> Driver:
     return driver
 
 
+def ensure_fp16_driver() -> Driver:
+    """``find_fp16_driver``, fetching lavapipe if nothing else computes in fp16.
+
+    Raises:
+        UserError: the user's own VK_* variables lead to a driver without fp16; or lavapipe cannot be had here.
+    """
+    if driver := find_fp16_driver():
+        return driver
+    if named := _named_by_user():
+        raise UserError(f"{named}={os.environ[named]}: it does not compute in fp16; unset it and run this again")
+    folder = fp16_folder()
+    with _lock(folder.parent):
+        if not (folder / lavapipe.ICD).exists():
+            lavapipe.install(folder)
+    find_driver.cache_clear()
+    find_fp16_driver.cache_clear()
+    if driver := find_fp16_driver():
+        return driver
+    raise UserError(f"{folder}: lavapipe was fetched but nothing is computed in fp16 on it; {_instead()}")
+
+
 def install(folder: Path) -> None:
     """Downloads PACKAGE with apt-get, takes its three files, and puts them at ``folder`` in one step.
 
     Raises:
         UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
     """
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise UserError(
-                f"SwiftShader comes from Debian's {PACKAGE} package and {tool} is not on this machine; {_instead()}"
-            )
+    require_tools(f"SwiftShader comes from Debian's {PACKAGE} package", _instead())
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="swiftshader-", dir=folder.parent) as scratch:
         work = Path(scratch)
-        package = _download(work)
-        _checked(["dpkg-deb", "-x", str(package), str(work / "x")], work, "the package cannot be unpacked")
+        package = download(PACKAGE, work, _instead())
+        unpack([package], work / "x", _instead())
         found = {name: next((work / "x").rglob(name), None) for name in (_ICD, _LIBRARY, _LOADER)}
         if missing := [name for name, path in found.items() if path is None]:
             raise UserError(f"{package.name} holds no {', '.join(missing)}; {_instead()}")
@@ -126,52 +175,18 @@ def install(folder: Path) -> None:
         ready.rename(folder)
 
 
-def _download(work: Path) -> Path:
-    """Fetches the .deb into ``work``: with the machine's package lists if they serve, else with lists of our own."""
-    own = [
-        f"-oDir::State={work}/state", f"-oDir::Cache={work}/cache", "-oDir::State::status=/var/lib/dpkg/status",
-        "-oAPT::Sandbox::User=", "-oDebug::NoLocking=1",
-    ]  # fmt: skip
-    if _apt(["download", PACKAGE], work).returncode != 0:
-        # Lists are missing (a bare container) or name a version the mirror has since replaced.
-        for part in ("state/lists/partial", "cache/archives/partial"):
-            (work / part).mkdir(parents=True)
-        _apt([*own, "update"], work)
-        done = _apt([*own, "download", PACKAGE], work)
-        if done.returncode != 0:
-            reason = next((line for line in done.stderr.splitlines() if line.startswith("E:")), f"exit code {done.returncode}")
-            raise UserError(
-                f"apt-get download {PACKAGE}: {reason}; check the network and /etc/apt/sources.list, or {_instead()}"
-            )
-    return next(work.glob("*.deb"))
-
-
-def _apt(arguments: list[str], work: Path) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["apt-get", "-q", *arguments],
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_DOWNLOAD_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UserError(
-            f"apt-get {arguments[-1]}: no answer in {_DOWNLOAD_LIMIT:.0f} s; check the network, or {_instead()}"
-        ) from error
-
-
-def _checked(command: list[str], work: Path, what: str) -> None:
-    done = subprocess.run(command, cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError(f"{command[0]}: {what}: {last}; free some space and run this again, or {_instead()}")
-
-
 def _instead() -> str:
     return "install a Vulkan driver the delegate accepts (a GPU's own, or Mesa 25's lavapipe), if need be with VK_DRIVER_FILES"
+
+
+def _named_by_user() -> str | None:
+    """The variable with which the user chose a driver, if any."""
+    return next((name for name in _USER_VARIABLES if os.environ.get(name)), None)
+
+
+def _lavapipe(folder: Path) -> Driver | None:
+    icd = folder / lavapipe.ICD
+    return _working("lavapipe", lavapipe.environment(folder), str(icd)) if icd.exists() else None
 
 
 def _swiftshader(folder: Path) -> Driver | None:
@@ -208,6 +223,24 @@ def try_driver(driver: Driver) -> DelegateRun:
         return run_model(model.write(Path(folder) / "probe.tflite", ["y"]), driver=driver, timeout=120.0)
 
 
+def computes_in_fp16(driver: Driver) -> bool:
+    """Whether the delegate computes in fp16 on a driver, by default: asked of a number, not of the driver's word.
+
+    3 * (1 + 2^-11) - 3 is 0.00146 in fp32 and 0 in fp16, whose numbers next to one are 2^-10 apart.
+    """
+    if not any(adapter.fp16 for adapter in driver.adapters):
+        return False
+    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+        model = ModelWriter()
+        shape = (1, 2, 2, 4)
+        model.input("x", shape)
+        model.op("MUL", ["x", model.constant("three", np.array([3], np.float32))], {"tripled": shape})
+        model.op("SUB", ["tripled", "three"], {"y": shape})
+        given = {"x": np.full(shape, 1 + 2**-11, np.float32)}
+        run = run_model(model.write(Path(folder) / "probe.tflite", ["y"]), [given], driver=driver, timeout=120.0)
+    return run.ok and not run.outputs[0]["y"].any()
+
+
 def activate(driver: Driver) -> None:
     """Make this very process reach the driver, before LiteRT first looks for a GPU.
 
@@ -229,14 +262,20 @@ def _lock(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise UserError(
-            f"{folder}: {error.strerror or error}; make it writable and leave room for 120 MB, or set XDG_CACHE_HOME"
+            f"{folder}: {error.strerror or error}; make it writable and leave room for 300 MB, or set XDG_CACHE_HOME"
         ) from error
 
 
-def main() -> int:
-    """Makes sure that there is a driver and prints it; 2 with one line on stderr if there can be none."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Makes sure that there is a driver and prints it; 2 with one line on stderr if there can be none.
+
+    Args:
+        arguments: ``--fp16`` for a driver that computes in fp16.
+    """
+    parser = argparse.ArgumentParser(prog="python -m verify.driver", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--fp16", action="store_true", help="one that computes in fp16, as phones do")
     try:
-        driver = ensure_driver()
+        driver = ensure_fp16_driver() if parser.parse_args(arguments).fp16 else ensure_driver()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -247,4 +286,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

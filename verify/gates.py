@@ -70,7 +70,7 @@ class GateResult:
     """The outcome of one gate.
 
     Attributes:
-        gate: ``"lint"``, ``"residency"``, ``"numerics"`` or ``"detections"``.
+        gate: ``"lint"``, ``"residency"``, ``"numerics"``, ``"fp16"`` or ``"detections"``.
         verdict: passed, failed or not run.
         summary: one line for the table at the end of a run.
         advice: what to do next if the gate did not pass; empty otherwise.

@@ -149,7 +149,9 @@ def _goes_on(graph: Graph, tensor: int, relevant: set[int], off: set[int], right
 Measure = Callable[[int], "Difference | None"]
 
 
-def bisect_off(graph: Graph, target: int, measure: Measure, limit: float, *, max_taps: int = 24) -> Located:
+def bisect_off(
+    graph: Graph, target: int, measure: Measure, limit: float, *, max_taps: int = 24, confirm: bool = False
+) -> Located:
     """Finds the first tensor that is off on the way to ``target``, which is off, with one measurement a step.
 
     As ``git bisect`` does on a history that branches: a tensor that is right clears all it is made from, one that is off
@@ -162,11 +164,34 @@ def bisect_off(graph: Graph, target: int, measure: Measure, limit: float, *, max
         measure: a tensor's difference from what it should be; None if it cannot be measured.
         limit: correlation limit.
         max_taps: stop after so many measurements and name the best tensor so far.
+        confirm: follow a tensor that is off only if one of those made from it on the way to the target is off too, and not
+            because of another input that is further off. Costs more measurements; needed where tensors can be off without harm,
+            as what fp16 rounds to zero before it is added.
     """
     results: dict[int, Difference | None] = {}
+    harmless: set[int] = set()
     culprit = target
+
+    def off(tensor: int) -> bool:
+        if tensor == target:
+            return True
+        if tensor not in results:
+            results[tensor] = measure(tensor)
+        found = results[tensor]
+        return found is not None and not found.within(limit)
+
+    def to_blame(tensor: int) -> int | None:
+        """The tensor, or another input of what is made from it that is further off; None if nothing made from it is off."""
+        for reader in _readers_towards(graph, tensor, culprit):
+            maker = _maker(graph, reader)
+            others = {t for t in _measurable(graph, maker.inputs) if t != tensor and tensor not in runtime_ancestors(graph, t)}
+            if off(reader):
+                worse = (t for t in sorted(others) if off(t) and _outweighs(results[t], results[tensor], maker.name))
+                return next(worse, tensor)
+        return None
+
     while len(results) < max_taps:
-        suspects = _suspects(graph, culprit, results, limit)
+        suspects = _suspects(graph, culprit, results, harmless, limit)
         if not suspects:
             suspects = {t for t in _measurable(graph, _maker(graph, culprit).inputs) if t not in results}
         if not suspects:
@@ -174,23 +199,44 @@ def bisect_off(graph: Graph, target: int, measure: Measure, limit: float, *, max
         # Being right clears a tensor and all behind it, being off leaves what is behind it: take the most even split.
         behind = {t: len(runtime_ancestors(graph, t) & suspects) for t in suspects}
         pick = max(suspects, key=lambda t: (min(behind[t] + 1, len(suspects) - behind[t]), -t))
-        results[pick] = found = measure(pick)
-        if found is not None and not found.within(limit):
-            culprit = pick
+        if off(pick):
+            blamed = to_blame(pick) if confirm else pick
+            if blamed != pick:
+                harmless.add(pick)
+            culprit = culprit if blamed is None else blamed
     right = {tensor for tensor, found in results.items() if found is not None and found.within(limit)}
     note = "" if len(results) < max_taps else f"stopped after {max_taps} taps: the fault may lie before"
     return located(graph, culprit, results.get(culprit), right, note=note, taps=len(results))
 
 
-def _suspects(graph: Graph, culprit: int, results: Mapping[int, Difference | None], limit: float) -> set[int]:
+def _readers_towards(graph: Graph, tensor: int, target: int) -> list[int]:
+    """The tensors made from one directly that the target is made from, the target among them."""
+    on_the_way = runtime_ancestors(graph, target) | {target}
+    made = {output for op in graph.consumers(tensor) for output in op.outputs if output in on_the_way}
+    return sorted(made & (_measurable(graph, made) | {target}))
+
+
+def _outweighs(one: Difference | None, other: Difference | None, op: str) -> bool:
+    """True if one input's error counts for more than another's in what an operator makes of them."""
+    if one is None or other is None or one.non_finite != other.non_finite:
+        return one is not None and (other is None or one.non_finite > other.non_finite)
+    if op in ("ADD", "SUB", "MAXIMUM", "MINIMUM"):
+        return one.max_abs_error > other.max_abs_error
+    return one.relative_error > other.relative_error
+
+
+def _suspects(
+    graph: Graph, culprit: int, results: Mapping[int, Difference | None], harmless: set[int], limit: float
+) -> set[int]:
     """What may still be the first tensor off: behind the culprit, not measured, and behind no tensor that is right.
 
-    A tensor that is right although one behind it is off (an error that was lost on the way) clears nothing.
+    A tensor that is right although one behind it is off (an error that was lost on the way) clears nothing, unless that one is
+    known to be ``harmless``.
     """
     off = {t for t, found in results.items() if found is not None and not found.within(limit)}
     left = _measurable(graph, runtime_ancestors(graph, culprit)) - results.keys()
     for tensor, found in results.items():
-        if found is not None and tensor not in off and not (behind := runtime_ancestors(graph, tensor)) & off:
+        if found is not None and tensor not in off and not (behind := runtime_ancestors(graph, tensor)) & (off - harmless):
             left -= behind
     return left
 

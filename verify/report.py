@@ -19,7 +19,7 @@ from verify.detections import MatchRow
 from verify.gates import Finding, GateResult, Measurement, Verdict, overall
 
 SCHEMA_VERSION = 1
-GATES = ("rewrites", "lint", "residency", "numerics", "host", "detections")
+GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
 
 
 @dataclass(frozen=True)

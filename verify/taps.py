@@ -7,7 +7,8 @@ names of rewrites joined by "+", then an underscore and the name of the fx node.
 Taps. Making an inner tensor a graph output changes what the delegate fuses, and a tensor that is an output and is read by one
 operator may come back as uninitialised memory (LiteRT issue 8599 and its family). So a tap is by default the tensor times 2,
 as a tensor of its own, halved again by the reader: exact in binary arithmetic short of overflow, not an identity that an
-optimiser would remove, and a second reader, with which those faults were never seen.
+optimiser would remove, and a second reader, with which those faults were never seen. Where the delegate computes in fp16 the
+tap is half of the tensor instead, since twice 32768 is more than fp16 holds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from verify.tflite_graph import Graph, parse_model
 
 TAP = "detr2litert_tap"
-_TAP_FACTOR = np.float32(2.0)
+DOUBLED, HALVED = 2.0, 0.5
 _LOCATION = re.compile(r"([^;]+);(\d*)(?:;|$)")
 _OURS = re.compile(r"^(?P<module>[^|]*)\|(?P<rewrites>[^|]*)\|_(?P<node>.+)$")
 # One step of litert-torch's own path: dotted class name, underscore, attribute ("torch.nn.modules.linear.Linear_fc1").
@@ -138,18 +139,19 @@ def preserved_tensors(
     return values
 
 
-def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True) -> Path:
+def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True, factor: float = DOUBLED) -> Path:
     """Writes the model with one more output, named ``TAP``.
 
     Args:
         model: a file with a signature.
         tensor: index of a runtime tensor; float32 for a copy.
         destination: the file to write.
-        copy: the output is a new tensor of twice the value (see above); False makes the tensor itself an output.
+        copy: the output is a new tensor of ``factor`` times the value (see above); False makes the tensor itself an output.
+        factor: ``DOUBLED`` or ``HALVED``.
     """
     tree = parse_model(model.read_bytes())
     subgraph = tree.subgraphs[0]
-    output = _add_doubling(tree, subgraph, tensor) if copy else tensor
+    output = _add_multiple(tree, subgraph, tensor, factor) if copy else tensor
     subgraph.outputs = np.append(np.asarray(subgraph.outputs, np.int32), np.int32(output))
     signature = next(s for s in tree.signatureDefs if s.subgraphIndex == 0)
     entry = schema.TensorMapT()
@@ -161,16 +163,16 @@ def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True)
     return destination
 
 
-def read_tap(outputs: Mapping[str, NDArray[Any]], *, copy: bool = True) -> NDArray[Any]:
-    """The tapped tensor's value from a run of what ``write_tap`` wrote."""
-    return outputs[TAP] / _TAP_FACTOR if copy else outputs[TAP]
+def read_tap(outputs: Mapping[str, NDArray[Any]], *, copy: bool = True, factor: float = DOUBLED) -> NDArray[Any]:
+    """The tapped tensor's value from a run of what ``write_tap`` wrote with the same arguments."""
+    return outputs[TAP] / np.float32(factor) if copy else outputs[TAP]
 
 
-def _add_doubling(tree: Any, subgraph: Any, tensor: int) -> int:
-    """Appends the operator that doubles a tensor; returns its output's index."""
+def _add_multiple(tree: Any, subgraph: Any, tensor: int, by: float) -> int:
+    """Appends the operator that multiplies a tensor; returns its output's index."""
     source = subgraph.tensors[tensor]
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_TAP_FACTOR.tobytes(), np.uint8)
+    buffer.data = np.frombuffer(np.float32(by).tobytes(), np.uint8)
     tree.buffers.append(buffer)
     factor = schema.TensorT()
     factor.name, factor.shape, factor.type, factor.buffer = f"{TAP}_factor", [1], source.type, len(tree.buffers) - 1

@@ -87,4 +87,4 @@ def verdicts(gates: list[dict[str, Any]]) -> dict[str, str]:
     return {gate["gate"]: gate["verdict"] for gate in gates}
 
 
-ALL_PASSED = dict.fromkeys(("rewrites", "lint", "residency", "numerics", "host", "detections"), "passed")
+ALL_PASSED = dict.fromkeys(("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections"), "passed")

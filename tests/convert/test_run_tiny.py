@@ -26,7 +26,7 @@ BUNDLE_FILES = {
 }
 
 
-def test_all_four_gates_run_and_pass(tiny: Made) -> None:
+def test_all_five_gates_run_and_pass(tiny: Made) -> None:
     report = tiny.outcome.json
     assert verdicts(report["gates"]) == ALL_PASSED
     assert report["verdict"] == "passed"
@@ -42,7 +42,7 @@ def test_all_four_gates_run_and_pass(tiny: Made) -> None:
 
 
 def test_detections_are_compared_on_scenes_with_objects(tiny: Made) -> None:
-    gate = tiny.outcome.json["gates"][3]
+    gate = tiny.outcome.json["gates"][4]
     rows = [row for rows in gate["data"]["scenes"].values() for row in rows]
     assert len(gate["data"]["scenes"]) == len(pictures(()))
     assert sum(row["status"] == "matched" for row in rows) >= 10
@@ -112,7 +112,7 @@ def test_the_zip_is_the_same_bundle(tiny: Made) -> None:
 
 def test_pictures_show_boxes(tiny: Made) -> None:
     """Around what was detected there, and on nothing else."""
-    rows = tiny.outcome.json["gates"][3]["data"]["scenes"]
+    rows = tiny.outcome.json["gates"][4]["data"]["scenes"]
     for number, scene in enumerate(pictures(()), start=1):
         overlay = Image.open(tiny.bundle / "pictures" / f"scene-{number}.png")
         assert overlay.size == scene.image.size
@@ -124,7 +124,7 @@ def test_the_report_stands_alone_and_agrees_with_itself(tiny: Made) -> None:
     html = (tiny.bundle / "report.html").read_text()
     assert "<script src" not in html
     assert 'href="http' not in html.replace('href="https://github.com', "")
-    for name in ("rewrites", "lint", "residency", "numerics", "host", "detections", "restore_rank", "reduce_rank"):
+    for name in ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections", "restore_rank", "reduce_rank"):
         assert name in html
     report = json.loads((tiny.bundle / "report.json").read_text())
     assert report == tiny.outcome.json
@@ -133,7 +133,16 @@ def test_the_report_stands_alone_and_agrees_with_itself(tiny: Made) -> None:
 
 
 def test_progress_goes_to_stderr_and_names_every_stage(tiny: Made) -> None:
-    for stage in ("start PyTorch", "load weights", "convert graph_a", "write bundle", "gate: rewrites", "gate: detections"):
+    stages = (
+        "start PyTorch",
+        "load weights",
+        "convert graph_a",
+        "write bundle",
+        "gate: rewrites",
+        "gate: fp16",
+        "gate: detections",
+    )
+    for stage in stages:
         assert stage in tiny.outcome.stderr
     assert all(len(line.rstrip()) <= 80 for line in tiny.outcome.stderr.splitlines())
     for noise in ("WARNING", "Warning", "I0000", "INFO", "TfLite", "XNNPACK"):
@@ -155,4 +164,4 @@ def test_the_same_inputs_give_the_same_bytes(tiny: Made, tmp_path: Path) -> None
     assert "residency" in outcome.stdout
     assert "not run" in outcome.stdout
     assert "again/report.html" in outcome.stdout
-    assert outcome.stderr.splitlines()[-1] == "not run, so not proven: residency, numerics"
+    assert outcome.stderr.splitlines()[-1] == "not run, so not proven: residency, numerics, fp16"

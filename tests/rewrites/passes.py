@@ -99,12 +99,14 @@ def write_model(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], path: 
     return path
 
 
-def run_on_delegate(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], driver: Driver, folder: Path) -> DelegateRun:
+def run_on_delegate(
+    graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], driver: Driver, folder: Path, *, enforce_f32: bool = True
+) -> DelegateRun:
     """Convert a graph and run it on the GPU delegate alone."""
     model = write_model(graph_module, inputs, folder / "model.tflite")
     names = [str(n.target) for n in graph_module.graph.nodes if n.op == "placeholder"]
     values = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
-    return run_model(model, [values], driver=driver, enforce_f32=True)
+    return run_model(model, [values], driver=driver, enforce_f32=enforce_f32)
 
 
 def outputs_of(run: DelegateRun) -> tuple[Tensor, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from passes import RightOnDelegate, ops, rewritten, traced
+from passes import RightOnDelegate, evaluate, ops, outputs_of, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor, fx, nn
 
 from rewrites.base import value_of
 from rewrites.profile import Profile
 from rewrites.protect_layer_norm import protect_layer_norm
+from rewrites.reduce_rank import reduce_rank
+from verify.adapters import Driver
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(1, 6, 32, generator=GENERATOR)
@@ -95,6 +99,26 @@ def test_constant_rows_give_zero(value: float, half: bool) -> None:
 def test_delegate(right_on_delegate: RightOnDelegate) -> None:
     rows = torch.cat([LARGE, torch.zeros(1, 2, 32), torch.full((1, 2, 32), 7.0)], 1)
     right_on_delegate([protect_layer_norm], norm(1e-5), rows)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("protected", [False, True])
+def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path, protected: bool) -> None:
+    """At magnitudes published for trained detectors: wide rows, and rows with a single outlier (measured: 4e-3 and 1e-2)."""
+    wide = torch.randn(1, 32, 384, generator=GENERATOR)
+    outlier = 3 * torch.randn(1, 32, 384, generator=GENERATOR)
+    outlier[:, :, 7] = 1068
+    rows = torch.cat([wide / wide.abs().amax(-1, keepdim=True) * 1068, outlier], 1)
+    layer = nn.LayerNorm(384, eps=1e-6, elementwise_affine=False)
+    graph_module = traced(layer, rows)
+    for rewrite in (*([protect_layer_norm] if protected else []), reduce_rank):
+        run_pass(rewrite, graph_module)
+    (found,) = outputs_of(run_on_delegate(graph_module, (rows,), fp16_driver, tmp_path, enforce_f32=False))
+    error = (found - evaluate(layer, rows)[0]).abs()
+    if protected:
+        assert float(error.max()) < 0.03
+    else:
+        assert not found.any()  # an infinite variance leaves zeros
 
 
 def test_ops_are_ones_the_converter_knows() -> None:

@@ -32,9 +32,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("VK_DRIVER_FILES", "VK_ICD_FILENAMES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    module.find_driver.cache_clear()
+    forget()
     yield tmp_path
+    forget()
+
+
+def forget() -> None:
     module.find_driver.cache_clear()
+    module.find_fp16_driver.cache_clear()
 
 
 @pytest.fixture
@@ -101,7 +106,9 @@ def test_users_own_variables_are_respected(home: Path, monkeypatch: pytest.Monke
     assert module.find_driver() is None
     with pytest.raises(UserError, match=r"VK_DRIVER_FILES=/nowhere\.json"):
         module.ensure_driver()
-    assert module.main() == 2
+    with pytest.raises(UserError, match=r"VK_DRIVER_FILES=/nowhere\.json: it does not compute in fp16"):
+        module.ensure_fp16_driver()
+    assert module.main() == module.main(["--fp16"]) == 2
 
 
 def test_a_driver_the_delegate_refuses_is_passed_over(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,33 @@ def test_bisection_stops_at_its_budget(ladder: Graph) -> None:
     assert found.taps == 2 and "stopped after 2" in found.note
 
 
+class Fp16(Fault):
+    """A fault, and tensors that are off by themselves without harm to what is made from them, as an underflow in fp16."""
+
+    def __init__(self, graph: Graph, name: str, harmless: dict[str, Difference]) -> None:
+        super().__init__(graph, name)
+        self.harmless = harmless
+
+    def __call__(self, tensor: int) -> Difference | None:
+        found = super().__call__(tensor)
+        return self.harmless.get(self.graph.tensors[tensor].name, found)
+
+
+def test_confirmed_bisection_passes_over_what_does_no_harm(tmp_path: Path) -> None:
+    """As a norm: "tiny" (eps over the scale squared) vanishes in fp16 and is added to a variance that is right or is not."""
+    ops = {"r": ("x",), "tiny0": ("r",), "tiny": ("tiny0",), "s": ("x", "r"), "var": ("s",), "sum": ("var", "tiny")}
+    graph = write(tmp_path / "m.tflite", {**ops, "y": ("sum",), "z": ("y",)}, ["z"])
+    vanished = {"tiny": Difference(0.0, 9.0, 1e-9, 1e-9)}
+    for fault in ("z", "y", "var", "s", "r"):
+        measure = Fp16(graph, fault, vanished if fault != "r" else {})
+        found = bisect_off(graph, index(graph, "z"), measure, 0.99999, confirm=True)
+        assert found.name == fault, fault
+        assert len(set(measure.asked)) == len(measure.asked)
+    # It is to blame where what reads it is off and nothing else is.
+    found = bisect_off(graph, index(graph, "z"), Fp16(graph, "tiny", vanished), 0.99999, confirm=True)
+    assert found.name == "tiny"
+
+
 def test_last_tensor_of_a_node_is_its_value(tmp_path: Path) -> None:
     graph = write(tmp_path / "m.tflite", {"m||_gelu;": ("x",), "m||_gelu;1": ("m||_gelu;",)}, ["m||_gelu;1"])
     value = np.arange(6, dtype=np.float32).reshape(SHAPE)

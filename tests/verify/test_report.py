@@ -20,12 +20,12 @@ from verify.report import Stage, judge, load_report, write_report
 from verify.report_html import render_html, write_html
 from verify.summary import closing_line, gate_lines, gate_table
 
-REWRITES, LINT, RESIDENCY, NUMERICS, HOST, DETECTIONS = gates()
+REWRITES, LINT, RESIDENCY, NUMERICS, FP16, HOST, DETECTIONS = gates()
 ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", advice="run `[driver]`")
 
 
 def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
-    report = sample(gates=(LINT, RESIDENCY, failing_gate(), DETECTIONS))
+    report = sample(gates=(LINT, RESIDENCY, failing_gate(), FP16, DETECTIONS))
     back = load_report(write_report(report, tmp_path / "report.json"))
     assert back.to_json() == report.to_json()  # NaN is unequal to itself, but not in this form
     assert back.verdict is Verdict.FAILED and back.gates[2].measurements[1].value != back.gates[2].measurements[1].value
@@ -50,9 +50,9 @@ def test_json_is_strict_and_says_its_version(tmp_path: Path) -> None:
 def test_verdict_is_judged_from_the_figures() -> None:
     assert sample().verdict is Verdict.PASSED
     flattered = replace(NUMERICS, measurements=(Measurement("graph_b / boxes", "correlation", 0.5, 0.999),))
-    assert judge([REWRITES, LINT, RESIDENCY, flattered, HOST, DETECTIONS]) is Verdict.FAILED
-    assert judge([REWRITES, LINT, ABSENT, NUMERICS, HOST, DETECTIONS]) is Verdict.NOT_RUN
-    assert judge([REWRITES, LINT, NUMERICS, HOST, DETECTIONS]) is Verdict.NOT_RUN  # a gate that is left out did not run
+    assert judge([REWRITES, LINT, RESIDENCY, flattered, FP16, HOST, DETECTIONS]) is Verdict.FAILED
+    assert judge([REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS]) is Verdict.NOT_RUN
+    assert judge([REWRITES, LINT, NUMERICS, FP16, HOST, DETECTIONS]) is Verdict.NOT_RUN  # a gate that is left out did not run
     assert judge([]) is Verdict.NOT_RUN
     assert judge([ABSENT, failing_gate()]) is Verdict.FAILED
 
@@ -135,7 +135,7 @@ def test_page_shows_all_that_was_recorded() -> None:
 def test_gates_come_first_and_trouble_is_plain() -> None:
     report = sample(gates=(LINT, ABSENT, failing_gate()), weights=Weights("random, seed 0", "ab" * 32, True), adapter="")
     text = read_page(render_html(report)).text
-    assert "Random weights" in text and "Not proved: Residency, Rewrites, Host side, Detections" in text
+    assert "Random weights" in text and "Not proved: Residency, Rewrites, fp16, Host side, Detections" in text
     assert text.index("Random weights") < text.index("Operator lint") < text.index("Stages")
     assert "not a number" in text and "∞" in text and "rewrite it in another form" in text
     assert "none: the GPU gates did not run" in text
@@ -153,7 +153,7 @@ def test_page_escapes_what_it_is_given() -> None:
 def test_page_of_an_empty_run() -> None:
     report = sample(stages=(), rewrites=(), op_counts={}, files={}, gates=(), scenes=(), versions={}, created="")
     text = read_page(render_html(report)).text
-    assert "Not proved: Rewrites, Operator lint, Residency, Numbers, Host side, Detections" in text
+    assert "Not proved: Rewrites, Operator lint, Residency, Numbers, fp16, Host side, Detections" in text
 
 
 def test_terminal_table_and_lines() -> None:
@@ -166,7 +166,9 @@ def test_terminal_table_and_lines() -> None:
 
 
 def test_closing_line() -> None:
-    assert closing_line(gates()) == "all 6 gates passed"
-    assert closing_line((REWRITES, LINT, ABSENT, NUMERICS, HOST, DETECTIONS)).endswith("not all is proved: residency not run")
-    assert closing_line((LINT,)).endswith("rewrites, residency, numerics, host, detections not run")
+    assert closing_line(gates()) == "all 7 gates passed"
+    assert closing_line((REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS)).endswith(
+        "not all is proved: residency not run"
+    )
+    assert closing_line((LINT,)).endswith("rewrites, residency, numerics, fp16, host, detections not run")
     assert closing_line((ABSENT, failing_gate())) == "failed: numerics"

@@ -1,0 +1,113 @@
+"""Norms that overflow in fp16 are caught on the delegate and named; written fp16-safe the same weights pass.
+
+The demo detector's weights are scaled to magnitudes published for trained RF-DETR (``scaled_weights``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convert.bundle import preprocess_of
+from convert.compiler import CompiledDetector, compile_detector
+from convert.half_precision import store_half
+from convert.lowering import lower
+from convert.reference import Reference
+from convert.run import load_reference
+from convert.scenes import pictures
+from convert.targets import find_target
+from convert.variants import find_variant
+from host_runtime.preprocess import preprocess
+from rewrites.flatbuffer.pipeline import fix_up
+from tests.convert.scaled_weights import (
+    PROJECTOR,
+    SELF_ATTENTION,
+    first_to_overflow,
+    largest,
+    scale_decoder,
+    scale_projector,
+)
+from verify.adapters import Driver
+from verify.fp16 import check_fp16
+from verify.gates import GateResult, Verdict
+from verify.numerics import GraphCase
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The scaled detector, a picture for it, and its outputs before and after."""
+
+    reference: Reference
+    image: torch.Tensor
+    before: tuple[torch.Tensor, torch.Tensor]
+    after: tuple[torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+@torch.no_grad()
+def scaled() -> Scaled:
+    reference, _ = load_reference(find_variant("tiny"), None, None)
+    image = torch.from_numpy(preprocess(pictures(())[0].image, preprocess_of(reference, None)))
+    before = reference.module(image)
+    scale_decoder(reference.module, image)
+    scale_projector(reference.module, image)
+    return Scaled(reference, image, before, reference.module(image))
+
+
+def compiled(scaled: Scaled, *, safe: bool) -> CompiledDetector:
+    return compile_detector(scaled.reference, replace(find_target("pixel").profile, safe_layer_norm=safe))
+
+
+def graph_case(detector: CompiledDetector, image: torch.Tensor, name: str, folder: Path) -> GraphCase:
+    """One graph as it would ship, with its inputs and outputs on the picture."""
+    part = detector.parts.a if name == "graph_a" else detector.parts.b
+    values = detector.evaluate(image)
+    inputs = {key: np.asarray(values[key]) for key in part.input_names}
+    raw, fixed, shipped = (folder / f"{name}.{kind}.tflite" for kind in ("raw", "fixed", "shipped"))
+    lower(part, {key: torch.from_numpy(value) for key, value in inputs.items()}, raw)
+    fix_up(raw, fixed)
+    store_half(fixed, shipped)
+    return GraphCase(name, None, shipped, (inputs,), ({key: np.asarray(values[key]) for key in part.output_names},))
+
+
+def check(scaled: Scaled, name: str, folder: Path, driver: Driver, *, safe: bool) -> GateResult:
+    return check_fp16([graph_case(compiled(scaled, safe=safe), scaled.image, name, folder)], driver=driver)
+
+
+def test_scaling_changes_magnitudes_and_nothing_else(scaled: Scaled) -> None:
+    model = scaled.reference.module.model.model
+    attention = [layer.self_attn for layer in model.decoder.layers]
+    assert largest(scaled.reference.module, scaled.image, attention) == pytest.approx(SELF_ATTENTION, rel=0.01)
+    projector = [model.backbone.projector.projector_layer]
+    assert largest(scaled.reference.module, scaled.image, projector, inputs=True) == pytest.approx(PROJECTOR, rel=0.01)
+    for one, other in zip(scaled.before, scaled.after, strict=True):
+        assert float((one - other).abs().max()) < 1e-3 * float(one.abs().max())
+
+
+@pytest.mark.gpu
+def test_unprotected_decoder_fails_and_the_norm_is_named(scaled: Scaled, fp16_driver: Driver, tmp_path: Path) -> None:
+    result = check(scaled, "graph_b", tmp_path, fp16_driver, safe=False)
+    assert result.verdict is Verdict.FAILED
+    (finding,) = result.findings
+    assert finding.rule == "fp16-overflow" and "fp16-safe" in finding.advice, finding
+    named = first_to_overflow(scaled.reference.module, scaled.image)
+    assert f"module {named}," in finding.message, finding
+
+
+@pytest.mark.gpu
+def test_protected_decoder_passes(scaled: Scaled, fp16_driver: Driver, tmp_path: Path) -> None:
+    result = check(scaled, "graph_b", tmp_path, fp16_driver, safe=True)
+    assert result.verdict is Verdict.PASSED, result.findings
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("safe", [False, True])
+def test_projector(scaled: Scaled, fp16_driver: Driver, tmp_path: Path, safe: bool) -> None:
+    result = check(scaled, "graph_a", tmp_path, fp16_driver, safe=safe)
+    assert result.verdict is (Verdict.PASSED if safe else Verdict.FAILED), result.findings
+    assert safe or "projector" in result.findings[0].message

@@ -1,0 +1,128 @@
+"""Fetches Debian packages and takes files out of them, without root; nothing is installed.
+
+apt-get downloads as any user once its state and cache are folders of one's own. Packages are unpacked with dpkg-deb, which runs
+none of their scripts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from host_runtime.errors import UserError
+
+_LIMIT = 900.0
+_SOURCES = Path("/etc/apt/sources.list")
+
+
+def require_tools(what: str, instead: str) -> None:
+    """Raises UserError where apt-get or dpkg-deb is missing; ``what`` is wanted, ``instead`` says what else to do."""
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise UserError(f"{what} and {tool} is not on this machine; {instead}")
+
+
+def download(package: str, work: Path, instead: str) -> Path:
+    """Fetches one package into ``work``: with the machine's package lists if they serve, else with lists of our own.
+
+    Raises:
+        UserError: no such package, or no network.
+    """
+    if _apt(["download", package], work, instead).returncode != 0:
+        # Lists are missing (a bare container) or name a version the mirror has since replaced.
+        own = own_lists(work)
+        _apt([*own, "update"], work, instead)
+        done = _apt([*own, "download", package], work, instead)
+        if done.returncode != 0:
+            raise UserError(
+                f"apt-get download {package}: {_reason(done)}; check the network and /etc/apt/sources.list, or {instead}"
+            )
+    return next(work.glob("*.deb"))
+
+
+def download_with_missing(package: str, work: Path, instead: str, *, suite: str = "") -> list[Path]:
+    """Fetches a package and all it needs that this machine does not have installed.
+
+    Args:
+        package: its name.
+        work: an empty folder.
+        instead: what else to do, for messages.
+        suite: a suite of the machine's own mirror to take it from although the machine does not list that suite, for
+            example ``"bookworm-backports"``; "" for what the machine lists.
+
+    Raises:
+        UserError: no such package, no mirror that has the suite, or no network.
+    """
+    own = own_lists(work)
+    if suite:
+        # In place of the machine's sources.list, which it repeats; sources.list.d is read beside it.
+        listed = _SOURCES.read_text() if _SOURCES.exists() else ""
+        (work / "sources.list").write_text(f"{listed}\ndeb {_mirror(suite.partition('-')[0], instead)} {suite} main\n")
+        own.append(f"-oDir::Etc::sourcelist={work}/sources.list")
+    _apt([*own, "update"], work, instead)
+    wanted = f"{package}/{suite}" if suite else package
+    done = _apt([*own, "install", "-y", "--download-only", "--no-install-recommends", wanted], work, instead)
+    if done.returncode != 0:
+        raise UserError(f"apt-get: {wanted} cannot be had ({_reason(done)}); check the network, or {instead}")
+    return sorted((work / "cache/archives").glob("*.deb"))
+
+
+def own_lists(work: Path) -> list[str]:
+    """apt-get's options for state and cache in ``work``; the machine's record of what is installed stays."""
+    for part in ("state/lists/partial", "cache/archives/partial"):
+        (work / part).mkdir(parents=True, exist_ok=True)
+    return [
+        f"-oDir::State={work}/state", f"-oDir::Cache={work}/cache", "-oDir::State::status=/var/lib/dpkg/status",
+        "-oAPT::Sandbox::User=", "-oDebug::NoLocking=1",
+    ]  # fmt: skip
+
+
+def unpack(packages: Sequence[Path], into: Path, instead: str) -> None:
+    """Unpacks packages over one another.
+
+    Raises:
+        UserError: a package is damaged, or there is no room.
+    """
+    for package in packages:
+        done = subprocess.run(
+            ["dpkg-deb", "-x", str(package), str(into)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise UserError(
+                f"dpkg-deb: {package.name} cannot be unpacked: {last}; free some space and run this again, or {instead}"
+            )
+
+
+def _mirror(release: str, instead: str) -> str:
+    """The URI that this machine takes a release from."""
+    done = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for line in done.stdout.splitlines():
+        found, _, uri = line.partition(" ")
+        if found == release and uri:
+            return uri
+    raise UserError(f"this machine's package sources do not list {release}; {instead}")
+
+
+def _apt(arguments: list[str], work: Path, instead: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["apt-get", "-q", *arguments],
+            cwd=work,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"apt-get {arguments[-1]}: no answer in {_LIMIT:.0f} s; check the network, or {instead}") from error
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    return next((line for line in done.stderr.splitlines() if line.startswith("E:")), f"exit code {done.returncode}")
