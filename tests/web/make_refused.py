@@ -1,0 +1,42 @@
+"""Bundles that no GPU takes whole, for the web demo's browser test: `python tests/web/make_refused.py OUT`.
+
+Each is `tests/host_runtime/tiny_bundle.py`'s with another graph B: `partly` keeps one operator that the delegate takes, `wholly`
+has none. RELU_0_TO_1 is what the delegate refuses (row of the same name in verify/op_support.json); the CPU computes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
+
+import tiny_bundle
+from tiny_bundle import QUERIES, Ops
+
+
+def refused_graph_b(*, wholly: bool) -> bytes:
+    b = tiny_bundle.TfliteBuilder()
+    chosen = b.tensor("chosen", (1, QUERIES, 3))
+    cells = b.tensor("cells", (1, QUERIES, 4))
+    logits = b.tensor("scores", (1, QUERIES, 3))
+    if wholly:
+        b.op(Ops.RELU_0_TO_1, [chosen], logits)
+    else:
+        kind, options = tiny_bundle.schema.BuiltinOptions.MulOptions, tiny_bundle.schema.MulOptionsT()
+        b.op(Ops.MUL, [chosen, b.constant("twenty", np.full((1, 1, 1), 20.0))], logits, kind, options)
+    boxes = b.op(Ops.RELU_0_TO_1, [cells], b.tensor("corners", (1, QUERIES, 4)))
+    return b.finish({"selected_memory": chosen, "selected_cells": cells}, {"boxes": boxes, "logits": logits})
+
+
+def make(out: Path) -> None:
+    for name in ("partly", "wholly"):
+        tiny_bundle.write_bundle(out / name, {"graph_b.tflite": refused_graph_b(wholly=name == "wholly")})
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tests/web/make_refused.py OUT")
+    make(Path(sys.argv[1]))
