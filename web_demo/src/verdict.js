@@ -128,6 +128,6 @@ function praise(compared, rows, written, threshold) {
   const lowest = compared.reduce((worst, item) => (item.found.correlation < worst.found.correlation ? item : worst));
   const told = `${compared.length} tensors agree, lowest correlation ${lowest.found.correlation.toFixed(7)} (${lowest.stage}, ${lowest.name})`;
   if (!written) return `${told}; PyTorch finds nothing above ${threshold} in this picture, so its detections prove nothing`;
-  const matched = rows.filter((row) => row.status === 'matched');
-  return `${told}; ${matched.length === 1 ? 'the detection is' : `all ${matched.length} detections are`} PyTorch's`;
+  const matched = rows.filter((row) => row.status === 'matched').length;
+  return `${told}; ${matched} ${matched === 1 ? 'detection' : 'detections'} matched with PyTorch's, none missing, none extra`;
 }

@@ -68,7 +68,7 @@ function median(values) {
 
 /** @param {number} time */
 function milliseconds(time) {
-  return `${time.toFixed(time < 10 ? 2 : time < 100 ? 1 : 0)} ms`;
+  return time < 10000 ? `${time.toFixed(time < 10 ? 2 : time < 100 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`;
 }
 
 /** @param {import('../verdict.js').Judgement} judgement @returns {Node[]} */

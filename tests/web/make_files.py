@@ -1,15 +1,19 @@
-"""Bundles that no GPU takes whole, for the web demo's browser test: `python tests/web/make_refused.py OUT`.
+"""What the web demo's browser test chooses and opens: `python tests/web/make_files.py OUT BUNDLE`.
 
-Each is `tests/host_runtime/tiny_bundle.py`'s with another graph B: `partly` keeps one operator that the delegate takes, `wholly`
-has none. RELU_0_TO_1 is what the delegate refuses (row of the same name in verify/op_support.json); the CPU computes it.
+- partly, wholly: bundles that no GPU takes whole, `tests/host_runtime/tiny_bundle.py`'s with another graph B. `partly` keeps one
+  operator that the delegate takes, `wholly` has none. The delegate refuses RELU_0_TO_1; the CPU computes it.
+- bundle.zip: BUNDLE in one file.
+- other.png: a picture for the hand-made bundle, with one blue cell at its right upper corner, and not square.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
@@ -31,12 +35,16 @@ def refused_graph_b(*, wholly: bool) -> bytes:
     return b.finish({"selected_memory": chosen, "selected_cells": cells}, {"boxes": boxes, "logits": logits})
 
 
-def make(out: Path) -> None:
+def make(out: Path, bundle: Path) -> None:
     for name in ("partly", "wholly"):
         tiny_bundle.write_bundle(out / name, {"graph_b.tflite": refused_graph_b(wholly=name == "wholly")})
+    shutil.make_archive(str(out / "bundle"), "zip", bundle)
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:5, 30:, 2] = 255
+    Image.fromarray(pixels).save(out / "other.png")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python tests/web/make_refused.py OUT")
-    make(Path(sys.argv[1]))
+    if len(sys.argv) != 3:
+        sys.exit("usage: python tests/web/make_files.py OUT BUNDLE")
+    make(Path(sys.argv[1]), Path(sys.argv[2]))
