@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the web demo: web_demo/check.sh [BUNDLE ...]
 #
-#   1. its types, with TypeScript's checker over plain JavaScript
+#   1. its style and its types: prettier, and TypeScript's checker over plain JavaScript
 #   2. Node's tests: every module but the GPU's against vectors that the Python runtime writes; each BUNDLE is one more of them
 #   3. the page in a real, headless Chromium, on WebGPU in software (SwiftShader): a bundle small enough to check by hand, planted
 #      faults, graphs that the GPU refuses, and each BUNDLE, whose verdict must be "agrees"
@@ -41,8 +41,8 @@ fi
 chromium=$(bash "$here/chromium.sh" "$cache")
 "$chromium" --version 2>/dev/null
 
-say "types"
-"$here/node_modules/.bin/tsc" -p "$here"
+say "style and types"
+(cd "$here" && node_modules/.bin/prettier --log-level warn --check src test style.css && node_modules/.bin/tsc -p .)
 
 say "golden vectors"
 PYTHONPATH=$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"

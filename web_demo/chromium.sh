@@ -33,6 +33,7 @@ printf 'fetching Debian'"'"'s chromium, %d packages\n' ${#packages[@]} >&2
 (cd "$work/debs" && "${apt[@]}" download "${packages[@]}" >&2) || fail "apt-get download failed: check the network"
 for package in "$work"/debs/*.deb; do dpkg-deb -x "$package" "$work/root"; done
 
+rm -rf "$work"/root/usr/share/{doc,man,locale,icons}
 rm -rf "$folder/root" && mv "$work/root" "$folder/root"
 libraries=$(find "$folder/root" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
 {

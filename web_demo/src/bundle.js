@@ -67,7 +67,9 @@ export async function openBundle(source, schema, tell = () => {}) {
     tell(`reading ${name}`);
     const bytes = await source.read(name, record.bytes);
     if (bytes.byteLength !== record.bytes) {
-      throw new UserError(`${name} is cut short (${bytes.byteLength} bytes, not ${record.bytes}); copy the whole bundle again, or ${REMAKE}`);
+      throw new UserError(
+        `${name} is cut short (${bytes.byteLength} bytes, not ${record.bytes}); copy the whole bundle again, or ${REMAKE}`,
+      );
     }
     if ((await sha256(bytes)) !== record.sha256) {
       throw new UserError(`${name} is damaged or changed (its sha256 is not the manifest's); copy it again, or ${REMAKE}`);
@@ -103,7 +105,13 @@ export function servedFolder(base) {
   };
 }
 
-/** All of a stream, refused as soon as it is longer than `limit`. @param {ReadableStream<Uint8Array>} stream @param {number} limit @param {string} name */
+/**
+ * All of a stream, refused as soon as it is longer than `limit`.
+ *
+ * @param {ReadableStream<Uint8Array>} stream
+ * @param {number} limit
+ * @param {string} name
+ */
 export async function readAll(stream, limit, name) {
   const chunks = [];
   let total = 0;
@@ -131,7 +139,9 @@ export async function readAll(stream, limit, name) {
 export function checkPath(name, where) {
   const bad = (/** @type {string} */ part) => ['', '.', '..'].includes(part) || /[\\:\0]/.test(part);
   if (name.split('/').some(bad)) {
-    throw new UserError(`${where} lists the path '${name}', which is not inside the bundle; don't trust this bundle: ${REMAKE}`);
+    throw new UserError(
+      `${where} lists the path '${name}', which is not inside the bundle; don't trust this bundle: ${REMAKE}`,
+    );
   }
 }
 

@@ -19,12 +19,26 @@ export function luma([red, green, blue]) {
   return 0.299 * red + 0.587 * green + 0.114 * blue;
 }
 
-/** As Python's colorsys. @param {number} hue @param {number} saturation @param {number} value @returns {[number, number, number]} */
+/**
+ * As Python's colorsys.
+ *
+ * @param {number} hue
+ * @param {number} saturation
+ * @param {number} value
+ * @returns {[number, number, number]}
+ */
 function hsvToRgb(hue, saturation, value) {
   const sector = Math.trunc(hue * 6);
   const part = hue * 6 - sector;
   const [p, q, t] = [value * (1 - saturation), value * (1 - saturation * part), value * (1 - saturation * (1 - part))];
-  const all = /** @type {[number, number, number][]} */ ([[value, t, p], [q, value, p], [p, value, t], [p, q, value], [t, p, value], [value, p, q]]);
+  const all = /** @type {[number, number, number][]} */ ([
+    [value, t, p],
+    [q, value, p],
+    [p, value, t],
+    [p, q, value],
+    [t, p, value],
+    [value, p, q],
+  ]);
   return all[sector % 6];
 }
 

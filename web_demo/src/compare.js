@@ -1,8 +1,8 @@
 /**
  * How far a tensor is from its reference: `verify/metrics.py` in JavaScript. All arithmetic in float64.
  *
- * Pearson's correlation alone does not see a wrong scale or offset, so there is a relative error too: the root mean square of the
- * difference over the reference's standard deviation. A correlation limit r bounds it by sqrt(1 - r²).
+ * Pearson's correlation alone does not see a wrong scale or offset, so there is a relative error too: the root mean square of
+ * the difference over the reference's standard deviation. A correlation limit r bounds it by sqrt(1 - r²).
  *
  * @typedef {{correlation: number, relativeError: number, maxAbsError: number, referenceMax: number}} Difference
  *   NaN where there is no answer; `maxAbsError` is infinite where a value is NaN, or infinite on one side only.
@@ -35,10 +35,20 @@ export function difference(candidate, reference) {
   const referenceMax = largest(y);
   const worst = y.reduce((most, value, index) => Math.max(most, Math.abs(x[index] - value)), 0);
   if (bad) return { correlation: NaN, relativeError: NaN, maxAbsError: Infinity, referenceMax };
-  return { correlation: correlation(x, y, worst, referenceMax), relativeError: relativeError(x, y, referenceMax), maxAbsError: worst, referenceMax };
+  return {
+    correlation: correlation(x, y, worst, referenceMax),
+    relativeError: relativeError(x, y, referenceMax),
+    maxAbsError: worst,
+    referenceMax,
+  };
 }
 
-/** Whether both the correlation and the relative error keep a correlation limit; NaN never does. @param {Difference} found @param {number} limit */
+/**
+ * Whether both the correlation and the relative error keep a correlation limit; NaN never does.
+ *
+ * @param {Difference} found
+ * @param {number} limit
+ */
 export function within(found, limit) {
   return found.correlation >= limit && found.relativeError <= Math.max(Math.sqrt(Math.max(0, 1 - limit * limit)), 1e-15);
 }
@@ -89,6 +99,9 @@ function largest(values) {
 /** @param {number[]} values */
 function isConstant(values) {
   if (!values.length) return true;
-  const [low, high] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+  const [low, high] = values.reduce(
+    ([least, most], value) => [Math.min(least, value), Math.max(most, value)],
+    [Infinity, -Infinity],
+  );
   return high - low <= CONSTANT * largest(values);
 }

@@ -1,6 +1,6 @@
 /**
- * From graph B's boxes and logits to detections, as `host_runtime/decode.py` does it: sigmoid, the `num_select` best of queries x
- * classes with ties by lower index, boxes to pixels, clamped to the picture.
+ * From graph B's boxes and logits to detections, as `host_runtime/decode.py` does it: sigmoid, the `num_select` best of queries
+ * x classes with ties by lower index, boxes to pixels, clamped to the picture.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {{classIndex: number, name: string, score: number, box: [number, number, number, number]}} Detection
@@ -36,14 +36,26 @@ export function decode(boxes, logits, picture, spec, classes, { threshold, nmsIo
   return nmsIou === undefined ? found : nms(found, nmsIou);
 }
 
-/** @param {ArrayLike<number>} boxes @param {number} query @param {{width: number, height: number}} picture @returns {Detection['box']} */
+/**
+ * @param {ArrayLike<number>} boxes
+ * @param {number} query
+ * @param {{width: number, height: number}} picture
+ * @returns {Detection['box']}
+ */
 function toPixels(boxes, query, { width, height }) {
   const [x, y, w, h] = [0, 1, 2, 3].map((index) => boxes[query * 4 + index]);
-  const clamped = (/** @type {number} */ edge, /** @type {number} */ extent) => Math.min(Math.max(f(f(edge) * extent), 0), extent);
+  const clamped = (/** @type {number} */ edge, /** @type {number} */ extent) =>
+    Math.min(Math.max(f(f(edge) * extent), 0), extent);
   return [clamped(x - 0.5 * w, width), clamped(y - 0.5 * h, height), clamped(x + 0.5 * w, width), clamped(y + 0.5 * h, height)];
 }
 
-/** Greedy class-wise non-maximum suppression. @param {Detection[]} found best first @param {number} limit @returns {Detection[]} */
+/**
+ * Greedy class-wise non-maximum suppression.
+ *
+ * @param {Detection[]} found best first
+ * @param {number} limit
+ * @returns {Detection[]}
+ */
 function nms(found, limit) {
   /** @type {Detection[]} */
   const kept = [];
@@ -53,7 +65,13 @@ function nms(found, limit) {
   return kept;
 }
 
-/** Multiplied out, so that two boxes without area do not divide 0 by 0. @param {Detection['box']} one @param {Detection['box']} other @param {number} limit */
+/**
+ * Multiplied out, so that two boxes without area do not divide 0 by 0.
+ *
+ * @param {Detection['box']} one
+ * @param {Detection['box']} other
+ * @param {number} limit
+ */
 function overlaps(one, other, limit) {
   const inter = intersection(one, other);
   return inter > limit * (area(one) + area(other) - inter);
@@ -73,11 +91,17 @@ export function intersection(one, other) {
 function check(boxes, logits, classes) {
   const [[batch, queries, columns], wanted] = [logits.shape, `[1, ${logits.shape[1]}, 4]`];
   if (logits.shape.length !== 3 || batch !== 1 || `[${boxes.shape.join(', ')}]` !== wanted) {
-    throw new Error(`boxes [${boxes.shape.join(', ')}] and logits [${logits.shape.join(', ')}] are not [1, Q, 4] and [1, Q, C]`);
+    throw new Error(
+      `boxes [${boxes.shape.join(', ')}] and logits [${logits.shape.join(', ')}] are not [1, Q, 4] and [1, Q, C]`,
+    );
   }
   if (columns !== classes.length) throw new Error(`there are ${classes.length} class names for ${columns} logit columns`);
-  for (const [name, tensor] of /** @type {[string, Tensor][]} */ ([['boxes', boxes], ['logits', logits]])) {
-    if (tensor.data.some(Number.isNaN)) throw new Error(`'${name}' holds NaN: the graphs did not run right on this GPU (${queries} queries)`);
+  for (const [name, tensor] of /** @type {[string, Tensor][]} */ ([
+    ['boxes', boxes],
+    ['logits', logits],
+  ])) {
+    if (tensor.data.some(Number.isNaN))
+      throw new Error(`'${name}' holds NaN: the graphs did not run right on this GPU (${queries} queries)`);
   }
   return columns;
 }

@@ -1,6 +1,6 @@
 /**
- * A bundle ready to run: picture, graph A, host step, graph B, detections. It knows graphs only as something with a `run`, so that
- * all of it but the GPU is tested without one.
+ * A bundle ready to run: picture, graph A, host step, graph B, detections. It knows graphs only as something with a `run`, so
+ * that all of it but the GPU is tested without one.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {import('./preprocess.js').Picture} Picture
@@ -39,7 +39,13 @@ export class Detector {
     return { outputs: b.outputs, times, dispatches: { a: a.dispatches, b: b.dispatches } };
   }
 
-  /** What a run found. @param {ReadonlyMap<string, Tensor>} outputs graph B's @param {Picture} picture @param {number} threshold */
+  /**
+   * What a run found.
+   *
+   * @param {ReadonlyMap<string, Tensor>} outputs graph B's
+   * @param {Picture} picture
+   * @param {number} threshold
+   */
   detections(outputs, picture, threshold) {
     const { postprocess: post, classes } = this.bundle.manifest;
     const [boxes, logits] = [outputs.get(post.boxes), outputs.get(post.logits)];

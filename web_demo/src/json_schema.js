@@ -1,6 +1,6 @@
 /**
- * Checks JSON against a JSON Schema, as far as `host_runtime/manifest.schema.json` goes: one schema for every runtime, and no copy
- * of it here that could grow apart. A keyword that is not known here is an error, so that none is passed over in silence.
+ * Checks JSON against a JSON Schema, as far as `host_runtime/manifest.schema.json` goes: one schema for every runtime, and no
+ * copy of it here that could grow apart. A keyword that is not known here is an error, so that none is passed over in silence.
  *
  * @typedef {Record<string, any>} Schema
  */
@@ -20,11 +20,13 @@ const TYPES = {
 
 /** @type {Record<string, (value: any, limit: any, schema: Schema) => string | undefined>} */
 const RULES = {
-  type: (value, limit) => ([limit].flat().some((type) => TYPES[type](value)) ? undefined : `is not of type ${[limit].flat().join(' or ')}`),
+  type: (value, limit) =>
+    [limit].flat().some((type) => TYPES[type](value)) ? undefined : `is not of type ${[limit].flat().join(' or ')}`,
   const: (value, limit) => (value === limit ? undefined : `is not ${JSON.stringify(limit)}`),
   enum: (value, limit) => (limit.includes(value) ? undefined : `is not one of ${JSON.stringify(limit)}`),
   minLength: (value, limit) => (typeof value !== 'string' || [...value].length >= limit ? undefined : 'is too short'),
-  pattern: (value, limit) => (typeof value !== 'string' || new RegExp(limit, 'u').test(value) ? undefined : `does not match ${limit}`),
+  pattern: (value, limit) =>
+    typeof value !== 'string' || new RegExp(limit, 'u').test(value) ? undefined : `does not match ${limit}`,
   minimum: (value, limit) => (typeof value !== 'number' || value >= limit ? undefined : `is less than ${limit}`),
   maximum: (value, limit) => (typeof value !== 'number' || value <= limit ? undefined : `is more than ${limit}`),
   exclusiveMinimum: (value, limit) => (typeof value !== 'number' || value > limit ? undefined : `is not above ${limit}`),
@@ -48,7 +50,8 @@ const RULES = {
 export function schemaProblem(value, schema, root = schema, path = '$') {
   if (schema.$ref) return schemaProblem(value, resolve(schema.$ref, root), root, path);
   for (const [keyword, limit] of Object.entries(schema)) {
-    if (ANNOTATIONS.has(keyword) || keyword === 'properties' || keyword === 'items' || keyword === 'additionalProperties') continue;
+    if (ANNOTATIONS.has(keyword) || keyword === 'properties' || keyword === 'items' || keyword === 'additionalProperties')
+      continue;
     const rule = RULES[keyword];
     if (!rule) throw new Error(`the schema's keyword '${keyword}' is not known here`);
     const problem = rule(value, limit, schema);
@@ -78,5 +81,8 @@ function objectProblem(value, schema, root, path) {
 
 /** @param {string} reference @param {Schema} root @returns {Schema} */
 function resolve(reference, root) {
-  return reference.replace(/^#\//, '').split('/').reduce((place, name) => place[name], root);
+  return reference
+    .replace(/^#\//, '')
+    .split('/')
+    .reduce((place, name) => place[name], root);
 }

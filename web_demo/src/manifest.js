@@ -1,5 +1,6 @@
 /**
- * The bundle's manifest, read and checked: by its schema, then for what a schema cannot say, as `host_runtime/manifest.py` does.
+ * The bundle's manifest, read and checked: by its schema, then for what a schema cannot say, as `host_runtime/manifest.py`
+ * does.
  *
  * @typedef {import('./tensor.js').TensorSpec} TensorSpec
  * @typedef {{file: string, signature: string, inputs: TensorSpec[], outputs: TensorSpec[]}} GraphSpec
@@ -51,11 +52,19 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
   return manifest;
 }
 
-/** Sentences about what does not fit, in the order of the data's flow. @param {Manifest} manifest @returns {Generator<string>} */
+/**
+ * Sentences about what does not fit, in the order of the data's flow.
+ *
+ * @param {Manifest} manifest
+ * @returns {Generator<string>}
+ */
 function* problems(manifest) {
   const { a, b } = manifest.graphs;
   for (const [label, specs] of /** @type {[string, TensorSpec[]][]} */ ([
-    ['a.inputs', a.inputs], ['a.outputs', a.outputs], ['b.inputs', b.inputs], ['b.outputs', b.outputs],
+    ['a.inputs', a.inputs],
+    ['a.outputs', a.outputs],
+    ['b.inputs', b.inputs],
+    ['b.outputs', b.outputs],
   ])) {
     const names = specs.map((spec) => spec.name);
     if (new Set(names).size !== names.length) yield `graphs.${label} names a tensor twice (${names.join(', ')})`;
@@ -105,7 +114,13 @@ function* postprocessProblems({ graphs, postprocess: post, classes }) {
   const logits = fromB.get(post.logits);
   if (!boxes || !logits) {
     yield `graph b does not give '${boxes ? post.logits : post.boxes}', which postprocess reads`;
-  } else if (boxes.length !== 3 || logits.length !== 3 || boxes[0] !== 1 || boxes[2] !== 4 || !sameShape(boxes.slice(0, 2), logits.slice(0, 2))) {
+  } else if (
+    boxes.length !== 3 ||
+    logits.length !== 3 ||
+    boxes[0] !== 1 ||
+    boxes[2] !== 4 ||
+    !sameShape(boxes.slice(0, 2), logits.slice(0, 2))
+  ) {
     yield `postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not [${boxes.join(', ')}] and [${logits.join(', ')}]`;
   } else if (logits[2] !== classes.length) {
     yield `classes has ${classes.length} entries but there are ${logits[2]} logit columns`;

@@ -34,7 +34,12 @@ export function preprocess(picture, spec) {
   return floats(out, nchw ? [1, 3, height, width] : [1, height, width, 3]);
 }
 
-/** [picture.height, picture.width] to [spec.height, picture.width], three floats a pixel. @param {Picture} picture @param {import('./manifest.js').Preprocess} spec */
+/**
+ * [picture.height, picture.width] to [spec.height, picture.width], three floats a pixel.
+ *
+ * @param {Picture} picture
+ * @param {import('./manifest.js').Preprocess} spec
+ */
 function resizeRows(picture, spec) {
   const { width, data } = picture;
   const { taps, sources, weights } = resizeTaps(picture.height, spec.height, spec.resize);
@@ -55,7 +60,13 @@ function resizeRows(picture, spec) {
   return out;
 }
 
-/** [spec.height, width] to [spec.height, spec.width], three floats a pixel. @param {Float32Array} rows @param {number} width @param {import('./manifest.js').Preprocess} spec */
+/**
+ * [spec.height, width] to [spec.height, spec.width], three floats a pixel.
+ *
+ * @param {Float32Array} rows
+ * @param {number} width
+ * @param {import('./manifest.js').Preprocess} spec
+ */
 function resizeColumns(rows, width, spec) {
   const { taps, sources, weights } = resizeTaps(width, spec.width, spec.resize);
   const out = new Float32Array(spec.height * spec.width * 3);

@@ -1,8 +1,8 @@
 /**
  * The weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
  *
- * Equal to `host_runtime/preprocess.py`, hence to torch: the mixture of float32 (`f`) and float64 is that of torch's C++ kernels
- * and matters (at column 600 the rounding of a centre moves a weight by 3e-5).
+ * Equal to `host_runtime/preprocess.py`, hence to torch: the mixture of float32 (`f`) and float64 is that of torch's C++
+ * kernels and matters (at column 600 the rounding of a centre moves a weight by 3e-5).
  *
  * @typedef {{taps: number, sources: Int32Array, weights: Float32Array}} ResizeTaps
  */
@@ -11,7 +11,8 @@ const f = Math.fround;
 
 /** @param {number} from @param {number} to @param {'bilinear' | 'bilinear_antialias'} kind @returns {ResizeTaps} */
 export function resizeTaps(from, to, kind) {
-  if (from === to) return { taps: 1, sources: Int32Array.from({ length: to }, (_, index) => index), weights: new Float32Array(to).fill(1) };
+  if (from === to)
+    return { taps: 1, sources: Int32Array.from({ length: to }, (_, index) => index), weights: new Float32Array(to).fill(1) };
   return kind === 'bilinear' ? bilinear(from, to) : antialiased(from, to);
 }
 

@@ -33,7 +33,9 @@ export function readSafetensors(bytes, where) {
   const header = parseHeader(bytes.subarray(8, 8 + length), refuse);
   const data = bytes.subarray(8 + length);
 
-  const entries = Object.entries(header).filter(([name]) => name !== '__metadata__').map(([name, value]) => entry(name, value, refuse));
+  const entries = Object.entries(header)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, value]) => entry(name, value, refuse));
   entries.sort((one, other) => one.start - other.start || one.end - other.end);
   let reached = 0;
   for (const item of entries) {
@@ -68,7 +70,8 @@ function entry(name, value, refuse) {
   if (!type) throw refuse(`'${name}' has the type ${dtype}, which no bundle holds`);
   if (!isExtents(shape) || !isExtents(offsets) || offsets.length !== 2) throw refuse(`'${name}' has no shape or no offsets`);
   const [start, end] = offsets;
-  if (end - start !== sizeOf(shape) * type.bytes) throw refuse(`'${name}' has ${end - start} bytes for shape [${shape.join(', ')}]`);
+  if (end - start !== sizeOf(shape) * type.bytes)
+    throw refuse(`'${name}' has ${end - start} bytes for shape [${shape.join(', ')}]`);
   return { name, dtype: type.dtype, shape, start, end };
 }
 

@@ -7,7 +7,8 @@
  * @returns {Int32Array} k indices
  */
 export function topkIndices(values, k) {
-  if (!Number.isInteger(k) || k < 0 || k > values.length) throw new RangeError(`cannot take the ${k} largest of ${values.length} values`);
+  if (!Number.isInteger(k) || k < 0 || k > values.length)
+    throw new RangeError(`cannot take the ${k} largest of ${values.length} values`);
   if (k === 0) return new Int32Array(0);
   // A typed array's own sort is numeric and puts NaN last, so the k-th from the end is the k-th largest with NaN largest.
   const limit = values.slice().sort()[values.length - k];

@@ -1,6 +1,6 @@
 /**
- * Judges a run on the bundle's own picture, as `verify/device/judge.py` judges a phone's: every stage on inputs that are known to
- * be right, so that a fault shows in its own stage, then the whole chain by what it detects.
+ * Judges a run on the bundle's own picture, as `verify/device/judge.py` judges a phone's: every stage on inputs that are known
+ * to be right, so that a fault shows in its own stage, then the whole chain by what it detects.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {import('./compare.js').Difference} Difference
@@ -42,21 +42,30 @@ export function readGolden(bundle) {
   for (const spec of needed) {
     const found = tensors.get(spec.name);
     if (!found || !fits(found, spec)) {
-      throw new UserError(`the golden vector '${spec.name}' is ${found ? describe(found) : 'missing'}, not ${describe(spec)}; ${REMAKE}`);
+      throw new UserError(
+        `the golden vector '${spec.name}' is ${found ? describe(found) : 'missing'}, not ${describe(spec)}; ${REMAKE}`,
+      );
     }
   }
-  for (const name of host.outputs) if (!tensors.has(name)) throw new UserError(`the golden vector '${name}' is missing; ${REMAKE}`);
+  for (const name of host.outputs)
+    if (!tensors.has(name)) throw new UserError(`the golden vector '${name}' is missing; ${REMAKE}`);
   return tensors;
 }
 
-/** `golden/detections.json`, as the Python runtime wrote it. @param {import('./bundle.js').Bundle} bundle @returns {import('./decode.js').Detection[]} */
+/**
+ * `golden/detections.json`, as the Python runtime wrote it.
+ *
+ * @param {import('./bundle.js').Bundle} bundle
+ * @returns {import('./decode.js').Detection[]}
+ */
 export function readGoldenDetections(bundle) {
   const name = bundle.manifest.golden?.detections ?? '';
   try {
     const { detections } = JSON.parse(new TextDecoder().decode(bundle.file(name)));
     return detections.map((/** @type {any} */ item) => {
       const box = item.box.map(Number);
-      if (box.length !== 4 || ![...box, item.class_index, item.score].every(Number.isFinite)) throw new TypeError('not a detection');
+      if (box.length !== 4 || ![...box, item.class_index, item.score].every(Number.isFinite))
+        throw new TypeError('not a detection');
       return { classIndex: item.class_index, name: String(item.name), score: item.score, box };
     });
   } catch (error) {
@@ -78,13 +87,17 @@ export function judge(bundle, given, chain, picture, precision) {
   const limits = LIMITS[precision];
   /** @type {[string, Tensors, number][]} */
   const stages = [
-    ['pre-processing', given.preprocess, HOST_LIMIT], ['graph A', given.a, limits.graph],
-    ['host step', given.host, HOST_LIMIT], ['graph B', given.b, limits.graph],
+    ['pre-processing', given.preprocess, HOST_LIMIT],
+    ['graph A', given.a, limits.graph],
+    ['host step', given.host, HOST_LIMIT],
+    ['graph B', given.b, limits.graph],
   ];
-  const compared = stages.flatMap(([stage, tensors, limit]) => [...tensors].map(([name, tensor]) => {
-    const found = difference(tensor.data, /** @type {Tensor} */ (golden.get(name)).data);
-    return { stage, name, found, limit, good: within(found, limit) };
-  }));
+  const compared = stages.flatMap(([stage, tensors, limit]) =>
+    [...tensors].map(([name, tensor]) => {
+      const found = difference(tensor.data, /** @type {Tensor} */ (golden.get(name)).data);
+      return { stage, name, found, limit, good: within(found, limit) };
+    }),
+  );
 
   const { threshold } = /** @type {import('./manifest.js').Golden} */ (manifest.golden);
   const bounds = { threshold, iou: limits.iou, score: limits.score };
@@ -101,32 +114,56 @@ export function judge(bundle, given, chain, picture, precision) {
   return { verdict: 'agrees', summary: praise(compared, rows, written.length, threshold), compared, rows };
 }
 
-/** Whether the file holds what the golden boxes and logits say, which decoding alone can change. @param {import('./decode.js').Detection[]} written @param {import('./decode.js').Detection[]} own */
+/**
+ * Whether the file holds what the golden boxes and logits say, which decoding alone can change.
+ *
+ * @param {import('./decode.js').Detection[]} written
+ * @param {import('./decode.js').Detection[]} own
+ */
 function sameDetections(written, own) {
-  return written.length === own.length && written.every((item, index) => {
-    const other = own[index];
-    const apart = Math.max(...item.box.map((edge, side) => Math.abs(edge - other.box[side])));
-    return item.classIndex === other.classIndex && item.name === other.name && Math.abs(item.score - other.score) <= 1e-5 && apart <= 1e-2;
-  });
+  return (
+    written.length === own.length &&
+    written.every((item, index) => {
+      const other = own[index];
+      const apart = Math.max(...item.box.map((edge, side) => Math.abs(edge - other.box[side])));
+      return (
+        item.classIndex === other.classIndex &&
+        item.name === other.name &&
+        Math.abs(item.score - other.score) <= 1e-5 &&
+        apart <= 1e-2
+      );
+    })
+  );
 }
 
-/** @param {Compared[]} compared @param {import('./match.js').Row[]} rows @param {boolean} sound @param {unknown[]} written @returns {string | undefined} */
+/**
+ * @param {Compared[]} compared
+ * @param {import('./match.js').Row[]} rows
+ * @param {boolean} sound
+ * @param {unknown[]} written
+ * @returns {string | undefined}
+ */
 function firstProblem(compared, rows, sound, written) {
   const wrong = compared.find((item) => !item.good);
   if (wrong) {
-    return `${wrong.stage} is off: ${wrong.name} has correlation ${wrong.found.correlation.toFixed(5)} and largest error ` +
-      `${wrong.found.maxAbsError.toPrecision(3)} (limit ${wrong.limit})`;
+    return (
+      `${wrong.stage} is off: ${wrong.name} has correlation ${wrong.found.correlation.toFixed(5)} and largest error ` +
+      `${wrong.found.maxAbsError.toPrecision(3)} (limit ${wrong.limit})`
+    );
   }
   if (!sound) return `the golden boxes and logits do not decode to the ${written.length} detections of golden/detections.json`;
   const lost = rows.find((row) => row.status === 'missing' || row.status === 'extra');
   const item = lost?.reference ?? lost?.candidate;
-  return lost && item ? `every stage agrees on its own, but the chain's detections do not: ${item.name} ${item.score.toFixed(3)} is ${lost.status}` : undefined;
+  return lost && item
+    ? `every stage agrees on its own, but the chain's detections do not: ${item.name} ${item.score.toFixed(3)} is ${lost.status}`
+    : undefined;
 }
 
 /** @param {Compared[]} compared @param {import('./match.js').Row[]} rows @param {number} written @param {number} threshold */
 function praise(compared, rows, written, threshold) {
   const lowest = compared.reduce((worst, item) => (item.found.correlation < worst.found.correlation ? item : worst));
-  const told = `${compared.length} tensors agree, lowest correlation ${lowest.found.correlation.toFixed(7)} (${lowest.stage}, ${lowest.name})`;
+  const figure = `${lowest.found.correlation.toFixed(7)} (${lowest.stage}, ${lowest.name})`;
+  const told = `${compared.length} tensors agree, lowest correlation ${figure}`;
   if (!written) return `${told}; PyTorch finds nothing above ${threshold} in this picture, so its detections prove nothing`;
   const matched = rows.filter((row) => row.status === 'matched').length;
   return `${told}; ${matched} ${matched === 1 ? 'detection' : 'detections'} matched with PyTorch's, none missing, none extra`;

@@ -27,7 +27,9 @@ export async function zippedFolder(blob, label) {
   const members = await directory(blob, label);
   const tops = [...members.keys()].filter((name) => name.split('/').pop() === MANIFEST_NAME && name.split('/').length <= 2);
   if (tops.length !== 1) {
-    throw new UserError(`${label} holds ${tops.length} ${MANIFEST_NAME} at its top; give the .zip that \`convert run --zip\` wrote`);
+    throw new UserError(
+      `${label} holds ${tops.length} ${MANIFEST_NAME} at its top; give the .zip that \`convert run --zip\` wrote`,
+    );
   }
   const prefix = tops[0].slice(0, -MANIFEST_NAME.length);
   return {
@@ -42,7 +44,8 @@ export async function zippedFolder(blob, label) {
 
 /** @param {Blob} blob @param {string} label @returns {Promise<Map<string, Member>>} */
 async function directory(blob, label) {
-  const damaged = (/** @type {string} */ why) => new UserError(`${label} is not a .zip that can be read (${why}); copy it again`);
+  const damaged = (/** @type {string} */ why) =>
+    new UserError(`${label} is not a .zip that can be read (${why}); copy it again`);
   const tail = await viewOf(blob, Math.max(0, blob.size - 65557), blob.size);
   let end = tail.byteLength - 22;
   while (end >= 0 && tail.getUint32(end, true) !== END) end -= 1;
@@ -66,7 +69,10 @@ async function directory(blob, label) {
       if (view.getUint16(at + 8, true) & 1) throw damaged(`${name} is encrypted`);
       if (members.has(name)) throw damaged(`${name} is there twice`);
       members.set(name, {
-        name, method: view.getUint16(at + 10, true), packed: view.getUint32(at + 20, true), offset: view.getUint32(at + 42, true),
+        name,
+        method: view.getUint16(at + 10, true),
+        packed: view.getUint32(at + 20, true),
+        offset: view.getUint32(at + 42, true),
       });
     }
     at += 46 + nameLength + extra + comment;
@@ -74,16 +80,25 @@ async function directory(blob, label) {
   return members;
 }
 
-/** A member's bytes; what a .zip says about its sizes is not trusted: a bomb stops at `limit`. @param {Blob} blob @param {Member} member @param {number} limit @param {string} label */
+/**
+ * A member's bytes; what a .zip says about its sizes is not trusted: a bomb stops at `limit`.
+ *
+ * @param {Blob} blob
+ * @param {Member} member
+ * @param {number} limit
+ * @param {string} label
+ */
 async function content(blob, member, limit, label) {
-  const damaged = (/** @type {string} */ why) => new UserError(`${member.name} in ${label} cannot be unpacked (${why}); copy it again`);
+  const damaged = (/** @type {string} */ why) =>
+    new UserError(`${member.name} in ${label} cannot be unpacked (${why}); copy it again`);
   const header = await viewOf(blob, member.offset, member.offset + 30);
   if (header.byteLength < 30 || header.getUint32(0, true) !== LOCAL) throw damaged('it is not where the directory says');
   const start = member.offset + 30 + header.getUint16(26, true) + header.getUint16(28, true);
   const packed = blob.slice(start, start + member.packed);
   if (packed.size !== member.packed) throw damaged('it is cut short');
   if (member.method !== STORED && member.method !== DEFLATED) throw damaged(`compression method ${member.method}`);
-  const stream = member.method === STORED ? packed.stream() : packed.stream().pipeThrough(new DecompressionStream('deflate-raw'));
+  const stream =
+    member.method === STORED ? packed.stream() : packed.stream().pipeThrough(new DecompressionStream('deflate-raw'));
   try {
     return await readAll(stream, limit, member.name);
   } catch (error) {

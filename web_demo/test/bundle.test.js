@@ -13,7 +13,12 @@ import { joined, writeSafetensors } from './write_safetensors.js';
 
 const SOUND = path.join(ROOT, 'bundles/hand_made');
 
-/** A source with some files' contents changed. @param {Record<string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>>} changes @returns {import('../src/bundle.js').Source} */
+/**
+ * A source with some files' contents changed.
+ *
+ * @param {Record<string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>>} changes
+ * @returns {import('../src/bundle.js').Source}
+ */
 function changed(changes) {
   const disk = onDisk(SOUND);
   return { ...disk, read: async (name, limit) => (changes[name] ?? ((bytes) => bytes))(await disk.read(name, limit)) };
@@ -37,7 +42,11 @@ test('every fault is named', async () => {
     [{ 'manifest.json': edited((text) => text.replace('"labels.txt"', '"../labels.txt"')) }, /not inside the bundle/],
     [{ 'manifest.json': edited((text) => text.replace('"schema_version": 1', '"schema_version": 2')) }, /schema version 2/],
   ];
-  for (const [changes, message] of faults) await assert.rejects(openBundle(changed(changes), SCHEMA), (error) => error instanceof UserError && message.test(error.message));
+  for (const [changes, message] of faults)
+    await assert.rejects(
+      openBundle(changed(changes), SCHEMA),
+      (error) => error instanceof UserError && message.test(error.message),
+    );
 });
 
 test('paths that leave the bundle are refused', async () => {
@@ -53,7 +62,11 @@ test('reading stops at the limit', async () => {
   assert.equal((await readAll(new Blob([new Uint8Array(1000)]).stream(), 1000, 'big')).length, 1000);
 });
 
-/** A .zip of the sound bundle, made by Python. @param {string} script what to do with `files` (name to bytes) before they are written */
+/**
+ * A .zip of the sound bundle, made by Python.
+ *
+ * @param {string} script what to do with `files` (name to bytes) before they are written
+ */
 async function zipped(script) {
   const folder = await mkdtemp(path.join(tmpdir(), 'zip-'));
   const file = path.join(folder, 'bundle.zip');
@@ -121,13 +134,26 @@ test('safetensors that lie are refused', () => {
   assert.deepEqual(get(readSafetensors(joined(good, [new Uint8Array(8)]), 'x'), 'a').shape, [2]);
   /** @type {[string, number][]} */
   const bad = [
-    [good, 4], [good, 12], [good.replace('[0,8]', '[4,12]'), 12], [good.replace('[0,8]', '[0,7]'), 7], [good.replace('[2]', '[3]'), 8],
-    [good.replace('F32', 'F16'), 8], [good.replace('[0,8]', '[8,0]'), 8], [good.replace('[0,8]', '[]'), 8], [good.replace('[0,8]', '[0]'), 8], ['{', 8], ['[]', 8],
-    [good.replace('F32', 'toString'), 8], ['{"a": null}', 0],
+    [good, 4],
+    [good, 12],
+    [good.replace('[0,8]', '[4,12]'), 12],
+    [good.replace('[0,8]', '[0,7]'), 7],
+    [good.replace('[2]', '[3]'), 8],
+    [good.replace('F32', 'F16'), 8],
+    [good.replace('[0,8]', '[8,0]'), 8],
+    [good.replace('[0,8]', '[]'), 8],
+    [good.replace('[0,8]', '[0]'), 8],
+    ['{', 8],
+    ['[]', 8],
+    [good.replace('F32', 'toString'), 8],
+    ['{"a": null}', 0],
   ];
-  for (const [header, length] of bad) assert.throws(() => readSafetensors(joined(header, [new Uint8Array(length)]), 'x'), UserError, header);
+  for (const [header, length] of bad)
+    assert.throws(() => readSafetensors(joined(header, [new Uint8Array(length)]), 'x'), UserError, header);
   assert.throws(() => readSafetensors(new Uint8Array(3), 'x'), UserError);
   assert.throws(() => readSafetensors(new Uint8Array(8).fill(255), 'x'), UserError);
-  const wide = joined('{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}', [new Uint8Array(new BigInt64Array([2n ** 40n]).buffer)]);
+  const wide = joined('{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}', [
+    new Uint8Array(new BigInt64Array([2n ** 40n]).buffer),
+  ]);
   assert.throws(() => readSafetensors(wide, 'x'), /1099511627776/);
 });

@@ -6,7 +6,12 @@ import { iou, matchDetections, pairs } from '../src/match.js';
 
 test('equal tensors agree, and each way of being off is seen', () => {
   const y = Float32Array.from({ length: 100 }, (_, index) => Math.sin(index));
-  assert.deepEqual(difference(y, y), { correlation: 1, relativeError: 0, maxAbsError: 0, referenceMax: Math.max(...y.map(Math.abs)) });
+  assert.deepEqual(difference(y, y), {
+    correlation: 1,
+    relativeError: 0,
+    maxAbsError: 0,
+    referenceMax: Math.max(...y.map(Math.abs)),
+  });
   const off = (/** @type {(x: number, index: number) => number} */ change) => within(difference(y.map(change), y), 0.999);
   assert(off((x) => x * 1.001));
   assert(!off((x) => x * 1.1)); // correlation alone is 1
@@ -26,7 +31,12 @@ test('constants and infinities', () => {
 });
 
 /** @param {number} score @param {number} [classIndex] @param {number} [left] @returns {import('../src/decode.js').Detection} */
-const found = (score, classIndex = 0, left = 0) => ({ classIndex, name: `c${classIndex}`, score, box: [left, 0, left + 10, 10] });
+const found = (score, classIndex = 0, left = 0) => ({
+  classIndex,
+  name: `c${classIndex}`,
+  score,
+  box: [left, 0, left + 10, 10],
+});
 const LIMITS = { threshold: 0.5, iou: 0.9, score: 0.02 };
 /** @param {import('../src/decode.js').Detection[]} one @param {import('../src/decode.js').Detection[]} other */
 const statuses = (one, other) => matchDetections(one, other, LIMITS).map((row) => row.status);
@@ -45,7 +55,26 @@ test('detections are compared as sets', () => {
 
 test('pairing leaves nobody without a partner who could have one', () => {
   // Greedily, left 0 would take right 0, the only one that left 1 can have.
-  assert.deepEqual([...pairs([[true, true], [true, false]], [[2, 1], [1, 0]], [true, true], [true, true])].sort(), [[0, 1], [1, 0]]);
+  assert.deepEqual(
+    [
+      ...pairs(
+        [
+          [true, true],
+          [true, false],
+        ],
+        [
+          [2, 1],
+          [1, 0],
+        ],
+        [true, true],
+        [true, true],
+      ),
+    ].sort(),
+    [
+      [0, 1],
+      [1, 0],
+    ],
+  );
   // A required right element takes the place of an optional one.
   assert.deepEqual([...pairs([[true, true]], [[2, 1]], [false], [false, true])], [[0, 1]]);
   assert.equal(iou([1, 1, 1, 1], [1, 1, 1, 1]), 1);
@@ -57,7 +86,11 @@ test('only a graph that the GPU takes whole is taken', () => {
   assert.equal(residencyProblem([taken]), undefined);
   assert.match(residencyProblem([]) ?? '', /nothing shows/);
   assert.match(residencyProblem([taken, taken]) ?? '', /in 2 parts/);
-  const refused = ['ERROR: Following operations are not supported by GPU delegate:', 'GATHER_ND: Operation is not supported.', 'No operations will run on the GPU, and all 3 operations will run on the CPU.'];
+  const refused = [
+    'ERROR: Following operations are not supported by GPU delegate:',
+    'GATHER_ND: Operation is not supported.',
+    'No operations will run on the GPU, and all 3 operations will run on the CPU.',
+  ];
   assert.match(residencyProblem(refused) ?? '', /GATHER_ND: Operation is not supported/);
   assert.match(residencyProblem([taken, ...refused]) ?? '', /GATHER_ND/);
 });

@@ -9,7 +9,12 @@ import { ROOT, SCHEMA, assertClose, assertNear, get, json, onDisk, scaleOf, tens
 
 /** @typedef {import('../src/tensor.js').Tensor} Tensor */
 
-/** Recorded tensors in the GPU's place. @param {ReadonlyMap<string, Tensor>} outputs @returns {import('../src/detector.js').Graph} */
+/**
+ * Recorded tensors in the GPU's place.
+ *
+ * @param {ReadonlyMap<string, Tensor>} outputs
+ * @returns {import('../src/detector.js').Graph}
+ */
 function recorded(outputs) {
   return {
     run: async () => ({ outputs: new Map(outputs), times: { write: 1, run: 2, read: 3 }, dispatches: 1 }),
@@ -21,12 +26,15 @@ function recorded(outputs) {
 async function detector(name, bundle) {
   const own = bundle ?? (await openBundle(onDisk(path.join(ROOT, 'bundles', name)), SCHEMA));
   const golden = own.goldenTensors();
-  const pick = (/** @type {import('../src/tensor.js').TensorSpec[]} */ specs) => new Map(specs.map((spec) => [spec.name, get(golden, spec.name)]));
+  const pick = (/** @type {import('../src/tensor.js').TensorSpec[]} */ specs) =>
+    new Map(specs.map((spec) => [spec.name, get(golden, spec.name)]));
   const { a, b } = own.manifest.graphs;
   return new Detector(own, recorded(pick(a.outputs)), recorded(pick(b.outputs)));
 }
 
-const names = (await readdir(path.join(ROOT, 'bundles'), { withFileTypes: true })).filter((item) => item.isDirectory()).map((item) => item.name);
+const names = (await readdir(path.join(ROOT, 'bundles'), { withFileTypes: true }))
+  .filter((item) => item.isDirectory())
+  .map((item) => item.name);
 
 for (const name of names) {
   test(`${name}: every stage is the Python runtime's`, async () => {
@@ -45,13 +53,30 @@ for (const name of names) {
     assert.equal(judgement.verdict, 'agrees', judgement.summary);
     assert(judgement.compared.length >= 5);
     const found = own.detections(chain.outputs, picture, threshold);
-    assert.deepEqual(found.map((item) => item.classIndex), [...get(expected, 'found.class_index').data]);
-    assertNear(found.map((item) => item.score), get(expected, 'found.score').data, 2e-7, 'scores');
-    assertNear(found.flatMap((item) => item.box), get(expected, 'found.boxes').data, 1e-4, 'boxes');
+    assert.deepEqual(
+      found.map((item) => item.classIndex),
+      [...get(expected, 'found.class_index').data],
+    );
+    assertNear(
+      found.map((item) => item.score),
+      get(expected, 'found.score').data,
+      2e-7,
+      'scores',
+    );
+    assertNear(
+      found.flatMap((item) => item.box),
+      get(expected, 'found.boxes').data,
+      1e-4,
+      'boxes',
+    );
   });
 }
 
-/** hand_made with some files' contents in place of its own, not hashed again. @param {Record<string, Uint8Array<ArrayBuffer>>} changed */
+/**
+ * hand_made with some files' contents in place of its own, not hashed again.
+ *
+ * @param {Record<string, Uint8Array<ArrayBuffer>>} changed
+ */
 async function changedBundle(changed) {
   const bundle = await openBundle(onDisk(path.join(ROOT, 'bundles/hand_made')), SCHEMA);
   for (const [name, bytes] of Object.entries(changed)) bundle.files.set(name, bytes);
@@ -63,7 +88,12 @@ test('a difference in any stage is seen and named', async () => {
   const golden = sound.bundle.goldenTensors();
   const picture = unpacked(get(await tensors('bundles/hand_made.safetensors'), 'picture'));
   /** @type {[string, RegExp][]} */
-  const places = [['image', /^pre-processing is off: image/], ['memory', /^graph A is off: memory/], ['selected_cells', /^host step is off: selected_cells/], ['logits', /^graph B is off: logits/]];
+  const places = [
+    ['image', /^pre-processing is off: image/],
+    ['memory', /^graph A is off: memory/],
+    ['selected_cells', /^host step is off: selected_cells/],
+    ['logits', /^graph B is off: logits/],
+  ];
   for (const [name, message] of places) {
     const off = new Map([...golden].map(([key, tensor]) => [key, { ...tensor, data: tensor.data.slice() }]));
     const { data } = get(off, name);

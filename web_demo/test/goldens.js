@@ -23,14 +23,21 @@ export async function tensors(name) {
   return readSafetensors(await readFile(path.join(ROOT, name)), name);
 }
 
-/** All cases in a folder, at least one. @param {string} folder @returns {Promise<{name: string, settings: any, tensors: Map<string, Tensor>}[]>} */
+/**
+ * All cases in a folder, at least one.
+ *
+ * @param {string} folder
+ * @returns {Promise<{name: string, settings: any, tensors: Map<string, Tensor>}[]>}
+ */
 export async function cases(folder) {
   const files = (await readdir(path.join(ROOT, folder))).filter((file) => file.endsWith('.safetensors')).sort();
   assert(files.length > 0, `no cases in ${folder}`);
-  return Promise.all(files.map(async (file) => {
-    const name = file.slice(0, -'.safetensors'.length);
-    return { name, settings: await json(`${folder}/${name}.json`), tensors: await tensors(`${folder}/${file}`) };
-  }));
+  return Promise.all(
+    files.map(async (file) => {
+      const name = file.slice(0, -'.safetensors'.length);
+      return { name, settings: await json(`${folder}/${name}.json`), tensors: await tensors(`${folder}/${file}`) };
+    }),
+  );
 }
 
 /** A bundle's folder on disk. @param {string} folder @returns {import('../src/bundle.js').Source} */
@@ -45,7 +52,14 @@ export function get(all, name) {
   return found;
 }
 
-/** Same shape and type, values within `tolerance`; NaN equals NaN. @param {Tensor} actual @param {Tensor} expected @param {number} tolerance @param {string} what */
+/**
+ * Same shape and type, values within `tolerance`; NaN equals NaN.
+ *
+ * @param {Tensor} actual
+ * @param {Tensor} expected
+ * @param {number} tolerance
+ * @param {string} what
+ */
 export function assertClose(actual, expected, tolerance, what) {
   assert.deepEqual([actual.dtype, actual.shape], [expected.dtype, expected.shape], what);
   assertNear(actual.data, expected.data, tolerance, what);
@@ -66,7 +80,12 @@ export function scaleOf(tensor) {
   return [...tensor.data].filter(Number.isFinite).reduce((most, value) => Math.max(most, Math.abs(value)), 1);
 }
 
-/** A picture that the Python runtime packed as 0xAARRGGBB. @param {Tensor} packed @returns {import('../src/preprocess.js').Picture} */
+/**
+ * A picture that the Python runtime packed as 0xAARRGGBB.
+ *
+ * @param {Tensor} packed
+ * @returns {import('../src/preprocess.js').Picture}
+ */
 export function unpacked(packed) {
   const [height, width] = packed.shape;
   const data = new Uint8Array(width * height * 4);

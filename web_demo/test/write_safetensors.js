@@ -17,7 +17,13 @@ export function writeSafetensors(tensors) {
   return joined(JSON.stringify(header), parts);
 }
 
-/** A file of a header and data, whether they fit or not. @param {string} header @param {Uint8Array[]} parts @returns {Uint8Array<ArrayBuffer>} */
+/**
+ * A file of a header and data, whether they fit or not.
+ *
+ * @param {string} header
+ * @param {Uint8Array[]} parts
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
 export function joined(header, parts) {
   const text = new TextEncoder().encode(header);
   const length = new Uint8Array(new BigUint64Array([BigInt(text.length)]).buffer);

@@ -1,6 +1,6 @@
 /**
- * Listens to the console. LiteRT.js says only there which operators the GPU refuses; its `isFullyAccelerated` is true even where the
- * CPU runs every one of them. The module's output functions are bound when it is loaded, so this must begin before.
+ * Listens to the console. LiteRT.js says only there which operators the GPU refuses; its `isFullyAccelerated` is true even
+ * where the CPU runs every one of them. The module's output functions are bound when it is loaded, so this must begin before.
  */
 
 const METHODS = /** @type {const} */ (['debug', 'log', 'info', 'warn', 'error']);

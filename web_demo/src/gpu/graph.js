@@ -45,7 +45,9 @@ export class GpuGraph {
       for (const spec of this.spec.inputs) {
         const tensor = tensors.get(spec.name);
         if (!tensor || !fits(tensor, spec)) {
-          throw new Error(`${this.spec.file} wants '${spec.name}' as ${describe(spec)}, not ${tensor ? describe(tensor) : 'nothing'}`);
+          throw new Error(
+            `${this.spec.file} wants '${spec.name}' as ${describe(spec)}, not ${tensor ? describe(tensor) : 'nothing'}`,
+          );
         }
         const own = new GpuTensor(/** @type {Float32Array | Int32Array} */ (tensor.data), [...tensor.shape]);
         made.push(own);
@@ -76,7 +78,11 @@ export class GpuGraph {
   }
 }
 
-/** @param {string} file @param {import('../tensor.js').TensorSpec[]} specs @param {readonly import('@litertjs/core').TensorDetails[]} details */
+/**
+ * @param {string} file
+ * @param {import('../tensor.js').TensorSpec[]} specs
+ * @param {readonly import('@litertjs/core').TensorDetails[]} details
+ */
 function checkDetails(file, specs, details) {
   for (const spec of specs) {
     const found = details.find((item) => item.name === spec.name);

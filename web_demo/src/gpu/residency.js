@@ -13,7 +13,10 @@ const NOISE = /^\s*$|^INFO: |^%c/;
 export function residencyProblem(lines) {
   const first = lines.findIndex((line) => REFUSALS.test(line));
   if (first >= 0) {
-    const told = lines.slice(first).filter((line) => !NOISE.test(line) && !TAKEN.test(line)).map((line) => line.replace(/^(?:ERROR|WARNING): /, ''));
+    const told = lines
+      .slice(first)
+      .filter((line) => !NOISE.test(line) && !TAKEN.test(line))
+      .map((line) => line.replace(/^(?:ERROR|WARNING): /, ''));
     return (told.join('; ') || lines[first]).replace(':;', ':').slice(0, 600);
   }
   const parts = lines.filter((line) => TAKEN.test(line)).length;

@@ -56,12 +56,16 @@ export class GpuRuntime {
       model = await loadAndCompile(bytes, { accelerator: 'webgpu', gpuOptions: { precision } });
     } catch (error) {
       const said = residencyProblem(this.watch.take());
-      throw new UserError(`${spec.file} does not compile for this GPU: ${[messageOf(error), said].filter(Boolean).join('; ')}`, error);
+      throw new UserError(
+        `${spec.file} does not compile for this GPU: ${[messageOf(error), said].filter(Boolean).join('; ')}`,
+        error,
+      );
     }
     const problem = residencyProblem(this.watch.take());
     if (problem || model.options.accelerator !== 'webgpu') {
       model.delete();
-      throw new UserError(`the GPU does not run all of ${spec.file}, and the CPU is not used in its place: ${problem ?? 'LiteRT.js chose the CPU'}`);
+      const why = problem ?? 'LiteRT.js chose the CPU';
+      throw new UserError(`the GPU does not run all of ${spec.file}, and the CPU is not used in its place: ${why}`);
     }
     return new GpuGraph(model, spec, this);
   }
@@ -79,7 +83,8 @@ async function findAdapter() {
     throw new UserError(`this browser has no WebGPU here; ${why}`);
   }
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) throw new UserError('WebGPU finds no GPU on this machine; chrome://gpu says why (a virtual machine, a blocked driver)');
+  if (!adapter)
+    throw new UserError('WebGPU finds no GPU on this machine; chrome://gpu says why (a virtual machine, a blocked driver)');
   const { vendor, architecture, description, isFallbackAdapter } = adapter.info;
   const software = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${architecture} ${description}`);
   return { vendor, architecture, description, software, fp16: adapter.features.has('shader-f16') };

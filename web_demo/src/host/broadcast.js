@@ -46,13 +46,19 @@ export function promoted(one, other) {
   return one === 'int64' || other === 'int64' ? 'int64' : 'int32';
 }
 
-/** Splits a shape at an axis: the product before, the extent, the product after. @param {readonly number[]} shape @param {number} axis */
+/**
+ * Splits a shape at an axis: the product before, the extent, the product after.
+ *
+ * @param {readonly number[]} shape
+ * @param {number} axis
+ */
 export function around(shape, axis) {
   return { before: sizeOf(shape.slice(0, axis)), extent: shape[axis], after: sizeOf(shape.slice(axis + 1)) };
 }
 
 /** An axis counted from the front. @param {number} axis @param {number} rank */
 export function frontAxis(axis, rank) {
-  if (!Number.isInteger(axis) || axis < -rank || axis >= rank) throw new RangeError(`axis = ${axis} is not one of rank ${rank}`);
+  if (!Number.isInteger(axis) || axis < -rank || axis >= rank)
+    throw new RangeError(`axis = ${axis} is not one of rank ${rank}`);
   return axis < 0 ? axis + rank : axis;
 }

@@ -25,7 +25,8 @@ export function relu([x]) {
 
 /** @param {Tensor[]} inputs @param {Attributes} attributes */
 export function geluOp([x], { approximate = 'none' }) {
-  if (approximate !== 'none' && approximate !== 'tanh') throw new RangeError(`approximate is '${approximate}', not 'none' or 'tanh'`);
+  if (approximate !== 'none' && approximate !== 'tanh')
+    throw new RangeError(`approximate is '${approximate}', not 'none' or 'tanh'`);
   return mapped(x, 'float32', approximate === 'none' ? gelu : geluTanh);
 }
 

@@ -15,8 +15,8 @@ export function geluTanh(x) {
 }
 
 /**
- * The error function, to about 1e-12: the Maclaurin series below 3 (Abramowitz and Stegun 7.1.5), the continued fraction of erfc
- * above (7.1.14), and 1 from 6, where erfc is below 3e-17. JavaScript has none.
+ * The error function, to about 1e-12: the Maclaurin series below 3 (Abramowitz and Stegun 7.1.5), the continued fraction of
+ * erfc above (7.1.14), and 1 from 6, where erfc is below 3e-17. JavaScript has none.
  *
  * @param {number} x
  */

@@ -14,7 +14,14 @@ import { layerNorm, linear, reduceMax } from './rows.js';
  * @typedef {{call: Call, least: number, most: number, required: string[], optional: string[]}} Op
  */
 
-/** @param {Call} call @param {number} least @param {number} [most] @param {string[]} [required] @param {string[]} [optional] @returns {Op} */
+/**
+ * @param {Call} call
+ * @param {number} least
+ * @param {number} [most]
+ * @param {string[]} [required]
+ * @param {string[]} [optional]
+ * @returns {Op}
+ */
 const op = (call, least, most = least, required = [], optional = []) => ({ call, least, most, required, optional });
 
 /** The same table as in `host_runtime/host_step.py`. @type {Record<string, Op>} */
@@ -24,15 +31,30 @@ export const OPS = {
   linear: op(linear, 2, 3),
   layer_norm: op(layerNorm, 1, 3, ['eps']),
   relu: op(relu, 1),
-  silu: op(unary((x) => x * sigmoid(x)), 1),
+  silu: op(
+    unary((x) => x * sigmoid(x)),
+    1,
+  ),
   gelu: op(geluOp, 1, 1, [], ['approximate']),
   sigmoid: op(unary(sigmoid), 1),
   exp: op(unary(Math.exp), 1),
   log: op(unary(Math.log), 1),
-  add: op(binary((x, y) => x + y), 2),
-  sub: op(binary((x, y) => x - y), 2),
-  mul: op(binary((x, y) => x * y), 2),
-  div: op(binary((x, y) => x / y, { divides: true }), 2),
+  add: op(
+    binary((x, y) => x + y),
+    2,
+  ),
+  sub: op(
+    binary((x, y) => x - y),
+    2,
+  ),
+  mul: op(
+    binary((x, y) => x * y),
+    2,
+  ),
+  div: op(
+    binary((x, y) => x / y, { divides: true }),
+    2,
+  ),
   maximum: op(binary(Math.max), 2),
   minimum: op(binary(Math.min), 2),
   clamp: op(clamp, 1, 1, [], ['min', 'max']),
@@ -58,7 +80,9 @@ export class HostStep {
     for (const spec of program.constants ?? []) {
       const found = constants.get(spec.name);
       if (!found || !fits(found, spec)) {
-        throw new UserError(`the host step's constant '${spec.name}' is ${found ? describe(found) : 'missing'}, not ${describe(spec)}; ${REMAKE}`);
+        throw new UserError(
+          `the host step's constant '${spec.name}' is ${found ? describe(found) : 'missing'}, not ${describe(spec)}; ${REMAKE}`,
+        );
       }
     }
     check(program);
@@ -83,7 +107,8 @@ export class HostStep {
     if (!tensor) throw new Error(`the host step needs '${name}' but was given ${[...tensors.keys()].join(', ') || 'nothing'}`);
     const spec = this.specs.get(name);
     if (spec && !fits(tensor, spec)) throw new Error(`the host step's '${name}' is ${describe(tensor)}, not ${describe(spec)}`);
-    if (tensor.shape.length > MAX_RANK) throw new Error(`the host step's '${name}' is ${describe(tensor)}: rank above ${MAX_RANK}`);
+    if (tensor.shape.length > MAX_RANK)
+      throw new Error(`the host step's '${name}' is ${describe(tensor)}: rank above ${MAX_RANK}`);
     return tensor;
   }
 }
@@ -96,16 +121,20 @@ function check(program) {
     const found = Object.hasOwn(OPS, item.op) ? OPS[item.op] : undefined;
     if (!found) throw new UserError(`host step ${label} is not an op this page knows; take a newer page, or ${REMAKE}`);
     if (item.inputs.length < found.least || item.inputs.length > found.most) {
-      throw new UserError(`host step ${label} has ${item.inputs.length} inputs, not ${found.least} to ${found.most}; ${REMAKE}`);
+      throw new UserError(
+        `host step ${label} has ${item.inputs.length} inputs, not ${found.least} to ${found.most}; ${REMAKE}`,
+      );
     }
     const given = Object.keys(item.attributes ?? {});
     const wrong = [
       ...found.required.filter((name) => !given.includes(name)),
       ...given.filter((name) => !found.required.includes(name) && !found.optional.includes(name)),
     ];
-    if (wrong.length) throw new UserError(`host step ${label} lacks or does not know the attribute ${wrong.join(', ')}; ${REMAKE}`);
+    if (wrong.length)
+      throw new UserError(`host step ${label} lacks or does not know the attribute ${wrong.join(', ')}; ${REMAKE}`);
     for (const name of item.inputs) {
-      if (!known.has(name)) throw new UserError(`host step ${label} reads '${name}', which is not computed before it; ${REMAKE}`);
+      if (!known.has(name))
+        throw new UserError(`host step ${label} reads '${name}', which is not computed before it; ${REMAKE}`);
     }
     if (known.has(item.output)) throw new UserError(`host step ${label} assigns that name a second time; ${REMAKE}`);
     known.add(item.output);
@@ -125,7 +154,8 @@ function runOp(item, number, known) {
     const shapes = item.inputs.map((name, index) => `'${name}' ${describe(inputs[index])}`).join(', ');
     throw new Error(`host step ${labelOf(item, number)} cannot take ${shapes}: ${messageOf(error)}`, { cause: error });
   }
-  if (result.shape.length > MAX_RANK) throw new Error(`host step ${labelOf(item, number)} gives rank ${result.shape.length}, more than ${MAX_RANK}`);
+  if (result.shape.length > MAX_RANK)
+    throw new Error(`host step ${labelOf(item, number)} gives rank ${result.shape.length}, more than ${MAX_RANK}`);
   return result;
 }
 

@@ -7,12 +7,21 @@ import { around, frontAxis, promoted } from './broadcast.js';
 /** @typedef {import('../tensor.js').Tensor} Tensor */
 /** @typedef {Record<string, any>} Attributes */
 
-/** int32 indices of the k largest along `axis`: see `topkIndices`. @param {Tensor[]} inputs @param {Attributes} attributes @returns {Tensor} */
+/**
+ * int32 indices of the k largest along `axis`: see `topkIndices`.
+ *
+ * @param {Tensor[]} inputs
+ * @param {Attributes} attributes
+ * @returns {Tensor}
+ */
 export function topk([x], { k, axis: given }) {
   if (x.data instanceof Uint8Array) throw new TypeError('a mask has no largest values');
   const axis = frontAxis(given, x.shape.length);
   const { before, extent, after } = around(x.shape, axis);
-  const out = zeros('int32', x.shape.map((size, index) => (index === axis ? k : size)));
+  const out = zeros(
+    'int32',
+    x.shape.map((size, index) => (index === axis ? k : size)),
+  );
   const row = x.data.slice(0, extent);
   for (let outer = 0; outer < before; outer += 1) {
     for (let inner = 0; inner < after; inner += 1) {
@@ -39,7 +48,10 @@ export function gather([x, indices], { axis: given }) {
   }
   const { before, extent, after } = around(x.shape, axis);
   if (indices.data.some((index) => index < 0 || index >= extent)) throw new RangeError(`an index is outside 0..${extent - 1}`);
-  const out = zeros(x.dtype, x.shape.map((size, index) => (index === axis ? count : size)));
+  const out = zeros(
+    x.dtype,
+    x.shape.map((size, index) => (index === axis ? count : size)),
+  );
   const batches = rank === 2 ? x.shape[0] : 1;
   for (let outer = 0; outer < before; outer += 1) {
     const batch = Math.trunc(outer / (before / batches));
@@ -60,7 +72,10 @@ export function slice([x], { axis: given, start, end }) {
     return Math.min(Math.max(at < 0 ? at + extent : at, 0), extent);
   });
   const count = Math.max(last - first, 0);
-  const out = zeros(x.dtype, x.shape.map((size, index) => (index === axis ? count : size)));
+  const out = zeros(
+    x.dtype,
+    x.shape.map((size, index) => (index === axis ? count : size)),
+  );
   for (let outer = 0; outer < before; outer += 1) {
     const from = (outer * extent + first) * after;
     out.data.set(x.data.subarray(from, from + count * after), outer * count * after);
@@ -79,7 +94,10 @@ export function concat(inputs, { axis: given }) {
   }
   const total = inputs.reduce((sum, { shape }) => sum + shape[axis], 0);
   const dtype = inputs.map((input) => input.dtype).reduce(promoted);
-  const out = zeros(dtype, first.shape.map((size, index) => (index === axis ? total : size)));
+  const out = zeros(
+    dtype,
+    first.shape.map((size, index) => (index === axis ? total : size)),
+  );
   const { before, after } = around(first.shape, axis);
   let at = 0;
   for (let outer = 0; outer < before; outer += 1) {
@@ -94,7 +112,8 @@ export function concat(inputs, { axis: given }) {
 
 /** Row-major reshape; one extent may be -1. @param {Tensor[]} inputs @param {Attributes} attributes @returns {Tensor} */
 export function reshape([x], { shape }) {
-  if (!Array.isArray(shape) || !shape.every((extent) => Number.isInteger(extent) && extent >= -1)) throw new TypeError('shape is no list of extents');
+  if (!Array.isArray(shape) || !shape.every((extent) => Number.isInteger(extent) && extent >= -1))
+    throw new TypeError('shape is no list of extents');
   const known = sizeOf(shape.filter((extent) => extent !== -1));
   const full = shape.map((extent) => (extent === -1 ? x.data.length / known : extent));
   if (shape.filter((extent) => extent === -1).length > 1 || !full.every(Number.isInteger) || sizeOf(full) !== x.data.length) {

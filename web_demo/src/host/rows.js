@@ -12,7 +12,8 @@ export function linear([x, weight, bias]) {
   if (weight.shape.length !== 2 || x.shape.at(-1) !== inner) {
     throw new RangeError(`cannot multiply [${x.shape.join(', ')}] by the transpose of [${weight.shape.join(', ')}]`);
   }
-  if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outputs)) throw new RangeError(`the bias has no ${outputs} elements`);
+  if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outputs))
+    throw new RangeError(`the bias has no ${outputs} elements`);
   const rows = x.data.length / inner;
   const out = new Float32Array(rows * outputs);
   for (let row = 0; row < rows; row += 1) {
@@ -25,11 +26,18 @@ export function linear([x, weight, bias]) {
   return floats(out, [...x.shape.slice(0, -1), outputs]);
 }
 
-/** (x - mean) / sqrt(variance + eps) * weight + bias over the last axis. @param {Tensor[]} inputs @param {Attributes} attributes @returns {Tensor} */
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias over the last axis.
+ *
+ * @param {Tensor[]} inputs
+ * @param {Attributes} attributes
+ * @returns {Tensor}
+ */
 export function layerNorm([x, weight, bias], { eps }) {
   const inner = x.shape.at(-1) ?? 0;
   for (const scale of [weight, bias]) {
-    if (scale && (scale.shape.length !== 1 || scale.shape[0] !== inner)) throw new RangeError(`cannot scale [${x.shape.join(', ')}] by [${scale.shape.join(', ')}]`);
+    if (scale && (scale.shape.length !== 1 || scale.shape[0] !== inner))
+      throw new RangeError(`cannot scale [${x.shape.join(', ')}] by [${scale.shape.join(', ')}]`);
   }
   if (typeof eps !== 'number') throw new TypeError('eps is no number');
   const out = new Float32Array(x.data.length);
@@ -52,7 +60,9 @@ export function reduceMax([x], { axis: given, keepdims = false }) {
   const axis = frontAxis(given, x.shape.length);
   const { extent, after } = around(x.shape, axis);
   if (extent === 0) throw new RangeError('there is nothing to take the largest of');
-  const shape = keepdims ? x.shape.map((size, index) => (index === axis ? 1 : size)) : x.shape.filter((_, index) => index !== axis);
+  const shape = keepdims
+    ? x.shape.map((size, index) => (index === axis ? 1 : size))
+    : x.shape.filter((_, index) => index !== axis);
   const out = zeros(x.dtype, shape);
   for (let at = 0; at < sizeOf(shape); at += 1) {
     const [outer, inner] = [Math.trunc(at / after), at % after];

@@ -13,7 +13,14 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** The element with an id, which must be there. @template {HTMLElement} T @param {string} id @param {new (...args: any[]) => T} type @returns {T} */
+/**
+ * The element with an id, which must be there.
+ *
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new (...args: any[]) => T} type
+ * @returns {T}
+ */
 export function byId(id, type) {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`the page has no ${type.name} '${id}'`);
@@ -29,8 +36,23 @@ export function table(caption, heads, rows) {
   const numeric = heads.map((head) => typeof head !== 'string');
   const cell = (/** @type {string} */ tag, /** @type {Node | string} */ content, /** @type {number} */ column) =>
     element(tag, { ...(tag === 'th' ? { scope: 'col' } : {}), ...(numeric[column] ? { class: 'number' } : {}) }, content);
-  return element('div', { class: 'scroll' }, element('table', {},
-    element('caption', {}, caption),
-    element('thead', {}, element('tr', {}, ...heads.map((head, column) => cell('th', typeof head === 'string' ? head : head.text, column)))),
-    element('tbody', {}, ...rows.map((row) => element('tr', {}, ...row.map((content, column) => cell('td', content, column)))))));
+  return element(
+    'div',
+    { class: 'scroll' },
+    element(
+      'table',
+      {},
+      element('caption', {}, caption),
+      element(
+        'thead',
+        {},
+        element('tr', {}, ...heads.map((head, column) => cell('th', typeof head === 'string' ? head : head.text, column))),
+      ),
+      element(
+        'tbody',
+        {},
+        ...rows.map((row) => element('tr', {}, ...row.map((content, column) => cell('td', content, column)))),
+      ),
+    ),
+  );
 }

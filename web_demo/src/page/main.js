@@ -18,16 +18,32 @@ import { adapterName, checksView, factsView, foundView, timesView } from './view
 
 const SCHEMA = new URL('../../../host_runtime/manifest.schema.json', import.meta.url);
 const TIMED_RUNS = 10;
-const TITLES = { working: 'Working', agrees: 'Agrees with PyTorch', differs: 'Differs from PyTorch', refused: 'Refused', 'no golden': 'Not compared' };
+const TITLES = {
+  working: 'Working',
+  agrees: 'Agrees with PyTorch',
+  differs: 'Differs from PyTorch',
+  refused: 'Refused',
+  'no golden': 'Not compared',
+};
 
 const ui = {
-  title: byId('verdict-title', HTMLElement), text: byId('verdict-text', HTMLElement), note: byId('verdict-note', HTMLElement),
-  canvas: byId('canvas', HTMLCanvasElement), name: byId('picture-name', HTMLElement), found: byId('found', HTMLElement),
+  title: byId('verdict-title', HTMLElement),
+  text: byId('verdict-text', HTMLElement),
+  note: byId('verdict-note', HTMLElement),
+  canvas: byId('canvas', HTMLCanvasElement),
+  name: byId('picture-name', HTMLElement),
+  found: byId('found', HTMLElement),
   problem: byId('picture-problem', HTMLElement),
-  threshold: byId('threshold', HTMLInputElement), thresholdValue: byId('threshold-value', HTMLElement),
-  choosePicture: byId('choose-picture', HTMLInputElement), ownPicture: byId('own-picture', HTMLButtonElement), measure: byId('measure', HTMLButtonElement),
-  chooseBundle: byId('choose-bundle', HTMLInputElement), precision: byId('precision', HTMLSelectElement),
-  facts: byId('facts', HTMLElement), times: byId('times', HTMLElement), checks: byId('checks', HTMLElement),
+  threshold: byId('threshold', HTMLInputElement),
+  thresholdValue: byId('threshold-value', HTMLElement),
+  choosePicture: byId('choose-picture', HTMLInputElement),
+  ownPicture: byId('own-picture', HTMLButtonElement),
+  measure: byId('measure', HTMLButtonElement),
+  chooseBundle: byId('choose-bundle', HTMLInputElement),
+  precision: byId('precision', HTMLSelectElement),
+  facts: byId('facts', HTMLElement),
+  times: byId('times', HTMLElement),
+  checks: byId('checks', HTMLElement),
 };
 
 /** What is open and what was found. */
@@ -43,7 +59,11 @@ const page = {
 /** Everything that uses the GPU, one after another. @type {Promise<unknown>} */
 let queue = Promise.resolve();
 
-/** Does one thing after all that were asked for before; what goes wrong is said on the page. @param {() => Promise<void>} work */
+/**
+ * Does one thing after all that were asked for before; what goes wrong is said on the page.
+ *
+ * @param {() => Promise<void>} work
+ */
 function enqueue(work) {
   queue = queue.then(async () => {
     document.body.setAttribute('aria-busy', 'true');
@@ -114,7 +134,10 @@ async function judge(precision, runtime) {
   const { detector, bundle } = page;
   const golden = bundle?.manifest.golden;
   if (!detector || !bundle || !golden) {
-    say('no golden', 'Both graphs run whole on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.');
+    say(
+      'no golden',
+      'Both graphs run whole on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.',
+    );
     return;
   }
   say('working', 'Running every stage on the golden vectors.');
@@ -128,7 +151,8 @@ async function judge(precision, runtime) {
   const where = `Both graphs ran whole on ${adapterName(runtime.adapter)}, in ${precision}.`;
   const notes = [where];
   if (bundle.manifest.weights.random) notes.push('The weights are random: the numbers can agree, detections mean nothing.');
-  if (precision === 'fp16' && !runtime.adapter.fp16) notes.push('This GPU has no fp16 arithmetic: values are stored as fp16 and computed in fp32.');
+  if (precision === 'fp16' && !runtime.adapter.fp16)
+    notes.push('This GPU has no fp16 arithmetic: values are stored as fp16 and computed in fp32.');
   say(judgement.verdict, `${judgement.summary}.`, notes.join(' '));
   publish({ judgement, chain });
 }
@@ -149,7 +173,13 @@ async function runShown(times) {
 
 /** @param {Run[]} runs @param {GpuRuntime} runtime */
 function showRun(runs, runtime) {
-  ui.times.replaceChildren(...timesView(runs.map((run) => run.times), runs[0].dispatches, runtime.adapter.software));
+  ui.times.replaceChildren(
+    ...timesView(
+      runs.map((run) => run.times),
+      runs[0].dispatches,
+      runtime.adapter.software,
+    ),
+  );
   showFound();
 }
 

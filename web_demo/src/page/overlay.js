@@ -37,7 +37,10 @@ export function drawOverlay(canvas, bitmap, detections) {
 function drawBox(context, item, scale) {
   const [left, top, right, bottom] = item.box.map((edge) => edge * scale);
   // A dark edge on both sides of the coloured line.
-  for (const [line, colour] of /** @type {[number, string][]} */ ([[5, 'rgb(0 0 0 / .75)'], [2.5, css(item)]])) {
+  for (const [line, colour] of /** @type {[number, string][]} */ ([
+    [5, 'rgb(0 0 0 / .75)'],
+    [2.5, css(item)],
+  ])) {
     context.lineWidth = line;
     context.strokeStyle = colour;
     context.strokeRect(left + 2.5, top + 2.5, Math.max(right - left - 5, 0), Math.max(bottom - top - 5, 0));
@@ -57,8 +60,11 @@ function labelPlaces(context, detections, scale, width, height) {
   for (const item of detections) {
     const size = { width: context.measureText(textOf(item)).width + 12, height: 22 };
     const left = Math.max(0, Math.min(item.box[0] * scale, width - size.width));
-    const choices = [item.box[1] * scale - size.height, item.box[1] * scale, item.box[3] * scale]
-      .map((top) => ({ left, top: Math.max(0, Math.min(top, height - size.height)), ...size }));
+    const choices = [item.box[1] * scale - size.height, item.box[1] * scale, item.box[3] * scale].map((top) => ({
+      left,
+      top: Math.max(0, Math.min(top, height - size.height)),
+      ...size,
+    }));
     placed.set(item, choices.find((place) => ![...placed.values()].some((other) => overlap(place, other))) ?? choices[0]);
   }
   return placed;
@@ -81,7 +87,12 @@ function drawLabel(context, item, place) {
 
 /** @param {Place} one @param {Place} other */
 function overlap(one, other) {
-  return one.left < other.left + other.width && other.left < one.left + one.width && one.top < other.top + other.height && other.top < one.top + one.height;
+  return (
+    one.left < other.left + other.width &&
+    other.left < one.left + one.width &&
+    one.top < other.top + other.height &&
+    other.top < one.top + one.height
+  );
 }
 
 /** @param {Detection} item */

@@ -20,12 +20,17 @@ const LONGEST = 8192;
 export async function loadPicture(blob, name) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none', premultiplyAlpha: 'none', imageOrientation: 'from-image' });
+    bitmap = await createImageBitmap(blob, {
+      colorSpaceConversion: 'none',
+      premultiplyAlpha: 'none',
+      imageOrientation: 'from-image',
+    });
   } catch (error) {
     throw new UserError(`${name} is not a picture that this browser reads; give a PNG, JPEG or WebP`, error);
   }
   const { width, height } = bitmap;
-  if (Math.max(width, height) > LONGEST) throw new UserError(`${name} has ${width} x ${height} pixels; shrink it to ${LONGEST} a side first`);
+  if (Math.max(width, height) > LONGEST)
+    throw new UserError(`${name} has ${width} x ${height} pixels; shrink it to ${LONGEST} a side first`);
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
   if (!context) throw new UserError('this browser gives no canvas to read pictures with');
   context.drawImage(bitmap, 0, 0);

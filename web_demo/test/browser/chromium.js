@@ -7,12 +7,24 @@ import path from 'node:path';
 
 /** WebGPU on SwiftShader, Chromium's own software Vulkan driver, so that no GPU is needed. */
 const FLAGS = [
-  '--headless', '--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--remote-debugging-pipe', '--no-first-run',
-  '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
-  '--hide-scrollbars', 'about:blank',
+  '--headless',
+  '--no-sandbox',
+  '--enable-unsafe-webgpu',
+  '--use-webgpu-adapter=swiftshader',
+  '--remote-debugging-pipe',
+  '--no-first-run',
+  '--disable-quic',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-dev-shm-usage',
+  '--hide-scrollbars',
+  'about:blank',
 ];
 
-/** @typedef {{id?: number, method?: string, params?: any, sessionId?: string, result?: any, error?: {message: string}}} Message */
+/**
+ * @typedef {{id?: number, method?: string, params?: any, sessionId?: string, result?: any, error?: {message: string}}} Message
+ */
 
 export class Chromium {
   #next = 1;
@@ -25,7 +37,9 @@ export class Chromium {
   /** @param {string} program @param {string} profile */
   constructor(program, profile) {
     this.profile = profile;
-    this.process = spawn(program, [`--user-data-dir=${profile}`, ...FLAGS], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'] });
+    this.process = spawn(program, [`--user-data-dir=${profile}`, ...FLAGS], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    });
     this.process.stderr?.on('data', (chunk) => {
       this.#said = (this.#said + chunk).slice(-4000);
     });
@@ -71,14 +85,20 @@ export class Chromium {
     });
   }
 
-  /** A new tab. @param {{width: number, height: number, dark?: boolean, before?: string}} options `before` runs ahead of the page's own scripts */
+  /**
+   * A new tab.
+   *
+   * @param {{width: number, height: number, dark?: boolean, before?: string}} options `before` runs ahead of the page's own scripts
+   */
   async tab({ width, height, dark = false, before }) {
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank' });
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
     const tab = new Tab(this, targetId, sessionId);
     for (const domain of ['Page', 'Runtime', 'DOM', 'Log']) await tab.send(`${domain}.enable`);
     await tab.send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
-    await tab.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }] });
+    await tab.send('Emulation.setEmulatedMedia', {
+      features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }],
+    });
     if (before) await tab.send('Page.addScriptToEvaluateOnNewDocument', { source: before });
     return tab;
   }
@@ -102,9 +122,11 @@ export class Tab {
     this.targetId = targetId;
     this.sessionId = sessionId;
     browser.sessions.set(sessionId, ({ method, params }) => {
-      if (method === 'Runtime.consoleAPICalled') this.console.push(params.args.map((/** @type {any} */ arg) => arg.value ?? arg.description).join(' '));
+      if (method === 'Runtime.consoleAPICalled')
+        this.console.push(params.args.map((/** @type {any} */ arg) => arg.value ?? arg.description).join(' '));
       if (method === 'Log.entryAdded') this.console.push(params.entry.text);
-      if (method === 'Runtime.exceptionThrown') this.uncaught.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
+      if (method === 'Runtime.exceptionThrown')
+        this.uncaught.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
     });
   }
 
@@ -120,7 +142,11 @@ export class Tab {
 
   /** The value of an expression in the page, awaited. @param {string} expression @returns {Promise<any>} */
   async evaluate(expression) {
-    const { result, exceptionDetails } = await this.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    const { result, exceptionDetails } = await this.send('Runtime.evaluate', {
+      expression,
+      awaitPromise: true,
+      returnByValue: true,
+    });
     if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
     return result.value;
   }
@@ -129,7 +155,8 @@ export class Tab {
   async until(expression, seconds = 300) {
     const end = Date.now() + seconds * 1000;
     while (!(await this.evaluate(expression).catch(() => false))) {
-      if (Date.now() > end) throw new Error(`${seconds} s passed and not: ${expression}\n${this.console.slice(-12).join('\n')}`);
+      if (Date.now() > end)
+        throw new Error(`${seconds} s passed and not: ${expression}\n${this.console.slice(-12).join('\n')}`);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }

@@ -1,6 +1,7 @@
 /**
- * The page in a real browser, as its users see it. Variables: CHROMIUM, the program; GOLDENS, what tests/android/make_goldens.py
- * wrote; FILES, what tests/web/make_files.py wrote; BUNDLES, folders separated by ':'; SHOTS, where screenshots go.
+ * The page in a real browser, as its users see it. Variables: CHROMIUM, the program; GOLDENS, what
+ * tests/android/make_goldens.py wrote; FILES, what tests/web/make_files.py wrote; BUNDLES, folders separated by ':'; SHOTS,
+ * where screenshots go.
  */
 
 import assert from 'node:assert/strict';
@@ -68,12 +69,24 @@ async function visit(query, use, options = {}) {
 /** @param {import('./chromium.js').Tab} tab */
 async function settled(tab) {
   await tab.until('document.body.dataset.state !== "working" && !document.body.hasAttribute("aria-busy")', SECONDS);
-  return JSON.parse(await tab.evaluate(
-    'JSON.stringify({state: document.body.dataset.state, text: document.querySelector("#verdict-text").textContent, report: globalThis.report ?? null})',
-  ));
+  return JSON.parse(
+    await tab.evaluate(
+      `JSON.stringify({
+      state: document.body.dataset.state,
+      text: document.querySelector("#verdict-text").textContent,
+      report: globalThis.report ?? null,
+    })`,
+    ),
+  );
 }
 
-/** Serves the hand-made bundle with a file changed, and with the manifest saying so unless `lying`. @param {string} name @param {(bytes: Buffer) => Uint8Array} change @param {{lying?: boolean}} [options] */
+/**
+ * Serves the hand-made bundle with a file changed, and with the manifest saying so unless `lying`.
+ *
+ * @param {string} name
+ * @param {(bytes: Buffer) => Uint8Array} change
+ * @param {{lying?: boolean}} [options]
+ */
 async function plant(name, change, { lying = false } = {}) {
   const bytes = change(await readFile(path.join(HAND_MADE, name)));
   server.changed.set(`/bundles/hand_made/${name}`, bytes);
@@ -91,10 +104,21 @@ const nudged = (name, amount) => (/** @type {Buffer} */ bytes) => {
   return writeSafetensors(tensors);
 };
 
+/** Another checkpoint's constant in place of this one's. @param {string} name */
+const scaled = (name) => (/** @type {Buffer} */ bytes) => {
+  const tensors = readSafetensors(bytes, 'constants');
+  const { data } = get(tensors, name);
+  data.forEach((value, index) => (data[index] = value * 1.2));
+  return writeSafetensors(tensors);
+};
+
 test('the hand-made bundle agrees, and what it finds is drawn', async () => {
   await visit('bundle=/bundles/hand_made', async (tab, { state, text, report }) => {
     assert.equal(state, 'agrees', text);
-    assert.deepEqual(report.found.map((/** @type {any} */ item) => item.name), ['red', 'green']);
+    assert.deepEqual(
+      report.found.map((/** @type {any} */ item) => item.name),
+      ['red', 'green'],
+    );
     assert(report.chain.dispatches.a > 0 && report.chain.dispatches.b > 0);
     const coloured = await tab.evaluate(`(() => {
       const canvas = document.querySelector('canvas');
@@ -102,19 +126,59 @@ test('the hand-made bundle agrees, and what it finds is drawn', async () => {
       return new Set(new Uint32Array(data.buffer)).size;
     })()`);
     assert(coloured > 20, `${coloured} colours on the canvas`);
-    assert.equal(await tab.evaluate('Math.abs(document.querySelector("canvas").clientWidth - document.querySelector("canvas").clientHeight) < 1'), true);
+    assert.equal(
+      await tab.evaluate(
+        'Math.abs(document.querySelector("canvas").clientWidth - document.querySelector("canvas").clientHeight) < 1',
+      ),
+      true,
+    );
   });
 });
 
 /** @type {[string, string, (bytes: Buffer) => Uint8Array, boolean, string, RegExp][]} */
 const PLANTED = [
-  ['a golden vector of graph A', 'golden/golden.safetensors', nudged('memory', 1.5), false, 'differs', /^graph A is off: memory/],
-  ['a golden vector of graph B', 'golden/golden.safetensors', nudged('logits', 30), false, 'differs', /^graph B is off: logits/],
-  ['a constant of the host step', 'host_params.safetensors', nudged('cells', 1.5), false, 'differs', /^host step is off/],
-  ['a golden detection', 'golden/detections.json', (bytes) => Buffer.from(bytes.toString().replace('"red"', '"rad"')), false, 'differs', /do not decode to the 2/],
-  ['a byte that the hash does not know of', 'graph_b.tflite', (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.of(bytes[bytes.length - 1] ^ 1)]), true, 'refused', /graph_b\.tflite is damaged or changed \(its sha256/],
+  [
+    'a golden vector of graph A',
+    'golden/golden.safetensors',
+    nudged('memory', 1.5),
+    false,
+    'differs',
+    /^graph A is off: memory/,
+  ],
+  [
+    'a golden vector of graph B',
+    'golden/golden.safetensors',
+    nudged('logits', 30),
+    false,
+    'differs',
+    /^graph B is off: logits/,
+  ],
+  ['a constant of the host step', 'host_params.safetensors', scaled('cells'), false, 'differs', /^host step is off/],
+  [
+    'a golden detection',
+    'golden/detections.json',
+    (bytes) => Buffer.from(bytes.toString().replace('"red"', '"rad"')),
+    false,
+    'differs',
+    /do not decode to the 2/,
+  ],
+  [
+    'a byte that the hash does not know of',
+    'graph_b.tflite',
+    (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.of(bytes[bytes.length - 1] ^ 1)]),
+    true,
+    'refused',
+    /graph_b\.tflite is damaged or changed \(its sha256/,
+  ],
   ['a file cut short', 'labels.txt', (bytes) => bytes.subarray(1), true, 'refused', /labels\.txt is cut short/],
-  ['a newer schema', 'manifest.json', (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 1', '"schema_version": 2')), true, 'refused', /schema version 2/],
+  [
+    'a newer schema',
+    'manifest.json',
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 1', '"schema_version": 2')),
+    true,
+    'refused',
+    /schema version 2/,
+  ],
 ];
 
 for (const [what, file, change, lying, expected, message] of PLANTED) {
@@ -128,7 +192,10 @@ for (const [what, file, change, lying, expected, message] of PLANTED) {
 }
 
 test('a graph that the GPU does not take whole is refused, with the operator, and never runs on the CPU', async () => {
-  for (const [name, rest] of [['partly', /remaining 1 operations will run on the CPU/], ['wholly', /all 2 operations will run on the CPU/]]) {
+  for (const [name, rest] of [
+    ['partly', /remaining 1 operations will run on the CPU/],
+    ['wholly', /all 2 operations will run on the CPU/],
+  ]) {
     await visit(`bundle=/bundles/${name}`, async (_, { state, text, report }) => {
       assert.equal(state, 'refused');
       assert.match(text, /the GPU does not run all of graph_b\.tflite.*RELU_0_TO_1/);
@@ -141,15 +208,23 @@ test('a graph that the GPU does not take whole is refused, with the operator, an
 test('without WebGPU, without an adapter and without a bundle the page says so', async () => {
   /** @type {[string, string | undefined, RegExp][]} */
   const cases = [
-    ['bundle=/bundles/hand_made', 'Object.defineProperty(Navigator.prototype, "gpu", {get: () => undefined})', /no WebGPU here/],
+    [
+      'bundle=/bundles/hand_made',
+      'Object.defineProperty(Navigator.prototype, "gpu", {get: () => undefined})',
+      /no WebGPU here/,
+    ],
     ['bundle=/bundles/hand_made', 'GPU.prototype.requestAdapter = async () => null', /finds no GPU on this machine/],
     ['bundle=/bundles/nothing', undefined, /manifest\.json is missing from \/bundles\/nothing\/ \(404\)/],
   ];
   for (const [query, script, message] of cases) {
-    await visit(query, async (_, { state, text }) => {
-      assert.equal(state, 'refused');
-      assert.match(text, message);
-    }, { before: script });
+    await visit(
+      query,
+      async (_, { state, text }) => {
+        assert.equal(state, 'refused');
+        assert.match(text, message);
+      },
+      { before: script },
+    );
   }
 });
 
@@ -181,20 +256,28 @@ for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
       await tab.screenshot(path.join(SHOTS, `${name}-dark-narrow.png`));
       assert.equal(state, 'agrees', text);
       const { compared, rows } = report.judgement;
-      assert.deepEqual([...new Set(compared.map((/** @type {any} */ item) => item.stage))], ['pre-processing', 'graph A', 'host step', 'graph B']);
+      assert.deepEqual(
+        [...new Set(compared.map((/** @type {any} */ item) => item.stage))],
+        ['pre-processing', 'graph A', 'host step', 'graph B'],
+      );
       assert(rows.every((/** @type {any} */ row) => row.status === 'matched' || row.status === 'borderline'));
       assert.equal(report.found.length, golden.length);
       golden.forEach((/** @type {any} */ item, /** @type {number} */ index) => {
         const found = report.found[index];
         assert.deepEqual([found.classIndex, found.name], [item.class_index, item.name]);
         assert(Math.abs(found.score - item.score) < 0.01, `${found.score} for ${item.score}`);
-        found.box.forEach((/** @type {number} */ edge, /** @type {number} */ side) => assert(Math.abs(edge - item.box[side]) < 1, `${found.box} for ${item.box}`));
+        found.box.forEach((/** @type {number} */ edge, /** @type {number} */ side) =>
+          assert(Math.abs(edge - item.box[side]) < 1, `${found.box} for ${item.box}`),
+        );
       });
       context.diagnostic(text);
       for (const { stage, name: tensor, found } of compared) {
-        context.diagnostic(`${stage} ${tensor}: correlation ${found.correlation.toFixed(9)}, largest error ${found.maxAbsError.toExponential(1)} of ${found.referenceMax.toPrecision(3)}`);
+        const figures = `correlation ${found.correlation.toFixed(9)}, largest error ${found.maxAbsError.toExponential(1)}`;
+        context.diagnostic(`${stage} ${tensor}: ${figures} of ${found.referenceMax.toPrecision(3)}`);
       }
-      context.diagnostic(`milliseconds ${JSON.stringify(report.chain.times, (_, value) => (typeof value === 'number' ? Number(value.toFixed(1)) : value))}`);
+      const rounded = (/** @type {string} */ _, /** @type {any} */ value) =>
+        typeof value === 'number' ? Math.round(value) : value;
+      context.diagnostic(`milliseconds ${JSON.stringify(report.chain.times, rounded)}`);
     });
   });
 }

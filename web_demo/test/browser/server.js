@@ -1,4 +1,7 @@
-/** Serves the repository and some bundles on a free port, as `python -m http.server` would, with files changed on the way if wanted. */
+/**
+ * Serves the repository and some bundles on a free port, as `python -m http.server` would, with files changed on the way if
+ * wanted.
+ */
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -7,7 +10,14 @@ import { fileURLToPath } from 'node:url';
 
 const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
 /** @type {Record<string, string>} */
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.wasm': 'application/wasm', '.png': 'image/png' };
+const TYPES = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.json': 'application/json',
+  '.wasm': 'application/wasm',
+  '.png': 'image/png',
+};
 
 export class Server {
   /** Folders served under /bundles/NAME/. @type {Map<string, string>} */
@@ -39,7 +49,9 @@ export class Server {
 
   /** @param {import('node:http').IncomingMessage} request @param {import('node:http').ServerResponse} response */
   async #answer(request, response) {
-    const url = path.posix.normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)).replace(/\/$/, '/index.html');
+    const url = path.posix
+      .normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname))
+      .replace(/\/$/, '/index.html');
     try {
       const bytes = this.changed.get(url) ?? (await readFile(this.fileOf(url)));
       response.writeHead(200, { 'Content-Type': TYPES[path.extname(url)] ?? 'application/octet-stream', ...this.headers });
