@@ -11,8 +11,8 @@ import { UserError } from '../errors.js';
 const LONGEST = 8192;
 
 /**
- * Decodes a picture and turns it upright by its EXIF orientation. Alpha is dropped and not blended, colour profiles are not
- * applied, as in the Python runtime.
+ * Decodes a picture and turns it upright by its EXIF orientation; colour profiles are not applied, as in the Python runtime. Unlike
+ * there, transparent pixels lose their colour: a canvas keeps it multiplied by alpha.
  *
  * @param {Blob} blob @param {string} name @returns {Promise<Shown>}
  * @throws {UserError} not a picture, or too large.
