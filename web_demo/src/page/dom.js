@@ -38,7 +38,8 @@ export function table(caption, heads, rows) {
     element(tag, { ...(tag === 'th' ? { scope: 'col' } : {}), ...(numeric[column] ? { class: 'number' } : {}) }, content);
   return element(
     'div',
-    { class: 'scroll' },
+    // Wider than a phone: it scrolls by keyboard as well.
+    { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': caption },
     element(
       'table',
       {},
