@@ -228,6 +228,14 @@ test('without WebGPU, without an adapter and without a bundle the page says so',
   }
 });
 
+test('fp16 can be asked for, and the page says what it then is', async () => {
+  await visit('bundle=/bundles/hand_made&precision=fp16', async (tab, { state, text }) => {
+    assert.equal(state, 'agrees', text);
+    const note = await tab.evaluate('document.querySelector("#verdict-note").textContent');
+    assert.match(note, /in fp16\. This GPU has no fp16 arithmetic: values are stored as fp16/);
+  });
+});
+
 test('a .zip can be chosen, and then another picture; a file that is none leaves the verdict', async () => {
   await visit('bundle=/bundles/nothing', async (tab) => {
     await tab.choose('#choose-bundle', path.join(FILES, 'bundle.zip'));
