@@ -311,12 +311,16 @@ def write_bundle(source: Path, folder: Path) -> None:
 
 
 def hand_made_bundle(folder: Path) -> Path:
-    """`tests/host_runtime/tiny_bundle.py`'s bundle, with golden vectors recorded by running it."""
-    tiny_bundle.write_bundle(folder)
+    """`tests/host_runtime/tiny_bundle.py`'s bundle, with golden vectors and detections recorded by running it."""
+    manifest = tiny_bundle.write_bundle(folder)
+    assert manifest.golden is not None
     with Runner(folder) as runner:
-        image = preprocess(tiny_bundle.picture(), runner.bundle.manifest.preprocess)
-        recorded = {"image": image, **runner.run(image).tensors()}
-    tiny_bundle.write_bundle(folder, {"golden/golden.safetensors": safetensors.numpy.save(recorded)})
+        image = preprocess(tiny_bundle.picture(), manifest.preprocess)
+        outputs = runner.run(image)
+        found = runner.decode(outputs, tiny_bundle.picture().size, threshold=manifest.golden.threshold)
+    recorded = safetensors.numpy.save({"image": image, **outputs.tensors()})
+    detections = json.dumps(found.to_dict()).encode()
+    tiny_bundle.write_bundle(folder, {"golden/golden.safetensors": recorded, "golden/detections.json": detections})
     return folder
 
 

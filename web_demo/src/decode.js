@@ -1,0 +1,107 @@
+/**
+ * From graph B's boxes and logits to detections, as `host_runtime/decode.py` does it: sigmoid, the `num_select` best of queries
+ * x classes with ties by lower index, boxes to pixels, clamped to the picture.
+ *
+ * @typedef {import('./tensor.js').Tensor} Tensor
+ * @typedef {{classIndex: number, name: string, score: number, box: [number, number, number, number]}} Detection
+ *   box: left, top, right, bottom in the picture's pixels
+ */
+
+import { sigmoid } from './host/elementwise.js';
+import { topkIndices } from './topk.js';
+
+const f = Math.fround;
+
+/**
+ * @param {Tensor} boxes [1, Q, 4], centre x, centre y, width, height as fractions of the picture
+ * @param {Tensor} logits [1, Q, C], before the sigmoid
+ * @param {{width: number, height: number}} picture its size in pixels
+ * @param {import('./manifest.js').Postprocess} spec
+ * @param {readonly (string | null)[]} classes C names; null is a hole, named `class N` should it be found
+ * @param {{threshold: number, nmsIou?: number}} options keep scores strictly above; NMS only if asked for
+ * @returns {Detection[]} best first
+ * @throws {Error} shapes do not fit, or a value is NaN: a graph went wrong, and no detection could be trusted.
+ */
+export function decode(boxes, logits, picture, spec, classes, { threshold, nmsIou }) {
+  const columns = check(boxes, logits, classes);
+  const scores = Float32Array.from(logits.data, sigmoid);
+  const ignored = new Set(spec.ignored_classes ?? []);
+  const found = [...topkIndices(scores, Math.min(spec.num_select, scores.length))]
+    .filter((index) => scores[index] > threshold && !ignored.has(index % columns))
+    .map((index) => {
+      const classIndex = index % columns;
+      const name = classes[classIndex] || `class ${classIndex}`;
+      return { classIndex, name, score: scores[index], box: toPixels(boxes.data, Math.trunc(index / columns), picture) };
+    });
+  return nmsIou === undefined ? found : nms(found, nmsIou);
+}
+
+/**
+ * @param {ArrayLike<number>} boxes
+ * @param {number} query
+ * @param {{width: number, height: number}} picture
+ * @returns {Detection['box']}
+ */
+function toPixels(boxes, query, { width, height }) {
+  const [x, y, w, h] = [0, 1, 2, 3].map((index) => boxes[query * 4 + index]);
+  const clamped = (/** @type {number} */ edge, /** @type {number} */ extent) =>
+    Math.min(Math.max(f(f(edge) * extent), 0), extent);
+  return [clamped(x - 0.5 * w, width), clamped(y - 0.5 * h, height), clamped(x + 0.5 * w, width), clamped(y + 0.5 * h, height)];
+}
+
+/**
+ * Greedy class-wise non-maximum suppression.
+ *
+ * @param {Detection[]} found best first
+ * @param {number} limit
+ * @returns {Detection[]}
+ */
+function nms(found, limit) {
+  /** @type {Detection[]} */
+  const kept = [];
+  for (const item of found) {
+    if (!kept.some((better) => better.classIndex === item.classIndex && overlaps(better.box, item.box, limit))) kept.push(item);
+  }
+  return kept;
+}
+
+/**
+ * Multiplied out, so that two boxes without area do not divide 0 by 0.
+ *
+ * @param {Detection['box']} one
+ * @param {Detection['box']} other
+ * @param {number} limit
+ */
+function overlaps(one, other, limit) {
+  const inter = intersection(one, other);
+  return inter > limit * (area(one) + area(other) - inter);
+}
+
+/** @param {Detection['box']} box */
+export function area([left, top, right, bottom]) {
+  return Math.max(right - left, 0) * Math.max(bottom - top, 0);
+}
+
+/** @param {Detection['box']} one @param {Detection['box']} other */
+export function intersection(one, other) {
+  return area([Math.max(one[0], other[0]), Math.max(one[1], other[1]), Math.min(one[2], other[2]), Math.min(one[3], other[3])]);
+}
+
+/** @param {Tensor} boxes @param {Tensor} logits @param {readonly (string | null)[]} classes @returns {number} columns */
+function check(boxes, logits, classes) {
+  const [[batch, queries, columns], wanted] = [logits.shape, `[1, ${logits.shape[1]}, 4]`];
+  if (logits.shape.length !== 3 || batch !== 1 || `[${boxes.shape.join(', ')}]` !== wanted) {
+    throw new Error(
+      `boxes [${boxes.shape.join(', ')}] and logits [${logits.shape.join(', ')}] are not [1, Q, 4] and [1, Q, C]`,
+    );
+  }
+  if (columns !== classes.length) throw new Error(`there are ${classes.length} class names for ${columns} logit columns`);
+  for (const [name, tensor] of /** @type {[string, Tensor][]} */ ([
+    ['boxes', boxes],
+    ['logits', logits],
+  ])) {
+    if (tensor.data.some(Number.isNaN))
+      throw new Error(`'${name}' holds NaN: the graphs did not run right on this GPU (${queries} queries)`);
+  }
+  return columns;
+}

@@ -1,0 +1,85 @@
+/**
+ * A bundle ready to run: picture, graph A, host step, graph B, detections. It knows graphs only as something with a `run`, so
+ * that all of it but the GPU is tested without one.
+ *
+ * @typedef {import('./tensor.js').Tensor} Tensor
+ * @typedef {import('./preprocess.js').Picture} Picture
+ * @typedef {{run: (tensors: ReadonlyMap<string, Tensor>) => Promise<import('./gpu/graph.js').GraphRun>, delete: () => void}} Graph
+ * @typedef {{preprocess: number, a: import('./gpu/graph.js').GraphTimes, host: number, b: import('./gpu/graph.js').GraphTimes}} Times
+ *   milliseconds
+ * @typedef {{outputs: Map<string, Tensor>, times: Times, dispatches: {a: number, b: number}}} Run graph B's outputs
+ */
+
+import { decode } from './decode.js';
+import { HostStep } from './host/host_step.js';
+import { preprocess } from './preprocess.js';
+import { judge, readGolden } from './verdict.js';
+
+export class Detector {
+  /** @param {import('./bundle.js').Bundle} bundle @param {Graph} graphA @param {Graph} graphB */
+  constructor(bundle, graphA, graphB) {
+    const { manifest } = bundle;
+    this.bundle = bundle;
+    this.graphA = graphA;
+    this.graphB = graphB;
+    this.hostStep = new HostStep(manifest.host_step, bundle.hostConstants(), manifest.graphs.a.outputs);
+  }
+
+  /** The whole chain. @param {Picture} picture @returns {Promise<Run>} */
+  async run(picture) {
+    const start = performance.now();
+    const image = this.input(picture);
+    const prepared = performance.now();
+    const a = await this.graphA.run(image);
+    const between = performance.now();
+    const host = this.hostStep.run(a.outputs);
+    const stepped = performance.now();
+    const b = await this.graphB.run(new Map([...a.outputs, ...host]));
+    const times = { preprocess: prepared - start, a: a.times, host: stepped - between, b: b.times };
+    return { outputs: b.outputs, times, dispatches: { a: a.dispatches, b: b.dispatches } };
+  }
+
+  /**
+   * What a run found.
+   *
+   * @param {ReadonlyMap<string, Tensor>} outputs graph B's
+   * @param {Picture} picture
+   * @param {number} threshold
+   */
+  detections(outputs, picture, threshold) {
+    const { postprocess: post, classes } = this.bundle.manifest;
+    const [boxes, logits] = [outputs.get(post.boxes), outputs.get(post.logits)];
+    if (!boxes || !logits) throw new Error(`graph B gave no '${post.boxes}' or no '${post.logits}'`);
+    return decode(boxes, logits, picture, post, classes, { threshold });
+  }
+
+  /**
+   * Every stage on golden inputs, then the chain, against the golden vectors.
+   *
+   * @param {Picture} picture the bundle's own
+   * @param {import('./gpu/graph.js').Precision} precision
+   */
+  async judged(picture, precision) {
+    const golden = readGolden(this.bundle);
+    const given = {
+      preprocess: this.input(picture),
+      a: (await this.graphA.run(golden)).outputs,
+      host: this.hostStep.run(golden),
+      b: (await this.graphB.run(golden)).outputs,
+    };
+    const chain = await this.run(picture);
+    return { judgement: judge(this.bundle, given, chain.outputs, picture, precision), chain };
+  }
+
+  /** Graph A's input by its name. @param {Picture} picture */
+  input(picture) {
+    const { graphs, preprocess: spec } = this.bundle.manifest;
+    return new Map([[graphs.a.inputs[0].name, preprocess(picture, spec)]]);
+  }
+
+  /** Gives the GPU's memory back. */
+  delete() {
+    this.graphA.delete();
+    this.graphB.delete();
+  }
+}

@@ -1,0 +1,19 @@
+/** Counts the programs that are given to the GPU: a graph whose run starts none has not run there, whatever else is said. */
+export class DispatchCount {
+  total = 0;
+
+  constructor() {
+    const count = () => {
+      this.total += 1;
+    };
+    const prototype = /** @type {Record<string, any>} */ (/** @type {unknown} */ (GPUComputePassEncoder.prototype));
+    for (const method of ['dispatchWorkgroups', 'dispatchWorkgroupsIndirect']) {
+      const original = prototype[method];
+      /** @this {GPUComputePassEncoder} @param {...unknown} rest */
+      prototype[method] = function counted(...rest) {
+        count();
+        return original.apply(this, rest);
+      };
+    }
+  }
+}

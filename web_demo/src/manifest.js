@@ -1,0 +1,131 @@
+/**
+ * The bundle's manifest, read and checked: by its schema, then for what a schema cannot say, as `host_runtime/manifest.py`
+ * does.
+ *
+ * @typedef {import('./tensor.js').TensorSpec} TensorSpec
+ * @typedef {{file: string, signature: string, inputs: TensorSpec[], outputs: TensorSpec[]}} GraphSpec
+ * @typedef {{height: number, width: number, resize: 'bilinear' | 'bilinear_antialias', scale: number, mean: number[],
+ *   std: number[], channels: 'RGB' | 'BGR', layout: 'NCHW' | 'NHWC'}} Preprocess
+ * @typedef {{op: string, inputs: string[], output: string, attributes?: Record<string, unknown>}} HostOp
+ * @typedef {{inputs: string[], constants?: TensorSpec[], ops: HostOp[], outputs: string[]}} HostProgram
+ * @typedef {{kind: 'topk_sigmoid', num_select: number, boxes: string, logits: string, box_format: 'cxcywh',
+ *   ignored_classes?: number[]}} Postprocess
+ * @typedef {{image: string, tensors: string, detections: string, threshold: number}} Golden
+ * @typedef {{schema_version: 1, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
+ *   versions: Record<string, string>, preprocess: Preprocess, graphs: {a: GraphSpec, b: GraphSpec}, host_step: HostProgram,
+ *   postprocess: Postprocess, classes: (string | null)[], files: Record<string, {sha256: string, bytes: number}>,
+ *   golden?: Golden}} Manifest
+ */
+
+import { REMAKE, UserError, messageOf } from './errors.js';
+import { schemaProblem } from './json_schema.js';
+import { sameShape } from './tensor.js';
+
+export const SCHEMA_VERSION = 1;
+export const MANIFEST_NAME = 'manifest.json';
+export const HOST_PARAMS_NAME = 'host_params.safetensors';
+
+/**
+ * @param {string} text
+ * @param {import('./json_schema.js').Schema} schema `manifest.schema.json`, parsed
+ * @param {string} [where] for messages
+ * @returns {Manifest}
+ * @throws {UserError} not JSON, of a newer schema, not of the schema, or inconsistent.
+ */
+export function parseManifest(text, schema, where = MANIFEST_NAME) {
+  let data;
+  try {
+    data = JSON.parse(text);
+  } catch (error) {
+    throw new UserError(`${where} is not JSON (${messageOf(error)}); ${REMAKE}`, error);
+  }
+  const version = data?.schema_version;
+  if (Number.isInteger(version) && version > SCHEMA_VERSION) {
+    throw new UserError(
+      `${where} has schema version ${version} but this page reads up to ${SCHEMA_VERSION}; take a newer page, or ${REMAKE}`,
+    );
+  }
+  const unknown = schemaProblem(data, schema);
+  if (unknown) throw new UserError(`${where} is not a bundle manifest: at ${unknown}; ${REMAKE}`);
+  const manifest = /** @type {Manifest} */ (data);
+  for (const problem of problems(manifest)) throw new UserError(`${where} does not fit together: ${problem}; ${REMAKE}`);
+  return manifest;
+}
+
+/**
+ * Sentences about what does not fit, in the order of the data's flow.
+ *
+ * @param {Manifest} manifest
+ * @returns {Generator<string>}
+ */
+function* problems(manifest) {
+  const { a, b } = manifest.graphs;
+  for (const [label, specs] of /** @type {[string, TensorSpec[]][]} */ ([
+    ['a.inputs', a.inputs],
+    ['a.outputs', a.outputs],
+    ['b.inputs', b.inputs],
+    ['b.outputs', b.outputs],
+  ])) {
+    const names = specs.map((spec) => spec.name);
+    if (new Set(names).size !== names.length) yield `graphs.${label} names a tensor twice (${names.join(', ')})`;
+  }
+  const { constants = [] } = manifest.host_step;
+  const { golden } = manifest;
+  const needed = [a.file, b.file];
+  if (constants.length) needed.push(HOST_PARAMS_NAME);
+  if (golden) needed.push(golden.image, golden.tensors, golden.detections);
+  for (const name of needed) if (!Object.hasOwn(manifest.files, name)) yield `${name} is used but not listed under files`;
+
+  const pre = manifest.preprocess;
+  const image = pre.layout === 'NCHW' ? [1, 3, pre.height, pre.width] : [1, pre.height, pre.width, 3];
+  if (a.inputs.length !== 1 || !sameShape(a.inputs[0].shape, image)) {
+    yield `graph a must take one image of shape [${image.join(', ')}], as preprocess says`;
+  }
+  yield* flowProblems(manifest);
+  yield* postprocessProblems(manifest);
+}
+
+/** From graph A through the host step into graph B. @param {Manifest} manifest @returns {Generator<string>} */
+function* flowProblems({ graphs, host_step: host }) {
+  const fromA = new Map(graphs.a.outputs.map((spec) => [spec.name, spec]));
+  const known = new Set();
+  for (const name of host.inputs) {
+    if (!fromA.has(name)) yield `the host step reads '${name}', which graph a does not give`;
+    known.add(name);
+  }
+  for (const name of [...(host.constants ?? []).map((spec) => spec.name), ...host.ops.map((op) => op.output)]) {
+    if (known.has(name)) yield `the host step assigns '${name}' twice`;
+    known.add(name);
+  }
+  for (const name of host.outputs) if (!known.has(name)) yield `the host step's output '${name}' is never computed`;
+  for (const spec of graphs.b.inputs.filter((item) => !host.outputs.includes(item.name))) {
+    const source = fromA.get(spec.name);
+    if (!source) yield `graph b reads '${spec.name}', which neither the host step nor graph a gives`;
+    else if (!sameShape(source.shape, spec.shape)) {
+      yield `'${spec.name}' leaves graph a as [${source.shape.join(', ')}] but graph b wants [${spec.shape.join(', ')}]`;
+    }
+  }
+}
+
+/** @param {Manifest} manifest @returns {Generator<string>} */
+function* postprocessProblems({ graphs, postprocess: post, classes }) {
+  const fromB = new Map(graphs.b.outputs.map((spec) => [spec.name, spec.shape]));
+  const boxes = fromB.get(post.boxes);
+  const logits = fromB.get(post.logits);
+  if (!boxes || !logits) {
+    yield `graph b does not give '${boxes ? post.logits : post.boxes}', which postprocess reads`;
+  } else if (
+    boxes.length !== 3 ||
+    logits.length !== 3 ||
+    boxes[0] !== 1 ||
+    boxes[2] !== 4 ||
+    !sameShape(boxes.slice(0, 2), logits.slice(0, 2))
+  ) {
+    yield `postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not [${boxes.join(', ')}] and [${logits.join(', ')}]`;
+  } else if (logits[2] !== classes.length) {
+    yield `classes has ${classes.length} entries but there are ${logits[2]} logit columns`;
+  }
+  for (const index of post.ignored_classes ?? []) {
+    if (index >= classes.length) yield `ignored class ${index} is not one of the ${classes.length} classes`;
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Two lists of detections compared as sets, by the rule of `verify/detections.py`: with threshold t, score tolerance d and IoU
+ * limit u, two fit if they are of one class, their IoU is at least u and their scores differ by at most d. Whatever scores
+ * above t + d must have a partner; what scores within d of t may have one; the rest is not looked at.
+ *
+ * @typedef {import('./decode.js').Detection} Detection
+ * @typedef {{threshold: number, iou: number, score: number}} DetectionLimits
+ * @typedef {{status: 'matched' | 'missing' | 'extra' | 'borderline', reference?: Detection, candidate?: Detection, iou?: number}} Row
+ */
+
+import { area, intersection } from './decode.js';
+
+/** Scores are float32 while limits are decimal fractions: a difference of exactly the tolerance must not fail by rounding. */
+const ROUNDING = 1e-7;
+
+/** The threshold to decode both lists with. @param {DetectionLimits} limits */
+export function floorOf(limits) {
+  return Math.max(0, limits.threshold - limits.score);
+}
+
+/**
+ * @param {readonly Detection[]} reference decoded down to `floorOf(limits)`, as is
+ * @param {readonly Detection[]} candidate
+ * @param {DetectionLimits} limits
+ * @returns {Row[]} best first
+ */
+export function matchDetections(reference, candidate, limits) {
+  const looked = (/** @type {Detection} */ item) => item.score > limits.threshold - limits.score;
+  const required = (/** @type {Detection} */ item) => item.score > limits.threshold + limits.score;
+  const [left, right] = [reference.filter(looked), candidate.filter(looked)];
+  const fit = (/** @type {Detection} */ one, /** @type {Detection} */ other) =>
+    one.classIndex === other.classIndex &&
+    iou(one.box, other.box) >= limits.iou &&
+    Math.abs(one.score - other.score) <= limits.score + ROUNDING;
+  const edges = left.map((one) => right.map((other) => fit(one, other)));
+  const worth = left.map((one) => right.map((other) => iou(one.box, other.box) - Math.abs(one.score - other.score)));
+  const partner = pairs(edges, worth, left.map(required), right.map(required));
+
+  /** @type {Row[]} */
+  const rows = left.map((one, index) => {
+    const other = partner.get(index);
+    if (other === undefined) return { status: required(one) ? 'missing' : 'borderline', reference: one };
+    return { status: 'matched', reference: one, candidate: right[other], iou: iou(one.box, right[other].box) };
+  });
+  const taken = new Set(partner.values());
+  right.forEach((other, index) => {
+    if (!taken.has(index)) rows.push({ status: required(other) ? 'extra' : 'borderline', candidate: other });
+  });
+  const best = (/** @type {Row} */ row) => Math.max(row.reference?.score ?? 0, row.candidate?.score ?? 0);
+  return rows.sort((one, other) => best(other) - best(one));
+}
+
+/**
+ * Intersection over union; without area, 1 for the same box, else 0.
+ *
+ * @param {Detection['box']} one
+ * @param {Detection['box']} other
+ */
+export function iou(one, other) {
+  const inter = intersection(one, other);
+  const union = area(one) + area(other) - inter;
+  return union > 0 ? inter / union : Number(one.every((edge, index) => edge === other[index]));
+}
+
+/**
+ * Pairs two sets so that as many required elements as can have a partner do, on both sides at once: augmenting paths (Kuhn
+ * 1955) from the required left ones, then from the required right ones, where an optional right one may lose its partner; by
+ * Mendelsohn and Dulmage (1958) the second phase costs the first nothing. Best-first greedy pairing could call a detection
+ * missing that is not.
+ *
+ * @param {boolean[][]} edges @param {number[][]} worth @param {boolean[]} leftRequired @param {boolean[]} rightRequired
+ * @returns {Map<number, number>} left to right
+ */
+export function pairs(edges, worth, leftRequired, rightRequired) {
+  const byWorth = (/** @type {number[]} */ values, /** @type {(index: number) => boolean} */ allowed) =>
+    [...values.keys()].filter(allowed).sort((one, other) => values[other] - values[one] || one - other);
+  const order = edges.map((row, left) => byWorth(worth[left], (right) => row[right]));
+  const reverse = rightRequired.map((_, right) =>
+    byWorth(
+      worth.map((row) => row[right]),
+      (left) => edges[left][right],
+    ),
+  );
+  /** @type {Map<number, number>} */
+  const leftOf = new Map();
+  /** @type {Map<number, number>} */
+  const rightOf = new Map();
+  const join = (/** @type {number} */ left, /** @type {number} */ right) => {
+    leftOf.set(right, left);
+    rightOf.set(left, right);
+  };
+
+  /** @type {(left: number, seen: Set<number>) => boolean} */
+  const placeLeft = (left, seen) =>
+    order[left].some((right) => {
+      if (seen.has(right)) return false;
+      seen.add(right);
+      const holder = leftOf.get(right);
+      if (holder !== undefined && !placeLeft(holder, seen)) return false;
+      join(left, right);
+      return true;
+    });
+
+  /** @type {(right: number, seen: Set<number>) => boolean} */
+  const placeRight = (right, seen) =>
+    reverse[right].some((left) => {
+      if (seen.has(left)) return false;
+      seen.add(left);
+      const holder = rightOf.get(left);
+      if (holder !== undefined && rightRequired[holder] && !placeRight(holder, seen)) return false;
+      if (holder !== undefined && leftOf.get(holder) === left) leftOf.delete(holder);
+      join(left, right);
+      return true;
+    });
+
+  leftRequired.forEach((required, left) => required && placeLeft(left, new Set()));
+  rightRequired.forEach((required, right) => required && !leftOf.has(right) && placeRight(right, new Set()));
+  edges.forEach((_, left) => rightOf.has(left) || placeLeft(left, new Set()));
+  return rightOf;
+}

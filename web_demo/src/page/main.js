@@ -1,0 +1,272 @@
+/** The page: opens a bundle, compiles it for the GPU, judges it on its own picture, and shows what it finds in any picture. */
+
+import { openBundle, servedFolder } from '../bundle.js';
+import { Detector } from '../detector.js';
+import { UserError, messageOf } from '../errors.js';
+import { GpuRuntime } from '../gpu/runtime.js';
+import { zippedFolder } from '../zip.js';
+import { byId } from './dom.js';
+import { drawOverlay } from './overlay.js';
+import { loadPicture } from './picture.js';
+import { adapterName, checksView, factsView, foundView, timesView } from './views.js';
+
+/**
+ * @typedef {'working' | 'agrees' | 'differs' | 'refused' | 'no golden'} State
+ * @typedef {import('./picture.js').Shown} Shown
+ * @typedef {import('../detector.js').Run} Run
+ */
+
+const SCHEMA = new URL('../../../host_runtime/manifest.schema.json', import.meta.url);
+const TIMED_RUNS = 10;
+const TITLES = {
+  working: 'Working',
+  agrees: 'Agrees with PyTorch',
+  differs: 'Differs from PyTorch',
+  refused: 'Refused',
+  'no golden': 'Not compared',
+};
+
+const ui = {
+  title: byId('verdict-title', HTMLElement),
+  text: byId('verdict-text', HTMLElement),
+  note: byId('verdict-note', HTMLElement),
+  canvas: byId('canvas', HTMLCanvasElement),
+  name: byId('picture-name', HTMLElement),
+  found: byId('found', HTMLElement),
+  problem: byId('picture-problem', HTMLElement),
+  threshold: byId('threshold', HTMLInputElement),
+  thresholdValue: byId('threshold-value', HTMLElement),
+  choosePicture: byId('choose-picture', HTMLInputElement),
+  ownPicture: byId('own-picture', HTMLButtonElement),
+  measure: byId('measure', HTMLButtonElement),
+  chooseBundle: byId('choose-bundle', HTMLInputElement),
+  precision: byId('precision', HTMLSelectElement),
+  facts: byId('facts', HTMLElement),
+  times: byId('times', HTMLElement),
+  checks: byId('checks', HTMLElement),
+};
+
+/** What is open and what was found. */
+const page = {
+  /** @type {Promise<GpuRuntime> | undefined} */ runtime: undefined,
+  /** @type {import('../bundle.js').Bundle | undefined} */ bundle: undefined,
+  /** @type {Detector | undefined} */ detector: undefined,
+  /** @type {Shown | undefined} */ golden: undefined,
+  /** @type {Shown | undefined} */ shown: undefined,
+  /** @type {Run | undefined} */ last: undefined,
+};
+
+/** Everything that uses the GPU, one after another. @type {Promise<unknown>} */
+let queue = Promise.resolve();
+
+/**
+ * Does one thing after all that were asked for before; what goes wrong is said on the page.
+ *
+ * @param {() => Promise<void>} work
+ */
+function enqueue(work) {
+  queue = queue.then(async () => {
+    document.body.setAttribute('aria-busy', 'true');
+    for (const control of [ui.ownPicture, ui.measure]) control.disabled = true;
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof UserError)) console.error(error);
+      say('refused', messageOf(error));
+    }
+    for (const control of [ui.ownPicture, ui.measure]) control.disabled = !page.shown;
+    document.body.removeAttribute('aria-busy');
+  });
+  return queue;
+}
+
+/** @param {State} state @param {string} text @param {string} [note] */
+function say(state, text, note = '') {
+  ui.title.textContent = TITLES[state];
+  ui.text.textContent = text;
+  ui.note.textContent = note;
+  ui.note.hidden = !note;
+  document.body.dataset.state = state;
+}
+
+/** Lets the browser paint before a long computation. */
+const painted = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+/** @param {() => Promise<import('../bundle.js').Source>} find */
+async function open(find) {
+  close();
+  say('working', 'Reading the bundle.');
+  const schema = await (await fetch(SCHEMA)).json();
+  const bundle = await openBundle(await find(), schema, (text) => say('working', `Bundle: ${text}.`));
+  page.bundle = bundle;
+  ui.facts.replaceChildren(...factsView(bundle, undefined));
+  await compile();
+}
+
+/** Compiles the open bundle and judges it. */
+async function compile() {
+  const { bundle } = page;
+  if (!bundle) return;
+  dropDetector();
+  say('working', 'Starting LiteRT.js on WebGPU.');
+  page.runtime ??= GpuRuntime.start();
+  const runtime = await page.runtime;
+  ui.facts.replaceChildren(...factsView(bundle, runtime.adapter));
+  const precision = ui.precision.value === 'fp16' ? 'fp16' : 'fp32';
+  const { a, b } = bundle.manifest.graphs;
+  const graphs = [];
+  for (const spec of [a, b]) {
+    say('working', `Compiling ${spec.file} for the GPU.`);
+    await painted();
+    try {
+      graphs.push(await runtime.compile(bundle.file(spec.file), spec, precision));
+    } catch (error) {
+      for (const graph of graphs) graph.delete();
+      throw error;
+    }
+  }
+  page.detector = new Detector(bundle, graphs[0], graphs[1]);
+  await judge(precision, runtime);
+}
+
+/** @param {import('../gpu/graph.js').Precision} precision @param {GpuRuntime} runtime */
+async function judge(precision, runtime) {
+  const { detector, bundle } = page;
+  const golden = bundle?.manifest.golden;
+  if (!detector || !bundle || !golden) {
+    say(
+      'no golden',
+      'Both graphs run whole on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.',
+    );
+    return;
+  }
+  say('working', 'Running every stage on the golden vectors.');
+  await painted();
+  ui.threshold.value = String(golden.threshold);
+  const shown = await loadPicture(new Blob([bundle.file(golden.image)]), golden.image);
+  const { judgement, chain } = await detector.judged(shown.pixels, precision);
+  Object.assign(page, { golden: shown, shown, last: chain });
+  ui.checks.replaceChildren(...checksView(judgement));
+  showRun([chain], runtime);
+  const where = `Both graphs ran whole on ${adapterName(runtime.adapter)}, in ${precision}.`;
+  const notes = [where];
+  if (bundle.manifest.weights.random) notes.push('The weights are random: the numbers can agree, detections mean nothing.');
+  if (precision === 'fp16' && !runtime.adapter.fp16)
+    notes.push('This GPU has no fp16 arithmetic: values are stored as fp16 and computed in fp32.');
+  say(judgement.verdict, `${judgement.summary}.`, notes.join(' '));
+  publish({ judgement, chain });
+}
+
+/** Runs the picture that is shown. @param {number} times */
+async function runShown(times) {
+  const { detector, shown } = page;
+  ui.name.textContent = `${shown?.name ?? ''}, running`;
+  if (!detector || !shown || !page.runtime) return;
+  const runs = [];
+  for (let number = 0; number < times; number += 1) {
+    runs.push(await detector.run(shown.pixels));
+    await painted();
+  }
+  page.last = runs[runs.length - 1];
+  showRun(runs, await page.runtime);
+}
+
+/** @param {Run[]} runs @param {GpuRuntime} runtime */
+function showRun(runs, runtime) {
+  ui.times.replaceChildren(
+    ...timesView(
+      runs.map((run) => run.times),
+      runs[0].dispatches,
+      runtime.adapter.software,
+    ),
+  );
+  showFound();
+}
+
+/** Draws and lists the last run's detections; a moved slider comes here and runs nothing. */
+function showFound() {
+  const threshold = Number(ui.threshold.value);
+  ui.thresholdValue.textContent = threshold.toFixed(2);
+  const { detector, shown, last } = page;
+  if (!detector || !shown || !last) return;
+  const found = detector.detections(last.outputs, shown.pixels, threshold);
+  drawOverlay(ui.canvas, shown.bitmap, found);
+  ui.canvas.setAttribute('aria-label', `${shown.name} with ${found.length} detections, listed below`);
+  ui.name.textContent = `${shown.name}, ${shown.pixels.width} × ${shown.pixels.height}`;
+  ui.found.replaceChildren(...foundView(found));
+  publish({ found, threshold });
+}
+
+/** Shows another picture; the verdict, which is about the bundle's own, stays. @param {() => Promise<Shown>} load */
+async function showPicture(load) {
+  ui.problem.hidden = true;
+  try {
+    if (!page.detector) throw new UserError('there is no bundle that could look at it; open one first');
+    page.shown = await load();
+    await runShown(1);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    ui.problem.textContent = error.message;
+    ui.problem.hidden = false;
+  }
+}
+
+/** What the page knows, for a program that drives it. @param {Record<string, unknown>} part */
+function publish(part) {
+  Object.assign(globalThis, { report: { .../** @type {any} */ (globalThis).report, ...part } });
+}
+
+function dropDetector() {
+  page.detector?.delete();
+  Object.assign(page, { detector: undefined, last: undefined });
+}
+
+function close() {
+  dropDetector();
+  Object.assign(page, { bundle: undefined, golden: undefined, shown: undefined });
+  ui.problem.hidden = true;
+  Object.assign(globalThis, { report: undefined });
+  for (const part of [ui.facts, ui.found, ui.times, ui.checks]) part.replaceChildren();
+  ui.canvas.width = ui.canvas.width; // clears it
+  ui.name.textContent = '';
+}
+
+/** A .zip is a bundle, anything else a picture. @param {File | undefined} file */
+function take(file) {
+  if (!file) return;
+  if (/\.zip$/i.test(file.name)) enqueue(() => open(() => zippedFolder(file, file.name)));
+  else enqueue(() => showPicture(() => loadPicture(file, file.name)));
+}
+
+function listen() {
+  ui.threshold.addEventListener('input', showFound);
+  ui.precision.addEventListener('change', () => enqueue(compile));
+  ui.measure.addEventListener('click', () => enqueue(() => runShown(TIMED_RUNS)));
+  ui.ownPicture.addEventListener('click', () => {
+    const { golden } = page;
+    if (golden) enqueue(() => showPicture(async () => golden));
+  });
+  for (const input of [ui.choosePicture, ui.chooseBundle]) {
+    input.addEventListener('change', () => {
+      take(input.files?.[0]);
+      input.value = '';
+    });
+  }
+  addEventListener('dragover', (event) => {
+    event.preventDefault();
+    document.body.classList.add('dropping');
+  });
+  addEventListener('dragleave', (event) => event.relatedTarget ?? document.body.classList.remove('dropping'));
+  addEventListener('drop', (event) => {
+    event.preventDefault();
+    document.body.classList.remove('dropping');
+    take(event.dataTransfer?.files[0]);
+  });
+  if (ui.canvas.parentElement) new ResizeObserver(showFound).observe(ui.canvas.parentElement);
+}
+
+const asked = new URLSearchParams(location.search);
+if (asked.get('precision') === 'fp16') ui.precision.value = 'fp16';
+listen();
+const folder = new URL(`${(asked.get('bundle') ?? '../build/tiny').replace(/\/*$/, '')}/`, location.href);
+enqueue(() => open(async () => servedFolder(folder)));

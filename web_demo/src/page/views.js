@@ -1,0 +1,159 @@
+/** The page's tables: facts, times, comparisons, detections. */
+
+import { classColour } from '../colours.js';
+import { element, table } from './dom.js';
+
+/** @typedef {import('../detector.js').Times} Times */
+
+/**
+ * @param {import('../bundle.js').Bundle} bundle
+ * @param {import('../gpu/runtime.js').Adapter | undefined} adapter
+ * @returns {Node[]}
+ */
+export function factsView({ label, manifest, files }, adapter) {
+  const bytes = [...files.values()].reduce((sum, file) => sum + file.byteLength, 0);
+  const { height, width, resize } = manifest.preprocess;
+  /** @type {[string, string][]} */
+  const facts = [
+    ['From', label],
+    [
+      'Variant',
+      `${manifest.variant} for ${manifest.target}, weights ${manifest.weights.random ? 'random' : manifest.weights.source}`,
+    ],
+    ['Input', `${width} × ${height}, ${resize === 'bilinear' ? 'bilinear' : 'bilinear, antialiased'}`],
+    ['Host step', `${manifest.host_step.ops.length} operations`],
+    ['Files', `${files.size}, ${(bytes / 1e6).toFixed(1)} MB, every sha256 as in the manifest`],
+  ];
+  if (adapter) facts.push(['GPU', `${adapterName(adapter)}; ${adapter.fp16 ? 'computes fp16 too' : 'computes fp32 only'}`]);
+  return facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]);
+}
+
+/** @param {import('../gpu/runtime.js').Adapter} adapter */
+export function adapterName(adapter) {
+  const name =
+    adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(' ') || 'not named by the browser';
+  return adapter.software ? `${name} (software)` : name;
+}
+
+/**
+ * @param {Times[]} runs one or more
+ * @param {{a: number, b: number}} dispatches
+ * @param {boolean} software
+ * @returns {Node[]}
+ */
+export function timesView(runs, dispatches, software) {
+  const graph = (/** @type {import('../gpu/graph.js').GraphTimes} */ times) => times.write + times.run + times.read;
+  const of = (/** @type {(times: Times) => number} */ part) => median(runs.map(part));
+  /** @type {[string, string, number, string][]} */
+  const stages = [
+    ['Pre-processing', 'other', of((times) => times.preprocess), 'JavaScript'],
+    ['Graph A', 'a', of((times) => graph(times.a)), `GPU, ${dispatches.a} programs`],
+    ['Host step', 'host', of((times) => times.host), 'JavaScript'],
+    ['Graph B', 'b', of((times) => graph(times.b)), `GPU, ${dispatches.b} programs`],
+  ];
+  const total = of((times) => times.preprocess + graph(times.a) + times.host + graph(times.b));
+  const bar = element(
+    'div',
+    { class: 'bar', 'aria-hidden': 'true' },
+    ...stages.map(([, fill, time]) => {
+      const part = element('span', { class: `fill-${fill}` });
+      part.style.flexGrow = String(time);
+      return part;
+    }),
+  );
+  const rows = [
+    ...stages.map(([name, fill, time, where]) => [
+      element('span', { class: `fill-${fill}` }, element('span', { class: 'swatch' }), name),
+      milliseconds(time),
+      where,
+    ]),
+    [element('strong', {}, 'Total'), element('strong', {}, milliseconds(total)), ''],
+  ];
+  const caption = runs.length === 1 ? 'One run, after the graphs had run once before' : `Medians of ${runs.length} runs`;
+  const shown = [
+    bar,
+    table(caption, ['Stage', { text: 'Time', number: true }, 'Runs in'], rows),
+    element('p', { class: 'quiet' }, "A graph's time includes copying its tensors to the GPU and back."),
+  ];
+  if (software)
+    shown.push(element('p', { class: 'quiet' }, 'This "GPU" is a program on the CPU: its times say nothing about a real one.'));
+  return shown;
+}
+
+/** @param {number[]} values */
+function median(values) {
+  const sorted = [...values].sort((one, other) => one - other);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** @param {number} time */
+function milliseconds(time) {
+  return time < 10000 ? `${time.toFixed(time < 10 ? 2 : time < 100 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`;
+}
+
+/** @param {import('../verdict.js').Judgement} judgement @returns {Node[]} */
+export function checksView({ compared, rows }) {
+  const verdict = (/** @type {boolean} */ good) =>
+    element('span', { class: good ? 'good' : 'bad' }, good ? '✓ agrees' : '✗ differs');
+  const stages = compared.map(({ stage, name, found, limit, good }) => [
+    stage,
+    name,
+    found.correlation.toFixed(8),
+    String(limit),
+    found.relativeError.toExponential(1),
+    found.maxAbsError.toExponential(1),
+    found.referenceMax.toPrecision(3),
+    verdict(good),
+  ]);
+  const heads = [
+    'Stage',
+    'Tensor',
+    ...['Correlation', 'At least', 'Relative error', 'Largest error', 'Largest value'].map((text) => ({
+      text,
+      number: /** @type {const} */ (true),
+    })),
+    'Verdict',
+  ];
+  const shown = [table('Each stage on golden inputs, against PyTorch', heads, stages)];
+  if (rows.length) {
+    shown.push(
+      table(
+        "Detections of the whole chain, against PyTorch's",
+        ['Class', ...['PyTorch', 'Here', 'IoU'].map((text) => ({ text, number: /** @type {const} */ (true) })), 'Verdict'],
+        rows.map(({ status, reference, candidate, iou }) => [
+          (reference ?? candidate)?.name ?? '',
+          reference?.score.toFixed(5) ?? '–',
+          candidate?.score.toFixed(5) ?? '–',
+          iou?.toFixed(6) ?? '–',
+          element(
+            'span',
+            { class: status === 'matched' ? 'good' : status === 'borderline' ? 'quiet' : 'bad' },
+            status === 'matched' ? '✓ matched' : status,
+          ),
+        ]),
+      ),
+    );
+  } else shown.push(element('p', { class: 'quiet' }, 'Neither PyTorch nor this page detects anything in this picture.'));
+  return shown;
+}
+
+/** @param {readonly import('../decode.js').Detection[]} found @returns {Node[]} */
+export function foundView(found) {
+  if (!found.length) return [element('p', { class: 'quiet' }, 'Nothing scores above the least score.')];
+  return [
+    table(
+      `${found.length} found`,
+      ['Class', { text: 'Score', number: true }, { text: 'Left, top, right, bottom', number: true }],
+      found.map((item) => {
+        const swatch = element('span', { class: 'swatch' });
+        swatch.style.background = `rgb(${classColour(item.classIndex).join(' ')})`;
+        return [
+          element('span', {}, swatch, item.name),
+          item.score.toFixed(3),
+          item.box.map((edge) => edge.toFixed(0)).join(', '),
+        ];
+      }),
+    ),
+  ];
+}

@@ -1,0 +1,86 @@
+/** From a picture to graph A's input: resized, scaled, normalised, as `host_runtime/preprocess.py` does it. */
+
+import { resizeTaps } from './resize_taps.js';
+import { floats } from './tensor.js';
+
+/**
+ * @typedef {{width: number, height: number, data: Uint8ClampedArray | Uint8Array}} Picture
+ *   Upright, four bytes a pixel, red, green, blue and one that is not read: what a canvas gives.
+ */
+
+const f = Math.fround;
+
+/**
+ * @param {Picture} picture
+ * @param {import('./manifest.js').Preprocess} spec
+ * @returns {import('./tensor.js').Tensor} float32 [1, 3, height, width], or [1, height, width, 3] for layout NHWC
+ */
+export function preprocess(picture, spec) {
+  const columns = resizeColumns(resizeRows(picture, spec), picture.width, spec);
+  const { height, width } = spec;
+  const plane = height * width;
+  const nchw = spec.layout === 'NCHW';
+  const out = new Float32Array(3 * plane);
+  // Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
+  const divisor = f(1 / spec.scale);
+  for (let channel = 0; channel < 3; channel += 1) {
+    const source = spec.channels === 'BGR' ? 2 - channel : channel;
+    const [mean, std] = [f(spec.mean[channel]), f(spec.std[channel])];
+    for (let pixel = 0; pixel < plane; pixel += 1) {
+      const value = f(f(columns[pixel * 3 + source] / divisor) - mean) / std;
+      out[nchw ? channel * plane + pixel : pixel * 3 + channel] = value;
+    }
+  }
+  return floats(out, nchw ? [1, 3, height, width] : [1, height, width, 3]);
+}
+
+/**
+ * [picture.height, picture.width] to [spec.height, picture.width], three floats a pixel.
+ *
+ * @param {Picture} picture
+ * @param {import('./manifest.js').Preprocess} spec
+ */
+function resizeRows(picture, spec) {
+  const { width, data } = picture;
+  const { taps, sources, weights } = resizeTaps(picture.height, spec.height, spec.resize);
+  const out = new Float32Array(spec.height * width * 3);
+  for (let row = 0; row < spec.height; row += 1) {
+    for (let tap = 0; tap < taps; tap += 1) {
+      const weight = weights[row * taps + tap];
+      if (weight === 0) continue;
+      let at = row * width * 3;
+      let from = sources[row * taps + tap] * width * 4;
+      for (let column = 0; column < width; column += 1, at += 3, from += 4) {
+        out[at] += data[from] * weight;
+        out[at + 1] += data[from + 1] * weight;
+        out[at + 2] += data[from + 2] * weight;
+      }
+    }
+  }
+  return out;
+}
+
+/**
+ * [spec.height, width] to [spec.height, spec.width], three floats a pixel.
+ *
+ * @param {Float32Array} rows
+ * @param {number} width
+ * @param {import('./manifest.js').Preprocess} spec
+ */
+function resizeColumns(rows, width, spec) {
+  const { taps, sources, weights } = resizeTaps(width, spec.width, spec.resize);
+  const out = new Float32Array(spec.height * spec.width * 3);
+  for (let row = 0; row < spec.height; row += 1) {
+    for (let column = 0; column < spec.width; column += 1) {
+      const at = (row * spec.width + column) * 3;
+      for (let tap = 0; tap < taps; tap += 1) {
+        const weight = weights[column * taps + tap];
+        const from = (row * width + sources[column * taps + tap]) * 3;
+        out[at] += rows[from] * weight;
+        out[at + 1] += rows[from + 1] * weight;
+        out[at + 2] += rows[from + 2] * weight;
+      }
+    }
+  }
+  return out;
+}

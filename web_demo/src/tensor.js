@@ -1,0 +1,44 @@
+/**
+ * Tensors: row-major, rank 4 at most, as the manifest declares them.
+ *
+ * @typedef {'float32' | 'int32' | 'int64' | 'bool'} DType
+ * @typedef {Float32Array | Int32Array | Uint8Array} Values
+ * @typedef {{dtype: DType, shape: readonly number[], data: Values}} Tensor
+ *   `data` is a Float32Array for float32, an Int32Array for int32 and int64 (an index never needs more; a value that would not
+ *   fit is refused when it is read), a Uint8Array of 0 and 1 for bool.
+ * @typedef {{name: string, shape: number[], dtype: DType}} TensorSpec
+ */
+
+export const MAX_RANK = 4;
+
+/** The number of elements of a shape. @param {readonly number[]} shape */
+export function sizeOf(shape) {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** Zeros. @param {DType} dtype @param {readonly number[]} shape @returns {Tensor} */
+export function zeros(dtype, shape) {
+  const size = sizeOf(shape);
+  const data = dtype === 'float32' ? new Float32Array(size) : dtype === 'bool' ? new Uint8Array(size) : new Int32Array(size);
+  return { dtype, shape: [...shape], data };
+}
+
+/** @param {Float32Array} data @param {readonly number[]} shape @returns {Tensor} */
+export function floats(data, shape) {
+  return { dtype: 'float32', shape: [...shape], data };
+}
+
+/** @param {readonly number[]} one @param {readonly number[]} other */
+export function sameShape(one, other) {
+  return one.length === other.length && one.every((extent, axis) => extent === other[axis]);
+}
+
+/** `float32[1, 3, 8, 8]`, for messages. @param {{dtype: DType, shape: readonly number[]}} tensor */
+export function describe(tensor) {
+  return `${tensor.dtype}[${tensor.shape.join(', ')}]`;
+}
+
+/** Whether a tensor is what the manifest says. @param {Tensor} tensor @param {{dtype: DType, shape: readonly number[]}} spec */
+export function fits(tensor, spec) {
+  return tensor.dtype === spec.dtype && sameShape(tensor.shape, spec.shape);
+}

@@ -1,0 +1,170 @@
+/**
+ * Judges a run on the bundle's own picture, as `verify/device/judge.py` judges a phone's: every stage on inputs that are known
+ * to be right, so that a fault shows in its own stage, then the whole chain by what it detects.
+ *
+ * @typedef {import('./tensor.js').Tensor} Tensor
+ * @typedef {import('./compare.js').Difference} Difference
+ * @typedef {ReadonlyMap<string, Tensor>} Tensors
+ * @typedef {{stage: string, name: string, found: Difference, limit: number, good: boolean}} Compared
+ * @typedef {{verdict: 'agrees' | 'differs', summary: string, compared: Compared[], rows: import('./match.js').Row[]}} Judgement
+ */
+
+import { difference, within } from './compare.js';
+import { decode } from './decode.js';
+import { REMAKE, UserError } from './errors.js';
+import { floorOf, matchDetections } from './match.js';
+import { describe, fits } from './tensor.js';
+
+/** Of stages computed in float32 by this page itself: pre-processing and the host step. */
+const HOST_LIMIT = 0.99999;
+
+/**
+ * Limits by precision. fp32: weights are float16, as in the numbers gate. fp16: as for a phone, chosen and not measured.
+ *
+ * @type {Record<import('./gpu/graph.js').Precision, {graph: number, iou: number, score: number}>}
+ */
+const LIMITS = {
+  fp32: { graph: 0.999, iou: 0.99, score: 0.01 },
+  fp16: { graph: 0.99, iou: 0.9, score: 0.05 },
+};
+
+/**
+ * The golden vectors, each stage's inputs and outputs present.
+ *
+ * @param {import('./bundle.js').Bundle} bundle
+ * @returns {Map<string, Tensor>}
+ * @throws {UserError} a tensor is missing or of another shape.
+ */
+export function readGolden(bundle) {
+  const { graphs, host_step: host } = bundle.manifest;
+  const tensors = bundle.goldenTensors();
+  const needed = [...graphs.a.inputs, ...graphs.a.outputs, ...graphs.b.inputs, ...graphs.b.outputs];
+  for (const spec of needed) {
+    const found = tensors.get(spec.name);
+    if (!found || !fits(found, spec)) {
+      throw new UserError(
+        `the golden vector '${spec.name}' is ${found ? describe(found) : 'missing'}, not ${describe(spec)}; ${REMAKE}`,
+      );
+    }
+  }
+  for (const name of host.outputs)
+    if (!tensors.has(name)) throw new UserError(`the golden vector '${name}' is missing; ${REMAKE}`);
+  return tensors;
+}
+
+/**
+ * `golden/detections.json`, as the Python runtime wrote it.
+ *
+ * @param {import('./bundle.js').Bundle} bundle
+ * @returns {import('./decode.js').Detection[]}
+ */
+export function readGoldenDetections(bundle) {
+  const name = bundle.manifest.golden?.detections ?? '';
+  try {
+    const { detections } = JSON.parse(new TextDecoder().decode(bundle.file(name)));
+    return detections.map((/** @type {any} */ item) => {
+      const box = item.box.map(Number);
+      if (box.length !== 4 || ![...box, item.class_index, item.score].every(Number.isFinite))
+        throw new TypeError('not a detection');
+      return { classIndex: item.class_index, name: String(item.name), score: item.score, box };
+    });
+  } catch (error) {
+    throw new UserError(`${name} is no list of detections; ${REMAKE}`, error);
+  }
+}
+
+/**
+ * @param {import('./bundle.js').Bundle} bundle
+ * @param {{preprocess: Tensors, a: Tensors, host: Tensors, b: Tensors}} given every stage's outputs on golden inputs
+ * @param {Tensors} chain graph B's outputs of the whole chain, from the picture on
+ * @param {{width: number, height: number}} picture the golden one's size
+ * @param {import('./gpu/graph.js').Precision} precision
+ * @returns {Judgement}
+ */
+export function judge(bundle, given, chain, picture, precision) {
+  const golden = readGolden(bundle);
+  const { manifest } = bundle;
+  const limits = LIMITS[precision];
+  /** @type {[string, Tensors, number][]} */
+  const stages = [
+    ['pre-processing', given.preprocess, HOST_LIMIT],
+    ['graph A', given.a, limits.graph],
+    ['host step', given.host, HOST_LIMIT],
+    ['graph B', given.b, limits.graph],
+  ];
+  const compared = stages.flatMap(([stage, tensors, limit]) =>
+    [...tensors].map(([name, tensor]) => {
+      const found = difference(tensor.data, /** @type {Tensor} */ (golden.get(name)).data);
+      return { stage, name, found, limit, good: within(found, limit) };
+    }),
+  );
+
+  const { threshold } = /** @type {import('./manifest.js').Golden} */ (manifest.golden);
+  const bounds = { threshold, iou: limits.iou, score: limits.score };
+  const decoded = (/** @type {Tensors} */ tensors, /** @type {number} */ least) => {
+    const { boxes, logits } = manifest.postprocess;
+    const [found, scores] = [tensors.get(boxes), tensors.get(logits)];
+    if (!found || !scores) throw new Error(`there is no '${boxes}' or no '${logits}'`);
+    return decode(found, scores, picture, manifest.postprocess, manifest.classes, { threshold: least });
+  };
+  const written = readGoldenDetections(bundle);
+  const rows = matchDetections(decoded(golden, floorOf(bounds)), decoded(chain, floorOf(bounds)), bounds);
+  const problem = firstProblem(compared, rows, sameDetections(written, decoded(golden, threshold)), written);
+  if (problem) return { verdict: 'differs', summary: problem, compared, rows };
+  return { verdict: 'agrees', summary: praise(compared, rows, written.length, threshold), compared, rows };
+}
+
+/**
+ * Whether the file holds what the golden boxes and logits say, which decoding alone can change.
+ *
+ * @param {import('./decode.js').Detection[]} written
+ * @param {import('./decode.js').Detection[]} own
+ */
+function sameDetections(written, own) {
+  return (
+    written.length === own.length &&
+    written.every((item, index) => {
+      const other = own[index];
+      const apart = Math.max(...item.box.map((edge, side) => Math.abs(edge - other.box[side])));
+      return (
+        item.classIndex === other.classIndex &&
+        item.name === other.name &&
+        Math.abs(item.score - other.score) <= 1e-5 &&
+        apart <= 1e-2
+      );
+    })
+  );
+}
+
+/**
+ * @param {Compared[]} compared
+ * @param {import('./match.js').Row[]} rows
+ * @param {boolean} sound
+ * @param {unknown[]} written
+ * @returns {string | undefined}
+ */
+function firstProblem(compared, rows, sound, written) {
+  const wrong = compared.find((item) => !item.good);
+  if (wrong) {
+    return (
+      `${wrong.stage} is off: ${wrong.name} has correlation ${wrong.found.correlation.toFixed(5)} and largest error ` +
+      `${wrong.found.maxAbsError.toPrecision(3)} (limit ${wrong.limit})`
+    );
+  }
+  if (!sound) return `the golden boxes and logits do not decode to the ${written.length} detections of golden/detections.json`;
+  const lost = rows.find((row) => row.status === 'missing' || row.status === 'extra');
+  const item = lost?.reference ?? lost?.candidate;
+  return lost && item
+    ? `every stage agrees on its own, but the chain's detections do not: ${item.name} ${item.score.toFixed(3)} is ${lost.status}`
+    : undefined;
+}
+
+/** @param {Compared[]} compared @param {import('./match.js').Row[]} rows @param {number} written @param {number} threshold */
+function praise(compared, rows, written, threshold) {
+  const lowest = compared.reduce((worst, item) => (item.found.correlation < worst.found.correlation ? item : worst));
+  const figure = `${lowest.found.correlation.toFixed(7)} (${lowest.stage}, ${lowest.name})`;
+  const told = `${compared.length} tensors agree, lowest correlation ${figure}`;
+  if (!written) return `${told}; PyTorch finds nothing above ${threshold} in this picture, so its detections prove nothing`;
+  const matched = rows.filter((row) => row.status === 'matched').length;
+  return `${told}; ${matched} ${matched === 1 ? 'detection' : 'detections'} matched with PyTorch's, none missing, none extra`;
+}

@@ -1,0 +1,291 @@
+/**
+ * The page in a real browser, as its users see it. Variables: CHROMIUM, the program; GOLDENS, what
+ * tests/android/make_goldens.py wrote; FILES, what tests/web/make_files.py wrote; BUNDLES, folders separated by ':'; SHOTS,
+ * where screenshots go.
+ */
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { readSafetensors } from '../../src/safetensors.js';
+import { get } from '../goldens.js';
+import { writeSafetensors } from '../write_safetensors.js';
+import { Chromium } from './chromium.js';
+import { Server } from './server.js';
+
+/** @param {string} name */
+function variable(name) {
+  const value = process.env[name];
+  assert(value, `set ${name}; web_demo/check.sh does`);
+  return value;
+}
+
+const GOLDENS = variable('GOLDENS');
+const FILES = variable('FILES');
+const SHOTS = variable('SHOTS');
+const HAND_MADE = path.join(GOLDENS, 'bundles/hand_made');
+/** A software GPU on a busy machine takes its time. */
+const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 600);
+
+const server = new Server();
+let address = '';
+/** @type {Chromium} */
+let browser;
+
+before(async () => {
+  await mkdir(SHOTS, { recursive: true });
+  server.bundles.set('hand_made', HAND_MADE);
+  for (const name of ['partly', 'wholly']) server.bundles.set(name, path.join(FILES, name));
+  address = await server.start();
+  browser = await Chromium.launch(variable('CHROMIUM'));
+});
+
+after(async () => {
+  await browser?.close();
+  server.stop();
+});
+
+/**
+ * Opens the page with a bundle, waits for its verdict, and gives the tab to `use`.
+ *
+ * @param {string} query
+ * @param {(tab: import('./chromium.js').Tab, seen: {state: string, text: string, report: any}) => Promise<void>} use
+ * @param {{width?: number, height?: number, dark?: boolean, before?: string}} [options]
+ */
+async function visit(query, use, options = {}) {
+  const tab = await browser.tab({ width: 1180, height: 900, ...options });
+  try {
+    await tab.goto(`${address}/web_demo/?${query}`);
+    await use(tab, await settled(tab));
+    assert.deepEqual(tab.uncaught, []);
+  } finally {
+    await tab.close();
+    server.changed.clear();
+  }
+}
+
+/** @param {import('./chromium.js').Tab} tab */
+async function settled(tab) {
+  await tab.until('document.body.dataset.state !== "working" && !document.body.hasAttribute("aria-busy")', SECONDS);
+  return JSON.parse(
+    await tab.evaluate(
+      `JSON.stringify({
+      state: document.body.dataset.state,
+      text: document.querySelector("#verdict-text").textContent,
+      report: globalThis.report ?? null,
+    })`,
+    ),
+  );
+}
+
+/**
+ * Serves the hand-made bundle with a file changed, and with the manifest saying so unless `lying`.
+ *
+ * @param {string} name
+ * @param {(bytes: Buffer) => Uint8Array} change
+ * @param {{lying?: boolean}} [options]
+ */
+async function plant(name, change, { lying = false } = {}) {
+  const bytes = change(await readFile(path.join(HAND_MADE, name)));
+  server.changed.set(`/bundles/hand_made/${name}`, bytes);
+  if (lying) return;
+  const manifest = JSON.parse(await readFile(path.join(HAND_MADE, 'manifest.json'), 'utf-8'));
+  manifest.files[name] = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
+  server.changed.set('/bundles/hand_made/manifest.json', new TextEncoder().encode(JSON.stringify(manifest)));
+}
+
+/** Adds to the last value of one tensor. @param {string} name @param {number} amount */
+const nudged = (name, amount) => (/** @type {Buffer} */ bytes) => {
+  const tensors = readSafetensors(bytes, 'golden');
+  const { data } = get(tensors, name);
+  data[data.length - 1] += amount;
+  return writeSafetensors(tensors);
+};
+
+/** Another checkpoint's constant in place of this one's. @param {string} name */
+const scaled = (name) => (/** @type {Buffer} */ bytes) => {
+  const tensors = readSafetensors(bytes, 'constants');
+  const { data } = get(tensors, name);
+  data.forEach((value, index) => (data[index] = value * 1.2));
+  return writeSafetensors(tensors);
+};
+
+test('the hand-made bundle agrees, and what it finds is drawn', async () => {
+  await visit('bundle=/bundles/hand_made', async (tab, { state, text, report }) => {
+    assert.equal(state, 'agrees', text);
+    assert.deepEqual(
+      report.found.map((/** @type {any} */ item) => item.name),
+      ['red', 'green'],
+    );
+    assert(report.chain.dispatches.a > 0 && report.chain.dispatches.b > 0);
+    const coloured = await tab.evaluate(`(() => {
+      const canvas = document.querySelector('canvas');
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(new Uint32Array(data.buffer)).size;
+    })()`);
+    assert(coloured > 20, `${coloured} colours on the canvas`);
+    assert.equal(
+      await tab.evaluate(
+        'Math.abs(document.querySelector("canvas").clientWidth - document.querySelector("canvas").clientHeight) < 1',
+      ),
+      true,
+    );
+  });
+});
+
+/** @type {[string, string, (bytes: Buffer) => Uint8Array, boolean, string, RegExp][]} */
+const PLANTED = [
+  [
+    'a golden vector of graph A',
+    'golden/golden.safetensors',
+    nudged('memory', 1.5),
+    false,
+    'differs',
+    /^graph A is off: memory/,
+  ],
+  [
+    'a golden vector of graph B',
+    'golden/golden.safetensors',
+    nudged('logits', 30),
+    false,
+    'differs',
+    /^graph B is off: logits/,
+  ],
+  ['a constant of the host step', 'host_params.safetensors', scaled('cells'), false, 'differs', /^host step is off/],
+  [
+    'a golden detection',
+    'golden/detections.json',
+    (bytes) => Buffer.from(bytes.toString().replace('"red"', '"rad"')),
+    false,
+    'differs',
+    /do not decode to the 2/,
+  ],
+  [
+    'a byte that the hash does not know of',
+    'graph_b.tflite',
+    (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.of(bytes[bytes.length - 1] ^ 1)]),
+    true,
+    'refused',
+    /graph_b\.tflite is damaged or changed \(its sha256/,
+  ],
+  ['a file cut short', 'labels.txt', (bytes) => bytes.subarray(1), true, 'refused', /labels\.txt is cut short/],
+  [
+    'a newer schema',
+    'manifest.json',
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 1', '"schema_version": 2')),
+    true,
+    'refused',
+    /schema version 2/,
+  ],
+];
+
+for (const [what, file, change, lying, expected, message] of PLANTED) {
+  test(`planted: ${what} is seen`, async () => {
+    await plant(file, change, { lying });
+    await visit('bundle=/bundles/hand_made', async (_, { state, text }) => {
+      assert.equal(state, expected, text);
+      assert.match(text, message);
+    });
+  });
+}
+
+test('a graph that the GPU does not take whole is refused, with the operator, and never runs on the CPU', async () => {
+  for (const [name, rest] of [
+    ['partly', /remaining 1 operations will run on the CPU/],
+    ['wholly', /all 2 operations will run on the CPU/],
+  ]) {
+    await visit(`bundle=/bundles/${name}`, async (_, { state, text, report }) => {
+      assert.equal(state, 'refused');
+      assert.match(text, /the GPU does not run all of graph_b\.tflite.*RELU_0_TO_1/);
+      assert.match(text, /** @type {RegExp} */ (rest));
+      assert.equal(report, null);
+    });
+  }
+});
+
+test('without WebGPU, without an adapter and without a bundle the page says so', async () => {
+  /** @type {[string, string | undefined, RegExp][]} */
+  const cases = [
+    [
+      'bundle=/bundles/hand_made',
+      'Object.defineProperty(Navigator.prototype, "gpu", {get: () => undefined})',
+      /no WebGPU here/,
+    ],
+    ['bundle=/bundles/hand_made', 'GPU.prototype.requestAdapter = async () => null', /finds no GPU on this machine/],
+    ['bundle=/bundles/nothing', undefined, /manifest\.json is missing from \/bundles\/nothing\/ \(404\)/],
+  ];
+  for (const [query, script, message] of cases) {
+    await visit(
+      query,
+      async (_, { state, text }) => {
+        assert.equal(state, 'refused');
+        assert.match(text, message);
+      },
+      { before: script },
+    );
+  }
+});
+
+test('fp16 can be asked for, and the page says what it then is', async () => {
+  await visit('bundle=/bundles/hand_made&precision=fp16', async (tab, { state, text }) => {
+    assert.equal(state, 'agrees', text);
+    const note = await tab.evaluate('document.querySelector("#verdict-note").textContent');
+    assert.match(note, /in fp16\. This GPU has no fp16 arithmetic: values are stored as fp16/);
+  });
+});
+
+test('a .zip can be chosen, and then another picture; a file that is none leaves the verdict', async () => {
+  await visit('bundle=/bundles/nothing', async (tab) => {
+    await tab.choose('#choose-bundle', path.join(FILES, 'bundle.zip'));
+    await tab.until('document.body.dataset.state === "agrees" && !document.body.hasAttribute("aria-busy")', SECONDS);
+    await tab.choose('#choose-picture', path.join(HAND_MADE, 'labels.txt'));
+    await tab.until('!document.querySelector("#picture-problem").hidden');
+    assert.match(await tab.evaluate('document.querySelector("#picture-problem").textContent'), /labels\.txt is not a picture/);
+    await tab.choose('#choose-picture', path.join(FILES, 'other.png'));
+    await tab.until('report.found.length === 1 && !document.body.hasAttribute("aria-busy")', SECONDS);
+    const { state, report } = await settled(tab);
+    assert.deepEqual([state, report.found[0].name], ['agrees', 'blue']);
+    const box = report.found[0].box.map(Math.round);
+    assert.deepEqual(box, [30, 0, 40, 5], 'in the pixels of a picture of 40 x 20');
+  });
+});
+
+for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
+  const name = path.basename(folder);
+  test(`${name} agrees with PyTorch, and its detections are the golden ones`, async (context) => {
+    server.bundles.set(name, folder);
+    const golden = JSON.parse(await readFile(path.join(folder, 'golden/detections.json'), 'utf-8')).detections;
+    await visit(`bundle=/bundles/${name}`, async (tab, { state, text, report }) => {
+      await tab.screenshot(path.join(SHOTS, `${name}-light.png`));
+      await tab.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: 'dark' }] });
+      await tab.send('Emulation.setDeviceMetricsOverride', { width: 420, height: 900, deviceScaleFactor: 2, mobile: true });
+      await tab.screenshot(path.join(SHOTS, `${name}-dark-narrow.png`));
+      assert.equal(state, 'agrees', text);
+      const { compared, rows } = report.judgement;
+      assert.deepEqual(
+        [...new Set(compared.map((/** @type {any} */ item) => item.stage))],
+        ['pre-processing', 'graph A', 'host step', 'graph B'],
+      );
+      assert(rows.every((/** @type {any} */ row) => row.status === 'matched' || row.status === 'borderline'));
+      assert.equal(report.found.length, golden.length);
+      golden.forEach((/** @type {any} */ item, /** @type {number} */ index) => {
+        const found = report.found[index];
+        assert.deepEqual([found.classIndex, found.name], [item.class_index, item.name]);
+        assert(Math.abs(found.score - item.score) < 0.01, `${found.score} for ${item.score}`);
+        found.box.forEach((/** @type {number} */ edge, /** @type {number} */ side) =>
+          assert(Math.abs(edge - item.box[side]) < 1, `${found.box} for ${item.box}`),
+        );
+      });
+      context.diagnostic(text);
+      for (const { stage, name: tensor, found } of compared) {
+        const figures = `correlation ${found.correlation.toFixed(9)}, largest error ${found.maxAbsError.toExponential(1)}`;
+        context.diagnostic(`${stage} ${tensor}: ${figures} of ${found.referenceMax.toPrecision(3)}`);
+      }
+      const rounded = (/** @type {string} */ _, /** @type {any} */ value) =>
+        typeof value === 'number' ? Math.round(value) : value;
+      context.diagnostic(`milliseconds ${JSON.stringify(report.chain.times, rounded)}`);
+    });
+  });
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import test from 'node:test';
+import { openBundle } from '../src/bundle.js';
+import { Detector } from '../src/detector.js';
+import { writeSafetensors } from './write_safetensors.js';
+import { ROOT, SCHEMA, assertClose, assertNear, get, json, onDisk, scaleOf, tensors, unpacked } from './goldens.js';
+
+/** @typedef {import('../src/tensor.js').Tensor} Tensor */
+
+/**
+ * Recorded tensors in the GPU's place.
+ *
+ * @param {ReadonlyMap<string, Tensor>} outputs
+ * @returns {import('../src/detector.js').Graph}
+ */
+function recorded(outputs) {
+  return {
+    run: async () => ({ outputs: new Map(outputs), times: { write: 1, run: 2, read: 3 }, dispatches: 1 }),
+    delete() {},
+  };
+}
+
+/** A detector whose graphs give golden tensors. @param {string} name @param {import('../src/bundle.js').Bundle} [bundle] */
+async function detector(name, bundle) {
+  const own = bundle ?? (await openBundle(onDisk(path.join(ROOT, 'bundles', name)), SCHEMA));
+  const golden = own.goldenTensors();
+  const pick = (/** @type {import('../src/tensor.js').TensorSpec[]} */ specs) =>
+    new Map(specs.map((spec) => [spec.name, get(golden, spec.name)]));
+  const { a, b } = own.manifest.graphs;
+  return new Detector(own, recorded(pick(a.outputs)), recorded(pick(b.outputs)));
+}
+
+const names = (await readdir(path.join(ROOT, 'bundles'), { withFileTypes: true }))
+  .filter((item) => item.isDirectory())
+  .map((item) => item.name);
+
+for (const name of names) {
+  test(`${name}: every stage is the Python runtime's`, async () => {
+    const own = await detector(name);
+    const { manifest } = own.bundle;
+    const expected = await tensors(`bundles/${name}.safetensors`);
+    const { threshold } = await json(`bundles/${name}.json`);
+    const picture = unpacked(get(expected, 'picture'));
+    assertClose(get(own.input(picture), manifest.graphs.a.inputs[0].name), get(expected, 'input'), 1e-5, 'input');
+
+    const golden = own.bundle.goldenTensors();
+    for (const [output, value] of own.hostStep.run(golden)) {
+      assertClose(value, get(golden, output), 1e-5 * scaleOf(value), output);
+    }
+    const { judgement, chain } = await own.judged(picture, 'fp32');
+    assert.equal(judgement.verdict, 'agrees', judgement.summary);
+    assert(judgement.compared.length >= 5);
+    const found = own.detections(chain.outputs, picture, threshold);
+    assert.deepEqual(
+      found.map((item) => item.classIndex),
+      [...get(expected, 'found.class_index').data],
+    );
+    assertNear(
+      found.map((item) => item.score),
+      get(expected, 'found.score').data,
+      2e-7,
+      'scores',
+    );
+    assertNear(
+      found.flatMap((item) => item.box),
+      get(expected, 'found.boxes').data,
+      1e-4,
+      'boxes',
+    );
+  });
+}
+
+/**
+ * hand_made with some files' contents in place of its own, not hashed again.
+ *
+ * @param {Record<string, Uint8Array<ArrayBuffer>>} changed
+ */
+async function changedBundle(changed) {
+  const bundle = await openBundle(onDisk(path.join(ROOT, 'bundles/hand_made')), SCHEMA);
+  for (const [name, bytes] of Object.entries(changed)) bundle.files.set(name, bytes);
+  return bundle;
+}
+
+test('a difference in any stage is seen and named', async () => {
+  const sound = await detector('hand_made');
+  const golden = sound.bundle.goldenTensors();
+  const picture = unpacked(get(await tensors('bundles/hand_made.safetensors'), 'picture'));
+  /** @type {[string, RegExp][]} */
+  const places = [
+    ['image', /^pre-processing is off: image/],
+    ['memory', /^graph A is off: memory/],
+    ['selected_cells', /^host step is off: selected_cells/],
+    ['logits', /^graph B is off: logits/],
+  ];
+  for (const [name, message] of places) {
+    const off = new Map([...golden].map(([key, tensor]) => [key, { ...tensor, data: tensor.data.slice() }]));
+    const { data } = get(off, name);
+    data[data.length - 1] += 1.5;
+    const bundle = await changedBundle({ 'golden/golden.safetensors': writeSafetensors(off) });
+    const own = new Detector(bundle, sound.graphA, sound.graphB);
+    const { judgement } = await own.judged(picture, 'fp32');
+    assert.equal(judgement.verdict, 'differs');
+    assert.match(judgement.summary, message);
+  }
+});
+
+test('golden detections that the golden vectors do not give are seen', async () => {
+  const detections = { width: 8, height: 8, detections: [{ class_index: 0, name: 'red', score: 0.7, box: [0, 0, 1, 1] }] };
+  const bundle = await changedBundle({ 'golden/detections.json': new TextEncoder().encode(JSON.stringify(detections)) });
+  const picture = unpacked(get(await tensors('bundles/hand_made.safetensors'), 'picture'));
+  const { judgement } = await (await detector('hand_made', bundle)).judged(picture, 'fp32');
+  assert.match(judgement.summary, /do not decode to the 1 detections/);
+  bundle.files.set('golden/detections.json', new TextEncoder().encode('{"detections": [{}]}'));
+  await assert.rejects(async () => (await detector('hand_made', bundle)).judged(picture, 'fp32'), /no list of detections/);
+});
+
+test('golden vectors that lack a stage are refused', async () => {
+  const golden = (await detector('hand_made')).bundle.goldenTensors();
+  golden.delete('selected_cells');
+  const bundle = await changedBundle({ 'golden/golden.safetensors': writeSafetensors(golden) });
+  const own = new Detector(bundle, recorded(golden), recorded(golden));
+  await assert.rejects(own.judged({ width: 1, height: 1, data: new Uint8Array(4) }, 'fp32'), /'selected_cells' is missing/);
+});
