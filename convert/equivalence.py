@@ -35,6 +35,7 @@ from convert.compiler import (
 from convert.reference import Reference
 from graphs.partition import Partition
 from host_runtime.host_step import HostStep
+from rewrites.base import aten, calls
 from rewrites.pipeline import StepReport
 from rewrites.profile import Profile
 from verify.gates import Finding, GateResult, Measurement, Verdict
@@ -44,8 +45,9 @@ Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]
 
 GATE = "rewrites"
-LIMIT = 0.99999
-"""Correlation of each output. The worst of thirty detectors with random weights differs by 4e-5 in a box."""
+LIMIT = 0.9999999
+"""Correlation of each output, and so a relative error of 4.5e-4. The demo detectors' own are below 2e-6; a layer norm that lost
+its epsilon moves tiny's logits by 8e-4."""
 _NOISES = 8
 _CLEAR = 1e-5
 _SITES_SHOWN = 3
@@ -228,6 +230,7 @@ class _Comparison(Watcher):
         nodes = trace(whole, self._image)
         a = run_part(parts.a, {INPUT_NAMES[0]: self._image.numpy()})
         host = HostStep(manifest_program(parts.host), host_arrays(parts.host)).trace(a)
+        order: Array | None = None
         for op in parts.host.ops:
             wanted = nodes.get(op.output)
             if op.op == "topk":
@@ -236,10 +239,13 @@ class _Comparison(Watcher):
                 best = torch.from_numpy(scores).topk(int(op.attributes["k"]), axis).values.numpy()
                 found = {op.output: np.take_along_axis(scores, indices.astype(np.int64), axis)}
                 _raise_unless(_differences(found, {op.output: best}), "host step op topk", "its scores are not the best", _HOST)
-            elif wanted is not None:
+                order = _order(whole, nodes, indices.reshape(-1))
+            elif wanted is not None and order is not None:
+                selected = wanted.ndim > 1 and wanted.shape[1] == len(order)
                 found = {op.output: host[op.output]}
                 detail = f"its output {op.output}"
-                _raise_unless(_differences(found, {op.output: wanted}), f"host step op {op.op}", detail, _HOST)
+                reference = {op.output: wanted[:, order] if selected else wanted}
+                _raise_unless(_differences(found, reference), f"host step op {op.op}", detail, _HOST)
         values = evaluate_parts(parts, self._image)
         outputs, _ = in_order({name: values[name] for name in OUTPUT_NAMES}, self._expected)
         told = "right before it and wrong after it"
@@ -252,6 +258,18 @@ class _Comparison(Watcher):
         outputs = _outputs(graph_module, (self._image,)).values()
         found, _ = in_order(dict(zip(OUTPUT_NAMES, outputs, strict=True)), self._expected)
         _raise_unless(_differences(found, self._expected), place, detail, advice)
+
+
+def _order(whole: fx.GraphModule, nodes: Arrays, indices: Array) -> Array | None:
+    """Where each token that the host step selects stands in PyTorch's selection; None if they do not select the same."""
+    for node in calls(whole, aten.topk.default):
+        for user in node.users:
+            chosen = nodes.get(user.name)
+            if user.args[1] == 1 and chosen is not None and chosen.size == indices.size:
+                places = {int(token): place for place, token in enumerate(chosen.reshape(-1))}
+                if set(places) == set(map(int, indices)):
+                    return np.array([places[int(token)] for token in indices])
+    return None
 
 
 def _raise_unless(differences: Mapping[str, Difference], place: str, detail: str, advice: str) -> None:

@@ -151,7 +151,8 @@ COMPILER_FAULTS = (
         r"lower_attention of graph_[ab]",
     ),
     Fault("queries not scaled", after("lower_attention", _unscaled_queries), r"lower_attention of graph_[ab]"),
-    Fault("layer norm without eps", _without_eps, r"protect_layer_norm of graph_[ab]"),
+    # dfine-tiny's norms see variances around one: there it changes nothing that rounding would not (1e-5).
+    Fault("layer norm without eps", _without_eps, r"protect_layer_norm of graph_[ab]", ("tiny",)),
     Fault("ReLU for GELU", after("remove_identities", _relu_for_gelu), r"remove_identities of detector"),
     Fault(
         "windows in another order", after("remove_identities", _windows_by_columns), r"remove_identities of detector", ("tiny",)
