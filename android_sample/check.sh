@@ -38,12 +38,26 @@ npm_package() {
   touch "$folder/.complete"
 }
 
+# debian_mirror [APT OPTION ...]: where the machine's own package lists are from.
+debian_mirror() {
+  local found
+  found=$(apt-get "$@" indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | head -1) || true
+  [ -n "$found" ] || found=$(apt-get "$@" indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep '/debian/*$' | head -1) || true
+  echo "$found"
+}
+
 # Debian packages of a suite that the machine itself need not use: the machine's own mirror, with lists and settings apart.
 debian_jars() {
   local folder=$1 mirror key
   [ -e "$folder/.complete" ] && return
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null | grep -v security | head -1)
-  mirror=${mirror:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep '/debian/*$' | head -1)}
+  mirror=$(debian_mirror)
+  if [ -z "$mirror" ]; then # a bare machine has no package lists: fetch some, aside
+    mkdir -p "$work"/apt/{state/lists,cache/archives}/partial
+    local aside=(-oDir::State="$work/apt/state" -oDir::State::lists="$work/apt/state/lists" -oDir::Cache="$work/apt/cache"
+      -oDir::State::status=/var/lib/dpkg/status -oAPT::Sandbox::User= -oDebug::NoLocking=1)
+    apt-get -qq "${aside[@]}" update
+    mirror=$(debian_mirror "${aside[@]}")
+  fi
   [ -n "$mirror" ] || fail "apt knows no Debian mirror (apt-get indextargets)"
   key=/usr/share/keyrings/debian-archive-keyring.gpg
   [ -e "$key" ] || fail "$key is missing: apt-get install debian-archive-keyring"

@@ -30,9 +30,7 @@ def _fetched() -> Path:
         return program
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as work:
-        done = subprocess.run(["apt-get", "download", *_PACKAGES], cwd=work, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"no adb on PATH, and `apt-get download adb` failed: {done.stderr[-400:]}; install adb")
+        _download(Path(work))
         root = Path(work) / "root"
         for package in Path(work).glob("*.deb"):
             subprocess.run(["dpkg-deb", "-x", package, root], check=True)
@@ -48,3 +46,21 @@ def _fetched() -> Path:
         draft.chmod(0o755)
         draft.rename(program)
     return program
+
+
+def _download(work: Path) -> None:
+    """The packages, by the machine's package lists if they serve, else by lists of our own."""
+    own = [f"-oDir::State={work}/state", f"-oDir::Cache={work}/cache", "-oDir::State::status=/var/lib/dpkg/status"]
+    own += ["-oAPT::Sandbox::User=", "-oDebug::NoLocking=1"]
+    if _apt(["download", *_PACKAGES], work).returncode != 0:
+        # Lists are missing (a bare machine) or name versions that the mirror has since replaced.
+        for part in ("state/lists/partial", "cache/archives/partial"):
+            (work / part).mkdir(parents=True)
+        _apt([*own, "update"], work)
+        done = _apt([*own, "download", *_PACKAGES], work)
+        if done.returncode != 0:
+            raise RuntimeError(f"no adb on PATH, and `apt-get download adb` failed: {done.stderr[-400:]}; install adb")
+
+
+def _apt(arguments: list[str], work: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["apt-get", "-q", *arguments], cwd=work, capture_output=True, text=True, timeout=600, check=False)
