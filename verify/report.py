@@ -114,8 +114,8 @@ class RunReport:
             "versions": dict(self.versions),
             "scenes": [{"name": scene.name, "rows": [asdict(row) for row in scene.rows]} for scene in self.scenes],
         }
-        plain: dict[str, Any] = _plain(record)
-        return plain
+        ready: dict[str, Any] = plain(record)
+        return ready
 
 
 def rejudge(gate: GateResult) -> Verdict:
@@ -182,14 +182,14 @@ def write_whole(path: Path, text: str) -> Path:
     return path
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NumPy scalars, tuples and paths as JSON knows them, and non-finite numbers as strings."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return str(value) if isinstance(value, Path) else value

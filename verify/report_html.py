@@ -7,9 +7,8 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from verify.gates import GateResult, Verdict
+from verify.page import MARKS, page_environment
 from verify.report import GATES, RunReport, rejudge, write_whole
 
 _TEMPLATE = "report.html.jinja"
@@ -22,19 +21,11 @@ _TITLES = {
     "host": ("Host side", "pre-processing, host step and post-processing are PyTorch's"),
     "detections": ("Detections", "the bundle finds what the reference finds"),
 }
-_MARKS = {Verdict.PASSED: "✓", Verdict.FAILED: "✕", Verdict.NOT_RUN: "–"}
 
 
 def render_html(report: RunReport) -> str:
     """The page."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(png=_png, figure=_figure, size=_size, duration=_duration, slug=_slug)
+    environment = page_environment(png=_png, figure=_figure, size=_size, duration=_duration)
     graphs = list(dict.fromkeys((*report.op_counts, *(r.graph for r in report.rewrites))))
     operators = sorted(
         {name for counts in report.op_counts.values() for name in counts},
@@ -43,7 +34,7 @@ def render_html(report: RunReport) -> str:
     return environment.get_template(_TEMPLATE).render(
         report=report,
         verdict=report.verdict,
-        marks=_MARKS,
+        marks=MARKS,
         gates=[_gate(gate) for gate in report.gates],
         not_run=[_title(gate.gate) for gate in report.gates if rejudge(gate) is Verdict.NOT_RUN],
         absent=[_title(name) for name in GATES if name not in {gate.gate for gate in report.gates}],
@@ -120,7 +111,3 @@ def _duration(seconds: float) -> str:
     if seconds >= 60:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{seconds:.1f} s" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"
-
-
-def _slug(value: object) -> str:
-    return str(value).replace(" ", "-")

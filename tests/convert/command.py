@@ -48,6 +48,20 @@ def spawn(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """``python -m convert ARGUMENTS`` under way, in a process group of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "convert", *map(str, arguments)],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def invoke(*arguments: object) -> Outcome:
     """The command in this process, which has PyTorch loaded already."""
     result = CliRunner().invoke(cli, [str(argument) for argument in arguments])

@@ -12,21 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.convert.command import Outcome, assert_refused, environment, invoke, tree
+from tests.convert.command import Outcome, assert_refused, environment, invoke, start, tree
 
 
 def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float = 0.0) -> Outcome:
     """Start a conversion and send its process group a signal once a stage has ended, as a terminal does."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "convert", "run", "--variant", "tiny", "--target", "pixel", "--out", "made/b", "--no-gpu"],
-        cwd=cwd,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start("run", "--variant", "tiny", "--target", "pixel", "--out", "made/b", "--no-gpu", cwd=cwd)
     assert process.stdout is not None
     assert process.stderr is not None
     read = []

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.convert.command import Outcome, environment, invoke
+from tests.convert.command import Outcome, invoke, start
 from tests.device.conftest import call_adb
 from tests.device.emulator import Emulator
 from verify.adb.app import PACKAGE
@@ -53,16 +51,7 @@ def plug_in_again(device: Emulator) -> None:
 
 def interrupted_when(happens: Callable[[], bool], *words: object, cwd: Path) -> Outcome:
     """Starts a command and sends its process group a Ctrl-C, as a terminal does, once something has happened."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "convert", *map(str, words)],
-        cwd=cwd,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(*words, cwd=cwd)
     end = time.monotonic() + 120
     while not happens() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)

@@ -71,11 +71,11 @@ class App:
 
     def read(self, path: PurePosixPath, timeout: float = SHORT) -> bytes:
         """A file's bytes. A cut connection may leave them short without a word: compare a hash or a length."""
-        return self.device.read(f"run-as {self.package} cat {_quoted(path)}", timeout)
+        return self.device.read(f"run-as {self.package} cat {quoted(path)}", timeout)
 
     def hashes(self, folder: PurePosixPath) -> dict[str, str]:
         """Every file below a folder with its sha256, by relative path; empty if there is no such folder."""
-        there = f"command -v sha256sum >/dev/null || exit {_NO_HASHES}; cd {_quoted(folder)} 2>/dev/null || exit 0"
+        there = f"command -v sha256sum >/dev/null || exit {_NO_HASHES}; cd {quoted(folder)} 2>/dev/null || exit 0"
         script = f"{there}; find . -type f -exec sha256sum {{}} +"
         answer = self.attempt(script, timeout=300.0)
         if answer.code == _NO_HASHES:
@@ -106,18 +106,18 @@ class App:
         size = source.stat().st_size
         start = self._resume_at(source, part, size) if resume else 0
         moved(start)
-        check = f'[ "$(sha256sum < {_quoted(part)} | cut -c 1-64)" = {_prefix_sha256(source, size)} ]'
-        checked = f"{{ {check} || {{ rm -f {_quoted(part)}; exit {_OTHER_HASH}; }}; }}"
-        finish = f"{checked} && mv -f {_quoted(part)} {_quoted(destination)}"
+        check = f'[ "$(sha256sum < {quoted(part)} | cut -c 1-64)" = {_prefix_sha256(source, size)} ]'
+        checked = f"{{ {check} || {{ rm -f {quoted(part)}; exit {_OTHER_HASH}; }}; }}"
+        finish = f"{checked} && mv -f {quoted(part)} {quoted(destination)}"
         position = start
         with source.open("rb") as stream, temporary(self.device) as remote:
             stream.seek(start)
             while position < size or position == start == 0:
                 piece = stream.read(PIECE)
-                begin = f"mkdir -p {_quoted(destination.parent)} && : > {_quoted(part)} && " if position == 0 else ""
+                begin = f"mkdir -p {quoted(destination.parent)} && : > {quoted(part)} && " if position == 0 else ""
                 position += len(piece)
                 self._push(piece, remote)
-                append = f"{begin}cat {remote} >> {_quoted(part)}"
+                append = f"{begin}cat {remote} >> {quoted(part)}"
                 self._finish_put(f"{append} && {finish}" if position == size else append, destination, remote)
                 moved(len(piece))
                 if not piece:
@@ -135,7 +135,7 @@ class App:
 
     def remove(self, *paths: PurePosixPath, timeout: float = SHORT) -> None:
         """Removes files and folders, if they are there."""
-        self.run("rm -rf " + " ".join(map(_quoted, paths)), timeout)
+        self.run("rm -rf " + " ".join(map(quoted, paths)), timeout)
 
     def stop(self, timeout: float = SHORT) -> None:
         """Ends the app's process."""
@@ -162,9 +162,7 @@ class App:
 
     def _resume_at(self, source: Path, part: PurePosixPath, size: int) -> int:
         """Bytes of the source that lie in the part already, 0 if anything in it differs."""
-        there = self.run(
-            f"[ -f {_quoted(part)} ] && wc -c < {_quoted(part)} && sha256sum {_quoted(part)} || true", 300.0
-        ).split()
+        there = self.run(f"[ -f {quoted(part)} ] && wc -c < {quoted(part)} && sha256sum {quoted(part)} || true", 300.0).split()
         if len(there) < 2 or not there[0].isdigit():
             return 0
         length = int(there[0])
@@ -212,7 +210,8 @@ def clear_temporary(device: Device) -> None:
     device.output(f"rm -f {_TEMPORARY}/detr2litert-*")
 
 
-def _quoted(path: PurePosixPath | Path) -> str:
+def quoted(path: PurePosixPath | Path) -> str:
+    """A path as one word of the device's shell."""
     return shlex.quote(str(path))
 
 

@@ -7,14 +7,13 @@ every file has the manifest's sha256 there. A command that is cut off leaves tha
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from host_runtime.bundle import Bundle, file_sha256
 from host_runtime.manifest import MANIFEST_NAME
-from verify.adb.app import FILES, App, clear_temporary
+from verify.adb.app import FILES, App, clear_temporary, quoted
 from verify.adb.errors import CommandFailedError, DeviceFullError
 
 BUNDLES = PurePosixPath("bundles")
@@ -82,7 +81,7 @@ def install_bundle(app: App, bundle: Bundle, progress: Progress = lambda name, d
         wrong = next(file for file in sorted({*wanted, *found}) if found.get(file) != wanted.get(file))
         app.remove(staging)
         raise CommandFailedError(f"{app.device.serial}: {wrong} is not what was sent; run the same command again")
-    app.run(f"rm -rf {_quoted(place)} && mv {_quoted(staging)} {_quoted(place)}")
+    app.run(f"rm -rf {quoted(place)} && mv {quoted(staging)} {quoted(place)}")
     return Installed(name, wanted[MANIFEST_NAME], total, sent)
 
 
@@ -90,7 +89,7 @@ def _fill(
     app: App, bundle: Bundle, staging: PurePosixPath, place: PurePosixPath, wanted: dict[str, str], progress: Progress
 ) -> int:
     """Brings the staging folder to hold exactly the bundle's files; returns the bytes that had to be sent."""
-    app.run(f"mkdir -p {_quoted(staging)}")
+    app.run(f"mkdir -p {quoted(staging)}")
     staged, installed = app.hashes(staging), app.hashes(place)
     # Of what is there but not wanted, only the beginnings of wanted files are of use.
     stale = [file for file in staged if file not in wanted and file.removesuffix(".part") not in wanted]
@@ -105,7 +104,7 @@ def _fill(
         if staged.get(file) == wanted[file]:
             pass
         elif installed.get(file) == wanted[file]:
-            app.run(f"mkdir -p {_quoted(target.parent)} && cp {_quoted(place / file)} {_quoted(target)}", timeout=120.0)
+            app.run(f"mkdir -p {quoted(target.parent)} && cp {quoted(place / file)} {quoted(target)}", timeout=120.0)
         else:
             arrived = 0
 
@@ -118,7 +117,3 @@ def _fill(
         done += size
         progress(file, done, total)
     return sent
-
-
-def _quoted(path: PurePosixPath) -> str:
-    return shlex.quote(str(path))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shlex
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -72,11 +71,8 @@ class ParityRuns:
         try:
             self._app.stop()
             self._app.run(f"rm -rf {FILES / RUNS}/{_PREFIX}*")
-            with tempfile.TemporaryDirectory(prefix="inputs-") as folder:
-                for name, data in self._inputs.items():
-                    source = Path(folder) / "input"
-                    source.write_bytes(data)
-                    self._app.put(source, FILES / self._place / name, resume=False)
+            for name, data in self._inputs.items():
+                self._app.put_bytes(data, FILES / self._place / name)
         except BaseException:
             self._clean()
             raise

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from host_runtime.errors import UserError
 from verify.device.parity import EMULATOR, DeviceRow
 from verify.device.protocol import Request
 from verify.gates import Verdict
-from verify.report import write_whole
+from verify.page import MARKS, page_environment
+from verify.report import plain, write_whole
 
 SCHEMA_VERSION = 1
 _TEMPLATE = "device/report.html.jinja"
@@ -78,8 +76,8 @@ class DeviceReport:
             "request": asdict(self.request),
             "devices": [_row(row) for row in self.rows],
         }
-        plain: dict[str, Any] = _plain(record)
-        return plain
+        ready: dict[str, Any] = plain(record)
+        return ready
 
 
 def check_folder(folder: Path) -> None:
@@ -115,23 +113,14 @@ def write_reports(report: DeviceReport, folder: Path) -> None:
 
 def render_html(report: DeviceReport) -> str:
     """The page; it needs nothing else and may fetch nothing."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[1]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    environment = page_environment(
         figure=_figure,
-        slug=lambda value: str(value).replace(" ", "-"),
         clock=lambda created: created.replace("T", " ").replace("+00:00", " UTC"),
         identity=_identity,
         milliseconds=lambda value: f"{value:.2f}" if math.isfinite(value) else "not a number",
         fact=_fact,
     )
-    marks = {Verdict.PASSED: "✓", Verdict.FAILED: "✕", Verdict.NOT_RUN: "–"}
-    return environment.get_template(_TEMPLATE).render(report=report, marks=marks, emulator=EMULATOR)
+    return environment.get_template(_TEMPLATE).render(report=report, marks=MARKS, emulator=EMULATOR)
 
 
 def _row(row: DeviceRow) -> dict[str, Any]:
@@ -166,11 +155,3 @@ def _fact(value: Any) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else "not a number"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
