@@ -34,8 +34,8 @@ lint: setup
 	$(BIN)/mypy
 
 driver: setup
-	$(BIN)/python -m verify.driver
-	-$(BIN)/python -m verify.driver --fp16
+	$(BIN)/python -m verify.delegate.driver
+	-$(BIN)/python -m verify.delegate.driver --fp16
 
 setup: $(STAMP)
 

@@ -356,7 +356,7 @@ def _print_findings(findings: Any) -> None:
 
 
 def _print_gates(gates: Any) -> None:
-    from verify.summary import gate_table
+    from verify.report.summary import gate_table
 
     Console(highlight=False).print(gate_table(gates))
 

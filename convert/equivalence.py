@@ -39,7 +39,7 @@ from rewrites.base import aten, calls
 from rewrites.pipeline import StepReport
 from rewrites.profile import Profile
 from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.metrics import Difference, difference, residual
+from verify.parity.metrics import Difference, difference, residual
 
 Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]

@@ -25,7 +25,7 @@ from host_runtime.decode import Detections, decode
 from host_runtime.host_step import HostStep
 from host_runtime.preprocess import preprocess
 from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.metrics import difference, residual
+from verify.parity.metrics import difference, residual
 
 GATE = "host"
 LIMIT = 0.999999

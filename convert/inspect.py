@@ -15,9 +15,9 @@ from host_runtime.draw import draw_detections
 from host_runtime.errors import UserError
 from host_runtime.preprocess import load_image
 from host_runtime.runner import Runner
-from verify.driver import LEFT_OUT, NO_ADAPTER, activate, find_driver
+from verify.delegate.driver import LEFT_OUT, NO_ADAPTER, activate, find_driver
 from verify.gates import GateResult
-from verify.op_lint import check_lint
+from verify.lint.op_lint import check_lint
 from verify.residency import check_residency
 
 

@@ -28,14 +28,22 @@ from host_runtime.host_step import HostStep
 from host_runtime.manifest import Manifest
 from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
-from verify.adapters import Driver
-from verify.detections import EXTRA, MISSING, DetectionCase, DetectionLimits, MatchRow, check_detections, compare_detections
-from verify.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
-from verify.fp16 import Chain, Fp16Limits, check_fp16
-from verify.fp16 import Scene as Scene16
+from verify.delegate.adapters import Driver
+from verify.delegate.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
 from verify.gates import GateResult, Measurement, Verdict
-from verify.numerics import GraphCase, check_numerics
-from verify.op_lint import check_lint
+from verify.lint.op_lint import check_lint
+from verify.parity.detections import (
+    EXTRA,
+    MISSING,
+    DetectionCase,
+    DetectionLimits,
+    MatchRow,
+    check_detections,
+    compare_detections,
+)
+from verify.parity.fp16 import Chain, Fp16Limits, check_fp16
+from verify.parity.fp16 import Scene as Scene16
+from verify.parity.numerics import GraphCase, check_numerics
 from verify.residency import check_residency
 
 Array = NDArray[np.generic]

@@ -14,9 +14,9 @@ from convert.progress import Progress
 from convert.proof import Evidence
 from host_runtime.manifest import Manifest
 from rewrites.pipeline import StepReport
-from verify.report import RewriteRecord, RunReport, Scene, Stage, write_report
-from verify.report_html import write_html
-from verify.tflite_graph import read_graph
+from verify.report.html import write_html
+from verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report
+from verify.tflite.graph import read_graph
 
 PICTURES = "pictures"
 """Folder beside the report with the bundle's detections drawn on each picture it was judged on."""

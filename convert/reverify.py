@@ -21,9 +21,9 @@ from host_runtime.decode import Detections
 from host_runtime.errors import UserError
 from host_runtime.manifest import REMAKE, Manifest
 from host_runtime.preprocess import load_image
-from verify.detections import DetectionLimits
 from verify.gates import GateResult
-from verify.report import RunReport
+from verify.parity.detections import DetectionLimits
+from verify.report.report import RunReport
 
 
 def verify_bundle(

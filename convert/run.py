@@ -36,7 +36,7 @@ from host_runtime.manifest import Manifest
 from host_runtime.quiet import native_log
 from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.pipeline import StepReport
-from verify.detections import DetectionLimits
+from verify.parity.detections import DetectionLimits
 
 RANDOM = "random"
 """The word that asks for seeded random weights."""

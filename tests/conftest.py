@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.convert.command import Outcome, environment, spawn
-from verify.adapters import Driver
-from verify.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, find_fp16_driver
+from verify.delegate.adapters import Driver
+from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, find_fp16_driver
 
 
 @dataclass(frozen=True)

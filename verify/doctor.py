@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from verify.adapters import Driver
-from verify.delegate import Outcome
-from verify.driver import HOW_TO_GET, HOW_TO_GET_FP16, cache_folder, find_driver, find_fp16_driver, try_driver
-from verify.op_support import installed_runtime, load_support
+from verify.delegate.adapters import Driver
+from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, cache_folder, find_driver, find_fp16_driver, try_driver
+from verify.delegate.run import Outcome
+from verify.lint.op_support import installed_runtime, load_support
 
 _PACKAGES = (
     *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "litert-converter"),

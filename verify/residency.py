@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from verify.adapters import Driver
-from verify.delegate import DelegateRun, Job, Outcome, run_models
-from verify.driver import NO_ADAPTER, NoGpu
+from verify.delegate.adapters import Driver
+from verify.delegate.driver import NO_ADAPTER, NoGpu
+from verify.delegate.run import DelegateRun, Job, Outcome, run_models
 from verify.gates import Finding, GateResult, Measurement, Verdict
 
 

@@ -31,10 +31,10 @@ from tests.convert.scaled_weights import (
     scale_decoder,
     scale_projector,
 )
-from verify.adapters import Driver
-from verify.fp16 import check_fp16
+from verify.delegate.adapters import Driver
 from verify.gates import GateResult, Verdict
-from verify.numerics import GraphCase
+from verify.parity.fp16 import check_fp16
+from verify.parity.numerics import GraphCase
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.convert.command import spawn, verdicts
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 
 
 @pytest.mark.gpu

@@ -16,8 +16,8 @@ from graphs.partition import Part
 from rewrites import pipeline
 from rewrites.profile import Profile
 from rewrites.program import export
-from verify.delegate import run_model
-from verify.tflite_graph import Graph, read_graph
+from verify.delegate.run import run_model
+from verify.tflite.graph import Graph, read_graph
 
 
 class Block(nn.Module):

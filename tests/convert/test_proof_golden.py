@@ -7,8 +7,8 @@ import pytest
 
 from convert.proof import golden_gate
 from host_runtime.decode import Detection, Detections
-from verify.detections import DetectionLimits
 from verify.gates import GateResult, Verdict
+from verify.parity.detections import DetectionLimits
 
 VALUES = {"image": np.ones((1, 3, 2, 2), np.float32), "boxes": np.linspace(0, 1, 8, dtype=np.float32).reshape(1, 2, 4)}
 BOX = Detection(0, "ball", 0.9, (1.0, 2.0, 30.0, 40.0))

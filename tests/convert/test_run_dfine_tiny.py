@@ -15,8 +15,8 @@ from host_runtime.manifest import Manifest
 from host_runtime.runner import Runner
 from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, verdicts
-from verify.detections import DetectionCase, DetectionLimits, check_detections
 from verify.gates import Verdict
+from verify.parity.detections import DetectionCase, DetectionLimits, check_detections
 
 
 def test_all_four_gates_run_and_pass(dfine_tiny: Made) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from convert.variants import VARIANTS
 from tests.convert.test_run_real import assert_gates_one_to_three, run_measured
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 
 # One of each family beside the smallest published D-FINE with three levels; nano has a test of its own.
 REPRESENTATIVES = ("dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")

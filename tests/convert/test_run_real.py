@@ -17,7 +17,7 @@ from convert.variants import VARIANTS
 from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, invoke, spawn, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 
 CLASSES = ["forklift", "pallet", "hard hat"]
 

@@ -19,8 +19,8 @@ from host_runtime.manifest import Manifest
 from host_runtime.runner import Runner
 from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, spawn, verdicts
-from verify.adapters import Driver
-from verify.detections import DetectionCase, DetectionLimits, compare_detections
+from verify.delegate.adapters import Driver
+from verify.parity.detections import DetectionCase, DetectionLimits, compare_detections
 
 
 @pytest.fixture(scope="module", params=["galaxy", "desktop"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rewrites.base import Rewrite
 from rewrites.profile import Profile
 from rewrites.reduce_rank import reduce_rank
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from rewrites.base import Rewrite, Site, calls
 from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.profile import Profile
 from rewrites.program import export
-from verify.adapters import Driver
-from verify.delegate import DelegateRun, run_model
+from verify.delegate.adapters import Driver
+from verify.delegate.run import DelegateRun, run_model
 
 Function = Callable[..., Tensor | tuple[Tensor, ...]]
 RightOnDelegate = Callable[..., None]

@@ -17,9 +17,9 @@ from rewrites.profile import Profile
 from rewrites.protect_layer_norm import protect_layer_norm
 from rewrites.reduce_rank import reduce_rank
 from rewrites.remove_identities import remove_identities
-from verify.adapters import Driver
-from verify.op_lint import lint_file
-from verify.tflite_graph import read_graph
+from verify.delegate.adapters import Driver
+from verify.lint.op_lint import lint_file
+from verify.tflite.graph import read_graph
 
 GENERATOR = torch.Generator().manual_seed(0)
 MAPS = Profile(token_maps=True)

@@ -13,7 +13,7 @@ from rewrites.base import value_of
 from rewrites.profile import Profile
 from rewrites.protect_layer_norm import protect_layer_norm
 from rewrites.reduce_rank import reduce_rank
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(1, 6, 32, generator=GENERATOR)

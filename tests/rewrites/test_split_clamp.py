@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from rewrites.reduce_rank import reduce_rank
 from rewrites.split_clamp import split_clamp
-from verify.adapters import Driver
-from verify.delegate import Outcome
+from verify.delegate.adapters import Driver
+from verify.delegate.run import Outcome
 
 X = torch.randn(1, 4, 5, 8, generator=torch.Generator().manual_seed(0))
 

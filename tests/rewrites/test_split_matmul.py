@@ -13,7 +13,7 @@ from rewrites.base import RewriteRefusedError, aten
 from rewrites.profile import Profile
 from rewrites.reduce_rank import reduce_rank
 from rewrites.split_matmul import split_matmul
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 
 GENERATOR = torch.Generator().manual_seed(0)
 

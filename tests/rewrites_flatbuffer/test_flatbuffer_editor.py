@@ -11,8 +11,8 @@ from editing import kinds, outputs, values
 
 from rewrites.flatbuffer.editor import FlatbufferEditor
 from rewrites.flatbuffer.pipeline import FIX_UPS, fix_up
-from verify.tflite_graph import read_graph
-from verify.tflite_writer import ModelWriter
+from verify.tflite.graph import read_graph
+from verify.tflite.writer import ModelWriter
 
 
 @pytest.fixture

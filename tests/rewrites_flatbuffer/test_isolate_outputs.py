@@ -10,9 +10,9 @@ from editing import kinds, outputs, readers, values
 
 from rewrites.flatbuffer.editor import FlatbufferEditor
 from rewrites.flatbuffer.isolate_outputs import isolate_outputs
-from verify.adapters import Driver
-from verify.tflite_graph import read_graph
-from verify.tflite_writer import ModelWriter
+from verify.delegate.adapters import Driver
+from verify.tflite.graph import read_graph
+from verify.tflite.writer import ModelWriter
 
 
 def mended(path: Path) -> tuple[Path, int]:

@@ -10,9 +10,9 @@ from editing import kinds, outputs, values
 
 from rewrites.flatbuffer.editor import FlatbufferEditor
 from rewrites.flatbuffer.restore_rank import restore_rank
-from verify.adapters import Driver
-from verify.op_lint import lint_file
-from verify.tflite_writer import ModelWriter
+from verify.delegate.adapters import Driver
+from verify.lint.op_lint import lint_file
+from verify.tflite.writer import ModelWriter
 
 FIRES = [
     ("ADD", (40, 96), (1, 40, 96), (1, 40, 96)),

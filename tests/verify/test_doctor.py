@@ -7,7 +7,7 @@ import json
 import pytest
 
 from verify import doctor
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 
 
 @pytest.mark.gpu
@@ -29,7 +29,7 @@ def test_report_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch)
     found = doctor.diagnose()
     assert not found.gpu_gates_run and found.driver is None
     missing = {item.what: item.how for item in found.missing}
-    assert any("Vulkan" in what and "verify.driver" in how for what, how in missing.items())
+    assert any("Vulkan" in what and "verify.delegate.driver" in how for what, how in missing.items())
     assert any("fp16" in what and "--fp16" in how for what, how in missing.items())
     assert any("fp16 gate will say 'not run'" in line for line in found.lines())
     assert {"adb", "java"} <= set(missing) and any("9.9.9" in what for what in missing)

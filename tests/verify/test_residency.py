@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verify.adapters import Driver
+from verify.delegate.adapters import Driver
 from verify.gates import Verdict
 from verify.residency import check_residency
-from verify.tflite_writer import ModelWriter
+from verify.tflite.writer import ModelWriter
 
 
 def write(folder: Path, name: str, kind: str, shape: tuple[int, ...], second: np.ndarray | None = None) -> Path:
@@ -55,4 +55,4 @@ def test_compiled_with_error_lines_fails(tmp_path: Path, driver: Driver) -> None
 
 def test_no_adapter_is_not_run(tmp_path: Path) -> None:
     result = check_residency({"a": write(tmp_path, "a", "ADD", (1, 8))}, driver=None)
-    assert result.verdict is Verdict.NOT_RUN and "verify.driver" in result.advice
+    assert result.verdict is Verdict.NOT_RUN and "verify.delegate.driver" in result.advice

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from verify.detections import DetectionLimits
 from verify.device.delegate_log import Delegated
 from verify.device.drive import DeviceRun
 from verify.device.protocol import TIMED, Array, Request
 from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.metrics import Difference, difference, residual
+from verify.parity.detections import DetectionLimits
+from verify.parity.metrics import Difference, difference, residual
 
 _NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
 _ADVICE = {
@@ -32,7 +32,7 @@ _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shu
 
 @dataclass(frozen=True)
 class StageLimits:
-    """Lowest correlation per output, each also a limit of sqrt(1 - r²) on the relative error (``verify.metrics``).
+    """Lowest correlation per output, each also a limit of sqrt(1 - r²) on the relative error (``verify.parity.metrics``).
 
     In float16 on Mesa's lavapipe, the delegate's outputs for the two demo detectors correlate by 0.99974 or more with
     PyTorch's (relative error 0.023), boxes overlap by 0.968 and scores move by 0.012 at most. No phone was at hand.

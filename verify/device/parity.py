@@ -19,11 +19,11 @@ from verify.adb.app import App
 from verify.adb.client import Device
 from verify.adb.errors import CommandFailedError
 from verify.adb.install import Progress, install_bundle
-from verify.detections import DetectionCase, check_detections
 from verify.device.drive import DeviceRun, ParityRuns
 from verify.device.judge import check_delegated, check_fallback, check_latency, check_ran, check_stages, detection_limits
 from verify.device.protocol import STAGES, Array, Request, given
 from verify.gates import GateResult, Verdict, overall
+from verify.parity.detections import DetectionCase, check_detections
 
 EMULATOR = "EMULATOR, NOT A PHONE"
 _EMULATED = re.compile(

@@ -17,8 +17,8 @@ from host_runtime.errors import UserError
 from verify.device.parity import EMULATOR, DeviceRow
 from verify.device.protocol import Request
 from verify.gates import Verdict
-from verify.page import MARKS, page_environment
-from verify.report import plain, write_whole
+from verify.report.page import MARKS, page_environment
+from verify.report.report import plain, write_whole
 
 SCHEMA_VERSION = 1
 _TEMPLATE = "device/report.html.jinja"

@@ -1,5 +1,5 @@
 /**
- * How far a tensor is from its reference: `verify/metrics.py` in JavaScript. All arithmetic in float64.
+ * How far a tensor is from its reference: `verify/parity/metrics.py` in JavaScript. All arithmetic in float64.
  *
  * Pearson's correlation alone does not see a wrong scale or offset, so there is a relative error too: the root mean square of
  * the difference over the reference's standard deviation. A correlation limit r bounds it by sqrt(1 - r²).

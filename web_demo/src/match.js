@@ -1,5 +1,5 @@
 /**
- * Two lists of detections compared as sets, by the rule of `verify/detections.py`: with threshold t, score tolerance d and IoU
+ * Two lists of detections compared as sets, by the rule of `verify/parity/detections.py`: with threshold t, score tolerance d and IoU
  * limit u, two fit if they are of one class, their IoU is at least u and their scores differ by at most d. Whatever scores
  * above t + d must have a partner; what scores within d of t may have one; the rest is not looked at.
  *

@@ -18,7 +18,7 @@ from graphs.partition import Part
 from rewrites.base import value_of
 from tests.convert.planted.graph_faults import GRAPH_FAULTS, GraphFault
 from verify.gates import Verdict
-from verify.op_lint import check_lint
+from verify.lint.op_lint import check_lint
 
 PIXEL = TARGETS["pixel"]
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.verify.device.device_runs import GRAPHS, OUTPUTS, chain, device_run, golden, result, written
-from verify.detections import DetectionLimits
 from verify.device.delegate_log import Delegated
 from verify.device.judge import (
     check_delegated,
@@ -18,6 +17,7 @@ from verify.device.judge import (
 )
 from verify.device.protocol import STAGES, TIMED, Ended, Request
 from verify.gates import Verdict
+from verify.parity.detections import DetectionLimits
 
 PASSED, FAILED, NOT_RUN = Verdict.PASSED, Verdict.FAILED, Verdict.NOT_RUN
 

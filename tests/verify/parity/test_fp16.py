@@ -1,0 +1,204 @@
+"""The fp16 gate on small models: passes what fp16 holds, names the place and kind of what it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host_runtime.decode import Detection, Detections
+from tests.verify.parity.numerics_models import (
+    WEIGHTS,
+    Arrays,
+    C,
+    N,
+    image,
+    reference,
+    tensor_named,
+    write_lost_output,
+    write_net,
+)
+from verify.delegate.adapters import Driver
+from verify.delegate.run import Job, run_models
+from verify.gates import GateResult, Verdict
+from verify.parity.detections import DetectionLimits
+from verify.parity.fp16 import Chain, Fp16Limits, Scene, check_fp16
+from verify.parity.fp16_places import Kind, classify, locate_fp16
+from verify.parity.metrics import Difference, difference
+from verify.parity.numerics import GraphCase
+from verify.report.report import rejudge
+from verify.tflite.writer import ModelWriter
+
+LIMIT = Fp16Limits().graph
+
+
+def on_cpu(model: Path, inputs: Arrays | None = None, name: str = "graph_b") -> GraphCase:
+    """A case in which only the delegate can be wrong."""
+    given = (inputs or image(),)
+    return GraphCase(name, None, model, given, run_models([Job(model, given)], accelerator="cpu")[0].outputs)
+
+
+def chained(path: Path, *steps: tuple[str, str, float], input_shape: tuple[int, ...] = (1, N, C)) -> Path:
+    """Operators with a number each, one after another: kind, tensor name and number; the last one is the output."""
+    w = ModelWriter()
+    last = w.input("x", input_shape)
+    for place, (kind, name, number) in enumerate(steps):
+        last = w.op(kind, [last, w.constant(f"c{place}", np.array([number], np.float32))], {name: input_shape})
+    return w.write(path, [last])
+
+
+def sample(seed: int = 0) -> Arrays:
+    return {"x": image(seed)["x"][None]}
+
+
+@pytest.mark.gpu
+def test_right_net_passes_with_figures(tmp_path: Path, fp16_driver: Driver) -> None:
+    model = write_net(tmp_path / "net.tflite", half=True)
+    case = GraphCase("graph_a", None, model, (image(),), (reference(image())[0],))
+    result = check_fp16([case], driver=fp16_driver)
+    assert result.verdict is Verdict.PASSED and rejudge(result) is Verdict.PASSED and not result.advice
+    figures = {(m.subject, m.metric): m for m in result.measurements}
+    found = figures["graph_a / boxes: fp16 vs PyTorch", "correlation"]
+    assert found.limit == LIMIT and LIMIT < found.value < 1
+    assert figures["graph_a / boxes: fp16 vs PyTorch", "max_abs_error"].value > 1e-4  # it did compute in fp16
+    assert result.data["adapter"] and "2 of 2 outputs within limits" in result.summary
+    json.dumps(result.to_json())
+
+
+def test_without_such_an_adapter_it_says_so() -> None:
+    result = check_fp16([], driver=None)
+    assert result.verdict is Verdict.NOT_RUN
+    assert "no adapter that computes in fp16" in result.summary and "--fp16" in result.advice
+
+
+@pytest.mark.gpu
+def test_overflow_is_named(tmp_path: Path, fp16_driver: Driver) -> None:
+    model = chained(
+        tmp_path / "m.tflite",
+        *(("MUL", "net.a||_mul;", 100.0), ("ADD", "net.a||_add;", 1.0)),
+        *(("MUL", "net.norm|protect|_square;", 1000.0), ("ADD", "net.norm||_shift;", 3.0)),
+        *(("MUL", "net.b||_mul_1;", 1e-4), ("ADD", "boxes", 0.5)),
+    )
+    result = check_fp16([on_cpu(model, sample())], driver=fp16_driver)
+    assert result.verdict is Verdict.FAILED
+    (finding,) = result.findings
+    assert finding.rule == "fp16-overflow" and "module net.norm, node square, made by protect" in finding.message
+    assert "not finite" in finding.message and "fp16's largest is 65504" in finding.message
+    (place,) = result.data["located"]
+    assert place["name"] == "net.norm|protect|_square;" and place["kind"] == "overflow" and place["graph"] == "graph_b"
+
+
+@pytest.mark.gpu
+def test_cancellation_is_told_from_overflow(tmp_path: Path, fp16_driver: Driver) -> None:
+    w = ModelWriter()
+    x = w.input("x", (1, N, C))
+    gain, large = w.constant("gain", np.array([1.5], np.float32)), w.constant("large", np.array([3000], np.float32))
+    high = w.op("ADD", [w.op("MUL", [x, gain], {"net||_mul;": (1, N, C)}), large], {"net.far||_add;": (1, N, C)})
+    # A reader between, so that no compiler folds the two.
+    kept = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
+    w.op("SUB", [kept, large], {"boxes": (1, N, C)})
+    result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], driver=fp16_driver)
+    (finding,) = result.findings
+    assert finding.rule == "fp16-precision" and "times that of what it is made from" in finding.message
+
+
+@pytest.mark.gpu
+def test_file_that_is_wrong_in_fp32_too_is_not_fp16s_fault(tmp_path: Path, fp16_driver: Driver) -> None:
+    model = write_lost_output(tmp_path / "m.tflite")
+    result = check_fp16([on_cpu(model)], driver=fp16_driver)
+    (finding,) = result.findings
+    assert finding.rule == "fp16" and "off in fp32 on this adapter as well" in finding.message
+
+
+@pytest.mark.gpu
+def test_tap_that_is_spoiled_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_driver: Driver) -> None:
+    """A constant added to a low-rank tensor is wrong at any precision, so that it tells nothing of fp16."""
+    w = ModelWriter()
+    linear = w.op("FULLY_CONNECTED", [w.input("x", (N, C)), w.constant("w1", WEIGHTS["w1"]), w.constant("b1", WEIGHTS["b1"])],
+                  {"net||_linear;": (N, C)})  # fmt: skip
+    w.op("ADD", [linear, w.constant("pos", 3 * image(9)["x"][None])], {"boxes": (1, N, C)})
+    model = w.write(tmp_path / "m.tflite", ["boxes"])
+    fault = locate_fp16(model, image(), "boxes", fp16_driver, LIMIT, 8, 300.0, tmp_path)
+    assert "off in fp32 as well" in fault.told
+    assert [index for index, _ in fault.drift] == [0] and tensor_named(model, "net||_linear;") == 3
+
+
+@pytest.mark.gpu
+def test_graph_that_does_not_run_is_a_failure(tmp_path: Path, fp16_driver: Driver) -> None:
+    case = on_cpu(write_net(tmp_path / "net.tflite"))
+    foreign = GraphCase("graph_a", None, case.shipped, ({"y": image()["x"]},), case.expected)
+    result = check_fp16([foreign], driver=fp16_driver)
+    assert result.verdict is Verdict.FAILED and "given were ['y']" in result.findings[0].message
+
+
+def test_kinds_of_fault() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.standard_normal((8, 64)).astype(np.float32)
+
+    def kind(seen: np.ndarray, wanted: np.ndarray, before: float) -> Kind:
+        return classify(seen, wanted, difference(seen, wanted), before)[0]
+
+    holed = wanted.copy()
+    holed[2] = 0
+    assert kind(holed, wanted, 1e-3) is Kind.OVERFLOW  # one row of zeros, as an infinite variance leaves behind
+    assert kind(np.where(wanted > 2, np.inf, wanted), wanted, 1e-3) is Kind.OVERFLOW
+    assert kind(np.minimum(wanted * 1e5, 65504), wanted * 1e5, 1e-3) is Kind.OVERFLOW
+    noise = 0.05 * rng.standard_normal(wanted.shape).astype(np.float32)
+    assert kind(wanted + noise, wanted, 1e-4) is Kind.PRECISION
+    assert kind(wanted + noise, wanted, 0.03) is Kind.COMPOUNDING
+    # Zeros that are zeros, and values below what fp16 holds, are no holes.
+    rectified = np.maximum(wanted, 0)
+    assert kind(rectified + np.abs(noise) * (rectified > 0), rectified, 0.03) is Kind.COMPOUNDING
+    lost = classify(np.zeros(4), np.full(4, 1e-6), Difference(0.0, 1.0, 1e-6, 1e-6), 0.5)
+    assert lost[0] is Kind.COMPOUNDING
+
+
+class Pair:
+    """Two graphs of one operator with a host step between, and pictures whose one detection is their result."""
+
+    def __init__(self, folder: Path) -> None:
+        self.a = chained(folder / "a.tflite", ("MUL", "score", 0.5))
+        self.b = chained(folder / "b.tflite", ("MUL", "boxes", 4.0))
+
+    def check(self, driver: Driver, *references: float, gain: float = 1.0, scores: tuple[float, ...] = (0.8,)) -> GateResult:
+        given = {"x": np.full((1, N, C), 0.5, np.float32)}
+        scenes = tuple(
+            Scene(f"scene {i}", {"x": np.full((1, N, C), score, np.float32)}, detections(reference), self.decode)
+            for i, (score, reference) in enumerate(zip(scores, references, strict=True))
+        )
+        chain = Chain(lambda a: {"x": gain * a["score"]}, scenes, Fp16Limits().detections(0.3))
+        return check_fp16([on_cpu(self.a, given, "graph_a"), on_cpu(self.b, given)], chain, driver=driver)
+
+    @staticmethod
+    def decode(outputs: Arrays) -> Detections:
+        score = float(outputs["boxes"].flat[0]) / 2
+        if np.isnan(score):
+            raise ValueError("NaN")
+        return detections(score)
+
+
+def detections(score: float) -> Detections:
+    found = (Detection(0, "star", score, (0.0, 0.0, 10.0, 10.0)),) if score > 0.28 else ()
+    return Detections(found, 100, 100)
+
+
+@pytest.mark.gpu
+def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) -> None:
+    pair = Pair(tmp_path)
+    good = pair.check(fp16_driver, 0.8, 0.0, scores=(0.8, 0.1))
+    assert good.verdict is Verdict.PASSED and "1 detections matched in 1 image" in good.summary
+    assert good.data["detections"]["verdict"] == "passed" and set(good.data["detections"]["scenes"]) == {"scene 0"}
+    # The graphs by themselves are right; what is lost between them shows here only.
+    lost = pair.check(fp16_driver, 0.8, gain=0.1)
+    assert lost.verdict is Verdict.FAILED and "1 missing" in lost.summary and lost.findings[0].rule == "detection-missing"
+    assert pair.check(fp16_driver, 0.8, gain=float("nan")).verdict is Verdict.FAILED
+    assert pair.check(fp16_driver, 0.83).verdict is Verdict.FAILED  # 0.03 apart
+    assert pair.check(fp16_driver, 0.81).verdict is Verdict.PASSED
+    nothing = pair.check(fp16_driver, 0.0, scores=(0.1,))
+    assert nothing.verdict is Verdict.PASSED and "detects nothing" in nothing.summary
+
+
+def test_limits_are_the_issues_own() -> None:
+    assert Fp16Limits().detections(0.5) == DetectionLimits(0.5, iou=0.98, score=0.02)

@@ -1,0 +1,174 @@
+"""The numbers gate: passes on the right file, and names the right place of a planted fault on each link of the chain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.verify.parity.numerics_models import (
+    WEIGHTS,
+    Arrays,
+    image,
+    reference,
+    trace,
+    write_gpu_fault,
+    write_lost_output,
+    write_net,
+)
+from verify.delegate.adapters import Driver
+from verify.delegate.run import Job, run_models
+from verify.gates import GateResult, Verdict
+from verify.parity.numerics import CPU, GPU, SHIPPED, SHIPPED_DIRECT, GraphCase, Limits, check_numerics
+
+
+def case(float32: Path | None, shipped: Path, **changes: object) -> GraphCase:
+    inputs = (image(0), image(1))
+    expected = tuple(reference(given)[0] for given in inputs)
+    return GraphCase(**{"name": "graph_a", "float32": float32, "shipped": shipped, "inputs": inputs,  # type: ignore[arg-type]
+                        "expected": expected, "trace": trace, **changes})  # fmt: skip
+
+
+def links(result: GateResult) -> dict[str, bool]:
+    return {record["comparison"]: record["passed"] for record in result.data["comparisons"]}
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> tuple[Path, Path]:
+    return write_net(tmp_path / "good.tflite"), write_net(tmp_path / "good_half.tflite", half=True)
+
+
+def wrong_weight(name: str) -> dict[str, np.ndarray]:
+    """The weights with one row of one of them negated."""
+    broken = WEIGHTS[name].copy()
+    broken[0] = -broken[0] - 1
+    return {name: broken}
+
+
+@pytest.mark.gpu
+def test_right_files_pass_every_link(good: tuple[Path, Path], driver: Driver) -> None:
+    result = check_numerics([case(*good)], driver=driver)
+    assert result.verdict is Verdict.PASSED and not result.findings and not result.advice
+    assert links(result) == {CPU: True, SHIPPED: True, GPU: True}
+    figures = {(m.subject, m.metric): m for m in result.measurements}
+    assert figures["graph_a / boxes: CPU vs PyTorch", "correlation"].limit == 0.99999
+    assert figures["graph_a / memory: shipped vs float32", "max_abs_error"].value > 0  # fp16 does round
+    assert figures["graph_a / memory: shipped vs float32", "max_abs_error"].limit is None
+    assert figures["graph_a / boxes: GPU vs CPU", "correlation"].value > 0.9999999
+    json.dumps(result.to_json())
+
+
+def test_without_adapter_nothing_is_proved_but_the_rest_is_measured(good: tuple[Path, Path]) -> None:
+    result = check_numerics([case(*good)], driver=None)
+    assert result.verdict is Verdict.NOT_RUN and "no Vulkan adapter" in result.summary and result.advice
+    assert links(result) == {CPU: True, SHIPPED: True}
+
+
+@pytest.mark.parametrize(
+    ("weight", "named", "words"),
+    [
+        ("w1", "net.fc1||_linear;1", "module net.fc1, node linear, no rewrite"),
+        ("scale", "net.norm|", "module net.norm, node mul, made by protect_layer_norm + reduce_rank"),
+        ("w2", "net.fc2||_linear_1;", "module net.fc2, node linear_1"),
+    ],
+)
+def test_conversion_fault_is_traced_to_its_node(
+    tmp_path: Path, good: tuple[Path, Path], weight: str, named: str, words: str
+) -> None:
+    bad = write_net(tmp_path / "bad.tflite", wrong_weight(weight))
+    # Two graphs, one of them right, and no adapter: a fault found is a failure all the same.
+    result = check_numerics([case(*good), case(bad, bad, name="graph_b")], driver=None)
+    assert result.verdict is Verdict.FAILED
+    (place,) = result.data["located"]
+    assert place["graph"] == "graph_b" and place["comparison"] == CPU and place["name"].startswith(named)
+    (finding,) = result.findings
+    assert finding.place.startswith("graph_b op ") and words in finding.message and finding.advice
+    assert finding.place in result.advice
+
+
+def test_fault_in_the_last_operator_is_named_by_what_comes_before(tmp_path: Path) -> None:
+    bad = write_net(tmp_path / "bad.tflite", wrong_weight("w3"))
+    (place,) = check_numerics([case(bad, bad)], driver=None).data["located"]
+    assert place["name"] == "boxes" and place["op"] == "FULLY_CONNECTED" and place["origin"].startswith("next after module net")
+
+
+def test_fault_before_conversion_is_told_from_one_of_it(good: tuple[Path, Path]) -> None:
+    # The file does what the rewritten graph (the trace) does; PyTorch itself expects something else.
+    changed = {**WEIGHTS, **wrong_weight("w1")}
+    expected = tuple(reference(image(seed), changed)[0] for seed in (0, 1))
+    (finding,) = check_numerics([case(*good, expected=expected)], driver=None).findings
+    assert "before conversion" in finding.message
+
+
+def test_scale_that_correlation_cannot_see_fails(tmp_path: Path) -> None:
+    bad = write_net(tmp_path / "bad.tflite", {"w3": 2 * WEIGHTS["w3"], "b3": 2 * WEIGHTS["b3"]})
+    result = check_numerics([case(bad, bad)], driver=None)
+    by_metric = {m.metric: m.passed for m in result.measurements if m.subject == "graph_a / boxes: CPU vs PyTorch"}
+    assert by_metric == {"correlation": True, "relative_error": False, "max_abs_error": True}
+    assert result.verdict is Verdict.FAILED
+
+
+def test_fp16_fault_is_named(tmp_path: Path, good: tuple[Path, Path]) -> None:
+    huge = {"w2": WEIGHTS["w2"] * np.float32(3e5)}  # past 65504, the largest fp16 number
+    full, half = write_net(tmp_path / "full.tflite", huge), write_net(tmp_path / "half.tflite", huge, half=True)
+    expected = tuple(reference(image(seed), {**WEIGHTS, **huge})[0] for seed in (0, 1))
+    quiet = case(full, half, expected=expected, trace=None)
+    result = check_numerics([quiet], driver=None)
+    assert links(result) == {CPU: True, SHIPPED: False}
+    (place,) = result.data["located"]
+    assert place["name"] == "net.fc2||_linear_1;" and place["difference"]["non_finite"] > 0
+    assert "non-finite" in result.findings[0].message
+
+
+def test_without_float32_file_the_shipped_one_meets_pytorch(good: tuple[Path, Path], tmp_path: Path) -> None:
+    assert links(check_numerics([case(None, good[1])], driver=None)) == {SHIPPED_DIRECT: True}
+    bad = write_net(tmp_path / "bad.tflite", wrong_weight("w2"), half=True)
+    (place,) = check_numerics([case(None, bad)], driver=None).data["located"]
+    assert place["name"] == "net.fc2||_linear_1;"
+
+
+def test_file_that_does_not_fit_its_reference_fails(good: tuple[Path, Path]) -> None:
+    foreign: tuple[Arrays, ...] = ({"other": np.zeros(3, np.float32)},) * 2
+    (finding,) = check_numerics([case(*good, expected=foreign)], driver=None).findings
+    assert "outputs are ['boxes', 'memory'], expected were ['other']" in finding.message
+    short = tuple({name: value[:2] for name, value in reference(image(seed))[0].items()} for seed in (0, 1))
+    (finding,) = check_numerics([case(*good, expected=short)], driver=None).findings
+    assert "has shape [6, 4], expected was [2, 4]" in finding.message
+    wrong_inputs = ({"y": image()["x"]},) * 2
+    assert check_numerics([case(*good, inputs=wrong_inputs)], driver=None).verdict is Verdict.FAILED
+    with pytest.raises(ValueError, match="2 input sets and 1"):
+        case(*good, expected=foreign[:1])
+
+
+def on_gpu(model: Path) -> GraphCase:
+    """A case in which only the delegate can be wrong."""
+    expected = run_models([Job(model, (image(),))], accelerator="cpu")[0].outputs
+    return GraphCase("graph_b", None, model, (image(),), expected)
+
+
+@pytest.mark.gpu
+def test_delegate_fault_is_bisected_to_its_operator(tmp_path: Path, driver: Driver) -> None:
+    result = check_numerics([on_gpu(write_gpu_fault(tmp_path / "m.tflite"))], driver=driver)
+    assert result.verdict is Verdict.FAILED and links(result) == {SHIPPED_DIRECT: True, GPU: False}
+    (place,) = result.data["located"]
+    assert place["op"] == "ADD" and place["name"] == "net.embed|reduce_rank|_add;"
+    assert place["taps"] <= 6  # 14 operators: four halvings, and the direct input
+    (finding,) = result.findings
+    assert "module net.embed, node add, made by reduce_rank" in finding.message
+    assert "a second kind of tap is off as well" in finding.message
+
+
+@pytest.mark.gpu
+def test_output_that_the_delegate_loses_is_told_from_a_wrong_one(tmp_path: Path, driver: Driver) -> None:
+    (finding,) = check_numerics([on_gpu(write_lost_output(tmp_path / "m.tflite"))], driver=driver).findings
+    assert finding.place.startswith("graph_b op 2 ADD (total)")
+    assert "a copy of it is right" in finding.message
+
+
+@pytest.mark.gpu
+def test_taps_are_limited(tmp_path: Path, driver: Driver) -> None:
+    model = write_gpu_fault(tmp_path / "m.tflite")
+    result = check_numerics([on_gpu(model)], driver=driver, limits=Limits(max_taps=1))
+    assert "stopped after 1 taps" in result.findings[0].message

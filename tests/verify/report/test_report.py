@@ -1,0 +1,174 @@
+"""report.json there and back, judging again, the HTML page, and the terminal's table."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from host_runtime.errors import UserError
+from host_runtime.manifest import Weights
+from tests.verify.report.sample_report import failing_gate, gates, sample
+from verify.gates import GateResult, Measurement, Verdict
+from verify.report.html import render_html, write_html
+from verify.report.report import Stage, judge, load_report, write_report
+from verify.report.summary import closing_line, gate_lines, gate_table
+
+REWRITES, LINT, RESIDENCY, NUMERICS, FP16, HOST, DETECTIONS = gates()
+ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", advice="run `[driver]`")
+
+
+def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
+    report = sample(gates=(LINT, RESIDENCY, failing_gate(), FP16, DETECTIONS))
+    back = load_report(write_report(report, tmp_path / "report.json"))
+    assert back.to_json() == report.to_json()  # NaN is unequal to itself, but not in this form
+    assert back.verdict is Verdict.FAILED and back.gates[2].measurements[1].value != back.gates[2].measurements[1].value
+    assert back.scenes[0].reference_png == b"" and back.scenes[0].rows == report.scenes[0].rows
+    assert not [p for p in tmp_path.iterdir() if p.name != "report.json"]
+
+
+def test_json_is_strict_and_says_its_version(tmp_path: Path) -> None:
+    text = write_report(sample(gates=(failing_gate(),)), tmp_path / "report.json").read_text()
+    record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert record["schema_version"] == 1 and record["verdict"] == "failed"
+    assert record["gates"][0]["measurements"][1] == {
+        "subject": "graph_b / logits: GPU vs CPU", "metric": "correlation", "value": "nan", "limit": 0.99999,
+        "at_least": True, "passed": False,
+    }  # fmt: skip
+    assert set(record) == {
+        "schema_version", "verdict", "created", "variant", "target", "weights", "adapter", "gates", "stages", "rewrites",
+        "op_counts", "files", "versions", "scenes",
+    }  # fmt: skip
+
+
+def test_verdict_is_judged_from_the_figures() -> None:
+    assert sample().verdict is Verdict.PASSED
+    flattered = replace(NUMERICS, measurements=(Measurement("graph_b / boxes", "correlation", 0.5, 0.999),))
+    assert judge([REWRITES, LINT, RESIDENCY, flattered, FP16, HOST, DETECTIONS]) is Verdict.FAILED
+    assert judge([REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS]) is Verdict.NOT_RUN
+    assert judge([REWRITES, LINT, NUMERICS, FP16, HOST, DETECTIONS]) is Verdict.NOT_RUN  # a gate that is left out did not run
+    assert judge([]) is Verdict.NOT_RUN
+    assert judge([ABSENT, failing_gate()]) is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no valid JSON"),
+        ("[1]", "not a report"),
+        ('{"schema_version": 2}', "upgrade"),
+        ('{"schema_version": 1}', "no 'variant'"),
+        ('{"variant": "tiny"}', "schema_version is None"),
+    ],
+)
+def test_bad_reports_are_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words) as error:
+        load_report(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_reports_that_cannot_be_read_or_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_report(tmp_path / "none.json")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_html(sample(), tmp_path / "none" / "report.html")
+
+
+class _Page(HTMLParser):
+    """Collects what a page refers to, its tags that are left open, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if tag not in ("meta", "img", "br", "link", "input", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+def read_page(text: str) -> _Page:
+    page = _Page()
+    page.feed(text)
+    page.close()
+    assert not page.open
+    return page
+
+
+def test_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    text = write_html(sample(), tmp_path / "report.html").read_text()
+    page = read_page(text)
+    assert len(page.links) == 4 and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert not re.search(r"https?://|@import|url\(|<script", text)
+    assert "default-src 'none'" in text and "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+
+
+def test_page_shows_all_that_was_recorded() -> None:
+    text = read_page(render_html(sample())).text
+    for words in (
+        "Rewrites", "Operator lint", "Residency", "Numbers", "Host side", "Detections",
+        "graph_b / boxes: GPU vs CPU", "lower graph_a", "14.2 s",
+        "protect_layer_norm", "squares overflow fp16", "BATCH_MATMUL", "graph_a.tflite", "3.4 MB", "ai-edge-quantizer",
+        "9f1c9f1c", "SwiftShader", "circle", "≥ 0.99999", "1 − 2e-10", "PyTorch reference",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "Not proved" not in text and "Random weights" not in text
+
+
+def test_gates_come_first_and_trouble_is_plain() -> None:
+    report = sample(gates=(LINT, ABSENT, failing_gate()), weights=Weights("random, seed 0", "ab" * 32, True), adapter="")
+    text = read_page(render_html(report)).text
+    assert "Random weights" in text and "Not proved: Residency, Rewrites, fp16, Host side, Detections" in text
+    assert text.index("Random weights") < text.index("Operator lint") < text.index("Stages")
+    assert "not a number" in text and "∞" in text and "rewrite it in another form" in text
+    assert "none: the GPU gates did not run" in text
+
+
+def test_page_escapes_what_it_is_given() -> None:
+    hostile = '<script>alert("x")</script>'
+    report = sample(
+        variant=hostile, stages=(Stage(hostile, 1.0, hostile),), files={hostile: 1}, versions={hostile: hostile},
+        gates=(replace(failing_gate(), summary=hostile, advice=hostile),), weights=Weights(hostile, hostile),
+    )  # fmt: skip
+    assert "<script" not in render_html(report)
+
+
+def test_page_of_an_empty_run() -> None:
+    report = sample(stages=(), rewrites=(), op_counts={}, files={}, gates=(), scenes=(), versions={}, created="")
+    text = read_page(render_html(report)).text
+    assert "Not proved: Rewrites, Operator lint, Residency, Numbers, fp16, Host side, Detections" in text
+
+
+def test_terminal_table_and_lines() -> None:
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(gate_table((LINT, ABSENT, failing_gate())))
+    shown = console.export_text()
+    assert "not run" in shown and "failed" in shown and "run `[driver]`" in shown  # brackets are no markup
+    lines = gate_lines((LINT, ABSENT))
+    assert lines[0].startswith("lint        passed") and lines[2].endswith("→ run `[driver]`") and len(lines) == 3
+
+
+def test_closing_line() -> None:
+    assert closing_line(gates()) == "all 7 gates passed"
+    assert closing_line((REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS)).endswith(
+        "not all is proved: residency not run"
+    )
+    assert closing_line((LINT,)).endswith("rewrites, residency, numerics, fp16, host, detections not run")
+    assert closing_line((ABSENT, failing_gate())) == "failed: numerics"

@@ -1,0 +1,103 @@
+"""Names of tensors, values inside a file, and taps on the real delegate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.verify.parity.numerics_models import image, reference, tensor_named, trace, write_lost_output, write_net
+from verify.delegate.adapters import Driver
+from verify.delegate.run import Job, run_models
+from verify.tflite.graph import read_graph
+from verify.tflite.taps import (
+    TensorOrigin,
+    describe_origin,
+    parse_origins,
+    preserved_tensors,
+    read_tap,
+    runtime_ancestors,
+    write_tap,
+)
+
+ATTENTION = "model.decoder.layers.0.cross_attn"
+
+
+@pytest.mark.parametrize(
+    ("name", "origins"),
+    [
+        (f"{ATTENTION}|fold_sampling+reduce_rank|_mul_27;3", [(ATTENTION, ("fold_sampling", "reduce_rank"), "mul_27")]),
+        ("model||_conv2d;", [("model", (), "conv2d")]),
+        ("|lower_max|__unsafe_view;12", [("", ("lower_max",), "_unsafe_view")]),
+        # Fused operators: their locations are joined, each with its own counter.
+        ("a||_linear;;b|p|_relu;4", [("a", (), "linear"), ("b", ("p",), "relu")]),
+        ("a||_linear;1;a||_linear;2", [("a", (), "linear")]),
+        # litert-torch's own names, as another conversion leaves them.
+        (
+            "explore.W/transformers.models.rf_detr.modeling_rf_detr.RfDetrModel_model/torch.nn.modules.linear.Linear_fc_1;2",
+            [("model.fc_1", (), None)],
+        ),
+        ("Net;3", [("", (), None)]),
+        # Others tell nothing.
+        ("serving_default_boxes_output", []),
+        ("StatefulPartitionedCall:0", []),
+        ("arith.constant12", []),
+        ("", []),
+    ],
+)
+def test_parse_origins(name: str, origins: list[tuple[str, tuple[str, ...], str | None]]) -> None:
+    assert parse_origins(name) == tuple(TensorOrigin(*origin) for origin in origins)
+
+
+def test_origin_in_words() -> None:
+    assert str(TensorOrigin("", (), "add")) == "module (root), node add, no rewrite"
+    assert str(TensorOrigin("a.b", ("p", "q"), "add")) == "module a.b, node add, made by p + q"
+    assert str(TensorOrigin("a.b")) == "module a.b"
+
+
+def test_output_is_described_by_what_it_is_made_from(tmp_path: Path) -> None:
+    path = write_net(tmp_path / "m.tflite")
+    graph = read_graph(path)
+    assert describe_origin(graph, tensor_named(path, "boxes")) == "next after module net, node t, no rewrite"
+    assert "node mul" in describe_origin(graph, tensor_named(path, "memory"))
+
+
+def test_ancestors_are_what_operators_make_at_run_time(tmp_path: Path) -> None:
+    path = write_net(tmp_path / "m.tflite", half=True)
+    graph = read_graph(path)
+    found = {graph.tensors[t].name for t in runtime_ancestors(graph, tensor_named(path, "memory"))}
+    assert found == {"net.fc1||_linear;1", "net.act||_relu;", "net.norm|protect_layer_norm+reduce_rank|_mul;3"}
+
+
+def test_preserved_values_are_the_nodes_values(tmp_path: Path) -> None:
+    path = write_net(tmp_path / "m.tflite")
+    values = preserved_tensors(path, read_graph(path), image())
+    nodes = trace(image())
+    for start, node in (("net.fc1|", "linear"), ("net.act|", "relu"), ("net.fc2|", "linear_1")):
+        assert np.allclose(values[tensor_named(path, start)], nodes[node], atol=1e-5)
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_tap_leaves_the_outputs_and_reads_the_value(tmp_path: Path, copy: bool) -> None:
+    path = write_net(tmp_path / "m.tflite", half=True)
+    before = path.read_bytes()
+    tapped = write_tap(path, tensor_named(path, "net.act|"), tmp_path / "t.tflite", copy=copy)
+    run = run_models([Job(tapped, (image(),))], accelerator="cpu")[0]
+    assert run.ok, run.error
+    outputs, nodes = reference(image())
+    assert np.allclose(run.outputs[0]["boxes"], outputs["boxes"], atol=0.05)
+    assert np.allclose(read_tap(run.outputs[0], copy=copy), nodes["relu"], atol=0.02)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.gpu
+def test_copy_reads_what_a_plain_output_loses(tmp_path: Path, driver: Driver) -> None:
+    """An ADD whose only reader is a SUM: as an output it comes back as its operand, as a copy it comes back right."""
+    path = write_lost_output(tmp_path / "m.tflite")
+    total = tensor_named(path, "total")
+    tapped = write_tap(path, total, tmp_path / "t.tflite")
+    plain, copied = run_models([Job(path, (image(),)), Job(tapped, (image(),))], driver=driver, enforce_f32=True)
+    x = image()["x"]
+    assert not np.allclose(plain.outputs[0]["total"], np.sin(x) + np.exp(x), atol=1e-3)
+    assert np.allclose(read_tap(copied.outputs[0]), np.sin(x) + np.exp(x), atol=1e-3)

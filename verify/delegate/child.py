@@ -1,0 +1,183 @@
+"""The child process of ``run.py``: compiles models, runs them, and writes down what happened.
+
+It is run as a script with one argument, a job file, and may be killed at any moment by the model it compiles; so every
+result is a file of its own, written when it is known, and a mark on stderr says which job the lines after it belong to.
+Imports nothing of this project.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ai_edge_litert
+import numpy as np
+from ai_edge_litert.compiled_model import CompiledModel
+from ai_edge_litert.environment import Environment, EnvironmentOptions
+from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+from ai_edge_litert.options import CpuOptions, GpuOptions, Options
+
+MARK = "@@detr2litert"  # run.py splits stderr at this
+_GPU_BIT = 2  # kLiteRtHwAcceleratorGpu
+_QUIET_SECONDS = 0.05
+_QUIET_WINDOWS = 3
+
+
+def _mark(text: str) -> None:
+    sys.stdout.flush()
+    os.write(2, f"\n{MARK} {text}\n".encode())
+
+
+def _options(settings: dict[str, Any]) -> Options:
+    if settings["accelerator"] == "gpu":
+        return Options(HardwareAccelerator.GPU, gpu_options=GpuOptions(enforce_f32=settings["enforce_f32"]))
+    return Options(HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=settings["threads"]))
+
+
+def _run(
+    model: CompiledModel, signature: str, given: dict[str, np.ndarray], repeats: int, settle: bool
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    wanted = model.get_input_tensor_details(signature)
+    if set(given) != set(wanted):
+        raise ValueError(f"the model's inputs are {sorted(wanted)}, given were {sorted(given)}")
+    inputs = {}
+    for name, details in wanted.items():
+        value = np.asarray(given[name])
+        if list(value.shape) != list(details["shape"]) or value.dtype != np.dtype(details["dtype"]):
+            raise ValueError(
+                f"input {name} is {details['dtype']}{details['shape']}, given was {value.dtype}{list(value.shape)}"
+            )
+        inputs[name] = model.create_input_buffer_by_name(signature, name)
+        inputs[name].write(value)
+    produced = model.get_output_tensor_details(signature)
+    outputs = {name: model.create_output_buffer_by_name(signature, name) for name in produced}
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        model.run_by_name(signature, inputs, outputs)
+        # Reading is part of the measurement: the GPU runs asynchronously and finishes when it is read.
+        if settle:
+            _settle()
+        values = {
+            name: outputs[name].read(int(np.prod(d["shape"], dtype=np.int64)), np.dtype(d["dtype"])).reshape(d["shape"])
+            for name, d in produced.items()
+        }
+        seconds.append(time.perf_counter() - start)
+    return values, seconds
+
+
+def _settle() -> None:
+    """Wait until a software driver's threads have nothing left to do.
+
+    The delegate waits for a run for about three minutes when its output is read, and then gives up for good ("Failed to lock
+    custom tensor buffer"); a software driver needs longer for a large graph. A run ends when this process stops using the CPU
+    and no thread of it waits for one, as all do for seconds on a machine that is busy with something else.
+    """
+    quiet = 0
+    while quiet < _QUIET_WINDOWS:
+        before = time.process_time()
+        time.sleep(_QUIET_SECONDS)
+        idle = time.process_time() - before < _QUIET_SECONDS / 10 and not _others_runnable()
+        quiet = quiet + 1 if idle else 0
+
+
+def _others_runnable() -> bool:
+    """True if a thread other than this one is running or could run (proc(5): state R, or D while it waits for a disk)."""
+    own = threading.get_native_id()
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        try:
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:  # it ended meanwhile
+            continue
+        if state in "RD" and int(task.name) != own:
+            return True
+    return False
+
+
+def _non_cpu_fully_accelerated(path: str) -> bool | None:
+    """The C API's own answer for this model on the GPU alone; None if a call fails.
+
+    Python's ``is_fully_accelerated`` counts XNNPACK as an accelerator (measured: True with no operator on the GPU); this
+    symbol does not, and is
+    not in the Python wrapper, so the model is compiled once more through the C API. Needs the package's folder in
+    LD_LIBRARY_PATH.
+    """
+    lib = ctypes.CDLL(str(Path(ai_edge_litert.__file__).parent / "libLiteRt.so"))
+    environment, model, options, compiled = (ctypes.c_void_p() for _ in range(4))
+    answer = ctypes.c_bool(False)
+    steps: tuple[Callable[[], int], ...] = (
+        lambda: int(lib.LiteRtCreateEnvironment(0, None, ctypes.byref(environment))),
+        lambda: int(lib.LiteRtCreateModelFromFile(environment, path.encode(), ctypes.byref(model))),
+        lambda: int(lib.LiteRtCreateOptions(ctypes.byref(options))),
+        lambda: int(lib.LiteRtSetOptionsHardwareAccelerators(options, _GPU_BIT)),
+        lambda: int(lib.LiteRtCreateCompiledModel(environment, model, options, ctypes.byref(compiled))),
+        lambda: int(lib.LiteRtCompiledModelIsNonCpuFullyAccelerated(compiled, ctypes.byref(answer))),
+    )
+    # Not freed: the process ends soon, and the release order of these handles is not documented.
+    return answer.value if all(step() == 0 for step in steps) else None
+
+
+def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment: Environment, work: Path) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "compiled": False,
+        "error": "",
+        "compile_seconds": 0.0,
+        "run_seconds": [],
+        "outputs": 0,
+        "honest": None,
+    }
+    start = time.perf_counter()
+    try:
+        _mark(f"{index} compile")
+        model = CompiledModel.from_file(job["model"], options=_options(settings), environment=environment)
+        result["compile_seconds"] = time.perf_counter() - start
+        result["compiled"] = True
+        signature = next(iter(model.get_signature_list()))
+        for position, path in enumerate(job["inputs"]):
+            _mark(f"{index} run")
+            with np.load(path) as archive:
+                names = json.loads(str(archive["names"]))
+                given = {name: archive[f"v{n}"] for n, name in enumerate(names)}
+            values, seconds = _run(model, signature, given, settings["repeats"], settings["settle"])
+            members: dict[str, Any] = {f"v{n}": value for n, value in enumerate(values.values())}
+            np.savez(work / f"out_{index}_{position}.npz", names=np.array(json.dumps(list(values))), **members)
+            result["outputs"] = position + 1
+            result["run_seconds"] += seconds
+        if settings["honest"] and settings["accelerator"] == "gpu":
+            _mark(f"{index} honest")
+            result["honest"] = _non_cpu_fully_accelerated(job["model"])
+    except Exception as error:
+        result["error"] = " ".join(str(error).split()) or type(error).__name__
+    return result
+
+
+def main() -> None:
+    """Runs the jobs of the job file from its ``first`` on; writes ``result_<i>.json`` and ``out_<i>_<input>.npz`` beside it."""
+    path = Path(sys.argv[1])
+    settings = json.loads(path.read_text())
+    work = path.parent
+    # Named folders that hold no plug-ins: left empty, the wrapper would search the package for NPU vendors and log their
+    # failure.
+    nothing = str(work)
+    environment = Environment.create(
+        options=EnvironmentOptions(
+            runtime_path=str(Path(ai_edge_litert.__file__).parent), compiler_plugin_path=nothing, dispatch_library_path=nothing
+        )
+    )
+    for index in range(settings["first"], len(settings["jobs"])):
+        result = _job(index, settings["jobs"][index], settings, environment, work)
+        _mark(f"{index} end")
+        partial = work / f"result_{index}.part"
+        partial.write_text(json.dumps(result))
+        partial.replace(work / f"result_{index}.json")
+
+
+if __name__ == "__main__":
+    main()

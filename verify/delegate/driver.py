@@ -1,0 +1,289 @@
+"""Finds a way to a Vulkan adapter, and where there is none fetches a software one.
+
+The GPU delegate of the desktop runtime needs a Vulkan loader and a driver. A machine without a GPU can use SwiftShader,
+Chromium's software rasteriser: two files of 5.4 MB out of Debian's chromium-common package, which also holds a loader.
+Downloading and unpacking a package needs no root. Debian 12's own software driver (Mesa 22's lavapipe) is seen by the
+loader and refused by the delegate ("No adapters found"), so a driver counts as found only after a model has been compiled
+on it.
+
+SwiftShader computes in fp32 only. To see what a phone's fp16 does takes an adapter that computes in fp16: a GPU's own, or Mesa
+25's lavapipe (``verify.delegate.lavapipe``). One counts as found only after a model has been computed in fp16 on it.
+
+``python -m verify.delegate.driver`` makes sure that there is a driver, and with ``--fp16`` that there is one for fp16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from host_runtime.errors import UserError
+from verify.delegate import lavapipe
+from verify.delegate.adapters import Driver, list_adapters, loader_present
+from verify.delegate.debian import download, require_tools, unpack
+from verify.delegate.run import DelegateRun, run_model
+from verify.tflite.writer import ModelWriter
+
+PACKAGE = "chromium-common"
+_USER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
+_ICD = "vk_swiftshader_icd.json"
+_LIBRARY = "libvk_swiftshader.so"
+_LOADER = "libvulkan.so.1"
+HOW_TO_GET = (
+    "run `python -m verify.delegate.driver` (Debian: fetches SwiftShader, no root needed), "
+    "or install a Vulkan driver, or point VK_DRIVER_FILES at one"
+)
+
+
+@dataclass(frozen=True)
+class NoGpu:
+    """Why nothing runs on a GPU, and what to do about it."""
+
+    reason: str
+    advice: str
+
+
+HOW_TO_GET_FP16 = (
+    "run `python -m verify.delegate.driver --fp16` (Debian: fetches Mesa's lavapipe, no root needed), "
+    "or point VK_DRIVER_FILES at a driver with shaderFloat16"
+)
+
+NO_ADAPTER = NoGpu("no Vulkan adapter", HOW_TO_GET)
+NO_FP16 = NoGpu("no adapter that computes in fp16", HOW_TO_GET_FP16)
+LEFT_OUT = NoGpu("the GPU was left out", "run it again without --no-gpu")
+LEFT_OUT_FP16 = NoGpu("the fp16 gate was left out", "run it again without --no-fp16")
+"""The user said so, whatever this machine has."""
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/detr2litert/swiftshader``, or the same under ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detr2litert" / "swiftshader"
+
+
+def fp16_folder() -> Path:
+    """The same for lavapipe."""
+    return lavapipe.folder(cache_folder().parent)
+
+
+@cache
+def find_driver() -> Driver | None:
+    """A driver on which a model compiles, without fetching anything; None if there is none. Asked once a process.
+
+    Order: what VK_DRIVER_FILES or VK_ICD_FILENAMES name, and then nothing else; the system's drivers; SwiftShader in the
+    cache folder; lavapipe there.
+    """
+    if _named_by_user():
+        return _working("environment", _with_loader({}), os.environ.get("VK_DRIVER_FILES") or os.environ["VK_ICD_FILENAMES"])
+    return _working("system", {}) or _swiftshader(cache_folder()) or _lavapipe(fp16_folder())
+
+
+@cache
+def find_fp16_driver() -> Driver | None:
+    """A driver on which the delegate computes in fp16, without fetching anything; None if there is none. Asked once a process.
+
+    Order: the driver of ``find_driver`` (a GPU's own, or what the user's variables name, and then nothing else); lavapipe in
+    the cache folder.
+    """
+    driver = find_driver()
+    if driver is not None and computes_in_fp16(driver):
+        return driver
+    other = None if _named_by_user() else _lavapipe(fp16_folder())
+    return other if other is not None and computes_in_fp16(other) else None
+
+
+def ensure_driver() -> Driver:
+    """``find_driver``, fetching SwiftShader if nothing else works.
+
+    Raises:
+        UserError: the user's own VK_* variables lead nowhere; or SwiftShader cannot be had here. The message says what to
+            do instead.
+    """
+    if driver := find_driver():
+        return driver
+    if named := _named_by_user():
+        raise UserError(
+            f"{named}={os.environ[named]}: no adapter the GPU delegate accepts; correct it, or unset it and run this again"
+        )
+    folder = cache_folder()
+    with _lock(folder.parent):
+        if not (folder / _ICD).exists():
+            install(folder)
+    driver = _swiftshader(folder)
+    if driver is None:
+        raise UserError(f"{folder}: SwiftShader was fetched but no model compiles on it; {_instead()}")
+    find_driver.cache_clear()
+    return driver
+
+
+def ensure_fp16_driver() -> Driver:
+    """``find_fp16_driver``, fetching lavapipe if nothing else computes in fp16.
+
+    Raises:
+        UserError: the user's own VK_* variables lead to a driver without fp16; or lavapipe cannot be had here.
+    """
+    if driver := find_fp16_driver():
+        return driver
+    if named := _named_by_user():
+        raise UserError(f"{named}={os.environ[named]}: it does not compute in fp16; unset it and run this again")
+    folder = fp16_folder()
+    with _lock(folder.parent):
+        if not (folder / lavapipe.ICD).exists():
+            lavapipe.install(folder)
+    find_driver.cache_clear()
+    find_fp16_driver.cache_clear()
+    if driver := find_fp16_driver():
+        return driver
+    raise UserError(f"{folder}: lavapipe was fetched but nothing is computed in fp16 on it; {_instead()}")
+
+
+def install(folder: Path) -> None:
+    """Downloads PACKAGE with apt-get, takes its three files, and puts them at ``folder`` in one step.
+
+    Raises:
+        UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
+    """
+    require_tools(f"SwiftShader comes from Debian's {PACKAGE} package", _instead())
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="swiftshader-", dir=folder.parent) as scratch:
+        work = Path(scratch)
+        package = download(PACKAGE, work, _instead())
+        unpack([package], work / "x", _instead())
+        found = {name: next((work / "x").rglob(name), None) for name in (_ICD, _LIBRARY, _LOADER)}
+        if missing := [name for name, path in found.items() if path is None]:
+            raise UserError(f"{package.name} holds no {', '.join(missing)}; {_instead()}")
+        ready = work / "ready"
+        # The loader has a folder of its own: it joins LD_LIBRARY_PATH only where the system has none.
+        (ready / "loader").mkdir(parents=True)
+        for name, path in found.items():
+            if path is not None:
+                shutil.move(path, ready / ("loader" if name == _LOADER else "") / name)
+        (ready / "source.json").write_text(json.dumps({"package": package.name}) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        ready.rename(folder)
+
+
+def _instead() -> str:
+    return "install a Vulkan driver the delegate accepts (a GPU's own, or Mesa 25's lavapipe), if need be with VK_DRIVER_FILES"
+
+
+def _named_by_user() -> str | None:
+    """The variable with which the user chose a driver, if any."""
+    return next((name for name in _USER_VARIABLES if os.environ.get(name)), None)
+
+
+def _lavapipe(folder: Path) -> Driver | None:
+    icd = folder / lavapipe.ICD
+    return _working("lavapipe", lavapipe.environment(folder), str(icd)) if icd.exists() else None
+
+
+def _swiftshader(folder: Path) -> Driver | None:
+    icd = folder / _ICD
+    return (
+        _working("swiftshader", _with_loader({"VK_DRIVER_FILES": str(icd), "VK_ICD_FILENAMES": str(icd)}), str(icd))
+        if icd.exists()
+        else None
+    )
+
+
+def _with_loader(environment: Mapping[str, str]) -> dict[str, str]:
+    """Adds the fetched loader where the system has none."""
+    loader = cache_folder() / "loader"
+    if not (loader / _LOADER).exists() or loader_present():
+        return dict(environment)
+    paths = [str(loader), os.environ.get("LD_LIBRARY_PATH", "")]
+    return {**environment, "LD_LIBRARY_PATH": os.pathsep.join(p for p in paths if p)}
+
+
+def _working(source: str, environment: Mapping[str, str], path: str = "") -> Driver | None:
+    """The driver behind an environment, if it has adapters and a model compiles on one of them."""
+    adapters = list_adapters(environment)
+    driver = Driver(source, environment, adapters, path) if adapters else None
+    return driver if driver is not None and try_driver(driver).ok else None
+
+
+def try_driver(driver: Driver) -> DelegateRun:
+    """Compiles a one-operator model in a child process."""
+    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+        model = ModelWriter()
+        model.input("x", [1, 2, 2, 4])
+        model.op("ADD", ["x", "x"], {"y": [1, 2, 2, 4]})
+        return run_model(model.write(Path(folder) / "probe.tflite", ["y"]), driver=driver, timeout=120.0)
+
+
+def computes_in_fp16(driver: Driver) -> bool:
+    """Whether the delegate computes in fp16 on a driver, by default: asked of a number, not of the driver's word.
+
+    3 * (1 + 2^-11) - 3 is 0.00146 in fp32 and 0 in fp16, whose numbers next to one are 2^-10 apart.
+    """
+    if not any(adapter.fp16 for adapter in driver.adapters):
+        return False
+    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+        model = ModelWriter()
+        shape = (1, 2, 2, 4)
+        model.input("x", shape)
+        model.op("MUL", ["x", model.constant("three", np.array([3], np.float32))], {"tripled": shape})
+        model.op("SUB", ["tripled", "three"], {"y": shape})
+        given = {"x": np.full(shape, 1 + 2**-11, np.float32)}
+        run = run_model(model.write(Path(folder) / "probe.tflite", ["y"]), [given], driver=driver, timeout=120.0)
+    return run.ok and not run.outputs[0]["y"].any()
+
+
+def activate(driver: Driver) -> None:
+    """Make this very process reach the driver, before LiteRT first looks for a GPU.
+
+    The loader's search path cannot be changed in a running process, but a library that is loaded already is found by its name.
+    """
+    os.environ.update(driver.environment)
+    for folder in driver.environment.get("LD_LIBRARY_PATH", "").split(os.pathsep):
+        if folder and (Path(folder) / _LOADER).exists():
+            ctypes.CDLL(str(Path(folder) / _LOADER), mode=ctypes.RTLD_GLOBAL)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """One installer at a time; two would each fetch 30 MB."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise UserError(
+            f"{folder}: {error.strerror or error}; make it writable and leave room for 300 MB, or set XDG_CACHE_HOME"
+        ) from error
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Makes sure that there is a driver and prints it; 2 with one line on stderr if there can be none.
+
+    Args:
+        arguments: ``--fp16`` for a driver that computes in fp16.
+    """
+    parser = argparse.ArgumentParser(prog="python -m verify.delegate.driver", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--fp16", action="store_true", help="one that computes in fp16, as phones do")
+    try:
+        driver = ensure_fp16_driver() if parser.parse_args(arguments).fp16 else ensure_driver()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    adapter = driver.adapter
+    facts = [adapter.kind, *(["fp16"] if adapter.fp16 else []), driver.source, *([driver.path] if driver.path else [])]
+    print(f"Vulkan adapter: {adapter.name} ({', '.join(facts)})")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

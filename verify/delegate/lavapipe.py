@@ -1,0 +1,101 @@
+"""Mesa's software Vulkan driver, lavapipe, which computes in fp16: fetched out of Debian's packages, without root.
+
+SwiftShader computes in fp32 only, so nothing on it shows what a phone's fp16 does. lavapipe of Mesa 25 has shaderFloat16, and
+the delegate then computes in fp16 as it does on phones (measured: 3 * (1 + 2^-11) - 3 is 0, a sum of 64 squares of 100 is
+65504). Debian 12's own Mesa is 22.3, which the delegate refuses ("shaderUniform*ArrayDynamicIndexing required"); its backports
+have 25.0.7, later releases have it themselves.
+
+The driver compiles its shaders at run time, 15 s for a small detector, and keeps them in MESA_SHADER_CACHE_DIR.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from host_runtime.errors import UserError
+from verify.delegate.debian import download_with_missing, require_tools, unpack
+
+PACKAGE = "mesa-vulkan-drivers"
+ICD = "lvp_icd.json"
+_LIBRARY = "libvulkan_lvp.so"
+_BACKPORTS = {"bookworm": "bookworm-backports"}
+"""Releases whose own Mesa is too old."""
+_INSTEAD = "point VK_DRIVER_FILES at a Vulkan driver with shaderFloat16 (a GPU's own, or Mesa 25's lavapipe)"
+# Another C library than the running one cannot be loaded beside it.
+_NEVER = "libc6_"
+
+
+def folder(cache: Path) -> Path:
+    """Where the driver is kept in this project's cache folder."""
+    return cache / "lavapipe"
+
+
+def environment(place: Path) -> dict[str, str]:
+    """The variables that lead a child process to the driver at ``place``; its shaders are kept beside it."""
+    paths = [str(place), os.environ.get("LD_LIBRARY_PATH", "")]
+    return {
+        "VK_DRIVER_FILES": str(place / ICD),
+        "VK_ICD_FILENAMES": str(place / ICD),
+        "LD_LIBRARY_PATH": os.pathsep.join(path for path in paths if path),
+        "MESA_SHADER_CACHE_DIR": os.environ.get("MESA_SHADER_CACHE_DIR") or str(place.with_name("shaders")),
+    }
+
+
+def install(place: Path) -> None:
+    """Fetches the driver and the libraries that this machine lacks for it (LLVM among them), and puts them at ``place``.
+
+    Raises:
+        UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
+    """
+    require_tools(f"lavapipe comes from Debian's {PACKAGE} package", _INSTEAD)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lavapipe-", dir=place.parent) as scratch:
+        work = Path(scratch)
+        packages = [
+            path
+            for path in download_with_missing(PACKAGE, work, _INSTEAD, suite=_BACKPORTS.get(_codename(), ""))
+            if not path.name.startswith(_NEVER)
+        ]
+        # A machine that has the package needs no other libraries, and apt-get then fetches nothing.
+        root = work / "x"
+        unpack(packages, root, _INSTEAD)
+        library = next(root.rglob(_LIBRARY), None) or _installed_library()
+        if library is None:
+            raise UserError(f"{PACKAGE} holds no {_LIBRARY}; {_INSTEAD}")
+        ready = work / "ready"
+        ready.mkdir()
+        shutil.copyfile(library, ready / _LIBRARY)
+        _take_libraries(root, ready)
+        described = {"file_format_version": "1.0.0", "ICD": {"library_path": f"./{_LIBRARY}", "api_version": "1.3.0"}}
+        (ready / ICD).write_text(json.dumps(described) + "\n")
+        (ready / "source.json").write_text(json.dumps({"packages": [path.name for path in packages]}) + "\n")
+        shutil.rmtree(place, ignore_errors=True)
+        ready.rename(place)
+
+
+def _take_libraries(root: Path, ready: Path) -> None:
+    """Copies shared libraries under the one name that programs ask for (libdrm.so.2), without Mesa's other drivers."""
+    found = [path for path in sorted(root.rglob("lib*.so*")) if path.exists()]
+    asked_for = {path.name for path in found if path.is_symlink()}
+    behind = {path.resolve().name for path in found if path.is_symlink()} - asked_for
+    for path in found:
+        if path.name not in behind and not path.name.startswith(("libvulkan_", "libVkLayer_")):
+            shutil.copyfile(path.resolve(), ready / path.name)
+
+
+def _installed_library() -> Path | None:
+    return next(iter(Path("/usr/lib").glob(f"*/{_LIBRARY}")), None)
+
+
+def _codename() -> str:
+    try:
+        release: Mapping[str, str] = platform.freedesktop_os_release()
+    except OSError:
+        return ""
+    return release.get("VERSION_CODENAME", "")

@@ -1,0 +1,308 @@
+"""Runs .tflite models on the LiteRT GPU delegate, or on the CPU, in a child process whose stderr is judged.
+
+A child, because some models kill the process that compiles them, and because the delegate names the operators it refuses on
+stderr only. The GPU is asked for alone: together with the CPU the runtime would run what the delegate refuses on XNNPACK
+and still call the model fully accelerated. Nothing here raises because of what a model does; the outcome says it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.delegate.adapters import Driver
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_CHILD = Path(__file__).with_name("child.py")
+_MARK = "@@detr2litert"  # same as in child.py, which is a script and not imported
+_POLL_SECONDS = 0.02
+_OPS_SPLIT = re.compile(
+    r"(?:No operations|(\d+) operations) will run on the GPU, and (?:all|the remaining) (\d+) operations will run on the CPU"
+)
+_REFUSED_HEAD = "Following operations are not supported by GPU delegate:"
+_REFUSED = re.compile(r"^([A-Z][A-Z0-9_]+): (.+)$")
+# The two forms in which a refusal names the tensor: quoted inside the sentence, or after its full stop.
+_REFUSED_TENSOR = re.compile(r'Tensor "([^"]+)"|(?:less than 5|not supported)\.\s+(\S+)$')
+_PARTITION = re.compile(r"Initializing \S+-based API from graph")
+_ADAPTER = re.compile(r"Selected adapter: (.*?), arch=(\S*), vendor=(\S*), backend=(\S*), adapterType=(.*)$")
+_ERROR = re.compile(r"^(?:ERROR: |[EF]\d{4} \d\d:\d\d:)")
+_NO_ADAPTER = "No adapters found"
+
+
+class Outcome(StrEnum):
+    """How a model ended. Only ``COMPILED`` has outputs."""
+
+    COMPILED = "compiled"
+    REFUSED = "refused"  # the delegate named operators it will not take
+    FAILED = "failed"  # an exception for another reason
+    DIED = "died"  # the model killed the process
+    TIMED_OUT = "timed out"
+    NO_ADAPTER = "no adapter"  # nothing to run on
+
+
+@dataclass(frozen=True)
+class RefusedOp:
+    """One line of the delegate's list: operator, its reason, and the tensor where the line names one ("" if not)."""
+
+    op: str
+    reason: str
+    tensor: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model and the input sets to run it on, by signature name; none to compile only."""
+
+    model: Path
+    inputs: tuple[Arrays, ...] = ()
+
+
+@dataclass(frozen=True)
+class DelegateRun:
+    """What happened to one model.
+
+    Attributes:
+        model: its path.
+        accelerator: ``"gpu"`` or ``"cpu"``.
+        outcome: see ``Outcome``.
+        partitions: how often the delegate built a graph; 1 for a model that is all on the GPU, 0 on the CPU.
+        refused: operators the delegate will not take.
+        ops_on_gpu, ops_on_cpu: the delegate's own count; None where it printed none, as for a fully delegated graph.
+        non_cpu_fully_accelerated: the C API's answer, None unless asked for with ``honest``.
+        error: the exception's text, or how the process died; "" if all went well.
+        error_lines: stderr lines of error or fatal level.
+        adapter: the one the delegate chose, in its words; "" if it did not get that far.
+        outputs: for each input set, signature name to array.
+        compile_seconds, run_seconds: wall times; a run includes reading its outputs.
+        log: the child's stderr for this model.
+    """
+
+    model: Path
+    accelerator: str
+    outcome: Outcome
+    partitions: int = 0
+    refused: tuple[RefusedOp, ...] = ()
+    ops_on_gpu: int | None = None
+    ops_on_cpu: int | None = None
+    non_cpu_fully_accelerated: bool | None = None
+    error: str = ""
+    error_lines: tuple[str, ...] = ()
+    adapter: str = ""
+    outputs: tuple[dict[str, NDArray[Any]], ...] = field(default=(), repr=False)
+    compile_seconds: float = 0.0
+    run_seconds: tuple[float, ...] = ()
+    log: str = field(default="", repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Compiled, and every input set was run."""
+        return self.outcome is Outcome.COMPILED
+
+    @property
+    def fully_on_gpu(self) -> bool:
+        """Compiled for the GPU alone, no operator counted on the CPU, a partition or more, and the C API does not object."""
+        return self.ok and self.partitions > 0 and not self.ops_on_cpu and self.non_cpu_fully_accelerated is not False
+
+
+def run_model(model: Path, inputs: Sequence[Arrays] = (), **options: Any) -> DelegateRun:
+    """``run_models`` for one model."""
+    return run_models([Job(model, tuple(inputs))], **options)[0]
+
+
+def run_models(
+    jobs: Sequence[Job],
+    *,
+    driver: Driver | None = None,
+    accelerator: Literal["gpu", "cpu"] = "gpu",
+    enforce_f32: bool = False,
+    threads: int = 2,
+    repeats: int = 1,
+    honest: bool = False,
+    timeout: float = 900.0,
+) -> list[DelegateRun]:
+    """Compiles and runs models, one after another in one child, with a fresh child after each one that died.
+
+    Args:
+        jobs: models and inputs. An input set that does not fit the signature gives ``Outcome.FAILED``.
+        driver: how to reach the GPU (``driver.find_driver()``); None means there is none, and every GPU job ends as
+            ``NO_ADAPTER``.
+        accelerator: the GPU alone, or the CPU.
+        enforce_f32: compute in fp32 even where the adapter could in fp16; by default the delegate prefers fp16.
+        threads: CPU threads, for the CPU only.
+        repeats: runs per input set, for timing.
+        honest: also ask the C API whether all is off the CPU; compiles a second time.
+        timeout: seconds for each model.
+    """
+    if accelerator == "gpu" and driver is None:
+        return [DelegateRun(job.model, accelerator, Outcome.NO_ADAPTER, error="no Vulkan adapter was found") for job in jobs]
+    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+        work = Path(folder)
+        settings = {
+            "accelerator": accelerator,
+            "enforce_f32": enforce_f32,
+            "settle": accelerator == "gpu" and driver is not None and not any(a.hardware for a in driver.adapters),
+            "threads": threads,
+            "repeats": repeats,
+            "honest": honest,
+            "first": 0,
+            "jobs": [
+                {
+                    "model": str(job.model.resolve()),
+                    "inputs": [str(_save(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
+                }
+                for i, job in enumerate(jobs)
+            ],
+        }
+        runs: list[DelegateRun] = []
+        while len(runs) < len(jobs):
+            settings["first"] = len(runs)
+            (work / "jobs.json").write_text(json.dumps(settings))
+            ended, log = _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
+            sections = _sections(log)
+            while len(runs) < len(jobs) and (work / f"result_{len(runs)}.json").exists():
+                index = len(runs)
+                runs.append(_finished(jobs[index], index, work, accelerator, sections.get(index, {})))
+            if len(runs) < len(jobs):
+                # The child stopped before writing this one's result: whatever ended it belongs to this model.
+                runs.append(_lost(jobs[len(runs)], accelerator, ended, sections.get(len(runs), {"compile": log})))
+        # The delegate names its adapter once a process.
+        chosen = next((run.adapter for run in runs if run.adapter), "")
+        return [run if run.outcome is Outcome.NO_ADAPTER else replace(run, adapter=chosen) for run in runs]
+
+
+def _save(values: Arrays, path: Path) -> Path:
+    # Signature names may hold characters an archive member may not, so they travel as one JSON string.
+    members: dict[str, Any] = {f"v{n}": np.asarray(value) for n, value in enumerate(values.values())}
+    np.savez(path, names=np.array(json.dumps(list(values))), **members)
+    return path
+
+
+def _environment(driver: Driver | None, work: Path) -> dict[str, str]:
+    """The child's environment: the caller's, the driver's, and the runtime's library folder for the C API."""
+    added = dict(driver.environment) if driver else {}
+    spec = find_spec("ai_edge_litert")
+    runtime = list(spec.submodule_search_locations or ()) if spec else []
+    paths = [added.get("LD_LIBRARY_PATH", ""), *runtime, os.environ.get("LD_LIBRARY_PATH", "")]
+    added["LD_LIBRARY_PATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
+    # Without it the Vulkan loader complains on stderr, which is judged here.
+    return {**os.environ, "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or str(work), **added}
+
+
+def _spawn(work: Path, environment: Mapping[str, str], first: int, total: int, timeout: float) -> tuple[str, str]:
+    """Runs the child until it ends or one model takes longer than ``timeout``; returns how it ended and its stderr."""
+    log = work / f"stderr_{first}.txt"
+    with log.open("wb") as sink:
+        command = [sys.executable, str(_CHILD), str(work / "jobs.json")]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment, cwd=work)
+        try:
+            done, deadline = first, time.monotonic() + timeout
+            while child.poll() is None:
+                if done < total and (work / f"result_{done}.json").exists():
+                    done, deadline = done + 1, time.monotonic() + timeout
+                if time.monotonic() > deadline:
+                    return "time", log.read_text(errors="replace")
+                time.sleep(_POLL_SECONDS)
+        finally:
+            if child.poll() is None:
+                child.kill()
+            code = child.wait()
+    return _death(code), log.read_text(errors="replace")
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"the process exited with code {code}"
+    try:
+        return f"the process died of {signal.Signals(-code).name}"
+    except ValueError:
+        return f"the process died of signal {-code}"
+
+
+def _sections(log: str) -> dict[int, dict[str, str]]:
+    """Splits the log at the child's marks: job index to phase (``"compile"``, ``"run"``, ``"honest"``) to text."""
+    found: dict[int, dict[str, str]] = {}
+    for part in log.split(f"\n{_MARK} ")[1:]:
+        head, _, text = part.partition("\n")
+        index, _, phase = head.partition(" ")
+        phases = found.setdefault(int(index), {})
+        phases[phase] = phases.get(phase, "") + text
+    return found
+
+
+def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mapping[str, str]) -> DelegateRun:
+    result = json.loads((work / f"result_{index}.json").read_text())
+    facts = _read_log(phases)
+    if _NO_ADAPTER in phases.get("compile", ""):
+        outcome = Outcome.NO_ADAPTER
+    elif result["compiled"] and not result["error"]:
+        outcome = Outcome.COMPILED
+    else:
+        outcome = Outcome.REFUSED if facts["refused"] else Outcome.FAILED
+    outputs = []
+    for position in range(result["outputs"]):
+        with np.load(work / f"out_{index}_{position}.npz") as archive:
+            outputs.append({name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))})
+    return DelegateRun(
+        job.model,
+        accelerator,
+        outcome,
+        error=result["error"],
+        non_cpu_fully_accelerated=result["honest"],
+        outputs=tuple(outputs),
+        compile_seconds=result["compile_seconds"],
+        run_seconds=tuple(result["run_seconds"]),
+        **facts,
+    )
+
+
+def _lost(job: Job, accelerator: str, ended: str, phases: Mapping[str, str]) -> DelegateRun:
+    outcome = Outcome.TIMED_OUT if ended == "time" else Outcome.DIED
+    error = "the time limit was reached and the process was ended" if ended == "time" else ended
+    return DelegateRun(job.model, accelerator, outcome, error=error, **_read_log(phases))
+
+
+def _read_log(phases: Mapping[str, str]) -> dict[str, Any]:
+    """What the log of one model says; the second compilation (``honest``) is left out of the counts."""
+    lines = [line for phase in ("compile", "run") for line in phases.get(phase, "").splitlines()]
+    split = next((m for m in map(_OPS_SPLIT.search, lines) if m), None)
+    adapter = next((m for m in map(_ADAPTER.search, lines) if m), None)
+    return {
+        "partitions": sum(bool(_PARTITION.search(line)) for line in lines),
+        "refused": _refused(lines),
+        "ops_on_gpu": int(split[1] or 0) if split else None,
+        "ops_on_cpu": int(split[2]) if split else None,
+        "error_lines": tuple(line.strip() for line in lines if _ERROR.match(line)),
+        "adapter": f"{adapter[1]} ({adapter[4]}, {adapter[5].strip()})" if adapter else "",
+        "log": "\n".join(lines),
+    }
+
+
+def _refused(lines: Sequence[str]) -> tuple[RefusedOp, ...]:
+    """The lines between the delegate's heading and its count."""
+    found: list[RefusedOp] = []
+    inside = False
+    for line in lines:
+        if _REFUSED_HEAD in line:
+            inside = True
+        elif inside and _OPS_SPLIT.search(line):
+            break
+        elif inside and (match := _REFUSED.match(line)):
+            tensor = _REFUSED_TENSOR.search(match[2])
+            found.append(RefusedOp(match[1], match[2].strip(), (tensor[1] or tensor[2] or "") if tensor else ""))
+    return tuple(found)

@@ -1,0 +1,215 @@
+"""The detections gate: the bundle finds what the reference finds, compared as sets.
+
+Sets, because near ties at the query selection may reorder queries without moving a single box.
+
+The rule. With threshold t, score tolerance d and IoU limit u, a reference detection and a candidate detection fit if they are
+of the same class, their boxes have IoU >= u and their scores differ by at most d. Detections are paired one to one.
+
+- Every detection that scores more than t + d, on either side, must be paired, with a partner that may score anything above
+  t - d: an unpaired one of the reference is *missing*, one of the candidate is *extra*.
+- A detection that scores within d of t (t - d < score <= t + d) may be on either side of the threshold on the other side, so
+  it need not be paired; it may be somebody's partner.
+- Detections that score t - d or less are not looked at.
+
+So both lists have to be decoded with a threshold of t - d or lower; of a list cut at t only detections above t + 2d could be
+sure to find their partner.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from host_runtime.decode import Detection
+from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.metrics import Float64, iou_matrix, match_sets
+
+MATCHED, MISSING, EXTRA, BORDERLINE = "matched", "missing", "extra", "borderline"
+# Scores are float32 while limits are decimal fractions: a difference of exactly the tolerance must not fail by rounding.
+_ROUNDING = 1e-7
+
+
+@dataclass(frozen=True)
+class DetectionLimits:
+    """Bounds: lowest IoU, largest difference of scores, and the score above which detections count."""
+
+    threshold: float = 0.3
+    iou: float = 0.99
+    score: float = 0.01
+
+    @property
+    def floor(self) -> float:
+        """The threshold to decode both lists with."""
+        return max(0.0, self.threshold - self.score)
+
+
+@dataclass(frozen=True)
+class DetectionCase:
+    """One picture: its name, and what reference and bundle find in it, decoded down to ``DetectionLimits.floor``."""
+
+    name: str
+    reference: Sequence[Detection]
+    candidate: Sequence[Detection]
+
+
+@dataclass(frozen=True)
+class MatchRow:
+    """One line of a comparison.
+
+    Attributes:
+        status: ``"matched"``, ``"missing"`` (reference only), ``"extra"`` (candidate only), or ``"borderline"`` (one side only,
+            and allowed, since it scores within the tolerance of the threshold).
+        class_name, class_index: what it is.
+        reference_score, candidate_score: None on the side where it is not.
+        iou: with its partner; None without one.
+        note: for a missing or extra one what came nearest.
+    """
+
+    status: str
+    class_name: str
+    class_index: int
+    reference_score: float | None = None
+    candidate_score: float | None = None
+    iou: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What of a case is looked at, and how the two sides relate."""
+
+    reference: tuple[Detection, ...]
+    candidate: tuple[Detection, ...]
+    iou: Float64
+    gap: Float64
+
+
+def compare_detections(case: DetectionCase, limits: DetectionLimits) -> tuple[MatchRow, ...]:
+    """Pairs one picture's detections by the rule above; rows by descending score."""
+    sides = _sides(case, limits)
+    alike = np.array([[r.class_index == c.class_index for c in sides.candidate] for r in sides.reference], bool)
+    fits = alike.reshape(sides.iou.shape) & (sides.iou >= limits.iou) & (sides.gap <= limits.score + _ROUNDING)
+    required = [[_required(d, limits) for d in side] for side in (sides.reference, sides.candidate)]
+    pairs = match_sets(fits, sides.iou - sides.gap, *required)
+    rows = [_pair(sides, left, right) for left, right in pairs]
+    paired_left, paired_right = {left for left, _ in pairs}, {right for _, right in pairs}
+    for index, found in enumerate(sides.reference):
+        if index not in paired_left:
+            status = MISSING if required[0][index] else BORDERLINE
+            note = _nearest(found, sides.candidate, sides.iou[index], "the bundle") if status == MISSING else ""
+            rows.append(MatchRow(status, found.name, found.class_index, reference_score=found.score, note=note))
+    for index, found in enumerate(sides.candidate):
+        if index not in paired_right:
+            status = EXTRA if required[1][index] else BORDERLINE
+            note = _nearest(found, sides.reference, sides.iou[:, index], "the reference") if status == EXTRA else ""
+            rows.append(MatchRow(status, found.name, found.class_index, candidate_score=found.score, note=note))
+    return tuple(sorted(rows, key=_best_score, reverse=True))
+
+
+def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | None = None) -> GateResult:
+    """Compares the detections of every picture.
+
+    Returns:
+        FAILED if a detection is missing or extra. NOT_RUN if the reference detects nothing above the threshold on any picture
+        (as with random weights), for then nothing could be shown. Else PASSED.
+    """
+    start = time.perf_counter()
+    limits = limits or DetectionLimits()
+    rows = {case.name: compare_detections(case, limits) for case in cases}
+    wrong = [(name, row) for name, found in rows.items() for row in found if row.status in (MISSING, EXTRA)]
+    total = sum(d.score > limits.threshold for case in cases for d in case.reference)
+    matched = [row for found in rows.values() for row in found if row.status == MATCHED]
+    images = f"{len(cases)} image{'s' if len(cases) != 1 else ''}"
+    shown = f"{len(matched)} detections matched in {images}"
+    if wrong:
+        missing = sum(row.status == MISSING for _, row in wrong)
+        verdict, summary = Verdict.FAILED, f"{missing} missing, {len(wrong) - missing} extra; {shown}"
+        advice = (
+            f"{wrong[0][0]}: {_told(wrong[0][1])}; if the numbers gate passes, the host step or the post-processing is at fault"
+        )
+    elif not total or not matched:
+        verdict, summary = Verdict.NOT_RUN, f"the reference detects nothing above {limits.threshold} in {images}"
+        advice = "use trained weights, give --image pictures with known objects in them, or lower the threshold"
+    else:
+        verdict, advice = Verdict.PASSED, ""
+        lowest, apart = min(_iou(row) for row in matched), max(_gap(row) for row in matched)
+        summary = f"{shown}, lowest IoU {lowest:.4f}, scores within {apart:.4f}"
+    return GateResult(
+        gate="detections",
+        verdict=verdict,
+        summary=summary,
+        advice=advice,
+        measurements=tuple(m for name, found in rows.items() for m in _measurements(name, found, limits)),
+        findings=tuple(
+            Finding(f"detection-{row.status}", "wrong", name, _told(row), "see the picture in the report")
+            for name, row in wrong
+        ),
+        seconds=time.perf_counter() - start,
+        data={"limits": asdict(limits), "scenes": {name: [asdict(row) for row in found] for name, found in rows.items()}},
+    )
+
+
+def _sides(case: DetectionCase, limits: DetectionLimits) -> _Sides:
+    reference, candidate = (
+        tuple(d for d in side if d.score > limits.threshold - limits.score) for side in (case.reference, case.candidate)
+    )
+    boxes = [np.array([d.box for d in side], np.float64).reshape(-1, 4) for side in (reference, candidate)]
+    scores = [np.array([d.score for d in side], np.float64) for side in (reference, candidate)]
+    return _Sides(reference, candidate, iou_matrix(*boxes), np.abs(scores[0][:, None] - scores[1][None, :]))
+
+
+def _required(found: Detection, limits: DetectionLimits) -> bool:
+    return found.score > limits.threshold + limits.score
+
+
+def _pair(sides: _Sides, left: int, right: int) -> MatchRow:
+    one, other = sides.reference[left], sides.candidate[right]
+    return MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, float(sides.iou[left, right]))
+
+
+def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side: str) -> str:
+    """What the other side has in its place: of the same class if that overlaps at all, else of any class."""
+    same = [i for i, other in enumerate(others) if other.class_index == found.class_index and ious[i] > 0]
+    pool = same or [i for i in range(len(others)) if ious[i] > 0]
+    if not pool:
+        return f"{side} has nothing there"
+    best = max(pool, key=lambda i: float(ious[i]))
+    return f"nearest of {side}: {others[best].name} {others[best].score:.3f}, IoU {ious[best]:.4f}"
+
+
+def _told(row: MatchRow) -> str:
+    score = row.reference_score if row.status == MISSING else row.candidate_score
+    return f"{row.status} {row.class_name} {score:.3f}: {row.note}"
+
+
+def _best_score(row: MatchRow) -> float:
+    return max(row.reference_score or 0.0, row.candidate_score or 0.0)
+
+
+def _iou(row: MatchRow) -> float:
+    return math.nan if row.iou is None else row.iou
+
+
+def _gap(row: MatchRow) -> float:
+    one, other = row.reference_score, row.candidate_score
+    return math.nan if one is None or other is None else abs(one - other)
+
+
+def _measurements(name: str, rows: Sequence[MatchRow], limits: DetectionLimits) -> list[Measurement]:
+    matched = [row for row in rows if row.status == MATCHED]
+    counts = [
+        Measurement(name, status, float(sum(row.status == status for row in rows)), limit=0.0, at_least=False)
+        for status in (MISSING, EXTRA)
+    ]
+    counts.insert(0, Measurement(name, MATCHED, float(len(matched))))
+    if not matched:
+        return counts
+    return [
+        *counts,
+        Measurement(name, "lowest iou", min(_iou(row) for row in matched), limit=limits.iou),
+        Measurement(name, "score difference", max(map(_gap, matched)), limit=limits.score + _ROUNDING, at_least=False),
+    ]

@@ -1,0 +1,282 @@
+"""Gate 4: the graphs compute well enough in fp16, as the delegate itself does it.
+
+Phones compute in fp16 whatever the file says. Here every graph runs on the delegate at its default precision, on an adapter
+that has fp16, and every output is held against PyTorch's on identical inputs. Then the detections of the whole chain (graph A
+in fp16, the host step in fp32, graph B in fp16) are held against PyTorch's as sets.
+
+Where a graph is off the first tensor that fp16 spoils is named, with its operator, module and rewrites, and whether it is an
+overflow, precision lost in one step, or a slow drift.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host_runtime.decode import Detections
+from verify.delegate.adapters import Driver
+from verify.delegate.driver import NO_FP16, NoGpu
+from verify.delegate.run import DelegateRun, Job, run_models
+from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.detections import DetectionCase, DetectionLimits, check_detections
+from verify.parity.fp16_places import Fault, Kind, locate_fp16
+from verify.parity.metrics import Difference, difference, residual
+from verify.parity.numerics import GraphCase, describe
+from verify.parity.numerics_places import LocateError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+GATE = "fp16"
+_ADVICE = {
+    Kind.OVERFLOW: "convert for a target whose norms are written fp16-safe (`convert targets`), or scale the values before it",
+    Kind.PRECISION: "rewrite this step so that large values do not cancel and no constant is below fp16's resolution",
+    Kind.COMPOUNDING: "no one step is at fault: the graph is too deep or too ill-conditioned for fp16 within this limit",
+}
+_NOT_FP16 = "the same graph is off in fp32 on this adapter as well, so fp16 is not to blame: see the numbers gate"
+
+
+@dataclass(frozen=True)
+class Fp16Limits:
+    """Bounds.
+
+    Attributes:
+        graph: lowest correlation of an output; also a limit of sqrt(1 - r²) on its relative error (see ``metrics``), 4.5 %.
+            Measured on lavapipe against PyTorch: tiny 0.99997 (relative error 0.8 %), dfine-tiny 0.99974 (2.3 %).
+        iou, score: lowest IoU of a confident detection with its partner, and how far their scores may be apart.
+        max_taps: tensors to measure in naming the first one that is off, per graph.
+    """
+
+    graph: float = 0.999
+    iou: float = 0.98
+    score: float = 0.02
+    max_taps: int = 32
+
+    def detections(self, threshold: float) -> DetectionLimits:
+        """As the detection gate takes them."""
+        return DetectionLimits(threshold, iou=self.iou, score=self.score)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture for the whole chain.
+
+    Attributes:
+        name: of the picture.
+        inputs: graph A's.
+        reference: PyTorch's detections, decoded down to the limits' floor.
+        decode: graph B's outputs to detections, decoded alike; raises ValueError on NaN.
+    """
+
+    name: str
+    inputs: Arrays
+    reference: Detections
+    decode: Callable[[Arrays], Detections]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What makes a detector of two graphs.
+
+    Attributes:
+        host_step: graph A's outputs to what else graph B reads, in fp32.
+        scenes: pictures. Those in which the reference finds nothing above the threshold are not run.
+        limits: of their detections.
+    """
+
+    host_step: Callable[[Arrays], Arrays]
+    scenes: tuple[Scene, ...]
+    limits: DetectionLimits
+
+    @property
+    def telling(self) -> tuple[Scene, ...]:
+        """The pictures that are run: with random weights none, and a picture costs seconds or minutes on a software GPU."""
+        return tuple(s for s in self.scenes if any(found.score > self.limits.threshold for found in s.reference))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One graph's outputs against PyTorch's, or why there are none."""
+
+    case: GraphCase
+    found: Mapping[str, Difference] = field(default_factory=dict)
+    broken: str = ""
+
+    def failing(self, limit: float) -> tuple[str, ...]:
+        return tuple(name for name, found in self.found.items() if not found.within(limit))
+
+
+def check_fp16(
+    cases: Sequence[GraphCase],
+    chain: Chain | None = None,
+    *,
+    driver: Driver | None,
+    no_gpu: NoGpu = NO_FP16,
+    limits: Fp16Limits | None = None,
+    timeout: float = 900.0,
+) -> GateResult:
+    """Runs graphs in fp16, and graphs A and B as one detector, and names the place of what is off.
+
+    Args:
+        cases: the graphs, each judged on its first input set by itself.
+        chain: how the first two of them, A and B, make a detector; None to judge no detections.
+        driver: of an adapter that computes in fp16 (``driver.find_fp16_driver()``); None where there is none.
+        no_gpu: what to say where there is none.
+        limits: bounds, the project's own by default.
+        timeout: seconds for each run of a graph.
+
+    Returns:
+        FAILED if an output is off or a detection is lost or invented; NOT_RUN if there is no such adapter; else PASSED, also
+        where the reference detects nothing and only the outputs could be judged: the summary says so.
+    """
+    start = time.perf_counter()
+    if driver is None:
+        return GateResult(GATE, Verdict.NOT_RUN, f"{no_gpu.reason}: nothing was computed in fp16", no_gpu.advice)
+    limits = limits or Fp16Limits()
+    runs: list[DelegateRun] = []
+    judged: list[_Judged] = []
+    for index, case in enumerate(cases):
+        more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
+        runs.append(_run(case, more, driver, timeout))
+        judged.append(_judge(case, runs[-1], limits))
+    findings: list[Finding] = []
+    places: list[dict[str, Any]] = []
+    for one in judged:
+        if one.broken or one.failing(limits.graph):
+            fault, finding = _explain(one, driver, limits, timeout)
+            findings.append(finding)
+            places += [] if fault is None else [_located(one, fault)]
+    detections = None if chain is None else _detections(chain, runs[1])
+    lost = detections is not None and detections.verdict is Verdict.FAILED
+    advice = f"{findings[0].place}: {findings[0].advice}" if findings else detections.advice if detections and lost else ""
+    adapter = next((run.adapter for run in runs if run.adapter), "")
+    return GateResult(
+        gate=GATE,
+        verdict=Verdict.FAILED if findings or lost else Verdict.PASSED,
+        summary=_summary(judged, detections, limits, adapter),
+        advice=advice,
+        measurements=tuple(m for one in judged for m in _measurements(one, limits))
+        + (() if detections is None else detections.measurements),
+        findings=(*findings, *(() if detections is None else detections.findings)),
+        seconds=time.perf_counter() - start,
+        data={
+            "limits": asdict(limits),
+            "comparisons": [{"graph": one.case.name, "broken": one.broken,
+                             "outputs": {name: found.as_dict() for name, found in one.found.items()}} for one in judged],
+            "located": places,
+            "detections": {} if detections is None else {"verdict": str(detections.verdict), **detections.data},
+            "gpu": {one.case.name: {"run_seconds": list(run.run_seconds)} for one, run in zip(judged, runs, strict=True)},
+            "adapter": adapter,
+        },
+    )  # fmt: skip
+
+
+def _located(one: _Judged, fault: Fault) -> dict[str, Any]:
+    """A place as the report keeps it."""
+    return {
+        "graph": one.case.name,
+        "kind": str(fault.kind),
+        "told": fault.told,
+        "drift": fault.drift,
+        "place": fault.place.place,
+        **asdict(fault.place),
+    }
+
+
+def _run(case: GraphCase, more: tuple[Arrays, ...], driver: Driver, timeout: float) -> DelegateRun:
+    """One graph in fp16 on its own input set, then on those of the chain; each run has the whole time limit."""
+    sets = (*case.inputs[:1], *more)
+    return run_models([Job(case.shipped, sets)], driver=driver, timeout=timeout * len(sets))[0]
+
+
+def _more_inputs(
+    chain: Chain, index: int, cases: Sequence[GraphCase], runs: Sequence[DelegateRun], judged: Sequence[_Judged]
+) -> tuple[Arrays, ...]:
+    """The chain's inputs of a graph: the pictures for A; for B what the host step makes of A's outputs in fp16."""
+    if index == 0:
+        return tuple(scene.inputs for scene in chain.telling)
+    if index > 1 or judged[0].broken:
+        return ()
+    wanted = {name: value.dtype for name, value in cases[1].inputs[0].items()}
+    made = ({**one, **chain.host_step(one)} for one in runs[0].outputs[1:])
+    return tuple({name: np.asarray(one[name], dtype) for name, dtype in wanted.items()} for one in made)
+
+
+def _judge(case: GraphCase, run: DelegateRun, limits: Fp16Limits) -> _Judged:
+    if not run.outputs:
+        refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
+        return _Judged(case, broken=f"{run.outcome}: {refused or run.error}")
+    expected, produced = case.expected[0], run.outputs[0]
+    if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in produced.items()}:
+        return _Judged(case, broken=f"outputs are {sorted(produced)}, expected were {sorted(expected)}, or their shapes differ")
+    tolerance = residual(limits.graph)
+    return _Judged(case, {name: difference(produced[name], expected[name], tolerance=tolerance) for name in expected})
+
+
+def _detections(chain: Chain, run: DelegateRun) -> GateResult:
+    """The chain's detections; where it gave NaN nothing counts as found."""
+    cases = []
+    outputs = list(run.outputs[1:])
+    for index, scene in enumerate(chain.telling):
+        try:
+            found = scene.decode(outputs[index]).items if index < len(outputs) else ()
+        except ValueError:
+            found = ()
+        cases.append(DetectionCase(scene.name, scene.reference.items, found))
+    return check_detections(cases, chain.limits)
+
+
+def _measurements(one: _Judged, limits: Fp16Limits) -> list[Measurement]:
+    if one.broken:
+        return [Measurement(f"{one.case.name}: fp16 vs PyTorch", "ran", 0.0, limit=1.0)]
+    measurements = []
+    for output, found in one.found.items():
+        subject = f"{one.case.name} / {output}: fp16 vs PyTorch"
+        measurements += [
+            Measurement(subject, "correlation", found.correlation, limit=limits.graph),
+            Measurement(subject, "relative_error", found.relative_error, limit=residual(limits.graph), at_least=False),
+            Measurement(subject, "max_abs_error", found.max_abs_error, at_least=False),
+        ]
+    return measurements
+
+
+def _summary(judged: Sequence[_Judged], detections: GateResult | None, limits: Fp16Limits, adapter: str) -> str:
+    all_found = [found for one in judged for found in one.found.values()]
+    good = sum(found.within(limits.graph) for found in all_found)
+    broken = "".join(f"{one.case.name} did not run, " for one in judged if one.broken)
+    lowest = min((found.correlation for found in all_found), key=lambda r: (r == r, r), default=float("nan"))
+    told = f"{broken}{good} of {len(all_found)} outputs within limits, lowest correlation {lowest:.6f}"
+    return f"{told}{f'; {detections.summary}' if detections else ''} ({adapter})"
+
+
+def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -> tuple[Fault | None, Finding]:
+    """Where a graph that is off goes wrong."""
+    case = one.case
+    if one.broken:
+        return None, Finding("fp16", "wrong", f"{case.name}: fp16", one.broken, "see the residency gate")
+    outputs = one.failing(limits.graph)
+    head = "fp16 vs PyTorch: " + ", ".join(f"{name} {describe(one.found[name])}" for name in outputs)
+    head += f" (limit {limits.graph})"
+    place = f"{case.name} / {', '.join(outputs)}"
+    full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
+    if full.ok:
+        exact = _judge(case, full, limits).found
+        if any(name in exact and not exact[name].within(limits.graph) for name in outputs):
+            return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numbers gate")
+    try:
+        with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+            fault = locate_fp16(
+                case.shipped, case.inputs[0], outputs[0], driver, limits.graph, limits.max_taps, timeout, Path(folder)
+            )
+    except LocateError as error:
+        return None, Finding("fp16", "wrong", place, f"{head}; {error}", "run it on pictures of another kind")
+    found = fault.place
+    note = f"; {found.note}" if found.note else ""
+    message = f"{head}; {fault.kind}: {fault.told}; first tensor off: {found.origin}{note}"
+    return fault, Finding(f"fp16-{fault.kind}", "wrong", f"{case.name} {found.place}", message, _ADVICE[fault.kind])

@@ -1,0 +1,205 @@
+"""Names the place where fp16 goes wrong on the delegate, and tells what kind of fault it is.
+
+By bisection over taps, each a run of its own. The tapped tensor is compared with LiteRT's CPU kernels in fp32. Where it is off,
+the same file is run on the delegate in fp32 as well: a tap that is off there too is no evidence, for making a tensor an output
+changes what the delegate fuses and can itself spoil it (LiteRT issue 8599 and its family).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.delegate.adapters import Driver
+from verify.delegate.run import Job, run_models
+from verify.parity.locate import Located, bisect_off
+from verify.parity.metrics import Difference, difference, residual
+from verify.parity.numerics_places import LocateError
+from verify.tflite.graph import Graph, read_graph
+from verify.tflite.taps import HALVED, preserved_tensors, read_tap, write_tap
+
+Arrays = Mapping[str, NDArray[Any]]
+
+LARGEST = 65504.0
+"""fp16's largest number, (2 - 2^-10) * 2^15 (IEEE 754-2019, binary16)."""
+_JUMP = 8.0
+"""An error this many times that of what the tensor is made from arose in one step: a step of well-behaved arithmetic adds a few
+roundings (2^-11 each) to what came in."""
+_ROUNDING = 2.0**-11
+_LOST_SHARE = 0.005
+
+
+class Kind(StrEnum):
+    """What fp16 did."""
+
+    OVERFLOW = "overflow"  # past 65504: infinities, NaN, or the zeros that an infinity leaves behind
+    PRECISION = "precision"  # in one step: cancellation, or neighbouring values that fp16 cannot tell apart
+    COMPOUNDING = "compounding"  # a slow drift over many steps
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where fp16 goes wrong and how.
+
+    Attributes:
+        place: the first tensor that is off.
+        kind: what happened there.
+        told: the same in words, with figures.
+        drift: what was measured on the way, in the graph's order: operator index and relative error.
+    """
+
+    place: Located
+    kind: Kind
+    told: str
+    drift: tuple[tuple[int, float], ...]
+
+
+def locate_fp16(
+    model: Path, inputs: Arrays, output: str, driver: Driver, limit: float, max_taps: int, timeout: float, folder: Path
+) -> Fault:
+    """The first tensor of a file that the delegate computes wrong in fp16, and the kind of fault.
+
+    Args:
+        model: the file.
+        inputs: by signature name.
+        output: a failing one.
+        driver: of an adapter that computes in fp16.
+        limit: correlation limit.
+        max_taps: tensors to measure; each costs one run, or two where it is off.
+        timeout: seconds for each run.
+        folder: for the tapped files.
+
+    Raises:
+        LocateError: the file's inner tensors cannot be read on the CPU.
+    """
+    graph = read_graph(model)
+    try:
+        values = preserved_tensors(model, graph, inputs)
+    except (RuntimeError, ValueError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise LocateError(f"its inner tensors cannot be read on the CPU ({told})") from error
+    taps = _Taps(model, graph, inputs, values, output, driver, limit, timeout, folder)
+    target = graph.signature_outputs[output]
+    taps.measure(target)
+    place = bisect_off(graph, target, taps.measure, limit, max_taps=max_taps, confirm=True)
+    if taps.mended and place.tensor != target:
+        told = f"the output is right once {taps.mended[0]} is tapped: a fusion of the delegate has part in it"
+        place = replace(place, note="; ".join(filter(None, (place.note, told))))
+    found = taps.found.get(place.tensor)
+    seen = taps.seen.get(place.tensor)
+    if found is None or seen is None:
+        told = "its value could not be seen: a tap of it is off in fp32 as well, or it could not be tapped"
+        return Fault(place, Kind.COMPOUNDING, told, taps.drift())
+    if found.within(limit):
+        lost = "a copy of the output is right: the delegate computes the value and loses it as an output (LiteRT issue 8599)"
+        return Fault(place, Kind.PRECISION, lost, taps.drift())
+    kind, told = classify(seen, values[place.tensor], found, _before(graph, place, taps))
+    return Fault(place, kind, told, taps.drift())
+
+
+def classify(seen: NDArray[Any], wanted: NDArray[Any], found: Difference, before: float) -> tuple[Kind, str]:
+    """The kind of a fault, and the figures that say so.
+
+    Args:
+        seen: the tensor as computed in fp16.
+        wanted: the same in fp32.
+        found: how far they are apart.
+        before: largest relative error of what it is made from; NaN if that was not measured.
+    """
+    top = float(np.abs(wanted).max(initial=0.0))
+    bad = int(np.count_nonzero(~np.isfinite(seen) & np.isfinite(wanted)))
+    # Zeros that only an infinity explains: fp16 holds these values well.
+    held = np.isfinite(wanted) & (np.abs(wanted) > 2.0**-14)
+    zeros = int(np.count_nonzero((seen == 0) & held))
+    full = int(np.count_nonzero(np.abs(seen) >= LARGEST)) - int(np.count_nonzero(~np.isfinite(seen)))
+    of = f"of {seen.size} values"
+    if bad or top > LARGEST or full > 0:
+        parts = [f"{bad} {of} not finite" if bad else "", f"{full} {of} at the largest number" if full > 0 else ""]
+        parts.append(f"the true values reach {top:.3g}, fp16's largest is 65504" if top > LARGEST else "")
+        return Kind.OVERFLOW, ", ".join(filter(None, parts))
+    if zeros > _LOST_SHARE * seen.size:
+        return Kind.OVERFLOW, f"{zeros} {of} are zero where they should reach {top:.3g}"
+    error = found.relative_error
+    jump = error / max(before, _ROUNDING)
+    if math.isnan(before) or jump >= _JUMP:
+        came = "" if math.isnan(before) else f", {jump:.0f} times that of what it is made from"
+        return Kind.PRECISION, f"relative error {error:.2g}{came}"
+    return Kind.COMPOUNDING, f"relative error {error:.2g}, after {before:.2g} in what it is made from"
+
+
+def _before(graph: Graph, place: Located, taps: _Taps) -> float:
+    """Largest relative error among the measured tensors nearest before a place; NaN if there is none."""
+    errors, seen, stack = [], {place.tensor}, [place.tensor]
+    while stack:
+        maker = graph.producer(stack.pop())
+        for source in maker.inputs if maker else ():
+            if source in seen or not graph.is_runtime(source):
+                continue
+            seen.add(source)
+            if source in taps.found:
+                errors.append(taps.found[source].relative_error)
+            elif graph.producer(source) is None:
+                errors.append(0.0)  # a graph input, the same for both up to its rounding
+            else:
+                stack.append(source)
+    return max((math.inf if math.isnan(error) else error for error in errors), default=math.nan)
+
+
+class _Taps:
+    """Measures tensors one at a time and keeps what was seen."""
+
+    def __init__(
+        self,
+        model: Path,
+        graph: Graph,
+        inputs: Arrays,
+        values: Mapping[int, NDArray[Any]],
+        output: str,
+        driver: Driver,
+        limit: float,
+        timeout: float,
+        folder: Path,
+    ) -> None:
+        self._model, self._graph, self._inputs, self._values = model, graph, inputs, values
+        self._output, self._driver, self._limit, self._timeout, self._folder = output, driver, limit, timeout, folder
+        self.mended: list[str] = []
+        self.found: dict[int, Difference] = {}
+        self.seen: dict[int, NDArray[Any]] = {}
+
+    def measure(self, tensor: int) -> Difference | None:
+        """A tensor's difference in fp16 from fp32 on the CPU; None if it cannot be had, or if the tap spoils the tensor."""
+        if tensor not in self._values:
+            return None
+        tapped = write_tap(self._model, tensor, self._folder / "tapped.tflite", factor=HALVED)
+        outputs = self._run(tapped, enforce_f32=False)
+        if outputs is None:
+            return None
+        if self._difference(outputs[self._output], self._graph.signature_outputs[self._output]).within(self._limit):
+            self.mended.append(self._graph.tensors[tensor].name)
+        seen = read_tap(outputs, factor=HALVED)
+        found = self._difference(seen, tensor)
+        if not found.within(self._limit):
+            again = self._run(tapped, enforce_f32=True)
+            if again is None or not self._difference(read_tap(again, factor=HALVED), tensor).within(self._limit):
+                return None
+        self.found[tensor], self.seen[tensor] = found, seen
+        return found
+
+    def drift(self) -> tuple[tuple[int, float], ...]:
+        makers = {tensor: self._graph.producer(tensor) for tensor in self.found}
+        return tuple(sorted((maker.index, self.found[tensor].relative_error) for tensor, maker in makers.items() if maker))
+
+    def _run(self, tapped: Path, *, enforce_f32: bool) -> Arrays | None:
+        job = Job(tapped, (self._inputs,))
+        run = run_models([job], driver=self._driver, enforce_f32=enforce_f32, timeout=self._timeout)[0]
+        return run.outputs[0] if run.ok else None
+
+    def _difference(self, seen: NDArray[Any], tensor: int) -> Difference:
+        return difference(seen, self._values[tensor], tolerance=residual(self._limit))

@@ -1,0 +1,273 @@
+"""Finding the first tensor of a graph that is off, where every value can be had at once and where each costs a run.
+
+"First" means: it is off and all that it is made from is right, so the fault lies in the operators between. An error is taken
+to go on to whatever is made from it; if it is cancelled on the way to the output it does not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.parity.metrics import Difference, difference, residual
+from verify.tflite.graph import Graph, Op
+from verify.tflite.taps import describe_origin, parse_origins, runtime_ancestors
+
+Values = Mapping[int, NDArray[Any]]
+Named = Mapping[str, NDArray[Any]]
+
+_NAME_SHOWN = 120
+
+
+@dataclass(frozen=True)
+class Located:
+    """The first tensor that is off.
+
+    Attributes:
+        tensor, name: its index and name in the file.
+        op_index, op: the operator that makes it.
+        origin: module, node and rewrites it came from, in words.
+        difference: how far it is off; None where only its consequences were measured.
+        since: the operators between it and the last tensors known to be right, itself the last, as ``"12 CONV_2D"``.
+        note: what else was found out.
+        taps: how many runs it took.
+    """
+
+    tensor: int
+    name: str
+    op_index: int
+    op: str
+    origin: str
+    difference: Difference | None
+    since: tuple[str, ...]
+    note: str = ""
+    taps: int = 0
+
+    @property
+    def place(self) -> str:
+        """Operator and tensor; a name that is long (fused operators, foreign files) is cut at the front."""
+        name = self.name if len(self.name) <= _NAME_SHOWN else f"…{self.name[1 - _NAME_SHOWN :]}"
+        return f"op {self.op_index} {self.op} ({name})"
+
+
+def located(
+    graph: Graph, tensor: int, found: Difference | None, right: Iterable[int], *, note: str = "", taps: int = 0
+) -> Located:
+    """Names a tensor's place; ``right`` are the tensors known to be right, which end the stretch of suspects."""
+    op = _maker(graph, tensor)
+    suspects = _stretch(graph, tensor, set(right))
+    return Located(
+        tensor, graph.tensors[tensor].name, op.index, op.name, describe_origin(graph, tensor), found,
+        tuple(f"{suspect.index} {suspect.name}" for suspect in suspects), note, taps,
+    )  # fmt: skip
+
+
+def compare_trace(graph: Graph, values: Values, trace: Named, limit: float) -> dict[int, tuple[Difference, str]]:
+    """Compares the tensors that are values of fx nodes with those values.
+
+    Of several tensors named after one node the last with its number of elements is its value: the others are steps of its
+    decomposition. A fused operator is named after several nodes and is right if it equals one of them. Elements are compared
+    in row-major order; where that fails and the shapes are permutations of each other, in sorted order, which a changed
+    layout survives, and the note says so.
+
+    Returns:
+        Tensor index to its difference and a note, for the tensors that could be compared.
+    """
+    last: dict[str, int] = {}
+    for op in graph.ops:
+        for tensor in op.outputs:
+            for origin in parse_origins(graph.tensors[tensor].name):
+                node = origin.node
+                if node is not None and node in trace and tensor in values and trace[node].size == values[tensor].size:
+                    last[node] = tensor
+    nodes: dict[int, list[str]] = {}
+    for node, tensor in last.items():
+        nodes.setdefault(tensor, []).append(node)
+    found: dict[int, tuple[Difference, str]] = {}
+    for tensor, names in nodes.items():
+        tries = [_either_order(values[tensor], trace[name], limit) for name in names]
+        found[tensor] = max(tries, key=lambda item: (item[0].within(limit), _rank(item[0])))
+    return found
+
+
+def _rank(found: Difference) -> float:
+    return -2.0 if math.isnan(found.correlation) else found.correlation
+
+
+def _either_order(value: NDArray[Any], expected: NDArray[Any], limit: float) -> tuple[Difference, str]:
+    flat = difference(value, expected, tolerance=residual(limit))
+    shapes = [[d for d in x.shape if d != 1] for x in (value, expected)]
+    if flat.within(limit) or shapes[0] == shapes[1] or sorted(shapes[0]) != sorted(shapes[1]):
+        return flat, ""
+    ordered = difference(np.sort(value, axis=None), np.sort(expected, axis=None), tolerance=residual(limit))
+    return ordered, f"compared in sorted order: {list(value.shape)} is a permutation of {list(expected.shape)}"
+
+
+def first_off(
+    graph: Graph, targets: Iterable[int], found: Mapping[int, tuple[Difference, str]], limit: float
+) -> Located | None:
+    """The first tensor that is off, among those compared, on the way to the failing outputs ``targets``.
+
+    A tensor whose own readers are all right again is no culprit (a name can be misleading; an error that vanishes is none).
+    None if there is no such tensor.
+    """
+    targets = set(targets)
+    relevant = targets.union(*(runtime_ancestors(graph, target) for target in targets))
+    off = {tensor for tensor, (result, _) in found.items() if tensor in relevant and not result.within(limit)}
+    right = {tensor for tensor in found if tensor not in off}
+    for op in graph.ops:
+        for tensor in op.outputs:
+            if tensor in off and (tensor in targets or _goes_on(graph, tensor, relevant, off, right)):
+                result, note = found[tensor]
+                return located(graph, tensor, result, right, note=note)
+    return None
+
+
+def _goes_on(graph: Graph, tensor: int, relevant: set[int], off: set[int], right: set[int]) -> bool:
+    """True if among the nearest compared tensors made from this one a tensor is off, or none was compared."""
+    seen, stack, any_right = {tensor}, [tensor], False
+    while stack:
+        for op in graph.consumers(stack.pop()):
+            for made in op.outputs:
+                if made in seen or made not in relevant:
+                    continue
+                seen.add(made)
+                if made in off:
+                    return True
+                if made in right:
+                    any_right = True
+                else:
+                    stack.append(made)
+    return not any_right
+
+
+Measure = Callable[[int], "Difference | None"]
+
+
+def bisect_off(
+    graph: Graph, target: int, measure: Measure, limit: float, *, max_taps: int = 24, confirm: bool = False
+) -> Located:
+    """Finds the first tensor that is off on the way to ``target``, which is off, with one measurement a step.
+
+    As ``git bisect`` does on a history that branches: a tensor that is right clears all it is made from, one that is off
+    leaves only what it is made from; each step measures the tensor that halves what is left best. At the end the direct
+    inputs that were only inferred to be right are measured too.
+
+    Args:
+        graph: the graph.
+        target: tensor index of an output that is off.
+        measure: a tensor's difference from what it should be; None if it cannot be measured.
+        limit: correlation limit.
+        max_taps: stop after so many measurements and name the best tensor so far.
+        confirm: follow a tensor that is off only if one of those made from it on the way to the target is off too, and not
+            because of another input that is further off. Costs more measurements; needed where tensors can be off without harm,
+            as what fp16 rounds to zero before it is added.
+    """
+    results: dict[int, Difference | None] = {}
+    harmless: set[int] = set()
+    culprit = target
+
+    def off(tensor: int) -> bool:
+        if tensor == target:
+            return True
+        if tensor not in results:
+            results[tensor] = measure(tensor)
+        found = results[tensor]
+        return found is not None and not found.within(limit)
+
+    def to_blame(tensor: int) -> int | None:
+        """The tensor, or another input of what is made from it that is further off; None if nothing made from it is off."""
+        for reader in _readers_towards(graph, tensor, culprit):
+            maker = _maker(graph, reader)
+            others = {t for t in _measurable(graph, maker.inputs) if t != tensor and tensor not in runtime_ancestors(graph, t)}
+            if off(reader):
+                worse = (t for t in sorted(others) if off(t) and _outweighs(results[t], results[tensor], maker.name))
+                return next(worse, tensor)
+        return None
+
+    while len(results) < max_taps:
+        suspects = _suspects(graph, culprit, results, harmless, limit)
+        if not suspects:
+            suspects = {t for t in _measurable(graph, _maker(graph, culprit).inputs) if t not in results}
+        if not suspects:
+            break
+        # Being right clears a tensor and all behind it, being off leaves what is behind it: take the most even split.
+        behind = {t: len(runtime_ancestors(graph, t) & suspects) for t in suspects}
+        pick = max(suspects, key=lambda t: (min(behind[t] + 1, len(suspects) - behind[t]), -t))
+        if off(pick):
+            blamed = to_blame(pick) if confirm else pick
+            if blamed != pick:
+                harmless.add(pick)
+            culprit = culprit if blamed is None else blamed
+    right = {tensor for tensor, found in results.items() if found is not None and found.within(limit)}
+    note = "" if len(results) < max_taps else f"stopped after {max_taps} taps: the fault may lie before"
+    return located(graph, culprit, results.get(culprit), right, note=note, taps=len(results))
+
+
+def _readers_towards(graph: Graph, tensor: int, target: int) -> list[int]:
+    """The tensors made from one directly that the target is made from, the target among them."""
+    on_the_way = runtime_ancestors(graph, target) | {target}
+    made = {output for op in graph.consumers(tensor) for output in op.outputs if output in on_the_way}
+    return sorted(made & (_measurable(graph, made) | {target}))
+
+
+def _outweighs(one: Difference | None, other: Difference | None, op: str) -> bool:
+    """True if one input's error counts for more than another's in what an operator makes of them."""
+    if one is None or other is None or one.non_finite != other.non_finite:
+        return one is not None and (other is None or one.non_finite > other.non_finite)
+    if op in ("ADD", "SUB", "MAXIMUM", "MINIMUM"):
+        return one.max_abs_error > other.max_abs_error
+    return one.relative_error > other.relative_error
+
+
+def _suspects(
+    graph: Graph, culprit: int, results: Mapping[int, Difference | None], harmless: set[int], limit: float
+) -> set[int]:
+    """What may still be the first tensor off: behind the culprit, not measured, and behind no tensor that is right.
+
+    A tensor that is right although one behind it is off (an error that was lost on the way) clears nothing, unless that one is
+    known to be ``harmless``.
+    """
+    off = {t for t, found in results.items() if found is not None and not found.within(limit)}
+    left = _measurable(graph, runtime_ancestors(graph, culprit)) - results.keys()
+    for tensor, found in results.items():
+        if found is not None and tensor not in off and not (behind := runtime_ancestors(graph, tensor)) & (off - harmless):
+            left -= behind
+    return left
+
+
+def _measurable(graph: Graph, tensors: Iterable[int]) -> set[int]:
+    """Float tensors that operators make at run time, of a rank the delegate takes."""
+    return {
+        t
+        for t in tensors
+        if graph.is_runtime(t)
+        and graph.producer(t) is not None
+        and graph.tensors[t].dtype == "float32"
+        and graph.tensors[t].rank <= 4
+    }
+
+
+def _maker(graph: Graph, tensor: int) -> Op:
+    maker = graph.producer(tensor)
+    if maker is None:
+        raise ValueError(f"tensor {tensor} of {graph.name} is made by no operator")
+    return maker
+
+
+def _stretch(graph: Graph, tensor: int, right: set[int]) -> list[Op]:
+    """The operators between a tensor and the nearest tensors known to be right, in execution order."""
+    found: dict[int, Op] = {}
+    stack = [tensor]
+    while stack:
+        maker = graph.producer(stack.pop())
+        if maker is None or maker.index in found:
+            continue
+        found[maker.index] = maker
+        stack += [source for source in maker.inputs if graph.is_runtime(source) and source not in right]
+    return [found[index] for index in sorted(found)]

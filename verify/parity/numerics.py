@@ -1,0 +1,289 @@
+"""The numbers gate: every graph computes the right numbers, judged on identical inputs, one link of the chain at a time.
+
+- "CPU vs PyTorch": the float32 file on LiteRT's CPU against PyTorch. A fault here is a rewrite's or the converter's.
+- "shipped vs float32": the shipped (fp16 weights) file on the CPU against the float32 one. A fault here is the quantisation's.
+- "GPU vs CPU": the shipped file on the delegate in fp32 against the CPU. A fault here is the delegate's.
+
+Where a link fails, the first tensor that is off is named, with its operator, module and rewrites.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from verify.delegate.adapters import Driver
+from verify.delegate.driver import NO_ADAPTER, NoGpu
+from verify.delegate.run import DelegateRun, Job, Outcome, run_models
+from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.locate import Located
+from verify.parity.metrics import Difference, difference, residual
+from verify.parity.numerics_places import LocateError, locate_gpu, locate_shipped, locate_traced
+
+Arrays = dict[str, NDArray[Any]]
+Trace = Callable[[Arrays], Arrays]
+CpuRuns = dict[tuple[str, Path], DelegateRun]
+
+CPU, SHIPPED, GPU = "CPU vs PyTorch", "shipped vs float32", "GPU vs CPU"
+SHIPPED_DIRECT = "shipped vs PyTorch"
+_RULES = {CPU: "cpu-vs-pytorch", SHIPPED: "shipped-vs-float32", SHIPPED_DIRECT: "shipped-vs-pytorch", GPU: "gpu-vs-cpu"}
+_ADVICE = {
+    CPU: "run the tests of the rewrites named, and of the converter's lowering of this operator, on that module's shapes",
+    SHIPPED: "an fp16 weight overflows or loses too much here: keep this operator's weights in float32",
+    SHIPPED_DIRECT: "compare the float32 file as well, to tell the conversion from the fp16 weights",
+    GPU: "the delegate takes this operator and computes something else: see the lint gate, or rewrite it in another form",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Lowest Pearson correlation per output; each is also a limit of sqrt(1 - r²) on the relative error (see ``metrics``).
+
+    Attributes:
+        cpu: float32 file on the CPU against PyTorch.
+        shipped: shipped file against the float32 file, or against PyTorch where there is none.
+        gpu: shipped file on the delegate, computing in fp32, against the CPU.
+        max_taps: GPU runs spent on naming the first tensor that is off, per graph.
+    """
+
+    cpu: float = 0.99999
+    shipped: float = 0.999
+    gpu: float = 0.99999
+    max_taps: int = 24
+
+
+@dataclass(frozen=True)
+class GraphCase:
+    """One graph and what it should compute.
+
+    Attributes:
+        name: ``"graph_a"``, for the report.
+        float32: the file with float32 weights; None where only the shipped one is at hand.
+        shipped: the file of the bundle.
+        inputs: input sets, by signature name.
+        expected: PyTorch's outputs for each input set, by signature name.
+        trace: PyTorch's value of every fx node for an input set; None if a fault need not be traced to its module.
+    """
+
+    name: str
+    float32: Path | None
+    shipped: Path
+    inputs: tuple[Arrays, ...]
+    expected: tuple[Arrays, ...]
+    trace: Trace | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs or len(self.inputs) != len(self.expected):
+            raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.expected)} expected ones")
+
+
+@dataclass(frozen=True)
+class _Link:
+    """One comparison of one graph: each input set's differences by output, or why there are none."""
+
+    case: GraphCase
+    kind: str
+    limit: float
+    sets: tuple[dict[str, Difference], ...] = ()
+    broken: str = ""
+
+    def worst(self, output: str) -> Difference:
+        """The worst figure of each metric over the input sets; NaN is the worst there is."""
+        found = [by_name[output] for by_name in self.sets]
+        worst: dict[str, Any] = {
+            name: max((getattr(d, name) for d in found), key=_badness) for name in ("relative_error", "max_abs_error")
+        }
+        correlation = min((d.correlation for d in found), key=lambda value: -math.inf if math.isnan(value) else value)
+        return replace(found[0], correlation=correlation, **worst)
+
+    @property
+    def failing(self) -> tuple[int, tuple[str, ...]] | None:
+        """The first input set with outputs that are off, and those outputs."""
+        for index, by_name in enumerate(self.sets):
+            if names := tuple(name for name, found in by_name.items() if not found.within(self.limit)):
+                return index, names
+        return None
+
+    @property
+    def passed(self) -> bool:
+        return not self.broken and self.failing is None
+
+
+def check_numerics(
+    cases: Sequence[GraphCase],
+    *,
+    driver: Driver | None,
+    no_gpu: NoGpu = NO_ADAPTER,
+    limits: Limits | None = None,
+    timeout: float = 900.0,
+) -> GateResult:
+    """Compares every output of every graph along the chain and names the place of what is off.
+
+    Args:
+        cases: the graphs, each with a name of its own.
+        driver: how to reach the GPU (``driver.find_driver()``); None where there is none.
+        no_gpu: what to say where there is none.
+        limits: bounds, the project's own by default.
+        timeout: seconds for each model.
+
+    Returns:
+        FAILED if any comparison that could be made failed; else NOT_RUN if there was no adapter; else PASSED.
+    """
+    start = time.perf_counter()
+    limits = limits or Limits()
+    wanted = [(case, path) for case in cases for path in dict.fromkeys((case.float32, case.shipped)) if path is not None]
+    runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=timeout)
+    cpu = {(case.name, path): run for (case, path), run in zip(wanted, runs, strict=True)}
+    gpu = run_models([Job(case.shipped, case.inputs) for case in cases], driver=driver, enforce_f32=True, timeout=timeout)
+    links: list[_Link] = []
+    for case, gpu_run in zip(cases, gpu, strict=True):
+        links += _links(case, cpu, gpu_run, limits)
+    findings: list[Finding] = []
+    places: list[dict[str, Any]] = []
+    for link in links:
+        if not link.passed:
+            place, found = _explain(link, cpu, driver, limits, timeout)
+            findings.append(found)
+            if place:
+                places.append({"graph": link.case.name, "comparison": link.kind, "place": place.place, **asdict(place)})
+    absent = any(run.outcome is Outcome.NO_ADAPTER for run in gpu)
+    adapter = next((run.adapter for run in gpu if run.adapter), "")
+    verdict = Verdict.FAILED if findings else Verdict.NOT_RUN if absent else Verdict.PASSED
+    return GateResult(
+        gate="numerics",
+        verdict=verdict,
+        summary=_summary(links, verdict, no_gpu.reason if absent else "", adapter),
+        advice=f"{findings[0].place}: {findings[0].advice}" if findings else no_gpu.advice if absent else "",
+        measurements=tuple(measurement for link in links for measurement in _measurements(link)),
+        findings=tuple(findings),
+        seconds=time.perf_counter() - start,
+        data={
+            "limits": asdict(limits),
+            "comparisons": [_record(link) for link in links],
+            "located": places,
+            "gpu": {case.name: {"outcome": str(run.outcome), "run_seconds": list(run.run_seconds), "adapter": run.adapter}
+                    for case, run in zip(cases, gpu, strict=True)},
+        },
+    )  # fmt: skip
+
+
+def _badness(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits) -> list[_Link]:
+    """The comparisons that can be made of one graph."""
+    shipped = cpu[case.name, case.shipped]
+    links = []
+    if case.float32 is not None:
+        full = cpu[case.name, case.float32]
+        links.append(_link(case, CPU, limits.cpu, full, case.expected))
+        if full.ok:
+            links.append(_link(case, SHIPPED, limits.shipped, shipped, full.outputs))
+    else:
+        links.append(_link(case, SHIPPED_DIRECT, limits.shipped, shipped, case.expected))
+    if shipped.ok and gpu.outcome is not Outcome.NO_ADAPTER:
+        links.append(_link(case, GPU, limits.gpu, gpu, shipped.outputs))
+    return links
+
+
+def _link(case: GraphCase, kind: str, limit: float, run: DelegateRun, reference: Sequence[Arrays]) -> _Link:
+    if not run.ok:
+        refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
+        return _Link(case, kind, limit, broken=f"{run.outcome}: {refused or run.error}")
+    sets = []
+    for produced, wanted in zip(run.outputs, reference, strict=True):
+        if produced.keys() != wanted.keys():
+            return _Link(case, kind, limit, broken=f"outputs are {sorted(produced)}, expected were {sorted(wanted)}")
+        for name, value in wanted.items():
+            if produced[name].shape != value.shape:
+                shapes = f"{list(produced[name].shape)}, expected was {list(value.shape)}"
+                return _Link(case, kind, limit, broken=f"output {name} has shape {shapes}")
+        sets.append({name: difference(produced[name], value, tolerance=residual(limit)) for name, value in wanted.items()})
+    return _Link(case, kind, limit, tuple(sets))
+
+
+def _measurements(link: _Link) -> list[Measurement]:
+    if link.broken:
+        return [Measurement(f"{link.case.name}: {link.kind}", "ran", 0.0, limit=1.0)]
+    found = []
+    for output in link.sets[0]:
+        subject, worst = f"{link.case.name} / {output}: {link.kind}", link.worst(output)
+        found += [
+            Measurement(subject, "correlation", worst.correlation, limit=link.limit),
+            Measurement(subject, "relative_error", worst.relative_error, limit=residual(link.limit), at_least=False),
+            Measurement(subject, "max_abs_error", worst.max_abs_error, at_least=False),
+        ]
+    return found
+
+
+def _record(link: _Link) -> dict[str, Any]:
+    return {
+        "graph": link.case.name,
+        "comparison": link.kind,
+        "limit": link.limit,
+        "passed": link.passed,
+        "broken": link.broken,
+        "sets": [{name: found.as_dict() for name, found in by_name.items()} for by_name in link.sets],
+    }
+
+
+def _summary(links: Sequence[_Link], verdict: Verdict, absent: str, adapter: str) -> str:
+    good = sum(link.passed for link in links)
+    figures = [link.worst(output).correlation for link in links for output in (link.sets[0] if link.sets else {})]
+    lowest = "nan" if any(map(math.isnan, figures)) else f"{min(figures, default=math.nan):.7f}"
+    told = f"{good} of {len(links)} comparisons within limits, lowest correlation {lowest}"
+    if absent:
+        return f"{told}; {absent}, so nothing was compared on it"
+    return f"{told} ({adapter})" if verdict is Verdict.PASSED and adapter else told
+
+
+def _explain(
+    link: _Link, cpu: CpuRuns, driver: Driver | None, limits: Limits, timeout: float
+) -> tuple[Located | None, Finding]:
+    """Where a comparison that failed went wrong."""
+    rule, advice = _RULES[link.kind], _ADVICE[link.kind]
+    if link.failing is None:
+        told = "see the residency gate" if link.kind == GPU else "the file does not fit the reference: convert it again"
+        return None, Finding(rule, "wrong", f"{link.case.name}: {link.kind}", link.broken, told)
+    index, outputs = link.failing
+    given, case = link.case.inputs[index], link.case
+    worst = ", ".join(f"{name} {describe(link.sets[index][name])}" for name in outputs)
+    head = f"{link.kind}, input set {index}: {worst} (limit {link.limit})"
+    try:
+        if link.kind == GPU:
+            assert driver is not None  # the comparison would not have been made
+            with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+                place = locate_gpu(case.shipped, given, outputs[0], driver, limits.gpu, limits.max_taps, timeout, Path(folder))
+        elif link.kind == SHIPPED:
+            assert case.float32 is not None
+            place = locate_shipped(case.shipped, case.float32, given, outputs, limits.shipped)
+        else:
+            traced = case.trace(given) if case.trace else {}
+            file = case.float32 or case.shipped
+            place = locate_traced(
+                file, given, traced, case.expected[index], cpu[case.name, file].outputs[index], outputs, link.limit
+            )
+    except LocateError as error:
+        return None, Finding(rule, "wrong", f"{case.name} / {', '.join(outputs)}", f"{head}; {error}", advice)
+    between = f", last right before {' > '.join(place.since[-6:])}" if len(place.since) > 1 else ""
+    found = f" {describe(place.difference)}" if place.difference else ""
+    note = f"; {place.note}" if place.note else ""
+    message = f"{head}; first tensor off{found}: {place.origin}{between}{note}"
+    return place, Finding(rule, "wrong", f"{case.name} {place.place}", message, advice)
+
+
+def describe(found: Difference) -> str:
+    """A difference in a few words."""
+    bad = f", {found.non_finite} non-finite" if found.non_finite else ""
+    return (
+        f"correlation {found.correlation:.6f}, relative error {found.relative_error:.2g}, "
+        f"max abs error {found.max_abs_error:.3g} of {found.reference_max:.3g}{bad}"
+    )

@@ -1,0 +1,142 @@
+"""Names the place of a numeric fault, one way for each comparison of the numbers gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from verify.delegate.adapters import Driver
+from verify.delegate.run import Job, run_models
+from verify.parity.locate import Located, bisect_off, compare_trace, first_off
+from verify.parity.metrics import Difference, difference, residual
+from verify.tflite.graph import Graph, read_graph
+from verify.tflite.taps import TAP, preserved_tensors, read_tap, write_tap
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class LocateError(Exception):
+    """The place could not be found; the message says why, and what that tells."""
+
+
+def locate_traced(
+    model: Path, inputs: Arrays, trace: Arrays, expected: Arrays, seen: Arrays, outputs: Sequence[str], limit: float
+) -> Located:
+    """The first tensor of a file on the CPU that differs from PyTorch's node of its name.
+
+    Args:
+        model: the file.
+        inputs: by signature name.
+        trace: PyTorch's values by fx node; empty if there are none, and then only outputs are compared.
+        expected, seen: PyTorch's outputs and the file's own (with XNNPACK), by signature name.
+        outputs: the failing ones.
+        limit: correlation limit.
+    """
+    graph = read_graph(model)
+    values = _preserved(model, graph, inputs)
+    found = compare_trace(graph, values, trace, limit)
+    targets = {graph.signature_outputs[name] for name in outputs}
+    own = {}
+    for name, tensor in graph.signature_outputs.items():
+        if tensor in values:
+            own[tensor] = (difference(values[tensor], expected[name], tolerance=residual(limit)), "")
+    if all(own[tensor][0].within(limit) for tensor in targets if tensor in own):
+        again = "; ".join(f"{name}: {_apart(values, graph, name, seen)}" for name in outputs)
+        raise LocateError(f"LiteRT's own kernels compute it right, so the fault is XNNPACK's ({again} between the two)")
+    place = first_off(graph, targets, {**found, **own}, limit)
+    if place is None:
+        raise LocateError("no tensor that is off could be named")
+    if not trace:
+        return replace(place, note="no trace of PyTorch's nodes was given, so only outputs were compared")
+    if place.tensor in targets and _computed_by(trace, values[place.tensor], limit):
+        hint = "the rewritten graph computes just this: the fault came before conversion, in a rewrite or the cut"
+        return replace(place, note="; ".join(filter(None, (place.note, hint))))
+    return place
+
+
+def _computed_by(trace: Arrays, value: NDArray[Any], limit: float) -> bool:
+    same_size = (other for other in trace.values() if other.size == value.size)
+    return any(difference(value, other, tolerance=residual(limit)).within(limit) for other in same_size)
+
+
+def locate_shipped(shipped: Path, float32: Path, inputs: Arrays, outputs: Sequence[str], limit: float) -> Located:
+    """The first tensor of the shipped file that differs from the float32 file's tensor of the same name, both on the CPU."""
+    graph, full = read_graph(shipped), read_graph(float32)
+    values, wanted = _preserved(shipped, graph, inputs), _preserved(float32, full, inputs)
+    by_name = {full.tensors[tensor].name: value for tensor, value in wanted.items()}
+    by_name |= {f"\0{name}": wanted[tensor] for name, tensor in full.signature_outputs.items() if tensor in wanted}
+    names = {tensor: graph.tensors[tensor].name for tensor in values}
+    names |= {tensor: f"\0{name}" for name, tensor in graph.signature_outputs.items() if tensor in values}
+    found: dict[int, tuple[Difference, str]] = {}
+    for tensor, name in names.items():
+        other = by_name.get(name)
+        if other is not None and other.shape == values[tensor].shape:
+            found[tensor] = (difference(values[tensor], other, tolerance=residual(limit)), "")
+    place = first_off(graph, (graph.signature_outputs[name] for name in outputs), found, limit)
+    if place is None:
+        raise LocateError("LiteRT's own kernels show no difference, so the fault is XNNPACK's")
+    return place
+
+
+def locate_gpu(
+    model: Path, inputs: Arrays, output: str, driver: Driver, limit: float, max_taps: int, timeout: float, folder: Path
+) -> Located:
+    """The first tensor of a file that the delegate computes differently from the CPU, by bisection over taps.
+
+    Every tap is a run of its own with one more output, since one tap could disturb another. A fault that a tap mends is one of
+    the delegate's fusions; the note then says which tap.
+    """
+    graph = read_graph(model)
+    values = _preserved(model, graph, inputs)
+    target = graph.signature_outputs[output]
+    mended: list[str] = []
+
+    def measure(tensor: int, copy: bool = True) -> Difference | None:
+        if tensor not in values:
+            return None
+        tapped = write_tap(model, tensor, folder / "tapped.tflite", copy=copy)
+        run = run_models([Job(tapped, (inputs,))], driver=driver, enforce_f32=True, timeout=timeout)[0]
+        if not run.ok or TAP not in run.outputs[0]:
+            return None
+        whole = difference(run.outputs[0][output], values[target], tolerance=residual(limit))
+        if whole.within(limit):
+            mended.append(graph.tensors[tensor].name)
+        return difference(read_tap(run.outputs[0], copy=copy), values[tensor], tolerance=residual(limit))
+
+    place = bisect_off(graph, target, measure, limit, max_taps=max_taps)
+    notes = [place.note] if place.note else []
+    if graph.tensors[place.tensor].dtype == "float32":
+        notes.append(_confirmed(place, target, measure(place.tensor, copy=place.tensor == target), limit))
+    if mended and place.tensor != target:
+        notes.append(f"the output is right once {mended[0]} is tapped: a fusion of the delegate is at fault")
+    return replace(place, note="; ".join(notes))
+
+
+def _confirmed(place: Located, target: int, again: Difference | None, limit: float) -> str:
+    """What a tap of the other kind says: a copy of the failing output, or the inner tensor itself as an output."""
+    if again is None:
+        return "a second kind of tap could not be run"
+    if not again.within(limit):
+        return "a second kind of tap is off as well"
+    if place.tensor == target:
+        return (
+            "a copy of it is right: the delegate computes the value and loses it as an output (LiteRT issue 8599); "
+            "let the graph's output be a tensor that nothing else reads"
+        )
+    return "it is right where the tensor itself is made an output: a fusion of the delegate is at fault"
+
+
+def _preserved(model: Path, graph: Graph, inputs: Arrays) -> dict[int, NDArray[Any]]:
+    try:
+        return preserved_tensors(model, graph, inputs)
+    except (RuntimeError, ValueError) as error:
+        raise LocateError(f"its inner tensors cannot be read on the CPU ({' '.join(str(error).split())[:200]})") from error
+
+
+def _apart(values: Mapping[int, NDArray[Any]], graph: Graph, name: str, seen: Arrays) -> str:
+    found = difference(seen[name], values[graph.signature_outputs[name]])
+    return f"max abs error {found.max_abs_error:.3g}"

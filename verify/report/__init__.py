@@ -1,0 +1,1 @@
+"""What the gates said, as JSON and as a page."""

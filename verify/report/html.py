@@ -1,0 +1,113 @@
+"""The report as one HTML page that needs nothing else: styles and pictures are inside, and its own policy forbids any fetch."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+from verify.gates import GateResult, Verdict
+from verify.report.page import MARKS, page_environment
+from verify.report.report import GATES, RunReport, rejudge, write_whole
+
+_TEMPLATE = "report/report.html.jinja"
+_TITLES = {
+    "rewrites": ("Rewrites", "cut and rewritten, the detector computes what the original does"),
+    "lint": ("Operator lint", "no operator that the delegate refuses or gets wrong"),
+    "residency": ("Residency", "the real delegate takes every operator, in one partition"),
+    "numerics": ("Numbers", "every output equals PyTorch's, link by link"),
+    "fp16": ("fp16", "the delegate computes it well enough in fp16, as phones do"),
+    "host": ("Host side", "pre-processing, host step and post-processing are PyTorch's"),
+    "detections": ("Detections", "the bundle finds what the reference finds"),
+}
+
+
+def render_html(report: RunReport) -> str:
+    """The page."""
+    environment = page_environment(png=_png, figure=_figure, size=_size, duration=_duration)
+    graphs = list(dict.fromkeys((*report.op_counts, *(r.graph for r in report.rewrites))))
+    operators = sorted(
+        {name for counts in report.op_counts.values() for name in counts},
+        key=lambda name: (-sum(counts.get(name, 0) for counts in report.op_counts.values()), name),
+    )
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        verdict=report.verdict,
+        marks=MARKS,
+        gates=[_gate(gate) for gate in report.gates],
+        not_run=[_title(gate.gate) for gate in report.gates if rejudge(gate) is Verdict.NOT_RUN],
+        absent=[_title(name) for name in GATES if name not in {gate.gate for gate in report.gates}],
+        graphs=graphs,
+        rewrites={graph: _rewrites(report, graph) for graph in graphs},
+        operators=operators,
+        slowest=max((stage.seconds for stage in report.stages), default=0.0) or 1.0,
+        total_seconds=sum(stage.seconds for stage in report.stages),
+        total_bytes=sum(report.files.values()),
+    )
+
+
+def write_html(report: RunReport, path: Path) -> Path:
+    """Writes the page in one step.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    return write_whole(path, render_html(report))
+
+
+def _title(gate: str) -> str:
+    return _TITLES.get(gate, (gate, ""))[0]
+
+
+def _gate(gate: GateResult) -> dict[str, Any]:
+    """What the page shows of a gate; figures that missed their limit first."""
+    verdict = rejudge(gate)
+    return {
+        "name": gate.gate,
+        "title": _title(gate.gate),
+        "proves": _TITLES.get(gate.gate, ("", ""))[1],
+        "verdict": verdict,
+        "summary": gate.summary,
+        "advice": gate.advice if verdict is not Verdict.PASSED else "",
+        "seconds": gate.seconds,
+        "findings": gate.findings,
+        "measurements": sorted(gate.measurements, key=lambda m: m.passed),
+    }
+
+
+def _rewrites(report: RunReport, graph: str) -> list[dict[str, Any]]:
+    """A graph's passes with the widths of their bars, in per cent of its largest node count."""
+    records = [record for record in report.rewrites if record.graph == graph]
+    most = max((max(r.nodes_before, r.nodes_after) for r in records), default=1) or 1
+    return [{"record": r, "width": 100 * r.nodes_after / most, "before": 100 * r.nodes_before / most} for r in records]
+
+
+def _png(data: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(data).decode()}"
+
+
+def _figure(value: float) -> str:
+    """A figure to read: counts whole, figures near 1 with the digits that tell them from 1, tiny ones in powers of ten."""
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value)}"
+    if 0.9 < value < 1:
+        return f"{value:.7f}".rstrip("0") if 1 - value > 5e-8 else f"1 − {1 - value:.0e}"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
+
+
+def _size(count: int) -> str:
+    value, unit = float(count), "B"
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.1f} s" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"

@@ -1,0 +1,31 @@
+"""What every HTML report shares: how its template is rendered, and the marks of the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from verify.gates import Verdict
+
+MARKS = {Verdict.PASSED: "✓", Verdict.FAILED: "✕", Verdict.NOT_RUN: "–"}
+
+
+def page_environment(**filters: Callable[..., Any]) -> Environment:
+    """Templates below verify/, every value escaped and none allowed to be missing, with a page's own filters."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parents[1]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(slug=slug, **filters)
+    return environment
+
+
+def slug(text: str) -> str:
+    """A name as a part of a CSS class or an anchor."""
+    return str(text).replace(" ", "-")

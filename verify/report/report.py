@@ -1,0 +1,238 @@
+"""What a run did and proved, as one typed record and as report.json.
+
+The JSON holds everything but the pictures, so that a run can be judged again from it: ``load_report`` then ``judge``. The HTML
+page is made from the same record (``verify.report.html``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from host_runtime.errors import UserError
+from host_runtime.manifest import Weights
+from verify.gates import Finding, GateResult, Measurement, Verdict, overall
+from verify.parity.detections import MatchRow
+
+SCHEMA_VERSION = 1
+GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run: its name, wall time, and a few words on what it did."""
+
+    name: str
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class RewriteRecord:
+    """One pass over one graph.
+
+    Attributes:
+        graph: ``"graph_a"`` or ``"graph_b"``.
+        name: the pass.
+        reason: why it is there, in a line.
+        fired: how often it fired.
+        nodes_before, nodes_after: operator nodes of the graph.
+    """
+
+    graph: str
+    name: str
+    reason: str
+    fired: int
+    nodes_before: int
+    nodes_after: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture with the detections of both sides drawn on it, as PNG bytes (empty when read back from JSON)."""
+
+    name: str
+    reference_png: bytes = field(repr=False)
+    bundle_png: bytes = field(repr=False)
+    rows: tuple[MatchRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All of a run.
+
+    Attributes:
+        variant, target: names from their tables.
+        weights: where they came from, as the manifest says.
+        versions: package to version.
+        adapter: the GPU the gates ran on, "" if none.
+        stages: in order.
+        rewrites: in order, graph by graph.
+        op_counts: graph to operator to number, of the files that ship.
+        files: file of the bundle to bytes.
+        gates: in order.
+        scenes: the pictures compared.
+        created: ISO 8601 time, "" if not recorded.
+    """
+
+    variant: str
+    target: str
+    weights: Weights
+    versions: Mapping[str, str]
+    adapter: str
+    stages: tuple[Stage, ...]
+    rewrites: tuple[RewriteRecord, ...]
+    op_counts: Mapping[str, Mapping[str, int]]
+    files: Mapping[str, int]
+    gates: tuple[GateResult, ...]
+    scenes: tuple[Scene, ...] = ()
+    created: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return judge(self.gates)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; a figure that is no finite number is the string "nan", "inf" or "-inf"."""
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": str(self.verdict),
+            "created": self.created,
+            "variant": self.variant,
+            "target": self.target,
+            "weights": asdict(self.weights),
+            "adapter": self.adapter,
+            "gates": [gate.to_json() for gate in self.gates],
+            "stages": [asdict(stage) for stage in self.stages],
+            "rewrites": [asdict(rewrite) for rewrite in self.rewrites],
+            "op_counts": {graph: dict(counts) for graph, counts in self.op_counts.items()},
+            "files": dict(self.files),
+            "versions": dict(self.versions),
+            "scenes": [{"name": scene.name, "rows": [asdict(row) for row in scene.rows]} for scene in self.scenes],
+        }
+        ready: dict[str, Any] = plain(record)
+        return ready
+
+
+def rejudge(gate: GateResult) -> Verdict:
+    """A gate's verdict from its own figures: failed if it says so or if a figure misses its limit."""
+    if any(not measurement.passed for measurement in gate.measurements):
+        return Verdict.FAILED
+    return gate.verdict
+
+
+def judge(gates: Iterable[GateResult]) -> Verdict:
+    """The verdict of a run. A gate that is absent from the record did not run."""
+    gates = tuple(gates)
+    missing = set(GATES) - {gate.gate for gate in gates}
+    absent = [GateResult(name, Verdict.NOT_RUN, "not in the record") for name in sorted(missing)]
+    return overall([*(GateResult(gate.gate, rejudge(gate), gate.summary) for gate in gates), *absent])
+
+
+def write_report(report: RunReport, path: Path) -> Path:
+    """Writes report.json in one step.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    return write_whole(path, json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
+
+
+def load_report(path: Path) -> RunReport:
+    """Reads report.json back; pictures are empty.
+
+    Raises:
+        UserError: missing, damaged, or written by a newer version.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a report.json") from error
+    except ValueError as error:
+        raise UserError(f"{path}: no valid JSON; run the conversion again to write it anew") from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UserError(f"{path}: report version {version}, this program reads up to {SCHEMA_VERSION}; upgrade it")
+    try:
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"schema_version is {version!r}")
+        return _report(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        told = f"no '{error.args[0]}'" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path}: not a report of this program ({told}); run the conversion again to write it anew") from error
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Writes a text file so that a reader sees the old one or the new one and nothing between.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder or make room") from error
+    return path
+
+
+def plain(value: Any) -> Any:
+    """NumPy scalars, tuples and paths as JSON knows them, and non-finite numbers as strings."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+T = TypeVar("T")
+
+
+def _each(items: Any, build: Callable[..., T]) -> tuple[T, ...]:
+    """A dataclass for every record of a list."""
+    return tuple(build(**item) for item in items)
+
+
+def _report(record: Mapping[str, Any]) -> RunReport:
+    return RunReport(
+        variant=record["variant"],
+        target=record["target"],
+        weights=Weights(**record["weights"]),
+        versions=dict(record["versions"]),
+        adapter=record["adapter"],
+        stages=_each(record["stages"], Stage),
+        rewrites=_each(record["rewrites"], RewriteRecord),
+        op_counts={graph: dict(counts) for graph, counts in record["op_counts"].items()},
+        files=dict(record["files"]),
+        gates=tuple(_gate(gate) for gate in record["gates"]),
+        scenes=tuple(Scene(scene["name"], b"", b"", _each(scene["rows"], MatchRow)) for scene in record["scenes"]),
+        created=record["created"],
+    )
+
+
+def _gate(record: Mapping[str, Any]) -> GateResult:
+    return GateResult(
+        gate=record["gate"],
+        verdict=Verdict(record["verdict"]),
+        summary=record["summary"],
+        advice=record["advice"],
+        measurements=tuple(
+            Measurement(
+                m["subject"], m["metric"], float(m["value"]), None if m["limit"] is None else float(m["limit"]), m["at_least"]
+            )
+            for m in record["measurements"]
+        ),
+        findings=_each(record["findings"], Finding),
+        seconds=float(record["seconds"]),
+        data=record["data"],
+    )

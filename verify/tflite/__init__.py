@@ -1,0 +1,1 @@
+"""Reading, tapping and writing .tflite files."""

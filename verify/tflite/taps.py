@@ -1,0 +1,193 @@
+"""Looking inside a .tflite file: where a tensor comes from, what it holds on the CPU, and how to see it on the GPU.
+
+Origins. litert-torch names a tensor after the location it was traced from, "PATH;" or "PATH;N", and joins the locations of
+fused operators with another semicolon: "A;;B;;C;3". The conversion makes PATH say ``MODULE|REWRITES|_NODE``: module path,
+names of rewrites joined by "+", then an underscore and the name of the fx node.
+
+Taps. Making an inner tensor a graph output changes what the delegate fuses, and a tensor that is an output and is read by one
+operator may come back as uninitialised memory (LiteRT issue 8599 and its family). So a tap is by default the tensor times 2,
+as a tensor of its own, halved again by the reader: exact in binary arithmetic short of overflow, not an identity that an
+optimiser would remove, and a second reader, with which those faults were never seen. Where the delegate computes in fp16 the
+tap is half of the tensor instead, since twice 32768 is more than fp16 holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from numpy.typing import NDArray
+
+from verify.tflite.graph import Graph, parse_model
+
+TAP = "detr2litert_tap"
+DOUBLED, HALVED = 2.0, 0.5
+_LOCATION = re.compile(r"([^;]+);(\d*)(?:;|$)")
+_OURS = re.compile(r"^(?P<module>[^|]*)\|(?P<rewrites>[^|]*)\|_(?P<node>.+)$")
+# One step of litert-torch's own path: dotted class name, underscore, attribute ("torch.nn.modules.linear.Linear_fc1").
+_STEP = re.compile(r"^(?:[\w<>]+\.)*[A-Za-z0-9<>]+_(?P<attribute>.+)$")
+
+
+@dataclass(frozen=True)
+class TensorOrigin:
+    """Where a tensor of a .tflite file comes from.
+
+    Attributes:
+        module: path of the PyTorch module, "" for the root or where the name tells nothing.
+        rewrites: the passes that made the node, in order; empty for an original node or a foreign file.
+        node: name of the fx node; None for a foreign file.
+    """
+
+    module: str
+    rewrites: tuple[str, ...] = ()
+    node: str | None = None
+
+    def __str__(self) -> str:
+        parts = [f"module {self.module or '(root)'}"]
+        if self.node is not None:
+            parts.append(f"node {self.node}")
+        parts.append(f"made by {' + '.join(self.rewrites)}" if self.rewrites else "no rewrite")
+        return ", ".join(parts if self.node is not None else parts[:1])
+
+
+def parse_origins(name: str) -> tuple[TensorOrigin, ...]:
+    """The origins that a tensor's name tells, several for a fused operator, the outermost last; empty if it tells none.
+
+    A file of another conversion gives the module alone where litert-torch named it; names of other converters give nothing.
+    """
+    found: list[TensorOrigin] = []
+    for match in _LOCATION.finditer(name):
+        path = match[1]
+        ours = _OURS.match(path)
+        if ours:
+            origin = TensorOrigin(ours["module"], tuple(r for r in ours["rewrites"].split("+") if r), ours["node"])
+        else:
+            steps = [step for step in map(_STEP.match, path.split("/")[1:]) if step]
+            origin = TensorOrigin(".".join(step["attribute"] for step in steps))
+            if not steps and "/" in path:
+                continue
+        if origin not in found:
+            found.append(origin)
+    return tuple(found)
+
+
+def describe_origin(graph: Graph, tensor: int) -> str:
+    """A tensor's outermost origin in words; for one that tells none (an output has its signature's name) that of its inputs."""
+    if origins := parse_origins(graph.tensors[tensor].name):
+        return str(origins[-1])
+    seen, frontier = {tensor}, [tensor]
+    while frontier:
+        maker = graph.producer(frontier.pop(0))
+        for source in maker.inputs if maker else ():
+            if source in seen or not graph.is_runtime(source):
+                continue
+            if origins := parse_origins(graph.tensors[source].name):
+                return f"next after {origins[-1]}"
+            seen.add(source)
+            frontier.append(source)
+    return "origin unknown"
+
+
+def runtime_ancestors(graph: Graph, tensor: int) -> frozenset[int]:
+    """All tensors made by operators from runtime data that a tensor depends on, without itself."""
+    seen: set[int] = set()
+    stack = [tensor]
+    while stack:
+        maker = graph.producer(stack.pop())
+        for source in maker.inputs if maker else ():
+            if source not in seen and graph.is_runtime(source) and graph.producer(source) is not None:
+                seen.add(source)
+                stack.append(source)
+    return frozenset(seen)
+
+
+def preserved_tensors(
+    model: Path, graph: Graph, inputs: Mapping[str, NDArray[Any]], *, threads: int = 2
+) -> dict[int, NDArray[Any]]:
+    """Every runtime tensor's value, by tensor index, from LiteRT's own CPU kernels.
+
+    Without XNNPACK: it would run whole stretches of the graph and leave nothing to read between.
+
+    Raises:
+        ValueError, RuntimeError: the interpreter refuses the model or an input.
+    """
+    interpreter = Interpreter(
+        model_path=str(model),
+        num_threads=threads,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    for name, tensor in graph.signature_inputs.items():
+        interpreter.set_tensor(tensor, inputs[name])
+    interpreter.invoke()
+    values: dict[int, NDArray[Any]] = {}
+    for op in graph.ops:
+        for tensor in op.outputs:
+            if graph.is_runtime(tensor):
+                try:
+                    values[tensor] = interpreter.get_tensor(tensor)
+                except ValueError:  # a tensor that the kernel never needed has no data
+                    continue
+    return values
+
+
+def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True, factor: float = DOUBLED) -> Path:
+    """Writes the model with one more output, named ``TAP``.
+
+    Args:
+        model: a file with a signature.
+        tensor: index of a runtime tensor; float32 for a copy.
+        destination: the file to write.
+        copy: the output is a new tensor of ``factor`` times the value (see above); False makes the tensor itself an output.
+        factor: ``DOUBLED`` or ``HALVED``.
+    """
+    tree = parse_model(model.read_bytes())
+    subgraph = tree.subgraphs[0]
+    output = _add_multiple(tree, subgraph, tensor, factor) if copy else tensor
+    subgraph.outputs = np.append(np.asarray(subgraph.outputs, np.int32), np.int32(output))
+    signature = next(s for s in tree.signatureDefs if s.subgraphIndex == 0)
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = TAP, output
+    signature.outputs = [*signature.outputs, entry]
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    destination.write_bytes(bytes(builder.Output()))
+    return destination
+
+
+def read_tap(outputs: Mapping[str, NDArray[Any]], *, copy: bool = True, factor: float = DOUBLED) -> NDArray[Any]:
+    """The tapped tensor's value from a run of what ``write_tap`` wrote with the same arguments."""
+    return outputs[TAP] / np.float32(factor) if copy else outputs[TAP]
+
+
+def _add_multiple(tree: Any, subgraph: Any, tensor: int, by: float) -> int:
+    """Appends the operator that multiplies a tensor; returns its output's index."""
+    source = subgraph.tensors[tensor]
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(np.float32(by).tobytes(), np.uint8)
+    tree.buffers.append(buffer)
+    factor = schema.TensorT()
+    factor.name, factor.shape, factor.type, factor.buffer = f"{TAP}_factor", [1], source.type, len(tree.buffers) - 1
+    result = schema.TensorT()
+    result.name, result.shape, result.type, result.buffer = TAP, source.shape, source.type, 0
+    subgraph.tensors += [factor, result]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.MUL
+    code.version = 1
+    tree.operatorCodes.append(code)
+    operator = schema.OperatorT()
+    operator.opcodeIndex = len(tree.operatorCodes) - 1
+    operator.inputs = [tensor, len(subgraph.tensors) - 2]
+    operator.outputs = [len(subgraph.tensors) - 1]
+    operator.builtinOptionsType = schema.BuiltinOptions.MulOptions
+    operator.builtinOptions = schema.MulOptionsT()
+    subgraph.operators.append(operator)
+    return len(subgraph.tensors) - 1
