@@ -1,0 +1,54 @@
+"""What the commands share: how they end, and the options that several take."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from host_runtime.errors import UserError
+
+BAD_INPUT = 2
+GATE_FAILED = 1
+
+Command = Callable[..., int | None]
+
+JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+STRICT_FLAG = click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
+
+
+def reported(command: Command) -> Command:
+    """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
+
+    from host_runtime.interrupt import arrived, leave, was_interrupted
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except (Exception, KeyboardInterrupt) as error:
+            # Native code may have turned an interrupt into an error of its own.
+            if isinstance(error, KeyboardInterrupt) or was_interrupted():
+                arrived()
+                told = "interrupted before it was done; run the same command again"
+            elif isinstance(error, UserError):
+                told = " ".join(str(error).split())
+            else:
+                raise
+            click.echo(f"error: {told}", err=True)
+            code = BAD_INPUT
+        leave(code or 0)
+
+    return wrapped
+
+
+def exit_code(gates: Any, strict: bool) -> int:
+    from verify.gates import Verdict, overall
+
+    verdict = overall(gates)
+    if verdict is Verdict.NOT_RUN:
+        missing = ", ".join(gate.gate for gate in gates if gate.verdict is Verdict.NOT_RUN)
+        click.echo(f"not run, so not proven: {missing}", err=True)
+    return GATE_FAILED if verdict is Verdict.FAILED or (strict and verdict is Verdict.NOT_RUN) else 0

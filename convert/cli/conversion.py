@@ -1,0 +1,104 @@
+"""The commands that make bundles, and what they know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convert.cli.base import JSON_FLAG, STRICT_FLAG, exit_code, reported
+from convert.cli.output import filled, print_gates, print_table
+
+
+@click.command()
+@click.option("--variant", help="Detector; told from the checkpoint if left out. See `convert variants`.")
+@click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
+@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint; the variant's published weights if left out.")
+@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one a line, or JSON.")
+@click.option("--resolution", type=int, metavar="N", help="Side of the square input, in pixels.")
+@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
+@click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
+@click.option(
+    "--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Score that counts as a detection."
+)
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not proven.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
+@click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
+@STRICT_FLAG
+@click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
+@reported
+def run(as_json: bool, strict: bool, **options: Any) -> int:
+    """Convert a detector and prove the result."""
+    from convert.progress import Progress
+    from convert.targets import find_target
+    from convert.variants import find_variant
+
+    # Asked here as well, before the seconds that loading PyTorch takes.
+    find_target(options["target"])
+    if options["variant"] is not None:
+        find_variant(options["variant"])
+    progress = Progress()
+    with progress.stage("start PyTorch"):
+        from convert.reporting import PICTURES, picture_name
+        from convert.run import Request
+        from convert.run import run as convert_detector
+
+    result = convert_detector(Request(**options), progress)
+    if as_json:
+        click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
+    else:
+        print_gates(result.evidence.gates)
+        click.echo(f"bundle   {result.folder}")
+        click.echo(f"picture  {result.folder / PICTURES / picture_name(1)}")
+        click.echo(f"report   {result.folder / 'report.html'}")
+        if result.manifest.weights.random:
+            click.echo("weights  RANDOM: this bundle detects nothing; it shows only that the detector converts")
+    return exit_code(result.evidence.gates, strict)
+
+
+@click.command()
+@JSON_FLAG
+@reported
+def variants(as_json: bool) -> None:
+    """List the detectors that can be converted."""
+    from convert.variants import VARIANTS
+
+    columns = ("name", "family", "resolution", "queries", "weights")
+    own = "give --weights"
+    rows = [
+        (v.name, v.family.name, v.resolution, v.num_queries, "embedded" if v.bundled else v.hub_id or own)
+        for v in VARIANTS.values()
+    ]
+    print_table(columns, rows, as_json)
+
+
+@click.command()
+@JSON_FLAG
+@reported
+def targets(as_json: bool) -> None:
+    """List the phones a bundle can be made for."""
+    from convert.targets import TARGETS
+
+    print_table(("name", "devices", "reason"), [(t.name, t.devices, t.reason) for t in TARGETS.values()], as_json)
+
+
+@click.command(short_help="Say what each rewrite does and why.")
+@click.argument("names", nargs=-1)
+@JSON_FLAG
+@reported
+def rewrites(names: tuple[str, ...], as_json: bool) -> None:
+    """Say what each rewrite does, why, and why it stands where it does in the order."""
+    from convert.inspect import describe_rewrites
+
+    described = describe_rewrites(names)
+    if as_json:
+        click.echo(json.dumps(described, indent=1))
+        return
+    for entry in described:
+        click.secho(f"{entry['name']}", bold=True)
+        for paragraph in (f"Order: {entry['stage']}, {entry['reason']}.", *entry["document"].split("\n\n")):
+            click.echo(filled(paragraph) + "\n")

@@ -1,0 +1,50 @@
+"""The command ``convert`` (also installed as ``detr2litert``)."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from convert.cli import conversion, phone, proof
+
+COMMANDS: tuple[click.Command, ...] = (
+    conversion.run,
+    conversion.variants,
+    conversion.targets,
+    conversion.rewrites,
+    proof.check,
+    proof.verify,
+    proof.detect,
+    proof.doctor,
+    phone.push,
+    phone.app_assets,
+    phone.device,
+)
+
+
+def main() -> None:
+    """Run the command and end the process with its exit code."""
+    from host_runtime import interrupt
+    from host_runtime.quiet import silence_exit
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    interrupt.install()
+    silence_exit()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✓ must not end a run
+    name = Path(sys.argv[0]).stem
+    cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m convert")
+
+
+@click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="detr2litert")
+def cli() -> None:
+    """Compile a trained DETR detector into a bundle of LiteRT graphs that run entirely on a phone's GPU, and prove it.
+
+    Exit codes: 0 all gates passed, 1 a gate failed, 2 bad use or bad input.
+    """

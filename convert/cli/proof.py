@@ -1,0 +1,79 @@
+"""The commands that judge and run files on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convert.cli.base import JSON_FLAG, STRICT_FLAG, exit_code, reported
+from convert.cli.output import print_result
+
+
+@click.command(short_help="Lint a .tflite or bundle; try it on the GPU.")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--target", default="pixel", show_default=True, help="Whose lint rules apply, for a single .tflite file.")
+@click.option("--gpu/--no-gpu", default=True, help="Try the file on the GPU delegate.")
+@STRICT_FLAG
+@click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
+@reported
+def check(path: Path, target: str, gpu: bool, strict: bool, as_json: bool) -> int:
+    """Lint any .tflite file or bundle and try it on the real GPU delegate."""
+    from convert.inspect import check_path
+
+    gates = check_path(path, target, gpu)
+    print_result(gates, as_json, findings=True)
+    return exit_code(gates, strict)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the variant's own].")
+@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate.")
+@click.option(
+    "--report", "report_folder", type=click.Path(path_type=Path), help="Folder to write report.json and report.html to."
+)
+@STRICT_FLAG
+@click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
+@reported
+def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
+    """Run all gates again, from the bundle and its checkpoint."""
+    from convert.progress import Progress
+
+    progress = Progress()
+    with progress.stage("start PyTorch"):
+        from convert.reverify import verify_bundle
+
+    gates = verify_bundle(bundle, progress, **options)
+    print_result(gates, as_json)
+    return exit_code(gates, strict)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1))
+@click.option("--nms", "nms_iou", type=click.FloatRange(0, 1), help="Suppress boxes of a class that overlap more than this.")
+@click.option("--save", type=click.Path(path_type=Path), help="Folder for overlay pictures.")
+@click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@reported
+def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
+    """Detect objects in pictures with a bundle; prints JSON."""
+    from convert.inspect import detect_images
+
+    click.echo(json.dumps(detect_images(bundle, images, **options), indent=1))
+
+
+@click.command(short_help="Say what this machine has and lacks.")
+@JSON_FLAG
+@reported
+def doctor(as_json: bool) -> None:
+    """Say what this machine has, which adapter was found, what cannot be run and how to get it."""
+    from verify.doctor import diagnose
+
+    diagnosis = diagnose()
+    click.echo(json.dumps(diagnosis.to_json(), indent=1) if as_json else "\n".join(diagnosis.lines()))
