@@ -10,7 +10,7 @@ from passes import RightOnDelegate, evaluate, ops, outputs_of, rewritten, run_on
 from torch import Tensor, fx, nn
 
 from rewrites.base import value_of
-from rewrites.profile import Profile
+from rewrites.profile import Profile, Protection
 from rewrites.protect_layer_norm import protect_layer_norm
 from rewrites.reduce_rank import reduce_rank
 from verify.delegate.adapters import Driver
@@ -56,7 +56,7 @@ def test_fires(affine: bool, eps: float) -> None:
 
 
 def test_does_not_fire() -> None:
-    rewritten(protect_layer_norm, norm(), X, fires=0, safe_layer_norm=False)
+    rewritten(protect_layer_norm, norm(), X, fires=0, protection=Protection.NONE)
     rewritten(protect_layer_norm, nn.LayerNorm([6, 32]), X, fires=0)
 
 
