@@ -70,7 +70,7 @@ def verify_bundle(
                 result = golden_gate(bundle.golden_tensors(), values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:
-            _write(report(folder, manifest, evidence, progress, compiled.reports), report_folder)
+            _write(report(folder, manifest, evidence, progress, compiled), report_folder)
         return evidence.gates
 
 

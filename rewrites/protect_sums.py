@@ -13,7 +13,11 @@ Given::
 Result, with the smallest ``s`` that leaves two powers of two of room::
 
     %p = aten.linear(%x, %w / s)
-    %y = %p * s + %b
+    %h = max(%p, -65504)
+    %y = %h * s + %b
+
+The maximum changes nothing that fp16 holds. It keeps the product apart: the delegate multiplies a scale that follows a layer
+into the layer's weights, which would undo the division (measured: infinite without it).
 
 Fires where the range analysis measured a partial sum without that room (or, where the profile protects all, where some order
 of the terms would reach it). Does not fire where the profile protects none, where nothing was measured, nor where the result
@@ -71,7 +75,8 @@ def _layer(emit: Emitter, node: fx.Node, scale: float) -> fx.Node:
     smaller = emit.constant(value / scale, "weight") if value is not None else emit(aten.mul.Tensor, weight, 1 / scale)
     rest = node.args[3:]
     layer = emit(node.target, x, smaller, None, *rest) if rest else emit(node.target, x, smaller)
-    result = emit(aten.mul.Tensor, layer, scale)
+    held = emit(aten.clamp_min.default, layer, -LARGEST)
+    result = emit(aten.mul.Tensor, held, scale)
     if bias is None:
         return result
     if node.target is aten.conv2d.default:
