@@ -92,6 +92,7 @@ def test_scaling_changes_magnitudes_and_nothing_else(scaled: Scaled) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.plants
 def test_unprotected_decoder_fails_and_the_norm_is_named(scaled: Scaled, fp16_driver: Driver, tmp_path: Path) -> None:
     result = check(scaled, "graph_b", tmp_path, fp16_driver, safe=False)
     assert result.verdict is Verdict.FAILED

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor, fx
 
 from graphs import host_step
-from rewrites import protect_layer_norm, sampling
+from rewrites import lower_layer_norm, sampling
 from rewrites.base import Emitter, aten, calls, sizes, value_of
 from tests.convert.planted.fault import Fault, Plant, after
 
@@ -117,9 +117,9 @@ def _relu_for_gelu(graph_module: fx.GraphModule) -> int:
 
 
 def _without_eps(patch: pytest.MonkeyPatch) -> None:
-    original = protect_layer_norm.argument  # type: ignore[attr-defined]
+    original = lower_layer_norm.argument  # type: ignore[attr-defined]
     patch.setattr(
-        protect_layer_norm,
+        lower_layer_norm,
         "argument",
         lambda node, i, name, default: 0.0 if name == "eps" else original(node, i, name, default),
     )
@@ -152,7 +152,7 @@ COMPILER_FAULTS = (
     ),
     Fault("queries not scaled", after("lower_attention", _unscaled_queries), r"lower_attention of graph_[ab]"),
     # dfine-tiny's norms see variances around one: there it changes nothing that rounding would not (1e-5).
-    Fault("layer norm without eps", _without_eps, r"protect_layer_norm of graph_[ab]", ("tiny",)),
+    Fault("layer norm without eps", _without_eps, r"lower_layer_norm of graph_[ab]", ("tiny",)),
     Fault("ReLU for GELU", after("remove_identities", _relu_for_gelu), r"remove_identities of detector"),
     Fault(
         "windows in another order", after("remove_identities", _windows_by_columns), r"remove_identities of detector", ("tiny",)
