@@ -142,7 +142,7 @@ class Proof:
         return check_numerics(self._cases(values, compiled, float32), **_reached(self.gpu))
 
     def fp16(self, values: Mapping[str, Array], pairs: Sequence[tuple[Picture, Detections]]) -> GateResult:
-        """Gate 4: the graphs on one picture's stage values, and the chain on each picture, in fp16.
+        """The graphs on one picture's stage values, and the chain on each picture, in fp16.
 
         Args:
             values: every stage's tensors as PyTorch computes them.
