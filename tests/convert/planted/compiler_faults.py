@@ -12,28 +12,28 @@ from rewrites import lower_layer_norm, sampling
 from rewrites.base import Emitter, aten, calls, sizes, value_of
 from tests.convert.planted.fault import Fault, Plant, after
 
-_PIXELS = sampling._pixels
+_FROM_CENTRE = sampling._from_centre
 
 
 def _sampled_at(positions: Any) -> Plant:
     """Sampling positions computed in another way."""
-    return lambda patch: patch.setattr(sampling, "_pixels", positions)
+    return lambda patch: patch.setattr(sampling, "_from_centre", positions)
 
 
 def _swapped(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return _PIXELS(emit, grid, 1 - axis, size, align_corners)
+    return _FROM_CENTRE(emit, grid, 1 - axis, size, align_corners)
 
 
 def _other_corners(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return _PIXELS(emit, grid, axis, size, not align_corners)
+    return _FROM_CENTRE(emit, grid, axis, size, not align_corners)
 
 
 def _whole_pixels(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return emit(aten.add.Tensor, _PIXELS(emit, grid, axis, size, align_corners), 0.5)
+    return emit(aten.add.Tensor, _FROM_CENTRE(emit, grid, axis, size, align_corners), 0.5)
 
 
 def _clamped(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return emit(aten.clamp.default, _PIXELS(emit, grid, axis, size, align_corners), 0.0, float(size - 1))
+    return emit(aten.clamp.default, _FROM_CENTRE(emit, grid, axis, size, align_corners), (1 - size) / 2, (size - 1) / 2)
 
 
 def _half_as_wide(emit: Emitter, positions: fx.Node, pixels: Tensor) -> fx.Node:
