@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from convert.variants import Variant
 
+_COMMON = 0.8
+"""The share of a class's variance over the tokens that all classes have in common."""
+
 
 @torch.no_grad()
 def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
@@ -29,13 +32,27 @@ def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
         deviation = next((value for pattern, value in family.jitter.items() if re.search(pattern, name)), None)
         if deviation is not None:
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=deviation)
+    columns: int = model.config.num_labels  # type: ignore[union-attr, assignment]
+    heads = [module for _, module in sorted(model.named_modules()) if _is_class_head(module, columns)]
+    for head in heads:
+        _share_direction(head, generator)
     norms = [module for _, module in sorted(model.named_modules()) if hasattr(module, "running_var")]
     if norms:
         for norm in norms:
             _draw_affine(norm, generator)
-        columns: int = model.config.num_labels  # type: ignore[union-attr, assignment]
-        heads = [module for _, module in sorted(model.named_modules()) if _is_class_head(module, columns)]
         _measure_statistics(model, norms, heads, _image(variant, generator))
+
+
+def _share_direction(head: nn.Linear, generator: torch.Generator) -> None:
+    """Give the classes one direction in common, as trained ones have: what tells an object from the background.
+
+    Without it a token's score is the largest of independent draws, one for each class. That varies a third as much over the
+    tokens as any one class does, and every error counts threefold: in fp16, dfine-s's class logits are off by 3 % and the
+    scores that choose its queries were by 9 %. The spread of a class stays what it was.
+    """
+    weight = head.weight
+    common = torch.randn(1, weight.shape[1], generator=generator) * weight.std()
+    weight.copy_(_COMMON**0.5 * common + (1 - _COMMON) ** 0.5 * weight)
 
 
 def _draw_affine(norm: nn.Module, generator: torch.Generator) -> None:

@@ -91,15 +91,15 @@ LOWER: tuple[Step, ...] = (
 PROTECT: tuple[Step, ...] = (
     Step(protect_sums, "reads the ranges of the ops that are there; the norms' own sums are not yet in the open"),
     Step(protect_layer_norm, "late: the norm's own pattern must survive until its affine part is folded"),
-    Step(lower_layer_norm, "takes the norms that need no protection"),
 )
 """Keeps values inside fp16, where the range analysis asks for it."""
 
 LAY_OUT: tuple[Step, ...] = (
+    Step(lower_layer_norm, "first: takes the norms that needed no protection"),
     Step(reduce_rank, "late: sees every view at once, and whatever it lets through has at most four dimensions"),
     Step(lift_tokens, "last: the token tensors are those that reduce_rank has left"),
 )
-"""Brings every tensor to a shape that the delegate takes and computes right."""
+"""Brings what is left to forms and shapes that the delegate takes and computes right."""
 
 IN_EACH_GRAPH = (*LOWER, *PROTECT, *LAY_OUT)
 """All that is done to a part, for where nothing is measured in between."""
