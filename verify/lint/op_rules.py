@@ -35,6 +35,8 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         dies.embedding_runtime_table,
         refused.reshape_runtime_shape,
         refused.dequantize_int8,
+        refused.missing_bias,
+        refused.constant_start,
         wrong.constant_low_rank,
         wrong.pad_rank_three,
         wrong.pad_into_pool,

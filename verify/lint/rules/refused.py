@@ -101,3 +101,13 @@ def dequantize_int8(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         and any(c.name == "FULLY_CONNECTED" for c in graph.consumers(op.outputs[0]))
     ):
         yield Hit(f"{source.dtype} weights are dequantised in front of a FULLY_CONNECTED", op.inputs[:1])
+
+
+def missing_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if op.input(2) < 0:
+        yield Hit("no bias", op.outputs)
+
+
+def constant_start(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if not graph.is_runtime(op.inputs[2]):
+        yield Hit("the start indices are constant", (op.inputs[2],))
