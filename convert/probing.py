@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.names import suggestion
 from convert.progress import Progress
 from host_runtime.errors import UserError
 from verify.delegate.adapters import Driver
@@ -53,9 +53,7 @@ class ProbeReport:
         }
 
 
-def probe_runtime(
-    only: Sequence[str], fp16: bool, write: Path | None, against: Path | None, progress: Progress
-) -> ProbeReport:
+def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: Path | None, progress: Progress) -> ProbeReport:
     """Runs the suite, or part of it, and compares.
 
     Args:
@@ -75,15 +73,16 @@ def probe_runtime(
     other = read_measured(against) if against is not None else None
     driver = _driver(fp16)
     start = time.perf_counter()
-    with progress.stage(f"{len(chosen)} probes on {driver.adapter.name}"):
+    with progress.stage("probe suite") as stage:
         measured = measure(chosen, driver, fp16=fp16)
+        stage.detail = f"{len(chosen)} probes on {measured.adapter}"
     seconds = time.perf_counter() - start
-    if write is not None:
-        write_measured(measured, write)
     if other is None:
         other = recorded(measured.runtime, measured.adapter, measured.precision)
     by_name = {probe.name: probe for probe in suite}
     changes = compare(other, measured, by_name, whole=not only) if other is not None else ()
+    if write is not None:  # last: it may be the very file that was compared with
+        write_measured(measured, write)
     return ProbeReport(measured, other, changes, seconds)
 
 
@@ -97,7 +96,9 @@ def choose(suite: Sequence[Probe], only: Sequence[str]) -> tuple[Probe, ...]:
     rules = {rule for probe in suite for rule in (probe.breaks, *probe.spares) if rule}
     for name in only:
         if name not in names | rules:
-            raise UserError(f"no probe and no lint rule is called {name!r}: {suggestion(name, sorted(names | rules))}")
+            near = difflib.get_close_matches(name, sorted(names | rules), n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"a probe's name, or one of {', '.join(sorted(rules))}"
+            raise UserError(f"no probe and no lint rule is called {name!r}: {hint}")
     return tuple(probe for probe in suite if not only or {probe.name, probe.breaks, *probe.spares} & set(only))
 
 

@@ -26,6 +26,7 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         refused.select_branch,
         refused.op_version,
         dies.same_input,
+        dies.identity_pad,
         refused.pad_rank,
         refused.mirror_pad,
         refused.softmax_beta,
@@ -52,6 +53,7 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         outputs.output_and_reduced,
         outputs.output_fused_forward,
         outputs.output_fused_backward,
+        outputs.output_identity_pad,
     )
 }
 GRAPH_CHECKS: Mapping[str, GraphCheck] = {

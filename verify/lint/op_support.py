@@ -36,7 +36,7 @@ class Rule:
         evidence: what was seen.
         mended_by: the rewrite or the fix-up of the flatbuffer that writes it otherwise (``convert rewrites``); "" if none does.
         runtime, backend: where it was seen: the table's own, but for a fault that was published for another.
-        adapter: the GPUs on which it was seen, "" for a row about what was not measured.
+        adapters: where it was seen: names of kept measurements (``verify/probe/measured``), or a published device in words.
         date: of the measurement.
         probes: the probes that show it (``verify.probe.suite``).
         issue: the public issue it belongs to, "" if none.
@@ -54,7 +54,7 @@ class Rule:
     mended_by: str
     runtime: str
     backend: str
-    adapter: str
+    adapters: tuple[str, ...]
     date: str
     probes: tuple[str, ...]
     issue: str
@@ -121,7 +121,8 @@ def load_support(runtime: str = "", backend: str = "webgpu") -> SupportTable:
 
 def _table(raw: Mapping[str, Any]) -> SupportTable:
     measured = {"runtime": raw["runtime"], "backend": raw["backend"]}
-    rules = tuple(Rule(**{**measured, **row, "ops": tuple(row["ops"]), "probes": tuple(row["probes"])}) for row in raw["rules"])
+    lists = ("ops", "adapters", "probes")
+    rules = tuple(Rule(**{**measured, **row, **{name: tuple(row[name]) for name in lists}}) for row in raw["rules"])
     return SupportTable(raw["runtime"], raw["backend"], raw["measured_on"], frozenset(raw["accepted_ops"]), rules)
 
 

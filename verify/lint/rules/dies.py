@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from verify.lint.op_support import Rule
-from verify.lint.rules.find import Hit
+from verify.lint.rules.find import Hit, pads_nothing
 from verify.tflite.graph import Graph, Op
 
 
@@ -17,6 +17,11 @@ def composite(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 def same_input(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     if len(op.inputs) == 2 and op.inputs[0] == op.inputs[1]:
         yield Hit("both inputs are the same tensor", op.inputs[:1])
+
+
+def identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if pads_nothing(graph, op) and any(op.inputs[0] in reader.inputs for reader in graph.consumers(op.outputs[0])):
+        yield Hit("a pad by nothing, and its reader reads the tensor without it too", (op.inputs[0], *op.outputs))
 
 
 def runtime_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

@@ -47,3 +47,9 @@ def both_runtime(graph: Graph, op: Op) -> bool:
 def pad_value(graph: Graph, op: Op) -> float:
     values = graph.tensors[op.inputs[2]].values() if op.name == "PADV2" else None
     return float(values.ravel()[0]) if values is not None and values.size else 0.0
+
+
+def pads_nothing(graph: Graph, op: Op) -> bool:
+    """True for a pad whose amounts are known and all zero."""
+    amounts = graph.tensors[op.inputs[1]].values()
+    return amounts is not None and not amounts.any()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from verify.lint.op_support import Rule
-from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer
+from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pads_nothing
 from verify.tflite.graph import Graph, Op
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 _REDUCTIONS = ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
 
 
@@ -37,6 +38,14 @@ def output_fused_backward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         and constant_operand(graph, reader)
     ):
         yield Hit(f"{op.name} is an output and one {reader.name} with a constant is fused into it", op.outputs)
+
+
+def output_identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    reader = only_consumer(graph, op.outputs[0])
+    if op.outputs[0] not in graph.outputs or reader is None or not pads_nothing(graph, op):
+        return
+    if reader.name in (*_CONVOLUTIONS, *_POOLS) and reader.inputs[0] == op.outputs[0]:
+        yield Hit(f"a pad by nothing is an output and is fused into one {reader.name}", op.outputs)
 
 
 def input_is_output(graph: Graph, rule: Rule) -> Iterator[Hit]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X3, X4, Shape, data, ints, single
+from verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, ints, single
 from verify.probe.probe import Probe, Values
 from verify.tflite.writer import ModelWriter
 
@@ -33,7 +33,7 @@ def _resized(kind: str, how: str, size: int) -> Probe:
     """``kind`` from 4x4 to a square of ``size``, with the corners aligned, the pixels' halves counted, or neither."""
     name, about, out = f"{_name(kind)}_{how}_{size}", f"{kind} to {size}x{size}, {how}", (1, size, size, 8)
     corners, halves = how == "corners", how == "halves"
-    operands = [X4, ints(size, size)]
+    operands: Sequence[Operand] = (X4, ints(size, size))
     return single(name, about, ACCEPTED, kind, operands, out, alignCorners=corners, halfPixelCenters=halves)
 
 
@@ -65,13 +65,30 @@ def _logical(w: ModelWriter, kind: str) -> Sequence[str]:
     return [w.op(kind, names, {"y": X3}, dtype="bool")]
 
 
+def _selected(w: ModelWriter, batch: bool) -> Sequence[str]:
+    """The selection of a detector: rows of a table by the indices of a top-k, of rank 1 or of [1, K] and reshaped."""
+    lead = (1,) if batch else ()
+    outputs = {"v": (*lead, 3), "i": (*lead, 3)}
+    w.op("TOPK_V2", [w.input("s", (*lead, 6)), w.constant("k", np.array(3, np.int32))], outputs, dtype=("float32", "int32"))
+    index = "i"
+    if batch:
+        index = w.op("RESHAPE", ["i", w.constant("one", ints(3))], {"f": (3,)}, dtype="int32", newShape=[3])
+    return [w.op("GATHER", [w.input("x", X3), index], {"y": (1, 3, 8)}, axis=1)]
+
+
+def _cast_index(w: ModelWriter) -> Sequence[str]:
+    index = w.op("CAST", [w.input("i", (3,))], {"j": (3,)}, dtype="int32", outDataType=2)
+    return [w.op("GATHER", [w.input("x", X3), index], {"y": (1, 3, 8)}, axis=1)]
+
+
+def _through(w: ModelWriter, kind: str, code: int) -> Sequence[str]:
+    """CAST to a type, by its number in the schema, and back."""
+    there = w.op("CAST", [w.input("x", X3)], {"t": X3}, dtype=kind, outDataType=code)
+    return [w.op("CAST", [there], {"y": X3}, inDataType=code)]
+
+
 def _any(w: ModelWriter) -> Sequence[str]:
     return [w.op("REDUCE_ANY", [w.input("a", X3, "bool"), w.constant("axes", ints(2))], {"y": (1, 6)}, dtype="bool")]
-
-
-def _round_trip(w: ModelWriter) -> Sequence[str]:
-    whole = w.op("CAST", [w.input("x", X3)], {"i": X3}, dtype="int32", outDataType=2)
-    return [w.op("CAST", [whole], {"y": X3}, inDataType=2)]
 
 
 def _whole(w: ModelWriter, kind: str) -> Sequence[str]:
@@ -144,7 +161,8 @@ _ELEMENTS = (
       for kind in ("LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT")),
     *(Probe(_name(kind, "_int32"), f"{kind} of whole numbers", ACCEPTED, partial(_whole, kind=kind))
       for kind in ("ADD", "MUL", "FLOOR_DIV", "FLOOR_MOD")),
-    Probe("cast_round_trip", "CAST to int32 and back", ACCEPTED, _round_trip, spares=("int64",)),
+    *(Probe(f"cast_{kind}_and_back", f"CAST to {kind} and back", ACCEPTED, partial(_through, kind=kind, code=code),
+            spares=("int64",)) for kind, code in (("int32", 2), ("bool", 6), ("float16", 1))),
     Probe("quantize", "QUANTIZE and DEQUANTIZE of a runtime tensor", ACCEPTED, _eight_bits),
 )  # fmt: skip
 
@@ -190,6 +208,11 @@ _LAYOUT = (
     _gathered("gather_tokens", X3, 1),
     _gathered("gather_map_rows", X4, 1),
     _gathered("gather_channels", X4, 3),
+    Probe("gather_top_k", "the rows of a top-k", ACCEPTED, partial(_selected, batch=False), spares=("gather-index",)),
+    Probe("gather_top_k_batch", "the rows of a top-k of [1, N]", ACCEPTED, partial(_selected, batch=True),
+          spares=("gather-index",)),
+    Probe("gather_cast", "indices out of a CAST", ACCEPTED, _cast_index, spares=("gather-index",),
+          values={"i": np.array([0, 5, 2], np.float32)}),
     Probe("update_slice", "DYNAMIC_UPDATE_SLICE at a computed place", ACCEPTED, partial(_updated, constant=False),
           spares=("update-slice-constant",), values={"at": ints(0, 3, 0)}),
     Probe("update_slice_constant", "DYNAMIC_UPDATE_SLICE at a constant place", REFUSED, partial(_updated, constant=True),

@@ -210,6 +210,14 @@ PROBES: tuple[Probe, ...] = (
         breaks="runtime-bias",
     ),
     _conv(
+        "conv_runtime_both",
+        "weights and a bias computed at run time",
+        REFUSED,
+        [X4, (4, 1, 1, 8), (4,)],
+        (1, 4, 4, 4),
+        breaks="runtime-bias",
+    ),
+    _conv(
         "conv_without_bias",
         "two operands only, which the CPU kernel refuses as well",
         REFUSED,

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X3, X4, data, ints, single
+from verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, convolution, data, ints, single
 from verify.probe.probe import Behaviour, Probe
 from verify.tflite.writer import ModelWriter
 
+_NOTHING = "output-identity-pad"
 _AROUND = ints([0, 0], [1, 1], [1, 1], [0, 0])
 _WIDER = (1, 6, 6, 8)
 
@@ -48,6 +49,21 @@ def _joined(name: str, about: str, does: Behaviour, kind: str, value: float) -> 
     right = does is ACCEPTED
     build = partial(_joined_pool, kind=kind, value=value)
     return Probe(name, about, does, build, breaks="" if right else rule, spares=(rule,) if right else ())
+
+
+def _nothing(w: ModelWriter, reader: str, output: bool = False) -> Sequence[str]:
+    """A PAD by nothing, whose reader reads the padded tensor itself too, or is a convolution or a pool."""
+    x = w.input("x", X4)
+    padded = w.op("PAD", [x, w.constant("a", np.zeros((4, 2), np.int32))], {"p": X4})
+    if reader == "ADD":
+        end = w.op("ADD", [padded, x], {"y": X4})
+    elif reader == "CONV_2D":
+        end = convolution(w, padded, X4, "y")
+    elif reader == "SIN":
+        end = w.op("SIN", [padded], {"y": X4})
+    else:
+        end = w.op(reader, [padded], {"y": X4}, filterHeight=3, filterWidth=3, **STEP)
+    return [end, padded] if output else [end]
 
 
 PROBES: tuple[Probe, ...] = (
@@ -113,6 +129,32 @@ PROBES: tuple[Probe, ...] = (
     ),
     single(
         "mirror_reflect", "MIRROR_PAD, REFLECT", ACCEPTED, "MIRROR_PAD", [X4, _AROUND], _WIDER, spares=("mirror-pad",), mode=0
+    ),
+    Probe("pad_nothing_add", "x and a pad of x by nothing, added", DIED, partial(_nothing, reader="ADD"), "identity-pad"),
+    Probe("pad_nothing", "a pad by nothing", ACCEPTED, partial(_nothing, reader="SIN"), spares=("identity-pad", _NOTHING)),
+    Probe(
+        "pad_nothing_conv",
+        "a pad by nothing in front of a convolution",
+        ACCEPTED,
+        partial(_nothing, reader="CONV_2D"),
+        spares=("identity-pad", _NOTHING),
+    ),
+    Probe(
+        "pad_nothing_conv_output", "the same, an output too", WRONG, partial(_nothing, reader="CONV_2D", output=True), _NOTHING
+    ),
+    Probe(
+        "pad_nothing_pool_output",
+        "in front of a pool, an output too",
+        WRONG,
+        partial(_nothing, reader="MAX_POOL_2D", output=True),
+        _NOTHING,
+    ),
+    Probe(
+        "pad_nothing_sin_output",
+        "in front of SIN, an output too",
+        ACCEPTED,
+        partial(_nothing, reader="SIN", output=True),
+        spares=(_NOTHING,),
     ),
     _into("pad_average", "zeros in front of an average pool", WRONG, "AVERAGE_POOL_2D", None),
     _into("pad_add_average", "the same with an ADD of 0 between", ACCEPTED, "AVERAGE_POOL_2D", None, between=True),

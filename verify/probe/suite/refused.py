@@ -107,6 +107,8 @@ _LISTED = (
            breaks="values-only-sort", reference=_sorted, dimension=1),
     single("top_k_for_sort", "TOPK_V2 of all values in its place", ACCEPTED, "TOPK_V2", [(1, 16), np.array(16, np.int32)],
            {"y": (1, 16), "i": (1, 16)}, spares=("values-only-sort",), dtype=("float32", "int32")),
+    single("reduce_window", "STABLEHLO_REDUCE_WINDOW", REFUSED, "STABLEHLO_REDUCE_WINDOW", [X4, np.array(0, np.float32)],
+           (1, 2, 2, 8), breaks=_OPS),
     Probe("where", "WHERE, whose result has no fixed size", REFUSED, _where, breaks=_OPS),
     Probe("unique", "UNIQUE, whose result has no fixed size", REFUSED, _unique, breaks=_OPS),
     Probe("shape", "SHAPE, and a RESHAPE to what it gives", REFUSED, _shape_of, breaks=_OPS),
