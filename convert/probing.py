@@ -68,6 +68,10 @@ def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: 
     """
     if only and write is not None:
         raise UserError("--write keeps a measurement of the whole suite; leave out --only, or --write")
+    if write is not None and not write.parent.is_dir():
+        raise UserError(
+            f"cannot write {write}: there is no folder {write.parent}; make it, or choose another file with --write"
+        )
     suite = FP16_SUITE if fp16 else SUITE
     chosen = choose(suite, only)
     other = read_measured(against) if against is not None else None
