@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from verify.delegate.adapters import Driver
@@ -92,28 +90,8 @@ def test_fp16_on_the_delegate_does_what_was_measured(fp16_driver: Driver) -> Non
 def _assert_unchanged(now: Measured) -> None:
     before = recorded(now.runtime, now.adapter, now.precision)
     assert before is not None
-    changes = [f"{c.kind}: {c.probe}: {c.before} -> {c.after}" for c in compare(before, now, _BY_NAME)]
+    found = compare(before, now, _BY_NAME)
+    if before.adapter != now.adapter:  # one that is not kept may have fewer faults, but no others
+        found = tuple(change for change in found if not _BY_NAME[change.probe].breaks)
+    changes = [f"{c.kind}: {c.probe}: {c.before} -> {c.after}" for c in found]
     assert not changes, "\n".join(["`convert probe` shows and `--write` keeps what changed:", *changes])
-
-
-@pytest.mark.gpu
-def test_the_cpu_and_numpy_agree_where_both_can_judge(tmp_path: Path) -> None:
-    """The reference is the CPU's kernels; for the products they are held against NumPy here."""
-    import numpy as np
-
-    from verify.delegate.run import Job, run_models
-
-    chosen = [_BY_NAME[name] for name in ("matmul_broadcast", "matmul_high", "matmul_adj_high", "const_mask_4d", "add_amax")]
-    jobs = [Job(model, (probe.inputs(model),)) for probe in chosen for model in [probe.write(tmp_path)]]
-    runs = [run.outputs[0] for run in run_models(jobs, accelerator="cpu")]
-    given = [job.inputs[0] for job in jobs]
-    wanted = [
-        given[0]["x0"] @ given[0]["x1"],
-        given[1]["x0"] @ given[1]["x1"],
-        given[2]["x0"] @ given[2]["x1"].swapaxes(1, 2),
-        None,
-        (given[4]["a"] + given[4]["b"]).max(axis=2),
-    ]
-    for made, right in zip(runs, wanted, strict=True):
-        if right is not None:
-            np.testing.assert_allclose(next(iter(made.values())), right, atol=1e-3, rtol=1e-4)

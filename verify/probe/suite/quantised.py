@@ -45,6 +45,15 @@ def _hybrid(w: ModelWriter, kind: str, scales: Sequence[float]) -> Sequence[str]
     return [w.op(kind, [w.input("x", tensor), weights, w.constant("b", _BIAS)], {"y": tensor}, version=5, **options)]
 
 
+def _all_int8(w: ModelWriter) -> Sequence[str]:
+    """A convolution that reads and writes int8, between QUANTIZE and DEQUANTIZE."""
+    w.op("QUANTIZE", [w.input("x", X4)], {"q": X4}, dtype="int8")
+    weights = w.constant("w", _codes(8, 1, 1, 8), scales=[_SCALE] * 8)
+    bias = w.constant("b", np.arange(-4, 4, dtype=np.int32), scales=[_SCALE * _SCALE] * 8)
+    w.op("CONV_2D", [w.quantize("q", [_SCALE]), weights, bias], {"c": X4}, dtype="int8", version=3, **STEP)
+    return [w.op("DEQUANTIZE", [w.quantize("c", [0.5])], {"y": X4})]
+
+
 def _product(values: Values, scales: Sequence[float]) -> Values:
     """The layer with its weights unpacked. The CPU kernel also rounds its input to eight bits, which the delegate does not."""
     weights = _codes(8, 8) * np.resize(np.asarray(scales), 8)[:, None]
@@ -69,5 +78,6 @@ PROBES: tuple[Probe, ...] = (
           spares=(_RULE,), reference=partial(_product, scales=_SCALES)),
     Probe("hybrid_conv", "a convolution with int8 weights", ACCEPTED, partial(_hybrid, kind="CONV_2D", scales=_SCALES),
           spares=(_RULE,), reference=partial(_product, scales=_SCALES)),
+    Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, spares=(_RULE,)),
     Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, breaks="dynamic-shape"),
 )  # fmt: skip
