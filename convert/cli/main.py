@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from convert.cli import conversion, phone, proof
+from convert.cli import conversion, phone, probe, proof
 
 COMMANDS: tuple[click.Command, ...] = (
     conversion.run,
@@ -19,6 +19,7 @@ COMMANDS: tuple[click.Command, ...] = (
     proof.check,
     proof.verify,
     proof.detect,
+    probe.probe,
     proof.doctor,
     phone.push,
     phone.app_assets,

@@ -28,12 +28,12 @@ def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
     assert time.perf_counter() - start < 5  # 0.2 s on an idle machine
     assert done.stdout.splitlines()[-1] == "[]"
-    for command in ("run", "check", "verify", "detect", "variants", "targets", "rewrites", "doctor"):
+    for command in ("run", "check", "verify", "detect", "variants", "targets", "rewrites", "probe", "doctor"):
         assert f"\n  {command} " in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1]
 
 
-@pytest.mark.parametrize("command", ["run", "check", "verify", "detect", "variants", "targets", "rewrites", "doctor"])
+@pytest.mark.parametrize("command", ["run", "check", "verify", "detect", "variants", "targets", "rewrites", "probe", "doctor"])
 def test_every_command_and_option_has_help(command: str) -> None:
     outcome = invoke(command, "--help")
     assert outcome.code == 0

@@ -134,6 +134,7 @@ def run_models(
     threads: int = 2,
     repeats: int = 1,
     honest: bool = False,
+    settle: bool = True,
     timeout: float = 900.0,
 ) -> list[DelegateRun]:
     """Compiles and runs models, one after another in one child, with a fresh child after each one that died.
@@ -147,6 +148,8 @@ def run_models(
         threads: CPU threads, for the CPU only.
         repeats: runs per input set, for timing.
         honest: also ask the C API whether all is off the CPU; compiles a second time.
+        settle: wait for a software driver to come to rest before its outputs are read, which large graphs need (child.py) and
+            which takes 0.2 s a run.
         timeout: seconds for each model.
     """
     if accelerator == "gpu" and driver is None:
@@ -156,7 +159,7 @@ def run_models(
         settings = {
             "accelerator": accelerator,
             "enforce_f32": enforce_f32,
-            "settle": accelerator == "gpu" and driver is not None and not any(a.hardware for a in driver.adapters),
+            "settle": settle and driver is not None and not any(adapter.hardware for adapter in driver.adapters),
             "threads": threads,
             "repeats": repeats,
             "honest": honest,

@@ -1,8 +1,8 @@
 """What the GPU delegate accepts, refuses and gets wrong: a table that is data (op_support.json), keyed by runtime version
 and backend.
 
-A row names a check (a function of op_rules.py), its parameters, and where the knowledge comes from. A new runtime is a new
-table, not new code.
+A row names a check (a function that op_rules.py lists), its parameters, and where the knowledge comes from: the probes that
+show it, whose results on this runtime are kept beside them (``verify.probe``). A new runtime is a new table, not new code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ class Rule:
         severity: one of ``SEVERITIES``.
         default: False for a rule that only holds for targets that list it.
         condition, advice: in words, for the report.
-        evidence, issue, date: where the row comes from, the public issue it belongs to ("" if none), and when it was measured.
+        evidence: what was seen.
+        mended_by: the rewrite or the fix-up of the flatbuffer that writes it otherwise (``convert rewrites``); "" if none does.
+        runtime, backend: where it was seen: the table's own, but for a fault that was published for another.
+        adapters: where it was seen: names of kept measurements (``verify/probe/measured``), or a published device in words.
+        date: of the measurement.
+        probes: the probes that show it (``verify.probe.suite``).
+        issue: the public issue it belongs to, "" if none.
     """
 
     rule: str
@@ -45,8 +51,13 @@ class Rule:
     condition: str
     advice: str
     evidence: str
-    issue: str
+    mended_by: str
+    runtime: str
+    backend: str
+    adapters: tuple[str, ...]
     date: str
+    probes: tuple[str, ...]
+    issue: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,9 @@ def load_support(runtime: str = "", backend: str = "webgpu") -> SupportTable:
 
 
 def _table(raw: Mapping[str, Any]) -> SupportTable:
-    rules = tuple(Rule(**{**row, "ops": tuple(row["ops"])}) for row in raw["rules"])
+    measured = {"runtime": raw["runtime"], "backend": raw["backend"]}
+    lists = ("ops", "adapters", "probes")
+    rules = tuple(Rule(**{**measured, **row, **{name: tuple(row[name]) for name in lists}}) for row in raw["rules"])
     return SupportTable(raw["runtime"], raw["backend"], raw["measured_on"], frozenset(raw["accepted_ops"]), rules)
 
 

@@ -1,17 +1,18 @@
 """Writes small .tflite models from a short list of operators.
 
-Used for the models that ask a driver whether it works, and by the tests that hold every lint rule against the real
+Used for the models that ask a driver whether it works, and for the probes that hold every lint rule against the real
 delegate. It writes what it is told: no shape inference, no validation, so that faulty models can be made as easily as good
 ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import flatbuffers
+import flatbuffers.flexbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
@@ -28,6 +29,12 @@ _OPTIONS = {
     "MEAN": "ReducerOptions",
     "REDUCE_MAX": "ReducerOptions",
     "REDUCE_MIN": "ReducerOptions",
+    "REDUCE_PROD": "ReducerOptions",
+    "REDUCE_ANY": "ReducerOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "CONV_3D": "Conv3DOptions",
+    "ATAN2": "ATan2Options",
+    "STABLEHLO_COMPOSITE": "StableHLOCompositeOptions",
     "BATCH_MATMUL": "BatchMatMulOptions",
     "TOPK_V2": "TopKV2Options",
     "PADV2": "PadV2Options",
@@ -36,9 +43,9 @@ _OPTIONS = {
 
 
 class ModelWriter:
-    """Collects tensors and operators of one subgraph, then writes the file.
+    """Collects tensors and operators of the main subgraph, then writes the file.
 
-    Tensors are named by strings: ``input`` and ``constant`` make them, ``op`` makes its outputs.
+    Tensors are named by strings: ``input`` and ``constant`` make them, ``op`` and ``composite`` make their outputs.
     """
 
     def __init__(self) -> None:
@@ -48,19 +55,33 @@ class ModelWriter:
         self._codes: dict[tuple[int, int, str], int] = {}
         self._operators: list[Any] = []
         self._inputs: list[str] = []
+        self._bodies: list[Any] = []
 
-    def input(self, name: str, shape: Sequence[int], dtype: str = "float32") -> str:
-        """Adds a graph input."""
+    def input(self, name: str, shape: Sequence[int], dtype: str = "float32", signature: Sequence[int] | None = None) -> str:
+        """Adds a graph input; ``signature`` is its shape with -1 for a dimension that is left open."""
         self._add(name, shape, dtype, 0)
+        if signature is not None:
+            self._raw_tensors[-1].shapeSignature = list(signature)
         self._inputs.append(name)
         return name
 
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Adds a tensor whose data is in the file."""
+    def constant(self, name: str, values: NDArray[Any], *, scales: Sequence[float] = (), axis: int = 0) -> str:
+        """Adds a tensor whose data is in the file; ``scales`` quantise it about zero, one for all or one along ``axis``."""
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self._buffers.append(buffer)
         self._add(name, values.shape, values.dtype.name, len(self._buffers) - 1)
+        if scales:
+            self.quantize(name, scales, axis=axis)
+        return name
+
+    def quantize(self, name: str, scales: Sequence[float], *, zero: int = 0, axis: int = 0) -> str:
+        """Gives a tensor of integers its scales and zero point."""
+        quantization = schema.QuantizationParametersT()
+        quantization.scale = [float(scale) for scale in scales]
+        quantization.zeroPoint = [zero] * len(scales)
+        quantization.quantizedDimension = axis
+        self._raw_tensors[self._tensors[name]].quantization = quantization
         return name
 
     def op(
@@ -69,7 +90,7 @@ class ModelWriter:
         inputs: Sequence[str | None],
         outputs: Mapping[str, Sequence[int]],
         *,
-        dtype: str = "float32",
+        dtype: str | Sequence[str] = "float32",
         version: int = 1,
         **options: Any,
     ) -> str:
@@ -79,15 +100,16 @@ class ModelWriter:
             kind: builtin name, or ``"CUSTOM:<code>"``.
             inputs: tensor names; None for an optional input that is absent.
             outputs: name to shape.
-            dtype: type of all outputs.
+            dtype: type of all outputs, or of each.
             version: schema version of the operator.
             options: fields of its options table, by schema name.
 
         Returns:
             The name of the first output.
         """
-        for name, shape in outputs.items():
-            self._add(name, shape, dtype, 0)
+        dtypes = [dtype] * len(outputs) if isinstance(dtype, str) else dtype
+        for (name, shape), each in zip(outputs.items(), dtypes, strict=True):
+            self._add(name, shape, each, 0)
         builtin, _, custom = kind.partition(":")
         code = self._codes.setdefault((getattr(schema.BuiltinOperator, builtin), version, custom), len(self._codes))
         operator = schema.OperatorT()
@@ -100,24 +122,61 @@ class ModelWriter:
             operator.builtinOptions = getattr(schema, table + "T")()
             for field, value in options.items():
                 setattr(operator.builtinOptions, field, value)
+        elif hasattr(schema.BuiltinOptions2, table):
+            operator.builtinOptions2Type = getattr(schema.BuiltinOptions2, table)
+            operator.builtinOptions2 = getattr(schema, table + "T")()
+            for field, value in options.items():
+                setattr(operator.builtinOptions2, field, value)
         self._operators.append(operator)
         return next(iter(outputs))
 
-    def write(self, path: Path, outputs: Sequence[str]) -> Path:
-        """Writes the model with signature ``serving_default``, whose names are the tensors' own, and returns the path."""
+    def composite(
+        self,
+        name: str,
+        inputs: Sequence[str],
+        outputs: Mapping[str, Sequence[int]],
+        body: Callable[[ModelWriter], Sequence[str]],
+        **attributes: Any,
+    ) -> str:
+        """Adds a STABLEHLO_COMPOSITE.
+
+        Args:
+            name: the composite's, ``"odml.rms_norm"``.
+            inputs, outputs: as for ``op``.
+            body: writes the decomposition, with inputs in the same order, and returns the names of its outputs.
+            attributes: of the composite.
+        """
+        inner = ModelWriter()
+        inner._buffers, inner._codes, inner._bodies = self._buffers, self._codes, self._bodies
+        self._bodies.append(inner._subgraph(f"{name}_{len(self._bodies)}", body(inner)))
+        packed = np.frombuffer(bytes(flatbuffers.flexbuffers.Dumps(attributes)), np.uint8)
+        return self.op(
+            "STABLEHLO_COMPOSITE",
+            inputs,
+            outputs,
+            name=name,
+            decompositionSubgraphIndex=len(self._bodies),
+            compositeAttributes=packed,
+        )
+
+    def _subgraph(self, name: str, outputs: Sequence[str]) -> Any:
         subgraph = schema.SubGraphT()
-        subgraph.name = "main"
+        subgraph.name = name
         subgraph.tensors = self._raw_tensors
         subgraph.operators = self._operators
-        subgraph.inputs = [self._tensors[name] for name in self._inputs]
-        subgraph.outputs = [self._tensors[name] for name in outputs]
+        subgraph.inputs = [self._tensors[each] for each in self._inputs]
+        subgraph.outputs = [self._tensors[each] for each in outputs]
+        return subgraph
+
+    def write(self, path: Path, outputs: Sequence[str]) -> Path:
+        """Writes the model with signature ``serving_default``, whose names are the tensors' own, and returns the path."""
         signature = schema.SignatureDefT()
         signature.signatureKey = "serving_default"
         signature.inputs = [self._entry(name) for name in self._inputs]
         signature.outputs = [self._entry(name) for name in dict.fromkeys(outputs)]
         model = schema.ModelT()
         model.version = 3
-        model.subgraphs = [subgraph]
+        model.subgraphs = [self._subgraph("main", outputs), *self._bodies]
         model.buffers = self._buffers
         model.signatureDefs = [signature]
         model.operatorCodes = []

@@ -1,0 +1,113 @@
+"""The command ``probe``: the suite on the installed runtime, held against the measurement that is kept."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convert.progress import Progress
+from host_runtime.errors import UserError
+from verify.delegate.adapters import Driver
+from verify.delegate.driver import NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
+from verify.probe.difference import Change, compare
+from verify.probe.measure import measure
+from verify.probe.probe import Behaviour, Probe
+from verify.probe.suite import FP16_SUITE, SUITE
+from verify.probe.table import Measured, read_measured, recorded, write_measured
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What the command found.
+
+    Attributes:
+        measured: the new measurement.
+        against: the one that it was held against; None if none is kept.
+        changes: what differs.
+        seconds: wall time of the probes.
+    """
+
+    measured: Measured
+    against: Measured | None
+    changes: tuple[Change, ...]
+    seconds: float
+
+    def counts(self) -> dict[str, int]:
+        """How many probes did what, in the order of ``Behaviour``."""
+        outcomes = [result.behaviour for result in self.measured.results.values()]
+        return {str(kind): outcomes.count(kind) for kind in Behaviour if kind in outcomes}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        against = self.against
+        return {
+            "counts": self.counts(),
+            "seconds": round(self.seconds, 1),
+            "against": {"runtime": against.runtime, "adapter": against.adapter, "date": against.date} if against else None,
+            "differences": [change.to_json() for change in self.changes],
+            "measured": self.measured.to_json(),
+        }
+
+
+def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: Path | None, progress: Progress) -> ProbeReport:
+    """Runs the suite, or part of it, and compares.
+
+    Args:
+        only: probes, or lint rules whose probes are meant; none for all.
+        fp16: the suite of fp16's hazards, on an adapter that computes in fp16.
+        write: file for the new measurement.
+        against: file to compare with; the kept one by default.
+        progress: is told.
+
+    Raises:
+        UserError: no adapter, an unknown name, a file that cannot be read or written, or a part of the suite to be written.
+    """
+    if only and write is not None:
+        raise UserError("--write keeps a measurement of the whole suite; leave out --only, or --write")
+    if write is not None and not write.parent.is_dir():
+        raise UserError(
+            f"cannot write {write}: there is no folder {write.parent}; make it, or choose another file with --write"
+        )
+    suite = FP16_SUITE if fp16 else SUITE
+    chosen = choose(suite, only)
+    other = read_measured(against) if against is not None else None
+    driver = _driver(fp16)
+    start = time.perf_counter()
+    with progress.stage("probe suite") as stage:
+        measured = measure(chosen, driver, fp16=fp16)
+        stage.detail = f"{len(chosen)} probes on {measured.adapter}"
+    seconds = time.perf_counter() - start
+    if other is None:
+        other = recorded(measured.runtime, measured.adapter, measured.precision)
+    by_name = {probe.name: probe for probe in suite}
+    changes = compare(other, measured, by_name, whole=not only) if other is not None else ()
+    if write is not None:  # last: it may be the very file that was compared with
+        write_measured(measured, write)
+    return ProbeReport(measured, other, changes, seconds)
+
+
+def choose(suite: Sequence[Probe], only: Sequence[str]) -> tuple[Probe, ...]:
+    """The probes that are named, or that a named lint rule is shown by or spares; all without names.
+
+    Raises:
+        UserError: a name that is neither.
+    """
+    names = {probe.name for probe in suite}
+    rules = {rule for probe in suite for rule in (probe.breaks, *probe.spares) if rule}
+    for name in only:
+        if name not in names | rules:
+            near = difflib.get_close_matches(name, sorted(names | rules), n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"a probe's name, or one of {', '.join(sorted(rules))}"
+            raise UserError(f"no probe and no lint rule is called {name!r}: {hint}")
+    return tuple(probe for probe in suite if not only or {probe.name, probe.breaks, *probe.spares} & set(only))
+
+
+def _driver(fp16: bool) -> Driver:
+    driver, lacking = (find_fp16_driver(), NO_FP16) if fp16 else (find_driver(), NO_ADAPTER)
+    if driver is None:
+        raise UserError(f"{lacking.reason}: {lacking.advice}")
+    return driver

@@ -1,0 +1,68 @@
+"""The command ``probe``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.convert.command import ROOT, assert_refused, invoke
+
+_KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.json"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--only", "pad_3d_bach"), "did you mean pad_3d_batch"),
+        (("--only", "xxxxxxxx"), "one of add-into-reduce-max"),
+        (("--only", "pad_3d", "--write", "x.json"), "--write keeps a measurement of the whole suite"),
+        (("--against", "none.json"), "none.json: cannot be read"),
+        (("--write", "none/x.json"), "there is no folder none"),
+    ],
+)
+def test_bad_use_is_one_line(arguments: tuple[str, ...], told: str) -> None:
+    assert_refused(invoke("probe", *arguments), told)
+
+
+def test_no_adapter_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convert.probing.find_driver", lambda: None)
+    monkeypatch.setattr("convert.probing.find_fp16_driver", lambda: None)
+    assert_refused(invoke("probe"), "no Vulkan adapter: run `python -m verify.delegate.driver`")
+    assert_refused(invoke("probe", "--fp16"), "no adapter that computes in fp16", "--fp16")
+
+
+@pytest.mark.gpu
+def test_a_rules_probes_do_what_is_recorded() -> None:
+    outcome = invoke("probe", "--only", "pad-rank-3", "--only", "matmul_self", "--json")
+    assert outcome.code == 0
+    report = outcome.json
+    assert report["differences"] == []
+    assert report["counts"] == {"accepted": 2, "wrong": 2, "died": 1}
+    probes = report["measured"]["probes"]
+    assert list(probes) == ["matmul_self", "pad_3d", "pad_3d_batch", "pad_3d_leading", "pad_rank_4"]
+    assert probes["matmul_self"]["died"] == "exit code 1" and "Check failed" in probes["matmul_self"]["refusal"]
+    assert report["measured"]["runtime"] == "2.3.0" and report["measured"]["adapter"]
+
+
+@pytest.mark.gpu
+def test_what_broke_since_is_told_first_and_is_exit_code_1(tmp_path: Path) -> None:
+    before = json.loads(_KEPT.read_text())
+    before["runtime"] = "2.2.0"
+    right = {"outcome": "accepted", "max_abs_diff": 0.0, "refusal": "", "died": ""}
+    wrong = {"outcome": "wrong", "max_abs_diff": 3.0, "refusal": "", "died": ""}
+    before["probes"] |= {"matmul_self": right, "pad_rank_2": right, "pad_3d_batch": right, "relu6": wrong}
+    (tmp_path / "old.json").write_text(json.dumps(before))
+    names = ("matmul_self", "pad_rank_2", "pad_3d_batch", "relu6", "pad_3d")
+    outcome = invoke("probe", "--against", str(tmp_path / "old.json"), *(part for name in names for part in ("--only", name)))
+    assert outcome.code == 1
+    lines = outcome.stdout.splitlines()
+    assert "against   ai-edge-litert 2.2.0 on" in lines[2] and lines[2].endswith("4 differences")
+    assert [line.split("  ")[0] for line in lines[3:]] == [
+        "newly wrong: pad_3d_batch",
+        "newly died: matmul_self",
+        "newly refused: pad_rank_2",
+        "newly right: relu6",
+    ]
+    assert lines[3].endswith("[lint: pad-rank-3]") and "(PAD: Invalid paddings tensor shape" in lines[5]

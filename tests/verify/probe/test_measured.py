@@ -1,0 +1,97 @@
+"""The measurements that are kept, the suite and the lint's table say the same, and so does the delegate at hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from verify.delegate.adapters import Driver
+from verify.lint.op_lint import FAIL_ON
+from verify.lint.op_support import load_support
+from verify.probe.difference import compare
+from verify.probe.measure import measure
+from verify.probe.probe import Behaviour, Probe
+from verify.probe.suite import FP16_SUITE, SUITE
+from verify.probe.table import FOLDER, Measured, read_measured, recorded
+
+_KEPT = {path.name: read_measured(path) for path in sorted(FOLDER.glob("*.json"))}
+_NAMES = {name: name.split("-")[2] for name in _KEPT}
+_BY_NAME = {probe.name: probe for probe in (*SUITE, *FP16_SUITE)}
+_FAILING = {"refused": (Behaviour.REFUSED, Behaviour.DIED), "wrong": (Behaviour.WRONG, Behaviour.DIED)}
+
+
+def _suite(table: Measured) -> tuple[Probe, ...]:
+    return FP16_SUITE if table.precision == "fp16" else SUITE
+
+
+@pytest.mark.parametrize("table", _KEPT.values(), ids=_KEPT)
+def test_a_measurement_has_every_probe_and_no_other(table: Measured) -> None:
+    assert set(table.results) == {probe.name for probe in _suite(table)}
+    assert all(result.behaviour is not Behaviour.NOT_RUN for result in table.results.values())
+
+
+def test_files_bear_their_own_names() -> None:
+    assert {table.file_name for table in _KEPT.values()} == set(_KEPT)
+
+
+def test_swiftshader_did_what_the_suite_says() -> None:
+    table = _KEPT["2.3.0-webgpu-swiftshader-fp32.json"]
+    assert {name: r.behaviour for name, r in table.results.items()} == {probe.name: probe.does for probe in SUITE}
+
+
+def test_fp16_did_what_the_suite_says() -> None:
+    table = _KEPT["2.3.0-webgpu-llvmpipe-fp16.json"]
+    assert {name: r.behaviour for name, r in table.results.items()} == {probe.name: probe.does for probe in FP16_SUITE}
+
+
+def test_every_number_was_judged() -> None:
+    for table in _KEPT.values():
+        computed = [r for r in table.results.values() if r.behaviour in (Behaviour.ACCEPTED, Behaviour.WRONG)]
+        assert computed and all(result.max_abs_diff is not None for result in computed)
+
+
+def test_every_rule_is_what_its_probes_showed() -> None:
+    support = load_support()
+    tables = {_NAMES[name]: t for name, t in _KEPT.items() if t.precision == "fp32" and t.runtime == support.runtime}
+    for row in support.rules:
+        if row.severity not in FAIL_ON or row.backend != support.backend:
+            continue
+        assert row.adapters and set(row.adapters) <= set(tables), row.rule
+        for adapter in row.adapters:
+            shown = {tables[adapter].results[probe].behaviour for probe in row.probes}
+            assert shown <= set(_FAILING[row.severity]), (row.rule, adapter)
+        for adapter in set(tables) - set(row.adapters):
+            assert any(tables[adapter].results[probe].behaviour is Behaviour.ACCEPTED for probe in row.probes), row.rule
+
+
+def test_what_the_rules_leave_alone_was_right() -> None:
+    spared = [probe.name for probe in SUITE if not probe.breaks]
+    for table in _KEPT.values():
+        if table.precision == "fp32":
+            assert {table.results[name].behaviour for name in spared} == {Behaviour.ACCEPTED}
+
+
+def test_the_published_fan_out_is_right_here() -> None:
+    row = next(row for row in load_support().rules if row.rule == "token-fan-out")
+    for table in _KEPT.values():
+        if table.precision == "fp32":
+            assert {table.results[name].behaviour for name in row.probes} == {Behaviour.ACCEPTED}
+
+
+@pytest.mark.gpu
+def test_the_delegate_does_what_was_measured(driver: Driver) -> None:
+    _assert_unchanged(measure(SUITE, driver))
+
+
+@pytest.mark.gpu
+def test_fp16_on_the_delegate_does_what_was_measured(fp16_driver: Driver) -> None:
+    _assert_unchanged(measure(FP16_SUITE, fp16_driver, fp16=True))
+
+
+def _assert_unchanged(now: Measured) -> None:
+    before = recorded(now.runtime, now.adapter, now.precision)
+    assert before is not None
+    found = compare(before, now, _BY_NAME)
+    if before.adapter != now.adapter:  # one that is not kept may have fewer faults, but no others
+        found = tuple(change for change in found if not _BY_NAME[change.probe].breaks)
+    changes = [f"{c.kind}: {c.probe}: {c.before} -> {c.after}" for c in found]
+    assert not changes, "\n".join(["`convert probe` shows and `--write` keeps what changed:", *changes])

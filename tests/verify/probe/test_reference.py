@@ -1,0 +1,32 @@
+"""The reference is what the CPU's kernels compute; here it is held against the operators' definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.verify.probe.numpy_kernels import KERNELS, compute
+from verify.delegate.run import Job, run_models
+from verify.probe.probe import Behaviour
+from verify.probe.suite import SUITE
+from verify.tflite.graph import read_graph
+
+
+def test_the_cpu_computes_what_the_operators_are_defined_to(tmp_path: Path) -> None:
+    models = {probe.name: probe.write(tmp_path) for probe in SUITE if probe.does in (Behaviour.ACCEPTED, Behaviour.WRONG)}
+    graphs = {name: read_graph(model) for name, model in models.items()}
+    known = {
+        probe.name: probe.inputs(models[probe.name])
+        for probe in SUITE
+        if probe.name in graphs and probe.reference is None and all(op.name in KERNELS for op in graphs[probe.name].ops)
+        if not any(tensor.dtype == "int8" for tensor in graphs[probe.name].tensors)
+    }
+    runs = run_models([Job(models[name], (given,)) for name, given in known.items()], accelerator="cpu")
+    for (name, given), run in zip(known.items(), runs, strict=True):
+        assert run.ok, (name, run.error)
+        for output, wanted in compute(graphs[name], given).items():
+            np.testing.assert_allclose(run.outputs[0][output], wanted, atol=1e-3, rtol=1e-3, err_msg=name)
+    wrong = {probe.name for probe in SUITE if probe.does is Behaviour.WRONG and probe.reference is None}
+    assert wrong <= set(known), f"wrong by the word of the CPU alone: {sorted(wrong - set(known))}"
+    assert len(known) > 200

@@ -1,0 +1,34 @@
+"""What ends the process that compiles it, on some or all of its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from verify.lint.op_support import Rule
+from verify.lint.rules.find import Hit, pads_nothing
+from verify.tflite.graph import Graph, Op
+
+
+def composite(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if op.name.startswith("STABLEHLO_COMPOSITE:"):
+        yield Hit(f"composite {op.name.partition(':')[2]} is refused or ends the process", op.outputs)
+
+
+def same_input(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if len(op.inputs) == 2 and op.inputs[0] == op.inputs[1]:
+        yield Hit("both inputs are the same tensor", op.inputs[:1])
+
+
+def identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if pads_nothing(graph, op) and any(op.inputs[0] in reader.inputs for reader in graph.consumers(op.outputs[0])):
+        yield Hit("a pad by nothing, and its reader reads the tensor without it too", (op.inputs[0], *op.outputs))
+
+
+def runtime_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if graph.is_runtime(op.input(2)):
+        yield Hit("the bias is computed at run time", (op.input(2),))
+
+
+def embedding_runtime_table(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if graph.is_runtime(op.inputs[1]):
+        yield Hit("the table is computed at run time", (op.inputs[1],))

@@ -1,0 +1,55 @@
+"""What the checks share: what they give, and how they look at an operator's operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from verify.lint.op_support import Rule
+from verify.tflite.graph import Graph, Op, Tensor
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One find: the sentence, and the tensors it is about."""
+
+    message: str
+    tensors: tuple[int, ...] = ()
+
+
+OpCheck = Callable[[Graph, Op, Rule], Iterator[Hit]]
+GraphCheck = Callable[[Graph, Rule], Iterator[Hit]]
+
+
+def shape_of(graph: Graph, tensor: int) -> list[int]:
+    return list(graph.tensors[tensor].shape)
+
+
+def only_consumer(graph: Graph, tensor: int) -> Op | None:
+    readers = graph.consumers(tensor)
+    return readers[0] if len(readers) == 1 else None
+
+
+def constant_operand(graph: Graph, op: Op) -> tuple[Tensor, Tensor] | None:
+    """(runtime tensor, constant's own tensor) of a binary operator with one constant."""
+    if len(op.inputs) != 2:
+        return None
+    for runtime, constant in (op.inputs, op.inputs[::-1]):
+        if graph.is_runtime(runtime) and not graph.is_runtime(constant) and constant >= 0:
+            return graph.tensors[runtime], graph.tensors[constant]
+    return None
+
+
+def both_runtime(graph: Graph, op: Op) -> bool:
+    return len(op.inputs) == 2 and all(graph.is_runtime(t) for t in op.inputs)
+
+
+def pad_value(graph: Graph, op: Op) -> float:
+    values = graph.tensors[op.inputs[2]].values() if op.name == "PADV2" else None
+    return float(values.ravel()[0]) if values is not None and values.size else 0.0
+
+
+def pads_nothing(graph: Graph, op: Op) -> bool:
+    """True for a pad whose amounts are known and all zero."""
+    amounts = graph.tensors[op.inputs[1]].values()
+    return amounts is not None and not amounts.any()

@@ -1,0 +1,53 @@
+"""Fusions that forget that a tensor is an output of the graph (LiteRT #8599 and its family)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from verify.lint.op_support import Rule
+from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pads_nothing
+from verify.tflite.graph import Graph, Op
+
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+_REDUCTIONS = ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
+
+
+def output_and_reduced(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    reader = only_consumer(graph, op.outputs[0])
+    if op.outputs[0] not in graph.outputs or reader is None or not both_runtime(graph, op):
+        return
+    if reader.name in _REDUCTIONS:
+        yield Hit(f"a sum is an output and is reduced by one {reader.name}", op.outputs)
+
+
+def output_fused_forward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    reader = only_consumer(graph, op.outputs[0])
+    if op.outputs[0] not in graph.outputs or reader is None or constant_operand(graph, op) is None:
+        return
+    if reader.name in _CONVOLUTIONS and reader.inputs[0] == op.outputs[0]:
+        yield Hit(f"{op.name} with a constant is an output and is fused into one {reader.name}", op.outputs)
+
+
+def output_fused_backward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    reader = only_consumer(graph, op.outputs[0])
+    if (
+        op.outputs[0] in graph.outputs
+        and reader is not None
+        and reader.name in ("ADD", "MUL")
+        and constant_operand(graph, reader)
+    ):
+        yield Hit(f"{op.name} is an output and one {reader.name} with a constant is fused into it", op.outputs)
+
+
+def output_identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    reader = only_consumer(graph, op.outputs[0])
+    if op.outputs[0] not in graph.outputs or reader is None or not pads_nothing(graph, op):
+        return
+    if reader.name in (*_CONVOLUTIONS, *_POOLS) and reader.inputs[0] == op.outputs[0]:
+        yield Hit(f"a pad by nothing is an output and is fused into one {reader.name}", op.outputs)
+
+
+def input_is_output(graph: Graph, rule: Rule) -> Iterator[Hit]:
+    for tensor in set(graph.inputs) & set(graph.outputs):
+        yield Hit("a graph input is also a graph output", (tensor,))

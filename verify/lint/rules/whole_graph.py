@@ -1,0 +1,47 @@
+"""Checks that look at a graph as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from verify.lint.op_support import Rule
+from verify.lint.rules.find import Hit, shape_of
+from verify.tflite.graph import Graph
+
+
+def dynamic_shape(graph: Graph, rule: Rule) -> Iterator[Hit]:
+    for tensor in graph.inputs:
+        if graph.tensors[tensor].dynamic:
+            yield Hit(f"input {shape_of(graph, tensor)} has an open dimension", (tensor,))
+
+
+def token_fan_out(graph: Graph, rule: Rule) -> Iterator[Hit]:
+    """A token tensor that is made in the graph and used more than once.
+
+    Exactly: rank 3, ``[1, N, C]`` with N above 1, made by an operator, with two uses or more. A use is an operator that reads
+    it (once, however often it names it), or its being an output. The smallest graphs, each of two or three operators::
+
+        wrong   x -> MUL -> t;  t -> SIN -> y;                outputs y, t      an output that is read
+        wrong   x -> MUL -> t;  t -> SIN -> y;  t -> COS -> z; outputs y, z     two readers
+        right   x -> MUL -> t;                                outputs t         a leaf
+        right   x -> MUL -> t;  t -> SIN -> y;                outputs y         one reader
+        right   x -> SIN -> y;  x -> COS -> z;                outputs y, z      an input, or a constant, fans out
+        right   the first two with t of shape [1, H, W, C]
+
+    The first is what was seen to fail; the second is what its finders name with it. The table has the evidence.
+    """
+    for op in graph.ops:
+        for index in op.outputs:
+            tensor, readers, is_output = graph.tensors[index], len(graph.consumers(index)), index in graph.outputs
+            tokens = graph.is_runtime(index) and tensor.rank == 3 and tensor.shape[0] == 1 and tensor.shape[1] > 1
+            if not tokens or readers + is_output < 2:
+                continue
+            uses = "is an output and " if is_output else ""
+            yield Hit(f"token tensor {list(tensor.shape)} {uses}is read by {readers} operator{'s' * (readers > 1)}", (index,))
+
+
+def unmeasured_op(graph: Graph, rule: Rule) -> Iterator[Hit]:
+    known = rule.parameters["known"]
+    for name, count in graph.op_counts().items():
+        if name not in known and not name.startswith("STABLEHLO_COMPOSITE:"):
+            yield Hit(f"{name} ({count} uses) is on no list")

@@ -1,0 +1,123 @@
+"""What the delegate takes and computes wrongly: ``W1`` … ``W10`` are the names of the faults that were found first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from verify.lint.op_support import Rule
+from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
+from verify.tflite.graph import Graph, Op
+
+_LOWEST = -3.0e38  # a max pool pads with the lowest float, so a pad at or below this is what it would do itself
+
+
+def constant_low_rank(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if (operands := constant_operand(graph, op)) is None:
+        return
+    runtime, constant = operands
+    if runtime.rank >= 4:
+        return
+    varies = constant.rank >= max(runtime.rank, 1) and constant.shape[0] > 1
+    lifted = constant.rank > runtime.rank and runtime.rank > 0 and runtime.shape[0] > 1
+    if varies or lifted:
+        yield Hit(f"runtime {list(runtime.shape)} with constant {list(constant.shape)}", (runtime.index, constant.index))
+
+
+def pad_rank_three(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    tensor, amounts = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]].values()
+    if tensor.rank == 3 and (tensor.shape[0] > 1 or (amounts is not None and amounts[0].any())):
+        yield Hit(f"pads {list(tensor.shape)} by {amounts.tolist() if amounts is not None else '?'}", op.inputs[:1])
+
+
+def pad_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    value, reader = pad_value(graph, op), only_consumer(graph, op.outputs[0])
+    if reader is None or op.outputs[0] in graph.outputs:
+        return
+    fused = {
+        "AVERAGE_POOL_2D": True,
+        "MAX_POOL_2D": value > _LOWEST,
+        "CONV_2D": value != 0,
+        "DEPTHWISE_CONV_2D": value != 0,
+    }
+    if fused.get(reader.name, False) and reader.inputs[0] == op.outputs[0]:
+        yield Hit(f"a pad with {value:g} is fused into the {reader.name} after it", op.outputs)
+
+
+def zeros_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    reader = only_consumer(graph, op.outputs[0])
+    if reader is None or reader.name not in ("MAX_POOL_2D", "AVERAGE_POOL_2D") or op.outputs[0] in graph.outputs:
+        return
+    constants = [tensor for t in op.inputs if (tensor := graph.source(t)) is not None and tensor.values() is not None]
+    if any(not np.any(tensor.values()) for tensor in constants):
+        yield Hit(f"zeros are joined to what the {reader.name} after it reads", op.outputs)
+
+
+def add_into_reduce(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    maker = graph.producer(op.inputs[0])
+    if maker is not None and maker.name == "ADD" and both_runtime(graph, maker) and only_consumer(graph, op.inputs[0]) is op:
+        yield Hit("reduces the sum of two runtime tensors", op.inputs[:1])
+
+
+def matmul_broadcast_batch(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    left, right = (graph.tensors[t] for t in op.inputs[:2])
+    if right.rank == 2 and not graph.is_runtime(right.index):
+        return
+    batches = [tensor.shape[:-2] for tensor in (left, right)]
+    if math.prod(batches[0]) != math.prod(batches[1]):
+        yield Hit(f"{list(left.shape)} times {list(right.shape)}", (left.index, right.index))
+
+
+def matmul_texture_limit(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    left, right = (graph.tensors[t] for t in op.inputs[:2])
+    if left.rank < 2 or right.rank < 2 or (right.rank == 2 and not graph.is_runtime(right.index)):
+        return
+    adj_x, adj_y = bool(op.options.get("adjX")), bool(op.options.get("adjY"))
+    rows = left.shape[-1 if adj_x else -2]
+    depth, columns = right.shape[-2:][::-1] if adj_y else right.shape[-2:]
+    for row in rule.parameters["exempt"]:
+        limits = (("max_m", rows), ("max_k", depth), ("max_n", columns))
+        if row.get("adj_y", adj_y) == adj_y and all(value <= row.get(name, value) for name, value in limits):
+            return
+    width, height = 2 * -(-columns // 8), math.prod(right.shape[:-2]) * -(-depth // 4)
+    if max(width, height) > rule.parameters["limit"]:
+        yield Hit(
+            f"{list(left.shape)} times {list(right.shape)} needs a {width} x {height} texture, "
+            f"the limit is {rule.parameters['limit']}",
+            op.inputs,
+        )
+
+
+def grouped_conv(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    channels, per_group = graph.tensors[op.inputs[0]].shape[-1], graph.tensors[op.inputs[1]].shape[-1]
+    outputs = graph.tensors[op.inputs[1]].shape[0]
+    depthwise = per_group == 1 and outputs == channels
+    if per_group < channels and not depthwise and per_group % 4:
+        yield Hit(f"{channels // per_group} groups of {per_group} channels", op.inputs[:1])
+
+
+def runtime_weights_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if graph.is_runtime(op.inputs[1]) and op.input(2) >= 0 and not graph.is_runtime(op.input(2)):
+        yield Hit("weights computed at run time with a constant bias", op.inputs[1:3])
+
+
+def softmax_rank_one(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if graph.tensors[op.inputs[0]].rank == 1:
+        yield Hit(f"shape {shape_of(graph, op.inputs[0])}", op.inputs[:1])
+
+
+def pow_constant_base(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    base = graph.source(op.inputs[0])
+    values = base.values() if base is not None else None
+    if values is not None and values.size == 1 and float(values.ravel()[0]) in rule.parameters["bases"]:
+        yield Hit(f"constant base {values.ravel()[0]:g}", op.inputs[:1])
+
+
+def pad_infinite(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    pooled = (
+        all(reader.name == "MAX_POOL_2D" for reader in graph.consumers(op.outputs[0])) and op.outputs[0] not in graph.outputs
+    )
+    if np.isinf(pad_value(graph, op)) and not pooled:
+        yield Hit("pads with infinity", op.outputs)

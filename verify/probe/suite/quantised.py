@@ -1,0 +1,83 @@
+"""Weights of eight and sixteen bits, open dimensions, and what else the delegate does where the CPU kernels differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.probe.build import ACCEPTED, REFUSED, STEP, X2, X3, X4, data
+from verify.probe.probe import Probe, Values
+from verify.tflite.writer import ModelWriter
+
+_RULE = "dequantize-int8"
+_SCALE = 0.05
+_SCALES = tuple(0.02 * (1 + channel) for channel in range(8))
+_BIAS = data(8, seed=5)
+
+
+def _codes(*shape: int) -> NDArray[np.int8]:
+    return np.random.default_rng(6).integers(-127, 128, shape).astype(np.int8)
+
+
+def _dequantised(w: ModelWriter, kind: str) -> Sequence[str]:
+    """Weights of int8 that a DEQUANTIZE of their own unpacks."""
+    shape = (8, 8) if kind == "FULLY_CONNECTED" else (8, 1, 1, 8)
+    weights = w.op("DEQUANTIZE", [w.constant("q", _codes(*shape), scales=[_SCALE])], {"w": shape})
+    tensor = X2 if kind == "FULLY_CONNECTED" else X4
+    options = {} if kind == "FULLY_CONNECTED" else STEP
+    return [w.op(kind, [w.input("x", tensor), weights, w.constant("b", _BIAS)], {"y": tensor}, **options)]
+
+
+def _halves(w: ModelWriter) -> Sequence[str]:
+    weights = w.op("DEQUANTIZE", [w.constant("h", data(8, 8).astype(np.float16))], {"w": (8, 8)})
+    return [w.op("FULLY_CONNECTED", [w.input("x", X2), weights, w.constant("b", _BIAS)], {"y": X2})]
+
+
+def _hybrid(w: ModelWriter, kind: str, scales: Sequence[float]) -> Sequence[str]:
+    """Weights of int8 that the layer itself reads: dynamic-range quantisation."""
+    shape = (8, 8) if kind == "FULLY_CONNECTED" else (8, 1, 1, 8)
+    tensor = X2 if kind == "FULLY_CONNECTED" else X4
+    options = {} if kind == "FULLY_CONNECTED" else STEP
+    weights = w.constant("w", _codes(*shape), scales=scales)
+    return [w.op(kind, [w.input("x", tensor), weights, w.constant("b", _BIAS)], {"y": tensor}, version=5, **options)]
+
+
+def _all_int8(w: ModelWriter) -> Sequence[str]:
+    """A convolution that reads and writes int8, between QUANTIZE and DEQUANTIZE."""
+    w.op("QUANTIZE", [w.input("x", X4)], {"q": X4}, dtype="int8")
+    weights = w.constant("w", _codes(8, 1, 1, 8), scales=[_SCALE] * 8)
+    bias = w.constant("b", np.arange(-4, 4, dtype=np.int32), scales=[_SCALE * _SCALE] * 8)
+    w.op("CONV_2D", [w.quantize("q", [_SCALE]), weights, bias], {"c": X4}, dtype="int8", version=3, **STEP)
+    return [w.op("DEQUANTIZE", [w.quantize("c", [0.5])], {"y": X4})]
+
+
+def _product(values: Values, scales: Sequence[float]) -> Values:
+    """The layer with its weights unpacked. The CPU kernel also rounds its input to eight bits, which the delegate does not."""
+    weights = _codes(8, 8) * np.resize(np.asarray(scales), 8)[:, None]
+    return {"y": (values["x"] @ weights.T + _BIAS).astype(np.float32)}
+
+
+def _open(w: ModelWriter) -> Sequence[str]:
+    x, z = (w.input(name, X3, signature=(1, -1, 8)) for name in "xz")
+    return [w.op("ADD", [x, z], {"y": X3})]
+
+
+PROBES: tuple[Probe, ...] = (
+    Probe("dequantize_int8_fc", "int8 weights unpacked for a linear layer", REFUSED,
+          partial(_dequantised, kind="FULLY_CONNECTED"), breaks=_RULE),
+    Probe("dequantize_int8_conv", "int8 weights unpacked for a convolution", ACCEPTED,
+          partial(_dequantised, kind="CONV_2D"), spares=(_RULE,)),
+    Probe("dequantize_fp16_fc", "fp16 weights unpacked for a linear layer", ACCEPTED, _halves, spares=(_RULE,)),
+    Probe("hybrid_fc", "a linear layer with int8 weights", ACCEPTED,
+          partial(_hybrid, kind="FULLY_CONNECTED", scales=(_SCALE,)), spares=(_RULE,),
+          reference=partial(_product, scales=(_SCALE,))),
+    Probe("hybrid_fc_channels", "one scale a channel", ACCEPTED, partial(_hybrid, kind="FULLY_CONNECTED", scales=_SCALES),
+          spares=(_RULE,), reference=partial(_product, scales=_SCALES)),
+    Probe("hybrid_conv", "a convolution with int8 weights", ACCEPTED, partial(_hybrid, kind="CONV_2D", scales=_SCALES),
+          spares=(_RULE,), reference=partial(_product, scales=_SCALES)),
+    Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, spares=(_RULE,)),
+    Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, breaks="dynamic-shape"),
+)  # fmt: skip
