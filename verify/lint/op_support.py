@@ -34,6 +34,7 @@ class Rule:
         default: False for a rule that only holds for targets that list it.
         condition, advice: in words, for the report.
         evidence, issue, date: where the row comes from, the public issue it belongs to ("" if none), and when it was measured.
+        mended_by: the rewrite of this project that mends it, "" if none does.
     """
 
     rule: str
@@ -47,6 +48,7 @@ class Rule:
     evidence: str
     issue: str
     date: str
+    mended_by: str = ""
 
 
 @dataclass(frozen=True)
