@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,9 +21,10 @@ from host_runtime.errors import UserError
 from host_runtime.host_step import HostStep
 from rewrites import pipeline
 from rewrites.base import RewriteRefusedError
-from rewrites.pipeline import StepReport
+from rewrites.pipeline import Step, StepReport
 from rewrites.profile import Profile
 from rewrites.program import export
+from rewrites.ranges import NodeRange, measure, measured
 
 Array = NDArray[np.generic]
 
@@ -38,10 +39,12 @@ class CompiledDetector:
     Attributes:
         parts: graph A, host step and graph B, rewritten for the target.
         reports: what the rewrites did, for ``"detector"`` (before the cut), ``"graph_a"`` and ``"graph_b"``.
+        ranges: the values of ``"graph_a"`` and ``"graph_b"`` on the calibration pictures, before anything was protected.
     """
 
     parts: Partition
     reports: Mapping[str, tuple[StepReport, ...]]
+    ranges: Mapping[str, tuple[NodeRange, ...]]
 
     def host_program(self) -> manifest.HostProgram:
         """The host step as the manifest writes it."""
@@ -73,8 +76,17 @@ class Watcher:
         """The normalised detector and the parts it was cut into."""
 
 
-def compile_detector(reference: Reference, profile: Profile, watcher: Watcher | None = None) -> CompiledDetector:
+def compile_detector(
+    reference: Reference, profile: Profile, calibration: Sequence[Tensor] = (), watcher: Watcher | None = None
+) -> CompiledDetector:
     """Export, normalise, cut and rewrite a detector.
+
+    Args:
+        reference: the detector.
+        profile: options of the rewrites.
+        calibration: pictures ``[1, 3, R, R]``, normalised, on which the ranges of its values are measured. Without one, all
+            norms are protected.
+        watcher: told of each step.
 
     Raises:
         UserError: it is no two-stage detector of the kind that can be cut, or it holds an op that no rewrite knows.
@@ -87,13 +99,34 @@ def compile_detector(reference: Reference, profile: Profile, watcher: Watcher | 
         before = pipeline.run(pipeline.NORMALISE, whole, profile, partial(watcher.rewritten, "detector"))
         parts = partition(whole, profile, INPUT_NAMES, OUTPUT_NAMES)
         watcher.cut(whole, parts)
-        after_a = pipeline.run(pipeline.LOWER, parts.a.graph_module, profile, partial(watcher.rewritten, "graph_a"))
-        after_b = pipeline.run(pipeline.LOWER, parts.b.graph_module, profile, partial(watcher.rewritten, "graph_b"))
+        graphs = {"graph_a": parts.a.graph_module, "graph_b": parts.b.graph_module}
+        reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, watcher)}
+        for image in calibration:
+            _measure(parts, image)
+        ranges = {name: measured(graph) for name, graph in graphs.items()}
+        for name, more in _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, watcher).items():
+            reports[name] += more
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
-    return CompiledDetector(parts, {"detector": tuple(before), "graph_a": tuple(after_a), "graph_b": tuple(after_b)})
+    return CompiledDetector(parts, {name: tuple(steps) for name, steps in reports.items()}, ranges)
+
+
+def _rewrite(
+    graphs: Mapping[str, fx.GraphModule], steps: Sequence[Step], profile: Profile, watcher: Watcher
+) -> dict[str, list[StepReport]]:
+    return {name: pipeline.run(steps, graph, profile, partial(watcher.rewritten, name)) for name, graph in graphs.items()}
+
+
+def _measure(parts: Partition, image: Tensor) -> None:
+    """Widen the ranges in both graphs by what one picture brings."""
+    values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
+    for part in (parts.a, parts.b):
+        outputs = measure(part.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
+        values.update(_named(part, outputs))
+        if part is parts.a:
+            values.update(run_host(parts.host, parts.a, values))
 
 
 def evaluate_parts(parts: Partition, image: Tensor) -> dict[str, Array]:
@@ -115,6 +148,10 @@ def run_host(program: HostProgram, a: Part, values: Mapping[str, Array]) -> dict
 def run_part(part: Part, values: Mapping[str, Array]) -> dict[str, Array]:
     """A part's outputs by name, computed by PyTorch."""
     outputs = part.graph_module(*(torch.from_numpy(values[name]) for name in part.input_names))
+    return _named(part, outputs)
+
+
+def _named(part: Part, outputs: Sequence[Tensor]) -> dict[str, Array]:
     return {name: output.contiguous().numpy() for name, output in zip(part.output_names, outputs, strict=True)}
 
 

@@ -187,7 +187,7 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
 def locate(reference: Reference, profile: Profile, image: Tensor) -> WrongStep:
     """Compile again and name the first step after which a value differs."""
     try:
-        compile_detector(reference, profile, _Comparison(reference, image))
+        compile_detector(reference, profile, (image,), _Comparison(reference, image))
     except _FoundError as found:
         return found.step
     return WrongStep(

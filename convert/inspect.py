@@ -77,7 +77,7 @@ def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
 
     stages: tuple[tuple[str, Sequence[Any]], ...] = (
         ("before the cut", pipeline.NORMALISE),
-        ("in each graph", pipeline.LOWER),
+        ("in each graph", pipeline.IN_EACH_GRAPH),
         ("in the converted file", FIX_UPS),
     )
     entries = [

@@ -23,7 +23,7 @@ def lower(part: Part, inputs: dict[str, Tensor], path: Path) -> None:
     """Write ``part`` as a float32 .tflite file.
 
     Args:
-        part: a part whose graph has been through ``rewrites.pipeline.LOWER``.
+        part: a part whose graph has been through ``rewrites.pipeline.IN_EACH_GRAPH``.
         inputs: one example tensor per input name; shapes are static.
         path: file to write.
 

@@ -10,20 +10,28 @@ from pathlib import Path
 from PIL import Image
 
 from convert.bundle import GRAPH_FILES
+from convert.compiler import CompiledDetector
 from convert.progress import Progress
 from convert.proof import Evidence
 from host_runtime.manifest import Manifest
-from rewrites.pipeline import StepReport
+from rewrites.pipeline import PROTECT, StepReport
+from verify.report.headroom import RangeRecord
 from verify.report.html import write_html
 from verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report
 from verify.tflite.graph import read_graph
 
+PROTECTING = tuple(step.name for step in PROTECT)
 PICTURES = "pictures"
 """Folder beside the report with the bundle's detections drawn on each picture it was judged on."""
 
 
 def report(
-    folder: Path, manifest: Manifest, evidence: Evidence, progress: Progress, passes: Mapping[str, Sequence[StepReport]]
+    folder: Path,
+    manifest: Manifest,
+    evidence: Evidence,
+    progress: Progress,
+    compiled: CompiledDetector,
+    fix_ups: Mapping[str, Sequence[StepReport]] | None = None,
 ) -> RunReport:
     """Put together what a run did and proved.
 
@@ -32,7 +40,8 @@ def report(
         manifest: of the bundle.
         evidence: what the gates said.
         progress: the stages so far.
-        passes: what the rewrites did, by graph.
+        compiled: what the rewrites did, and the ranges that they saw.
+        fix_ups: what was done to each converted file; None for a bundle that is only judged again.
     """
     return RunReport(
         variant=manifest.variant,
@@ -41,11 +50,12 @@ def report(
         versions=manifest.versions,
         adapter=next((str(gate.data["adapter"]) for gate in evidence.gates if gate.data.get("adapter")), ""),
         stages=tuple(Stage(stage.name, stage.seconds, stage.detail) for stage in progress.stages),
-        rewrites=_rewrites(passes),
+        rewrites=_rewrites({**compiled.reports, **(fix_ups or {})}),
         op_counts={name: read_graph(folder / file).op_counts() for name, file in GRAPH_FILES.items()},
         files={name: record.bytes for name, record in manifest.files.items()},
         gates=evidence.gates,
         scenes=tuple(Scene(s.name, _png(s.reference), _png(s.bundle), s.rows) for s in evidence.scenes),
+        ranges=_ranges(compiled),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
@@ -70,6 +80,32 @@ def _rewrites(passes: Mapping[str, Sequence[StepReport]]) -> tuple[RewriteRecord
         RewriteRecord(graph, step.name, step.reason, len(step.fired), step.ops_before, step.ops_after)
         for graph, steps in passes.items()
         for step in steps
+    )
+
+
+def _ranges(compiled: CompiledDetector) -> tuple[RangeRecord, ...]:
+    protected = {
+        (graph, site.node): step.name
+        for graph, steps in compiled.reports.items()
+        for step in steps
+        if step.name in PROTECTING
+        for site in step.fired
+    }
+    return tuple(
+        RangeRecord(
+            graph,
+            item.node,
+            item.op,
+            item.module,
+            item.values.largest,
+            item.values.sums.measured if item.values.sums else None,
+            item.values.sums.bound if item.values.sums else None,
+            item.values.headroom,
+            item.values.blurred,
+            protected.get((graph, item.node), ""),
+        )
+        for graph, ranges in compiled.ranges.items()
+        for item in ranges
     )
 
 

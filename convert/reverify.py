@@ -56,9 +56,9 @@ def verify_bundle(
             stage.detail = source_name(reference.source)
         target = find_target(manifest.target)
         with progress.stage("export, rewrite, cut in two"):
-            compiled = compile_detector(reference, target.profile)
-        reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
-        judged = (*_golden_picture(bundle), *pictures(images))
+            reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
+            judged = (*_golden_picture(bundle), *pictures(images))
+            compiled = compile_detector(reference, target.profile, [reference_path.tensor(item.image) for item in judged])
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         folder = bundle.path(manifest.graphs.a.file).parent
         proof = Proof(folder, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
@@ -70,7 +70,7 @@ def verify_bundle(
                 result = golden_gate(bundle.golden_tensors(), values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:
-            _write(report(folder, manifest, evidence, progress, compiled.reports), report_folder)
+            _write(report(folder, manifest, evidence, progress, compiled), report_folder)
         return evidence.gates
 
 

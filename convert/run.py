@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,6 +36,7 @@ from host_runtime.manifest import Manifest
 from host_runtime.quiet import native_log
 from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.pipeline import StepReport
+from rewrites.profile import Profile, Protection
 from verify.parity.detections import DetectionLimits
 
 RANDOM = "random"
@@ -55,6 +56,7 @@ class Request:
         images: pictures to judge the bundle on; the demo scenes if there are none.
         out: folder of the bundle; None for ``bundles/VARIANT-TARGET``.
         resize: interpolation of the pre-processing; None for the variant's.
+        protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
         threshold: score above which a detection counts.
         gpu: False leaves the GPU gates out.
         fp16: False leaves the fp16 gate out.
@@ -70,6 +72,7 @@ class Request:
     images: tuple[Path, ...] = ()
     out: Path | None = None
     resize: str | None = None
+    protect: str | None = None
     threshold: float = 0.5
     gpu: bool = True
     fp16: bool = True
@@ -143,11 +146,11 @@ def _build(
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
     with progress.stage("export, rewrite, cut in two") as stage:
-        compiled = compile_detector(reference, target.profile)
-        stage.detail = _op_counts(compiled)
+        path = ReferencePath(reference, classes.names, request.resize)
+        compiled = compile_detector(reference, profile_of(target, request), [path.tensor(item.image) for item in judged])
+        stage.detail = _told(compiled)
     spec = preprocess_of(reference, request.resize)
     limits = DetectionLimits(threshold=request.threshold)
-    path = ReferencePath(reference, classes.names, request.resize)
     golden = _golden(path, compiled, judged[0], limits)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
         float32, fix_ups = _convert(folder, Path(scratch), compiled, golden, progress)
@@ -157,7 +160,7 @@ def _build(
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         proof = Proof(folder, manifest, target, limits, *gpus(request.gpu, request.fp16))
         evidence = prove(proof, path, compiled, golden.tensors, judged, float32, progress)
-    write_reports(report(folder, manifest, evidence, progress, {**compiled.reports, **fix_ups}), folder)
+    write_reports(report(folder, manifest, evidence, progress, compiled, fix_ups), folder)
     return manifest, evidence
 
 
@@ -188,6 +191,20 @@ def _convert(
     return float32, fix_ups
 
 
-def _op_counts(compiled: CompiledDetector) -> str:
+def profile_of(target: Target, request: Request) -> Profile:
+    """The target's options of the rewrites, with what the user forces."""
+    return target.profile if request.protect is None else replace(target.profile, protection=Protection(request.protect))
+
+
+def _told(compiled: CompiledDetector) -> str:
     last = {name: reports[-1].ops_after for name, reports in compiled.reports.items()}
-    return f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.ops)}"
+    norms = sum("layer_norm" in item.op for ranges in compiled.ranges.values() for item in ranges)
+    steps = [step for reports in compiled.reports.values() for step in reports]
+    norms_kept, sums_kept = (
+        sum(len(step.fired) for step in steps if step.name == name) for name in ("protect_layer_norm", "protect_sums")
+    )
+    sums = f" and {sums_kept} sums" if sums_kept else ""
+    return (
+        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.ops)}, "
+        f"{norms_kept} of {norms} layer norms{sums} protected"
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convert.names import suggestion
 from host_runtime.errors import UserError
-from rewrites.profile import Profile, TailPlacement
+from rewrites.profile import Profile, Protection, TailPlacement
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,22 @@ TARGETS: Mapping[str, Target] = {
             "pixel",
             "Google Pixel with a Tensor SoC (Arm Mali, Imagination)",
             "computes in fp16 whatever the file says, and overwrites token tensors that fan out (published for Mali, LiteRT "
-            "2.1): norms in the fp16-safe form, tokens carried as maps, the selected tokens' tail in float32 on the host",
-            Profile(safe_layer_norm=True, tail=TailPlacement.HOST, token_maps=True),
+            "2.1): norms and sums protected where their values ask for it, tokens carried as maps, the selected "
+            "tokens' tail in float32 on the host",
+            Profile(tail=TailPlacement.HOST, token_maps=True),
             lint_rules=("token-fan-out",),
         ),
         Target(
             "galaxy",
             "Samsung Galaxy and other phones with Qualcomm Adreno or Xclipse",
-            "computes in fp16 by default: norms in the fp16-safe form, the tail inside graph B",
-            Profile(safe_layer_norm=True, tail=TailPlacement.GRAPH_B),
+            "computes in fp16 by default: norms and sums protected where their values ask for it, the tail inside graph B",
+            Profile(tail=TailPlacement.GRAPH_B),
         ),
         Target(
             "desktop",
             "WebGPU on desktop GPUs and in browsers, in fp32",
             "computes in fp32: plain norms, which take fewer ops, and the tail inside graph B",
-            Profile(safe_layer_norm=False, tail=TailPlacement.GRAPH_B),
+            Profile(protection=Protection.NONE, tail=TailPlacement.GRAPH_B),
         ),
     )
 }

@@ -27,6 +27,7 @@ from rewrites.lower_transposed_conv import lower_transposed_conv
 from rewrites.merge_scalars import merge_scalars
 from rewrites.profile import Profile
 from rewrites.protect_layer_norm import protect_layer_norm
+from rewrites.protect_sums import protect_sums
 from rewrites.reduce_rank import reduce_rank
 from rewrites.remove_identities import remove_identities
 from rewrites.split_clamp import split_clamp
@@ -83,11 +84,23 @@ LOWER: tuple[Step, ...] = (
     Step(iterate_topk, "any top-k left in a part is read for its values"),
     Step(split_clamp, "no clamp to [0, 1] may reach the converter"),
     Step(split_matmul, "while batches are still visible as such"),
+)
+"""Brings one part of the cut program to the ops that are left to be computed; their values are measured behind it."""
+
+PROTECT: tuple[Step, ...] = (
+    Step(protect_sums, "reads the ranges of the ops that are there; the norms' own sums are not yet in the open"),
     Step(protect_layer_norm, "late: the norm's own pattern must survive until its affine part is folded"),
+)
+"""Keeps values inside fp16, where the range analysis asks for it."""
+
+LAY_OUT: tuple[Step, ...] = (
     Step(reduce_rank, "late: sees every view at once, and whatever it lets through has at most four dimensions"),
     Step(lift_tokens, "last: the token tensors are those that reduce_rank has left"),
 )
-"""Brings one part of the cut program to ops that the delegate takes and computes right."""
+"""Brings every tensor to a shape that the delegate takes and computes right."""
+
+IN_EACH_GRAPH = (*LOWER, *PROTECT, *LAY_OUT)
+"""All that is done to a part, for where nothing is measured in between."""
 
 
 Watch = Callable[[StepReport, fx.GraphModule], None]

@@ -15,6 +15,17 @@ class Sampling(StrEnum):
     """One interpolation matrix per sampling point, weighted afterwards (exact; kept for comparison)."""
 
 
+class Protection(StrEnum):
+    """Which norms and sums are written in the form that fp16 can compute; it takes more ops than the plain one."""
+
+    MEASURED = "measured"
+    """Those that the range analysis shows to come near fp16's largest number, and norms that were not measured."""
+    ALL = "all"
+    """Every norm, and every sum that some order of its terms could bring near it."""
+    NONE = "none"
+    """None: the GPU computes in fp32."""
+
+
 class TailPlacement(StrEnum):
     """Where the per-token computation between the selection's gather and the decoder runs."""
 
@@ -27,7 +38,7 @@ class Profile:
     """Rewrite options of one target.
 
     Attributes:
-        safe_layer_norm: write layer norms so that no intermediate overflows fp16.
+        protection: which norms and sums are protected from overflowing fp16.
         sampling: form of bilinear sampling.
         tail: where the selected tokens' tail runs.
         matmul_limit: largest ``batch * K / 4`` of a batched matmul's right-hand side that the delegate computes correctly.
@@ -35,7 +46,7 @@ class Profile:
         constant_limit: constants beyond ± this are clamped to it, infinities included.
     """
 
-    safe_layer_norm: bool = True
+    protection: Protection = Protection.MEASURED
     sampling: Sampling = Sampling.FOLDED_TENT
     tail: TailPlacement = TailPlacement.GRAPH_B
     matmul_limit: int = 8192

@@ -34,18 +34,17 @@ from __future__ import annotations
 from torch import fx
 
 from rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
-from rewrites.profile import Profile
+from rewrites.profile import Profile, Protection
+from rewrites.ranges import SPARE, range_of
 
 _LARGEST = 8.0
 _FLOOR = 1.2e-7
 
 
 def protect_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    if not profile.safe_layer_norm:
-        return []
     fired = []
     for node in calls(graph_module, aten.layer_norm.default):
-        if len(node.args[1]) != 1:  # type: ignore[arg-type]
+        if len(node.args[1]) != 1 or not _asked_for(node, profile.protection):  # type: ignore[arg-type]
             continue
         emit = Emitter(graph_module, node, "protect_layer_norm")
         x, weight, bias = node.args[0], argument(node, 2, "weight", None), argument(node, 3, "bias", None)
@@ -63,3 +62,10 @@ def protect_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[S
         fired.append(Site(node.name, module_of(node), f"layer norm over {value_of(node).shape[-1]}, eps {eps:g}"))
         replace(node, y)
     return fired
+
+
+def _asked_for(node: fx.Node, protection: Protection) -> bool:
+    values = range_of(node)
+    if protection is Protection.MEASURED:
+        return values is None or values.headroom < SPARE
+    return protection is Protection.ALL

@@ -22,6 +22,11 @@ from convert.cli.output import filled, print_gates, print_table
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
 @click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
 @click.option(
+    "--protect",
+    type=click.Choice(["measured", "all", "none"]),
+    help="Norms and sums to keep from overflowing fp16: those whose values ask for it, all, or none [default: the target's].",
+)
+@click.option(
     "--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Score that counts as a detection."
 )
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not proven.")

@@ -80,7 +80,7 @@ def lowered(sampling: Sampling) -> Cost:
         torch.zeros(BATCH, 1, QUERIES, POINTS),
     )
     graph_module = export(Decoder(), inputs)
-    pipeline.run(pipeline.LOWER, graph_module, replace(Profile(), sampling=sampling))
+    pipeline.run(pipeline.IN_EACH_GRAPH, graph_module, replace(Profile(), sampling=sampling))
     core = sampling_core(graph_module)
     assert any(node.op == "call_function" for node in set(graph_module.graph.nodes) - set(core))
     return cost_of(core)

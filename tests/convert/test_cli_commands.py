@@ -73,7 +73,7 @@ def test_targets() -> None:
 
 def test_rewrites_says_what_each_does_and_why() -> None:
     entries = invoke("rewrites", "--json").json
-    steps = (*pipeline.NORMALISE, *pipeline.LOWER, *FIX_UPS)
+    steps = (*pipeline.NORMALISE, *pipeline.IN_EACH_GRAPH, *FIX_UPS)
     assert [entry["name"] for entry in entries] == [step.name for step in steps]
     for entry in entries:
         assert entry["reason"]

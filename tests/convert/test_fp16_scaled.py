@@ -23,6 +23,7 @@ from convert.targets import find_target
 from convert.variants import find_variant
 from host_runtime.preprocess import preprocess
 from rewrites.flatbuffer.pipeline import fix_up
+from rewrites.profile import Protection
 from tests.convert.scaled_weights import (
     PROJECTOR,
     SELF_ATTENTION,
@@ -59,7 +60,9 @@ def scaled() -> Scaled:
 
 
 def compiled(scaled: Scaled, *, safe: bool) -> CompiledDetector:
-    return compile_detector(scaled.reference, replace(find_target("pixel").profile, safe_layer_norm=safe))
+    """Protected where its ranges ask for it, or nowhere."""
+    protection = Protection.MEASURED if safe else Protection.NONE
+    return compile_detector(scaled.reference, replace(find_target("pixel").profile, protection=protection), [scaled.image])
 
 
 def graph_case(detector: CompiledDetector, image: torch.Tensor, name: str, folder: Path) -> GraphCase:

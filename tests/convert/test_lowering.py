@@ -50,7 +50,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     module = Block().eval()
     inputs = {"image": torch.randn(1, 3, 16, 16), "bias": torch.randn(1, 16, 64)}
     graph_module = export(module, tuple(inputs.values()))
-    for steps in (pipeline.NORMALISE, pipeline.LOWER):
+    for steps in (pipeline.NORMALISE, pipeline.IN_EACH_GRAPH):
         pipeline.run(steps, graph_module, Profile())
     path = tmp_path_factory.mktemp("lowering") / "block.tflite"
     part = Part(graph_module, tuple(inputs), ("features", "peaks"))

@@ -78,7 +78,7 @@ def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool =
     for part in (parts.a, parts.b):
         part.graph_module.graph.lint()
         if lowered:
-            pipeline.run(pipeline.LOWER, part.graph_module, profile)
+            pipeline.run(pipeline.IN_EACH_GRAPH, part.graph_module, profile)
     return parts
 
 

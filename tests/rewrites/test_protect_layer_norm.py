@@ -10,8 +10,9 @@ from passes import RightOnDelegate, evaluate, ops, outputs_of, rewritten, run_on
 from torch import Tensor, fx, nn
 
 from rewrites.base import value_of
-from rewrites.profile import Profile
+from rewrites.profile import Profile, Protection
 from rewrites.protect_layer_norm import protect_layer_norm
+from rewrites.ranges import measure
 from rewrites.reduce_rank import reduce_rank
 from verify.delegate.adapters import Driver
 
@@ -56,8 +57,18 @@ def test_fires(affine: bool, eps: float) -> None:
 
 
 def test_does_not_fire() -> None:
-    rewritten(protect_layer_norm, norm(), X, fires=0, safe_layer_norm=False)
+    rewritten(protect_layer_norm, norm(), X, fires=0, protection=Protection.NONE)
     rewritten(protect_layer_norm, nn.LayerNorm([6, 32]), X, fires=0)
+
+
+@pytest.mark.parametrize(("factor", "fires"), [(1.0, 0), (10.0, 0), (100.0, 1)])
+def test_fires_where_the_measured_rows_ask_for_it(factor: float, fires: int) -> None:
+    graph_module = traced(norm(), X)
+    measure(graph_module, [X * factor])
+    assert len(run_pass(protect_layer_norm, graph_module, Profile())) == fires
+    again = traced(norm(), X)
+    measure(again, [X * factor])
+    assert len(run_pass(protect_layer_norm, again, Profile(protection=Protection.ALL))) == 1
 
 
 def test_large_rows_overflow_in_the_plain_form_only() -> None:

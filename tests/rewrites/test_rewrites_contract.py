@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from rewrites import pipeline
 from rewrites.base import Emitter, RewriteRefusedError, aten, module_of
-from rewrites.pipeline import LOWER, NORMALISE
+from rewrites.pipeline import IN_EACH_GRAPH, NORMALISE
 from rewrites.profile import Profile
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def test_no_model_is_named_and_files_are_short(path: Path) -> None:
     assert len(text.splitlines()) < 400
 
 
-@pytest.mark.parametrize("step", [*NORMALISE, *LOWER], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [*NORMALISE, *IN_EACH_GRAPH], ids=lambda step: step.name)
 def test_every_pass_explains_itself(step: pipeline.Step) -> None:
     for part in ("Hazard", "Identit", "Given", "Result", "not fire"):
         assert part.lower() in step.document.lower() or (part == "not fire" and "Refuses" in step.document), part
@@ -37,7 +37,7 @@ def test_every_pass_explains_itself(step: pipeline.Step) -> None:
 
 
 def test_each_pass_is_in_the_pipeline_once() -> None:
-    names = [step.name for step in (*NORMALISE, *LOWER)]
+    names = [step.name for step in (*NORMALISE, *IN_EACH_GRAPH)]
     assert len(set(names)) == len(names)
     assert all((ROOT / "tests" / "rewrites" / f"test_{name}.py").exists() for name in names)
 
@@ -66,7 +66,7 @@ def test_the_whole_pipeline_on_a_bit_of_everything() -> None:
     image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     module = Block().eval()
     graph_module = traced(module, image)
-    reports = [report for steps in (NORMALISE, LOWER) for report in pipeline.run(steps, graph_module, Profile())]
+    reports = [report for steps in (NORMALISE, IN_EACH_GRAPH) for report in pipeline.run(steps, graph_module, Profile())]
     torch.testing.assert_close(graph_module(image)[0], module(image), atol=1e-5, rtol=0)
     fired = {report.name for report in reports if report.fired}
     assert {"fold_batch_norm", "lower_attention", "fold_sampling", "fold_scales", "split_clamp", "reduce_rank"} <= fired

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from verify.gates import GateResult, Verdict
+from verify.report.headroom import charts
 from verify.report.page import MARKS, page_environment
 from verify.report.report import GATES, RunReport, rejudge, write_whole
 
@@ -41,6 +42,7 @@ def render_html(report: RunReport) -> str:
         graphs=graphs,
         rewrites={graph: _rewrites(report, graph) for graph in graphs},
         operators=operators,
+        charts=charts(report.ranges),
         slowest=max((stage.seconds for stage in report.stages), default=0.0) or 1.0,
         total_seconds=sum(stage.seconds for stage in report.stages),
         total_bytes=sum(report.files.values()),

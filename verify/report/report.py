@@ -17,6 +17,7 @@ from host_runtime.errors import UserError
 from host_runtime.manifest import Weights
 from verify.gates import Finding, GateResult, Measurement, Verdict, overall
 from verify.parity.detections import MatchRow
+from verify.report.headroom import RangeRecord
 
 SCHEMA_VERSION = 1
 GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
@@ -76,6 +77,7 @@ class RunReport:
         files: file of the bundle to bytes.
         gates: in order.
         scenes: the pictures compared.
+        ranges: the range analysis, in the graphs' order; empty if nothing was measured.
         created: ISO 8601 time, "" if not recorded.
     """
 
@@ -90,6 +92,7 @@ class RunReport:
     files: Mapping[str, int]
     gates: tuple[GateResult, ...]
     scenes: tuple[Scene, ...] = ()
+    ranges: tuple[RangeRecord, ...] = ()
     created: str = ""
 
     @property
@@ -112,6 +115,7 @@ class RunReport:
             "op_counts": {graph: dict(counts) for graph, counts in self.op_counts.items()},
             "files": dict(self.files),
             "versions": dict(self.versions),
+            "ranges": [asdict(record) for record in self.ranges],
             "scenes": [{"name": scene.name, "rows": [asdict(row) for row in scene.rows]} for scene in self.scenes],
         }
         ready: dict[str, Any] = plain(record)
@@ -216,6 +220,7 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         files=dict(record["files"]),
         gates=tuple(_gate(gate) for gate in record["gates"]),
         scenes=tuple(Scene(scene["name"], b"", b"", _each(scene["rows"], MatchRow)) for scene in record["scenes"]),
+        ranges=tuple(RangeRecord.from_json(entry) for entry in record["ranges"]),
         created=record["created"],
     )
 

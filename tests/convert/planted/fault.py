@@ -48,7 +48,7 @@ def after(step: str, mutation: Mutation) -> Plant:
     """A rewrite that does its work and then something wrong."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        for group in ("NORMALISE", "LOWER"):
+        for group in ("NORMALISE", "LOWER", "PROTECT", "LAY_OUT"):
             steps = [
                 replace(item, rewrite=_followed_by(item.rewrite, mutation)) if item.name == step else item
                 for item in getattr(pipeline, group)

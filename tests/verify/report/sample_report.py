@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from io import BytesIO
 
@@ -12,6 +13,7 @@ from host_runtime.draw import draw_detections
 from host_runtime.manifest import Weights
 from verify.gates import Finding, GateResult, Measurement, Verdict
 from verify.parity.detections import DetectionCase, MatchRow, check_detections
+from verify.report.headroom import RangeRecord
 from verify.report.report import RewriteRecord, RunReport, Scene, Stage
 
 _COLOURS = ("#c0563b", "#3b7dc0", "#5aa469", "#b08d2f")
@@ -82,6 +84,28 @@ def failing_gate() -> GateResult:
     )
 
 
+def ranges() -> tuple[RangeRecord, ...]:
+    """Six layers of two operators in both graphs: with room, without, overflowing, protected, and with blurred integers."""
+    peaks = (3.2, 900.0, 40_000.0, 300_000.0, 5_000_000.0, 1.5)
+    return tuple(
+        RangeRecord(
+            graph,
+            f"{op}_{layer}",
+            f"aten.{op}.default",
+            f"model.encoder.layer.{layer}.{op}",
+            peak / 50,
+            peak if op == "layer_norm" else None,
+            2 * peak if op == "layer_norm" else None,
+            math.log2(65504 / (peak if op == "layer_norm" else peak / 50)),
+            graph == "graph_b" and layer == 5,
+            "protect_layer_norm" if layer == 3 and op == "layer_norm" else "",
+        )
+        for graph in ("graph_a", "graph_b")
+        for layer, peak in enumerate(peaks)
+        for op in ("gelu", "layer_norm")
+    )
+
+
 def sample(**changes: object) -> RunReport:
     found = gates()
     rows = tuple(MatchRow(**row) for row in found[6].data["scenes"]["scene 1"])
@@ -121,6 +145,7 @@ def sample(**changes: object) -> RunReport:
             Scene("scene 1", _png(detections()), _png(detections(0.1)), rows),
             Scene("scene 2", _png(detections()[:2]), _png(detections(0.1)[:2]), rows[:2]),
         ),
+        ranges=ranges(),
         created="2026-11-21T02:00:00Z",
     )
     return replace(report, **changes)  # type: ignore[arg-type]

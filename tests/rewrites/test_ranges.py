@@ -1,0 +1,80 @@
+"""What the range analysis notes on the nodes of a graph."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from passes import traced
+from torch import Tensor, nn
+
+from rewrites.ranges import PartialSum, ValueRange, measure, measured, range_of
+
+
+class Head(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).relu() * 1000
+
+
+def test_every_value_is_noted_with_its_module_and_the_outputs_are_those_of_the_graph() -> None:
+    x = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(0))
+    graph_module = traced(Head(), x)
+    (output,) = measure(graph_module, [x])
+    torch.testing.assert_close(output, graph_module(x)[0])
+    linear, relu, product = measured(graph_module)
+    assert (linear.op, linear.module) == ("aten.linear.default", "linear")
+    assert linear.values.sums is not None and relu.values.sums is None
+    assert product.values.largest == pytest.approx(float(output.abs().max()))
+    assert product.values.headroom == pytest.approx(math.log2(65504 / float(output.abs().max())))
+
+
+def test_pictures_widen_each_other() -> None:
+    x = torch.ones(1, 8)
+    graph_module = traced(lambda x: x.sum(-1), x)
+    for factor in (1.0, 3.0, 2.0):
+        measure(graph_module, [x * factor])
+    (found,) = measured(graph_module)
+    assert found.values == ValueRange(24.0, PartialSum(24.0, 24.0))
+
+
+def test_nothing_is_known_of_what_was_not_measured() -> None:
+    graph_module = traced(lambda x: x + 1, torch.ones(2))
+    assert measured(graph_module) == () and all(range_of(node) is None for node in graph_module.graph.nodes)
+
+
+@pytest.mark.parametrize(
+    ("values", "blurred"),
+    [
+        ([1.0, 2047.0, 2048.0], False),
+        ([2048.0, 2049.0], True),  # fp16 holds one of them
+        ([-4097.0, -4096.0], True),
+        ([4096.0, 8192.0, 10000.0], False),  # large, and yet told apart
+        ([3000.5, 3001.5], False),  # no integers: only less precise, as all large values are
+    ],
+)
+def test_integers_that_become_one(values: list[float], blurred: bool) -> None:
+    x = torch.tensor(values)
+    graph_module = traced(lambda x: x * 1.0, x)
+    measure(graph_module, [x])
+    assert [item.values.blurred for item in measured(graph_module)] == [blurred]
+
+
+def test_what_is_not_finite_has_no_headroom() -> None:
+    x = torch.tensor([1.0, 0.0])
+    graph_module = traced(lambda x: x / 0.0, x)
+    measure(graph_module, [x])
+    (found,) = measured(graph_module)
+    assert found.values.largest == math.inf and found.values.headroom == -math.inf
+    assert ValueRange(0.0).headroom == math.inf
+
+
+def test_integers_of_an_index_are_not_measured() -> None:
+    x = torch.randn(4)
+    graph_module = traced(lambda x: x.topk(2)[1], x)
+    measure(graph_module, [x])
+    assert measured(graph_module) == ()

@@ -1,0 +1,115 @@
+"""How near the detector's values come to fp16's largest number, layer by layer: the range analysis and its chart.
+
+A bar is as high as the powers of two that are left between the largest value, or partial sum, of a layer and 65504.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SPARE = 2.0
+"""Powers of two below which a value is called near the limit: other pictures have larger values than the measured ones."""
+_WIDTH, _HEIGHT, _BELOW = 1000.0, 200.0, 24.0
+_MOST = 20.0
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class RangeRecord:
+    """The values of one operator of a graph, on the calibration pictures, before anything was protected.
+
+    Attributes:
+        graph, node, op, module: where; the module is the dotted path in the PyTorch detector.
+        largest: of |x|.
+        partial_sum: largest |prefix| of what it adds up; None where it adds nothing up.
+        bound: largest sum of absolute terms, which no order of adding passes; None likewise.
+        headroom: powers of two between the larger of both and 65504; below zero it overflows.
+        blurred: integers in it that fp16 cannot tell apart.
+        protected: the rewrite that keeps it inside fp16; "" where the plain form ships.
+    """
+
+    graph: str
+    node: str
+    op: str
+    module: str
+    largest: float
+    partial_sum: float | None
+    bound: float | None
+    headroom: float
+    blurred: bool
+    protected: str
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> RangeRecord:
+        """From ``report.json``, where a figure that is not finite is a string."""
+        figures = {
+            name: None if record[name] is None else float(record[name])
+            for name in ("largest", "partial_sum", "bound", "headroom")
+        }
+        return cls(**{**record, **figures})
+
+    @property
+    def state(self) -> str:
+        """``"protected"``, ``"over"`` (it overflows), ``"near"`` (with less room than there should be) or ``"fits"``."""
+        if self.protected:
+            return "protected"
+        return "over" if self.headroom < 0 else "near" if self.headroom < SPARE else "fits"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A layer in the chart: its place and size in the drawing's units, how it looks, and what it is."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    state: str
+    told: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One graph's layers, and those of its operators that come nearest the limit."""
+
+    graph: str
+    bars: tuple[Bar, ...]
+    least: tuple[RangeRecord, ...]
+    blurred: tuple[RangeRecord, ...]
+
+    width, height, zero = _WIDTH, _HEIGHT + _BELOW, _HEIGHT
+    spare = _HEIGHT * (1 - SPARE / _MOST)
+    most = _MOST
+
+
+def charts(records: Iterable[RangeRecord]) -> tuple[Chart, ...]:
+    """A chart for every graph, in order."""
+    by_graph: dict[str, list[RangeRecord]] = {}
+    for record in records:
+        by_graph.setdefault(record.graph, []).append(record)
+    return tuple(_chart(graph, found) for graph, found in by_graph.items())
+
+
+def _chart(graph: str, records: Sequence[RangeRecord]) -> Chart:
+    layers: dict[str, RangeRecord] = {}
+    for record in records:
+        known = layers.get(record.module)
+        if known is None or record.headroom < known.headroom:
+            layers[record.module] = record
+    step = _WIDTH / max(len(layers), 1)
+    bars = tuple(_bar(i * step, 0.8 * step, record) for i, record in enumerate(layers.values()))
+    least = tuple(sorted(records, key=lambda record: record.headroom)[:_SHOWN])
+    return Chart(graph, bars, least, tuple(record for record in records if record.blurred))
+
+
+def _bar(x: float, width: float, record: RangeRecord) -> Bar:
+    bits = max(-_MOST, min(_MOST, record.headroom))
+    size = _HEIGHT * bits / _MOST if bits >= 0 else min(_BELOW, -_HEIGHT * bits / _MOST)
+    top = _HEIGHT - size if bits >= 0 else _HEIGHT
+    room = "no end of room" if math.isinf(bits) else f"{record.headroom:.1f} powers of two left"
+    told = f"{record.module or '(top)'}, {record.op}: largest {record.largest:.4g}"
+    told += "" if record.partial_sum is None else f", partial sums up to {record.partial_sum:.4g}"
+    return Bar(x, top, width, max(size, 1.0), record.state, f"{told}; {room}")
