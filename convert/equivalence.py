@@ -232,7 +232,7 @@ class _Comparison(Watcher):
         host = HostStep(manifest_program(parts.host), host_arrays(parts.host)).trace(a)
         order: Array | None = None
         for op in parts.host.ops:
-            wanted = nodes.get(op.output)
+            wanted = nodes.get(op.source)
             if op.op == "topk":
                 (scores,), indices = (a[name] for name in op.inputs), host[op.output]
                 axis = int(op.attributes["axis"])

@@ -148,7 +148,7 @@ class Proof:
         return check_second_runtime(self._cases(values, None, None))
 
     def fp16(self, values: Mapping[str, Array], pairs: Sequence[tuple[Picture, Detections]]) -> GateResult:
-        """Gate 4: the graphs on one picture's stage values, and the chain on each picture, in fp16.
+        """The graphs on one picture's stage values, and the chain on each picture, in fp16.
 
         Args:
             values: every stage's tensors as PyTorch computes them.

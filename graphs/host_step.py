@@ -14,12 +14,16 @@ from rewrites.base import RewriteRefusedError, argument, aten, constant_of, norm
 
 @dataclass(frozen=True)
 class HostOp:
-    """One op of the host step: ``output = op(*inputs, **attributes)`` on named tensors."""
+    """One op of the host step: ``output = op(*inputs, **attributes)`` on named tensors.
+
+    ``source`` is the graph node whose value it computes, "" for one that only reads a buffer in another shape.
+    """
 
     op: str
     inputs: tuple[str, ...]
     output: str
     attributes: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class HostProgramBuilder:
     def topk(self, scores: fx.Node, indices: fx.Node, k: int, axis: int) -> None:
         """The selection itself; every gather reads its result."""
         self._names[indices] = "indices"
-        self._ops.append(HostOp("topk", (self._names[scores],), "indices", {"k": k, "axis": axis}))
+        self._ops.append(HostOp("topk", (self._names[scores],), "indices", {"k": k, "axis": axis}, indices.name))
 
     def reshape(self, source: str, output: str, shape: list[int]) -> None:
         """Read the buffer of one tensor as another shape."""
@@ -110,7 +114,7 @@ class HostProgramBuilder:
 
     def _append(self, op: str, inputs: tuple[str, ...], node: fx.Node, attributes: dict[str, Any]) -> None:
         output = self._names.setdefault(node, node.name)
-        self._ops.append(HostOp(op, inputs, output, attributes))
+        self._ops.append(HostOp(op, inputs, output, attributes, node.name))
 
     def _name(self, operand: Any) -> str:
         if isinstance(operand, fx.Node):

@@ -1,24 +1,23 @@
 """Merge chains of arithmetic with plain numbers into one multiplication and one addition.
 
-Hazard: sampling coordinates pass through ``2 * loc - 1`` and back through ``((g + 1) * W - 1) / 2``. Each step is an op, and in
-fp16 the detour costs precision: near the right edge 2 * loc - 1 loses a bit that the way back doubles.
+Hazard: sampling coordinates pass through ``2 * loc - 1`` and on to pixels, ``g * W / 2``. Each step is an op, and in fp16 each
+is a rounding.
 
-Identity: ``((x * a + b) * c) + d = x * (a c) + (b c + d)``; a number commutes with views.
+Identity: ``((x * a + b) * c) + d = x * (a c) + (b c + d)``; a number commutes with views. A shift that takes away from what was
+enlarged goes first, as ``(x + b / a) * a``: its result is small, and so is what rounding takes from it.
 
 Given::
 
     %a = aten.mul(%loc, 2)
     %b = aten.sub(%a, 1)
     %c = aten.select(%b, -1, 0)
-    %d = aten.add(%c, 1)
-    %e = aten.mul(%d, 12)
-    %f = aten.sub(%e, 0.5)
+    %d = aten.mul(%c, 12)
 
 Result::
 
     %c = aten.select(%loc, -1, 0)
-    %e = aten.mul(%c, 24)
-    %f = aten.add(%e, -0.5)
+    %e = aten.add(%c, -0.5)
+    %f = aten.mul(%e, 24)
 
 Does not fire on a single multiplication or addition, nor on integers. Exact in real arithmetic; float32 results differ by
 rounding (1e-6 of the largest intermediate).
@@ -27,6 +26,7 @@ rounding (1e-6 of the largest intermediate).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import fx
 
@@ -47,6 +47,15 @@ class _Chain:
     shift: float
     ops: int
 
+    def arithmetic(self) -> list[tuple[Any, float]]:
+        """What is left to do, in the order that rounds least."""
+        scaled = [] if self.scale == 1.0 else [(aten.mul.Tensor, self.scale)]
+        if self.shift == 0.0:
+            return scaled
+        if abs(self.scale) >= 1 and self.scale * self.shift < 0:
+            return [(aten.add.Tensor, self.shift / self.scale), *scaled]
+        return [*scaled, (aten.add.Tensor, self.shift)]
+
 
 def merge_scalars(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     fired = []
@@ -61,8 +70,8 @@ def merge_scalars(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
         x = chain.base
         for view in reversed(chain.views):
             x = emit(view.target, x, *view.args[1:], **view.kwargs)
-        x = x if chain.scale == 1.0 else emit(aten.mul.Tensor, x, chain.scale)
-        x = x if chain.shift == 0.0 else emit(aten.add.Tensor, x, chain.shift)
+        for target, number in chain.arithmetic():
+            x = emit(target, x, number)
         fired.append(Site(node.name, module_of(node), f"{chain.ops} steps into {needed}"))
         replace(node, x)
         remove_dead_code(graph_module)

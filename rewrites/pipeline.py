@@ -20,6 +20,7 @@ from rewrites.iterate_topk import iterate_topk
 from rewrites.lift_tokens import lift_tokens
 from rewrites.lower_adaptive_pool import lower_adaptive_pool
 from rewrites.lower_attention import lower_attention
+from rewrites.lower_layer_norm import lower_layer_norm
 from rewrites.lower_max import lower_max
 from rewrites.lower_padding import lower_padding
 from rewrites.lower_sampling import lower_sampling
@@ -90,6 +91,7 @@ LOWER: tuple[Step, ...] = (
 PROTECT: tuple[Step, ...] = (
     Step(protect_sums, "reads the ranges of the ops that are there; the norms' own sums are not yet in the open"),
     Step(protect_layer_norm, "late: the norm's own pattern must survive until its affine part is folded"),
+    Step(lower_layer_norm, "takes the norms that need no protection"),
 )
 """Keeps values inside fp16, where the range analysis asks for it."""
 

@@ -5,6 +5,9 @@ Sampling an image ``v[H, W]`` bilinearly at the pixel position ``(px, py)`` with
     sum over y, x of  relu(1 - |y - py|) * relu(1 - |x - px|) * v[y, x]
 
 because the tent is one minus the distance on the two neighbours and zero elsewhere. Exact, also at and beyond the border.
+
+Positions are counted from the image's centre. A tent only sees differences, and near zero fp16 has digits to spare, where a
+column number of 64 leaves it a sixteenth of a pixel.
 """
 
 from __future__ import annotations
@@ -51,15 +54,16 @@ def emit_tents(emit: Emitter, node: fx.Node) -> Tents:
     """Tents of a ``grid_sampler(image [B, C, H, W], grid [B, Q, P, 2])`` call.
 
     The grid's normalised coordinates become pixels as PyTorch's grid_sample defines it: ``((g + 1) * size - 1) / 2``, or
-    ``(g + 1) / 2 * (size - 1)`` with align_corners.
+    ``(g + 1) / 2 * (size - 1)`` with align_corners. Less the centre, ``(size - 1) / 2``, that is ``g * size / 2`` and
+    ``g * (size - 1) / 2``.
     """
     image, grid = node.args[0], node.args[1]
     assert isinstance(image, fx.Node)
     height, width = (int(s) for s in value_of(image).shape[-2:])
-    x = _pixels(emit, grid, 0, width, bool(node.args[4]))
-    y = _pixels(emit, grid, 1, height, bool(node.args[4]))
-    columns = _tent(emit, emit(aten.unsqueeze.default, x, -1), torch.arange(width, dtype=torch.float32))
-    rows = _tent(emit, emit(aten.unsqueeze.default, y, -2), torch.arange(height, dtype=torch.float32).view(-1, 1))
+    x = _from_centre(emit, grid, 0, width, bool(node.args[4]))
+    y = _from_centre(emit, grid, 1, height, bool(node.args[4]))
+    columns = _tent(emit, emit(aten.unsqueeze.default, x, -1), _centres(width))
+    rows = _tent(emit, emit(aten.unsqueeze.default, y, -2), _centres(height).view(-1, 1))
     return Tents(rows, columns)
 
 
@@ -69,11 +73,15 @@ def image_matrix(emit: Emitter, image: fx.Node) -> fx.Node:
     return emit(aten.transpose.int, emit(aten.reshape.default, image, [b, c, h * w]), 1, 2)
 
 
-def _pixels(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    g = emit(aten.add.Tensor, emit(aten.select.int, grid, -1, axis), 1.0)
-    if align_corners:
-        return emit(aten.mul.Tensor, g, (size - 1) / 2)
-    return emit(aten.sub.Tensor, emit(aten.mul.Tensor, g, size / 2), 0.5)
+def _from_centre(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
+    """Pixels between the image's centre and each point."""
+    g = emit(aten.select.int, grid, -1, axis)
+    return emit(aten.mul.Tensor, g, (size - 1) / 2 if align_corners else size / 2)
+
+
+def _centres(size: int) -> torch.Tensor:
+    """Pixels between the image's centre and the middle of each of its rows or columns."""
+    return torch.arange(size, dtype=torch.float32) - (size - 1) / 2
 
 
 def _tent(emit: Emitter, positions: fx.Node, pixels: torch.Tensor) -> fx.Node:

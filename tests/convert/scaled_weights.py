@@ -48,6 +48,16 @@ def scale_projector(detector: nn.Module, image: Tensor, wanted: float = PROJECTO
 
 
 @torch.no_grad()
+def scale_attention(detector: nn.Module, image: Tensor, wanted: float = SELF_ATTENTION) -> None:
+    """Scales each decoder layer's self-attention until its largest output is ``wanted``, in any family.
+
+    Unlike ``scale_decoder`` it changes what the detector computes: the attention outweighs what it is added to.
+    """
+    for layer in detector.model.model.decoder.layers:
+        _multiply(wanted / largest(detector, image, [layer.self_attn]), layer.self_attn.o_proj)
+
+
+@torch.no_grad()
 def largest(detector: nn.Module, image: Tensor, modules: list[nn.Module], *, inputs: bool = False) -> float:
     """The largest |x| among the outputs of modules (their first ones), or among their first inputs."""
     seen: list[float] = []

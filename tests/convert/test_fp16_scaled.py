@@ -5,25 +5,20 @@ The demo detector's weights are scaled to magnitudes published for trained RF-DE
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from convert.bundle import preprocess_of
-from convert.compiler import CompiledDetector, compile_detector
-from convert.half_precision import store_half
-from convert.lowering import lower
 from convert.reference import Reference
 from convert.run import load_reference
 from convert.scenes import pictures
-from convert.targets import find_target
 from convert.variants import find_variant
 from host_runtime.preprocess import preprocess
-from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.profile import Protection
+from tests.convert.fp16_graphs import judge_in_fp16
 from tests.convert.scaled_weights import (
     PROJECTOR,
     SELF_ATTENTION,
@@ -34,8 +29,6 @@ from tests.convert.scaled_weights import (
 )
 from verify.delegate.adapters import Driver
 from verify.gates import GateResult, Verdict
-from verify.parity.fp16 import check_fp16
-from verify.parity.numerics import GraphCase
 
 
 @dataclass(frozen=True)
@@ -59,26 +52,10 @@ def scaled() -> Scaled:
     return Scaled(reference, image, before, reference.module(image))
 
 
-def compiled(scaled: Scaled, *, safe: bool) -> CompiledDetector:
-    """Protected where its ranges ask for it, or nowhere."""
-    protection = Protection.MEASURED if safe else Protection.NONE
-    return compile_detector(scaled.reference, replace(find_target("pixel").profile, protection=protection), [scaled.image])
-
-
-def graph_case(detector: CompiledDetector, image: torch.Tensor, name: str, folder: Path) -> GraphCase:
-    """One graph as it would ship, with its inputs and outputs on the picture."""
-    part = detector.parts.a if name == "graph_a" else detector.parts.b
-    values = detector.evaluate(image)
-    inputs = {key: np.asarray(values[key]) for key in part.input_names}
-    raw, fixed, shipped = (folder / f"{name}.{kind}.tflite" for kind in ("raw", "fixed", "shipped"))
-    lower(part, {key: torch.from_numpy(value) for key, value in inputs.items()}, raw)
-    fix_up(raw, fixed)
-    store_half(fixed, shipped)
-    return GraphCase(name, None, shipped, (inputs,), ({key: np.asarray(values[key]) for key in part.output_names},))
-
-
 def check(scaled: Scaled, name: str, folder: Path, driver: Driver, *, safe: bool) -> GateResult:
-    return check_fp16([graph_case(compiled(scaled, safe=safe), scaled.image, name, folder)], driver=driver)
+    """One graph through the gate, protected where its ranges ask for it, or nowhere."""
+    protection = Protection.MEASURED if safe else Protection.NONE
+    return judge_in_fp16(scaled.reference, scaled.image, folder, driver, protection, graphs=(name,))
 
 
 def test_scaling_changes_magnitudes_and_nothing_else(scaled: Scaled) -> None:
@@ -92,6 +69,7 @@ def test_scaling_changes_magnitudes_and_nothing_else(scaled: Scaled) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.plants
 def test_unprotected_decoder_fails_and_the_norm_is_named(scaled: Scaled, fp16_driver: Driver, tmp_path: Path) -> None:
     result = check(scaled, "graph_b", tmp_path, fp16_driver, safe=False)
     assert result.verdict is Verdict.FAILED

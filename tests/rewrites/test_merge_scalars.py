@@ -28,7 +28,9 @@ def test_fires_through_views() -> None:
         (lambda x: (x + 1) + 2, ["add"]),
         (lambda x: (x * 3) / 4, ["mul"]),
         (lambda x: 1 - (1 - x), []),
-        (lambda x: (2 - x) * -1.5 + 1, ["mul", "add"]),
+        (lambda x: (2 - x) * -1.5 + 1, ["add", "mul"]),  # (x - 4/3) * 1.5
+        (lambda x: (2 + x) * 1.5 + 1, ["mul", "add"]),
+        (lambda x: (x * 0.01 - 1) * 0.5, ["mul", "add"]),  # x - 200 would lose x
         (lambda x: (x - 1) * 0, ["mul"]),
     ],
 )
@@ -59,6 +61,14 @@ def test_a_shared_step_serves_both_readers() -> None:
 
     graph_module = rewritten(merge_scalars, shared, X, fires=2, tolerance=1e-6)
     assert sorted(ops(graph_module)) == ["mul", "mul", "select", "select"]
+
+
+def test_coordinates_keep_their_digits_in_fp16() -> None:
+    """Positions around the centre of 64 columns: rounded after the shift, not before it."""
+    x = (torch.rand(1, 64, 1, 2, generator=torch.Generator().manual_seed(1)) * 0.1 + 0.5).half().float()
+    graph_module = rewritten(merge_scalars, lambda x: (2 * x - 1) * 32, x, tolerance=1e-6)
+    found = graph_module.half()(x.half())[0].float()
+    assert float((found - (x - 0.5) * 64).abs().max()) < 1e-2  # scaled first, 0.03
 
 
 @pytest.mark.gpu

@@ -1,7 +1,8 @@
-"""Gate 4: the graphs compute well enough in fp16, as the delegate itself does it.
+"""The gate on fp16: the graphs compute well enough in it, as the delegate itself does it.
 
 Phones compute in fp16 whatever the file says. Here every graph runs on the delegate at its default precision, on an adapter
-that has fp16, and every output is held against PyTorch's on identical inputs. Then the detections of the whole chain (graph A
+that has fp16, and every output is held against PyTorch's on identical inputs; and once more with fp32 enforced, which tells
+what is fp16's doing. Then the detections of the whole chain (graph A
 in fp16, the host step in fp32, graph B in fp16) are held against PyTorch's as sets.
 
 Where a graph is off the first tensor that fp16 spoils is named, with its operator, module and rewrites, and whether it is an
@@ -102,14 +103,25 @@ class Chain:
 
 @dataclass(frozen=True)
 class _Judged:
-    """One graph's outputs against PyTorch's, or why there are none."""
+    """One graph's outputs against PyTorch's, or why there are none.
+
+    Attributes:
+        case: the graph.
+        found: in fp16, by output.
+        exact: with fp32 enforced on the same adapter.
+        broken: why there is no figure in fp16.
+    """
 
     case: GraphCase
     found: Mapping[str, Difference] = field(default_factory=dict)
+    exact: Mapping[str, Difference] = field(default_factory=dict)
     broken: str = ""
 
     def failing(self, limit: float) -> tuple[str, ...]:
-        return tuple(name for name, found in self.found.items() if not found.within(limit))
+        return tuple(name for name, found in {**self.found, **self.off_in_fp32(limit)}.items() if not found.within(limit))
+
+    def off_in_fp32(self, limit: float) -> dict[str, Difference]:
+        return {name: found for name, found in self.exact.items() if not found.within(limit)}
 
 
 def check_fp16(
@@ -144,7 +156,8 @@ def check_fp16(
     for index, case in enumerate(cases):
         more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
         runs.append(_run(case, more, driver, timeout))
-        judged.append(_judge(case, runs[-1], limits))
+        full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
+        judged.append(_judge(case, runs[-1], full, limits))
     findings: list[Finding] = []
     places: list[dict[str, Any]] = []
     for one in judged:
@@ -168,7 +181,8 @@ def check_fp16(
         data={
             "limits": asdict(limits),
             "comparisons": [{"graph": one.case.name, "broken": one.broken,
-                             "outputs": {name: found.as_dict() for name, found in one.found.items()}} for one in judged],
+                             "outputs": {name: found.as_dict() for name, found in one.found.items()},
+                             "in_fp32": {name: found.as_dict() for name, found in one.exact.items()}} for one in judged],
             "located": places,
             "detections": {} if detections is None else {"verdict": str(detections.verdict), **detections.data},
             "gpu": {one.case.name: {"run_seconds": list(run.run_seconds)} for one, run in zip(judged, runs, strict=True)},
@@ -208,15 +222,20 @@ def _more_inputs(
     return tuple({name: np.asarray(one[name], dtype) for name, dtype in wanted.items()} for one in made)
 
 
-def _judge(case: GraphCase, run: DelegateRun, limits: Fp16Limits) -> _Judged:
-    if not run.outputs:
-        refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
-        return _Judged(case, broken=f"{run.outcome}: {refused or run.error}")
-    expected, produced = case.expected[0], run.outputs[0]
-    if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in produced.items()}:
-        return _Judged(case, broken=f"outputs are {sorted(produced)}, expected were {sorted(expected)}, or their shapes differ")
-    tolerance = residual(limits.graph)
-    return _Judged(case, {name: difference(produced[name], expected[name], tolerance=tolerance) for name in expected})
+def _judge(case: GraphCase, half: DelegateRun, full: DelegateRun, limits: Fp16Limits) -> _Judged:
+    expected, tolerance = case.expected[0], residual(limits.graph)
+    differences = []
+    for precision, run in (("fp16", half), ("fp32", full)):
+        if not run.outputs:
+            refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
+            return _Judged(case, broken=f"{run.outcome} in {precision}: {refused or run.error}")
+        produced = run.outputs[0]
+        if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in produced.items()}:
+            told = f"outputs are {sorted(produced)}, expected were {sorted(expected)}, or their shapes differ"
+            return _Judged(case, broken=told)
+        differences.append({name: difference(produced[name], expected[name], tolerance=tolerance) for name in expected})
+    found, exact = differences
+    return _Judged(case, found, exact)
 
 
 def _detections(chain: Chain, run: DelegateRun) -> GateResult:
@@ -236,8 +255,10 @@ def _measurements(one: _Judged, limits: Fp16Limits) -> list[Measurement]:
     if one.broken:
         return [Measurement(f"{one.case.name}: fp16 vs PyTorch", "ran", 0.0, limit=1.0)]
     measurements = []
-    for output, found in one.found.items():
-        subject = f"{one.case.name} / {output}: fp16 vs PyTorch"
+    pairs = [(f"{output}: fp16 vs PyTorch", found) for output, found in one.found.items()]
+    pairs += [(f"{output}: fp32 on the same adapter vs PyTorch", found) for output, found in one.exact.items()]
+    for told, found in pairs:
+        subject = f"{one.case.name} / {told}"
         measurements += [
             Measurement(subject, "correlation", found.correlation, limit=limits.graph),
             Measurement(subject, "relative_error", found.relative_error, limit=residual(limits.graph), at_least=False),
@@ -248,7 +269,7 @@ def _measurements(one: _Judged, limits: Fp16Limits) -> list[Measurement]:
 
 def _summary(judged: Sequence[_Judged], detections: GateResult | None, limits: Fp16Limits, adapter: str) -> str:
     all_found = [found for one in judged for found in one.found.values()]
-    good = sum(found.within(limits.graph) for found in all_found)
+    good = sum(name not in one.failing(limits.graph) for one in judged for name in one.found)
     broken = "".join(f"{one.case.name} did not run, " for one in judged if one.broken)
     lowest = min((found.correlation for found in all_found), key=lambda r: (r == r, r), default=float("nan"))
     told = f"{broken}{good} of {len(all_found)} outputs within limits, lowest correlation {lowest:.6f}"
@@ -264,11 +285,8 @@ def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -
     head = "fp16 vs PyTorch: " + ", ".join(f"{name} {describe(one.found[name])}" for name in outputs)
     head += f" (limit {limits.graph})"
     place = f"{case.name} / {', '.join(outputs)}"
-    full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
-    if full.ok:
-        exact = _judge(case, full, limits).found
-        if any(name in exact and not exact[name].within(limits.graph) for name in outputs):
-            return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numbers gate")
+    if one.off_in_fp32(limits.graph):
+        return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numbers gate")
     try:
         with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
             fault = locate_fp16(

@@ -8,32 +8,32 @@ import pytest
 from torch import Tensor, fx
 
 from graphs import host_step
-from rewrites import protect_layer_norm, sampling
+from rewrites import lower_layer_norm, sampling
 from rewrites.base import Emitter, aten, calls, sizes, value_of
 from tests.convert.planted.fault import Fault, Plant, after
 
-_PIXELS = sampling._pixels
+_FROM_CENTRE = sampling._from_centre
 
 
 def _sampled_at(positions: Any) -> Plant:
     """Sampling positions computed in another way."""
-    return lambda patch: patch.setattr(sampling, "_pixels", positions)
+    return lambda patch: patch.setattr(sampling, "_from_centre", positions)
 
 
 def _swapped(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return _PIXELS(emit, grid, 1 - axis, size, align_corners)
+    return _FROM_CENTRE(emit, grid, 1 - axis, size, align_corners)
 
 
 def _other_corners(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return _PIXELS(emit, grid, axis, size, not align_corners)
+    return _FROM_CENTRE(emit, grid, axis, size, not align_corners)
 
 
 def _whole_pixels(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return emit(aten.add.Tensor, _PIXELS(emit, grid, axis, size, align_corners), 0.5)
+    return emit(aten.add.Tensor, _FROM_CENTRE(emit, grid, axis, size, align_corners), 0.5)
 
 
 def _clamped(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    return emit(aten.clamp.default, _PIXELS(emit, grid, axis, size, align_corners), 0.0, float(size - 1))
+    return emit(aten.clamp.default, _FROM_CENTRE(emit, grid, axis, size, align_corners), (1 - size) / 2, (size - 1) / 2)
 
 
 def _half_as_wide(emit: Emitter, positions: fx.Node, pixels: Tensor) -> fx.Node:
@@ -117,9 +117,9 @@ def _relu_for_gelu(graph_module: fx.GraphModule) -> int:
 
 
 def _without_eps(patch: pytest.MonkeyPatch) -> None:
-    original = protect_layer_norm.argument  # type: ignore[attr-defined]
+    original = lower_layer_norm.argument  # type: ignore[attr-defined]
     patch.setattr(
-        protect_layer_norm,
+        lower_layer_norm,
         "argument",
         lambda node, i, name, default: 0.0 if name == "eps" else original(node, i, name, default),
     )
@@ -152,7 +152,7 @@ COMPILER_FAULTS = (
     ),
     Fault("queries not scaled", after("lower_attention", _unscaled_queries), r"lower_attention of graph_[ab]"),
     # dfine-tiny's norms see variances around one: there it changes nothing that rounding would not (1e-5).
-    Fault("layer norm without eps", _without_eps, r"protect_layer_norm of graph_[ab]", ("tiny",)),
+    Fault("layer norm without eps", _without_eps, r"lower_layer_norm of graph_[ab]", ("tiny",)),
     Fault("ReLU for GELU", after("remove_identities", _relu_for_gelu), r"remove_identities of detector"),
     Fault(
         "windows in another order", after("remove_identities", _windows_by_columns), r"remove_identities of detector", ("tiny",)

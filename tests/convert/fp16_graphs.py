@@ -1,0 +1,45 @@
+"""A detector's graphs through the fp16 gate, without a bundle around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convert.compiler import CompiledDetector, compile_detector
+from convert.half_precision import store_half
+from convert.lowering import lower
+from convert.reference import Reference
+from convert.targets import find_target
+from rewrites.flatbuffer.pipeline import fix_up
+from rewrites.profile import Protection
+from verify.delegate.adapters import Driver
+from verify.gates import GateResult
+from verify.parity.fp16 import check_fp16
+from verify.parity.numerics import GraphCase
+
+BOTH = ("graph_a", "graph_b")
+
+
+def judge_in_fp16(
+    reference: Reference, image: Tensor, folder: Path, driver: Driver, protection: Protection, graphs: Sequence[str] = BOTH
+) -> GateResult:
+    """Compile for a Pixel, convert the named graphs as they would ship, and run them on the delegate in fp16."""
+    profile = replace(find_target("pixel").profile, protection=protection)
+    compiled = compile_detector(reference, profile, [image])
+    return check_fp16([_case(compiled, image, name, folder) for name in graphs], driver=driver)
+
+
+def _case(detector: CompiledDetector, image: Tensor, name: str, folder: Path) -> GraphCase:
+    part = detector.parts.a if name == "graph_a" else detector.parts.b
+    values = detector.evaluate(image)
+    inputs = {key: np.asarray(values[key]) for key in part.input_names}
+    raw, fixed, shipped = (folder / f"{name}.{kind}.tflite" for kind in ("raw", "fixed", "shipped"))
+    lower(part, {key: torch.from_numpy(value) for key, value in inputs.items()}, raw)
+    fix_up(raw, fixed)
+    store_half(fixed, shipped)
+    return GraphCase(name, None, shipped, (inputs,), ({key: np.asarray(values[key]) for key in part.output_names},))
