@@ -1,4 +1,4 @@
-"""The smaller commands: look at a file, run a bundle on pictures, explain the rewrites."""
+"""The smaller commands: run a bundle on pictures, explain the rewrites."""
 
 from __future__ import annotations
 
@@ -9,35 +9,11 @@ from typing import Any
 from PIL import Image
 
 from convert.names import suggestion
-from convert.targets import find_target
-from host_runtime.bundle import load_bundle
 from host_runtime.draw import draw_detections
 from host_runtime.errors import UserError
 from host_runtime.preprocess import load_image
 from host_runtime.runner import Runner
-from verify.delegate.driver import LEFT_OUT, NO_ADAPTER, activate, find_driver
-from verify.gates import GateResult
-from verify.lint.op_lint import check_lint
-from verify.residency import check_residency
-
-
-def check_path(path: Path, target: str, gpu: bool) -> tuple[GateResult, ...]:
-    """Gates 1 and 2 on a .tflite file, or on both graphs of a bundle.
-
-    Raises:
-        UserError: it is neither.
-    """
-    if path.suffix == ".tflite":
-        return _check_graphs({path.stem: path}, target, gpu)
-    with load_bundle(path) as bundle:
-        graphs = {"graph_a": bundle.path(bundle.manifest.graphs.a.file), "graph_b": bundle.path(bundle.manifest.graphs.b.file)}
-        return _check_graphs(graphs, bundle.manifest.target, gpu)
-
-
-def _check_graphs(graphs: dict[str, Path], target: str, gpu: bool) -> tuple[GateResult, ...]:
-    lint = check_lint(graphs, add=find_target(target).lint_rules)
-    driver, no_gpu = (find_driver(), NO_ADAPTER) if gpu else (None, LEFT_OUT)
-    return lint, check_residency(graphs, driver=driver, no_gpu=no_gpu)
+from verify.delegate.driver import activate, find_driver
 
 
 def detect_images(

@@ -44,6 +44,8 @@ from verify.parity.detections import (
 from verify.parity.fp16 import Chain, Fp16Limits, check_fp16
 from verify.parity.fp16 import Scene as Scene16
 from verify.parity.numerics import GraphCase, check_numerics
+from verify.parity.second_runtime import check_second_runtime
+from verify.parity.tensorflow_run import installed
 from verify.residency import check_residency
 
 Array = NDArray[np.generic]
@@ -140,6 +142,10 @@ class Proof:
             float32: the files before their weights were halved; None for a finished bundle.
         """
         return check_numerics(self._cases(values, compiled, float32), **_reached(self.gpu))
+
+    def second_runtime(self, values: Mapping[str, Array]) -> GateResult:
+        """TensorFlow's interpreter on the shipped graphs, against LiteRT's and PyTorch."""
+        return check_second_runtime(self._cases(values, None, None))
 
     def fp16(self, values: Mapping[str, Array], pairs: Sequence[tuple[Picture, Detections]]) -> GateResult:
         """The graphs on one picture's stage values, and the chain on each picture, in fp16.
@@ -242,6 +248,9 @@ def prove(
         gates.append(told(stage, proof.residency()))
     with progress.stage("gate: numbers") as stage:
         gates.append(told(stage, proof.numerics(values, compiled, float32)))
+    if installed():
+        with progress.stage("gate: second runtime") as stage:
+            gates.append(told(stage, proof.second_runtime(values)))
     floor = min(proof.limits.floor, Fp16Limits().detections(proof.limits.threshold).floor)
     with progress.stage("gate: fp16 on the GPU") as stage:
         pairs = [(picture, path.detect(picture.image, floor)) for picture in pictures]

@@ -13,11 +13,14 @@ from verify.delegate.adapters import Driver
 from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, cache_folder, find_driver, find_fp16_driver, try_driver
 from verify.delegate.run import Outcome
 from verify.lint.op_support import installed_runtime, load_support
+from verify.parity.tensorflow_run import HOW_TO_GET as HOW_TO_GET_TENSORFLOW
+from verify.parity.tensorflow_run import installed
 
 _PACKAGES = (
     *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "litert-converter"),
     *("torch", "transformers", "numpy", "pillow", "safetensors"),
 )
+_EXTRA_PACKAGES = ("tensorflow-cpu",)
 _TOOLS = {
     "adb": "only for measuring on a phone; Android SDK platform-tools, or apt-get install adb",
     "java": "only for the Android sample; apt-get install openjdk-17-jdk-headless",
@@ -93,7 +96,7 @@ def diagnose() -> Diagnosis:
     versions = {
         "python": platform.python_version(),
         "system": platform.platform(),
-        **{name: _version(name) for name in _PACKAGES},
+        **{name: _version(name) for name in (*_PACKAGES, *_EXTRA_PACKAGES)},
     }
     driver = find_driver()
     trial = try_driver(driver) if driver else None
@@ -105,6 +108,8 @@ def diagnose() -> Diagnosis:
         missing.append(Missing("a Vulkan adapter, for the GPU gates", HOW_TO_GET))
     if fp16_driver is None:
         missing.append(Missing("an adapter that computes in fp16, for the fp16 gate", HOW_TO_GET_FP16))
+    if not installed():
+        missing.append(Missing('TensorFlow, for the gate "second runtime", which no run needs', HOW_TO_GET_TENSORFLOW))
     if table.runtime != runtime:
         missing.append(
             Missing(

@@ -5,7 +5,7 @@ Every gate returns a ``GateResult`` and nothing else; the report, the JSON file 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -46,6 +46,23 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class TensorRef:
+    """A tensor of a file, as a finding names it.
+
+    Attributes:
+        index: position in its subgraph.
+        name: as the file has it: any text at all.
+        shape: dimensions.
+        dtype: ``"float32"`` …
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something at one place in one graph.
 
@@ -53,9 +70,15 @@ class Finding:
         rule: stable identifier, for example ``"refused-op"``.
         severity: ``"refused"`` (the delegate will not take it), ``"wrong"`` (it will, and computes something else) or
             ``"risk"``.
-        place: graph, op index and tensor names.
+        place: graph, op index and tensor names, in words.
         message: what is the matter.
         advice: the rewrite, flag or change that mends it.
+        graph: name of the graph, "" where the finding is not about one.
+        op: the operator's position in it, None where the finding is about no single operator.
+        operator: its name, ``"GATHER_ND"`` or ``"CUSTOM:<code>"``; "" where there is none.
+        tensors: those it is about.
+        why: how it is known: what the delegate says, or what was measured.
+        mended_by: this project's rewrite that mends it, "" if none does.
     """
 
     rule: str
@@ -63,6 +86,22 @@ class Finding:
     place: str
     message: str
     advice: str
+    graph: str = ""
+    op: int | None = None
+    operator: str = ""
+    tensors: tuple[TensorRef, ...] = ()
+    why: str = ""
+    mended_by: str = ""
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Finding:
+        """One that ``GateResult.to_json`` wrote.
+
+        Raises:
+            TypeError, KeyError: it is no such record.
+        """
+        tensors = tuple(TensorRef(**{**t, "shape": tuple(t["shape"])}) for t in record.get("tensors", ()))
+        return cls(**{**record, "tensors": tensors})
 
 
 @dataclass(frozen=True)
@@ -70,7 +109,7 @@ class GateResult:
     """The outcome of one gate.
 
     Attributes:
-        gate: ``"lint"``, ``"residency"``, ``"numerics"``, ``"fp16"`` or ``"detections"``.
+        gate: ``"lint"``, ``"residency"`` … (``report.GATES``).
         verdict: passed, failed or not run.
         summary: one line for the table at the end of a run.
         advice: what to do next if the gate did not pass; empty otherwise.

@@ -5,20 +5,33 @@ It proves that the graph runs on the GPU, not that it computes the right thing: 
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_ADAPTER, NoGpu
-from verify.delegate.run import DelegateRun, Job, Outcome, run_models
-from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.delegate.run import DelegateRun, Job, Outcome, RefusedOp, run_models
+from verify.gates import Finding, GateResult, Measurement, TensorRef, Verdict
+from verify.printable import printable
+from verify.tflite.graph import Graph, Op, read_entries
+
+TIMEOUT = 900.0
+"""Seconds for a graph. The delegate's own time grows faster than the operators: 1000 take 3 s, 2000 take 15 s."""
+
+# "Node number 0 (GATHER_ND) failed to prepare." is how the runtime itself refuses an operator, a custom one by its code.
+_UNPREPARED = re.compile(r"Node number (\d+) \((.*?)\) failed to (?:prepare|invoke)")
+# What stands in front of a message: the exception's own place, or glog's letter, date, time, thread and place.
+_LOG_PREFIX = re.compile(r"(?:ERROR: )?\[\S+:\d+\]\s*(?:└\s*)?|^ERROR: |^[EFW]\d{4} \S+\s+\d+ \S+:\d+\] ")
 
 
 def check_residency(
-    graphs: Mapping[str, Path], *, driver: Driver | None, no_gpu: NoGpu = NO_ADAPTER, timeout: float = 900.0
+    graphs: Mapping[str, Path], *, driver: Driver | None, no_gpu: NoGpu = NO_ADAPTER, timeout: float = TIMEOUT
 ) -> GateResult:
-    """Compiles each graph for the GPU alone, each in a child process that may die.
+    """Compiles each file for the GPU alone, each in a child process that may die.
+
+    A file of several entries (signatures) must give one partition for each.
 
     Args:
         graphs: name in the report to file.
@@ -28,8 +41,12 @@ def check_residency(
 
     Returns:
         PASSED, FAILED, or NOT_RUN where there is no adapter.
+
+    Raises:
+        UserError: a file is no readable LiteRT model.
     """
     start = time.perf_counter()
+    entries = {name: read_entries(path) for name, path in graphs.items()}
     jobs = [Job(path) for path in graphs.values()]
     runs = dict(zip(graphs, run_models(jobs, driver=driver, honest=True, timeout=timeout), strict=True))
     if any(run.outcome is Outcome.NO_ADAPTER for run in runs.values()):
@@ -40,74 +57,136 @@ def check_residency(
             advice=no_gpu.advice,
             seconds=time.perf_counter() - start,
         )
-    findings = tuple(finding for name, run in runs.items() for finding in _findings(name, run))
+    findings = tuple(finding for name, run in runs.items() for finding in _findings(name, run, entries[name]))
+    figures = tuple(figure for name, run in runs.items() for figure in _measurements(name, run, entries[name]))
     adapter = next((run.adapter for run in runs.values() if run.adapter), "")
-    good = sum(_resident(run) for run in runs.values())
+    good = sum(_resident(run, entries[name]) for name, run in runs.items())
     return GateResult(
         gate="residency",
         verdict=Verdict.PASSED if good == len(runs) else Verdict.FAILED,
         summary=f"{good} of {len(runs)} graphs fully on the GPU delegate ({adapter})",
         advice="" if good == len(runs) else f"{findings[0].place}: {findings[0].message}; {findings[0].advice}",
-        measurements=tuple(measurement for name, run in runs.items() for measurement in _measurements(name, run)),
+        measurements=figures,
         findings=findings,
         seconds=time.perf_counter() - start,
-        data={"adapter": adapter, "graphs": {name: _record(run) for name, run in runs.items()}},
+        data={"adapter": adapter, "graphs": {name: _record(run, entries[name]) for name, run in runs.items()}},
     )
 
 
-def _resident(run: DelegateRun) -> bool:
-    return run.fully_on_gpu and run.partitions == 1 and not run.error_lines
+def _expected(entries: Sequence[Graph]) -> int:
+    """Partitions of a file that is wholly on the GPU: one for each entry that computes anything."""
+    return sum(bool(graph.ops) for graph in entries)
 
 
-def _measurements(name: str, run: DelegateRun) -> list[Measurement]:
+def _resident(run: DelegateRun, entries: Sequence[Graph]) -> bool:
+    return run.fully_on_gpu and run.partitions == _expected(entries) and not run.error_lines
+
+
+def _measurements(name: str, run: DelegateRun, entries: Sequence[Graph]) -> list[Measurement]:
+    other = "partitions other than one" + (" an entry" if len(entries) > 1 else "")
     return [
         Measurement(name, "fully accelerated", float(run.fully_on_gpu), limit=1.0),
-        # Both bounds at once: none means that nothing was delegated, two that something between them was not.
-        Measurement(name, "partitions other than one", float(abs(run.partitions - 1)), limit=0.0, at_least=False),
+        # Both bounds at once: too few mean that something was not delegated, too many that something between them was not.
+        Measurement(name, other, float(abs(run.partitions - _expected(entries))), limit=0.0, at_least=False),
         Measurement(name, "error lines", float(len(run.error_lines)), limit=0.0, at_least=False),
         Measurement(name, "compile seconds", run.compile_seconds),
     ]
 
 
-def _findings(name: str, run: DelegateRun) -> list[Finding]:
-    """Why a graph is not resident, most telling first; empty if it is."""
-    if _resident(run):
+def _findings(name: str, run: DelegateRun, entries: Sequence[Graph]) -> list[Finding]:
+    """Why a file is not resident, most telling first; empty if it is."""
+    if _resident(run, entries):
         return []
-    found = [
-        Finding(
-            "refused-op", "refused", f"{name} {op.op}{f' ({op.tensor})' if op.tensor else ''}", op.reason,
-            "rewrite the operator; the lint gate names the place and the way",
-        )
-        for op in run.refused
-    ]  # fmt: skip
+    found = [_refusal(name, refused, entries) for refused in run.refused]
     if run.outcome in (Outcome.DIED, Outcome.TIMED_OUT, Outcome.FAILED):
-        last = f": {run.error_lines[-1]}" if run.error_lines else ""
-        found.append(
-            Finding(
-                "compile", "refused", name, f"{run.outcome}: {run.error}{last}", "see the lint gate, and the log in report.json"
-            )
-        )
+        found.append(_unfinished(name, run, entries))
     elif not run.refused:
-        told = (
-            run.error_lines[0]
-            if run.error_lines
-            else f"{run.partitions} partitions, C API says {run.non_cpu_fully_accelerated}"
-        )
-        found.append(
-            Finding("compile", "wrong", name, told, "the outputs are not to be trusted: split or rewrite what the line names")
-        )
+        if not _expected(entries):
+            told, advice = "the graph has no operators", "nothing would run on a GPU: give the file that computes something"
+        elif run.error_lines:
+            told, advice = _plain(run.error_lines[0]), "the outputs are not to be trusted: split or rewrite what the line names"
+        else:
+            told = f"{run.partitions} partitions, not {_expected(entries)}; the C API says {run.non_cpu_fully_accelerated}"
+            advice = "a part runs elsewhere: see the lint gate, or rewrite what stands between the partitions"
+        found.append(Finding("compile", "wrong", name, printable(told), advice, graph=name))
     return found
 
 
-def _record(run: DelegateRun) -> dict[str, object]:
+def _refusal(name: str, refused: RefusedOp, entries: Sequence[Graph]) -> Finding:
+    """One line of the delegate's list: an operator once for each reason, and a tensor only where that is the reason."""
+    makers = [(graph, op) for graph in entries for op in graph.ops if op.name.removeprefix("CUSTOM:") == refused.op]
+    touching = [(graph, op) for graph, op in makers if refused.tensor in _names(graph, op)]
+    places = touching if refused.tensor and touching else makers
+    graph, op = places[0] if places else (None, None)
+    tensors = () if graph is None or op is None else _refs(graph, op, refused.tensor)
+    count = f" ({len(places)} in the graph, the first at op {op.index})" if op is not None and len(places) > 1 else ""
+    told = f" ({refused.tensor})" if refused.tensor else ""
+    return Finding(
+        "refused-op",
+        "refused",
+        printable(f"{name}{f' op {op.index}' if op is not None and len(places) == 1 else ''} {refused.op}{told}"),
+        printable(f"the delegate says: {refused.reason}{count}"),
+        "rewrite the operator, or leave it to the host; where the lint gate names it, it says how",
+        graph=name,
+        op=op.index if op is not None and len(places) == 1 else None,
+        operator=op.name if op is not None else refused.op,
+        tensors=tensors,
+    )
+
+
+def _unfinished(name: str, run: DelegateRun, entries: Sequence[Graph]) -> Finding:
+    """A compilation that gave no model."""
+    # The log's own error or fatal line tells more than what follows from it.
+    lines = [line for line in run.error_lines if line[:1] in "EF" and line[1:5].isdigit()] or list(run.error_lines[-1:])
+    told = f"{run.outcome}: {_plain(run.error)}{f': {_plain(lines[0])}' if lines else ''}"
+    advice = "see the lint gate; the whole log is in the JSON form of this one"
+    if run.outcome is Outcome.TIMED_OUT:
+        advice = "give it more time, or look at the lint gate alone"
+    place: dict[str, object] = {}
+    if match := _UNPREPARED.search("\n".join((run.error, run.log))):
+        index, kind = int(match[1]), match[2]
+        for graph in entries:
+            if index < len(graph.ops) and graph.ops[index].name.removeprefix("CUSTOM:") == kind:
+                op = graph.ops[index]
+                custom = op.name.startswith("CUSTOM:")
+                told = f"the runtime cannot prepare op {index} {op.name}"
+                advice = (
+                    "the runtime has no kernel for this custom operator: write it in builtin ones, or leave it to the host"
+                    if custom
+                    else "its operands or options are not valid, on the CPU either: mend the converter, or the file"
+                )
+                place = {"op": index, "operator": op.name, "tensors": _refs(graph, op, "")}
+                break
+    where = f"{name} op {place['op']} {place['operator']}" if place else name
+    return Finding("compile", "refused", printable(where), printable(told), advice, graph=name, **place)  # type: ignore[arg-type]
+
+
+def _names(graph: Graph, op: Op) -> set[str]:
+    return {graph.tensors[t].name for t in (*op.inputs, *op.outputs) if t >= 0}
+
+
+def _refs(graph: Graph, op: Op, name: str) -> tuple[TensorRef, ...]:
+    """The tensor of that name beside an operator, or its outputs."""
+    beside = [graph.tensors[t] for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0]
+    chosen = [t for t in beside if t.name == name] or [graph.tensors[t] for t in op.outputs]
+    return tuple(TensorRef(t.index, t.name, t.shape, t.dtype) for t in chosen)
+
+
+def _plain(line: str) -> str:
+    """A message without what the logger put in front of it, which holds a time and a thread and so differs at every run."""
+    return " ".join(_LOG_PREFIX.sub("", line).split())
+
+
+def _record(run: DelegateRun, entries: Sequence[Graph]) -> dict[str, object]:
     return {
         "outcome": str(run.outcome),
         "partitions": run.partitions,
+        "entries": len(entries),
         "non_cpu_fully_accelerated": run.non_cpu_fully_accelerated,
         "ops_on_gpu": run.ops_on_gpu,
         "ops_on_cpu": run.ops_on_cpu,
         "compile_seconds": run.compile_seconds,
         "error": run.error,
         "error_lines": list(run.error_lines[:20]),
-        "log": "" if _resident(run) else run.log[-8000:],
+        "log": "" if _resident(run, entries) else run.log[-8000:],
     }

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from host_runtime.errors import UserError
+from verify.printable import printable
 
 BAD_INPUT = 2
 GATE_FAILED = 1
@@ -37,7 +38,7 @@ def reported(command: Command) -> Command:
                 told = " ".join(str(error).split())
             else:
                 raise
-            click.echo(f"error: {told}", err=True)
+            click.echo(f"error: {printable(told)}", err=True)
             code = BAD_INPUT
         leave(code or 0)
 

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from convert.cli.base import JSON_FLAG, STRICT_FLAG, exit_code, reported
-from convert.cli.output import print_result
+from convert.cli.output import print_gates, print_result
 
 
 @click.command(short_help="Lint a .tflite or bundle; try it on the GPU.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--target", default="pixel", show_default=True, help="Whose lint rules apply, for a single .tflite file.")
 @click.option("--gpu/--no-gpu", default=True, help="Try the file on the GPU delegate.")
+@click.option("--timeout", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds for the delegate.")
+@click.option(
+    "--fail-on",
+    default="wrong",
+    show_default=True,
+    type=click.Choice(["refused", "wrong", "risk"]),
+    help="Mildest finding to exit with 1 for: what is refused; also what is computed wrong; also risks.",
+)
 @STRICT_FLAG
-@click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON, each finding with its op index and tensors.")
 @reported
-def check(path: Path, target: str, gpu: bool, strict: bool, as_json: bool) -> int:
+def check(path: Path, strict: bool, as_json: bool, fail_on: str, **options: Any) -> int:
     """Lint any .tflite file or bundle and try it on the real GPU delegate."""
-    from convert.inspect import check_path
+    from convert.check import check_path, failing
+    from convert.cli.findings import print_findings
+    from verify.gates import Verdict
 
-    gates = check_path(path, target, gpu)
-    print_result(gates, as_json, findings=True)
-    return exit_code(gates, strict)
+    gates = check_path(path, fail_on=fail_on, **options)
+    if as_json:
+        print_result(gates, as_json)
+    else:
+        print_findings(gates)
+        # What a gate would advise stands with its findings.
+        print_gates([replace(gate, advice="" if gate.findings else gate.advice) for gate in gates])
+    milder = [g.gate for g in gates if g.verdict is Verdict.FAILED and g.gate not in failing(gates, fail_on)]
+    if milder:
+        click.echo(f"failed by less than --fail-on {fail_on}, so not counted: {', '.join(milder)}", err=True)
+    return exit_code([gate for gate in gates if gate.gate not in milder], strict)
 
 
 @click.command()

@@ -40,7 +40,7 @@ def test_refused_and_deadly_graphs_fail_with_names(tmp_path: Path, driver: Drive
     }
     result = check_residency(graphs, driver=driver)
     assert result.verdict is Verdict.FAILED and "1 of 3" in result.summary
-    assert [f.place for f in result.findings] == ["refused GATHER_ND", "deadly"]
+    assert [f.place for f in result.findings] == ["refused op 0 GATHER_ND", "deadly"]
     assert "exited with code 1" in result.findings[1].message
     assert result.advice and result.data["graphs"]["deadly"]["log"]
 

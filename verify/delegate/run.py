@@ -167,7 +167,7 @@ def run_models(
             "jobs": [
                 {
                     "model": str(job.model.resolve()),
-                    "inputs": [str(_save(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
+                    "inputs": [str(save_inputs(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
                 }
                 for i, job in enumerate(jobs)
             ],
@@ -189,7 +189,8 @@ def run_models(
         return [run if run.outcome is Outcome.NO_ADAPTER else replace(run, adapter=chosen) for run in runs]
 
 
-def _save(values: Arrays, path: Path) -> Path:
+def save_inputs(values: Arrays, path: Path) -> Path:
+    """Writes arrays by name as a child process reads them; returns the path."""
     # Signature names may hold characters an archive member may not, so they travel as one JSON string.
     members: dict[str, Any] = {f"v{n}": np.asarray(value) for n, value in enumerate(values.values())}
     np.savez(path, names=np.array(json.dumps(list(values))), **members)

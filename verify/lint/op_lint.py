@@ -7,16 +7,28 @@ milliseconds, and it knows what no compilation shows: patterns the delegate acce
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.gates import Finding, GateResult, Measurement, TensorRef, Verdict
 from verify.lint.op_rules import GRAPH_CHECKS, OP_CHECKS, Hit
-from verify.lint.op_support import Rule, SupportTable, load_support
-from verify.tflite.graph import Graph, Op, read_graph
+from verify.lint.op_support import SEVERITIES, Rule, SupportTable, load_support
+from verify.printable import printable
+from verify.tflite.graph import Graph, Op, read_entries
 
 FAIL_ON = ("refused", "wrong")
+_NAME_LENGTH = 120  # of a tensor's name in words; the finding's ``tensors`` have it whole
+
+
+def severities_from(level: str) -> tuple[str, ...]:
+    """The severities that are as grave as ``level`` or graver: ``"wrong"`` is refused and wrong.
+
+    Raises:
+        ValueError: no such severity.
+    """
+    return SEVERITIES[: SEVERITIES.index(level) + 1]
 
 
 def lint_graph(
@@ -39,25 +51,39 @@ def lint_graph(
         replace(row, parameters={**row.parameters, "known": known}) if row.check == "unmeasured_op" else row
         for row in table.select(add, ignore)
     ]
-    by_op = [
-        _finding(graph, row, hit, op)
-        for op in graph.ops
-        for row in rules
-        if row.check in OP_CHECKS and (not row.ops or op.name in row.ops)
-        for hit in OP_CHECKS[row.check](graph, op, row)
-    ]
-    return by_op + list(_whole_graph(graph, rules))
+    found: list[Finding] = []
+    for op in graph.ops:
+        for row in rules:
+            if row.check in OP_CHECKS and (not row.ops or op.name in row.ops):
+                hits, malformed = _hits(OP_CHECKS[row.check](graph, op, row))
+                found += [_finding(graph, row, hit, op) for hit in hits]
+                if malformed:
+                    found.append(_malformed(graph, op, malformed))
+                    break
+    return found + list(_whole_graph(graph, rules))
 
 
 def lint_file(
     path: Path, support: SupportTable | None = None, *, add: Iterable[str] = (), ignore: Iterable[str] = ()
 ) -> list[Finding]:
-    """``lint_graph`` on a file.
+    """``lint_graph`` on every entry of a file.
 
     Raises:
         UserError: the file is no readable LiteRT model.
     """
-    return lint_graph(read_graph(path), support, add=add, ignore=ignore)
+    return [found for graph in named_entries(path.name, path) for found in lint_graph(graph, support, add=add, ignore=ignore)]
+
+
+def named_entries(name: str, path: Path) -> tuple[Graph, ...]:
+    """A file's graphs under a name of the caller's; where there are several, each with its signature's behind it.
+
+    Raises:
+        UserError: the file is no readable LiteRT model.
+    """
+    graphs = read_entries(path)
+    if len(graphs) == 1:
+        return (replace(graphs[0], name=name),)
+    return tuple(replace(g, name=f"{name}:{g.signature or f'subgraph {i}'}") for i, g in enumerate(graphs))
 
 
 def check_lint(
@@ -78,23 +104,20 @@ def check_lint(
     findings: list[Finding] = []
     measurements: list[Measurement] = []
     counts: dict[str, dict[str, int]] = {}
-    for name, path in graphs.items():
-        graph = replace(read_graph(path), name=name)
+    for graph in (entry for name, path in graphs.items() for entry in named_entries(name, path)):
         found = lint_graph(graph, table, add=add, ignore=ignore)
         bad = sum(finding.severity in severities for finding in found)
         findings += found
-        counts[name] = graph.op_counts()
+        counts[graph.name] = graph.op_counts()
         measurements += [
-            Measurement(name, "operators", float(len(graph.ops))),
-            Measurement(name, "findings", float(bad), limit=0.0, at_least=False),
+            Measurement(graph.name, "operators", float(len(graph.ops))),
+            Measurement(graph.name, "findings", float(bad), limit=0.0, at_least=False),
         ]
     failing = [finding for finding in findings if finding.severity in severities]
-    total, others = sum(sum(c.values()) for c in counts.values()), len(findings) - len(failing)
-    summary = f"{total} operators: " + (f"{len(failing)} findings" if failing else "nothing the delegate refuses or gets wrong")
     return GateResult(
         gate="lint",
         verdict=Verdict.FAILED if failing else Verdict.PASSED,
-        summary=summary + (f", {others} risks" if others else ""),
+        summary=_summary(sum(sum(c.values()) for c in counts.values()), findings),
         advice=f"{failing[0].place}: {failing[0].message}; {failing[0].advice}" if failing else "",
         measurements=tuple(measurements),
         findings=tuple(findings),
@@ -106,18 +129,75 @@ def check_lint(
     )
 
 
+def _summary(operators: int, findings: Iterable[Finding]) -> str:
+    total = Counter(finding.severity for finding in findings)
+    nouns = {"refused": "refused", "wrong": "computed wrong", "risk": f"risk{'s' * (total['risk'] != 1)}"}
+    told = [f"{total[severity]} {nouns[severity]}" for severity in SEVERITIES if total[severity]]
+    if not total["refused"] and not total["wrong"]:
+        told.insert(0, "nothing the delegate refuses or gets wrong")
+    return f"{operators} operator{'s' * (operators != 1)}: {', '.join(told)}"
+
+
+def _hits(check: Iterator[Hit]) -> tuple[list[Hit], str]:
+    """What a check finds, and what stopped it: a foreign file may have operators without the operands they need."""
+    hits: list[Hit] = []
+    try:
+        hits.extend(check)
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+        return hits, f"{type(error).__name__}: {error}"
+    return hits, ""
+
+
+def _malformed(graph: Graph, op: Op | None, error: str) -> Finding:
+    told = f"operands or options are not what the schema asks for ({error})"
+    advice = "the file is damaged, or its converter is at fault: make it again"
+    return _placed(graph, op, op.outputs if op else (), "malformed-op", "refused", told, advice)
+
+
 def _whole_graph(graph: Graph, rules: Iterable[Rule]) -> Iterator[Finding]:
     for row in rules:
         if row.check in GRAPH_CHECKS:
-            for hit in GRAPH_CHECKS[row.check](graph, row):
-                yield _finding(graph, row, hit, None)
+            hits, malformed = _hits(GRAPH_CHECKS[row.check](graph, row))
+            for hit in hits:
+                yield _finding(graph, row, hit, _where(graph, hit))
+            if malformed:
+                yield _malformed(graph, None, malformed)
+
+
+def _where(graph: Graph, hit: Hit) -> Op | None:
+    """What a find about the whole graph is about: the tensor's maker, or the first operator of the kind it begins with."""
+    if hit.tensors:
+        return graph.producer(hit.tensors[0])
+    return next((op for op in graph.ops if hit.message.startswith(f"{op.name} (")), None)
 
 
 def _finding(graph: Graph, row: Rule, hit: Hit, op: Op | None) -> Finding:
-    tensors = ", ".join(short_name(graph.tensors[t].name) or f"tensor {t}" for t in hit.tensors if t >= 0)
-    parts = [graph.name, f"op {op.index} {op.name}" if op else "", f"({tensors})" if tensors else ""]
     advice = row.advice + (f" ({row.issue})" if row.issue else "")
-    return Finding(row.rule, row.severity, " ".join(part for part in parts if part), hit.message, advice)
+    found = _placed(graph, op, hit.tensors, row.rule, row.severity, hit.message, advice)
+    return replace(found, why=row.evidence, mended_by=row.mended_by)
+
+
+def _placed(
+    graph: Graph, op: Op | None, tensors: Iterable[int], rule: str, severity: str, message: str, advice: str
+) -> Finding:
+    named = [graph.tensors[t] for t in tensors if t >= 0]
+    names = ", ".join(_cut(short_name(t.name)) or f"tensor {t.index}" for t in named)
+    parts = [graph.name, f"op {op.index} {op.name}" if op else "", f"({names})" if names else ""]
+    return Finding(
+        rule,
+        severity,
+        printable(" ".join(part for part in parts if part)),
+        printable(message),
+        advice,
+        graph=graph.name,
+        op=op.index if op else None,
+        operator=op.name if op else "",
+        tensors=tuple(TensorRef(t.index, t.name, t.shape, t.dtype) for t in named),
+    )
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}…"
 
 
 def short_name(name: str) -> str:

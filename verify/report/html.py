@@ -18,6 +18,7 @@ _TITLES = {
     "lint": ("Operator lint", "no operator that the delegate refuses or gets wrong"),
     "residency": ("Residency", "the real delegate takes every operator, in one partition"),
     "numerics": ("Numbers", "every output equals PyTorch's, link by link"),
+    "second runtime": ("Second runtime", "TensorFlow's interpreter computes what LiteRT's does"),
     "fp16": ("fp16", "the delegate computes it well enough in fp16, as phones do"),
     "host": ("Host side", "pre-processing, host step and post-processing are PyTorch's"),
     "detections": ("Detections", "the bundle finds what the reference finds"),

@@ -237,7 +237,7 @@ def _gate(record: Mapping[str, Any]) -> GateResult:
             )
             for m in record["measurements"]
         ),
-        findings=_each(record["findings"], Finding),
+        findings=tuple(map(Finding.from_json, record["findings"])),
         seconds=float(record["seconds"]),
         data=record["data"],
     )

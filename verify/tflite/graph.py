@@ -1,7 +1,8 @@
 """A small typed view of a .tflite file: operators, tensors, which are constant, who makes and who reads what.
 
-Only the first subgraph is read: the others are bodies of composites, which the GPU delegate never sees. Needs the
-flatbuffer schema that ships with ai-edge-litert, not TensorFlow.
+A file has one subgraph for each of its entries: the first, and those that a signature names. The others are bodies of
+composites and branches, which the GPU delegate never sees. Needs the flatbuffer schema that ships with ai-edge-litert, not
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """The first subgraph of a model.
+    """One subgraph of a model.
 
     Attributes:
         name: file name, for messages.
@@ -157,17 +158,33 @@ def read_graph(path: Path) -> Graph:
     Raises:
         UserError: the file is missing, empty, truncated or no LiteRT model.
     """
+    return read_entries(path)[0]
+
+
+def read_entries(path: Path) -> tuple[Graph, ...]:
+    """Reads every subgraph that a caller can run: the first, and each that a signature names, in file order.
+
+    Raises:
+        UserError: the file is missing, empty, truncated or no LiteRT model.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
-    if len(raw) < 8 or raw[4:8] != _IDENTIFIER:
+    if not is_model(raw):
         raise UserError(f"{path}: not a LiteRT model (no {_IDENTIFIER.decode()} mark at byte 4); give a .tflite file")
     try:
         # A truncated flatbuffer fails wherever its offsets happen to point, hence the broad net.
-        return _from_model(path.name, parse_model(raw))
+        model = parse_model(raw)
+        entries = {0, *(s.subgraphIndex for s in model.signatureDefs or ())}
+        return tuple(_from_model(path.name, model, index) for index in sorted(entries))
     except Exception as error:
         raise UserError(f"{path}: truncated or damaged LiteRT model ({type(error).__name__}); make or copy it again") from error
+
+
+def is_model(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, eight or more, is marked as a LiteRT model."""
+    return head[4:8] == _IDENTIFIER
 
 
 def parse_model(raw: bytes) -> Any:
@@ -188,14 +205,18 @@ def parse_model(raw: bytes) -> Any:
     return model
 
 
-def _from_model(name: str, model: Any) -> Graph:
-    subgraph = model.subgraphs[0]
+def _from_model(name: str, model: Any, position: int) -> Graph:
+    subgraph = model.subgraphs[position]
     tensors = tuple(_tensor(index, raw, model.buffers) for index, raw in enumerate(subgraph.tensors))
     ops = tuple(_op(index, raw, model.operatorCodes) for index, raw in enumerate(subgraph.operators))
     for op in ops:
-        if any(not -1 <= tensor < len(tensors) for tensor in (*op.inputs, *op.outputs)):
+        if any(not -1 <= tensor < len(tensors) for tensor in op.inputs) or any(
+            not 0 <= tensor < len(tensors) for tensor in op.outputs
+        ):
             raise ValueError(f"operator {op.index} refers to a tensor that is not there")
-    signature = next((s for s in model.signatureDefs or () if s.subgraphIndex == 0), None)
+    if any(not 0 <= tensor < len(tensors) for tensor in (*_indices(subgraph.inputs), *_indices(subgraph.outputs))):
+        raise ValueError("the graph's inputs or outputs are not there")
+    signature = next((s for s in model.signatureDefs or () if s.subgraphIndex == position), None)
     return Graph(
         name=name,
         tensors=tensors,

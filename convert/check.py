@@ -1,0 +1,106 @@
+"""``convert check``: what a .tflite file, whoever made it, would meet on the GPU delegate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from convert.targets import find_target
+from host_runtime.bundle import load_bundle
+from host_runtime.errors import UserError
+from verify.agreement import compare
+from verify.delegate.driver import LEFT_OUT, NO_ADAPTER, find_driver
+from verify.gates import GateResult, Verdict
+from verify.lint.op_lint import check_lint, severities_from
+from verify.residency import check_residency
+from verify.tflite.graph import is_model
+
+_WANTED = "give a .tflite file, or a bundle's folder or .zip"
+_CHECKPOINT = "a checkpoint: `convert run --weights` makes a bundle of it"
+_KINDS = {
+    ".onnx": "an ONNX model: convert it to .tflite first, for example with onnx2tf, or from PyTorch with litert-torch",
+    ".pb": "a TensorFlow model: convert it to .tflite first, with tf.lite.TFLiteConverter",
+    ".h5": "a Keras model: convert it to .tflite first, with tf.lite.TFLiteConverter",
+    ".keras": "a Keras model: convert it to .tflite first, with tf.lite.TFLiteConverter",
+    ".pt2": "an exported PyTorch program: convert it to .tflite first, with litert-torch",
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors"), _CHECKPOINT),
+}
+_ZIP, _LFS = b"PK\x03\x04", b"version https://git-lfs"
+
+
+def check_path(path: Path, target: str, gpu: bool, timeout: float, fail_on: str) -> tuple[GateResult, GateResult]:
+    """Lint and residency of a .tflite file, or of both graphs of a bundle.
+
+    Args:
+        path: of the file, whatever its name ends in, or of the bundle's folder or .zip.
+        target: whose lint rules apply to a single file; a bundle names its own.
+        gpu: False leaves the GPU out.
+        timeout: seconds for the delegate to compile one file.
+        fail_on: the mildest severity that fails the lint.
+
+    Raises:
+        UserError: it is neither.
+    """
+    rules = find_target(target).lint_rules
+    if path.is_dir() or _head(path).startswith(_ZIP):
+        _refuse_other_folders(path)
+        with load_bundle(path) as bundle:
+            both = (("graph_a", bundle.manifest.graphs.a.file), ("graph_b", bundle.manifest.graphs.b.file))
+            rules = find_target(bundle.manifest.target).lint_rules
+            return _gates({name: bundle.path(file) for name, file in both}, rules, gpu, timeout, fail_on)
+    if not is_model(_head(path)) and (path.suffix != ".tflite" or _head(path) == _LFS):
+        raise UserError(f"{path} is {_kind(path)}")
+    return _gates({path.stem: path}, rules, gpu, timeout, fail_on)
+
+
+def _gates(
+    graphs: dict[str, Path], rules: tuple[str, ...], gpu: bool, timeout: float, fail_on: str
+) -> tuple[GateResult, GateResult]:
+    lint = check_lint(graphs, add=rules, fail_on=severities_from(fail_on))
+    # On a terminal only: a large file keeps the delegate busy for minutes, without a word.
+    with Console(stderr=True).status(Text("trying it on the GPU delegate …")):
+        driver, no_gpu = (find_driver(), NO_ADAPTER) if gpu else (None, LEFT_OUT)
+        residency = check_residency(graphs, driver=driver, no_gpu=no_gpu, timeout=timeout)
+    return compare(lint, residency)
+
+
+def failing(gates: tuple[GateResult, ...], fail_on: str) -> tuple[str, ...]:
+    """The gates that failed for a finding as grave as ``fail_on``, or for none at all."""
+    severities = severities_from(fail_on)
+    failed = (gate for gate in gates if gate.verdict is Verdict.FAILED)
+    return tuple(g.gate for g in failed if not g.findings or any(f.severity in severities for f in g.findings))
+
+
+def _refuse_other_folders(path: Path) -> None:
+    if not path.is_dir() or (path / "manifest.json").exists():
+        return
+    files = sorted(file.name for file in path.glob("*.tflite"))
+    if files:
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        raise UserError(f"{path} is no bundle (no manifest.json); give one of its files: {', '.join(files[:3])}{more}")
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    if not path.exists():
+        raise UserError(f"no file at {path}; {_WANTED}")
+    if not path.is_file():
+        raise UserError(f"{path} is no ordinary file; {_WANTED}")
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); give a file that can") from error
+
+
+def _kind(path: Path) -> str:
+    if _head(path) == _LFS:
+        return "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
+    known = _KINDS.get(path.suffix.lower())
+    return known or f"neither a LiteRT model (no TFL3 mark at byte 4) nor a bundle; {_WANTED}"

@@ -1,0 +1,160 @@
+"""The gate "second runtime": TensorFlow's own interpreter, on the same files and inputs, computes what LiteRT's does.
+
+The other gates trust ai-edge-litert's CPU interpreter as the link between PyTorch and the GPU. Here another build of another
+project runs the shipped files, with kernels of its own (LiteRT computes on XNNPACK, this without it): a file that only LiteRT
+reads in this way, or an output that only LiteRT computes so, is found. Where the two disagree, the finding names graph and
+output, and which of them is off PyTorch's values.
+
+An extra witness and no condition. TensorFlow is a download of 270 MB and 1.3 GB on disk, and what the bundle promises is held
+against PyTorch by the numbers gate already. So the gate is part of a run only where TensorFlow is installed
+(``tensorflow_run.installed``), and its absence leaves nothing unproven: neither ``--strict`` nor the verdict of a report
+(``report.GATES``) asks for it. Where it is installed and cannot do its work, it says "not run" like any gate.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from verify.delegate.run import DelegateRun, Job, run_models
+from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.metrics import Difference, difference, residual
+from verify.parity.numerics import GraphCase, describe
+from verify.parity.tensorflow_run import HOW_TO_GET, TensorFlowRun, run_tensorflow
+
+GATE = "second runtime"
+_WITHOUT = "no fault of the file is known by it: the numbers gate holds it against PyTorch"
+_RUNTIMES, _REFERENCE = "TensorFlow vs LiteRT", "TensorFlow vs PyTorch"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Lowest correlations of an output; each is also a limit of sqrt(1 - r²) on its relative error (see ``metrics``).
+
+    Attributes:
+        runtimes: TensorFlow's against LiteRT's. Both compute in float32 and differ by the order of their sums alone; measured:
+            relative errors of 2e-6 for both demo detectors, 2e-5 for nano.
+        reference: TensorFlow's against PyTorch's, where the fp16 weights show, as in the numbers gate.
+    """
+
+    runtimes: float = 0.999999
+    reference: float = 0.999
+
+
+def check_second_runtime(
+    cases: Sequence[GraphCase], *, limits: Limits | None = None, timeout: float = 1800.0, python: str = sys.executable
+) -> GateResult:
+    """Runs the shipped graphs on both runtimes and compares every output of every input set.
+
+    Args:
+        cases: the graphs with their inputs and PyTorch's outputs.
+        limits: bounds, the project's own by default.
+        timeout: seconds for TensorFlow, all graphs together.
+        python: interpreter that has TensorFlow.
+
+    Returns:
+        FAILED if an output is off or a runtime cannot run a graph that the other can; else NOT_RUN if TensorFlow is not there,
+        does not load, or lacks a kernel; else PASSED.
+    """
+    start, limits = time.perf_counter(), limits or Limits()
+    answer = run_tensorflow([Job(case.shipped, case.inputs) for case in cases], timeout=timeout, python=python)
+    if not answer.version:
+        return GateResult(GATE, Verdict.NOT_RUN, answer.error, HOW_TO_GET, seconds=time.perf_counter() - start)
+    ours = run_models([Job(case.shipped, case.inputs) for case in cases], accelerator="cpu")
+    figures: list[Measurement] = []
+    findings: list[Finding] = []
+    absent: list[str] = []
+    for case, theirs, litert in zip(cases, answer.runs, ours, strict=True):
+        if theirs.unable:
+            absent.append(f"{case.name}: {theirs.error}")
+        elif theirs.error or not litert.ok:
+            figures.append(Measurement(f"{case.name}: both runtimes", "ran", 0.0, limit=1.0))
+            findings.append(_broken(case, theirs, litert))
+        else:
+            for index in range(len(case.inputs)):
+                judged, off = _compare(case, index, theirs, litert, limits, answer.version)
+                figures += judged
+                findings += off
+    verdict = Verdict.FAILED if findings else Verdict.NOT_RUN if absent else Verdict.PASSED
+    return GateResult(
+        GATE,
+        verdict,
+        _summary(cases, figures, findings, absent, answer.version),
+        f"{findings[0].place}: {findings[0].advice}" if findings else _WITHOUT if absent else "",
+        tuple(figures),
+        tuple(findings),
+        time.perf_counter() - start,
+        {"tensorflow": answer.version, "kernels": "builtin, without delegates"},
+    )
+
+
+def _summary(
+    cases: Sequence[GraphCase], figures: Sequence[Measurement], findings: Sequence[Finding], absent: Sequence[str], version: str
+) -> str:
+    if findings:
+        return f"{findings[0].place}: {findings[0].message}"
+    if absent:
+        return f"TensorFlow {version} cannot run {absent[0]}"
+    worst = max((m.value for m in figures if m.metric == "relative_error" and m.subject.endswith(_RUNTIMES)), default=0.0)
+    return f"TensorFlow {version} computes LiteRT's outputs of {len(cases)} graphs to {worst:.1e}"
+
+
+def _compare(
+    case: GraphCase, index: int, theirs: TensorFlowRun, litert: DelegateRun, limits: Limits, version: str
+) -> tuple[list[Measurement], list[Finding]]:
+    """Figures and findings of one input set."""
+    figures, findings = [], []
+    suffix = f" (input set {index})" if len(case.inputs) > 1 else ""
+    ours, wanted, found = litert.outputs[index], case.expected[index], theirs.outputs[index]
+    for name in dict.fromkeys((*wanted, *ours, *found)):
+        shapes = [list(values[name].shape) if name in values else "absent" for values in (found, ours, wanted)]
+        if any(shape != shapes[0] for shape in shapes):
+            figures.append(Measurement(f"{case.name} / {name}{suffix}: all three", "same shape", 0.0, limit=1.0))
+            told = "its shape is {} on TensorFlow, {} on LiteRT, {} in PyTorch".format(*shapes)
+            findings.append(_finding(case, name, told, "the file does not fit the reference: convert it again"))
+            continue
+        between = difference(found[name], ours[name], tolerance=residual(limits.runtimes))
+        reference = difference(found[name], wanted[name], tolerance=residual(limits.reference))
+        figures += _figures(f"{case.name} / {name}{suffix}: {_RUNTIMES}", between, limits.runtimes)
+        figures += _figures(f"{case.name} / {name}{suffix}: {_REFERENCE}", reference, limits.reference)
+        if not between.within(limits.runtimes):
+            mine = difference(ours[name], wanted[name], tolerance=residual(limits.reference))
+            told = f"TensorFlow {version} and LiteRT compute different values{suffix}: {describe(between)}"
+            told += f"; against PyTorch, TensorFlow's {describe(reference)}, LiteRT's {describe(mine)}"
+            findings.append(_finding(case, name, told, _who(reference, mine, limits)))
+        elif not reference.within(limits.reference):
+            told = f"both runtimes agree, and are off PyTorch{suffix}: {describe(reference)}"
+            findings.append(_finding(case, name, told, "see the numbers gate, which names the first tensor that is off"))
+    return figures, findings
+
+
+def _who(theirs: Difference, ours: Difference, limits: Limits) -> str:
+    """Which runtime to look at."""
+    if theirs.within(limits.reference) and not ours.within(limits.reference):
+        return "LiteRT is off: see the numbers gate, and try another version of ai-edge-litert"
+    if ours.within(limits.reference) and not theirs.within(limits.reference):
+        return "TensorFlow is off: the file means something else to it; look at operators whose options or version are unusual"
+    if ours.within(limits.reference):
+        return "both are near PyTorch: an operator is read in two ways, or fp16 weights hide a small fault; tap the graph"
+    return "both are off PyTorch, and differently: see the numbers gate first"
+
+
+def _figures(subject: str, found: Difference, limit: float) -> list[Measurement]:
+    return [
+        Measurement(subject, "correlation", found.correlation, limit),
+        Measurement(subject, "relative_error", found.relative_error, residual(limit), at_least=False),
+        Measurement(subject, "max_abs_error", found.max_abs_error, at_least=False),
+    ]
+
+
+def _finding(case: GraphCase, output: str, message: str, advice: str) -> Finding:
+    return Finding("second-runtime", "wrong", f"{case.name} / {output}", message, advice, graph=case.name)
+
+
+def _broken(case: GraphCase, theirs: TensorFlowRun, litert: DelegateRun) -> Finding:
+    said = [f"TensorFlow: {theirs.error}" if theirs.error else "", "" if litert.ok else f"LiteRT: {litert.error}"]
+    message = f"does not run: {'; '.join(filter(None, said))}"
+    advice = "the file is not valid, or means something else to this runtime: see the numbers gate"
+    return Finding("second-runtime", "wrong", case.name, message, advice, graph=case.name)

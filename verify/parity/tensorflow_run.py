@@ -1,0 +1,126 @@
+"""Runs .tflite models on TensorFlow's own interpreter.
+
+In a child process: TensorFlow takes seconds to start, and it and PyTorch, each with libraries of its own of the same names, are
+better kept apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.delegate.run import Job, save_inputs
+
+HOW_TO_GET = "pip install -c constraints.txt -e '.[second-runtime]' (TensorFlow's CPU build, 270 MB)"
+_CHILD = Path(__file__).with_name("tensorflow_child.py")
+# What TensorFlow says of an operator, or of a version of one, for which it has no kernel.
+_NO_KERNEL = ("unresolved custom op", "Didn't find op for builtin opcode", "Op builtin_code out of range")
+_TOO_LONG = "not done after"
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class TensorFlowRun:
+    """One graph on TensorFlow.
+
+    Attributes:
+        outputs: for each input set, signature name to array.
+        error: what went wrong, "" if nothing did.
+        unable: True if that is no fault of the file: TensorFlow lacks an operator, or needs too long.
+    """
+
+    outputs: tuple[dict[str, NDArray[Any]], ...] = field(default=(), repr=False)
+    error: str = ""
+    unable: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the child said.
+
+    Attributes:
+        version: TensorFlow's, "" if it did not load.
+        runs: one for each graph; empty if it did not load.
+        error: why it did not load.
+    """
+
+    version: str = ""
+    runs: tuple[TensorFlowRun, ...] = ()
+    error: str = ""
+
+
+def installed() -> bool:
+    """Whether there is a TensorFlow to import. It is not imported: that takes seconds, and does not mix with PyTorch."""
+    return find_spec("tensorflow") is not None
+
+
+def run_tensorflow(jobs: Sequence[Job], *, timeout: float, python: str = sys.executable) -> Answer:
+    """Runs models on TensorFlow's interpreter in one child process, each on all its input sets.
+
+    Args:
+        jobs: models and inputs, by signature name.
+        timeout: seconds, all of them together.
+        python: interpreter that has TensorFlow.
+    """
+    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+        work = Path(folder)
+        listed = [
+            {
+                "model": str(job.model.resolve()),
+                "threads": _THREADS,
+                "inputs": [str(save_inputs(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
+            }
+            for i, job in enumerate(jobs)
+        ]
+        (work / "jobs.json").write_text(json.dumps(listed))
+        ended = _spawn(work, timeout, python)
+        if not (work / "started.json").exists():
+            return Answer(error=f"TensorFlow does not load here ({ended})")
+        version = json.loads((work / "started.json").read_text())["version"]
+        return Answer(version, tuple(_finished(work, index, len(job.inputs), ended) for index, job in enumerate(jobs)))
+
+
+def _spawn(work: Path, timeout: float, python: str) -> str:
+    """Runs the child to its end; returns how it ended, with its last word."""
+    # No GPU is looked for, and no operator of TensorFlow's own runs: only its interpreter does.
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    # -P: this script's folder stays off the import path, where its neighbours' names could stand in for others'.
+    command = [python, "-P", str(_CHILD), str(work)]
+    environment = {**os.environ, **quiet}
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, cwd=work, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"{_TOO_LONG} {timeout:.0f} s"
+    except OSError as error:
+        return f"{python}: {error.strerror}"
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return f"{said[-1]}, exit code {done.returncode}" if said else f"exit code {done.returncode}"
+
+
+def _finished(work: Path, index: int, sets: int, ended: str) -> TensorFlowRun:
+    result = work / f"result_{index}.json"
+    if not result.exists():
+        return TensorFlowRun(
+            error=f"its process ended before this graph was done ({ended})", unable=ended.startswith(_TOO_LONG)
+        )
+    error = str(json.loads(result.read_text())["error"])
+    if error:
+        return TensorFlowRun(error=error, unable=any(words in error for words in _NO_KERNEL))
+    outputs = []
+    for position in range(sets):
+        with np.load(work / f"out_{index}_{position}.npz") as archive:
+            outputs.append({name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))})
+    return TensorFlowRun(tuple(outputs))
