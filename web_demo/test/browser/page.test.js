@@ -29,7 +29,7 @@ const SHOTS = variable('SHOTS');
 const HAND_MADE = path.join(GOLDENS, 'bundles/hand_made');
 const WIDE = { width: 1180, height: 900 };
 /** A software GPU on a busy machine takes its time. */
-const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 600);
+const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 300);
 
 const server = new Server();
 let address = '';
