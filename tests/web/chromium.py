@@ -1,7 +1,7 @@
 """Prints the path of a Chromium for the web demo's tests: `python -m tests.web.chromium`.
 
-It is what the variable CHROMIUM names, else the machine's, else Debian's, fetched without root into the user's cache: 130 MB of
-packages on a machine that lacks all of them, 470 MB unpacked.
+It is what the variable CHROMIUM names, else the machine's, else Debian's, fetched without root into the user's cache: 400 MB
+unpacked, on a machine that lacks all that it needs.
 """
 
 from __future__ import annotations

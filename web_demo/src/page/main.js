@@ -240,7 +240,7 @@ function close() {
   Object.assign(ui.canvas, { width: 16, height: 9 });
   ui.canvas.removeAttribute('style');
   ui.canvas.setAttribute('aria-label', 'No picture yet');
-  ui.name.textContent = '';
+  ui.name.textContent = 'none yet';
 }
 
 function listen() {
