@@ -1,10 +1,11 @@
-# Both commands set themselves up: a virtual environment in .venv with the pinned dependencies of constraints.txt, and,
+# The commands set themselves up: a virtual environment in .venv with the pinned dependencies of constraints.txt, and,
 # where no Vulkan adapter is found, software ones in the user's cache folder: one that computes in fp32, and one in fp16, as
 # phones do. Needs Python 3.11 with venv, and make.
 #
 #   make run         converts the embedded demo model into a verified bundle in build/tiny
 #   make test        style, types and tests (test-slow: the tests that take minutes as well)
 #   make second-runtime   adds TensorFlow's interpreter, 270 MB, which then checks every conversion as well
+#   make web         serves the browser demo and prints its address (BUNDLE=folder, else build/tiny); needs Node 20 with npm
 #   make benchmark   measures conversions and bundles on this machine and writes the README's tables; takes minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,9 +13,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+BUNDLE ?= build/tiny
+LITERT_JS := web_demo/node_modules/@litertjs/core/package.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow benchmark setup second-runtime driver lint clean
+.PHONY: run test test-slow web benchmark setup second-runtime driver lint clean
 
 run: setup driver
 	@rm -rf build/tiny
@@ -25,6 +28,14 @@ test: lint driver
 
 test-slow: lint driver
 	$(BIN)/python -m pytest -m slow
+
+web: $(LITERT_JS)
+	@node web_demo/serve.js $(BUNDLE)
+
+$(LITERT_JS): web_demo/package-lock.json
+	@command -v npm >/dev/null || { echo "error: npm is missing: install Node 20 or newer, which brings it" >&2; exit 2; }
+	@cd web_demo && npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 benchmark: setup
 	$(BIN)/python -m convert.benchmark --write README.md --json build/benchmark.json

@@ -7,14 +7,13 @@
 #      faults, graphs that the GPU refuses, and each BUNDLE, whose verdict must be "agrees"
 #
 # Needs Python 3.11 with the host runtime's requirements (PYTHON, else .venv/bin/python), Node 20 or newer with npm; and Chromium
-# (CHROMIUM, else the machine's) or apt with Debian's package sources, to fetch one without root. Downloads are kept in
-# CHECK_CACHE, by default in the user's cache folder, and npm's packages in web_demo/node_modules. Screenshots of each BUNDLE go
-# to SHOTS, by default build/web_demo. No GPU is needed, and none is used.
+# (CHROMIUM, else the machine's) or apt with Debian's package sources, to fetch one without root into the user's cache folder.
+# npm's packages go to web_demo/node_modules. Screenshots go to SHOTS, by default build/web_demo. No GPU is needed, and none is
+# used. Exit code 1 is a failed check; 2 is bad use, or a tool that is missing and cannot be had.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(dirname "$here")
-cache=${CHECK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/detr2litert/web-check}
 python=${PYTHON:-$repo/.venv/bin/python}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -32,17 +31,16 @@ for bundle in "$@"; do
   bundles+=${bundles:+:}$(cd "$bundle" && pwd)
 done
 
-say "tools (kept in $cache and in web_demo/node_modules)"
-mkdir -p "$cache"
+say "tools (kept in web_demo/node_modules and in the user's cache folder)"
 if ! cmp -s "$here/package-lock.json" "$here/node_modules/.installed"; then
-  (cd "$here" && npm ci --ignore-scripts --no-audit --no-fund)
+  (cd "$here" && npm ci --ignore-scripts --no-audit --no-fund) || fail "npm ci in web_demo failed: see above; check the network"
   cp "$here/package-lock.json" "$here/node_modules/.installed"
 fi
-chromium=$(bash "$here/chromium.sh" "$cache")
-"$chromium" --version 2>/dev/null
+chromium=$(cd "$repo" && PYTHONPATH=$repo "$python" -m tests.web.chromium) || exit 2
+"$chromium" --version 2>"$work/chromium.log" || { cat "$work/chromium.log" >&2; fail "$chromium does not start: see above"; }
 
 say "style and types"
-(cd "$here" && node_modules/.bin/prettier --log-level warn --check src test style.css && node_modules/.bin/tsc -p .)
+(cd "$here" && node_modules/.bin/prettier --log-level warn --check src server test serve.js style.css && node_modules/.bin/tsc -p .)
 
 say "golden vectors"
 PYTHONPATH=$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"
@@ -57,4 +55,4 @@ say "the page in Chromium"
 export CHROMIUM=$chromium BUNDLES=$bundles SHOTS=${SHOTS:-$repo/build/web_demo}
 node --test --test-reporter=spec "$here"/test/browser/page.test.js
 
-say "all checks passed, on a GPU in software; screenshots, if bundles were given, in $SHOTS"
+say "all checks passed, on a GPU in software; screenshots in $SHOTS"

@@ -4,14 +4,14 @@ import { openBundle, servedFolder } from '../bundle.js';
 import { Detector } from '../detector.js';
 import { UserError, messageOf } from '../errors.js';
 import { GpuRuntime } from '../gpu/runtime.js';
-import { zippedFolder } from '../zip.js';
-import { byId } from './dom.js';
+import { byId, element } from './dom.js';
+import { listenForFiles } from './given.js';
 import { drawOverlay } from './overlay.js';
 import { loadPicture } from './picture.js';
 import { adapterName, checksView, factsView, foundView, timesView } from './views.js';
 
 /**
- * @typedef {'working' | 'agrees' | 'differs' | 'refused' | 'no golden'} State
+ * @typedef {'idle' | 'working' | 'agrees' | 'differs' | 'refused' | 'no golden'} State
  * @typedef {import('./picture.js').Shown} Shown
  * @typedef {import('../detector.js').Run} Run
  */
@@ -19,6 +19,7 @@ import { adapterName, checksView, factsView, foundView, timesView } from './view
 const SCHEMA = new URL('../../../host_runtime/manifest.schema.json', import.meta.url);
 const TIMED_RUNS = 10;
 const TITLES = {
+  idle: 'Open a bundle',
   working: 'Working',
   agrees: 'Agrees with PyTorch',
   differs: 'Differs from PyTorch',
@@ -36,10 +37,8 @@ const ui = {
   problem: byId('picture-problem', HTMLElement),
   threshold: byId('threshold', HTMLInputElement),
   thresholdValue: byId('threshold-value', HTMLElement),
-  choosePicture: byId('choose-picture', HTMLInputElement),
   ownPicture: byId('own-picture', HTMLButtonElement),
   measure: byId('measure', HTMLButtonElement),
-  chooseBundle: byId('choose-bundle', HTMLInputElement),
   precision: byId('precision', HTMLSelectElement),
   facts: byId('facts', HTMLElement),
   times: byId('times', HTMLElement),
@@ -101,6 +100,15 @@ async function open(find) {
   page.bundle = bundle;
   ui.facts.replaceChildren(...factsView(bundle, undefined));
   await compile();
+}
+
+/** Says what to do, or that this browser cannot do it. */
+async function invite() {
+  say('working', 'Starting LiteRT.js on WebGPU.');
+  page.runtime ??= GpuRuntime.start();
+  const { adapter } = await page.runtime;
+  const how = 'Choose a folder that `convert run` wrote, or its .zip; or drop either anywhere on this page.';
+  say('idle', how, `It will run on ${adapterName(adapter)}.`);
 }
 
 /** Compiles the open bundle and judges it. */
@@ -226,16 +234,13 @@ function close() {
   Object.assign(page, { bundle: undefined, golden: undefined, shown: undefined });
   ui.problem.hidden = true;
   Object.assign(globalThis, { report: undefined });
-  for (const part of [ui.facts, ui.found, ui.times, ui.checks]) part.replaceChildren();
-  ui.canvas.width = ui.canvas.width; // clears it
-  ui.name.textContent = '';
-}
-
-/** A .zip is a bundle, anything else a picture. @param {File | undefined} file */
-function take(file) {
-  if (!file) return;
-  if (/\.zip$/i.test(file.name)) enqueue(() => open(() => zippedFolder(file, file.name)));
-  else enqueue(() => showPicture(() => loadPicture(file, file.name)));
+  for (const part of [ui.facts, ui.found]) part.replaceChildren();
+  ui.times.replaceChildren(element('p', { class: 'quiet' }, 'Nothing has run yet.'));
+  ui.checks.replaceChildren(element('p', { class: 'quiet' }, 'Nothing has been compared yet.'));
+  Object.assign(ui.canvas, { width: 16, height: 9 });
+  ui.canvas.removeAttribute('style');
+  ui.canvas.setAttribute('aria-label', 'No picture yet');
+  ui.name.textContent = 'none yet';
 }
 
 function listen() {
@@ -246,21 +251,9 @@ function listen() {
     const { golden } = page;
     if (golden) enqueue(() => showPicture(async () => golden));
   });
-  for (const input of [ui.choosePicture, ui.chooseBundle]) {
-    input.addEventListener('change', () => {
-      take(input.files?.[0]);
-      input.value = '';
-    });
-  }
-  addEventListener('dragover', (event) => {
-    event.preventDefault();
-    document.body.classList.add('dropping');
-  });
-  addEventListener('dragleave', (event) => event.relatedTarget ?? document.body.classList.remove('dropping'));
-  addEventListener('drop', (event) => {
-    event.preventDefault();
-    document.body.classList.remove('dropping');
-    take(event.dataTransfer?.files[0]);
+  listenForFiles({
+    open: (find) => enqueue(() => open(find)),
+    show: (load) => enqueue(() => showPicture(load)),
   });
   if (ui.canvas.parentElement) new ResizeObserver(showFound).observe(ui.canvas.parentElement);
 }
@@ -268,5 +261,8 @@ function listen() {
 const asked = new URLSearchParams(location.search);
 if (asked.get('precision') === 'fp16') ui.precision.value = 'fp16';
 listen();
-const folder = new URL(`${(asked.get('bundle') ?? '../build/tiny').replace(/\/*$/, '')}/`, location.href);
-enqueue(() => open(async () => servedFolder(folder)));
+const served = asked.get('bundle');
+if (served) {
+  const folder = new URL(`${served.replace(/\/*$/, '')}/`, location.href);
+  enqueue(() => open(async () => servedFolder(folder)));
+} else enqueue(invite);

@@ -99,38 +99,38 @@ export function checksView({ compared, rows }) {
   const stages = compared.map(({ stage, name, found, limit, good }) => [
     stage,
     name,
+    verdict(good),
     found.correlation.toFixed(8),
     String(limit),
     found.relativeError.toExponential(1),
     found.maxAbsError.toExponential(1),
     found.referenceMax.toPrecision(3),
-    verdict(good),
   ]);
   const heads = [
     'Stage',
     'Tensor',
+    'Verdict', // before the figures, so that a phone shows it without scrolling
     ...['Correlation', 'At least', 'Relative error', 'Largest error', 'Largest value'].map((text) => ({
       text,
       number: /** @type {const} */ (true),
     })),
-    'Verdict',
   ];
   const shown = [table('Each stage on golden inputs, against PyTorch', heads, stages)];
   if (rows.length) {
     shown.push(
       table(
         "Detections of the whole chain, against PyTorch's",
-        ['Class', ...['PyTorch', 'Here', 'IoU'].map((text) => ({ text, number: /** @type {const} */ (true) })), 'Verdict'],
+        ['Class', 'Verdict', ...['PyTorch', 'Here', 'IoU'].map((text) => ({ text, number: /** @type {const} */ (true) }))],
         rows.map(({ status, reference, candidate, iou }) => [
           (reference ?? candidate)?.name ?? '',
-          reference?.score.toFixed(5) ?? '–',
-          candidate?.score.toFixed(5) ?? '–',
-          iou?.toFixed(6) ?? '–',
           element(
             'span',
             { class: status === 'matched' ? 'good' : status === 'borderline' ? 'quiet' : 'bad' },
             status === 'matched' ? '✓ matched' : status,
           ),
+          reference?.score.toFixed(5) ?? '–',
+          candidate?.score.toFixed(5) ?? '–',
+          iou?.toFixed(6) ?? '–',
         ]),
       ),
     );
@@ -143,8 +143,8 @@ export function foundView(found) {
   if (!found.length) return [element('p', { class: 'quiet' }, 'Nothing scores above the least score.')];
   return [
     table(
-      `${found.length} found`,
-      ['Class', { text: 'Score', number: true }, { text: 'Left, top, right, bottom', number: true }],
+      `${found.length} found, with left, top, right and bottom in pixels`,
+      ['Class', { text: 'Score', number: true }, { text: 'Box', number: true }],
       found.map((item) => {
         const swatch = element('span', { class: 'swatch' });
         swatch.style.background = `rgb(${classColour(item.classIndex).join(' ')})`;

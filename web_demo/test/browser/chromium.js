@@ -33,6 +33,7 @@ export class Chromium {
   /** @type {Map<string, (message: Message) => void>} */
   sessions = new Map();
   #said = '';
+  alive = true;
 
   /** @param {string} program @param {string} profile */
   constructor(program, profile) {
@@ -44,6 +45,7 @@ export class Chromium {
       this.#said = (this.#said + chunk).slice(-4000);
     });
     const end = (/** @type {string} */ why) => {
+      this.alive = false;
       for (const { reject } of this.#waiting.values()) reject(new Error(`Chromium ${why}\n${this.#said}`));
       this.#waiting.clear();
     };
@@ -58,6 +60,11 @@ export class Chromium {
         rest = rest.subarray(at + 1);
       }
     });
+  }
+
+  /** The last of what Chromium wrote on its standard error. */
+  said() {
+    return this.#said;
   }
 
   /** @param {string} program */
@@ -94,7 +101,7 @@ export class Chromium {
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank' });
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
     const tab = new Tab(this, targetId, sessionId);
-    for (const domain of ['Page', 'Runtime', 'DOM', 'Log']) await tab.send(`${domain}.enable`);
+    for (const domain of ['Page', 'Runtime', 'DOM', 'Log', 'Inspector']) await tab.send(`${domain}.enable`);
     await tab.send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
     await tab.send('Emulation.setEmulatedMedia', {
       features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }],
@@ -115,6 +122,7 @@ export class Tab {
   console = [];
   /** Exceptions that nobody caught. @type {string[]} */
   uncaught = [];
+  crashed = false;
 
   /** @param {Chromium} browser @param {string} targetId @param {string} sessionId */
   constructor(browser, targetId, sessionId) {
@@ -125,6 +133,7 @@ export class Tab {
       if (method === 'Runtime.consoleAPICalled')
         this.console.push(params.args.map((/** @type {any} */ arg) => arg.value ?? arg.description).join(' '));
       if (method === 'Log.entryAdded') this.console.push(params.entry.text);
+      if (method === 'Inspector.targetCrashed') this.crashed = true;
       if (method === 'Runtime.exceptionThrown')
         this.uncaught.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
     });
@@ -155,6 +164,8 @@ export class Tab {
   async until(expression, seconds = 300) {
     const end = Date.now() + seconds * 1000;
     while (!(await this.evaluate(expression).catch(() => false))) {
+      if (this.crashed || !this.browser.alive)
+        throw new Error(`${this.crashed ? 'the tab' : 'Chromium'} crashed before: ${expression}\n${this.browser.said()}`);
       if (Date.now() > end)
         throw new Error(`${seconds} s passed and not: ${expression}\n${this.console.slice(-12).join('\n')}`);
       await new Promise((resolve) => setTimeout(resolve, 200));

@@ -6,14 +6,15 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { Server } from '../../server/server.js';
 import { readSafetensors } from '../../src/safetensors.js';
 import { get } from '../goldens.js';
 import { writeSafetensors } from '../write_safetensors.js';
 import { Chromium } from './chromium.js';
-import { Server } from './server.js';
 
 /** @param {string} name */
 function variable(name) {
@@ -26,25 +27,32 @@ const GOLDENS = variable('GOLDENS');
 const FILES = variable('FILES');
 const SHOTS = variable('SHOTS');
 const HAND_MADE = path.join(GOLDENS, 'bundles/hand_made');
+const WIDE = { width: 1180, height: 900 };
 /** A software GPU on a busy machine takes its time. */
-const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 600);
+const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 300);
 
 const server = new Server();
 let address = '';
 /** @type {Chromium} */
 let browser;
+/** A tab that opens one bundle after another, as a user does: LiteRT.js starts in it once. @type {import('./chromium.js').Tab} */
+let shared;
+let scratch = '';
 
 before(async () => {
   await mkdir(SHOTS, { recursive: true });
   server.bundles.set('hand_made', HAND_MADE);
   for (const name of ['partly', 'wholly']) server.bundles.set(name, path.join(FILES, name));
-  address = await server.start();
+  address = await server.start(0);
+  scratch = await mkdtemp(path.join(tmpdir(), 'web-demo-'));
   browser = await Chromium.launch(variable('CHROMIUM'));
+  shared = await browser.tab(WIDE);
 });
 
 after(async () => {
   await browser?.close();
   server.stop();
+  await rm(scratch, { recursive: true, force: true });
 });
 
 /**
@@ -55,14 +63,13 @@ after(async () => {
  * @param {{width?: number, height?: number, dark?: boolean, before?: string}} [options]
  */
 async function visit(query, use, options = {}) {
-  const tab = await browser.tab({ width: 1180, height: 900, ...options });
+  const tab = await browser.tab({ ...WIDE, ...options });
   try {
     await tab.goto(`${address}/web_demo/?${query}`);
     await use(tab, await settled(tab));
     assert.deepEqual(tab.uncaught, []);
   } finally {
     await tab.close();
-    server.changed.clear();
   }
 }
 
@@ -81,19 +88,36 @@ async function settled(tab) {
 }
 
 /**
- * Serves the hand-made bundle with a file changed, and with the manifest saying so unless `lying`.
+ * Chooses a bundle in the shared tab, and waits for the verdict.
+ *
+ * @param {string} bundle a folder or a .zip
+ */
+async function chosen(bundle) {
+  // So that the verdict waited for is not the last bundle's.
+  await shared.evaluate('document.body.dataset.state = "working"');
+  await shared.choose(bundle.endsWith('.zip') ? '#choose-zip' : '#choose-folder', bundle);
+  const seen = await settled(shared);
+  assert.deepEqual(shared.uncaught, []);
+  return seen;
+}
+
+/**
+ * A copy of the hand-made bundle with one file changed, and with the manifest saying so unless `lying`.
  *
  * @param {string} name
  * @param {(bytes: Buffer) => Uint8Array} change
  * @param {{lying?: boolean}} [options]
  */
-async function plant(name, change, { lying = false } = {}) {
+async function planted(name, change, { lying = false } = {}) {
+  const folder = path.join(await mkdtemp(path.join(scratch, 'planted-')), 'bundle');
+  await cp(HAND_MADE, folder, { recursive: true });
   const bytes = change(await readFile(path.join(HAND_MADE, name)));
-  server.changed.set(`/bundles/hand_made/${name}`, bytes);
-  if (lying) return;
+  await writeFile(path.join(folder, name), bytes);
+  if (lying) return folder;
   const manifest = JSON.parse(await readFile(path.join(HAND_MADE, 'manifest.json'), 'utf-8'));
   manifest.files[name] = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
-  server.changed.set('/bundles/hand_made/manifest.json', new TextEncoder().encode(JSON.stringify(manifest)));
+  await writeFile(path.join(folder, 'manifest.json'), JSON.stringify(manifest));
+  return folder;
 }
 
 /** Adds to the last value of one tensor. @param {string} name @param {number} amount */
@@ -112,27 +136,34 @@ const scaled = (name) => (/** @type {Buffer} */ bytes) => {
   return writeSafetensors(tensors);
 };
 
+test('without a bundle the page says how to open one, and on what it will run', async () => {
+  await shared.goto(`${address}/web_demo/`);
+  const { state, text } = await settled(shared);
+  assert.equal(state, 'idle', text);
+  assert.match(text, /^Choose a folder/);
+  assert.match(await shared.evaluate('document.querySelector("#verdict-note").textContent'), /swiftshader/i);
+});
+
 test('the hand-made bundle agrees, and what it finds is drawn', async () => {
-  await visit('bundle=/bundles/hand_made', async (tab, { state, text, report }) => {
-    assert.equal(state, 'agrees', text);
-    assert.deepEqual(
-      report.found.map((/** @type {any} */ item) => item.name),
-      ['red', 'green'],
-    );
-    assert(report.chain.dispatches.a > 0 && report.chain.dispatches.b > 0);
-    const coloured = await tab.evaluate(`(() => {
-      const canvas = document.querySelector('canvas');
-      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-      return new Set(new Uint32Array(data.buffer)).size;
-    })()`);
-    assert(coloured > 20, `${coloured} colours on the canvas`);
-    assert.equal(
-      await tab.evaluate(
-        'Math.abs(document.querySelector("canvas").clientWidth - document.querySelector("canvas").clientHeight) < 1',
-      ),
-      true,
-    );
-  });
+  const { state, text, report } = await chosen(HAND_MADE);
+  assert.equal(state, 'agrees', text);
+  assert.deepEqual(
+    report.found.map((/** @type {any} */ item) => item.name),
+    ['red', 'green'],
+  );
+  assert(report.chain.dispatches.a > 0 && report.chain.dispatches.b > 0);
+  const coloured = await shared.evaluate(`(() => {
+    const canvas = document.querySelector('canvas');
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(new Uint32Array(data.buffer)).size;
+  })()`);
+  assert(coloured > 20, `${coloured} colours on the canvas`);
+  assert.equal(
+    await shared.evaluate(
+      'Math.abs(document.querySelector("canvas").clientWidth - document.querySelector("canvas").clientHeight) < 1',
+    ),
+    true,
+  );
 });
 
 /** @type {[string, string, (bytes: Buffer) => Uint8Array, boolean, string, RegExp][]} */
@@ -183,26 +214,79 @@ const PLANTED = [
 
 for (const [what, file, change, lying, expected, message] of PLANTED) {
   test(`planted: ${what} is seen`, async () => {
-    await plant(file, change, { lying });
-    await visit('bundle=/bundles/hand_made', async (_, { state, text }) => {
-      assert.equal(state, expected, text);
-      assert.match(text, message);
-    });
+    const { state, text, report } = await chosen(await planted(file, change, { lying }));
+    assert.equal(state, expected, text);
+    assert.match(text, message);
+    assert.equal(report === null, expected === 'refused', "nothing is left of the last bundle's results");
   });
 }
 
+test('what is no bundle is refused', async () => {
+  const [empty, text] = [path.join(scratch, 'empty'), path.join(scratch, 'text.zip')];
+  await mkdir(empty);
+  await writeFile(path.join(empty, 'notes.txt'), 'no bundle');
+  await writeFile(text, 'no zip');
+  /** @type {[string, RegExp][]} */
+  const cases = [
+    [empty, /^empty holds no manifest\.json at its top/],
+    [text, /^text\.zip is not a \.zip that can be read/],
+    [await planted('manifest.json', () => Buffer.from('{'), { lying: true }), /^manifest\.json is not JSON/],
+  ];
+  for (const [given, message] of cases) {
+    const { state, text: said } = await chosen(given);
+    assert.equal(state, 'refused');
+    assert.match(said, message);
+  }
+});
+
 test('a graph that the GPU does not take whole is refused, with the operator, and never runs on the CPU', async () => {
-  for (const [name, rest] of [
+  for (const [name, rest] of /** @type {[string, RegExp][]} */ ([
     ['partly', /remaining 1 operations will run on the CPU/],
     ['wholly', /all 2 operations will run on the CPU/],
-  ]) {
-    await visit(`bundle=/bundles/${name}`, async (_, { state, text, report }) => {
-      assert.equal(state, 'refused');
-      assert.match(text, /the GPU does not run all of graph_b\.tflite.*RELU_0_TO_1/);
-      assert.match(text, /** @type {RegExp} */ (rest));
-      assert.equal(report, null);
-    });
+  ])) {
+    const { state, text, report } = await chosen(path.join(FILES, name));
+    assert.equal(state, 'refused');
+    assert.match(text, /the GPU does not run all of graph_b\.tflite.*RELU_0_TO_1/);
+    assert.match(text, rest);
+    assert.equal(report, null);
   }
+});
+
+test('a bundle without golden vectors runs, and the page says that nothing was compared', async () => {
+  const bare = await planted(
+    'manifest.json',
+    (bytes) => {
+      const { golden, ...rest } = JSON.parse(bytes.toString());
+      assert(golden);
+      return Buffer.from(JSON.stringify(rest));
+    },
+    { lying: true },
+  );
+  const { state, text } = await chosen(bare);
+  assert.equal(state, 'no golden');
+  assert.match(text, /nothing was compared; choose a picture/);
+  await shared.choose('#choose-picture', path.join(HAND_MADE, 'golden/image.png'));
+  await shared.until('globalThis.report?.found?.length === 2 && !document.body.hasAttribute("aria-busy")', SECONDS);
+});
+
+test('a .zip can be chosen, and then another picture; a file that is none leaves the verdict', async () => {
+  assert.equal((await chosen(path.join(FILES, 'bundle.zip'))).state, 'agrees');
+  const wrong = [
+    ['labels.txt', /labels\.txt is not a picture/],
+    ['graph_a.tflite', /graph_a\.tflite is one file of a bundle; give the whole folder/],
+  ];
+  for (const [name, message] of /** @type {[string, RegExp][]} */ (wrong)) {
+    await shared.evaluate('document.querySelector("#picture-problem").hidden = true');
+    await shared.choose('#choose-picture', path.join(HAND_MADE, name));
+    await shared.until('!document.querySelector("#picture-problem").hidden');
+    assert.match(await shared.evaluate('document.querySelector("#picture-problem").textContent'), message);
+  }
+  await shared.choose('#choose-picture', path.join(FILES, 'other.png'));
+  await shared.until('report.found.length === 1 && !document.body.hasAttribute("aria-busy")', SECONDS);
+  const { state, report } = await settled(shared);
+  assert.deepEqual([state, report.found[0].name], ['agrees', 'blue']);
+  const box = report.found[0].box.map(Math.round);
+  assert.deepEqual(box, [30, 0, 40, 5], 'in the pixels of a picture of 40 x 20');
 });
 
 test('without WebGPU, without an adapter and without a bundle the page says so', async () => {
@@ -213,6 +297,7 @@ test('without WebGPU, without an adapter and without a bundle the page says so',
       'Object.defineProperty(Navigator.prototype, "gpu", {get: () => undefined})',
       /no WebGPU here/,
     ],
+    ['', 'Object.defineProperty(Navigator.prototype, "gpu", {get: () => undefined})', /no WebGPU here/],
     ['bundle=/bundles/hand_made', 'GPU.prototype.requestAdapter = async () => null', /finds no GPU on this machine/],
     ['bundle=/bundles/nothing', undefined, /manifest\.json is missing from \/bundles\/nothing\/ \(404\)/],
   ];
@@ -233,22 +318,6 @@ test('fp16 can be asked for, and the page says what it then is', async () => {
     assert.equal(state, 'agrees', text);
     const note = await tab.evaluate('document.querySelector("#verdict-note").textContent');
     assert.match(note, /in fp16\. This GPU has no fp16 arithmetic: values are stored as fp16/);
-  });
-});
-
-test('a .zip can be chosen, and then another picture; a file that is none leaves the verdict', async () => {
-  await visit('bundle=/bundles/nothing', async (tab) => {
-    await tab.choose('#choose-bundle', path.join(FILES, 'bundle.zip'));
-    await tab.until('document.body.dataset.state === "agrees" && !document.body.hasAttribute("aria-busy")', SECONDS);
-    await tab.choose('#choose-picture', path.join(HAND_MADE, 'labels.txt'));
-    await tab.until('!document.querySelector("#picture-problem").hidden');
-    assert.match(await tab.evaluate('document.querySelector("#picture-problem").textContent'), /labels\.txt is not a picture/);
-    await tab.choose('#choose-picture', path.join(FILES, 'other.png'));
-    await tab.until('report.found.length === 1 && !document.body.hasAttribute("aria-busy")', SECONDS);
-    const { state, report } = await settled(tab);
-    assert.deepEqual([state, report.found[0].name], ['agrees', 'blue']);
-    const box = report.found[0].box.map(Math.round);
-    assert.deepEqual(box, [30, 0, 40, 5], 'in the pixels of a picture of 40 x 20');
   });
 });
 
