@@ -34,11 +34,11 @@ from rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove
 from rewrites.fold_scales import VIEWS
 from rewrites.profile import Profile
 
-_ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.rsub.Scalar)
+ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.rsub.Scalar)
 
 
 @dataclass(frozen=True)
-class _Chain:
+class Chain:
     """``scale * views(base) + shift``, found by walking ``ops`` arithmetic steps back."""
 
     base: fx.Node
@@ -59,10 +59,10 @@ class _Chain:
 
 def merge_scalars(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     fired = []
-    for node in reversed(calls(graph_module, *_ARITHMETIC)):
+    for node in reversed(calls(graph_module, *ARITHMETIC)):
         if not node.users or not value_of(node).is_floating_point():
             continue
-        chain = _chain(node)
+        chain = chain_of(node)
         needed = (chain.scale != 1.0) + (chain.shift != 0.0)
         if chain.ops <= max(needed, 1):
             continue
@@ -78,7 +78,8 @@ def merge_scalars(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     return fired
 
 
-def _chain(node: fx.Node) -> _Chain:
+def chain_of(node: fx.Node) -> Chain:
+    """The longest chain that ends in a node; of no steps where it is no arithmetic with plain numbers."""
     scale, shift, ops = 1.0, 0.0, 0
     views: list[fx.Node] = []
     pending: list[fx.Node] = []
@@ -94,12 +95,12 @@ def _chain(node: fx.Node) -> _Chain:
             node = node.all_input_nodes[0]
         else:
             break
-    return _Chain(pending[0] if pending else node, tuple(views), scale, shift, ops)
+    return Chain(pending[0] if pending else node, tuple(views), scale, shift, ops)
 
 
 def _step(node: fx.Node) -> tuple[fx.Node, float, float] | None:
     """``(x, a, b)`` if the node computes ``a x + b`` with plain numbers."""
-    if not is_call(node, *_ARITHMETIC) or node.kwargs or len(node.args) > 2:
+    if not is_call(node, *ARITHMETIC) or node.kwargs or len(node.args) > 2:
         return None
     if not all(value_of(operand).is_floating_point() for operand in node.all_input_nodes):
         return None

@@ -11,6 +11,7 @@ from torch import fx
 
 from rewrites.base import Rewrite, Site
 from rewrites.bound_constants import bound_constants
+from rewrites.centre_coordinates import centre_coordinates
 from rewrites.evaluate_constants import evaluate_constants
 from rewrites.fold_batch_norm import fold_batch_norm
 from rewrites.fold_masks import fold_masks
@@ -89,6 +90,7 @@ LOWER: tuple[Step, ...] = (
 """Brings one part of the cut program to the ops that are left to be computed; their values are measured behind it."""
 
 PROTECT: tuple[Step, ...] = (
+    Step(centre_coordinates, "first: emits ops that have not been measured"),
     Step(protect_sums, "reads the ranges of the ops that are there; the norms' own sums are not yet in the open"),
     Step(protect_layer_norm, "late: the norm's own pattern must survive until its affine part is folded"),
 )

@@ -75,11 +75,11 @@ def measure(graph_module: fx.GraphModule, inputs: Sequence[Tensor]) -> tuple[Ten
 
 
 def measured(graph_module: fx.GraphModule) -> tuple[NodeRange, ...]:
-    """All nodes that were measured, in the graph's order."""
+    """All operators that were measured, in the graph's order."""
     return tuple(
         NodeRange(node.name, str(node.target), module_of(node), values)
         for node in graph_module.graph.nodes
-        if (values := range_of(node)) is not None
+        if node.op == "call_function" and (values := range_of(node)) is not None
     )
 
 
@@ -88,8 +88,9 @@ class _Meter(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        if n.op == "call_function" and isinstance(value, Tensor) and value.is_floating_point() and value.numel():
-            args, _ = self.fetch_args_kwargs_from_env(n)
+        floats = isinstance(value, Tensor) and value.is_floating_point() and value.numel()
+        if floats and n.op in ("call_function", "placeholder"):
+            args = self.fetch_args_kwargs_from_env(n)[0] if n.op == "call_function" else ()
             n.meta[_KEY] = _widened(range_of(n) or ValueRange(0.0), n.target, args, value)
         return value
 

@@ -1,0 +1,103 @@
+"""Take the centre away from a coordinate before anything is added to it, and from a sigmoid before it is rounded.
+
+Hazard: a sampling point is a reference point in [0, 1] plus an offset, less one half, times the size of the map. Next to one,
+fp16 has steps of 1/2048: on a map of 80 columns that is 0.04 pixels, for the reference point and again for the sum.
+
+Identities::
+
+    (a + b) - 1/2     = (a - 1/2) + b
+    sigmoid(x) - 1/2  = tanh(x / 2) / 2
+
+Around zero the steps are finer, and a difference of nearby numbers is exact. The operand that is shifted is the larger one, by
+the range analysis.
+
+Given::
+
+    %a = views of aten.sigmoid(%x)
+    %s = aten.add(%a, %b)
+    %y = aten.mul(aten.add(views of %s, -0.5), 24)
+
+Result::
+
+    %t = aten.mul(aten.tanh(aten.mul(%x, 0.5)), 0.5)
+    %y = aten.mul(views of aten.add(views of %t, %b), 24)
+
+The shifted sum is made once for all that read it. Does not fire where the profile protects nothing, where an operand was not
+measured, or where the larger one is beyond four times the shift (no coordinate in [0, 1] is). Exact in real arithmetic, in
+float32 to 1e-6 of the operands.
+Evidence: points around 0.9 on a map of 64 columns, in fp16 on the delegate, are 0.04 columns off as they come and 0.01 so.
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace
+from rewrites.fold_scales import VIEWS
+from rewrites.merge_scalars import ARITHMETIC, chain_of
+from rewrites.profile import Profile, Protection
+from rewrites.ranges import range_of
+
+_COORDINATE = 4.0
+
+
+def centre_coordinates(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    if profile.protection is Protection.NONE:
+        return []
+    fired = []
+    shifted: dict[tuple[fx.Node, float], fx.Node] = {}
+    for node in reversed(calls(graph_module, *ARITHMETIC)):
+        chain = chain_of(node)
+        if not node.users or chain.scale * chain.shift >= 0:
+            continue
+        (total, views), shift = _behind_views(chain.base), chain.shift / chain.scale
+        larger = _coordinate(total, -shift)
+        if larger is None:
+            continue
+        if (total, shift) not in shifted:
+            shifted[total, shift] = _shifted(graph_module, total, larger, shift)
+        result = shifted[total, shift]
+        emit = Emitter(graph_module, node, "centre_coordinates")
+        for view in reversed((*chain.views, *views)):
+            result = emit(view.target, result, *view.args[1:], **view.kwargs)
+        result = result if chain.scale == 1.0 else emit(aten.mul.Tensor, result, chain.scale)
+        fired.append(Site(node.name, module_of(node), f"{-shift:g} taken from {larger.name}"))
+        replace(node, result)
+        remove_dead_code(graph_module)
+    return fired
+
+
+def _behind_views(node: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
+    """What is viewed, and the views on the way, the last one first."""
+    views = []
+    while is_call(node, *VIEWS):
+        views.append(node)
+        node = node.all_input_nodes[0]
+    return node, views
+
+
+def _coordinate(total: fx.Node, shift: float) -> fx.Node | None:
+    """The larger operand of a sum of two measured values, if it is of the shift's size."""
+    if not is_call(total, aten.add.Tensor) or len(total.all_input_nodes) != 2 or total.kwargs:
+        return None
+    larger = max(total.all_input_nodes, key=_largest)
+    return larger if 0 < _largest(larger) <= _COORDINATE * shift else None
+
+
+def _largest(node: fx.Node) -> float:
+    values = range_of(node)
+    return values.largest if values is not None else float("inf")
+
+
+def _shifted(graph_module: fx.GraphModule, total: fx.Node, larger: fx.Node, shift: float) -> fx.Node:
+    """``total + shift``, the shift taken from ``larger`` first."""
+    emit = Emitter(graph_module, total, "centre_coordinates")
+    base, views = _behind_views(larger)
+    if is_call(base, aten.sigmoid.default) and shift == -0.5:
+        centred = emit(aten.mul.Tensor, emit(aten.tanh.default, emit(aten.mul.Tensor, base.args[0], 0.5)), 0.5)
+        for view in reversed(views):
+            centred = emit(view.target, centred, *view.args[1:], **view.kwargs)
+    else:
+        centred = emit(aten.add.Tensor, larger, shift)
+    other = next(node for node in total.all_input_nodes if node is not larger)
+    return emit(aten.add.Tensor, centred, other)
