@@ -11,6 +11,7 @@ from torch import fx
 
 from rewrites.base import Rewrite, Site
 from rewrites.bound_constants import bound_constants
+from rewrites.cancel_logit import cancel_logit
 from rewrites.centre_coordinates import centre_coordinates
 from rewrites.evaluate_constants import evaluate_constants
 from rewrites.fold_batch_norm import fold_batch_norm
@@ -81,6 +82,7 @@ LOWER: tuple[Step, ...] = (
     Step(lower_attention, "exposes the scale of the queries to fold_scales"),
     Step(fold_sampling, "before lower_sampling, which takes every sampler that is left"),
     Step(lower_sampling, "no sampler may remain"),
+    Step(cancel_logit, "before split_clamp, which would take one of its clamps apart"),
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
     Step(fold_scales, "after attention and scalars are in the open; before norms are taken apart"),
     Step(iterate_topk, "any top-k left in a part is read for its values"),

@@ -1,0 +1,73 @@
+"""Take a sigmoid's inverse as what the sigmoid was made from.
+
+Hazard: decoders refine boxes in logits and hand them on as coordinates, ``logit(sigmoid(x))``. In fp16 a coordinate near one
+has lost the digits that ``1 - p`` needs: at 0.97 the logit comes back 0.4 % off. It moved a score of a demo detector by 0.008.
+
+Identity, for the guarded logit that such decoders use, ``log(max(p, e) / max(1 - p, e))`` with ``p = sigmoid(x)``::
+
+    logit(sigmoid(x)) = min(max(x, log e), -log e)
+
+Given::
+
+    %p = aten.sigmoid(%x)
+    %q = aten.clamp(%p, 0, 1)                # there or not
+    %n = aten.clamp(%q, 1e-5)
+    %m = aten.clamp(aten.rsub(%q, 1), 1e-5)
+    %y = aten.log(aten.div(%n, %m))
+
+Result::
+
+    %y = aten.clamp(%x, -11.5129, 11.5129)
+
+Does not fire where what is inverted is no sigmoid, or the two guards differ. Exact but for the guard's own neighbourhood, where
+it is off by at most the guard (1e-5), and for the rounding that it saves (1e-4 of the logit in float32 at p = 0.999).
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import fx
+
+from rewrites.base import Emitter, Site, argument, aten, calls, is_call, module_of, remove_dead_code, replace
+from rewrites.profile import Profile
+
+
+def cancel_logit(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    fired = []
+    for node in calls(graph_module, aten.log.default):
+        found = _inverted(node.args[0])
+        if found is None:
+            continue
+        x, guard = found
+        emit = Emitter(graph_module, node, "cancel_logit")
+        most = -math.log(guard)
+        fired.append(Site(node.name, module_of(node), f"the logit of {x.name}'s sigmoid, guarded at {guard:g}"))
+        replace(node, emit(aten.clamp.default, x, -most, most))
+    remove_dead_code(graph_module)
+    return fired
+
+
+def _inverted(ratio: object) -> tuple[fx.Node, float] | None:
+    """What a guarded ratio ``p / (1 - p)`` is the sigmoid of, and the guard."""
+    if not isinstance(ratio, fx.Node) or not is_call(ratio, aten.div.Tensor):
+        return None
+    above, below = _guarded(ratio.args[0]), _guarded(ratio.args[1])
+    if above is None or below is None or above[1] != below[1]:
+        return None
+    p, rest = above[0], below[0]
+    if not is_call(rest, aten.rsub.Scalar) or rest.args[0] is not p or rest.args[1] != 1 or len(rest.args) > 2:
+        return None
+    if is_call(p, aten.clamp.default) and list(p.args[1:]) == [0, 1]:
+        p = p.all_input_nodes[0]
+    return (p.all_input_nodes[0], above[1]) if is_call(p, aten.sigmoid.default) else None
+
+
+def _guarded(node: object) -> tuple[fx.Node, float] | None:
+    """The value that is held above a small number, and the number."""
+    if not isinstance(node, fx.Node) or not is_call(node, aten.clamp.default, aten.clamp_min.default):
+        return None
+    guard = argument(node, 1, "min", None)
+    if not isinstance(guard, float) or not 0 < guard < 0.1 or argument(node, 2, "max", None) is not None:
+        return None
+    return node.all_input_nodes[0], guard
