@@ -85,7 +85,7 @@ def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool =
 @torch.no_grad()
 def assert_equal_to_the_whole(parts: Partition, module: nn.Module, example: Tensor, tolerance: float) -> dict[str, np.ndarray]:
     """Graph A, the host step as the bundle runs it, and graph B give what the module gives; returns every named tensor."""
-    values = CompiledDetector(parts, {}).evaluate(example)
+    values = CompiledDetector(parts, {}, {}).evaluate(example)
     for name, wanted in zip(("boxes", "logits"), module(example), strict=True):
         np.testing.assert_allclose(values[name], wanted.numpy(), atol=tolerance * max(1.0, float(wanted.abs().max())), rtol=0)
     return values
