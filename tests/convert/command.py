@@ -97,6 +97,11 @@ def rehash(bundle: Path, *names: str) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def gate_of(report: dict[str, Any], name: str) -> dict[str, Any]:
+    """One gate of a report."""
+    return next(gate for gate in report["gates"] if gate["gate"] == name)
+
+
 def verdicts(gates: list[dict[str, Any]]) -> dict[str, str]:
     """Gate → verdict."""
     return {gate["gate"]: gate["verdict"] for gate in gates}

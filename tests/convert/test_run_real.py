@@ -15,7 +15,7 @@ import torch
 
 from convert.variants import VARIANTS
 from tests.conftest import Made
-from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, invoke, spawn, verdicts
+from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, gate_of, invoke, spawn, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 from verify.delegate.adapters import Driver
 
@@ -47,7 +47,7 @@ def assert_gates_one_to_three(bundle: Path) -> None:
     told = verdicts(report["gates"])
     assert [told[gate] for gate in ("lint", "residency", "numerics")] == ["passed"] * 3
     assert told["detections"] != "failed"
-    graphs = report["gates"][1]["data"]["graphs"]
+    graphs = gate_of(report, "residency")["data"]["graphs"]
     assert {name: (graph["partitions"], graph["non_cpu_fully_accelerated"]) for name, graph in graphs.items()} == {
         "graph_a": (1, True),
         "graph_b": (1, True),
@@ -149,6 +149,6 @@ def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(dri
     )
     assert outcome.code == 0, outcome.stderr
     assert verdicts(outcome.json["gates"]) == ALL_PASSED
-    assert set(outcome.json["gates"][4]["data"]["scenes"]) == {"photo 0.jpg", "photo 1.jpg"}
+    assert set(gate_of(outcome.json, "detections")["data"]["scenes"]) == {"photo 0.jpg", "photo 1.jpg"}
     preprocess = json.loads((tmp_path / "b" / "manifest.json").read_text())["preprocess"]
     assert (preprocess["height"], preprocess["width"], preprocess["resize"]) == (200, 200, "bilinear_antialias")
