@@ -87,7 +87,8 @@ def _square(x: Tensor) -> float:
 @contextmanager
 def _hooks(modules: list[nn.Module], look: Callable[[Tensor, Tensor], None]) -> Iterator[None]:
     def hook(module: nn.Module, given: tuple[Tensor, ...], made: Tensor | tuple[Tensor, ...]) -> None:
-        look(given[0], made[0] if isinstance(made, tuple) else made)
+        result = made[0] if isinstance(made, tuple) else made
+        look(given[0] if given else result, result)  # some layers are called by keyword alone
 
     handles = [module.register_forward_hook(hook) for module in modules]
     try:

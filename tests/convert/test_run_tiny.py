@@ -89,7 +89,7 @@ def test_golden_vectors_agree_with_the_runner(tiny: Made) -> None:
         assert spec is not None
         image = Image.open(bundle.path(spec.image))
         tensor = preprocess(image, bundle.manifest.preprocess)
-        np.testing.assert_array_equal(tensor, golden["image"])
+        np.testing.assert_allclose(tensor, golden["image"], atol=1e-6)  # the golden one is PyTorch's
         outputs = runner.run(tensor)
         assert set(outputs.tensors()) | {"image"} == set(golden)
         found = runner.decode(outputs, image.size, threshold=spec.threshold)
