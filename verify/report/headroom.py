@@ -109,7 +109,7 @@ def _bar(x: float, width: float, record: RangeRecord) -> Bar:
     bits = max(-_MOST, min(_MOST, record.headroom))
     size = _HEIGHT * bits / _MOST if bits >= 0 else min(_BELOW, -_HEIGHT * bits / _MOST)
     top = _HEIGHT - size if bits >= 0 else _HEIGHT
-    room = "no end of room" if math.isinf(bits) else f"{record.headroom:.1f} powers of two left"
+    room = "no end of room" if record.headroom == math.inf else f"{record.headroom:.1f} powers of two left"
     told = f"{record.module or '(top)'}, {record.op}: largest {record.largest:.4g}"
     told += "" if record.partial_sum is None else f", partial sums up to {record.partial_sum:.4g}"
     return Bar(x, top, width, max(size, 1.0), record.state, f"{told}; {room}")

@@ -220,7 +220,7 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         files=dict(record["files"]),
         gates=tuple(_gate(gate) for gate in record["gates"]),
         scenes=tuple(Scene(scene["name"], b"", b"", _each(scene["rows"], MatchRow)) for scene in record["scenes"]),
-        ranges=tuple(RangeRecord.from_json(entry) for entry in record["ranges"]),
+        ranges=tuple(RangeRecord.from_json(entry) for entry in record.get("ranges", ())),
         created=record["created"],
     )
 

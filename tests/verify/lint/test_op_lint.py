@@ -52,7 +52,7 @@ def test_every_rule_names_the_probes_that_break_it() -> None:
 
 
 def test_what_mends_a_rule_is_a_rewrite() -> None:
-    known = {step.name for step in (*pipeline.NORMALISE, *pipeline.LOWER, *FIX_UPS)}
+    known = {step.name for step in (*pipeline.NORMALISE, *pipeline.IN_EACH_GRAPH, *FIX_UPS)}
     mended = {row.rule: row.mended_by for row in _RULES.values() if row.mended_by}
     assert set(mended.values()) <= known
     assert mended["constant-low-rank"] == "restore_rank" and mended["relu-0-to-1"] == "split_clamp"

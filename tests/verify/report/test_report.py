@@ -43,7 +43,7 @@ def test_json_is_strict_and_says_its_version(tmp_path: Path) -> None:
     }  # fmt: skip
     assert set(record) == {
         "schema_version", "verdict", "created", "variant", "target", "weights", "adapter", "gates", "stages", "rewrites",
-        "op_counts", "files", "versions", "scenes",
+        "op_counts", "files", "versions", "ranges", "scenes",
     }  # fmt: skip
 
 
