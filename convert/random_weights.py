@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from convert.variants import Variant
 
+_SELECTING = "enc_"
+"""In the names of the class heads that score the encoder's tokens."""
 _COMMON = 0.8
 """The share of a class's variance over the tokens that all classes have in common."""
 
@@ -33,18 +35,19 @@ def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
         if deviation is not None:
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=deviation)
     columns: int = model.config.num_labels  # type: ignore[union-attr, assignment]
-    heads = [module for _, module in sorted(model.named_modules()) if _is_class_head(module, columns)]
-    for head in heads:
-        _share_direction(head, generator)
+    heads = {name: module for name, module in sorted(model.named_modules()) if _is_class_head(module, columns)}
+    for name, head in heads.items():
+        if _SELECTING in name:
+            _share_direction(head, generator)
     norms = [module for _, module in sorted(model.named_modules()) if hasattr(module, "running_var")]
     if norms:
         for norm in norms:
             _draw_affine(norm, generator)
-        _measure_statistics(model, norms, heads, _image(variant, generator))
+        _measure_statistics(model, norms, list(heads.values()), _image(variant, generator))
 
 
 def _share_direction(head: nn.Linear, generator: torch.Generator) -> None:
-    """Give the classes one direction in common, as trained ones have: what tells an object from the background.
+    """Give the classes that choose queries one direction in common, as trained ones have: what tells objects from background.
 
     Without it a token's score is the largest of independent draws, one for each class. That varies a third as much over the
     tokens as any one class does, and every error counts threefold: in fp16, dfine-s's class logits are off by 3 % and the
