@@ -98,7 +98,7 @@ def test_the_rest_of_the_unfolded_form_is_counted_with_its_weighting():
     outer = BATCH * QUERIES * POINTS * HEIGHT * WIDTH
     weighting = 2 * BATCH * CHANNELS * QUERIES * POINTS  # a product and a sum over it
     tents = BATCH * QUERIES * POINTS * 4 * (HEIGHT + WIDTH)  # subtract, abs, subtract, relu
-    pixels = BATCH * QUERIES * POINTS * 2 * 2  # a product and a sum for x and for y
+    pixels = BATCH * QUERIES * POINTS * 2  # a product for x and for y: positions are counted from the centre
     assert lowered(Sampling.TENT).elementwise == outer + weighting + tents + pixels
 
 
