@@ -34,7 +34,7 @@ from torch import fx
 
 from rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace
 from rewrites.fold_scales import VIEWS
-from rewrites.merge_scalars import ARITHMETIC, chain_of
+from rewrites.merge_scalars import ARITHMETIC, chain_of, viewed
 from rewrites.profile import Profile, Protection
 from rewrites.ranges import range_of
 
@@ -56,10 +56,8 @@ def centre_coordinates(graph_module: fx.GraphModule, profile: Profile) -> list[S
             continue
         if (total, shift) not in shifted:
             shifted[total, shift] = _shifted(graph_module, total, larger, shift)
-        result = shifted[total, shift]
         emit = Emitter(graph_module, node, "centre_coordinates")
-        for view in reversed((*chain.views, *views)):
-            result = emit(view.target, result, *view.args[1:], **view.kwargs)
+        result = viewed(emit, shifted[total, shift], (*chain.views, *views))
         result = result if chain.scale == 1.0 else emit(aten.mul.Tensor, result, chain.scale)
         fired.append(Site(node.name, module_of(node), f"{-shift:g} taken from {larger.name}"))
         replace(node, result)
@@ -94,9 +92,8 @@ def _shifted(graph_module: fx.GraphModule, total: fx.Node, larger: fx.Node, shif
     emit = Emitter(graph_module, total, "centre_coordinates")
     base, views = _behind_views(larger)
     if is_call(base, aten.sigmoid.default) and shift == -0.5:
-        centred = emit(aten.mul.Tensor, emit(aten.tanh.default, emit(aten.mul.Tensor, base.args[0], 0.5)), 0.5)
-        for view in reversed(views):
-            centred = emit(view.target, centred, *view.args[1:], **view.kwargs)
+        half = emit(aten.mul.Tensor, emit(aten.tanh.default, emit(aten.mul.Tensor, base.args[0], 0.5)), 0.5)
+        centred = viewed(emit, half, views)
     else:
         centred = emit(aten.add.Tensor, larger, shift)
     other = next(node for node in total.all_input_nodes if node is not larger)

@@ -25,6 +25,7 @@ rounding (1e-6 of the largest intermediate).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,15 +68,20 @@ def merge_scalars(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
         if chain.ops <= max(needed, 1):
             continue
         emit = Emitter(graph_module, node, "merge_scalars")
-        x = chain.base
-        for view in reversed(chain.views):
-            x = emit(view.target, x, *view.args[1:], **view.kwargs)
+        x = viewed(emit, chain.base, chain.views)
         for target, number in chain.arithmetic():
             x = emit(target, x, number)
         fired.append(Site(node.name, module_of(node), f"{chain.ops} steps into {needed}"))
         replace(node, x)
         remove_dead_code(graph_module)
     return fired
+
+
+def viewed(emit: Emitter, x: fx.Node, views: Sequence[fx.Node]) -> fx.Node:
+    """``x`` through copies of views, which are given the last one first."""
+    for view in reversed(views):
+        x = emit(view.target, x, *view.args[1:], **view.kwargs)
+    return x
 
 
 def chain_of(node: fx.Node) -> Chain:
