@@ -62,6 +62,16 @@ class CompiledDetector:
         """
         return evaluate_parts(self.parts, image)
 
+    def reorder(self, image: Tensor, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """As ``evaluate``, with the proposals selected by other scores and all else as PyTorch computes it.
+
+        Args:
+            image: ``[1, 3, R, R]``, normalised.
+            outputs: graph A's from elsewhere, of which only those that the selection ranks are taken.
+        """
+        ranked = {name for op in self.parts.host.ops if op.op == "topk" for name in op.inputs}
+        return evaluate_parts(self.parts, image, {name: outputs[name] for name in ranked & set(self.parts.a.output_names)})
+
 
 class Watcher:
     """Sees a detector between the steps of its compilation; this one does nothing with it."""
@@ -129,10 +139,17 @@ def _measure(parts: Partition, image: Tensor) -> None:
             values.update(run_host(parts.host, parts.a, values))
 
 
-def evaluate_parts(parts: Partition, image: Tensor) -> dict[str, Array]:
-    """Every stage's tensors by name, the input included, with the graphs computed by PyTorch and the host step by NumPy."""
+def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """Every stage's tensors by name, the input included, with the graphs computed by PyTorch and the host step by NumPy.
+
+    Args:
+        parts: the detector.
+        image: ``[1, 3, R, R]``, normalised.
+        instead: outputs of graph A to go on with in place of its own.
+    """
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
     values.update(run_part(parts.a, values))
+    values.update(instead or {})
     values.update(run_host(parts.host, parts.a, values))
     values.update(run_part(parts.b, values))
     return values

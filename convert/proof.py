@@ -147,28 +147,39 @@ class Proof:
         """TensorFlow's interpreter on the shipped graphs, against LiteRT's and PyTorch."""
         return check_second_runtime(self._cases(values, None, None))
 
-    def fp16(self, values: Mapping[str, Array], pairs: Sequence[tuple[Picture, Detections]]) -> GateResult:
+    def fp16(
+        self,
+        path: ReferencePath,
+        compiled: CompiledDetector,
+        values: Mapping[str, Array],
+        pairs: Sequence[tuple[Picture, Detections]],
+    ) -> GateResult:
         """The graphs on one picture's stage values, and the chain on each picture, in fp16.
 
         Args:
+            path: the original detector.
+            compiled: the cut and rewritten one.
             values: every stage's tensors as PyTorch computes them.
             pairs: pictures with the reference's detections, decoded down to the floor of the detection gate's limits.
         """
         limits = Fp16Limits().detections(self.limits.threshold)
         with load_bundle(self.folder) as bundle:
             step = HostStep(self.manifest.host_step, bundle.host_constants(), self.manifest.graphs.a.outputs)
-        image = self.manifest.graphs.a.inputs[0].name
-        scenes = tuple(
-            Scene16(
-                picture.name,
-                {image: preprocess(picture.image, self.manifest.preprocess)},
-                expected,
-                partial(self._decode, picture.image.size, limits.floor),
-            )
-            for picture, expected in pairs
-        )
+        scenes = tuple(self._scene(path, compiled, picture, expected, limits.floor) for picture, expected in pairs)
         cases = self._cases(values, None, None)
         return check_fp16(cases, Chain(step, scenes, limits), **_reached(self.fp16_gpu))
+
+    def _scene(
+        self, path: ReferencePath, compiled: CompiledDetector, picture: Picture, expected: Detections, threshold: float
+    ) -> Scene16:
+        """One picture for the chain in fp16."""
+        decoded = partial(self._decode, picture.image.size, threshold)
+
+        def reordered(outputs: Mapping[str, Array]) -> Detections:
+            return decoded(compiled.reorder(path.tensor(picture.image), outputs))
+
+        inputs = {self.manifest.graphs.a.inputs[0].name: preprocess(picture.image, self.manifest.preprocess)}
+        return Scene16(picture.name, inputs, expected, decoded, reordered)
 
     def _decode(self, size: tuple[int, int], threshold: float, outputs: Mapping[str, Array]) -> Detections:
         post = self.manifest.postprocess
@@ -254,7 +265,7 @@ def prove(
     floor = min(proof.limits.floor, Fp16Limits().detections(proof.limits.threshold).floor)
     with progress.stage("gate: fp16 on the GPU") as stage:
         pairs = [(picture, path.detect(picture.image, floor)) for picture in pictures]
-        gates.append(told(stage, proof.fp16(values, pairs)))
+        gates.append(told(stage, proof.fp16(path, compiled, values, pairs)))
     with progress.stage("gate: host") as stage:
         gates.append(told(stage, proof.host(path, compiled, values)))
     with progress.stage("gate: detections") as stage:

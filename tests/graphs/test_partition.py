@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from detectors import CHANNELS, SELECTED, TOKENS, TwoStage, assert_equal_to_the_whole, cut, image
 from torch import Tensor, nn
 from transformers import RfDetrForObjectDetection
 
+from convert.compiler import CompiledDetector
 from convert.demo.detectors import rf_detr_config
 from convert.demo.scenes import SIDE
 from convert.quiet import quiet
@@ -50,6 +52,19 @@ def test_the_tail_on_the_host() -> None:
     assert values["enc_scores"].shape == (1, TOKENS)
     assert [op.op for op in parts.host.ops].count("linear") == 3
     assert {tuple(values[name].shape) for name in parts.host.outputs} == {(1, SELECTED, 4), (1, SELECTED, CHANNELS)}
+
+
+def test_other_scores_put_the_queries_in_another_order_and_change_nothing_else() -> None:
+    detector = CompiledDetector(cut(TwoStage(), image(), HOST), {}, {})
+    values = detector.evaluate(image())
+    first, second = np.argsort(-values["enc_scores"][0])[:2]
+    swapped = values["enc_scores"].copy()
+    swapped[0, [first, second]] = swapped[0, [second, first]]
+    found = detector.reorder(image(), {"enc_scores": swapped, "memory": np.zeros_like(values["memory"])})
+    np.testing.assert_array_equal(found["memory"], values["memory"])
+    for name in ("boxes", "logits"):  # this decoder does not know its queries' ranks, so their results swap places
+        assert not np.array_equal(found[name], values[name])
+        np.testing.assert_allclose(found[name][:, [1, 0, 2, 3, 4]], values[name], atol=1e-6)
 
 
 def test_the_tail_in_graph_b() -> None:

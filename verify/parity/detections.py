@@ -10,6 +10,9 @@ of the same class, their boxes have IoU >= u and their scores differ by at most 
 - A detection that scores within d of t (t - d < score <= t + d) may be on either side of the threshold on the other side, so
   it need not be paired; it may be somebody's partner.
 - Detections that score t - d or less are not looked at.
+- A detector decodes its best-scored proposals, each with the query of its rank. Slightly other scores can put two of them in
+  another order, and then it may find one object twice. An extra detection that the reference finds too, once its proposals are
+  in the candidate's order, is a *near tie*, and allowed. A missing one never is.
 
 So both lists have to be decoded with a threshold of t - d or lower; of a list cut at t only detections above t + 2d could be
 sure to find their partner.
@@ -28,7 +31,7 @@ from host_runtime.decode import Detection
 from verify.gates import Finding, GateResult, Measurement, Verdict
 from verify.parity.metrics import Float64, iou_matrix, match_sets
 
-MATCHED, MISSING, EXTRA, BORDERLINE = "matched", "missing", "extra", "borderline"
+MATCHED, MISSING, EXTRA, BORDERLINE, NEAR_TIE = "matched", "missing", "extra", "borderline", "near tie"
 # Scores are float32 while limits are decimal fractions: a difference of exactly the tolerance must not fail by rounding.
 _ROUNDING = 1e-7
 
@@ -49,11 +52,18 @@ class DetectionLimits:
 
 @dataclass(frozen=True)
 class DetectionCase:
-    """One picture: its name, and what reference and bundle find in it, decoded down to ``DetectionLimits.floor``."""
+    """One picture, and what is found in it, decoded down to ``DetectionLimits.floor``.
+
+    Attributes:
+        name: of the picture.
+        reference, candidate: what each side finds.
+        reordered: what the reference finds with its proposals in the candidate's order; empty where that was not asked.
+    """
 
     name: str
     reference: Sequence[Detection]
     candidate: Sequence[Detection]
+    reordered: Sequence[Detection] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +71,9 @@ class MatchRow:
     """One line of a comparison.
 
     Attributes:
-        status: ``"matched"``, ``"missing"`` (reference only), ``"extra"`` (candidate only), or ``"borderline"`` (one side only,
-            and allowed, since it scores within the tolerance of the threshold).
+        status: ``"matched"``, ``"missing"`` (reference only), ``"extra"`` (candidate only), ``"borderline"`` (one side only,
+            and allowed, since it scores within the tolerance of the threshold), or ``"near tie"`` (candidate only, and allowed,
+            since the reference finds it with its proposals in the candidate's order).
         class_name, class_index: what it is.
         reference_score, candidate_score: None on the side where it is not.
         iou: with its partner; None without one.
@@ -90,21 +101,19 @@ class _Sides:
 
 def compare_detections(case: DetectionCase, limits: DetectionLimits) -> tuple[MatchRow, ...]:
     """Pairs one picture's detections by the rule above; rows by descending score."""
-    sides = _sides(case, limits)
-    alike = np.array([[r.class_index == c.class_index for c in sides.candidate] for r in sides.reference], bool)
-    fits = alike.reshape(sides.iou.shape) & (sides.iou >= limits.iou) & (sides.gap <= limits.score + _ROUNDING)
-    required = [[_required(d, limits) for d in side] for side in (sides.reference, sides.candidate)]
-    pairs = match_sets(fits, sides.iou - sides.gap, *required)
+    sides = _sides(case.reference, case.candidate, limits)
+    pairs = _match(sides, limits)
     rows = [_pair(sides, left, right) for left, right in pairs]
     paired_left, paired_right = {left for left, _ in pairs}, {right for _, right in pairs}
     for index, found in enumerate(sides.reference):
         if index not in paired_left:
-            status = MISSING if required[0][index] else BORDERLINE
+            status = MISSING if _required(found, limits) else BORDERLINE
             note = _nearest(found, sides.candidate, sides.iou[index], "the bundle") if status == MISSING else ""
             rows.append(MatchRow(status, found.name, found.class_index, reference_score=found.score, note=note))
+    explained = _explained(case, sides, limits)
     for index, found in enumerate(sides.candidate):
         if index not in paired_right:
-            status = EXTRA if required[1][index] else BORDERLINE
+            status = BORDERLINE if not _required(found, limits) else NEAR_TIE if index in explained else EXTRA
             note = _nearest(found, sides.reference, sides.iou[:, index], "the reference") if status == EXTRA else ""
             rows.append(MatchRow(status, found.name, found.class_index, candidate_score=found.score, note=note))
     return tuple(sorted(rows, key=_best_score, reverse=True))
@@ -137,7 +146,10 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
     else:
         verdict, advice = Verdict.PASSED, ""
         lowest, apart = min(_iou(row) for row in matched), max(_gap(row) for row in matched)
+        tied = sum(row.status == NEAR_TIE for found in rows.values() for row in found)
         summary = f"{shown}, lowest IoU {lowest:.4f}, scores within {apart:.4f}"
+        if tied:
+            summary += f"; {tied} more that PyTorch finds too with its queries in this order"
     return GateResult(
         gate="detections",
         verdict=verdict,
@@ -153,13 +165,24 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
     )
 
 
-def _sides(case: DetectionCase, limits: DetectionLimits) -> _Sides:
-    reference, candidate = (
-        tuple(d for d in side if d.score > limits.threshold - limits.score) for side in (case.reference, case.candidate)
-    )
-    boxes = [np.array([d.box for d in side], np.float64).reshape(-1, 4) for side in (reference, candidate)]
-    scores = [np.array([d.score for d in side], np.float64) for side in (reference, candidate)]
-    return _Sides(reference, candidate, iou_matrix(*boxes), np.abs(scores[0][:, None] - scores[1][None, :]))
+def _sides(reference: Sequence[Detection], candidate: Sequence[Detection], limits: DetectionLimits) -> _Sides:
+    left, right = (tuple(d for d in side if d.score > limits.threshold - limits.score) for side in (reference, candidate))
+    boxes = [np.array([d.box for d in side], np.float64).reshape(-1, 4) for side in (left, right)]
+    scores = [np.array([d.score for d in side], np.float64) for side in (left, right)]
+    return _Sides(left, right, iou_matrix(*boxes), np.abs(scores[0][:, None] - scores[1][None, :]))
+
+
+def _match(sides: _Sides, limits: DetectionLimits) -> list[tuple[int, int]]:
+    """Indices of the detections that are partners."""
+    required = [[_required(d, limits) for d in side] for side in (sides.reference, sides.candidate)]
+    alike = np.array([[r.class_index == c.class_index for c in sides.candidate] for r in sides.reference], bool)
+    fits = alike.reshape(sides.iou.shape) & (sides.iou >= limits.iou) & (sides.gap <= limits.score + _ROUNDING)
+    return match_sets(fits, sides.iou - sides.gap, *required)
+
+
+def _explained(case: DetectionCase, sides: _Sides, limits: DetectionLimits) -> set[int]:
+    """The candidate's detections that have a partner in the reordered reference."""
+    return {right for _, right in _match(_sides(case.reordered, sides.candidate, limits), limits)}
 
 
 def _required(found: Detection, limits: DetectionLimits) -> bool:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ _ADVICE = {
     Kind.PRECISION: "rewrite this step so that large values do not cancel and no constant is below fp16's resolution",
     Kind.COMPOUNDING: "no one step is at fault: the graph is too deep or too ill-conditioned for fp16 within this limit",
 }
+_MOVED = "the graphs are within limits, so fp16 moves this detection by itself: judge it on more pictures with --image"
 _NOT_FP16 = "the same graph is off in fp32 on this adapter as well, so fp16 is not to blame: see the numbers gate"
 
 
@@ -75,12 +77,14 @@ class Scene:
         inputs: graph A's.
         reference: PyTorch's detections, decoded down to the limits' floor.
         decode: graph B's outputs to detections, decoded alike; raises ValueError on NaN.
+        reorder: graph A's outputs to what PyTorch detects if it takes its proposals in the order of their scores there.
     """
 
     name: str
     inputs: Arrays
     reference: Detections
     decode: Callable[[Arrays], Detections]
+    reorder: Callable[[Arrays], Detections]
 
 
 @dataclass(frozen=True)
@@ -167,9 +171,12 @@ def check_fp16(
             fault, finding = _explain(one, driver, limits, timeout)
             findings.append(finding)
             places += [] if fault is None else [_located(one, fault)]
-    detections = None if chain is None else _detections(chain, runs[1])
-    lost = detections is not None and detections.verdict is Verdict.FAILED
-    advice = f"{findings[0].place}: {findings[0].advice}" if findings else detections.advice if detections and lost else ""
+    detections = None if chain is None else _detections(chain, runs[0], runs[1])
+    lost = detections.findings if detections is not None else ()
+    if findings:
+        advice = f"{findings[0].place}: {findings[0].advice}"
+    else:
+        advice = f"{lost[0].place}: {lost[0].message}; {_MOVED}" if lost else ""
     adapter = next((run.adapter for run in runs if run.adapter), "")
     return GateResult(
         gate=GATE,
@@ -240,16 +247,16 @@ def _judge(case: GraphCase, half: DelegateRun, full: DelegateRun, limits: Fp16Li
     return _Judged(case, found, exact)
 
 
-def _detections(chain: Chain, run: DelegateRun) -> GateResult:
+def _detections(chain: Chain, a: DelegateRun, b: DelegateRun) -> GateResult:
     """The chain's detections; where it gave NaN nothing counts as found."""
     cases = []
-    outputs = list(run.outputs[1:])
-    for index, scene in enumerate(chain.telling):
+    for scene, scores, outputs in zip_longest(chain.telling, a.outputs[1:], b.outputs[1:]):
         try:
-            found = scene.decode(outputs[index]).items if index < len(outputs) else ()
+            found = scene.decode(outputs).items if outputs is not None else ()
         except ValueError:
             found = ()
-        cases.append(DetectionCase(scene.name, scene.reference.items, found))
+        reordered = scene.reorder(scores).items if found and scores is not None else ()
+        cases.append(DetectionCase(scene.name, scene.reference.items, found, reordered))
     return check_detections(cases, chain.limits)
 
 

@@ -64,6 +64,21 @@ def test_one_missing_one_extra_one_doubled() -> None:
     assert statuses([found(0.9)], [found(0.9), found(0.9)]) == ["matched", "extra"]  # pairs are one to one
 
 
+def test_an_extra_one_that_the_reordered_reference_finds_too_is_a_near_tie() -> None:
+    def rows(reference: list[Detection], candidate: list[Detection], reordered: list[Detection]) -> list[str]:
+        case = DetectionCase("scene", reference, candidate, reordered)
+        return [row.status for row in compare_detections(case, LIMITS)]
+
+    both, one = [found(0.9), far(0.5)], [found(0.9)]
+    assert rows(one, both, both) == ["matched", "near tie"]
+    assert rows(one, both, one) == ["matched", "extra"]
+    assert rows(one, both, [found(0.9), far(0.52)]) == ["matched", "extra"]  # not the same one
+    assert rows(both, one, one) == ["matched", "missing"]  # a lost one is lost
+    assert rows(one, [*both, far(0.5)], both) == ["matched", "near tie", "extra"]  # it explains one, not two
+    result = check_detections([DetectionCase("scene", one, both, both)], LIMITS)
+    assert result.verdict is Verdict.PASSED and "1 more that PyTorch finds too" in result.summary
+
+
 @pytest.mark.parametrize(
     ("reference", "candidate", "status"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,9 @@ def test_kinds_of_fault() -> None:
     assert lost[0] is Kind.COMPOUNDING
 
 
+NOTHING = Detections((), 100, 100)
+
+
 class Pair:
     """Two graphs of one operator with a host step between, and pictures whose one detection is their result."""
 
@@ -162,10 +166,21 @@ class Pair:
         self.a = chained(folder / "a.tflite", ("MUL", "score", 0.5))
         self.b = chained(folder / "b.tflite", ("MUL", "boxes", 4.0))
 
-    def check(self, driver: Driver, *references: float, gain: float = 1.0, scores: tuple[float, ...] = (0.8,)) -> GateResult:
+    def check(
+        self,
+        driver: Driver,
+        *references: float,
+        gain: float = 1.0,
+        scores: tuple[float, ...] = (0.8,),
+        more: Detections = NOTHING,
+        reorder: Callable[[Arrays], Detections] = lambda _: NOTHING,
+    ) -> GateResult:
+        def decode(outputs: Arrays) -> Detections:
+            return Detections((*self.decode(outputs).items, *more.items), 100, 100)
+
         given = {"x": np.full((1, N, C), 0.5, np.float32)}
         scenes = tuple(
-            Scene(f"scene {i}", {"x": np.full((1, N, C), score, np.float32)}, detections(reference), self.decode)
+            Scene(f"scene {i}", {"x": np.full((1, N, C), score, np.float32)}, detections(reference), decode, reorder)
             for i, (score, reference) in enumerate(zip(scores, references, strict=True))
         )
         chain = Chain(lambda a: {"x": gain * a["score"]}, scenes, Fp16Limits().detections(0.3))
@@ -198,6 +213,28 @@ def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) 
     assert pair.check(fp16_driver, 0.81).verdict is Verdict.PASSED
     nothing = pair.check(fp16_driver, 0.0, scores=(0.1,))
     assert nothing.verdict is Verdict.PASSED and "detects nothing" in nothing.summary
+
+
+@pytest.mark.gpu
+def test_one_more_detection_is_allowed_where_the_order_of_the_proposals_explains_it(
+    tmp_path: Path, fp16_driver: Driver
+) -> None:
+    pair = Pair(tmp_path)
+    second = Detections((Detection(0, "star", 0.54, (50.0, 50.0, 80.0, 80.0)),), 100, 100)
+    invented = pair.check(fp16_driver, 0.8, more=second)
+    assert invented.verdict is Verdict.FAILED and "0 missing, 1 extra" in invented.summary
+    assert "scene 0: extra star 0.540" in invented.advice and "fp16 moves this detection" in invented.advice
+    asked = []
+
+    def reorder(outputs: Arrays) -> Detections:
+        asked.append(float(outputs["score"].flat[0]))
+        return second
+
+    tied = pair.check(fp16_driver, 0.8, more=second, reorder=reorder)
+    assert tied.verdict is Verdict.PASSED and "1 more that PyTorch finds too" in tied.summary
+    assert asked == [pytest.approx(0.4, abs=1e-3)]  # graph A's own output in fp16
+    lost = pair.check(fp16_driver, 0.83, reorder=lambda _: detections(0.8))
+    assert lost.verdict is Verdict.FAILED and "1 missing, 0 extra" in lost.summary
 
 
 def test_limits_are_the_issues_own() -> None:
