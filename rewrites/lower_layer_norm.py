@@ -26,23 +26,17 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
+from rewrites.base import Emitter, Site, aten
+from rewrites.layer_norm import layer_norms
 from rewrites.profile import Profile
 
 
 def lower_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     fired = []
-    for node in calls(graph_module, aten.layer_norm.default):
-        if len(node.args[1]) != 1:  # type: ignore[arg-type]
-            continue
-        emit = Emitter(graph_module, node, "lower_layer_norm")
-        x, weight, bias = node.args[0], argument(node, 2, "weight", None), argument(node, 3, "bias", None)
-        eps = argument(node, 4, "eps", 1e-5)
-        centred = emit(aten.sub.Tensor, x, emit(aten.mean.dim, x, [-1], True))
+    for norm in layer_norms(graph_module):
+        emit = Emitter(graph_module, norm.node, "lower_layer_norm")
+        centred = emit(aten.sub.Tensor, norm.x, emit(aten.mean.dim, norm.x, [-1], True))
         variance = emit(aten.mean.dim, emit(aten.mul.Tensor, centred, centred), [-1], True)
-        y = emit(aten.mul.Tensor, centred, emit(aten.rsqrt.default, emit(aten.add.Tensor, variance, eps)))
-        y = y if weight is None else emit(aten.mul.Tensor, y, weight)
-        y = y if bias is None else emit(aten.add.Tensor, y, bias)
-        fired.append(Site(node.name, module_of(node), f"layer norm over {value_of(node).shape[-1]}, eps {eps:g}"))
-        replace(node, y)
+        root = emit(aten.rsqrt.default, emit(aten.add.Tensor, variance, norm.eps))
+        fired.append(norm.substitute(emit, emit(aten.mul.Tensor, centred, root)))
     return fired

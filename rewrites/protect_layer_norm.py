@@ -33,7 +33,8 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
+from rewrites.base import Emitter, Site, aten
+from rewrites.layer_norm import layer_norms
 from rewrites.profile import Profile, Protection
 from rewrites.ranges import SPARE, range_of
 
@@ -43,24 +44,18 @@ _FLOOR = 1.2e-7
 
 def protect_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     fired = []
-    for node in calls(graph_module, aten.layer_norm.default):
-        if len(node.args[1]) != 1 or not _asked_for(node, profile.protection):  # type: ignore[arg-type]
+    for norm in layer_norms(graph_module):
+        if not _asked_for(norm.node, profile.protection):
             continue
-        emit = Emitter(graph_module, node, "protect_layer_norm")
-        x, weight, bias = node.args[0], argument(node, 2, "weight", None), argument(node, 3, "bias", None)
-        eps = argument(node, 4, "eps", 1e-5)
-        largest = emit(aten.clamp_min.default, emit(aten.amax.default, emit(aten.abs.default, x), [-1], True), _LARGEST)
-        r = emit(aten.mul.Tensor, emit(aten.reciprocal.default, largest), _LARGEST)
-        scaled = emit(aten.mul.Tensor, x, r)
+        emit = Emitter(graph_module, norm.node, "protect_layer_norm")
+        peak = emit(aten.amax.default, emit(aten.abs.default, norm.x), [-1], True)
+        r = emit(aten.mul.Tensor, emit(aten.reciprocal.default, emit(aten.clamp_min.default, peak, _LARGEST)), _LARGEST)
+        scaled = emit(aten.mul.Tensor, norm.x, r)
         centred = emit(aten.sub.Tensor, scaled, emit(aten.mean.dim, scaled, [-1], True))
         variance = emit(aten.mean.dim, emit(aten.mul.Tensor, centred, centred), [-1], True)
-        small = emit(aten.mul.Tensor, emit(aten.mul.Tensor, r, r), eps)
+        small = emit(aten.mul.Tensor, emit(aten.mul.Tensor, r, r), norm.eps)
         floored = emit(aten.clamp_min.default, emit(aten.add.Tensor, variance, small), _FLOOR)
-        y = emit(aten.mul.Tensor, centred, emit(aten.rsqrt.default, floored))
-        y = y if weight is None else emit(aten.mul.Tensor, y, weight)
-        y = y if bias is None else emit(aten.add.Tensor, y, bias)
-        fired.append(Site(node.name, module_of(node), f"layer norm over {value_of(node).shape[-1]}, eps {eps:g}"))
-        replace(node, y)
+        fired.append(norm.substitute(emit, emit(aten.mul.Tensor, centred, emit(aten.rsqrt.default, floored))))
     return fired
 
 

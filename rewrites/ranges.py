@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from rewrites.base import module_of
 from rewrites.partial_sums import PartialSum, partial_sum
 
-LARGEST = 65504.0
+LARGEST = torch.finfo(torch.float16).max
 LARGEST_INTEGER = 2048.0
 SPARE = 2.0
 """Powers of two that must be left above what was measured: other pictures have larger values."""

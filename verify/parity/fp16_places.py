@@ -27,8 +27,7 @@ from verify.tflite.taps import HALVED, preserved_tensors, read_tap, write_tap
 
 Arrays = Mapping[str, NDArray[Any]]
 
-LARGEST = 65504.0
-"""fp16's largest number, (2 - 2^-10) * 2^15 (IEEE 754-2019, binary16)."""
+LARGEST = float(np.finfo(np.float16).max)
 _JUMP = 8.0
 """An error this many times that of what the tensor is made from arose in one step: a step of well-behaved arithmetic adds a few
 roundings (2^-11 each) to what came in."""

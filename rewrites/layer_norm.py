@@ -1,0 +1,39 @@
+"""Layer norms over the last dimension as ATen writes them: what the two rewrites of them read and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import fx
+
+from rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """``aten.layer_norm(x, [C], weight, bias, eps)``, without weight and bias where there are none."""
+
+    node: fx.Node
+    x: fx.Node
+    weight: fx.Node | None
+    bias: fx.Node | None
+    eps: float
+
+    def substitute(self, emit: Emitter, normalised: fx.Node) -> Site:
+        """Put ``normalised * weight + bias`` in the norm's place."""
+        y = normalised if self.weight is None else emit(aten.mul.Tensor, normalised, self.weight)
+        y = y if self.bias is None else emit(aten.add.Tensor, y, self.bias)
+        detail = f"layer norm over {value_of(self.node).shape[-1]}, eps {self.eps:g}"
+        site = Site(self.node.name, module_of(self.node), detail)
+        replace(self.node, y)
+        return site
+
+
+def layer_norms(graph_module: fx.GraphModule) -> Iterator[LayerNorm]:
+    """The graph's norms over one dimension; those over more are left to the converter."""
+    for node in calls(graph_module, aten.layer_norm.default):
+        x, shape = node.args[:2]
+        if isinstance(x, fx.Node) and len(shape) == 1:  # type: ignore[arg-type]
+            weight, bias = argument(node, 2, "weight", None), argument(node, 3, "bias", None)
+            yield LayerNorm(node, x, weight, bias, argument(node, 4, "eps", 1e-5))
