@@ -38,6 +38,7 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         refused.dequantize_int8,
         refused.missing_bias,
         refused.constant_start,
+        refused.integer_cumsum,
         wrong.constant_low_rank,
         wrong.pad_rank_three,
         wrong.pad_into_pool,

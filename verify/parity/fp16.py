@@ -52,7 +52,7 @@ class Fp16Limits:
     Attributes:
         graph: lowest correlation of an output; also a limit of sqrt(1 - r²) on its relative error (see ``metrics``), 6.3 %.
             Measured on lavapipe against PyTorch: tiny 0.99997 (relative error 0.8 %), dfine-tiny 0.99994 (1.1 %); with random
-            weights nano 0.99961 (2.8 %), dfine-s 0.99868 (5.1 %): sixty convolutions, each of up to 2304 terms added in fp16.
+            weights nano 0.99933 (3.7 %), dfine-s 0.99918 (4.0 %): sixty convolutions, each of up to 2304 terms added in fp16.
             A norm that overflows leaves none.
         iou, score: lowest IoU of a confident detection with its partner, and how far their scores may be apart.
         max_taps: tensors to measure in naming the first one that is off, per graph.

@@ -108,6 +108,12 @@ def missing_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         yield Hit("no bias", op.outputs)
 
 
+def integer_cumsum(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    dtype = graph.tensors[op.inputs[0]].dtype
+    if not dtype.startswith("float"):
+        yield Hit(f"adds up {dtype}", op.inputs[:1])
+
+
 def constant_start(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     if not graph.is_runtime(op.inputs[2]):
         yield Hit("the start indices are constant", (op.inputs[2],))

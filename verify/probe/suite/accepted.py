@@ -178,7 +178,8 @@ _REDUCTIONS = (
         for kind in _REDUCED
     ),
     Probe("reduce_any", "REDUCE_ANY of a mask", ACCEPTED, _any),
-    single("cumsum", "CUMSUM over the tokens", ACCEPTED, "CUMSUM", [X3, np.array(1, np.int32)], X3),
+    single("cumsum", "CUMSUM over the tokens", ACCEPTED, "CUMSUM", [X3, np.array(1, np.int32)], X3,
+           spares=("cumsum-integers",)),
     single("softmax_1d", "SOFTMAX of rank 1 is all ones", WRONG, "SOFTMAX", [(16,)], (16,), breaks="softmax-rank-1", beta=1.0),
     single("softmax_2d", "SOFTMAX of rank 2", ACCEPTED, "SOFTMAX", [(1, 16)], (1, 16), spares=("softmax-rank-1",), beta=1.0),
     single("softmax_4d", "SOFTMAX of rank 4", ACCEPTED, "SOFTMAX", [X4], X4, spares=("softmax-rank-1",), beta=1.0),

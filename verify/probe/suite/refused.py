@@ -196,6 +196,8 @@ _FORMS = (
     single("softmax_3d", "beta of 1", ACCEPTED, "SOFTMAX", [X3], X3, spares=("softmax-beta", "softmax-rank-1"), beta=1.0),
     single("add_n_3", "ADD_N of three", REFUSED, "ADD_N", [X3, X3, X3], X3, breaks="add-n"),
     single("add_n_2", "ADD_N of two", ACCEPTED, "ADD_N", [X3, X3], X3, spares=("add-n",)),
+    single("cumsum_int32", "CUMSUM of whole numbers, as a mask is counted", REFUSED, "CUMSUM", [X3, np.array(1, np.int32)], X3,
+           breaks="cumsum-integers", given="int32", dtype="int32"),
     Probe("reshape_runtime", "a shape computed at run time", REFUSED, _runtime_shape, breaks="reshape-runtime-shape",
           values={"s": ints(6, 8)}),
     single("reshape", "a constant shape", ACCEPTED, "RESHAPE", [X3, ints(1, 2, 3, 8)], (1, 2, 3, 8),
