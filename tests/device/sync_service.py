@@ -77,6 +77,7 @@ class SyncService:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as sink:
+                os.fchmod(sink.fileno(), int(mode) & 0o777)  # by the open file: the client may be gone, and the file with it
                 problem = self._take(sink.write)
         except OSError as error:
             problem = f"couldn't create file: {error.strerror}"
@@ -85,7 +86,6 @@ class SyncService:
             target.unlink(missing_ok=True)
             self._fail(problem)
             return
-        target.chmod(int(mode) & 0o777)
         self._stream.write(struct.pack("<4sI", b"OKAY", 0))
 
     def _take(self, write: Callable[[bytes], int]) -> str:
