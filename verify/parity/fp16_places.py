@@ -33,6 +33,7 @@ _JUMP = 8.0
 roundings (2^-11 each) to what came in."""
 _ROUNDING = 2.0**-11
 _LOST_SHARE = 0.005
+_TAKES_PART = frozenset({"GATHER", "SLICE", "SPLIT", "STRIDED_SLICE", "UNPACK"})
 
 
 class Kind(StrEnum):
@@ -100,6 +101,8 @@ def locate_fp16(
         lost = "a copy of the output is right: the delegate computes the value and loses it as an output (LiteRT issue 8599)"
         return Fault(place, Kind.PRECISION, lost, taps.drift())
     kind, told = classify(seen, values[place.tensor], found, _before(graph, place, taps))
+    if kind is Kind.PRECISION and place.op in _TAKES_PART:
+        told += f"; {place.op} computes nothing: it takes a part that varies less than the whole, by which the error counts"
     return Fault(place, kind, told, taps.drift())
 
 

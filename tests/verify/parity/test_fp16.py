@@ -156,6 +156,19 @@ def test_kinds_of_fault() -> None:
     assert lost[0] is Kind.COMPOUNDING
 
 
+@pytest.mark.gpu
+def test_a_part_that_hardly_varies_is_told_apart_from_a_step_that_loses(tmp_path: Path, fp16_driver: Driver) -> None:
+    """Next to 100 fp16 has steps of a sixteenth, which only counts once the channel that lies there is taken by itself."""
+    w = ModelWriter()
+    spread = np.array([0.05] + [500.0] * (C - 1), np.float32)
+    scaled = w.op("MUL", [w.input("x", (1, N, C)), w.constant("s", spread)], {"scaled": (1, N, C)})
+    moved = w.op("ADD", [scaled, w.constant("m", np.float32([100.0] + [0.0] * (C - 1)))], {"moved": (1, N, C)})
+    begin, size = w.constant("b", np.zeros(3, np.int32)), w.constant("z", np.array([1, N, 1], np.int32))
+    model = w.write(tmp_path / "part.tflite", [w.op("SLICE", [moved, begin, size], {"y": (1, N, 1)})])
+    (finding,) = check_fp16([on_cpu(model, sample())], driver=fp16_driver).findings
+    assert finding.rule == "fp16-precision" and "SLICE computes nothing" in finding.message, finding
+
+
 NOTHING = Detections((), 100, 100)
 
 
