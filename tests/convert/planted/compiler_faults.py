@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor, fx
 from graphs import host_step
 from rewrites import lower_layer_norm, sampling
 from rewrites.base import Emitter, aten, calls, sizes, value_of
+from rewrites.layer_norm import LayerNorm, layer_norms
 from tests.convert.planted.fault import Fault, Plant, after
 
 _FROM_CENTRE = sampling._from_centre
@@ -117,12 +120,10 @@ def _relu_for_gelu(graph_module: fx.GraphModule) -> int:
 
 
 def _without_eps(patch: pytest.MonkeyPatch) -> None:
-    original = lower_layer_norm.argument  # type: ignore[attr-defined]
-    patch.setattr(
-        lower_layer_norm,
-        "argument",
-        lambda node, i, name, default: 0.0 if name == "eps" else original(node, i, name, default),
-    )
+    def norms(graph_module: fx.GraphModule) -> Iterator[LayerNorm]:
+        return (replace(norm, eps=0.0) for norm in layer_norms(graph_module))
+
+    patch.setattr(lower_layer_norm, "layer_norms", norms)
 
 
 def _tail_without_bias(patch: pytest.MonkeyPatch) -> None:
