@@ -33,11 +33,11 @@ def lower(part: Part, inputs: dict[str, Tensor], path: Path) -> None:
     with quiet():
         import litert_torch
     logging.getLogger("litert_torch").setLevel(logging.ERROR)
+    litert_torch.config.show_progress = False  # on standard output, even after the command has been interrupted
     module = _named(part).eval()
     sample = {name: inputs[name] for name in part.input_names}
 
     def convert() -> bytes:
-        litert_torch.config.show_progress = False  # on standard output, even after the command has been interrupted
         with quiet(), torch.no_grad():
             content: bytes = litert_torch.convert(module, sample_kwargs=sample).model_content()
         return content
