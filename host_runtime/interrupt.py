@@ -87,12 +87,18 @@ def in_thread(work: Callable[[], T]) -> T:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process; at once if a thread was left in native code, which would not survive the interpreter's own end."""
+    """End the process; at once if a thread was left in native code, which would not survive the interpreter's own end.
+
+    The exit code is ``code`` wherever an interrupt struck. Where that was inside ``exec`` of a string, as the definition of a
+    dataclass does while its module loads, CPython remembers it and ends ``python -m`` by SIGINT after all, until another
+    ``exec`` makes it forget (``run_eval_code_obj`` in its Python/pythonrun.c).
+    """
     if _abandoned.is_set():
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):  # whoever read it may be gone
                 stream.flush()
         os._exit(code)
+    exec("")
     sys.exit(code)
 
 

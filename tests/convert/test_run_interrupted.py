@@ -137,6 +137,23 @@ except KeyboardInterrupt:
     assert time.monotonic() - began < 40
 
 
+def test_an_interrupted_exec_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    """A dataclass is defined by ``exec``, so an interrupt while modules load often strikes inside one."""
+    (tmp_path / "command.py").write_text("""
+import os, signal, time
+from host_runtime import interrupt
+interrupt.install()
+try:
+    exec("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)")
+except KeyboardInterrupt:
+    interrupt.arrived()
+    interrupt.leave(2)
+""")
+    command = [sys.executable, "-m", "command"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
 def test_work_in_a_thread_returns_and_raises_as_anywhere() -> None:
     from host_runtime.interrupt import in_thread
 
