@@ -9,11 +9,12 @@ from convert.bundle import source_name
 from convert.checkpoints import choose_variant, load_checkpoint
 from convert.compiler import compile_detector
 from convert.progress import Progress
-from convert.proof import Evidence, Proof, golden_gate, gpus, prove, told
+from convert.proof.gates import Evidence, Proof, gpus, prove, told
+from convert.proof.golden import check_golden
+from convert.proof.reference_path import ReferencePath
+from convert.proof.reporting import report, write_reports
+from convert.proof.scenes import Picture, pictures
 from convert.reference import Reference, build_reference
-from convert.reference_path import ReferencePath
-from convert.reporting import report, write_reports
-from convert.scenes import Picture, pictures
 from convert.targets import find_target
 from convert.variants import find_variant
 from host_runtime.bundle import Bundle, load_bundle
@@ -67,7 +68,7 @@ def verify_bundle(
         if manifest.golden is not None:
             with progress.stage("gate: golden vectors") as stage:
                 pair = (_golden_detections(bundle), reference_path.detect(judged[0].image, proof.limits.floor))
-                result = golden_gate(bundle.golden_tensors(), values, pair, proof.limits)
+                result = check_golden(bundle.golden_tensors(), values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:
             _write(report(folder, manifest, evidence, progress, compiled), report_folder)

@@ -24,11 +24,11 @@ from convert.compiler import CompiledDetector, compile_detector
 from convert.half_precision import store_half
 from convert.lowering import lower
 from convert.progress import Progress
-from convert.proof import Evidence, Proof, gpus, prove
+from convert.proof.gates import Evidence, Proof, gpus, prove
+from convert.proof.reference_path import ReferencePath
+from convert.proof.reporting import report, write_reports
+from convert.proof.scenes import Picture, pictures
 from convert.reference import Reference, build_reference
-from convert.reference_path import ReferencePath
-from convert.reporting import report, write_reports
-from convert.scenes import Picture, pictures
 from convert.targets import Target, find_target
 from convert.variants import Variant, find_variant
 from host_runtime.errors import UserError

@@ -48,7 +48,7 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
         find_variant(options["variant"])
     progress = Progress()
     with progress.stage("start PyTorch"):
-        from convert.reporting import PICTURES, picture_name
+        from convert.proof.reporting import PICTURES, picture_name
         from convert.run import Request
         from convert.run import run as convert_detector
 

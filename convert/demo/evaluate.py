@@ -67,8 +67,8 @@ def reference_detector(folder: Path) -> tuple[str, Detect]:
     """The variant and the detector of a transformers folder, computed by PyTorch."""
     from convert.checkpoints import choose_variant, load_checkpoint
     from convert.classes import resolve_classes
+    from convert.proof.reference_path import ReferencePath
     from convert.reference import build_reference
-    from convert.reference_path import ReferencePath
 
     checkpoint = load_checkpoint(str(folder))
     variant = choose_variant(checkpoint)

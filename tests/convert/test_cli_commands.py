@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convert.scenes import pictures
+from convert.proof.scenes import pictures
 from convert.targets import TARGETS
 from convert.variants import VARIANTS
 from rewrites import pipeline

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from convert.bundle import preprocess_of
+from convert.proof.scenes import pictures
 from convert.reference import Reference
 from convert.run import load_reference
-from convert.scenes import pictures
 from convert.variants import find_variant
 from host_runtime.preprocess import preprocess
 from rewrites.profile import Protection

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from convert.bundle import preprocess_of
+from convert.proof.scenes import pictures
 from convert.run import load_reference
-from convert.scenes import pictures
 from convert.variants import find_variant
 from host_runtime.preprocess import preprocess
 from rewrites.profile import Protection

@@ -8,7 +8,7 @@ import pytest
 
 from convert.demo.evaluate import bundle_detector, evaluate
 from convert.demo.scenes import HELD_OUT_START, render
-from convert.reference_path import ReferencePath
+from convert.proof.reference_path import ReferencePath
 from convert.run import load_reference
 from convert.variants import VARIANTS
 from host_runtime.manifest import Manifest

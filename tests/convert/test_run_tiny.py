@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from convert.scenes import pictures
+from convert.proof.scenes import pictures
 from host_runtime.bundle import file_sha256, load_bundle
 from host_runtime.decode import Detections
 from host_runtime.manifest import Manifest

@@ -9,9 +9,9 @@ import pytest
 
 from convert.classes import resolve_classes
 from convert.compiler import compile_detector
-from convert.reference_path import ReferencePath
+from convert.proof.reference_path import ReferencePath
+from convert.proof.scenes import pictures
 from convert.run import load_reference
-from convert.scenes import pictures
 from convert.targets import TARGETS, find_target
 from convert.variants import VARIANTS
 from host_runtime.errors import UserError

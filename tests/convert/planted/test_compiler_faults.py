@@ -8,11 +8,11 @@ from functools import cache
 import pytest
 
 from convert.compiler import compile_detector
-from convert.equivalence import GATE, check_rewrites
+from convert.proof.equivalence import GATE, check_rewrites
+from convert.proof.reference_path import ReferencePath
+from convert.proof.scenes import pictures
 from convert.reference import Reference
-from convert.reference_path import ReferencePath
 from convert.run import load_reference
-from convert.scenes import pictures
 from convert.targets import TARGETS
 from convert.variants import VARIANTS
 from tests.convert.planted.compiler_faults import COMPILER_FAULTS

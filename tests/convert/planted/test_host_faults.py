@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from convert.compiler import compile_detector
-from convert.host_gate import GATE, check_host
+from convert.proof.host import GATE, check_host
+from convert.proof.reference_path import ReferencePath
 from convert.reference import Reference
-from convert.reference_path import ReferencePath
 from convert.run import load_reference
 from convert.targets import TARGETS
 from convert.variants import VARIANTS

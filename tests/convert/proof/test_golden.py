@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert.proof import golden_gate
+from convert.proof.golden import check_golden
 from host_runtime.decode import Detection, Detections
 from verify.gates import GateResult, Verdict
 from verify.parity.detections import DetectionLimits
@@ -17,7 +17,7 @@ LIMITS = DetectionLimits(threshold=0.5)
 
 
 def judge(golden: dict[str, np.ndarray], found: Detections = FOUND) -> GateResult:
-    return golden_gate(golden, VALUES, (found, FOUND), LIMITS)
+    return check_golden(golden, VALUES, (found, FOUND), LIMITS)
 
 
 def test_equal_vectors_pass_with_their_figures() -> None:

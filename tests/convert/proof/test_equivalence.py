@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convert.equivalence import in_order
+from convert.proof.equivalence import in_order
 
 GENERATOR = np.random.default_rng(0)
 BOXES = GENERATOR.random((1, 6, 4), np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convert.scenes import pictures
+from convert.proof.scenes import pictures
 from host_runtime.errors import UserError
 
 

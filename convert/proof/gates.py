@@ -15,11 +15,11 @@ from PIL import Image
 
 from convert.bundle import GRAPH_FILES
 from convert.compiler import CompiledDetector, trace_part
-from convert.equivalence import check_rewrites
-from convert.host_gate import check_host
 from convert.progress import Progress, Stage
-from convert.reference_path import ReferencePath
-from convert.scenes import Picture
+from convert.proof.equivalence import check_rewrites
+from convert.proof.host import check_host
+from convert.proof.reference_path import ReferencePath
+from convert.proof.scenes import Picture
 from convert.targets import Target
 from host_runtime.bundle import load_bundle
 from host_runtime.decode import Detection, Detections, decode
@@ -30,11 +30,9 @@ from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
-from verify.gates import GateResult, Measurement, Verdict
+from verify.gates import GateResult, Verdict
 from verify.lint.op_lint import check_lint
 from verify.parity.detections import (
-    EXTRA,
-    MISSING,
     DetectionCase,
     DetectionLimits,
     MatchRow,
@@ -272,57 +270,6 @@ def prove(
         result, scenes = proof.detections(pairs)
         gates.append(told(stage, result))
     return Evidence(tuple(gates), scenes)
-
-
-def golden_gate(
-    golden: Mapping[str, Array],
-    values: Mapping[str, Array],
-    detections: tuple[Detections, Detections],
-    limits: DetectionLimits,
-    tolerance: float = 1e-3,
-) -> GateResult:
-    """Are the bundle's golden vectors what the checkpoint computes?
-
-    Args:
-        golden: the bundle's tensors.
-        values: the same stages from the checkpoint, every one of which the bundle must hold.
-        detections: the bundle's and the checkpoint's.
-        limits: of the comparison of detections.
-        tolerance: largest difference of a tensor, relative to its largest magnitude.
-    """
-    start = time.perf_counter()
-    errors = {name: _relative_error(golden.get(name), values[name]) for name in sorted(values)}
-    worst = max(errors, key=lambda name: errors[name])
-    rows = compare_detections(DetectionCase("golden picture", detections[1].items, detections[0].items), limits)
-    wrong = [row for row in rows if row.status in (MISSING, EXTRA)]
-    if worst not in golden:
-        summary = f"the golden vectors lack {worst}"
-    elif not errors[worst] <= tolerance:
-        summary = f"golden {worst} differs from the checkpoint's by {errors[worst]:.1e} of its range"
-    elif wrong:
-        summary = (
-            f"{len(wrong)} golden detections differ from the checkpoint's, the first {wrong[0].status} {wrong[0].class_name}"
-        )
-    else:
-        summary = f"{len(values)} golden vectors agree with the checkpoint to {errors[worst]:.1e}, and {len(rows)} detections"
-    good = worst in golden and errors[worst] <= tolerance and not wrong
-    return GateResult(
-        "golden",
-        Verdict.PASSED if good else Verdict.FAILED,
-        summary,
-        "" if good else "the golden vectors are stale or of another checkpoint: make the bundle again with `convert run`",
-        tuple(Measurement(name, "relative_error", error, tolerance, at_least=False) for name, error in errors.items()),
-        seconds=time.perf_counter() - start,
-    )
-
-
-def _relative_error(found: Array | None, wanted: Array) -> float:
-    """Largest difference over the largest magnitude; infinite where there is nothing to compare."""
-    if found is None or found.shape != wanted.shape:
-        return float("inf")
-    a, b = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
-    error = float(np.abs(a - b).max() / max(float(np.abs(b).max()), 1e-12))
-    return float("inf") if np.isnan(error) else error
 
 
 def told(stage: Stage, result: GateResult) -> GateResult:

@@ -12,7 +12,7 @@ from PIL import Image
 from convert.bundle import GRAPH_FILES
 from convert.compiler import CompiledDetector
 from convert.progress import Progress
-from convert.proof import Evidence
+from convert.proof.gates import Evidence
 from host_runtime.manifest import Manifest
 from rewrites.pipeline import PROTECT, StepReport
 from verify.report.headroom import RangeRecord

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from convert.host_reference import run_host_step, with_ties
-from convert.reference_path import ReferencePath
+from convert.proof.host_reference import run_host_step, with_ties
+from convert.proof.reference_path import ReferencePath
 from graphs.host_step import HostProgram
 from host_runtime.bundle import Bundle
 from host_runtime.decode import Detections, decode

@@ -1,0 +1,1 @@
+"""Proof that a bundle is right, with PyTorch as the reference: the gates that need the compiler, and the record of a run."""
