@@ -122,6 +122,7 @@ def compute(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
     """The graph's outputs, by signature name; all its operators have to be in ``KERNELS``."""
     values: dict[int, Any] = {tensor.index: tensor.values() for tensor in graph.tensors if tensor.constant}
     values |= {index: given[name] for name, index in graph.signature_inputs.items()} | {-1: None}
-    for op in graph.ops:
-        values[op.outputs[0]] = KERNELS[op.name](op, [values[index] for index in op.inputs])
+    with np.errstate(divide="ignore"):  # the logarithm of 0 is asked for
+        for op in graph.ops:
+            values[op.outputs[0]] = KERNELS[op.name](op, [values[index] for index in op.inputs])
     return {name: values[index] for name, index in graph.signature_outputs.items()}

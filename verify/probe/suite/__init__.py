@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from verify.probe.probe import Probe
-from verify.probe.suite import accepted, composites, constants, half, matrices, outputs, padding, quantised, refused
+from verify.probe.suite import accepted, composites, constants, emitted, half, matrices, outputs, padding, quantised, refused
 
 SUITE: tuple[Probe, ...] = tuple(
     probe
-    for topic in (refused, constants, padding, matrices, outputs, composites, quantised, accepted)
+    for topic in (refused, constants, padding, matrices, outputs, composites, emitted, quantised, accepted)
     for probe in topic.PROBES
 )
 """What the delegate does in fp32, in the order in which the probes run. The lint's rules rest on these."""

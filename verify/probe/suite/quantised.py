@@ -80,4 +80,6 @@ PROBES: tuple[Probe, ...] = (
           spares=(_RULE,), reference=partial(_product, scales=_SCALES)),
     Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, spares=(_RULE,)),
     Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, breaks="dynamic-shape"),
+    Probe("open_dimension_resized", "an open dimension, resized before the run", ACCEPTED, _open, breaks="dynamic-shape",
+          values={"x": data(1, 20, 8), "z": data(1, 20, 8, seed=1)}),
 )  # fmt: skip
