@@ -216,6 +216,7 @@ def write_bundle(
         classes=classes.names,
         files={name: FileRecord(file_sha256(folder / name), (folder / name).stat().st_size) for name in names},
         golden=Golden("golden/image.png", "golden/golden.safetensors", "golden/detections.json", golden.threshold),
+        protection=str(compiled.profile.protection),
     )
     manifest.check()
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
@@ -248,7 +249,7 @@ def _save_tensors(tensors: Mapping[str, NDArray[np.generic]], path: Path) -> Non
 
 
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:
-    part = compiled.parts.a if graph == "graph_a" else compiled.parts.b
+    part = compiled.parts.graphs[graph]
     tensors = dict(golden.tensors)
     return GraphSpec(GRAPH_FILES[graph], tensor_specs(part.input_names, tensors), tensor_specs(part.output_names, tensors))
 

@@ -47,9 +47,8 @@ def check_path(path: Path, target: str, gpu: bool, timeout: float, fail_on: str)
     if path.is_dir() or _head(path).startswith(_ZIP):
         _refuse_other_folders(path)
         with load_bundle(path) as bundle:
-            both = (("graph_a", bundle.manifest.graphs.a.file), ("graph_b", bundle.manifest.graphs.b.file))
             rules = find_target(bundle.manifest.target).lint_rules
-            return _gates({name: bundle.path(file) for name, file in both}, rules, gpu, timeout, fail_on)
+            return _gates(bundle.graphs(), rules, gpu, timeout, fail_on)
     if not is_model(_head(path)) and (path.suffix != ".tflite" or _head(path) == _LFS):
         raise UserError(f"{path} is {_kind(path)}")
     return _gates({path.stem: path}, rules, gpu, timeout, fail_on)
@@ -61,8 +60,7 @@ def _gates(
     lint = check_lint(graphs, add=rules, fail_on=severities_from(fail_on))
     # On a terminal only: a large file keeps the delegate busy for minutes, without a word.
     with Console(stderr=True).status(Text("trying it on the GPU delegate …")):
-        driver, no_gpu = (find_driver(), NO_ADAPTER) if gpu else (None, LEFT_OUT)
-        residency = check_residency(graphs, driver=driver, no_gpu=no_gpu, timeout=timeout)
+        residency = check_residency(graphs, gpu=(find_driver() or NO_ADAPTER) if gpu else LEFT_OUT, timeout=timeout)
     return compare(lint, residency)
 
 

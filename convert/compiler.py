@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -40,11 +40,15 @@ class CompiledDetector:
         parts: graph A, host step and graph B, rewritten for the target.
         reports: what the rewrites did, for ``"detector"`` (before the cut), ``"graph_a"`` and ``"graph_b"``.
         ranges: the values of ``"graph_a"`` and ``"graph_b"`` on the calibration pictures, before anything was protected.
+        profile: the options that it was compiled with.
+        calibration: those pictures.
     """
 
     parts: Partition
     reports: Mapping[str, tuple[StepReport, ...]]
     ranges: Mapping[str, tuple[NodeRange, ...]]
+    profile: Profile = field(default_factory=Profile)
+    calibration: tuple[Tensor, ...] = ()
 
     def host_program(self) -> manifest.HostProgram:
         """The host step as the manifest writes it."""
@@ -109,7 +113,7 @@ def compile_detector(
         before = pipeline.run(pipeline.NORMALISE, whole, profile, partial(watcher.rewritten, "detector"))
         parts = partition(whole, profile, INPUT_NAMES, OUTPUT_NAMES)
         watcher.cut(whole, parts)
-        graphs = {"graph_a": parts.a.graph_module, "graph_b": parts.b.graph_module}
+        graphs = {name: part.graph_module for name, part in parts.graphs.items()}
         reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, watcher)}
         for image in calibration:
             _measure(parts, image)
@@ -120,7 +124,8 @@ def compile_detector(
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
-    return CompiledDetector(parts, {name: tuple(steps) for name, steps in reports.items()}, ranges)
+    told = {name: tuple(steps) for name, steps in reports.items()}
+    return CompiledDetector(parts, told, ranges, profile, tuple(calibration))
 
 
 def _rewrite(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from convert.bundle import source_name
 from convert.checkpoints import choose_variant, load_checkpoint
@@ -22,6 +25,7 @@ from host_runtime.decode import Detections
 from host_runtime.errors import UserError
 from host_runtime.manifest import REMAKE, Manifest
 from host_runtime.preprocess import load_image
+from rewrites.profile import Protection
 from verify.gates import GateResult
 from verify.parity.detections import DetectionLimits
 from verify.report.report import RunReport
@@ -42,7 +46,7 @@ def verify_bundle(
         path: of the bundle, a folder or a .zip file.
         progress: told of each stage.
         weights: checkpoint; the one that the manifest leads to if left out.
-        images: pictures to judge on beside the golden one.
+        images: pictures to judge on beside the golden one; the demo scenes if there are none.
         gpu: False leaves the GPU gates out.
         fp16: False leaves the fp16 gate out.
         report_folder: where to write a report, if anywhere.
@@ -56,13 +60,15 @@ def verify_bundle(
             reference = _reference(manifest, weights)
             stage.detail = source_name(reference.source)
         target = find_target(manifest.target)
+        profile = target.profile
+        if manifest.protection is not None:
+            profile = replace(profile, protection=Protection(manifest.protection))
         with progress.stage("export, rewrite, cut in two"):
             reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
-            judged = (*_golden_picture(bundle), *pictures(images))
-            compiled = compile_detector(reference, target.profile, [reference_path.tensor(item.image) for item in judged])
+            judged = _pictures(bundle, images)
+            compiled = compile_detector(reference, profile, [reference_path.tensor(item.image) for item in judged])
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
-        folder = bundle.path(manifest.graphs.a.file).parent
-        proof = Proof(folder, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
+        proof = Proof(bundle.root, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
         values = compiled.evaluate(reference_path.tensor(judged[0].image))
         evidence = prove(proof, reference_path, compiled, values, judged, None, progress)
         if manifest.golden is not None:
@@ -71,7 +77,7 @@ def verify_bundle(
                 result = check_golden(bundle.golden_tensors(), values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:
-            _write(report(folder, manifest, evidence, progress, compiled), report_folder)
+            _write(report(bundle.root, manifest, evidence, progress, compiled), report_folder)
         return evidence.gates
 
 
@@ -108,11 +114,13 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
     return reference
 
 
-def _golden_picture(bundle: Bundle) -> tuple[Picture, ...]:
-    golden = bundle.manifest.golden
+def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
+    """The golden picture, then the others, without a second copy of it."""
+    golden, others = bundle.manifest.golden, pictures(images)
     if golden is None:
-        return ()
-    return (Picture("golden picture", load_image(bundle.path(golden.image)).convert("RGB")),)
+        return others
+    first = Picture("golden picture", load_image(bundle.path(golden.image)).convert("RGB"))
+    return first, *(other for other in others if not np.array_equal(np.asarray(other.image), np.asarray(first.image)))
 
 
 def _golden_detections(bundle: Bundle) -> Detections:

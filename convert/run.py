@@ -178,7 +178,7 @@ def _convert(
         The float32 files by graph, and what the fix-ups did to each file.
     """
     float32, fix_ups = {}, {}
-    for name, part in (("graph_a", compiled.parts.a), ("graph_b", compiled.parts.b)):
+    for name, part in compiled.parts.graphs.items():
         with progress.stage(f"convert {name}") as stage, native_log():
             raw, fixed = scratch / f"{name}.raw.tflite", scratch / f"{name}.tflite"
             lower(part, {key: torch.from_numpy(golden.tensors[key]) for key in part.input_names}, raw)

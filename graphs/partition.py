@@ -43,10 +43,6 @@ class Part:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
 
-    def input_shapes(self) -> list[list[int]]:
-        """Shapes of the inputs, in order."""
-        return [sizes(value_of(n).shape) for n in self.graph_module.graph.nodes if n.op == "placeholder"]
-
 
 @dataclass(frozen=True)
 class Partition:
@@ -55,6 +51,11 @@ class Partition:
     a: Part
     host: HostProgram
     b: Part
+
+    @property
+    def graphs(self) -> dict[str, Part]:
+        """Both graphs under the names that reports use, in the order in which they run."""
+        return {"graph_a": self.a, "graph_b": self.b}
 
 
 def partition(graph_module: fx.GraphModule, profile: Profile, inputs: Sequence[str], outputs: Sequence[str]) -> Partition:

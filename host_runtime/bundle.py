@@ -36,6 +36,10 @@ class Bundle:
         """The path of a file that the manifest lists."""
         return self.root.joinpath(*PurePosixPath(name).parts)
 
+    def graphs(self) -> dict[str, Path]:
+        """The two graphs' files by the names that reports use."""
+        return {name: self.path(spec.file) for name, spec in self.manifest.graphs.by_name.items()}
+
     def host_constants(self) -> dict[str, NDArray[np.generic]]:
         """The host step's constants by name, each with the shape and dtype that the manifest gives.
 

@@ -51,6 +51,11 @@ class Graphs:
     a: GraphSpec
     b: GraphSpec
 
+    @property
+    def by_name(self) -> dict[str, GraphSpec]:
+        """Both under the names that reports use, in the order in which they run."""
+        return {"graph_a": self.a, "graph_b": self.b}
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -132,7 +137,12 @@ class Golden:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a runtime needs to know about a bundle."""
+    """Everything a runtime needs to know about a bundle.
+
+    Attributes:
+        protection: which norms and sums were written for fp16, a ``rewrites.profile.Protection``: for who judges the bundle,
+            and of no use to a runtime. None in bundles that do not say.
+    """
 
     variant: str
     target: str
@@ -145,14 +155,13 @@ class Manifest:
     classes: tuple[str | None, ...]
     files: Mapping[str, FileRecord]
     golden: Golden | None = None
+    protection: str | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON layout of `manifest.schema.json`, made of plain dicts, lists, strings and numbers."""
         data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
-        if self.golden is None:
-            del data["golden"]
-        return data
+        return {name: value for name, value in data.items() if value is not None}
 
     def to_json(self) -> str:
         """The manifest's text: the same manifest always gives the same bytes."""
@@ -230,6 +239,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         classes=tuple(data["classes"]),
         files={name: FileRecord(**record) for name, record in data["files"].items()},
         golden=None if golden is None else Golden(**golden),
+        protection=data.get("protection"),
     )
 
 

@@ -26,17 +26,14 @@ _UNPREPARED = re.compile(r"Node number (\d+) \((.*?)\) failed to (?:prepare|invo
 _LOG_PREFIX = re.compile(r"(?:ERROR: )?\[\S+:\d+\]\s*(?:└\s*)?|^ERROR: |^[EFW]\d{4} \S+\s+\d+ \S+:\d+\] ")
 
 
-def check_residency(
-    graphs: Mapping[str, Path], *, driver: Driver | None, no_gpu: NoGpu = NO_ADAPTER, timeout: float = TIMEOUT
-) -> GateResult:
+def check_residency(graphs: Mapping[str, Path], *, gpu: Driver | NoGpu = NO_ADAPTER, timeout: float = TIMEOUT) -> GateResult:
     """Compiles each file for the GPU alone, each in a child process that may die.
 
     A file of several entries (signatures) must give one partition for each.
 
     Args:
         graphs: name in the report to file.
-        driver: how to reach the GPU (``driver.find_driver()``); None where there is none.
-        no_gpu: what to say where there is none.
+        gpu: how to reach it (``driver.find_driver()``), or why there is none.
         timeout: seconds for each graph.
 
     Returns:
@@ -46,6 +43,8 @@ def check_residency(
         UserError: a file is no readable LiteRT model.
     """
     start = time.perf_counter()
+    # An adapter that was found may still not open for the delegate.
+    driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
     entries = {name: read_entries(path) for name, path in graphs.items()}
     jobs = [Job(path) for path in graphs.values()]
     runs = dict(zip(graphs, run_models(jobs, driver=driver, honest=True, timeout=timeout), strict=True))

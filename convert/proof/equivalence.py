@@ -37,8 +37,8 @@ from graphs.partition import Partition
 from host_runtime.host_step import HostStep
 from rewrites.base import aten, calls
 from rewrites.pipeline import StepReport
-from rewrites.profile import Profile
 from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.figures import figures
 from verify.parity.metrics import Difference, difference, residual
 
 Array = NDArray[np.generic]
@@ -69,14 +69,13 @@ class WrongStep:
     advice: str
 
 
-def check_rewrites(reference: Reference, profile: Profile, compiled: CompiledDetector, values: Arrays) -> GateResult:
+def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arrays) -> GateResult:
     """The compiled detector's outputs against the original's, for the first picture and for noise.
 
     Noise reaches what a picture may not: boxes over the border, and classes that are not in it.
 
     Args:
         reference: the original.
-        profile: what it was compiled with.
         compiled: the detector in parts.
         values: every stage's tensors as ``compiled`` computes them for the first picture, the picture included.
     """
@@ -86,7 +85,7 @@ def check_rewrites(reference: Reference, profile: Profile, compiled: CompiledDet
         told = f"of a picture and {_NOISES} noises, none has a last selected score that stands out from the next"
         return GateResult(GATE, Verdict.NOT_RUN, told, "give another first picture with --image")
     off = next((item for item in compared if not item.agrees), None)
-    wrong = None if off is None else locate(reference, profile, off.image)
+    wrong = None if off is None else locate(reference, compiled, off.image)
     largest = max(found.max_abs_error for item in compared for found in item.differences.values())
     moved = sum(item.moved for item in compared)
     summary = f"cut and rewritten, PyTorch computes the original's outputs to {largest:.1e}"
@@ -123,9 +122,7 @@ class _Compared:
     def measurements(self) -> Iterator[Measurement]:
         for output, found in self.differences.items():
             subject = f"detector / {output}: rewritten vs original ({self.name})"
-            yield Measurement(subject, "correlation", found.correlation, LIMIT)
-            yield Measurement(subject, "relative_error", found.relative_error, residual(LIMIT), at_least=False)
-            yield Measurement(subject, "max_abs_error", found.max_abs_error, at_least=False)
+            yield from figures(subject, found, LIMIT)
 
 
 def _compare(reference: Reference, name: str, values: Arrays) -> _Compared:
@@ -164,7 +161,7 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
         found, expected: ``[1, Q, …]`` by name, all of one Q.
 
     Returns:
-        The outputs, and how many queries stood elsewhere (0 where no order makes them agree).
+        The outputs, and how many queries stood elsewhere; as they were given, and 0, where no order makes them agree.
     """
     plain = {name: np.asarray(value) for name, value in found.items()}
     alike = all(plain[name].shape == expected[name].shape for name in plain)
@@ -181,13 +178,16 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
     nearest = torch.cdist(torch.from_numpy(theirs), torch.from_numpy(ours)).argmin(dim=1).numpy()
     if len(set(nearest.tolist())) != len(nearest):
         return plain, 0
-    return {name: value[:, nearest] for name, value in plain.items()}, int((nearest != np.arange(len(nearest))).sum())
+    sorted_again = {name: value[:, nearest] for name, value in plain.items()}
+    if not _agree(_differences(sorted_again, expected)):
+        return plain, 0
+    return sorted_again, int((nearest != np.arange(len(nearest))).sum())
 
 
-def locate(reference: Reference, profile: Profile, image: Tensor) -> WrongStep:
-    """Compile again and name the first step after which a value differs."""
+def locate(reference: Reference, compiled: CompiledDetector, image: Tensor) -> WrongStep:
+    """Compile again, with the same options and pictures, and name the first step after which a value of this image differs."""
     try:
-        compile_detector(reference, profile, (image,), _Comparison(reference, image))
+        compile_detector(reference, compiled.profile, compiled.calibration, _Comparison(reference, image))
     except _FoundError as found:
         return found.step
     return WrongStep(
@@ -250,7 +250,7 @@ class _Comparison(Watcher):
         outputs, _ = in_order({name: values[name] for name in OUTPUT_NAMES}, self._expected)
         told = "right before it and wrong after it"
         _raise_unless(_differences(outputs, self._expected), "the cut", told, "run the tests of graphs/")
-        for where, part in (("graph_a", parts.a), ("graph_b", parts.b)):
+        for where, part in parts.graphs.items():
             self._inputs[where] = tuple(torch.from_numpy(np.asarray(values[name])) for name in part.input_names)
             self._outputs[where] = _outputs(part.graph_module, self._inputs[where])
 

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convert.bundle import GRAPH_FILES
 from convert.compiler import CompiledDetector, trace_part
 from convert.progress import Progress, Stage
 from convert.proof.equivalence import check_rewrites
@@ -39,21 +37,13 @@ from verify.parity.detections import (
     check_detections,
     compare_detections,
 )
-from verify.parity.fp16 import Chain, Fp16Limits, check_fp16
-from verify.parity.fp16 import Scene as Scene16
+from verify.parity.fp16 import Chain, ChainScene, Fp16Limits, check_fp16
 from verify.parity.numerics import GraphCase, check_numerics
 from verify.parity.second_runtime import check_second_runtime
 from verify.parity.tensorflow_run import installed
 from verify.residency import check_residency
 
 Array = NDArray[np.generic]
-
-
-class _Reached(TypedDict):
-    """What a GPU gate is told of the adapter."""
-
-    driver: Driver | None
-    no_gpu: NoGpu
 
 
 @dataclass(frozen=True)
@@ -92,10 +82,6 @@ def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:
     return find_driver() or NO_ADAPTER, (find_fp16_driver() or NO_FP16) if fp16 else LEFT_OUT_FP16
 
 
-def _reached(gpu: Driver | NoGpu) -> _Reached:
-    return {"driver": None, "no_gpu": gpu} if isinstance(gpu, NoGpu) else {"driver": gpu, "no_gpu": NO_ADAPTER}
-
-
 @dataclass(frozen=True)
 class Proof:
     """What the gates need.
@@ -119,7 +105,17 @@ class Proof:
     @property
     def graphs(self) -> dict[str, Path]:
         """The shipped graphs by name."""
-        return {name: self.folder / file for name, file in GRAPH_FILES.items()}
+        return {name: self.folder / spec.file for name, spec in self.manifest.graphs.by_name.items()}
+
+    @property
+    def fp16_limits(self) -> DetectionLimits:
+        """Those of the fp16 gate, above the same threshold."""
+        return Fp16Limits().detections(self.limits.threshold)
+
+    @property
+    def floor(self) -> float:
+        """The lowest score of a detection that some gate looks at."""
+        return min(self.limits.floor, self.fp16_limits.floor)
 
     def lint(self) -> GateResult:
         """No operator that the delegate refuses or gets wrong."""
@@ -127,7 +123,7 @@ class Proof:
 
     def residency(self) -> GateResult:
         """The real delegate takes each graph whole."""
-        return check_residency(self.graphs, **_reached(self.gpu))
+        return check_residency(self.graphs, gpu=self.gpu)
 
     def numerics(
         self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
@@ -139,7 +135,7 @@ class Proof:
             compiled: for naming the first tensor that is off; None where only golden vectors are at hand.
             float32: the files before their weights were halved; None for a finished bundle.
         """
-        return check_numerics(self._cases(values, compiled, float32), **_reached(self.gpu))
+        return check_numerics(self._cases(values, compiled, float32), gpu=self.gpu)
 
     def second_runtime(self, values: Mapping[str, Array]) -> GateResult:
         """TensorFlow's interpreter on the shipped graphs, against LiteRT's and PyTorch."""
@@ -158,18 +154,18 @@ class Proof:
             path: the original detector.
             compiled: the cut and rewritten one.
             values: every stage's tensors as PyTorch computes them.
-            pairs: pictures with the reference's detections, decoded down to the floor of the detection gate's limits.
+            pairs: pictures with the reference's detections down to ``floor``.
         """
-        limits = Fp16Limits().detections(self.limits.threshold)
+        limits = self.fp16_limits
         with load_bundle(self.folder) as bundle:
             step = HostStep(self.manifest.host_step, bundle.host_constants(), self.manifest.graphs.a.outputs)
         scenes = tuple(self._scene(path, compiled, picture, expected, limits.floor) for picture, expected in pairs)
         cases = self._cases(values, None, None)
-        return check_fp16(cases, Chain(step, scenes, limits), **_reached(self.fp16_gpu))
+        return check_fp16(cases, Chain(step, scenes, limits), gpu=self.fp16_gpu)
 
     def _scene(
         self, path: ReferencePath, compiled: CompiledDetector, picture: Picture, expected: Detections, threshold: float
-    ) -> Scene16:
+    ) -> ChainScene:
         """One picture for the chain in fp16."""
         decoded = partial(self._decode, picture.image.size, threshold)
 
@@ -177,7 +173,7 @@ class Proof:
             return decoded(compiled.reorder(path.tensor(picture.image), outputs))
 
         inputs = {self.manifest.graphs.a.inputs[0].name: preprocess(picture.image, self.manifest.preprocess)}
-        return Scene16(picture.name, inputs, expected, decoded, reordered)
+        return ChainScene(picture.name, inputs, expected, decoded, reordered)
 
     def _decode(self, size: tuple[int, int], threshold: float, outputs: Mapping[str, Array]) -> Detections:
         post = self.manifest.postprocess
@@ -189,8 +185,8 @@ class Proof:
     ) -> tuple[GraphCase, ...]:
         """Both graphs with one picture's values."""
         cases = []
-        for name, spec in (("graph_a", self.manifest.graphs.a), ("graph_b", self.manifest.graphs.b)):
-            part = None if compiled is None else (compiled.parts.a if name == "graph_a" else compiled.parts.b)
+        for name, spec in self.manifest.graphs.by_name.items():
+            part = None if compiled is None else compiled.parts.graphs[name]
             cases.append(
                 GraphCase(
                     name=name,
@@ -209,7 +205,7 @@ class Proof:
             return check_host(bundle, path, compiled.parts.host, values)
 
     def detections(self, pairs: Sequence[tuple[Picture, Detections]]) -> tuple[GateResult, tuple[Scene, ...]]:
-        """The bundle on each picture against the reference's detections."""
+        """The bundle on each picture against the reference's detections down to ``floor``."""
         start = time.perf_counter()
         cases, scenes = [], []
         with Runner(self.folder) as runner:
@@ -250,7 +246,7 @@ def prove(
     """
     gates = []
     with progress.stage("gate: rewrites") as stage:
-        gates.append(told(stage, check_rewrites(path.reference, proof.target.profile, compiled, values)))
+        gates.append(told(stage, check_rewrites(path.reference, compiled, values)))
     with progress.stage("gate: op lint") as stage:
         gates.append(told(stage, proof.lint()))
     with progress.stage("gate: residency on the GPU") as stage:
@@ -260,9 +256,8 @@ def prove(
     if installed():
         with progress.stage("gate: second runtime") as stage:
             gates.append(told(stage, proof.second_runtime(values)))
-    floor = min(proof.limits.floor, Fp16Limits().detections(proof.limits.threshold).floor)
     with progress.stage("gate: fp16 on the GPU") as stage:
-        pairs = [(picture, path.detect(picture.image, floor)) for picture in pictures]
+        pairs = [(picture, path.detect(picture.image, proof.floor)) for picture in pictures]
         gates.append(told(stage, proof.fp16(path, compiled, values, pairs)))
     with progress.stage("gate: host") as stage:
         gates.append(told(stage, proof.host(path, compiled, values)))
@@ -273,6 +268,7 @@ def prove(
 
 
 def told(stage: Stage, result: GateResult) -> GateResult:
+    """A gate's result, after telling it to the progress display as the stage's outcome."""
     stage.detail = f"{result.verdict}: {result.summary}"
     stage.good = None if result.verdict is Verdict.NOT_RUN else result.verdict is Verdict.PASSED
     return result

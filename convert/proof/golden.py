@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from host_runtime.decode import Detections
 from verify.gates import GateResult, Measurement, Verdict
-from verify.parity.detections import EXTRA, MISSING, DetectionCase, DetectionLimits, compare_detections
+from verify.parity.detections import EXTRA, MATCHED, MISSING, DetectionCase, DetectionLimits, compare_detections
 
 Array = NDArray[np.generic]
 
@@ -36,6 +36,7 @@ def check_golden(
     worst = max(errors, key=lambda name: errors[name])
     rows = compare_detections(DetectionCase("golden picture", detections[1].items, detections[0].items), limits)
     wrong = [row for row in rows if row.status in (MISSING, EXTRA)]
+    matched = sum(row.status == MATCHED for row in rows)
     if worst not in golden:
         summary = f"the golden vectors lack {worst}"
     elif not errors[worst] <= tolerance:
@@ -45,7 +46,8 @@ def check_golden(
             f"{len(wrong)} golden detections differ from the checkpoint's, the first {wrong[0].status} {wrong[0].class_name}"
         )
     else:
-        summary = f"{len(values)} golden vectors agree with the checkpoint to {errors[worst]:.1e}, and {len(rows)} detections"
+        both = f"{matched} detection{'' if matched == 1 else 's'}"
+        summary = f"{len(values)} golden vectors agree with the checkpoint to {errors[worst]:.1e}, and {both}"
     good = worst in golden and errors[worst] <= tolerance and not wrong
     return GateResult(
         "golden",

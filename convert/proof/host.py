@@ -25,6 +25,7 @@ from host_runtime.decode import Detections, decode
 from host_runtime.host_step import HostStep
 from host_runtime.preprocess import preprocess
 from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.figures import figures
 from verify.parity.metrics import difference, residual
 
 GATE = "host"
@@ -65,10 +66,8 @@ def check_host(bundle: Bundle, path: ReferencePath, program: HostProgram, values
     start = time.perf_counter()
     compared = [*_preprocessing(bundle, path), *_host_step(bundle, program, values), _postprocessing(bundle, path)]
     wrong = [item for item in compared if item.wrong]
-    figures = [m.value for item in compared for m in item.measurements if m.metric == "max_abs_error"]
-    good = (
-        f"pre-processing, host step and post-processing are PyTorch's to {max(figures, default=0):.1e}, equal scores included"
-    )
+    errors = [m.value for item in compared for m in item.measurements if m.metric == "max_abs_error"]
+    good = f"pre-processing, host step and post-processing are PyTorch's to {max(errors, default=0):.1e}, equal scores included"
     return GateResult(
         GATE,
         Verdict.FAILED if wrong else Verdict.PASSED,
@@ -107,11 +106,7 @@ def _tensors(stage: str, subject: str, found: NDArray[Any] | None, wanted: NDArr
         told = f"it is {'missing' if found is None else list(found.shape)}, not {list(wanted.shape)}"
         return _Comparison(stage, subject, (Measurement(subject, "shape", 0.0, limit=1.0),), told)
     apart = difference(found, wanted, tolerance=residual(LIMIT))
-    measurements = (
-        Measurement(subject, "correlation", apart.correlation, LIMIT),
-        Measurement(subject, "relative_error", apart.relative_error, residual(LIMIT), at_least=False),
-        Measurement(subject, "max_abs_error", apart.max_abs_error, at_least=False),
-    )
+    measurements = figures(subject, apart, LIMIT)
     told = f"correlation {apart.correlation:.6f}, relative error {apart.relative_error:.2g}"
     return _Comparison(stage, subject, measurements, "" if apart.within(LIMIT) else told)
 

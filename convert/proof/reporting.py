@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from convert.bundle import GRAPH_FILES
 from convert.compiler import CompiledDetector
 from convert.progress import Progress
 from convert.proof.gates import Evidence
@@ -51,7 +50,7 @@ def report(
         adapter=next((str(gate.data["adapter"]) for gate in evidence.gates if gate.data.get("adapter")), ""),
         stages=tuple(Stage(stage.name, stage.seconds, stage.detail) for stage in progress.stages),
         rewrites=_rewrites({**compiled.reports, **(fix_ups or {})}),
-        op_counts={name: read_graph(folder / file).op_counts() for name, file in GRAPH_FILES.items()},
+        op_counts={name: read_graph(folder / spec.file).op_counts() for name, spec in manifest.graphs.by_name.items()},
         files={name: record.bytes for name, record in manifest.files.items()},
         gates=evidence.gates,
         scenes=tuple(Scene(s.name, _png(s.reference), _png(s.bundle), s.rows) for s in evidence.scenes),

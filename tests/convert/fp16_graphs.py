@@ -31,7 +31,7 @@ def judge_in_fp16(
     """Compile for a Pixel, convert the named graphs as they would ship, and run them on the delegate in fp16."""
     profile = replace(find_target("pixel").profile, protection=protection)
     compiled = compile_detector(reference, profile, [image])
-    return check_fp16([_case(compiled, image, name, folder) for name in graphs], driver=driver)
+    return check_fp16([_case(compiled, image, name, folder) for name in graphs], gpu=driver)
 
 
 def _case(detector: CompiledDetector, image: Tensor, name: str, folder: Path) -> GraphCase:

@@ -18,7 +18,8 @@ from verify.device.drive import DeviceRun
 from verify.device.protocol import TIMED, Array, Request
 from verify.gates import Finding, GateResult, Measurement, Verdict
 from verify.parity.detections import DetectionLimits
-from verify.parity.metrics import Difference, difference, residual
+from verify.parity.figures import figures
+from verify.parity.metrics import Difference, difference
 
 _NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
 _ADVICE = {
@@ -134,12 +135,8 @@ class Compared:
         return f"{_NAMES[self.stage]} / {self.name} ({'golden inputs' if self.link == 'golden' else 'in the chain'})"
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """Its figures; the largest error is told without a limit, for it has the tensor's own scale."""
-        return (
-            Measurement(self.subject, "correlation", self.found.correlation, self.limit),
-            Measurement(self.subject, "relative error", self.found.relative_error, residual(self.limit), at_least=False),
-            Measurement(self.subject, "max_abs_error", self.found.max_abs_error),
-        )
+        """Its figures, against its limit."""
+        return figures(self.subject, self.found, self.limit)
 
 
 def check_stages(run: DeviceRun, golden: Mapping[str, Array], chain: Mapping[str, Mapping[str, Array]]) -> GateResult:

@@ -139,7 +139,7 @@ def _judge(
     bundle: Bundle, golden: Golden, tensors: Mapping[str, Array], run: DeviceRun, cpu: DeviceRun | None
 ) -> tuple[GateResult, ...]:
     manifest = bundle.manifest
-    graphs = {"graph_a": manifest.graphs.a.file, "graph_b": manifest.graphs.b.file}
+    graphs = {name: spec.file for name, spec in manifest.graphs.by_name.items()}
     ran = check_ran(run)
     if ran.verdict is not Verdict.PASSED:
         names = ("residency", "stages", "fallback", "detections", "latency")

@@ -5,17 +5,16 @@ Sets, because near ties at the query selection may reorder queries without movin
 The rule. With threshold t, score tolerance d and IoU limit u, a reference detection and a candidate detection fit if they are
 of the same class, their boxes have IoU >= u and their scores differ by at most d. Detections are paired one to one.
 
-- Every detection that scores more than t + d, on either side, must be paired, with a partner that may score anything above
-  t - d: an unpaired one of the reference is *missing*, one of the candidate is *extra*.
-- A detection that scores within d of t (t - d < score <= t + d) may be on either side of the threshold on the other side, so
-  it need not be paired; it may be somebody's partner.
+- Every detection that scores more than t + d, on either side, must be paired: an unpaired one of the reference is *missing*,
+  one of the candidate is *extra*. Its partner scores within d of it, so more than t.
+- A detection that scores within d of t (t - d < score <= t + d) may stand on the other side of the threshold in the other list,
+  so it need not be paired (*borderline*); it may be somebody's partner.
 - Detections that score t - d or less are not looked at.
 - A detector decodes its best-scored proposals, each with the query of its rank. Slightly other scores can put two of them in
   another order, and then it may find one object twice. An extra detection that the reference finds too, once its proposals are
   in the candidate's order, is a *near tie*, and allowed. A missing one never is.
 
-So both lists have to be decoded with a threshold of t - d or lower; of a list cut at t only detections above t + 2d could be
-sure to find their partner.
+Both lists are decoded with a threshold of t - d or lower, so that a pair on the two sides of t is seen as one.
 """
 
 from __future__ import annotations

@@ -28,9 +28,10 @@ from verify.delegate.driver import NO_FP16, NoGpu
 from verify.delegate.run import DelegateRun, Job, run_models
 from verify.gates import Finding, GateResult, Measurement, Verdict
 from verify.parity.detections import EXTRA, DetectionCase, DetectionLimits, check_detections, compare_detections
+from verify.parity.figures import describe, figures
 from verify.parity.fp16_places import Fault, Kind, locate_fp16
 from verify.parity.metrics import Difference, difference, residual
-from verify.parity.numerics import GraphCase, describe
+from verify.parity.numerics import GraphCase
 from verify.parity.numerics_places import LocateError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -69,7 +70,7 @@ class Fp16Limits:
 
 
 @dataclass(frozen=True)
-class Scene:
+class ChainScene:
     """A picture for the whole chain.
 
     Attributes:
@@ -98,11 +99,11 @@ class Chain:
     """
 
     host_step: Callable[[Arrays], Arrays]
-    scenes: tuple[Scene, ...]
+    scenes: tuple[ChainScene, ...]
     limits: DetectionLimits
 
     @property
-    def telling(self) -> tuple[Scene, ...]:
+    def telling(self) -> tuple[ChainScene, ...]:
         """The pictures that are run: with random weights none, and a picture costs seconds or minutes on a software GPU."""
         return tuple(s for s in self.scenes if any(found.score > self.limits.threshold for found in s.reference))
 
@@ -134,8 +135,7 @@ def check_fp16(
     cases: Sequence[GraphCase],
     chain: Chain | None = None,
     *,
-    driver: Driver | None,
-    no_gpu: NoGpu = NO_FP16,
+    gpu: Driver | NoGpu = NO_FP16,
     limits: Fp16Limits | None = None,
     timeout: float = 900.0,
 ) -> GateResult:
@@ -144,8 +144,7 @@ def check_fp16(
     Args:
         cases: the graphs, each judged on its first input set by itself.
         chain: how the first two of them, A and B, make a detector; None to judge no detections.
-        driver: of an adapter that computes in fp16 (``driver.find_fp16_driver()``); None where there is none.
-        no_gpu: what to say where there is none.
+        gpu: how to reach an adapter that computes in fp16 (``driver.find_fp16_driver()``), or why there is none.
         limits: bounds, the project's own by default.
         timeout: seconds for each run of a graph.
 
@@ -154,21 +153,21 @@ def check_fp16(
         where the reference detects nothing and only the outputs could be judged: the summary says so.
     """
     start = time.perf_counter()
-    if driver is None:
-        return GateResult(GATE, Verdict.NOT_RUN, f"{no_gpu.reason}: nothing was computed in fp16", no_gpu.advice)
+    if isinstance(gpu, NoGpu):
+        return GateResult(GATE, Verdict.NOT_RUN, f"{gpu.reason}: nothing was computed in fp16", gpu.advice)
     limits = limits or Fp16Limits()
     runs: list[DelegateRun] = []
     judged: list[_Judged] = []
     for index, case in enumerate(cases):
         more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
-        runs.append(_run(case, more, driver, timeout))
-        full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
+        runs.append(_run(case, more, gpu, timeout))
+        full = run_models([Job(case.shipped, case.inputs[:1])], driver=gpu, enforce_f32=True, timeout=timeout)[0]
         judged.append(_judge(case, runs[-1], full, limits))
     findings: list[Finding] = []
     places: list[dict[str, Any]] = []
     for one in judged:
         if one.broken or one.failing(limits.graph):
-            fault, finding = _explain(one, driver, limits, timeout)
+            fault, finding = _explain(one, gpu, limits, timeout)
             findings.append(finding)
             places += [] if fault is None else [_located(one, fault)]
     detections = None if chain is None else _detections(chain, runs[0], runs[1])
@@ -266,16 +265,11 @@ def _detections(chain: Chain, a: DelegateRun, b: DelegateRun) -> GateResult:
 def _measurements(one: _Judged, limits: Fp16Limits) -> list[Measurement]:
     if one.broken:
         return [Measurement(f"{one.case.name}: fp16 vs PyTorch", "ran", 0.0, limit=1.0)]
-    measurements = []
+    measurements: list[Measurement] = []
     pairs = [(f"{output}: fp16 vs PyTorch", found) for output, found in one.found.items()]
     pairs += [(f"{output}: fp32 on the same adapter vs PyTorch", found) for output, found in one.exact.items()]
     for told, found in pairs:
-        subject = f"{one.case.name} / {told}"
-        measurements += [
-            Measurement(subject, "correlation", found.correlation, limit=limits.graph),
-            Measurement(subject, "relative_error", found.relative_error, limit=residual(limits.graph), at_least=False),
-            Measurement(subject, "max_abs_error", found.max_abs_error, at_least=False),
-        ]
+        measurements += figures(f"{one.case.name} / {told}", found, limits.graph)
     return measurements
 
 

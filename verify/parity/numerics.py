@@ -23,6 +23,7 @@ from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_ADAPTER, NoGpu
 from verify.delegate.run import DelegateRun, Job, Outcome, run_models
 from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.figures import describe
 from verify.parity.locate import Located
 from verify.parity.metrics import Difference, difference, residual
 from verify.parity.numerics_places import LocateError, locate_gpu, locate_shipped, locate_traced
@@ -119,8 +120,7 @@ class _Link:
 def check_numerics(
     cases: Sequence[GraphCase],
     *,
-    driver: Driver | None,
-    no_gpu: NoGpu = NO_ADAPTER,
+    gpu: Driver | NoGpu = NO_ADAPTER,
     limits: Limits | None = None,
     timeout: float = 900.0,
 ) -> GateResult:
@@ -128,8 +128,7 @@ def check_numerics(
 
     Args:
         cases: the graphs, each with a name of its own.
-        driver: how to reach the GPU (``driver.find_driver()``); None where there is none.
-        no_gpu: what to say where there is none.
+        gpu: how to reach it (``driver.find_driver()``), or why there is none.
         limits: bounds, the project's own by default.
         timeout: seconds for each model.
 
@@ -141,9 +140,11 @@ def check_numerics(
     wanted = [(case, path) for case in cases for path in dict.fromkeys((case.float32, case.shipped)) if path is not None]
     runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=timeout)
     cpu = {(case.name, path): run for (case, path), run in zip(wanted, runs, strict=True)}
-    gpu = run_models([Job(case.shipped, case.inputs) for case in cases], driver=driver, enforce_f32=True, timeout=timeout)
+    # An adapter that was found may still not open for the delegate.
+    driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
+    gpu_runs = run_models([Job(case.shipped, case.inputs) for case in cases], driver=driver, enforce_f32=True, timeout=timeout)
     links: list[_Link] = []
-    for case, gpu_run in zip(cases, gpu, strict=True):
+    for case, gpu_run in zip(cases, gpu_runs, strict=True):
         links += _links(case, cpu, gpu_run, limits)
     findings: list[Finding] = []
     places: list[dict[str, Any]] = []
@@ -153,8 +154,8 @@ def check_numerics(
             findings.append(found)
             if place:
                 places.append({"graph": link.case.name, "comparison": link.kind, "place": place.place, **asdict(place)})
-    absent = any(run.outcome is Outcome.NO_ADAPTER for run in gpu)
-    adapter = next((run.adapter for run in gpu if run.adapter), "")
+    absent = any(run.outcome is Outcome.NO_ADAPTER for run in gpu_runs)
+    adapter = next((run.adapter for run in gpu_runs if run.adapter), "")
     verdict = Verdict.FAILED if findings else Verdict.NOT_RUN if absent else Verdict.PASSED
     return GateResult(
         gate="numerics",
@@ -169,7 +170,7 @@ def check_numerics(
             "comparisons": [_record(link) for link in links],
             "located": places,
             "gpu": {case.name: {"outcome": str(run.outcome), "run_seconds": list(run.run_seconds), "adapter": run.adapter}
-                    for case, run in zip(cases, gpu, strict=True)},
+                    for case, run in zip(cases, gpu_runs, strict=True)},
         },
     )  # fmt: skip
 
@@ -278,12 +279,3 @@ def _explain(
     note = f"; {place.note}" if place.note else ""
     message = f"{head}; first tensor off{found}: {place.origin}{between}{note}"
     return place, Finding(rule, "wrong", f"{case.name} {place.place}", message, advice)
-
-
-def describe(found: Difference) -> str:
-    """A difference in a few words."""
-    bad = f", {found.non_finite} non-finite" if found.non_finite else ""
-    return (
-        f"correlation {found.correlation:.6f}, relative error {found.relative_error:.2g}, "
-        f"max abs error {found.max_abs_error:.3g} of {found.reference_max:.3g}{bad}"
-    )

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 
 from verify.delegate.run import DelegateRun, Job, run_models
 from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.parity.figures import describe, figures
 from verify.parity.metrics import Difference, difference, residual
-from verify.parity.numerics import GraphCase, describe
+from verify.parity.numerics import GraphCase
 from verify.parity.tensorflow_run import HOW_TO_GET, TensorFlowRun, run_tensorflow
 
 GATE = "second runtime"
@@ -63,27 +64,27 @@ def check_second_runtime(
     if not answer.version:
         return GateResult(GATE, Verdict.NOT_RUN, answer.error, HOW_TO_GET, seconds=time.perf_counter() - start)
     ours = run_models([Job(case.shipped, case.inputs) for case in cases], accelerator="cpu")
-    figures: list[Measurement] = []
+    measured: list[Measurement] = []
     findings: list[Finding] = []
     absent: list[str] = []
     for case, theirs, litert in zip(cases, answer.runs, ours, strict=True):
         if theirs.unable:
             absent.append(f"{case.name}: {theirs.error}")
         elif theirs.error or not litert.ok:
-            figures.append(Measurement(f"{case.name}: both runtimes", "ran", 0.0, limit=1.0))
+            measured.append(Measurement(f"{case.name}: both runtimes", "ran", 0.0, limit=1.0))
             findings.append(_broken(case, theirs, litert))
         else:
             for index in range(len(case.inputs)):
                 judged, off = _compare(case, index, theirs, litert, limits, answer.version)
-                figures += judged
+                measured += judged
                 findings += off
     verdict = Verdict.FAILED if findings else Verdict.NOT_RUN if absent else Verdict.PASSED
     return GateResult(
         GATE,
         verdict,
-        _summary(cases, figures, findings, absent, answer.version),
+        _summary(cases, measured, findings, absent, answer.version),
         f"{findings[0].place}: {findings[0].advice}" if findings else _WITHOUT if absent else "",
-        tuple(figures),
+        tuple(measured),
         tuple(findings),
         time.perf_counter() - start,
         {"tensorflow": answer.version, "kernels": "builtin, without delegates"},
@@ -91,13 +92,17 @@ def check_second_runtime(
 
 
 def _summary(
-    cases: Sequence[GraphCase], figures: Sequence[Measurement], findings: Sequence[Finding], absent: Sequence[str], version: str
+    cases: Sequence[GraphCase],
+    measured: Sequence[Measurement],
+    findings: Sequence[Finding],
+    absent: Sequence[str],
+    version: str,
 ) -> str:
     if findings:
         return f"{findings[0].place}: {findings[0].message}"
     if absent:
         return f"TensorFlow {version} cannot run {absent[0]}"
-    worst = max((m.value for m in figures if m.metric == "relative_error" and m.subject.endswith(_RUNTIMES)), default=0.0)
+    worst = max((m.value for m in measured if m.metric == "relative_error" and m.subject.endswith(_RUNTIMES)), default=0.0)
     return f"TensorFlow {version} computes LiteRT's outputs of {len(cases)} graphs to {worst:.1e}"
 
 
@@ -105,20 +110,20 @@ def _compare(
     case: GraphCase, index: int, theirs: TensorFlowRun, litert: DelegateRun, limits: Limits, version: str
 ) -> tuple[list[Measurement], list[Finding]]:
     """Figures and findings of one input set."""
-    figures, findings = [], []
+    measured, findings = [], []
     suffix = f" (input set {index})" if len(case.inputs) > 1 else ""
     ours, wanted, found = litert.outputs[index], case.expected[index], theirs.outputs[index]
     for name in dict.fromkeys((*wanted, *ours, *found)):
         shapes = [list(values[name].shape) if name in values else "absent" for values in (found, ours, wanted)]
         if any(shape != shapes[0] for shape in shapes):
-            figures.append(Measurement(f"{case.name} / {name}{suffix}: all three", "same shape", 0.0, limit=1.0))
+            measured.append(Measurement(f"{case.name} / {name}{suffix}: all three", "same shape", 0.0, limit=1.0))
             told = "its shape is {} on TensorFlow, {} on LiteRT, {} in PyTorch".format(*shapes)
             findings.append(_finding(case, name, told, "the file does not fit the reference: convert it again"))
             continue
         between = difference(found[name], ours[name], tolerance=residual(limits.runtimes))
         reference = difference(found[name], wanted[name], tolerance=residual(limits.reference))
-        figures += _figures(f"{case.name} / {name}{suffix}: {_RUNTIMES}", between, limits.runtimes)
-        figures += _figures(f"{case.name} / {name}{suffix}: {_REFERENCE}", reference, limits.reference)
+        measured += figures(f"{case.name} / {name}{suffix}: {_RUNTIMES}", between, limits.runtimes)
+        measured += figures(f"{case.name} / {name}{suffix}: {_REFERENCE}", reference, limits.reference)
         if not between.within(limits.runtimes):
             mine = difference(ours[name], wanted[name], tolerance=residual(limits.reference))
             told = f"TensorFlow {version} and LiteRT compute different values{suffix}: {describe(between)}"
@@ -127,7 +132,7 @@ def _compare(
         elif not reference.within(limits.reference):
             told = f"both runtimes agree, and are off PyTorch{suffix}: {describe(reference)}"
             findings.append(_finding(case, name, told, "see the numbers gate, which names the first tensor that is off"))
-    return figures, findings
+    return measured, findings
 
 
 def _who(theirs: Difference, ours: Difference, limits: Limits) -> str:
@@ -139,14 +144,6 @@ def _who(theirs: Difference, ours: Difference, limits: Limits) -> str:
     if ours.within(limits.reference):
         return "both are near PyTorch: an operator is read in two ways, or fp16 weights hide a small fault; tap the graph"
     return "both are off PyTorch, and differently: see the numbers gate first"
-
-
-def _figures(subject: str, found: Difference, limit: float) -> list[Measurement]:
-    return [
-        Measurement(subject, "correlation", found.correlation, limit),
-        Measurement(subject, "relative_error", found.relative_error, residual(limit), at_least=False),
-        Measurement(subject, "max_abs_error", found.max_abs_error, at_least=False),
-    ]
 
 
 def _finding(case: GraphCase, output: str, message: str, advice: str) -> Finding:

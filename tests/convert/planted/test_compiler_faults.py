@@ -29,7 +29,7 @@ def judged(detector: str) -> GateResult:
     original, profile = reference(detector), TARGETS["pixel"].profile
     image = ReferencePath(original, [""] * original.logit_columns).tensor(pictures(())[0].image)
     compiled = compile_detector(original, profile, [image])
-    return check_rewrites(original, profile, compiled, compiled.evaluate(image))
+    return check_rewrites(original, compiled, compiled.evaluate(image))
 
 
 @pytest.mark.parametrize("detector", BOTH)

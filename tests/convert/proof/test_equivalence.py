@@ -36,9 +36,19 @@ def test_a_query_that_is_there_twice_is_no_order() -> None:
 
 
 def test_boxes_of_other_queries_than_the_logits_are_no_order() -> None:
-    found, count = in_order({"boxes": BOXES[:, ::-1], "logits": LOGITS}, EXPECTED)
-    assert not np.array_equal(found["boxes"], BOXES) or count == 0
-    assert not np.allclose(found["boxes"], BOXES) or not np.allclose(found["logits"], LOGITS)
+    given = {"boxes": BOXES[:, ::-1], "logits": LOGITS}
+    found, count = in_order(given, EXPECTED)
+    assert count == 0
+    assert all((found[name] == given[name]).all() for name in given)
+
+
+def test_queries_that_are_off_as_well_as_moved_stay_where_they_are() -> None:
+    """Each has a nearest one of its own, but in no order do they agree."""
+    given = moved([1, 0, 2, 3, 4, 5])
+    given = {**given, "boxes": given["boxes"] + np.float32(0.01)}
+    found, count = in_order(given, EXPECTED)
+    assert count == 0
+    assert all((found[name] == given[name]).all() for name in given)
 
 
 def test_other_shapes_and_values_that_are_not_numbers_are_left_alone() -> None:

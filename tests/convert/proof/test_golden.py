@@ -23,7 +23,7 @@ def judge(golden: dict[str, np.ndarray], found: Detections = FOUND) -> GateResul
 def test_equal_vectors_pass_with_their_figures() -> None:
     result = judge(dict(VALUES))
     assert result.verdict is Verdict.PASSED
-    assert result.summary == "2 golden vectors agree with the checkpoint to 0.0e+00, and 1 detections"
+    assert result.summary == "2 golden vectors agree with the checkpoint to 0.0e+00, and 1 detection"
     assert {m.subject: m.passed for m in result.measurements} == {"image": True, "boxes": True}
     assert result.advice == ""
 

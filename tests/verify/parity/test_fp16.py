@@ -22,10 +22,11 @@ from tests.verify.parity.numerics_models import (
     write_net,
 )
 from verify.delegate.adapters import Driver
+from verify.delegate.driver import NO_FP16
 from verify.delegate.run import Job, run_models
 from verify.gates import GateResult, Verdict
 from verify.parity.detections import DetectionLimits
-from verify.parity.fp16 import Chain, Fp16Limits, Scene, check_fp16
+from verify.parity.fp16 import Chain, ChainScene, Fp16Limits, check_fp16
 from verify.parity.fp16_places import Kind, classify, locate_fp16
 from verify.parity.metrics import Difference, difference
 from verify.parity.numerics import GraphCase
@@ -58,7 +59,7 @@ def sample(seed: int = 0) -> Arrays:
 def test_right_net_passes_with_figures(tmp_path: Path, fp16_driver: Driver) -> None:
     model = write_net(tmp_path / "net.tflite", half=True)
     case = GraphCase("graph_a", None, model, (image(),), (reference(image())[0],))
-    result = check_fp16([case], driver=fp16_driver)
+    result = check_fp16([case], gpu=fp16_driver)
     assert result.verdict is Verdict.PASSED and rejudge(result) is Verdict.PASSED and not result.advice
     figures = {(m.subject, m.metric): m for m in result.measurements}
     found = figures["graph_a / boxes: fp16 vs PyTorch", "correlation"]
@@ -69,7 +70,7 @@ def test_right_net_passes_with_figures(tmp_path: Path, fp16_driver: Driver) -> N
 
 
 def test_without_such_an_adapter_it_says_so() -> None:
-    result = check_fp16([], driver=None)
+    result = check_fp16([], gpu=NO_FP16)
     assert result.verdict is Verdict.NOT_RUN
     assert "no adapter that computes in fp16" in result.summary and "--fp16" in result.advice
 
@@ -82,7 +83,7 @@ def test_overflow_is_named(tmp_path: Path, fp16_driver: Driver) -> None:
         *(("MUL", "net.norm|protect|_square;", 1000.0), ("ADD", "net.norm||_shift;", 3.0)),
         *(("MUL", "net.b||_mul_1;", 1e-4), ("ADD", "boxes", 0.5)),
     )
-    result = check_fp16([on_cpu(model, sample())], driver=fp16_driver)
+    result = check_fp16([on_cpu(model, sample())], gpu=fp16_driver)
     assert result.verdict is Verdict.FAILED
     (finding,) = result.findings
     assert finding.rule == "fp16-overflow" and "module net.norm, node square, made by protect" in finding.message
@@ -100,7 +101,7 @@ def test_cancellation_is_told_from_overflow(tmp_path: Path, fp16_driver: Driver)
     # A reader between, so that no compiler folds the two.
     kept = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
     w.op("SUB", [kept, large], {"boxes": (1, N, C)})
-    result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], driver=fp16_driver)
+    result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], gpu=fp16_driver)
     (finding,) = result.findings
     assert finding.rule == "fp16-precision" and "times that of what it is made from" in finding.message
 
@@ -108,7 +109,7 @@ def test_cancellation_is_told_from_overflow(tmp_path: Path, fp16_driver: Driver)
 @pytest.mark.gpu
 def test_file_that_is_wrong_in_fp32_too_is_not_fp16s_fault(tmp_path: Path, fp16_driver: Driver) -> None:
     model = write_lost_output(tmp_path / "m.tflite")
-    result = check_fp16([on_cpu(model)], driver=fp16_driver)
+    result = check_fp16([on_cpu(model)], gpu=fp16_driver)
     (finding,) = result.findings
     assert finding.rule == "fp16" and "off in fp32 on this adapter as well" in finding.message
 
@@ -130,7 +131,7 @@ def test_tap_that_is_spoiled_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_dri
 def test_graph_that_does_not_run_is_a_failure(tmp_path: Path, fp16_driver: Driver) -> None:
     case = on_cpu(write_net(tmp_path / "net.tflite"))
     foreign = GraphCase("graph_a", None, case.shipped, ({"y": image()["x"]},), case.expected)
-    result = check_fp16([foreign], driver=fp16_driver)
+    result = check_fp16([foreign], gpu=fp16_driver)
     assert result.verdict is Verdict.FAILED and "given were ['y']" in result.findings[0].message
 
 
@@ -165,7 +166,7 @@ def test_a_part_that_hardly_varies_is_told_apart_from_a_step_that_loses(tmp_path
     moved = w.op("ADD", [scaled, w.constant("m", np.float32([100.0] + [0.0] * (C - 1)))], {"moved": (1, N, C)})
     begin, size = w.constant("b", np.zeros(3, np.int32)), w.constant("z", np.array([1, N, 1], np.int32))
     model = w.write(tmp_path / "part.tflite", [w.op("SLICE", [moved, begin, size], {"y": (1, N, 1)})])
-    (finding,) = check_fp16([on_cpu(model, sample())], driver=fp16_driver).findings
+    (finding,) = check_fp16([on_cpu(model, sample())], gpu=fp16_driver).findings
     assert finding.rule == "fp16-precision" and "SLICE computes nothing" in finding.message, finding
 
 
@@ -193,11 +194,11 @@ class Pair:
 
         given = {"x": np.full((1, N, C), 0.5, np.float32)}
         scenes = tuple(
-            Scene(f"scene {i}", {"x": np.full((1, N, C), score, np.float32)}, detections(reference), decode, reorder)
+            ChainScene(f"scene {i}", {"x": np.full((1, N, C), score, np.float32)}, detections(reference), decode, reorder)
             for i, (score, reference) in enumerate(zip(scores, references, strict=True))
         )
         chain = Chain(lambda a: {"x": gain * a["score"]}, scenes, Fp16Limits().detections(0.3))
-        return check_fp16([on_cpu(self.a, given, "graph_a"), on_cpu(self.b, given)], chain, driver=driver)
+        return check_fp16([on_cpu(self.a, given, "graph_a"), on_cpu(self.b, given)], chain, gpu=driver)
 
     @staticmethod
     def decode(outputs: Arrays) -> Detections:

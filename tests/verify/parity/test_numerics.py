@@ -19,6 +19,7 @@ from tests.verify.parity.numerics_models import (
     write_net,
 )
 from verify.delegate.adapters import Driver
+from verify.delegate.driver import NO_ADAPTER
 from verify.delegate.run import Job, run_models
 from verify.gates import GateResult, Verdict
 from verify.parity.numerics import CPU, GPU, SHIPPED, SHIPPED_DIRECT, GraphCase, Limits, check_numerics
@@ -49,7 +50,7 @@ def wrong_weight(name: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.gpu
 def test_right_files_pass_every_link(good: tuple[Path, Path], driver: Driver) -> None:
-    result = check_numerics([case(*good)], driver=driver)
+    result = check_numerics([case(*good)], gpu=driver)
     assert result.verdict is Verdict.PASSED and not result.findings and not result.advice
     assert links(result) == {CPU: True, SHIPPED: True, GPU: True}
     figures = {(m.subject, m.metric): m for m in result.measurements}
@@ -61,7 +62,7 @@ def test_right_files_pass_every_link(good: tuple[Path, Path], driver: Driver) ->
 
 
 def test_without_adapter_nothing_is_proved_but_the_rest_is_measured(good: tuple[Path, Path]) -> None:
-    result = check_numerics([case(*good)], driver=None)
+    result = check_numerics([case(*good)], gpu=NO_ADAPTER)
     assert result.verdict is Verdict.NOT_RUN and "no Vulkan adapter" in result.summary and result.advice
     assert links(result) == {CPU: True, SHIPPED: True}
 
@@ -79,7 +80,7 @@ def test_conversion_fault_is_traced_to_its_node(
 ) -> None:
     bad = write_net(tmp_path / "bad.tflite", wrong_weight(weight))
     # Two graphs, one of them right, and no adapter: a fault found is a failure all the same.
-    result = check_numerics([case(*good), case(bad, bad, name="graph_b")], driver=None)
+    result = check_numerics([case(*good), case(bad, bad, name="graph_b")], gpu=NO_ADAPTER)
     assert result.verdict is Verdict.FAILED
     (place,) = result.data["located"]
     assert place["graph"] == "graph_b" and place["comparison"] == CPU and place["name"].startswith(named)
@@ -90,7 +91,7 @@ def test_conversion_fault_is_traced_to_its_node(
 
 def test_fault_in_the_last_operator_is_named_by_what_comes_before(tmp_path: Path) -> None:
     bad = write_net(tmp_path / "bad.tflite", wrong_weight("w3"))
-    (place,) = check_numerics([case(bad, bad)], driver=None).data["located"]
+    (place,) = check_numerics([case(bad, bad)], gpu=NO_ADAPTER).data["located"]
     assert place["name"] == "boxes" and place["op"] == "FULLY_CONNECTED" and place["origin"].startswith("next after module net")
 
 
@@ -98,13 +99,13 @@ def test_fault_before_conversion_is_told_from_one_of_it(good: tuple[Path, Path])
     # The file does what the rewritten graph (the trace) does; PyTorch itself expects something else.
     changed = {**WEIGHTS, **wrong_weight("w1")}
     expected = tuple(reference(image(seed), changed)[0] for seed in (0, 1))
-    (finding,) = check_numerics([case(*good, expected=expected)], driver=None).findings
+    (finding,) = check_numerics([case(*good, expected=expected)], gpu=NO_ADAPTER).findings
     assert "before conversion" in finding.message
 
 
 def test_scale_that_correlation_cannot_see_fails(tmp_path: Path) -> None:
     bad = write_net(tmp_path / "bad.tflite", {"w3": 2 * WEIGHTS["w3"], "b3": 2 * WEIGHTS["b3"]})
-    result = check_numerics([case(bad, bad)], driver=None)
+    result = check_numerics([case(bad, bad)], gpu=NO_ADAPTER)
     by_metric = {m.metric: m.passed for m in result.measurements if m.subject == "graph_a / boxes: CPU vs PyTorch"}
     assert by_metric == {"correlation": True, "relative_error": False, "max_abs_error": True}
     assert result.verdict is Verdict.FAILED
@@ -115,7 +116,7 @@ def test_fp16_fault_is_named(tmp_path: Path, good: tuple[Path, Path]) -> None:
     full, half = write_net(tmp_path / "full.tflite", huge), write_net(tmp_path / "half.tflite", huge, half=True)
     expected = tuple(reference(image(seed), {**WEIGHTS, **huge})[0] for seed in (0, 1))
     quiet = case(full, half, expected=expected, trace=None)
-    result = check_numerics([quiet], driver=None)
+    result = check_numerics([quiet], gpu=NO_ADAPTER)
     assert links(result) == {CPU: True, SHIPPED: False}
     (place,) = result.data["located"]
     assert place["name"] == "net.fc2||_linear_1;" and place["difference"]["non_finite"] > 0
@@ -123,21 +124,21 @@ def test_fp16_fault_is_named(tmp_path: Path, good: tuple[Path, Path]) -> None:
 
 
 def test_without_float32_file_the_shipped_one_meets_pytorch(good: tuple[Path, Path], tmp_path: Path) -> None:
-    assert links(check_numerics([case(None, good[1])], driver=None)) == {SHIPPED_DIRECT: True}
+    assert links(check_numerics([case(None, good[1])], gpu=NO_ADAPTER)) == {SHIPPED_DIRECT: True}
     bad = write_net(tmp_path / "bad.tflite", wrong_weight("w2"), half=True)
-    (place,) = check_numerics([case(None, bad)], driver=None).data["located"]
+    (place,) = check_numerics([case(None, bad)], gpu=NO_ADAPTER).data["located"]
     assert place["name"] == "net.fc2||_linear_1;"
 
 
 def test_file_that_does_not_fit_its_reference_fails(good: tuple[Path, Path]) -> None:
     foreign: tuple[Arrays, ...] = ({"other": np.zeros(3, np.float32)},) * 2
-    (finding,) = check_numerics([case(*good, expected=foreign)], driver=None).findings
+    (finding,) = check_numerics([case(*good, expected=foreign)], gpu=NO_ADAPTER).findings
     assert "outputs are ['boxes', 'memory'], expected were ['other']" in finding.message
     short = tuple({name: value[:2] for name, value in reference(image(seed))[0].items()} for seed in (0, 1))
-    (finding,) = check_numerics([case(*good, expected=short)], driver=None).findings
+    (finding,) = check_numerics([case(*good, expected=short)], gpu=NO_ADAPTER).findings
     assert "has shape [6, 4], expected was [2, 4]" in finding.message
     wrong_inputs = ({"y": image()["x"]},) * 2
-    assert check_numerics([case(*good, inputs=wrong_inputs)], driver=None).verdict is Verdict.FAILED
+    assert check_numerics([case(*good, inputs=wrong_inputs)], gpu=NO_ADAPTER).verdict is Verdict.FAILED
     with pytest.raises(ValueError, match="2 input sets and 1"):
         case(*good, expected=foreign[:1])
 
@@ -150,7 +151,7 @@ def on_gpu(model: Path) -> GraphCase:
 
 @pytest.mark.gpu
 def test_delegate_fault_is_bisected_to_its_operator(tmp_path: Path, driver: Driver) -> None:
-    result = check_numerics([on_gpu(write_gpu_fault(tmp_path / "m.tflite"))], driver=driver)
+    result = check_numerics([on_gpu(write_gpu_fault(tmp_path / "m.tflite"))], gpu=driver)
     assert result.verdict is Verdict.FAILED and links(result) == {SHIPPED_DIRECT: True, GPU: False}
     (place,) = result.data["located"]
     assert place["op"] == "ADD" and place["name"] == "net.embed|reduce_rank|_add;"
@@ -162,7 +163,7 @@ def test_delegate_fault_is_bisected_to_its_operator(tmp_path: Path, driver: Driv
 
 @pytest.mark.gpu
 def test_output_that_the_delegate_loses_is_told_from_a_wrong_one(tmp_path: Path, driver: Driver) -> None:
-    (finding,) = check_numerics([on_gpu(write_lost_output(tmp_path / "m.tflite"))], driver=driver).findings
+    (finding,) = check_numerics([on_gpu(write_lost_output(tmp_path / "m.tflite"))], gpu=driver).findings
     assert finding.place.startswith("graph_b op 2 ADD (total)")
     assert "a copy of it is right" in finding.message
 
@@ -170,5 +171,5 @@ def test_output_that_the_delegate_loses_is_told_from_a_wrong_one(tmp_path: Path,
 @pytest.mark.gpu
 def test_taps_are_limited(tmp_path: Path, driver: Driver) -> None:
     model = write_gpu_fault(tmp_path / "m.tflite")
-    result = check_numerics([on_gpu(model)], driver=driver, limits=Limits(max_taps=1))
+    result = check_numerics([on_gpu(model)], gpu=driver, limits=Limits(max_taps=1))
     assert "stopped after 1 taps" in result.findings[0].message

@@ -44,7 +44,7 @@ object ManifestReader {
                 "schema_version", "variant", "target", "weights", "versions", "preprocess", "graphs", "host_step",
                 "postprocess", "classes", "files",
             ),
-            setOf("golden"),
+            setOf("golden", "protection"),
         )
         val graphs = json.child("graphs").allowOnly(setOf("a", "b"))
         return Manifest(

@@ -1,0 +1,30 @@
+"""What a report says of one tensor's difference: figures against a limit, and a few words."""
+
+from __future__ import annotations
+
+from verify.gates import Measurement
+from verify.parity.metrics import Difference, residual
+
+
+def figures(subject: str, found: Difference, limit: float) -> tuple[Measurement, ...]:
+    """Correlation and relative error against the limit; the largest error without one, for it has the tensor's own scale.
+
+    Args:
+        subject: what was compared with what.
+        found: how far the two are apart.
+        limit: lowest correlation; it limits the relative error too (see ``metrics``).
+    """
+    return (
+        Measurement(subject, "correlation", found.correlation, limit),
+        Measurement(subject, "relative_error", found.relative_error, residual(limit), at_least=False),
+        Measurement(subject, "max_abs_error", found.max_abs_error, at_least=False),
+    )
+
+
+def describe(found: Difference) -> str:
+    """A difference in a few words."""
+    bad = f", {found.non_finite} non-finite" if found.non_finite else ""
+    return (
+        f"correlation {found.correlation:.6f}, relative error {found.relative_error:.2g}, "
+        f"max abs error {found.max_abs_error:.3g} of {found.reference_max:.3g}{bad}"
+    )
