@@ -44,7 +44,6 @@ from host_runtime.manifest import (
 )
 
 GRAPH_FILES = {"graph_a": "graph_a.tflite", "graph_b": "graph_b.tflite"}
-REPORT_FILES = ("report.json", "report.html")
 _STACK = ("torch", "transformers", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "detr2litert")
 # A zip's smallest date: a file's own time would make the same bundle differ from run to run.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,8 +61,3 @@ def _line(stage: Stage) -> Table:
     line.add_column(overflow="fold")
     line.add_row(_MARKS[stage.good], stage.name, Text(f"{stage.seconds:.1f} s", "dim"), Text(stage.detail))
     return line
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident set of this process so far, in bytes (Linux counts it in kibibytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

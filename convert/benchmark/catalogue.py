@@ -24,6 +24,7 @@ from convert.targets import find_target
 from convert.variants import VARIANTS, Variant, find_variant
 from host_runtime.errors import UserError
 from host_runtime.quiet import silence_exit
+from verify.report.report import load_report, write_whole
 
 _BAD_INPUT = 2
 _SECTION = "catalogue"
@@ -104,12 +105,7 @@ def write_record(path: Path, entries: Mapping[str, Entry]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(json.dumps({name: asdict(entry) for name, entry in entries.items()}, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, json.dumps({name: asdict(entry) for name, entry in entries.items()}, indent=1) + "\n")
 
 
 def render(entries: Mapping[str, Entry]) -> str:
@@ -146,7 +142,7 @@ def _measure(variant: Variant, target: str) -> Entry:
         bundle = Path(scratch) / variant.name
         conversion = convert(variant, target, bundle, gpu=True)
         latency = measure(bundle, _RUNS, min(4, os.cpu_count() or 1))
-        versions = json.loads((bundle / "report.json").read_text(encoding="utf-8"))["versions"]
+        versions = load_report(bundle / "report.json").versions
     return Entry(variant.resolution, _parameters(variant), latency["host step"].median, conversion, target, dict(versions))
 
 

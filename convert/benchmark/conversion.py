@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,10 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from convert.variants import Variant
 from host_runtime.errors import UserError
+from verify.report.report import RunReport, load_report
 
 _GATE_FAILED = 1
 
@@ -46,7 +45,7 @@ def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conv
 
     Without ``gpu`` the gates that need one are left out.
 
-    Call it before this process imports anything large: Linux counts the parent's memory as a child's until the child's exec.
+    Call it before this process imports PyTorch: Linux counts the parent's memory as a child's until the child's exec.
 
     Raises:
         UserError: the conversion did not end with a bundle.
@@ -68,21 +67,19 @@ def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conv
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, _GATE_FAILED):
         raise UserError(f"{' '.join(command[1:])} ended with {process.returncode}: {_last_line(log)}")
-    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    return from_report(report, seconds, usage.ru_maxrss * 1024)
+    return from_report(load_report(out / "report.json"), seconds, usage.ru_maxrss * 1024)
 
 
-def from_report(report: Mapping[str, Any], seconds: float, peak_bytes: int) -> Conversion:
-    """The figures of a ``report.json``, with the time and memory that were measured from outside."""
-    graphs = tuple(report["op_counts"])
+def from_report(report: RunReport, seconds: float, peak_bytes: int) -> Conversion:
+    """The figures of a run, with the time and memory that were measured from outside."""
     return Conversion(
         seconds=seconds,
         peak_bytes=peak_bytes,
-        stages={stage["name"]: stage["seconds"] for stage in report["stages"]},
-        ops={graph: sum(report["op_counts"][graph].values()) for graph in graphs},
-        file_bytes={graph: report["files"][f"{graph}.tflite"] for graph in graphs},
-        gates={gate["gate"]: gate["verdict"] for gate in report["gates"]},
-        random_weights=bool(report["weights"]["random"]),
+        stages={stage.name: stage.seconds for stage in report.stages},
+        ops={graph: sum(counts.values()) for graph, counts in report.op_counts.items()},
+        file_bytes={graph: report.files[f"{graph}.tflite"] for graph in report.op_counts},
+        gates={gate.gate: str(gate.verdict) for gate in report.gates},
+        random_weights=report.weights.random,
     )
 
 

@@ -21,9 +21,12 @@ from convert.benchmark.machine import describe_machine
 from convert.benchmark.record import Cost, Record, VariantRecord
 from convert.benchmark.tables import render
 from convert.document import read_document
+from host_runtime.manifest import Weights
 from rewrites import pipeline
 from rewrites.profile import Profile, Sampling
 from rewrites.program import export
+from verify.gates import GateResult, Verdict
+from verify.report.report import RunReport, Stage
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,13 +120,18 @@ def test_timing_is_median_and_percentile():
 
 
 def a_conversion(random: bool) -> Conversion:
-    report = {
-        "stages": [{"name": "load weights", "seconds": 1.25, "detail": ""}, {"name": "gate 1", "seconds": 0.5, "detail": ""}],
-        "op_counts": {"graph_a": {"ADD": 3, "MUL": 4}, "graph_b": {"ADD": 2}},
-        "files": {"graph_a.tflite": 1_500_000, "graph_b.tflite": 250_000, "labels.txt": 9},
-        "gates": [{"gate": "lint", "verdict": "passed"}],
-        "weights": {"random": random},
-    }
+    report = RunReport(
+        variant="big" if random else "little",
+        target="pixel",
+        weights=Weights("", "0" * 64, random),
+        versions={},
+        adapter="",
+        stages=(Stage("load weights", 1.25), Stage("gate 1", 0.5)),
+        rewrites=(),
+        op_counts={"graph_a": {"ADD": 3, "MUL": 4}, "graph_b": {"ADD": 2}},
+        files={"graph_a.tflite": 1_500_000, "graph_b.tflite": 250_000, "labels.txt": 9},
+        gates=(GateResult("lint", Verdict.PASSED, ""),),
+    )
     return from_report(report, seconds=12.0, peak_bytes=2_340_000_000)
 
 

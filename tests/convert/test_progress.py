@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from convert.progress import Progress, peak_memory_bytes
+from convert.progress import Progress
 
 
 def printed(width: int, detail: str, good: bool | None = True) -> list[str]:
@@ -46,7 +46,3 @@ def test_a_stage_that_fails_prints_nothing_and_is_not_kept() -> None:
         raise RuntimeError
     assert out.getvalue() == ""
     assert progress.stages == []
-
-
-def test_peak_memory_is_in_bytes() -> None:
-    assert 10e6 < peak_memory_bytes() < 1e12

@@ -37,11 +37,11 @@ class RewriteRecord:
     """One pass over one graph.
 
     Attributes:
-        graph: ``"graph_a"`` or ``"graph_b"``.
+        graph: ``"detector"`` before the cut, ``"graph_a"`` or ``"graph_b"`` after it, and the files' names once converted.
         name: the pass.
         reason: why it is there, in a line.
         fired: how often it fired.
-        nodes_before, nodes_after: operator nodes of the graph.
+        nodes_before, nodes_after: operators of the graph.
     """
 
     graph: str

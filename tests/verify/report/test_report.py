@@ -18,7 +18,7 @@ from tests.verify.report.sample_report import failing_gate, gates, sample
 from verify.gates import GateResult, Measurement, Verdict
 from verify.report.html import render_html, write_html
 from verify.report.report import Stage, judge, load_report, write_report
-from verify.report.summary import closing_line, gate_lines, gate_table
+from verify.report.summary import gate_table
 
 REWRITES, LINT, RESIDENCY, NUMERICS, FP16, HOST, DETECTIONS = gates()
 ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", advice="run `[driver]`")
@@ -156,19 +156,8 @@ def test_page_of_an_empty_run() -> None:
     assert "Not proved: Rewrites, Operator lint, Residency, Numbers, fp16, Host side, Detections" in text
 
 
-def test_terminal_table_and_lines() -> None:
+def test_terminal_table() -> None:
     console = Console(width=100, record=True, file=StringIO())
     console.print(gate_table((LINT, ABSENT, failing_gate())))
     shown = console.export_text()
     assert "not run" in shown and "failed" in shown and "run `[driver]`" in shown  # brackets are no markup
-    lines = gate_lines((LINT, ABSENT))
-    assert lines[0].startswith("lint        passed") and lines[2].endswith("→ run `[driver]`") and len(lines) == 3
-
-
-def test_closing_line() -> None:
-    assert closing_line(gates()) == "all 7 gates passed"
-    assert closing_line((REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS)).endswith(
-        "not all is proved: residency not run"
-    )
-    assert closing_line((LINT,)).endswith("rewrites, residency, numerics, fp16, host, detections not run")
-    assert closing_line((ABSENT, failing_gate())) == "failed: numerics"
