@@ -30,9 +30,9 @@ from verify.gates import Finding, GateResult, Measurement, Verdict
 from verify.parity.detections import EXTRA, DetectionCase, DetectionLimits, check_detections, compare_detections
 from verify.parity.figures import describe, figures
 from verify.parity.fp16_places import Fault, Kind, locate_fp16
+from verify.parity.locate import LocateError
 from verify.parity.metrics import Difference, difference, residual
 from verify.parity.numerics import GraphCase
-from verify.parity.numerics_places import LocateError
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -130,6 +130,11 @@ class _Judged:
     def off_in_fp32(self, limit: float) -> dict[str, Difference]:
         return {name: found for name, found in self.exact.items() if not found.within(limit)}
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        outputs, in_fp32 = ({name: one.as_dict() for name, one in side.items()} for side in (self.found, self.exact))
+        return {"graph": self.case.name, "broken": self.broken, "outputs": outputs, "in_fp32": in_fp32}
+
 
 def check_fp16(
     cases: Sequence[GraphCase],
@@ -156,13 +161,7 @@ def check_fp16(
     if isinstance(gpu, NoGpu):
         return GateResult(GATE, Verdict.NOT_RUN, f"{gpu.reason}: nothing was computed in fp16", gpu.advice)
     limits = limits or Fp16Limits()
-    runs: list[DelegateRun] = []
-    judged: list[_Judged] = []
-    for index, case in enumerate(cases):
-        more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
-        runs.append(_run(case, more, gpu, timeout))
-        full = run_models([Job(case.shipped, case.inputs[:1])], driver=gpu, enforce_f32=True, timeout=timeout)[0]
-        judged.append(_judge(case, runs[-1], full, limits))
+    runs, judged = _run_all(cases, chain, gpu, limits, timeout)
     findings: list[Finding] = []
     places: list[dict[str, Any]] = []
     for one in judged:
@@ -172,31 +171,31 @@ def check_fp16(
             places += [] if fault is None else [_located(one, fault)]
     detections = None if chain is None else _detections(chain, runs[0], runs[1])
     lost = detections.findings if detections is not None else ()
-    if findings:
-        advice = f"{findings[0].place}: {findings[0].advice}"
-    else:
-        advice = f"{lost[0].place}: {lost[0].message}; {_MOVED}" if lost else ""
     adapter = next((run.adapter for run in runs if run.adapter), "")
     return GateResult(
         gate=GATE,
         verdict=Verdict.FAILED if findings or lost else Verdict.PASSED,
         summary=_summary(judged, detections, limits, adapter),
-        advice=advice,
+        advice=_advice(findings, lost),
         measurements=tuple(m for one in judged for m in _measurements(one, limits))
         + (() if detections is None else detections.measurements),
-        findings=(*findings, *(() if detections is None else detections.findings)),
+        findings=(*findings, *lost),
         seconds=time.perf_counter() - start,
         data={
             "limits": asdict(limits),
-            "comparisons": [{"graph": one.case.name, "broken": one.broken,
-                             "outputs": {name: found.as_dict() for name, found in one.found.items()},
-                             "in_fp32": {name: found.as_dict() for name, found in one.exact.items()}} for one in judged],
+            "comparisons": [one.as_dict() for one in judged],
             "located": places,
             "detections": {} if detections is None else {"verdict": str(detections.verdict), **detections.data},
             "gpu": {one.case.name: {"run_seconds": list(run.run_seconds)} for one, run in zip(judged, runs, strict=True)},
             "adapter": adapter,
         },
-    )  # fmt: skip
+    )
+
+
+def _advice(findings: Sequence[Finding], lost: Sequence[Finding]) -> str:
+    if findings:
+        return f"{findings[0].place}: {findings[0].advice}"
+    return f"{lost[0].place}: {lost[0].message}; {_MOVED}" if lost else ""
 
 
 def _located(one: _Judged, fault: Fault) -> dict[str, Any]:
@@ -209,6 +208,20 @@ def _located(one: _Judged, fault: Fault) -> dict[str, Any]:
         "place": fault.place.place,
         **asdict(fault.place),
     }
+
+
+def _run_all(
+    cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, limits: Fp16Limits, timeout: float
+) -> tuple[list[DelegateRun], list[_Judged]]:
+    """Every graph in fp16, and what it gave against PyTorch; with a chain, each graph runs on what the one before it made."""
+    runs: list[DelegateRun] = []
+    judged: list[_Judged] = []
+    for index, case in enumerate(cases):
+        more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
+        runs.append(_run(case, more, driver, timeout))
+        full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
+        judged.append(_judge(case, runs[-1], full, limits))
+    return runs, judged
 
 
 def _run(case: GraphCase, more: tuple[Arrays, ...], driver: Driver, timeout: float) -> DelegateRun:

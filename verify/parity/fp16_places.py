@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from verify.delegate.adapters import Driver
 from verify.delegate.run import Job, run_models
-from verify.parity.locate import Located, bisect_off
+from verify.parity.locate import Located, bisect_off, inner_values
 from verify.parity.metrics import Difference, difference, residual
-from verify.parity.numerics_places import LocateError
 from verify.tflite.graph import Graph, read_graph
-from verify.tflite.taps import HALVED, preserved_tensors, read_tap, write_tap
+from verify.tflite.taps import HALVED, read_tap, write_tap
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -80,11 +79,7 @@ def locate_fp16(
         LocateError: the file's inner tensors cannot be read on the CPU.
     """
     graph = read_graph(model)
-    try:
-        values = preserved_tensors(model, graph, inputs)
-    except (RuntimeError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise LocateError(f"its inner tensors cannot be read on the CPU ({told})") from error
+    values = inner_values(model, graph, inputs)
     taps = _Taps(model, graph, inputs, values, output, driver, limit, timeout, folder)
     target = graph.signature_outputs[output]
     taps.measure(target)

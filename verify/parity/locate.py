@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,16 @@ from numpy.typing import NDArray
 
 from verify.parity.metrics import Difference, difference, residual
 from verify.tflite.graph import Graph, Op
-from verify.tflite.taps import describe_origin, parse_origins, runtime_ancestors
+from verify.tflite.taps import describe_origin, parse_origins, preserved_tensors, runtime_ancestors
 
 Values = Mapping[int, NDArray[Any]]
 Named = Mapping[str, NDArray[Any]]
 
 _NAME_SHOWN = 120
+
+
+class LocateError(Exception):
+    """The place could not be found; the message says why, and what that tells."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,18 @@ class Located:
         """Operator and tensor; a name that is long (fused operators, foreign files) is cut at the front."""
         name = self.name if len(self.name) <= _NAME_SHOWN else f"…{self.name[1 - _NAME_SHOWN :]}"
         return f"op {self.op_index} {self.op} ({name})"
+
+
+def inner_values(model: Path, graph: Graph, inputs: Named) -> dict[int, NDArray[Any]]:
+    """Every tensor of a file by index, computed by LiteRT's CPU kernels in fp32.
+
+    Raises:
+        LocateError: they cannot be read.
+    """
+    try:
+        return preserved_tensors(model, graph, inputs)
+    except (RuntimeError, ValueError) as error:
+        raise LocateError(f"its inner tensors cannot be read on the CPU ({' '.join(str(error).split())[:200]})") from error
 
 
 def located(

@@ -24,9 +24,9 @@ from verify.delegate.driver import NO_ADAPTER, NoGpu
 from verify.delegate.run import DelegateRun, Job, Outcome, run_models
 from verify.gates import Finding, GateResult, Measurement, Verdict
 from verify.parity.figures import describe
-from verify.parity.locate import Located
+from verify.parity.locate import Located, LocateError
 from verify.parity.metrics import Difference, difference, residual
-from verify.parity.numerics_places import LocateError, locate_gpu, locate_shipped, locate_traced
+from verify.parity.numerics_places import locate_gpu, locate_shipped, locate_traced
 
 Arrays = dict[str, NDArray[Any]]
 Trace = Callable[[Arrays], Arrays]

@@ -11,16 +11,12 @@ from numpy.typing import NDArray
 
 from verify.delegate.adapters import Driver
 from verify.delegate.run import Job, run_models
-from verify.parity.locate import Located, bisect_off, compare_trace, first_off
+from verify.parity.locate import Located, LocateError, bisect_off, compare_trace, first_off, inner_values
 from verify.parity.metrics import Difference, difference, residual
 from verify.tflite.graph import Graph, read_graph
-from verify.tflite.taps import TAP, preserved_tensors, read_tap, write_tap
+from verify.tflite.taps import TAP, read_tap, write_tap
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-class LocateError(Exception):
-    """The place could not be found; the message says why, and what that tells."""
 
 
 def locate_traced(
@@ -37,7 +33,7 @@ def locate_traced(
         limit: correlation limit.
     """
     graph = read_graph(model)
-    values = _preserved(model, graph, inputs)
+    values = inner_values(model, graph, inputs)
     found = compare_trace(graph, values, trace, limit)
     targets = {graph.signature_outputs[name] for name in outputs}
     own = {}
@@ -66,7 +62,7 @@ def _computed_by(trace: Arrays, value: NDArray[Any], limit: float) -> bool:
 def locate_shipped(shipped: Path, float32: Path, inputs: Arrays, outputs: Sequence[str], limit: float) -> Located:
     """The first tensor of the shipped file that differs from the float32 file's tensor of the same name, both on the CPU."""
     graph, full = read_graph(shipped), read_graph(float32)
-    values, wanted = _preserved(shipped, graph, inputs), _preserved(float32, full, inputs)
+    values, wanted = inner_values(shipped, graph, inputs), inner_values(float32, full, inputs)
     by_name = {full.tensors[tensor].name: value for tensor, value in wanted.items()}
     by_name |= {f"\0{name}": wanted[tensor] for name, tensor in full.signature_outputs.items() if tensor in wanted}
     names = {tensor: graph.tensors[tensor].name for tensor in values}
@@ -91,7 +87,7 @@ def locate_gpu(
     the delegate's fusions; the note then says which tap.
     """
     graph = read_graph(model)
-    values = _preserved(model, graph, inputs)
+    values = inner_values(model, graph, inputs)
     target = graph.signature_outputs[output]
     mended: list[str] = []
 
@@ -128,13 +124,6 @@ def _confirmed(place: Located, target: int, again: Difference | None, limit: flo
             "let the graph's output be a tensor that nothing else reads"
         )
     return "it is right where the tensor itself is made an output: a fusion of the delegate is at fault"
-
-
-def _preserved(model: Path, graph: Graph, inputs: Arrays) -> dict[int, NDArray[Any]]:
-    try:
-        return preserved_tensors(model, graph, inputs)
-    except (RuntimeError, ValueError) as error:
-        raise LocateError(f"its inner tensors cannot be read on the CPU ({' '.join(str(error).split())[:200]})") from error
 
 
 def _apart(values: Mapping[int, NDArray[Any]], graph: Graph, name: str, seen: Arrays) -> str:
