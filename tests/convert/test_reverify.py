@@ -64,6 +64,17 @@ def test_missing_and_truncated_graphs_are_refused(copy: Path) -> None:
     assert_refused(invoke("verify", copy), "graph_b.tflite", "missing")
 
 
+@pytest.mark.parametrize(("protection", "all_of_them"), [("all", True), ("none", False)])
+def test_the_bundles_own_protection_is_compiled(copy: Path, tmp_path: Path, protection: str, all_of_them: bool) -> None:
+    """Not the target's: the records and the places that a report names are the shipped graphs'."""
+    manifest_with(copy, protection=protection)
+    invoke("verify", copy, "--no-gpu", "--report", tmp_path / "report")
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    norms = sum("layer_norm" in entry["op"] for entry in report["ranges"])
+    protected = sum(step["fired"] for step in report["rewrites"] if step["name"] == "protect_layer_norm")
+    assert norms > 10 and protected == (norms if all_of_them else 0)
+
+
 def test_a_path_that_escapes_is_refused(copy: Path) -> None:
     files = json.loads((copy / "manifest.json").read_text())["files"]
     manifest_with(copy, files={**files, "../outside.txt": {"sha256": "0" * 64, "bytes": 1}})

@@ -44,6 +44,15 @@ def test_optional_parts_may_be_absent(whole):
     assert Manifest.from_dict(data).host_step.ops[0].attributes == {}
 
 
+def test_what_a_bundle_was_protected_by_is_kept_if_it_says_so(whole):
+    assert "protection" not in whole.to_dict()
+    forced = dataclasses.replace(whole, protection="all")
+    assert forced.to_dict()["protection"] == "all"
+    assert Manifest.from_json(forced.to_json()) == forced
+    with pytest.raises(UserError, match="protection"):
+        Manifest.from_dict({**whole.to_dict(), "protection": "some"})
+
+
 def test_class_names_need_not_be_ascii_and_may_have_holes(whole):
     named = dataclasses.replace(whole, classes=("Fußgänger", None, "猫"))
     assert "猫" in named.to_json()
