@@ -40,6 +40,7 @@ from host_runtime.manifest import (
     Manifest,
     Postprocess,
     Preprocess,
+    Resize,
     Weights,
 )
 
@@ -169,13 +170,13 @@ def zip_place(destination: Path) -> Path:
     return destination.with_name(f"{destination.name}.zip")
 
 
-def preprocess_of(reference: Reference, resize: str | None = None) -> Preprocess:
+def preprocess_of(reference: Reference, resize: Resize | None = None) -> Preprocess:
     """The pre-processing of a reference, as the manifest writes it."""
     variant = reference.variant
     return Preprocess(
         height=reference.resolution,
         width=reference.resolution,
-        resize=resize or variant.resize,  # type: ignore[arg-type]
+        resize=resize or variant.resize,
         mean=variant.mean,
         std=variant.std,
     )

@@ -32,7 +32,7 @@ from convert.reference import Reference, build_reference
 from convert.targets import Target, find_target
 from convert.variants import Variant, find_variant
 from host_runtime.errors import UserError
-from host_runtime.manifest import Manifest
+from host_runtime.manifest import Manifest, Resize
 from host_runtime.quiet import native_log
 from rewrites.flatbuffer.pipeline import fix_up
 from rewrites.pipeline import StepReport
@@ -71,7 +71,7 @@ class Request:
     resolution: int | None = None
     images: tuple[Path, ...] = ()
     out: Path | None = None
-    resize: str | None = None
+    resize: Resize | None = None
     protect: str | None = None
     threshold: float = 0.5
     gpu: bool = True

@@ -24,6 +24,9 @@ HOST_PARAMS_NAME = "host_params.safetensors"
 
 REMAKE = "make the bundle again with `convert run`"
 
+Resize = Literal["bilinear_antialias", "bilinear"]
+"""Interpolation of the pre-processing's resize: antialiased, or not."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -77,7 +80,7 @@ class Preprocess:
 
     height: int
     width: int
-    resize: Literal["bilinear_antialias", "bilinear"]
+    resize: Resize
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from convert.reference import Reference
 from host_runtime.decode import Detection, Detections
+from host_runtime.manifest import Resize
 
 ANTIALIASED = "bilinear_antialias"
 
@@ -30,7 +31,7 @@ class ReferencePath:
         resize: ``"bilinear"`` or ``"bilinear_antialias"``; the variant's own if None.
     """
 
-    def __init__(self, reference: Reference, classes: Sequence[str | None], resize: str | None = None) -> None:
+    def __init__(self, reference: Reference, classes: Sequence[str | None], resize: Resize | None = None) -> None:
         self.reference = reference
         self._antialias = (resize or reference.variant.resize) == ANTIALIASED
         self._classes = tuple(classes)

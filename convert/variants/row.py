@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import convert
+from host_runtime.manifest import Resize
 
 ClassNames = tuple[str | None, ...]
 """One entry a logit column; None for a column that no class uses."""
@@ -127,7 +128,7 @@ class Variant:
     taps: tuple[int, ...] = ()
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    resize: str = "bilinear_antialias"
+    resize: Resize = "bilinear_antialias"
 
     @property
     def default_weights(self) -> str | None:
