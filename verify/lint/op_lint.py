@@ -165,10 +165,10 @@ def _whole_graph(graph: Graph, rules: Iterable[Rule]) -> Iterator[Finding]:
 
 
 def _where(graph: Graph, hit: Hit) -> Op | None:
-    """What a find about the whole graph is about: the tensor's maker, or the first operator of the kind it begins with."""
-    if hit.tensors:
+    """The operator that a find about the whole graph is about: its own, or the maker of its first tensor."""
+    if hit.op is None and hit.tensors:
         return graph.producer(hit.tensors[0])
-    return next((op for op in graph.ops if hit.message.startswith(f"{op.name} (")), None)
+    return hit.op
 
 
 def _finding(graph: Graph, row: Rule, hit: Hit, op: Op | None) -> Finding:
