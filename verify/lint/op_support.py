@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from host_runtime.errors import UserError
+from verify.releases import nearest_release
 
 SEVERITIES = ("refused", "wrong", "risk")
 _FILE = Path(__file__).with_name("op_support.json")
@@ -114,9 +115,8 @@ def load_support(runtime: str = "", backend: str = "webgpu") -> SupportTable:
     tables = [_table(raw) for raw in json.loads(_FILE.read_text(encoding="utf-8"))["tables"] if raw["backend"] == backend]
     if not tables:
         raise UserError(f"no operator table for the backend {backend!r}; the tables are in {_FILE.name}")
-    wanted = _key(runtime or installed_runtime())
-    tables.sort(key=lambda table: _key(table.runtime))
-    return next((table for table in reversed(tables) if _key(table.runtime) <= wanted), tables[0])
+    by_runtime = {table.runtime: table for table in tables}
+    return by_runtime[nearest_release(by_runtime, runtime or installed_runtime())]
 
 
 def _table(raw: Mapping[str, Any]) -> SupportTable:
@@ -124,7 +124,3 @@ def _table(raw: Mapping[str, Any]) -> SupportTable:
     lists = ("ops", "adapters", "probes")
     rules = tuple(Rule(**{**measured, **row, **{name: tuple(row[name]) for name in lists}}) for row in raw["rules"])
     return SupportTable(raw["runtime"], raw["backend"], raw["measured_on"], frozenset(raw["accepted_ops"]), rules)
-
-
-def _key(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split(".") if part.isdigit())
