@@ -86,8 +86,8 @@ def _with_number(build: Builder, node: fx.Node, a: Value | float, b: Value | flo
 
 
 def _as_number(value: Value) -> Value | float:
-    """A constant of one repeated value as that value: no tensor, no broadcast."""
-    if isinstance(value, Tensor) and value.numel() and value.dim() == 0:
+    """A constant without dimensions as the number it holds, which needs no tensor and no broadcast; any other as it is."""
+    if isinstance(value, Tensor) and value.dim() == 0:
         return float(value)
     return value
 
