@@ -1,10 +1,19 @@
-"""Which of several releases of a package to go by, for one that may be none of them."""
+"""Which release of a package is installed, and which of several to go by for one that may be none of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 
 from packaging.version import InvalidVersion, Version
+
+
+def installed_release(package: str) -> str:
+    """A package's installed version, "" if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def nearest_release(known: Iterable[str], wanted: str) -> str:

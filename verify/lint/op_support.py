@@ -11,12 +11,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from host_runtime.errors import UserError
-from verify.releases import nearest_release
+from verify.releases import installed_release, nearest_release
 
 SEVERITIES = ("refused", "wrong", "risk")
 _FILE = Path(__file__).with_name("op_support.json")
@@ -95,10 +94,7 @@ class SupportTable:
 
 def installed_runtime() -> str:
     """ai-edge-litert's installed version, "" if it is not installed."""
-    try:
-        return version("ai-edge-litert")
-    except PackageNotFoundError:
-        return ""
+    return installed_release("ai-edge-litert")
 
 
 @cache
