@@ -78,18 +78,18 @@ class SupportTable:
     accepted_ops: frozenset[str]
     rules: tuple[Rule, ...]
 
-    def select(self, add: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[Rule, ...]:
-        """The default rows, with those of ``add`` and without those of ``ignore``.
+    def select(self, add: Iterable[str] = ()) -> tuple[Rule, ...]:
+        """The default rows, with those of ``add``.
 
         Raises:
             UserError: an identifier that no row has.
         """
-        added, ignored = set(add), set(ignore)
-        if unknown := sorted((added | ignored) - {row.rule for row in self.rules}):
+        added = set(add)
+        if unknown := sorted(added - {row.rule for row in self.rules}):
             raise UserError(
                 f"no lint rule is called {', '.join(unknown)}; the rules are {', '.join(row.rule for row in self.rules)}"
             )
-        return tuple(row for row in self.rules if (row.default or row.rule in added) and row.rule not in ignored)
+        return tuple(row for row in self.rules if row.default or row.rule in added)
 
 
 def installed_runtime() -> str:
