@@ -152,6 +152,7 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
         signature = next(iter(model.get_signature_list()))
         for position, path in enumerate(job["inputs"]):
             _mark(f"{index} run")
+            # Read and written as verify/arrays.py does: the two must agree.
             with np.load(path) as archive:
                 names = json.loads(str(archive["names"]))
                 given = {name: archive[f"v{n}"] for n, name in enumerate(names)}

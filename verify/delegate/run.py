@@ -22,12 +22,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
+from verify.arrays import Arrays, load_arrays, save_arrays
 from verify.delegate.adapters import Driver
-
-Arrays = Mapping[str, NDArray[Any]]
 
 _CHILD = Path(__file__).with_name("child.py")
 _MARK = "@@detr2litert"  # same as in child.py, which is a script and not imported
@@ -170,7 +168,7 @@ def run_models(
             "jobs": [
                 {
                     "model": str(job.model.resolve()),
-                    "inputs": [str(save_inputs(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
+                    "inputs": [str(save_arrays(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
                 }
                 for i, job in enumerate(jobs)
             ],
@@ -190,14 +188,6 @@ def run_models(
         # The delegate names its adapter once a process.
         chosen = next((run.adapter for run in runs if run.adapter), "")
         return [run if run.outcome is Outcome.NO_ADAPTER else replace(run, adapter=chosen) for run in runs]
-
-
-def save_inputs(values: Arrays, path: Path) -> Path:
-    """Writes arrays by name as a child process reads them; returns the path."""
-    # Signature names may hold characters an archive member may not, so they travel as one JSON string.
-    members: dict[str, Any] = {f"v{n}": np.asarray(value) for n, value in enumerate(values.values())}
-    np.savez(path, names=np.array(json.dumps(list(values))), **members)
-    return path
 
 
 def _environment(driver: Driver | None, work: Path) -> dict[str, str]:
@@ -265,17 +255,14 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
         outcome = Outcome.COMPILED
     else:
         outcome = Outcome.REFUSED if facts["refused"] else Outcome.FAILED
-    outputs = []
-    for position in range(result["outputs"]):
-        with np.load(work / f"out_{index}_{position}.npz") as archive:
-            outputs.append({name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))})
+    outputs = tuple(load_arrays(work / f"out_{index}_{position}.npz") for position in range(result["outputs"]))
     return DelegateRun(
         job.model,
         accelerator,
         outcome,
         error=result["error"],
         non_cpu_fully_accelerated=result["honest"],
-        outputs=tuple(outputs),
+        outputs=outputs,
         compile_seconds=result["compile_seconds"],
         run_seconds=tuple(result["run_seconds"]),
         **facts,

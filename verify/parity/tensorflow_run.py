@@ -17,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from verify.delegate.run import Job, save_inputs
+from verify.arrays import load_arrays, save_arrays
+from verify.delegate.run import Job
 
 HOW_TO_GET = "pip install -c constraints.txt -e '.[second-runtime]' (TensorFlow's CPU build, 270 MB)"
 _CHILD = Path(__file__).with_name("tensorflow_child.py")
@@ -78,7 +78,7 @@ def run_tensorflow(jobs: Sequence[Job], *, timeout: float, python: str = sys.exe
             {
                 "model": str(job.model.resolve()),
                 "threads": _THREADS,
-                "inputs": [str(save_inputs(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
+                "inputs": [str(save_arrays(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
             }
             for i, job in enumerate(jobs)
         ]
@@ -117,8 +117,4 @@ def _finished(work: Path, index: int, sets: int, ended: str, *, timed_out: bool)
     error = str(json.loads(result.read_text())["error"])
     if error:
         return TensorFlowRun(error=error, unable=any(words in error for words in _NO_KERNEL))
-    outputs = []
-    for position in range(sets):
-        with np.load(work / f"out_{index}_{position}.npz") as archive:
-            outputs.append({name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))})
-    return TensorFlowRun(tuple(outputs))
+    return TensorFlowRun(tuple(load_arrays(work / f"out_{index}_{position}.npz") for position in range(sets)))
