@@ -43,8 +43,7 @@ class CompiledGraph:
 
     Raises:
         UserError: LiteRT cannot load or compile the file, no GPU is found, or the file's signature lacks a name of the manifest
-        or
-            has another shape or type for it.
+            or has another shape or type for it.
     """
 
     def __init__(

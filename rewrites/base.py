@@ -11,6 +11,8 @@ node carries ``meta["val"]``, a tensor on the ``meta`` device (or a tuple of the
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,11 @@ class Site:
 
 
 Rewrite = Callable[[fx.GraphModule, Profile], list[Site]]
+
+
+def document_of(change: Callable[..., list[Site]]) -> str:
+    """The own explanation of a rewrite, or of a fix-up of the converted file: its module's docstring, "" if it has none."""
+    return inspect.getdoc(sys.modules[change.__module__]) or ""
 
 
 class RewriteRefusedError(Exception):

@@ -32,8 +32,9 @@ rank three, or on ops that it does not know, which keep their shapes and are lef
 
 Evidence: published for a Pixel 8a with the ports of two detectors (the lint's rule ``token-fan-out`` has it in full); not
 reproduced on WebGPU, where both forms are right and equally fast (a block of 580 tokens of 384 channels: 1.2 s as either, on
-SwiftShader). Two faults that WebGPU does have go with rank three: a constant added to a linear layer's result (W1: off by 16
-unlifted and unmended, 1e-6 lifted) and a batch of tokens padded (W2: off by 2, and right).
+SwiftShader). Two faults that WebGPU does have go with rank three: a constant added to a linear layer's result
+(``constant-low-rank``: off by 16 unlifted and unmended, 1e-6 lifted) and a batch of tokens padded (``pad-rank-3``: off by 2,
+and right).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Write scaled dot-product attention as matmul, softmax, matmul.
 
 Hazard: the fused op has no counterpart in TFLite; how the converter expands it, and whether a constant mask then meets a
-tensor of another rank (W1), is not under our control.
+tensor of another rank (the lint's ``constant-low-rank``), is not under our control.
 
 Identity: ``softmax(q k' * scale + mask) v``, with the scale put on ``q``, where a linear layer can absorb it.
 

@@ -1,9 +1,9 @@
 """Write borders in forms that the delegate does not fuse into a pool.
 
 Hazard: the delegate fuses a pad into the op that reads it and forgets the value: zeros in front of a max-pool become -inf, any
-value in front of a convolution becomes zero, and an average pool leaves the border out, its own as well (W3). It does the same
-to a concatenation with zeros. Of rank-three tensors it pads the wrong places (W2), and a border of -inf that no pool reads
-comes out as zero (W10).
+value in front of a convolution becomes zero, and an average pool leaves the border out, its own as well (the lint's
+``pad-into-pool``). It does the same to a concatenation with zeros. Of rank-three tensors it pads the wrong places
+(``pad-rank-3``), and a border of -inf that no pool reads comes out as zero (``pad-infinite``).
 
 Identity: padding is joining with a constant, one side of one dimension after the other. A max-pool is the maximum over the
 places of its window, one dimension after the other; an average pool is a depthwise convolution with equal weights.
@@ -24,10 +24,9 @@ Result::
 Does not fire where four-dimensional zeros are read by convolutions alone: there the delegate's fusion is right, and free. Nor
 on a max-pool's own border, which is -inf and right, or on an average pool without one. Refuses a border that depends on the
 image (reflected, replicated), one that cuts instead of adding, a mean that does not count the border, and a pool over an image
-without a batch. Exact; a mean up to
-the order of summation, and an infinite border becomes the profile's ``constant_limit``. Evidence:
-``max_pool2d(cat([x, 0]))`` is wrong by 2.4 on the delegate of 2.3.0, with 0.5 for the 0 right; ``avg_pool2d(x, 3, 2, 1)`` is
-wrong by 0.98 in a whole graph.
+without a batch. Exact; a mean up to the order of summation, and an infinite border becomes the profile's ``constant_limit``.
+Evidence: ``max_pool2d(cat([x, 0]))`` is wrong by 2.4 on the delegate of 2.3.0, with 0.5 for the 0 right;
+``avg_pool2d(x, 3, 2, 1)`` is wrong by 0.98 in a whole graph.
 """
 
 from __future__ import annotations

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import fx
 
-from rewrites.base import Rewrite, Site
+from rewrites.base import Rewrite, Site, document_of
 from rewrites.bound_constants import bound_constants
 from rewrites.cancel_logit import cancel_logit
 from rewrites.centre_coordinates import centre_coordinates
@@ -51,7 +49,7 @@ class Step:
     @property
     def document(self) -> str:
         """The rewrite's own explanation: its module's docstring."""
-        return inspect.getdoc(sys.modules[self.rewrite.__module__]) or ""
+        return document_of(self.rewrite)
 
 
 @dataclass(frozen=True)

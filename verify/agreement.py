@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from verify.delegate.run import Outcome
 from verify.gates import Finding, GateResult, Verdict
 
 _KNOWN = "what mends it stands with what the lint finds of this operator"
@@ -24,10 +25,12 @@ def compare(lint: GateResult, residency: GateResult) -> tuple[GateResult, GateRe
     """
     if residency.verdict is Verdict.NOT_RUN:
         return lint, residency
-    judged = tuple(_pointed(found, lint.findings) for found in residency.findings)
+    graphs = residency.data["graphs"]
+    slow = {name for name, graph in graphs.items() if graph["outcome"] == Outcome.TIMED_OUT}
+    judged = tuple(_pointed(found, lint.findings, timed_out=found.graph in slow) for found in residency.findings)
     first = judged[0] if judged else None
     advice = f"{first.place}: {first.message}; {first.advice}" if first is not None else residency.advice
-    taken = {name for name, graph in residency.data["graphs"].items() if graph["outcome"] == "compiled"}
+    taken = {name for name, graph in graphs.items() if graph["outcome"] == Outcome.COMPILED}
     doubtful = sorted({f.rule for f in lint.findings if f.severity == "refused" and any(_is_of(f, name) for name in taken)})
     if doubtful:
         told = f"{lint.summary}; the delegate at hand took what {', '.join(doubtful)} calls refused"
@@ -35,13 +38,13 @@ def compare(lint: GateResult, residency: GateResult) -> tuple[GateResult, GateRe
     return lint, replace(residency, findings=judged, advice=advice)
 
 
-def _pointed(found: Finding, lint: Iterable[Finding]) -> Finding:
-    """A refusal of the delegate, with where to look."""
+def _pointed(found: Finding, lint: Iterable[Finding], *, timed_out: bool) -> Finding:
+    """A refusal of the delegate, with where to look; a graph that took too long keeps its own advice."""
     if found.severity != "refused":
         return found
     known = [f for f in lint if f.severity == "refused" and _is_of(f, found.graph)]
     if not found.operator:
-        return found if known or "timed out" in found.message else replace(found, advice=_UNEXPLAINED)
+        return found if known or timed_out else replace(found, advice=_UNEXPLAINED)
     known = [f for f in known if f.operator == found.operator]
     if found.op is not None:
         known = [f for f in known if f.op == found.op]

@@ -6,7 +6,6 @@ import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from verify.delegate.adapters import Driver
@@ -15,6 +14,7 @@ from verify.delegate.run import Outcome
 from verify.lint.op_support import installed_runtime, load_support
 from verify.parity.tensorflow_run import HOW_TO_GET as HOW_TO_GET_TENSORFLOW
 from verify.parity.tensorflow_run import installed
+from verify.releases import installed_release
 
 _PACKAGES = (
     *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "litert-converter"),
@@ -96,7 +96,7 @@ def diagnose() -> Diagnosis:
     versions = {
         "python": platform.python_version(),
         "system": platform.platform(),
-        **{name: _version(name) for name in (*_PACKAGES, *_EXTRA_PACKAGES)},
+        **{name: installed_release(name) for name in (*_PACKAGES, *_EXTRA_PACKAGES)},
     }
     driver = find_driver()
     trial = try_driver(driver) if driver else None
@@ -128,10 +128,3 @@ def diagnose() -> Diagnosis:
         table=f"ai-edge-litert {table.runtime}, {table.backend}",
         missing=tuple(missing),
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

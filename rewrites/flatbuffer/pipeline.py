@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewrites.base import Site
+from rewrites.base import Site, document_of
 from rewrites.flatbuffer.editor import FlatbufferEditor
 from rewrites.flatbuffer.isolate_outputs import isolate_outputs
 from rewrites.flatbuffer.restore_rank import restore_rank
@@ -29,7 +27,7 @@ class FixUp:
     @property
     def document(self) -> str:
         """The fix-up's own explanation: its module's docstring."""
-        return inspect.getdoc(sys.modules[self.apply.__module__]) or ""
+        return document_of(self.apply)
 
 
 FIX_UPS: tuple[FixUp, ...] = (

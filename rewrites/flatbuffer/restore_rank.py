@@ -1,10 +1,10 @@
 """Give the partner of a constant its rank back.
 
-Hazard (W1): the delegate accepts an elementwise op of a runtime tensor of rank below four with a constant, and applies the
-constant wrongly, if the constant has a higher rank and the tensor's first dimension is above one, or at least the tensor's
-rank and a first dimension above one itself. The converter makes such pairs from ordinary code: ``linear(x) + pos[1, N, C]``
-becomes a FULLY_CONNECTED of rank two and an ADD with a constant of rank three, and a reshape in the graph is canonicalised away
-again.
+Hazard (the lint's ``constant-low-rank``): the delegate accepts an elementwise op of a runtime tensor of rank below four with a
+constant, and applies the constant wrongly, if the constant has a higher rank and the tensor's first dimension is above one, or
+at least the tensor's rank and a first dimension above one itself. The converter makes such pairs from ordinary code:
+``linear(x) + pos[1, N, C]`` becomes a FULLY_CONNECTED of rank two and an ADD with a constant of rank three, and a reshape in
+the graph is canonicalised away again.
 
 Identity: a reshape that adds leading ones changes no value.
 

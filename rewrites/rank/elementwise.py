@@ -86,8 +86,8 @@ def _with_number(build: Builder, node: fx.Node, a: Value | float, b: Value | flo
 
 
 def _as_number(value: Value) -> Value | float:
-    """A constant of one repeated value as that value: no tensor, no broadcast."""
-    if isinstance(value, Tensor) and value.numel() and value.dim() == 0:
+    """A constant without dimensions as the number it holds, which needs no tensor and no broadcast; any other as it is."""
+    if isinstance(value, Tensor) and value.dim() == 0:
         return float(value)
     return value
 
@@ -112,7 +112,8 @@ def _broadcast(build: Builder, node: fx.Node, a: Value, b: Value) -> Value:
         )
     folded = [[_extent(v.shape, run) for run in runs] for v in operands]
     if any(isinstance(v, Tensor) and f[:1] > [1] for v, f in zip(operands, folded, strict=True)):
-        # A constant that varies along the leading dimension is applied wrongly to tensors of rank below four (W1).
+        # A constant that varies along the leading dimension is applied wrongly to tensors of rank below four (the lint's
+        # constant-low-rank).
         folded = [[1] * (MAX_RANK - len(runs)) + f for f in folded]
     folded = [_stripped(f) if isinstance(v, Tensor) else f for v, f in zip(operands, folded, strict=True)]
     nodes = [build.materialise(v, f) for v, f in zip(operands, folded, strict=True)]
@@ -169,7 +170,10 @@ def _merged(shape: Sequence[int], operands: Sequence[Sequence[int]], order: Sequ
 
 
 def _stripped(shape: list[int]) -> list[int]:
-    """A shape without leading ones, but never empty: a constant of lower rank is safe where one of higher rank is not (W1)."""
+    """A shape without leading ones, but never empty.
+
+    A constant of lower rank is safe where one of higher rank is not (the lint's ``constant-low-rank``).
+    """
     lead = next((d for d, size in enumerate(shape) if size > 1), len(shape) - 1)
     return shape[lead:]
 

@@ -32,8 +32,9 @@ def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value |
 
 
 def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
-    """Batched matrix product with equal batches: the delegate computes broadcast batches wrongly (W5).
+    """Batched matrix product with equal batches.
 
+    The delegate computes broadcast batches wrongly (the lint's ``matmul-broadcast-batch``).
     A batch that is broadcast in one operand is copied; more than two batch dimensions are folded into one. A constant on the
     left, which the delegate refuses, goes to the right by ``A B = (B' A')'``; one matrix for the whole batch is a linear layer.
     """

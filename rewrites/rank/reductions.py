@@ -48,7 +48,7 @@ def softmax(build: Builder, x: View, dim: int) -> View:
     order = [d for d in x.memory_order() if d != dim] + [dim]
     view = build.contiguous(x.permuted(order))
     shape = sizes(view.shape)
-    # A rank-one softmax is all ones on the delegate (W8).
+    # A rank-one softmax is all ones on the delegate (the lint's softmax-rank-1).
     folded = shape if 2 <= len(shape) <= MAX_RANK else [1, prod(shape[:-1]), shape[-1]]
     result = build.emit(aten.softmax.int, build.materialise(view, folded), -1)
     return restored(result, shape, order)

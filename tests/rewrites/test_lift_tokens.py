@@ -183,7 +183,7 @@ HAZARDS = {
 
 @pytest.mark.parametrize("rule", HAZARDS)
 def test_hazards_of_rank_three_go_with_it(rule: str, tmp_path: Path) -> None:
-    """W1 and W2, in the file as the converter leaves it, before any fix-up."""
+    """Two that WebGPU has, in the file as the converter leaves it, before any fix-up."""
     module, x = HAZARDS[rule]
     found = []
     for maps in (False, True):

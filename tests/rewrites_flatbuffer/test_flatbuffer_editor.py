@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from editing import kinds, outputs, values
 
 from rewrites.flatbuffer.editor import FlatbufferEditor
-from rewrites.flatbuffer.pipeline import FIX_UPS, fix_up
+from rewrites.flatbuffer.pipeline import FIX_UPS, FixUp, fix_up
 from verify.tflite.graph import read_graph
 from verify.tflite.writer import ModelWriter
 
@@ -82,7 +82,6 @@ def test_the_fix_ups_say_what_they_did(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", FIX_UPS, ids=lambda step: step.name)
-def test_every_fix_up_explains_itself(step: object) -> None:
-    document = step.document  # type: ignore[attr-defined]
+def test_every_fix_up_explains_itself(step: FixUp) -> None:
     for part in ("Hazard", "Identity", "Given::", "Result::", "Exact."):
-        assert part in document
+        assert part in step.document

@@ -40,6 +40,11 @@ def test_a_compilation_that_failed_for_no_known_reason() -> None:
     assert residency.findings[0].advice == "advice"
 
 
+def test_a_compilation_that_took_too_long_keeps_its_own_advice() -> None:
+    _, residency = compare(_lint(), _residency("timed out", _refusal(None, "", "compile")))
+    assert residency.findings[0].advice == "advice"
+
+
 def test_what_the_delegate_takes_against_the_table_is_said() -> None:
     for name, graph in (("m", "m"), ("m", "m:other"), ("a:b", "a:b")):
         lint, _ = compare(_lint(_refusal(4, "PAD", "pad-rank", graph=graph)), _residency("compiled", name=name))

@@ -115,10 +115,9 @@ def _others_runnable() -> bool:
 def _non_cpu_fully_accelerated(path: str) -> bool | None:
     """The C API's own answer for this model on the GPU alone; None if a call fails.
 
-    Python's ``is_fully_accelerated`` counts XNNPACK as an accelerator (measured: True with no operator on the GPU); this
-    symbol does not, and is
-    not in the Python wrapper, so the model is compiled once more through the C API. Needs the package's folder in
-    LD_LIBRARY_PATH.
+    Python's ``is_fully_accelerated`` counts XNNPACK as an accelerator (measured: True with no operator on the GPU); this symbol
+    does not, and is not in the Python wrapper, so the model is compiled once more through the C API. Needs the package's folder
+    in LD_LIBRARY_PATH.
     """
     lib = ctypes.CDLL(str(Path(ai_edge_litert.__file__).parent / "libLiteRt.so"))
     environment, model, options, compiled = (ctypes.c_void_p() for _ in range(4))
@@ -153,6 +152,7 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
         signature = next(iter(model.get_signature_list()))
         for position, path in enumerate(job["inputs"]):
             _mark(f"{index} run")
+            # Read and written as verify/arrays.py does: the two must agree.
             with np.load(path) as archive:
                 names = json.loads(str(archive["names"]))
                 given = {name: archive[f"v{n}"] for n, name in enumerate(names)}

@@ -86,9 +86,7 @@ def unpack(packages: Sequence[Path], into: Path, instead: str) -> None:
         UserError: a package is damaged, or there is no room.
     """
     for package in packages:
-        done = subprocess.run(
-            ["dpkg-deb", "-x", str(package), str(into)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
+        done = _run(["dpkg-deb", "-x", str(package), str(into)], instead)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise UserError(
@@ -98,10 +96,7 @@ def unpack(packages: Sequence[Path], into: Path, instead: str) -> None:
 
 def _mirror(release: str, instead: str) -> str:
     """The URI that this machine takes a release from."""
-    done = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = _run(["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"], instead)
     for line in done.stdout.splitlines():
         found, _, uri = line.partition(" ")
         if found == release and uri:
@@ -111,17 +106,20 @@ def _mirror(release: str, instead: str) -> str:
 
 def _apt(arguments: list[str], work: Path, instead: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            ["apt-get", "-q", *arguments],
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT,
-            check=False,
-        )
+        return _run(["apt-get", "-q", *arguments], instead, work=work, limit=_LIMIT)
     except subprocess.TimeoutExpired as error:
         raise UserError(f"apt-get {arguments[-1]}: no answer in {_LIMIT:.0f} s; check the network, or {instead}") from error
+
+
+def _run(
+    command: list[str], instead: str, *, work: Path | None = None, limit: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False
+        )
+    except OSError as error:
+        raise UserError(f"{command[0]} cannot be started: {error.strerror or error}; {instead}") from error
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,10 +1,9 @@
 """Finds a way to a Vulkan adapter, and where there is none fetches a software one.
 
 The GPU delegate of the desktop runtime needs a Vulkan loader and a driver. A machine without a GPU can use SwiftShader,
-Chromium's software rasteriser: two files of 5.4 MB out of Debian's chromium-common package, which also holds a loader.
-Downloading and unpacking a package needs no root. Debian 12's own software driver (Mesa 22's lavapipe) is seen by the
-loader and refused by the delegate ("No adapters found"), so a driver counts as found only after a model has been compiled
-on it.
+Chromium's software rasteriser (``verify.delegate.swiftshader``), which is fetched without root. Debian 12's own software driver
+(Mesa 22's lavapipe) is seen by the loader and refused by the delegate ("No adapters found"), so a driver counts as found only
+after a model has been compiled on it.
 
 SwiftShader computes in fp32 only. To see what a phone's fp16 does takes an adapter that computes in fp16: a GPU's own, or Mesa
 25's lavapipe (``verify.delegate.lavapipe``). One counts as found only after a model has been computed in fp16 on it.
@@ -16,14 +15,10 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import fcntl
-import json
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,17 +26,13 @@ from pathlib import Path
 import numpy as np
 
 from host_runtime.errors import UserError
-from verify.delegate import lavapipe
-from verify.delegate.adapters import Driver, list_adapters, loader_present
-from verify.delegate.debian import download, require_tools, unpack
+from verify.delegate import lavapipe, swiftshader
+from verify.delegate.adapters import Driver, list_adapters
+from verify.delegate.cache_folder import lock
 from verify.delegate.run import DelegateRun, run_model
 from verify.tflite.writer import ModelWriter
 
-PACKAGE = "chromium-common"
 _USER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
-_ICD = "vk_swiftshader_icd.json"
-_LIBRARY = "libvk_swiftshader.so"
-_LOADER = "libvulkan.so.1"
 HOW_TO_GET = (
     "run `python -m verify.delegate.driver` (Debian: fetches SwiftShader, no root needed), "
     "or install a Vulkan driver, or point VK_DRIVER_FILES at one"
@@ -70,12 +61,16 @@ LEFT_OUT_FP16 = NoGpu("the fp16 gate was left out", "run it again without --no-f
 
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/detr2litert/swiftshader``, or the same under ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detr2litert" / "swiftshader"
+    return swiftshader.folder(_cache())
 
 
 def fp16_folder() -> Path:
     """The same for lavapipe."""
-    return lavapipe.folder(cache_folder().parent)
+    return lavapipe.folder(_cache())
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detr2litert"
 
 
 @cache
@@ -86,7 +81,8 @@ def find_driver() -> Driver | None:
     cache folder; lavapipe there.
     """
     if _named_by_user():
-        return _working("environment", _with_loader({}), os.environ.get("VK_DRIVER_FILES") or os.environ["VK_ICD_FILENAMES"])
+        loader = swiftshader.with_loader(cache_folder(), {})
+        return _working("environment", loader, os.environ.get("VK_DRIVER_FILES") or os.environ["VK_ICD_FILENAMES"])
     return _working("system", {}) or _swiftshader(cache_folder()) or _lavapipe(fp16_folder())
 
 
@@ -118,12 +114,12 @@ def ensure_driver() -> Driver:
             f"{named}={os.environ[named]}: no adapter the GPU delegate accepts; correct it, or unset it and run this again"
         )
     folder = cache_folder()
-    with _lock(folder.parent):
-        if not (folder / _ICD).exists():
-            install(folder)
+    with lock(folder.parent):
+        if not (folder / swiftshader.ICD).exists():
+            swiftshader.install(folder)
     driver = _swiftshader(folder)
     if driver is None:
-        raise UserError(f"{folder}: SwiftShader was fetched but no model compiles on it; {_instead()}")
+        raise UserError(f"{folder}: SwiftShader was fetched but no model compiles on it; {swiftshader.INSTEAD}")
     find_driver.cache_clear()
     return driver
 
@@ -139,44 +135,14 @@ def ensure_fp16_driver() -> Driver:
     if named := _named_by_user():
         raise UserError(f"{named}={os.environ[named]}: it does not compute in fp16; unset it and run this again")
     folder = fp16_folder()
-    with _lock(folder.parent):
+    with lock(folder.parent):
         if not (folder / lavapipe.ICD).exists():
             lavapipe.install(folder)
     find_driver.cache_clear()
     find_fp16_driver.cache_clear()
     if driver := find_fp16_driver():
         return driver
-    raise UserError(f"{folder}: lavapipe was fetched but nothing is computed in fp16 on it; {_instead()}")
-
-
-def install(folder: Path) -> None:
-    """Downloads PACKAGE with apt-get, takes its three files, and puts them at ``folder`` in one step.
-
-    Raises:
-        UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
-    """
-    require_tools(f"SwiftShader comes from Debian's {PACKAGE} package", _instead())
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="swiftshader-", dir=folder.parent) as scratch:
-        work = Path(scratch)
-        package = download(PACKAGE, work, _instead())
-        unpack([package], work / "x", _instead())
-        found = {name: next((work / "x").rglob(name), None) for name in (_ICD, _LIBRARY, _LOADER)}
-        if missing := [name for name, path in found.items() if path is None]:
-            raise UserError(f"{package.name} holds no {', '.join(missing)}; {_instead()}")
-        ready = work / "ready"
-        # The loader has a folder of its own: it joins LD_LIBRARY_PATH only where the system has none.
-        (ready / "loader").mkdir(parents=True)
-        for name, path in found.items():
-            if path is not None:
-                shutil.move(path, ready / ("loader" if name == _LOADER else "") / name)
-        (ready / "source.json").write_text(json.dumps({"package": package.name}) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        ready.rename(folder)
-
-
-def _instead() -> str:
-    return "install a Vulkan driver the delegate accepts (a GPU's own, or Mesa 25's lavapipe), if need be with VK_DRIVER_FILES"
+    raise UserError(f"{folder}: lavapipe was fetched but nothing is computed in fp16 on it; {swiftshader.INSTEAD}")
 
 
 def _named_by_user() -> str | None:
@@ -190,21 +156,8 @@ def _lavapipe(folder: Path) -> Driver | None:
 
 
 def _swiftshader(folder: Path) -> Driver | None:
-    icd = folder / _ICD
-    return (
-        _working("swiftshader", _with_loader({"VK_DRIVER_FILES": str(icd), "VK_ICD_FILENAMES": str(icd)}), str(icd))
-        if icd.exists()
-        else None
-    )
-
-
-def _with_loader(environment: Mapping[str, str]) -> dict[str, str]:
-    """Adds the fetched loader where the system has none."""
-    loader = cache_folder() / "loader"
-    if not (loader / _LOADER).exists() or loader_present():
-        return dict(environment)
-    paths = [str(loader), os.environ.get("LD_LIBRARY_PATH", "")]
-    return {**environment, "LD_LIBRARY_PATH": os.pathsep.join(p for p in paths if p)}
+    icd = folder / swiftshader.ICD
+    return _working("swiftshader", swiftshader.environment(folder), str(icd)) if icd.exists() else None
 
 
 def _working(source: str, environment: Mapping[str, str], path: str = "") -> Driver | None:
@@ -248,22 +201,8 @@ def activate(driver: Driver) -> None:
     """
     os.environ.update(driver.environment)
     for folder in driver.environment.get("LD_LIBRARY_PATH", "").split(os.pathsep):
-        if folder and (Path(folder) / _LOADER).exists():
-            ctypes.CDLL(str(Path(folder) / _LOADER), mode=ctypes.RTLD_GLOBAL)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One installer at a time; two would each fetch 30 MB."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise UserError(
-            f"{folder}: {error.strerror or error}; make it writable and leave room for 300 MB, or set XDG_CACHE_HOME"
-        ) from error
+        if folder and (Path(folder) / swiftshader.LOADER).exists():
+            ctypes.CDLL(str(Path(folder) / swiftshader.LOADER), mode=ctypes.RTLD_GLOBAL)
 
 
 def main(arguments: Sequence[str] = ()) -> int:

@@ -22,12 +22,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
+from verify.arrays import Arrays, load_arrays, save_arrays
 from verify.delegate.adapters import Driver
-
-Arrays = Mapping[str, NDArray[Any]]
 
 _CHILD = Path(__file__).with_name("child.py")
 _MARK = "@@detr2litert"  # same as in child.py, which is a script and not imported
@@ -86,6 +84,8 @@ class DelegateRun:
         ops_on_gpu, ops_on_cpu: the delegate's own count; None where it printed none, as for a fully delegated graph.
         non_cpu_fully_accelerated: the C API's answer, None unless asked for with ``honest``.
         error: the exception's text, or how the process died; "" if all went well.
+        death: the signal or exit code that the process ended with by itself, ``"SIGSEGV"`` or ``"exit code 1"``; "" if it did
+            not, and where it was ended at the time limit.
         error_lines: stderr lines of error or fatal level.
         adapter: the one the delegate chose, in its words; "" if it did not get that far.
         outputs: for each input set, signature name to array.
@@ -102,6 +102,7 @@ class DelegateRun:
     ops_on_cpu: int | None = None
     non_cpu_fully_accelerated: bool | None = None
     error: str = ""
+    death: str = ""
     error_lines: tuple[str, ...] = ()
     adapter: str = ""
     outputs: tuple[dict[str, NDArray[Any]], ...] = field(default=(), repr=False)
@@ -167,7 +168,7 @@ def run_models(
             "jobs": [
                 {
                     "model": str(job.model.resolve()),
-                    "inputs": [str(save_inputs(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
+                    "inputs": [str(save_arrays(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
                 }
                 for i, job in enumerate(jobs)
             ],
@@ -176,25 +177,17 @@ def run_models(
         while len(runs) < len(jobs):
             settings["first"] = len(runs)
             (work / "jobs.json").write_text(json.dumps(settings))
-            ended, log = _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
+            code, log = _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
             sections = _sections(log)
             while len(runs) < len(jobs) and (work / f"result_{len(runs)}.json").exists():
                 index = len(runs)
                 runs.append(_finished(jobs[index], index, work, accelerator, sections.get(index, {})))
             if len(runs) < len(jobs):
                 # The child stopped before writing this one's result: whatever ended it belongs to this model.
-                runs.append(_lost(jobs[len(runs)], accelerator, ended, sections.get(len(runs), {"compile": log})))
+                runs.append(_lost(jobs[len(runs)], accelerator, code, sections.get(len(runs), {"compile": log})))
         # The delegate names its adapter once a process.
         chosen = next((run.adapter for run in runs if run.adapter), "")
         return [run if run.outcome is Outcome.NO_ADAPTER else replace(run, adapter=chosen) for run in runs]
-
-
-def save_inputs(values: Arrays, path: Path) -> Path:
-    """Writes arrays by name as a child process reads them; returns the path."""
-    # Signature names may hold characters an archive member may not, so they travel as one JSON string.
-    members: dict[str, Any] = {f"v{n}": np.asarray(value) for n, value in enumerate(values.values())}
-    np.savez(path, names=np.array(json.dumps(list(values))), **members)
-    return path
 
 
 def _environment(driver: Driver | None, work: Path) -> dict[str, str]:
@@ -208,8 +201,11 @@ def _environment(driver: Driver | None, work: Path) -> dict[str, str]:
     return {**os.environ, "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or str(work), **added}
 
 
-def _spawn(work: Path, environment: Mapping[str, str], first: int, total: int, timeout: float) -> tuple[str, str]:
-    """Runs the child until it ends or one model takes longer than ``timeout``; returns how it ended and its stderr."""
+def _spawn(work: Path, environment: Mapping[str, str], first: int, total: int, timeout: float) -> tuple[int | None, str]:
+    """Runs the child until it ends or one model takes longer than ``timeout``; returns its exit code and its stderr.
+
+    The code is negative for a signal, and None where the time limit was reached and the child was ended.
+    """
     log = work / f"stderr_{first}.txt"
     with log.open("wb") as sink:
         command = [sys.executable, str(_CHILD), str(work / "jobs.json")]
@@ -220,22 +216,23 @@ def _spawn(work: Path, environment: Mapping[str, str], first: int, total: int, t
                 if done < total and (work / f"result_{done}.json").exists():
                     done, deadline = done + 1, time.monotonic() + timeout
                 if time.monotonic() > deadline:
-                    return "time", log.read_text(errors="replace")
+                    return None, log.read_text(errors="replace")
                 time.sleep(_POLL_SECONDS)
         finally:
             if child.poll() is None:
                 child.kill()
             code = child.wait()
-    return _death(code), log.read_text(errors="replace")
+    return code, log.read_text(errors="replace")
 
 
 def _death(code: int) -> str:
+    """``"exit code 1"``, ``"SIGSEGV"``, or ``"signal 40"`` for one without a name."""
     if code >= 0:
-        return f"the process exited with code {code}"
+        return f"exit code {code}"
     try:
-        return f"the process died of {signal.Signals(-code).name}"
+        return signal.Signals(-code).name
     except ValueError:
-        return f"the process died of signal {-code}"
+        return f"signal {-code}"
 
 
 def _sections(log: str) -> dict[int, dict[str, str]]:
@@ -258,27 +255,29 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
         outcome = Outcome.COMPILED
     else:
         outcome = Outcome.REFUSED if facts["refused"] else Outcome.FAILED
-    outputs = []
-    for position in range(result["outputs"]):
-        with np.load(work / f"out_{index}_{position}.npz") as archive:
-            outputs.append({name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))})
+    outputs = tuple(load_arrays(work / f"out_{index}_{position}.npz") for position in range(result["outputs"]))
     return DelegateRun(
         job.model,
         accelerator,
         outcome,
         error=result["error"],
         non_cpu_fully_accelerated=result["honest"],
-        outputs=tuple(outputs),
+        outputs=outputs,
         compile_seconds=result["compile_seconds"],
         run_seconds=tuple(result["run_seconds"]),
         **facts,
     )
 
 
-def _lost(job: Job, accelerator: str, ended: str, phases: Mapping[str, str]) -> DelegateRun:
-    outcome = Outcome.TIMED_OUT if ended == "time" else Outcome.DIED
-    error = "the time limit was reached and the process was ended" if ended == "time" else ended
-    return DelegateRun(job.model, accelerator, outcome, error=error, **_read_log(phases))
+def _lost(job: Job, accelerator: str, code: int | None, phases: Mapping[str, str]) -> DelegateRun:
+    """The run of a model whose child ended before its result, with ``code``, or with None at the time limit."""
+    facts = _read_log(phases)
+    if code is None:
+        error = "the time limit was reached and the process was ended"
+        return DelegateRun(job.model, accelerator, Outcome.TIMED_OUT, error=error, **facts)
+    death = _death(code)
+    error = f"the process died of {death}" if code < 0 else f"the process exited with code {code}"
+    return DelegateRun(job.model, accelerator, Outcome.DIED, error=error, death=death, **facts)
 
 
 def _read_log(phases: Mapping[str, str]) -> dict[str, Any]:

@@ -31,16 +31,13 @@ def severities_from(level: str) -> tuple[str, ...]:
     return SEVERITIES[: SEVERITIES.index(level) + 1]
 
 
-def lint_graph(
-    graph: Graph, support: SupportTable | None = None, *, add: Iterable[str] = (), ignore: Iterable[str] = ()
-) -> list[Finding]:
+def lint_graph(graph: Graph, support: SupportTable | None = None, *, add: Iterable[str] = ()) -> list[Finding]:
     """Holds a graph against the table.
 
     Args:
         graph: the graph.
         support: the table; by default that of the installed runtime.
         add: rules that hold only for some targets and hold for this one.
-        ignore: rules that do not hold for this target.
 
     Returns:
         Findings in order of the operators, those about the whole graph last.
@@ -49,7 +46,7 @@ def lint_graph(
     known = table.accepted_ops.union(*(row.ops for row in table.rules if row.check == "listed_op"))
     rules = [
         replace(row, parameters={**row.parameters, "known": known}) if row.check == "unmeasured_op" else row
-        for row in table.select(add, ignore)
+        for row in table.select(add)
     ]
     found: list[Finding] = []
     for op in graph.ops:
@@ -63,15 +60,13 @@ def lint_graph(
     return found + list(_whole_graph(graph, rules))
 
 
-def lint_file(
-    path: Path, support: SupportTable | None = None, *, add: Iterable[str] = (), ignore: Iterable[str] = ()
-) -> list[Finding]:
+def lint_file(path: Path, support: SupportTable | None = None, *, add: Iterable[str] = ()) -> list[Finding]:
     """``lint_graph`` on every entry of a file.
 
     Raises:
         UserError: the file is no readable LiteRT model.
     """
-    return [found for graph in named_entries(path.name, path) for found in lint_graph(graph, support, add=add, ignore=ignore)]
+    return [found for graph in named_entries(path.name, path) for found in lint_graph(graph, support, add=add)]
 
 
 def named_entries(name: str, path: Path) -> tuple[Graph, ...]:
@@ -91,7 +86,6 @@ def check_lint(
     support: SupportTable | None = None,
     *,
     add: Iterable[str] = (),
-    ignore: Iterable[str] = (),
     fail_on: Iterable[str] = FAIL_ON,
 ) -> GateResult:
     """The gate: passes if no graph has a finding of a severity in ``fail_on``; others are only reported.
@@ -105,7 +99,7 @@ def check_lint(
     measurements: list[Measurement] = []
     counts: dict[str, dict[str, int]] = {}
     for graph in (entry for name, path in graphs.items() for entry in named_entries(name, path)):
-        found = lint_graph(graph, table, add=add, ignore=ignore)
+        found = lint_graph(graph, table, add=add)
         bad = sum(finding.severity in severities for finding in found)
         findings += found
         counts[graph.name] = graph.op_counts()
@@ -165,10 +159,10 @@ def _whole_graph(graph: Graph, rules: Iterable[Rule]) -> Iterator[Finding]:
 
 
 def _where(graph: Graph, hit: Hit) -> Op | None:
-    """What a find about the whole graph is about: the tensor's maker, or the first operator of the kind it begins with."""
-    if hit.tensors:
+    """The operator that a find about the whole graph is about: its own, or the maker of its first tensor."""
+    if hit.op is None and hit.tensors:
         return graph.producer(hit.tensors[0])
-    return next((op for op in graph.ops if hit.message.startswith(f"{op.name} (")), None)
+    return hit.op
 
 
 def _finding(graph: Graph, row: Rule, hit: Hit, op: Op | None) -> Finding:

@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from host_runtime.errors import UserError
+from verify.releases import installed_release, nearest_release
 
 SEVERITIES = ("refused", "wrong", "risk")
 _FILE = Path(__file__).with_name("op_support.json")
@@ -78,26 +78,23 @@ class SupportTable:
     accepted_ops: frozenset[str]
     rules: tuple[Rule, ...]
 
-    def select(self, add: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[Rule, ...]:
-        """The default rows, with those of ``add`` and without those of ``ignore``.
+    def select(self, add: Iterable[str] = ()) -> tuple[Rule, ...]:
+        """The default rows, with those of ``add``.
 
         Raises:
             UserError: an identifier that no row has.
         """
-        added, ignored = set(add), set(ignore)
-        if unknown := sorted((added | ignored) - {row.rule for row in self.rules}):
+        added = set(add)
+        if unknown := sorted(added - {row.rule for row in self.rules}):
             raise UserError(
                 f"no lint rule is called {', '.join(unknown)}; the rules are {', '.join(row.rule for row in self.rules)}"
             )
-        return tuple(row for row in self.rules if (row.default or row.rule in added) and row.rule not in ignored)
+        return tuple(row for row in self.rules if row.default or row.rule in added)
 
 
 def installed_runtime() -> str:
     """ai-edge-litert's installed version, "" if it is not installed."""
-    try:
-        return version("ai-edge-litert")
-    except PackageNotFoundError:
-        return ""
+    return installed_release("ai-edge-litert")
 
 
 @cache
@@ -114,9 +111,8 @@ def load_support(runtime: str = "", backend: str = "webgpu") -> SupportTable:
     tables = [_table(raw) for raw in json.loads(_FILE.read_text(encoding="utf-8"))["tables"] if raw["backend"] == backend]
     if not tables:
         raise UserError(f"no operator table for the backend {backend!r}; the tables are in {_FILE.name}")
-    wanted = _key(runtime or installed_runtime())
-    tables.sort(key=lambda table: _key(table.runtime))
-    return next((table for table in reversed(tables) if _key(table.runtime) <= wanted), tables[0])
+    by_runtime = {table.runtime: table for table in tables}
+    return by_runtime[nearest_release(by_runtime, runtime or installed_runtime())]
 
 
 def _table(raw: Mapping[str, Any]) -> SupportTable:
@@ -124,7 +120,3 @@ def _table(raw: Mapping[str, Any]) -> SupportTable:
     lists = ("ops", "adapters", "probes")
     rules = tuple(Rule(**{**measured, **row, **{name: tuple(row[name]) for name in lists}}) for row in raw["rules"])
     return SupportTable(raw["runtime"], raw["backend"], raw["measured_on"], frozenset(raw["accepted_ops"]), rules)
-
-
-def _key(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split(".") if part.isdigit())

@@ -30,6 +30,7 @@ def _run(lite: Any, job: dict[str, Any], index: int, work: Path) -> str:
         )
         runner = interpreter.get_signature_runner()
         for position, path in enumerate(job["inputs"]):
+            # Read and written as verify/arrays.py does: the two must agree.
             with np.load(path) as archive:
                 given = {name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))}
             outputs = runner(**given)

@@ -17,16 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from verify.delegate.run import Job, save_inputs
+from verify.arrays import load_arrays, save_arrays
+from verify.delegate.run import Job
 
 HOW_TO_GET = "pip install -c constraints.txt -e '.[second-runtime]' (TensorFlow's CPU build, 270 MB)"
 _CHILD = Path(__file__).with_name("tensorflow_child.py")
 # What TensorFlow says of an operator, or of a version of one, for which it has no kernel.
 _NO_KERNEL = ("unresolved custom op", "Didn't find op for builtin opcode", "Op builtin_code out of range")
-_TOO_LONG = "not done after"
 _THREADS = 2
 
 
@@ -79,20 +78,21 @@ def run_tensorflow(jobs: Sequence[Job], *, timeout: float, python: str = sys.exe
             {
                 "model": str(job.model.resolve()),
                 "threads": _THREADS,
-                "inputs": [str(save_inputs(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
+                "inputs": [str(save_arrays(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
             }
             for i, job in enumerate(jobs)
         ]
         (work / "jobs.json").write_text(json.dumps(listed))
-        ended = _spawn(work, timeout, python)
+        ended, timed_out = _spawn(work, timeout, python)
         if not (work / "started.json").exists():
             return Answer(error=f"TensorFlow does not load here ({ended})")
         version = json.loads((work / "started.json").read_text())["version"]
-        return Answer(version, tuple(_finished(work, index, len(job.inputs), ended) for index, job in enumerate(jobs)))
+        runs = [_finished(work, index, len(job.inputs), ended, timed_out=timed_out) for index, job in enumerate(jobs)]
+        return Answer(version, tuple(runs))
 
 
-def _spawn(work: Path, timeout: float, python: str) -> str:
-    """Runs the child to its end; returns how it ended, with its last word."""
+def _spawn(work: Path, timeout: float, python: str) -> tuple[str, bool]:
+    """Runs the child to its end; returns how it ended, with its last word, and whether that was at the time limit."""
     # No GPU is looked for, and no operator of TensorFlow's own runs: only its interpreter does.
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
     # -P: this script's folder stays off the import path, where its neighbours' names could stand in for others'.
@@ -103,24 +103,18 @@ def _spawn(work: Path, timeout: float, python: str) -> str:
             command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, cwd=work, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"{_TOO_LONG} {timeout:.0f} s"
+        return f"not done after {timeout:.0f} s", True
     except OSError as error:
-        return f"{python}: {error.strerror}"
+        return f"{python}: {error.strerror}", False
     said = done.stderr.decode(errors="replace").strip().splitlines()
-    return f"{said[-1]}, exit code {done.returncode}" if said else f"exit code {done.returncode}"
+    return ", ".join([*said[-1:], f"exit code {done.returncode}"]), False
 
 
-def _finished(work: Path, index: int, sets: int, ended: str) -> TensorFlowRun:
+def _finished(work: Path, index: int, sets: int, ended: str, *, timed_out: bool) -> TensorFlowRun:
     result = work / f"result_{index}.json"
     if not result.exists():
-        return TensorFlowRun(
-            error=f"its process ended before this graph was done ({ended})", unable=ended.startswith(_TOO_LONG)
-        )
+        return TensorFlowRun(error=f"its process ended before this graph was done ({ended})", unable=timed_out)
     error = str(json.loads(result.read_text())["error"])
     if error:
         return TensorFlowRun(error=error, unable=any(words in error for words in _NO_KERNEL))
-    outputs = []
-    for position in range(sets):
-        with np.load(work / f"out_{index}_{position}.npz") as archive:
-            outputs.append({name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))})
-    return TensorFlowRun(tuple(outputs))
+    return TensorFlowRun(tuple(load_arrays(work / f"out_{index}_{position}.npz") for position in range(sets)))

@@ -69,7 +69,7 @@ def judge(probe: Probe, run: DelegateRun, reference: Values | None) -> Result:
         return Result(Behaviour.NOT_RUN, refusal=run.error)
     if run.outcome is Outcome.DIED:
         fatal = next((match[1].strip() for match in map(_FATAL.match, run.log.splitlines()) if match), "")
-        return Result(Behaviour.DIED, refusal=fatal, death=_death(run.error))
+        return Result(Behaviour.DIED, refusal=fatal, death=run.death)
     if run.outcome is Outcome.TIMED_OUT:
         return Result(Behaviour.DIED, death="time limit")
     if not run.ok:
@@ -100,11 +100,6 @@ def _compare(outputs: Values, reference: Values, limit: float) -> tuple[float, b
 
 def _two_digits(value: float) -> float:
     return value if math.isinf(value) else float(f"{value:.1e}")
-
-
-def _death(error: str) -> str:
-    """``"SIGSEGV"`` or ``"exit code 1"`` out of the run's sentence."""
-    return error.removeprefix("the process died of ").removeprefix("the process exited with ").replace("code", "exit code")
 
 
 def _refusal(run: DelegateRun) -> str:

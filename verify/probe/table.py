@@ -15,6 +15,7 @@ from typing import Any
 
 from host_runtime.errors import UserError
 from verify.probe.probe import Behaviour
+from verify.releases import nearest_release
 
 SCHEMA_VERSION = 1
 BACKEND = "webgpu"
@@ -126,19 +127,12 @@ def recorded(runtime: str, adapter: str, precision: str, folder: Path = FOLDER) 
     the same adapter, else any. None if nothing of that precision is kept.
     """
     kept = [table for table in map(read_measured, sorted(folder.glob("*.json"))) if table.precision == precision]
-    wanted = version_key(runtime)
-    earlier = [table for table in kept if version_key(table.runtime) <= wanted]
     if not kept:
         return None
-    if not earlier:
-        oldest = min(version_key(table.runtime) for table in kept)
-        earlier = [table for table in kept if version_key(table.runtime) == oldest]
-    return max(earlier, key=lambda table: (version_key(table.runtime), table.adapter == adapter, table.adapter))
-
-
-def version_key(release: str) -> tuple[int, ...]:
-    """A version's numbers, for comparison."""
-    return tuple(int(part) for part in re.findall(r"\d+", release))
+    release = nearest_release((table.runtime for table in kept), runtime)
+    return max(
+        (table for table in kept if table.runtime == release), key=lambda table: (table.adapter == adapter, table.adapter)
+    )
 
 
 def plain_result(result: Result) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from host_runtime.errors import UserError
 
 _OP_NAMES: Mapping[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
 _DTYPE_NAMES: Mapping[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
-_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every model, from the schema's file_identifier
+IDENTIFIER = b"TFL3"
+"""Bytes 4 to 8 of every model, from the schema's file_identifier."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def read_entries(path: Path) -> tuple[Graph, ...]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
     if not is_model(raw):
-        raise UserError(f"{path}: not a LiteRT model (no {_IDENTIFIER.decode()} mark at byte 4); give a .tflite file")
+        raise UserError(f"{path}: not a LiteRT model (no {IDENTIFIER.decode()} mark at byte 4); give a .tflite file")
     try:
         # A truncated flatbuffer fails wherever its offsets happen to point, hence the broad net.
         model = parse_model(raw)
@@ -184,7 +185,7 @@ def read_entries(path: Path) -> tuple[Graph, ...]:
 
 def is_model(head: bytes) -> bool:
     """Whether a file that begins with these bytes, eight or more, is marked as a LiteRT model."""
-    return head[4:8] == _IDENTIFIER
+    return head[4:8] == IDENTIFIER
 
 
 def parse_model(raw: bytes) -> Any:

@@ -25,7 +25,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from verify.tflite.graph import Graph, parse_model
+from verify.tflite.graph import IDENTIFIER, Graph, parse_model
 
 TAP = "detr2litert_tap"
 DOUBLED, HALVED = 2.0, 0.5
@@ -158,7 +158,7 @@ def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True,
     entry.name, entry.tensorIndex = TAP, output
     signature.outputs = [*signature.outputs, entry]
     builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(tree.Pack(builder), b"TFL3")
+    builder.Finish(tree.Pack(builder), IDENTIFIER)
     destination.write_bytes(bytes(builder.Output()))
     return destination
 

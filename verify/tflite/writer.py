@@ -17,6 +17,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from verify.tflite.graph import IDENTIFIER
+
 # Operators whose options table is not named after them.
 _OPTIONS = {
     "CONV_2D": "Conv2DOptions",
@@ -188,7 +190,7 @@ class ModelWriter:
             code.customCode = custom or None
             model.operatorCodes.append(code)
         builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), b"TFL3")
+        builder.Finish(model.Pack(builder), IDENTIFIER)
         path.write_bytes(bytes(builder.Output()))
         return path
 

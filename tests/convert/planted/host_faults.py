@@ -69,7 +69,7 @@ def _classes_moved(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
 
 
 def _background_kept(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
-    """The last column is no class, but the manifest names it and does not ignore it (see ``hole`` in the test)."""
+    """The last column is no class, but the manifest names it and does not ignore it (see ``truth`` in the test)."""
     return Bundle(bundle.root, replace(bundle.manifest, classes=(*bundle.manifest.classes[:-1], "background")))
 
 

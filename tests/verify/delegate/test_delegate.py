@@ -70,7 +70,7 @@ def test_refusal_names_operator_reason_and_tensor(refused: Path, driver: Driver)
 def test_a_death_is_an_outcome_and_the_next_model_still_runs(adder: Path, killer: Path, driver: Driver) -> None:
     first, second, third = run_models([Job(adder), Job(killer), Job(adder)], driver=driver)
     assert first.ok and third.ok
-    assert second.outcome is Outcome.DIED and "code 1" in second.error
+    assert second.outcome is Outcome.DIED and "code 1" in second.error and second.death == "exit code 1"
     assert any("Check failed" in line for line in second.error_lines)
 
 
@@ -110,7 +110,22 @@ def test_unreadable_model(tmp_path: Path) -> None:
 
 
 def test_signal_is_named() -> None:
-    assert "SIGSEGV" in delegate._death(-11) and "SIGILL" in delegate._death(-4)
+    assert (delegate._death(-11), delegate._death(-4), delegate._death(-40)) == ("SIGSEGV", "SIGILL", "signal 40")
+    assert delegate._death(1) == "exit code 1"
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "death"),
+    [
+        (-11, "the process died of SIGSEGV", "SIGSEGV"),
+        (3, "the process exited with code 3", "exit code 3"),
+        (None, "the time limit was reached and the process was ended", ""),
+    ],
+)
+def test_how_a_process_ended_is_told_and_kept(code: int | None, error: str, death: str) -> None:
+    run = delegate._lost(Job(Path("m.tflite")), "gpu", code, {})
+    assert (run.error, run.death) == (error, death)
+    assert run.outcome is (Outcome.TIMED_OUT if code is None else Outcome.DIED)
 
 
 def test_log_of_a_partly_delegated_model() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pytest
 
 from host_runtime.errors import UserError
 from verify.delegate import driver as module
+from verify.delegate import swiftshader
 from verify.delegate.adapters import Adapter, Driver, list_adapters
+from verify.delegate.cache_folder import lock
 
 APT = """#!/bin/sh
 echo "$*" >> "{log}"
@@ -60,7 +64,7 @@ def write_tool(path: Path, text: str) -> None:
 def test_install_takes_three_files_and_leaves_no_rest(tools: Path, home: Path) -> None:
     folder = module.cache_folder()
     assert folder == home / "cache" / "detr2litert" / "swiftshader"
-    module.install(folder)
+    swiftshader.install(folder)
     assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == [
         "libvk_swiftshader.so",
         "loader/libvulkan.so.1",
@@ -69,13 +73,13 @@ def test_install_takes_three_files_and_leaves_no_rest(tools: Path, home: Path) -
     ]
     assert json.loads((folder / "source.json").read_text()) == {"package": "chromium-common_1_amd64.deb"}
     assert [p.name for p in folder.parent.iterdir()] == ["swiftshader"]
-    module.install(folder)  # over an old one
+    swiftshader.install(folder)  # over an old one
 
 
 def test_missing_lists_are_fetched_apart(tools: Path, home: Path) -> None:
     download = 'case "$*" in *Dir::State*) touch c.deb ;; *) echo "E: Unable to locate package" >&2; exit 100 ;; esac'
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=download))
-    module.install(module.cache_folder())
+    swiftshader.install(module.cache_folder())
     first, second, third = (home / "apt.log").read_text().splitlines()
     assert first == "-q download chromium-common"
     assert second.endswith(" update") and "Dir::State" in second and third.endswith(" download chromium-common")
@@ -85,20 +89,51 @@ def test_no_package_says_why_and_what_else(tools: Path, home: Path) -> None:
     failing = 'echo "E: Unable to locate package chromium-common" >&2; exit 100'
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=failing))
     with pytest.raises(UserError, match=r"Unable to locate package.*VK_DRIVER_FILES"):
-        module.install(module.cache_folder())
+        swiftshader.install(module.cache_folder())
     assert not module.cache_folder().exists() and not list(module.cache_folder().parent.iterdir())
 
 
 def test_not_debian_says_what_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match=r"apt-get is not on this machine.*VK_DRIVER_FILES"):
-        module.install(module.cache_folder())
+        swiftshader.install(module.cache_folder())
 
 
 def test_package_without_the_driver(tools: Path) -> None:
     write_tool(tools / "dpkg-deb", "#!/bin/sh\nmkdir -p $3\n")
     with pytest.raises(UserError, match="libvk_swiftshader"):
-        module.install(module.cache_folder())
+        swiftshader.install(module.cache_folder())
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "code", "words"),
+    [
+        (shutil, "move", errno.ENOSPC, "No space left on device; make it writable and leave room"),
+        (subprocess, "run", errno.ENOMEM, r"apt-get cannot be started: Cannot allocate memory; install a Vulkan driver"),
+    ],
+)
+def test_no_room_and_a_tool_that_does_not_start_are_told_apart(
+    tools: Path, monkeypatch: pytest.MonkeyPatch, place: object, name: str, code: int, words: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=words):
+        patch.setattr(place, name, fail)
+        swiftshader.install(module.cache_folder())
+    assert not list(module.cache_folder().parent.iterdir())
+
+
+def test_a_cache_folder_that_cannot_be_made_is_the_users_to_mend(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "list_adapters", lambda environment: ())
+    (home / "cache").write_text("a file")
+    with pytest.raises(UserError, match=r"make it writable and leave room for 300 MB, or set XDG_CACHE_HOME"):
+        module.ensure_driver()
+
+
+def test_the_lock_says_nothing_of_what_goes_wrong_within_it(home: Path) -> None:
+    with pytest.raises(FileNotFoundError), lock(home / "cache"):
+        (home / "none").read_text()
 
 
 def test_users_own_variables_are_respected(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +148,7 @@ def test_users_own_variables_are_respected(home: Path, monkeypatch: pytest.Monke
 
 def test_a_driver_the_delegate_refuses_is_passed_over(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Debian 12's lavapipe: the loader lists it, the delegate finds no adapter."""
-    module.install(module.cache_folder())
+    swiftshader.install(module.cache_folder())
     monkeypatch.setattr(module, "list_adapters", lambda environment: (Adapter("any", "software", "1.3.0", False),))
     refused = [Driver("system", {}, ())]
 

@@ -63,13 +63,13 @@ def test_a_failure_is_told_without_what_changes_from_run_to_run() -> None:
 
 def test_deaths() -> None:
     log = "I0000 x\nF0000 00:00:1.4   24938 object_reader.cc:373] Check failed: CanReadValue(node_input_index) \n*** x"
-    died = judge(_PROBE, replace(_RUN, outcome=Outcome.DIED, error="the process died of SIGABRT", log=log), None)
+    died = judge(_PROBE, replace(_RUN, outcome=Outcome.DIED, death="SIGABRT", log=log), None)
     assert (died.behaviour, died.death, died.refusal) == (
         Behaviour.DIED,
         "SIGABRT",
         "Check failed: CanReadValue(node_input_index)",
     )
-    left = judge(_PROBE, replace(_RUN, outcome=Outcome.DIED, error="the process exited with code 1"), None)
+    left = judge(_PROBE, replace(_RUN, outcome=Outcome.DIED, death="exit code 1"), None)
     assert (left.death, left.refusal) == ("exit code 1", "")
     assert judge(_PROBE, replace(_RUN, outcome=Outcome.TIMED_OUT, error="x"), None).death == "time limit"
     assert judge(_PROBE, replace(_RUN, outcome=Outcome.NO_ADAPTER, error="none"), None).behaviour is Behaviour.NOT_RUN

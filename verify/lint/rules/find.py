@@ -11,10 +11,17 @@ from verify.tflite.graph import Graph, Op, Tensor
 
 @dataclass(frozen=True)
 class Hit:
-    """One find: the sentence, and the tensors it is about."""
+    """One find.
+
+    Attributes:
+        message: the sentence.
+        tensors: indices of those it is about.
+        op: the operator a find of the whole graph is about; None where the maker of its first tensor is.
+    """
 
     message: str
     tensors: tuple[int, ...] = ()
+    op: Op | None = None
 
 
 OpCheck = Callable[[Graph, Op, Rule], Iterator[Hit]]

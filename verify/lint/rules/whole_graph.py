@@ -44,4 +44,5 @@ def unmeasured_op(graph: Graph, rule: Rule) -> Iterator[Hit]:
     known = rule.parameters["known"]
     for name, count in graph.op_counts().items():
         if name not in known and not name.startswith("STABLEHLO_COMPOSITE:"):
-            yield Hit(f"{name} ({count} uses) is on no list")
+            first = next(op for op in graph.ops if op.name == name)
+            yield Hit(f"{name} ({count} uses) is on no list", op=first)
