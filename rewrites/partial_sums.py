@@ -52,14 +52,16 @@ def partial_sum(target: Any, args: Sequence[Any], known: PartialSum | None = Non
     Args:
         target: the ATen overload.
         args: its positional arguments, tensors with their values.
-        known: what other pictures gave; only a picture that passes its bound is followed.
+        known: what other pictures gave; a picture whose bound does not pass what they measured need not be followed.
     """
     rule = _RULES.get(target)
     sums = rule(*args) if rule is not None else None
-    if sums is None or (known is not None and sums.bound <= known.bound):
+    if sums is None:
         return known
-    measured = max(_largest_prefix(terms) for terms in sums.followed)
-    return PartialSum(max(measured, known.measured) if known else measured, sums.bound)
+    known = known or PartialSum(0.0, 0.0)
+    followed = sums.followed if sums.bound > known.measured else ()
+    measured = max((_largest_prefix(terms) for terms in followed), default=0.0)
+    return PartialSum(max(measured, known.measured), max(sums.bound, known.bound))
 
 
 def _largest_prefix(terms: Tensor) -> float:

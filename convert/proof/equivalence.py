@@ -14,11 +14,13 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
+from torch.overrides import TorchFunctionMode
 
 from convert.compiler import (
     INPUT_NAMES,
@@ -80,7 +82,7 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
         values: every stage's tensors as ``compiled`` computes them for the first picture, the picture included.
     """
     start = time.perf_counter()
-    compared = [_compare(reference, name, given) for name, given in _inputs(reference, compiled, values)]
+    compared = list(_compared(reference, compiled, values))
     if not compared:
         told = f"of a picture and {_NOISES} noises, none has a last selected score that stands out from the next"
         return GateResult(GATE, Verdict.NOT_RUN, told, "give another first picture with --image")
@@ -125,33 +127,54 @@ class _Compared:
             yield from figures(subject, found, LIMIT)
 
 
-def _compare(reference: Reference, name: str, values: Arrays) -> _Compared:
-    image = torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))
-    expected = _reference_outputs(reference, image)
+def _compared(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
+    """The first picture and the first noise, of those whose selection is clear."""
+    picture = torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))
+    expected, clear = _original(reference, picture)
+    if clear:
+        yield _compare("first picture", picture, values, expected)
+    for seed in range(_NOISES):
+        noise = reference.example_input(seed)
+        expected, clear = _original(reference, noise)
+        if clear:
+            yield _compare(f"noise {seed}", noise, compiled.evaluate(noise), expected)
+            return
+
+
+def _compare(name: str, image: Tensor, values: Arrays, expected: Arrays) -> _Compared:
     found, moved = in_order({output: values[output] for output in OUTPUT_NAMES}, expected)
     return _Compared(name, image, _differences(found, expected), moved)
 
 
-def _inputs(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[tuple[str, Arrays]]:
-    """The first picture and the first noise, of those whose selection is clear."""
-    if _cutoff(compiled, values) > _CLEAR:
-        yield "first picture", values
-    for seed in range(_NOISES):
-        noise = compiled.evaluate(reference.example_input(seed))
-        if _cutoff(compiled, noise) > _CLEAR:
-            yield f"noise {seed}", noise
-            return
+class _Selection(TorchFunctionMode):
+    """Notes how clear the selection of queries within it is: how far the last score is above the next, as a share of all.
 
+    Where that is as small as rounding, PyTorch and the rewritten graph may rightly select different tokens. It is the original
+    that is asked, for a wrong rewrite can make any selection unclear.
 
-def _cutoff(compiled: CompiledDetector, values: Arrays) -> float:
-    """How far the last selected score is above the first that is not, as a share of the scores' range.
-
-    Where it is as small as rounding, PyTorch and the rewritten graph may rightly select different tokens.
+    Attributes:
+        gap: that share; 1 until a selection is seen.
     """
-    op = next(op for op in compiled.parts.host.ops if op.op == "topk")
-    scores = np.sort(np.asarray(values[op.inputs[0]], np.float64).reshape(-1))[::-1]
-    k = int(op.attributes["k"])
-    return float((scores[k - 1] - scores[k]) / max(scores[0] - scores[-1], 1e-12)) if k < len(scores) else 1.0
+
+    def __init__(self, queries: int) -> None:
+        super().__init__()
+        self.gap = 1.0
+        self._queries = queries
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # Heads take the top of other things too, of a few bins for example.
+        if func in (torch.topk, Tensor.topk) and args[1] == self._queries < args[0].numel():
+            scores = args[0].flatten().sort(descending=True).values
+            last, following = scores[self._queries - 1], scores[self._queries]
+            self.gap = float((last - following) / (scores[0] - scores[-1]).clamp(min=1e-12))
+        return func(*args, **(kwargs or {}))
+
+
+def _original(reference: Reference, image: Tensor) -> tuple[dict[str, Array], bool]:
+    """The original's outputs, and whether its selection is clear."""
+    with _Selection(reference.num_queries) as selection:
+        outputs = _reference_outputs(reference, image)
+    return outputs, selection.gap > _CLEAR
 
 
 def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:

@@ -28,7 +28,7 @@ from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
-from verify.gates import GateResult, Verdict
+from verify.gates import Finding, GateResult, Verdict
 from verify.lint.op_lint import check_lint
 from verify.parity.detections import (
     DetectionCase,
@@ -207,10 +207,14 @@ class Proof:
     def detections(self, pairs: Sequence[tuple[Picture, Detections]]) -> tuple[GateResult, tuple[Scene, ...]]:
         """The bundle on each picture against the reference's detections down to ``floor``."""
         start = time.perf_counter()
-        cases, scenes = [], []
+        cases: list[DetectionCase] = []
+        scenes: list[Scene] = []
         with Runner(self.folder) as runner:
             for picture, expected in pairs:
-                found = runner.detect(picture.image, threshold=self.limits.floor)
+                try:
+                    found = runner.detect(picture.image, threshold=self.limits.floor)
+                except ValueError as error:
+                    return _undetected(picture, error, time.perf_counter() - start), tuple(scenes)
                 case = DetectionCase(picture.name, expected.items, found.items)
                 cases.append(case)
                 scenes.append(
@@ -265,6 +269,14 @@ def prove(
         result, scenes = proof.detections(pairs)
         gates.append(told(stage, result))
     return Evidence(tuple(gates), scenes)
+
+
+def _undetected(picture: Picture, error: ValueError, seconds: float) -> GateResult:
+    """A bundle whose stages do not fit each other, or that gave NaN, finds nothing to compare."""
+    advice = "see the numbers gate and the host gate, or make the bundle again"
+    finding = Finding("not-detected", "wrong", picture.name, str(error), advice)
+    summary = f"{picture.name}: {error}"
+    return GateResult("detections", Verdict.FAILED, summary, advice, findings=(finding,), seconds=seconds)
 
 
 def told(stage: Stage, result: GateResult) -> GateResult:

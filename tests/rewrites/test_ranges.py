@@ -42,6 +42,18 @@ def test_pictures_widen_each_other() -> None:
     assert found.values == ValueRange(24.0, PartialSum(24.0, 24.0))
 
 
+def test_a_picture_with_a_larger_bound_hides_none_with_a_larger_sum() -> None:
+    """The first one's terms cancel at once; the second's smaller ones only at the end."""
+    cancelling = torch.tensor([[95.0, 95, 95, 95, -95, -95, -95, -95]]).repeat(1, 512)
+    climbing = torch.cat([torch.full((1, 2048), 90.0), torch.full((1, 2048), -90.0)], 1)
+    for pictures in ([cancelling, climbing], [climbing, cancelling]):
+        graph_module = traced(lambda x: x.sum(-1), climbing)
+        for picture in pictures:
+            measure(graph_module, [picture])
+        (found,) = measured(graph_module)
+        assert found.values.sums == PartialSum(2048 * 90.0, 4096 * 95.0)
+
+
 def test_nothing_is_known_of_what_was_not_measured() -> None:
     graph_module = traced(lambda x: x + 1, torch.ones(2))
     assert measured(graph_module) == () and all(range_of(node) is None for node in graph_module.graph.nodes)

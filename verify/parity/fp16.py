@@ -169,7 +169,8 @@ def check_fp16(
             fault, finding = _explain(one, gpu, limits, timeout)
             findings.append(finding)
             places += [] if fault is None else [_located(one, fault)]
-    detections = None if chain is None else _detections(chain, runs[0], runs[1])
+    broken = any(one.broken for one in judged)
+    detections = None if chain is None or broken else _detections(chain, runs[0], runs[1])
     lost = detections.findings if detections is not None else ()
     adapter = next((run.adapter for run in runs if run.adapter), "")
     return GateResult(
@@ -217,10 +218,15 @@ def _run_all(
     runs: list[DelegateRun] = []
     judged: list[_Judged] = []
     for index, case in enumerate(cases):
-        more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
+        misfit = ""
+        try:
+            more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
+        except ValueError as error:
+            more, misfit = (), f"no input for it: the host step cannot read graph A's outputs ({error})"
         runs.append(_run(case, more, driver, timeout))
         full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
-        judged.append(_judge(case, runs[-1], full, limits))
+        one = _judge(case, runs[-1], full, limits)
+        judged.append(replace(one, broken=misfit) if misfit else one)
     return runs, judged
 
 
@@ -247,7 +253,7 @@ def _judge(case: GraphCase, half: DelegateRun, full: DelegateRun, limits: Fp16Li
     expected, tolerance = case.expected[0], residual(limits.graph)
     differences = []
     for precision, run in (("fp16", half), ("fp32", full)):
-        if not run.outputs:
+        if not run.ok or not run.outputs:
             refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
             return _Judged(case, broken=f"{run.outcome} in {precision}: {refused or run.error}")
         produced = run.outputs[0]
@@ -299,7 +305,7 @@ def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -
     """Where a graph that is off goes wrong."""
     case = one.case
     if one.broken:
-        return None, Finding("fp16", "wrong", f"{case.name}: fp16", one.broken, "see the residency gate")
+        return None, Finding("fp16", "wrong", f"{case.name}: fp16", one.broken, "see the residency gate and the host gate")
     outputs = one.failing(limits.graph)
     head = "fp16 vs PyTorch: " + ", ".join(f"{name} {describe(one.found[name])}" for name in outputs)
     head += f" (limit {limits.graph})"

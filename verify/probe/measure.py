@@ -75,7 +75,7 @@ def judge(probe: Probe, run: DelegateRun, reference: Values | None) -> Result:
     if not run.ok:
         return Result(Behaviour.REFUSED, refusal=_refusal(run))
     if reference is None:
-        return Result(Behaviour.ACCEPTED)
+        return Result(Behaviour.NOT_RUN, refusal="computed, but not judged: the CPU gave no reference")
     difference, right = _compare(run.outputs[0], reference, probe.limit)
     return Result(Behaviour.ACCEPTED if right else Behaviour.WRONG, _two_digits(difference))
 

@@ -113,6 +113,17 @@ def _embedding_mirrored(graph_module: fx.GraphModule) -> int:
     return 0
 
 
+def _scores_all_alike(graph_module: fx.GraphModule) -> int:
+    """The scores that queries are selected by become zero, so that any selection is as good as another."""
+    scores = list(calls(graph_module, aten.amax.default))
+    for node in scores:
+        with graph_module.graph.inserting_after(node):
+            zero = graph_module.graph.call_function(aten.mul.Tensor, (node, 0.0))
+        zero.meta = dict(node.meta)
+        node.replace_all_uses_with(zero, delete_user_cb=lambda user, zero=zero: user is not zero)
+    return len(scores)
+
+
 def _relu_for_gelu(graph_module: fx.GraphModule) -> int:
     for node in calls(graph_module, aten.gelu.default):
         node.target, node.kwargs = aten.relu.default, {}
@@ -170,6 +181,7 @@ COMPILER_FAULTS = (
         r"fold_batch_norm of detector",
         ("dfine-tiny",),
     ),
+    Fault("scores all alike", after("lower_max", _scores_all_alike), r"lower_max of detector"),
     Fault("bias lost when a batch norm is folded", after("fold_batch_norm", _first_bias_lost), r"fold_batch_norm of detector"),
     Fault("position embedding mirrored", after("evaluate_constants", _embedding_mirrored), r"evaluate_constants of detector"),
     Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear"),

@@ -119,6 +119,8 @@ def test_nothing_to_compare_is_no_proof() -> None:
     for cases in ([], [DetectionCase("a", [found(0.2)], [found(0.2)])], [DetectionCase("a", [found(0.305)], [])]):
         result = check_detections(cases, LIMITS)
         assert result.verdict is Verdict.NOT_RUN and "trained weights" in result.advice
+    assert "nothing above" in check_detections([DetectionCase("a", [found(0.2)], [])], LIMITS).summary
+    assert "too near to compare" in check_detections([DetectionCase("a", [found(0.305)], [])], LIMITS).summary
     # Something out of nothing is a failure, though.
     assert judge([], [found(0.9)]).verdict is Verdict.FAILED
     # One picture with something in it is enough.

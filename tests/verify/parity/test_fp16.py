@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from tests.verify.parity.numerics_models import (
 )
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_FP16
-from verify.delegate.run import Job, run_models
+from verify.delegate.run import DelegateRun, Job, Outcome, run_models
 from verify.gates import GateResult, Verdict
+from verify.parity import fp16
 from verify.parity.detections import DetectionLimits
 from verify.parity.fp16 import Chain, ChainScene, Fp16Limits, check_fp16
 from verify.parity.fp16_places import Kind, classify, locate_fp16
@@ -200,6 +202,22 @@ class Pair:
         chain = Chain(lambda a: {"x": gain * a["score"]}, scenes, Fp16Limits().detections(0.3))
         return check_fp16([on_cpu(self.a, given, "graph_a"), on_cpu(self.b, given)], chain, gpu=driver)
 
+    def check_without_gpu(
+        self, monkeypatch: pytest.MonkeyPatch, run: DelegateRun | None, host_step: Callable[[Arrays], Arrays]
+    ) -> GateResult:
+        """The same where LiteRT's CPU stands for the delegate, or every run ends like ``run``."""
+
+        def on_the_cpu(jobs: Sequence[Job], **_options: object) -> list[DelegateRun]:
+            ran = run_models(jobs, accelerator="cpu")
+            return ran if run is None else [replace(run, outputs=one.outputs[:1]) for one in ran]
+
+        given = {"x": np.full((1, N, C), 0.5, np.float32)}
+        cases = [on_cpu(self.a, given, "graph_a"), on_cpu(self.b, given)]
+        monkeypatch.setattr(fp16, "run_models", on_the_cpu)
+        scene = ChainScene("scene", {"x": np.full((1, N, C), 0.8, np.float32)}, detections(0.8), self.decode, lambda _: NOTHING)
+        chain = Chain(host_step, (scene,), Fp16Limits().detections(0.3))
+        return check_fp16(cases, chain, gpu=Driver("none", {}, ()))
+
     @staticmethod
     def decode(outputs: Arrays) -> Detections:
         score = float(outputs["boxes"].flat[0]) / 2
@@ -211,6 +229,25 @@ class Pair:
 def detections(score: float) -> Detections:
     found = (Detection(0, "star", score, (0.0, 0.0, 10.0, 10.0)),) if score > 0.28 else ()
     return Detections(found, 100, 100)
+
+
+def test_a_run_that_stopped_before_the_pictures_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(tmp_path)
+    whole = pair.check_without_gpu(monkeypatch, None, lambda a: {"x": a["score"]})
+    assert whole.verdict is Verdict.PASSED and "1 detections matched" in whole.summary
+    stopped = DelegateRun(pair.a, "gpu", Outcome.FAILED, error="Failed to lock custom tensor buffer")
+    result = pair.check_without_gpu(monkeypatch, stopped, lambda a: {"x": a["score"]})
+    assert result.verdict is Verdict.FAILED and "graph_a did not run" in result.summary
+    assert all("Failed to lock" in finding.message for finding in result.findings)
+
+
+def test_a_host_step_that_does_not_fit_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def misfit(_a: Arrays) -> Arrays:
+        raise ValueError("op 11 'mul': shapes do not broadcast")
+
+    result = Pair(tmp_path).check_without_gpu(monkeypatch, None, misfit)
+    (finding,) = result.findings
+    assert result.verdict is Verdict.FAILED and "op 11 'mul'" in finding.message and "host gate" in finding.advice
 
 
 @pytest.mark.gpu

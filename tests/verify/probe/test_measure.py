@@ -39,9 +39,10 @@ def test_numbers(given: list[float], wanted: list[float], behaviour: Behaviour, 
     assert (result.behaviour, result.max_abs_diff) == (behaviour, difference)
 
 
-def test_without_a_reference_nothing_is_said_about_numbers() -> None:
+def test_without_a_reference_nothing_is_called_right() -> None:
     result = judge(_PROBE, _ran(1.0), None)
-    assert result.behaviour is Behaviour.ACCEPTED and result.max_abs_diff is None
+    assert result.behaviour is Behaviour.NOT_RUN and result.max_abs_diff is None
+    assert "no reference" in result.refusal
 
 
 def test_the_delegates_own_line_is_kept() -> None:
