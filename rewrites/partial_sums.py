@@ -46,20 +46,23 @@ class _Sums:
     followed: Iterable[Tensor]
 
 
-def partial_sum(target: Any, args: Sequence[Any], known: PartialSum | None = None) -> PartialSum | None:
+def partial_sum(target: Any, args: Sequence[Any], known: PartialSum | None = None, harmless: float = 0.0) -> PartialSum | None:
     """The largest partial sum of a call; None for one that adds nothing up.
 
     Args:
         target: the ATen overload.
         args: its positional arguments, tensors with their values.
-        known: what other pictures gave; a picture whose bound does not pass what they measured need not be followed.
+        known: what other pictures gave.
+        harmless: a sum up to here decides nothing. To follow one takes longer than to compute it, so a picture whose bound is
+            no larger is followed only if the bound passes all others'; any other, if it passes what they measured.
     """
     rule = _RULES.get(target)
     sums = rule(*args) if rule is not None else None
     if sums is None:
         return known
     known = known or PartialSum(0.0, 0.0)
-    followed = sums.followed if sums.bound > known.measured else ()
+    passed = known.bound if sums.bound <= harmless else known.measured
+    followed = sums.followed if sums.bound > passed else ()
     measured = max((_largest_prefix(terms) for terms in followed), default=0.0)
     return PartialSum(max(measured, known.measured), max(sums.bound, known.bound))
 

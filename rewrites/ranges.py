@@ -22,6 +22,7 @@ LARGEST = torch.finfo(torch.float16).max
 LARGEST_INTEGER = 2048.0
 SPARE = 2.0
 """Powers of two that must be left above what was measured: other pictures have larger values."""
+_HARMLESS = LARGEST / 2**SPARE
 _KEY = "range"
 
 
@@ -101,7 +102,7 @@ def _widened(known: ValueRange, target: Any, args: Sequence[Any], value: Tensor)
     if not math.isfinite(largest):
         return ValueRange(math.inf, known.sums, known.blurred)
     blurred = known.blurred or _blurred(value, largest)
-    return ValueRange(max(largest, known.largest), partial_sum(target, args, known.sums), blurred)
+    return ValueRange(max(largest, known.largest), partial_sum(target, args, known.sums, _HARMLESS), blurred)
 
 
 def _blurred(value: Tensor, largest: float) -> bool:
