@@ -91,6 +91,8 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
     largest = max(found.max_abs_error for item in compared for found in item.differences.values())
     moved = sum(item.moved for item in compared)
     summary = f"cut and rewritten, PyTorch computes the original's outputs to {largest:.1e}"
+    if len(compared) == 1:
+        summary = f"{summary}, on the {compared[0].name} alone"
     if moved:
         summary = f"{summary}, {moved} queries of equal score in another order"
     if wrong is not None and off is not None:
