@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,14 @@ def test_unreadable_model(tmp_path: Path) -> None:
     (tmp_path / "empty.tflite").write_bytes(b"")
     run = run_model(tmp_path / "empty.tflite", accelerator="cpu")
     assert run.outcome is Outcome.FAILED and run.error
+
+
+def test_a_name_that_is_no_utf_8_runs_and_every_message_has_it(adder: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite"))
+    run = run_model(adder.rename(odd), [{"in/put:0": np.zeros(SHAPE, np.float32)}], accelerator="cpu")
+    assert run.ok and run.model == odd
+    missing = run_model(tmp_path / "none.tflite", accelerator="cpu")
+    assert f"Could not open '{tmp_path / 'none.tflite'}'" in missing.log and "model_0" not in missing.log + missing.error
 
 
 def test_signal_is_named() -> None:
