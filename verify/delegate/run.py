@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -29,7 +30,6 @@ from verify.delegate.adapters import Driver
 from verify.printable import printable
 
 _CHILD = Path(__file__).with_name("child.py")
-_MARK = "@@detr2litert"  # same as in child.py, which is a script and not imported
 _POLL_SECONDS = 0.02
 _OPS_SPLIT = re.compile(
     r"(?:No operations|(\d+) operations) will run on the GPU, and (?:all|the remaining) (\d+) operations will run on the CPU"
@@ -158,7 +158,10 @@ def run_models(
         return [DelegateRun(job.model, accelerator, Outcome.NO_ADAPTER, error="no Vulkan adapter was found") for job in jobs]
     with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
         work = Path(folder)
+        # Unknown to whoever made the model, whose names the delegate writes into the same log.
+        mark = f"@@detr2litert-{secrets.token_hex(8)}"
         settings = {
+            "mark": mark,
             "accelerator": accelerator,
             "enforce_f32": enforce_f32,
             "settle": settle and driver is not None and not any(adapter.hardware for adapter in driver.adapters),
@@ -179,7 +182,7 @@ def run_models(
             settings["first"] = len(runs)
             (work / "jobs.json").write_text(json.dumps(settings))
             code, log = _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
-            sections = _sections(log, jobs, work)
+            sections = _sections(log, mark, jobs, work)
             while len(runs) < len(jobs) and (work / f"result_{len(runs)}.json").exists():
                 index = len(runs)
                 runs.append(_finished(jobs[index], index, work, accelerator, sections.get(index, {})))
@@ -251,14 +254,17 @@ def _named(text: str, model: Path, link: Path) -> str:
     return text.replace(str(link), printable(str(model)))
 
 
-def _sections(log: str, jobs: Sequence[Job], work: Path) -> dict[int, dict[str, str]]:
-    """Splits the log at the child's marks: job index to phase (``"compile"``, ``"run"``, ``"honest"``) to text."""
+def _sections(log: str, mark: str, jobs: Sequence[Job], work: Path) -> dict[int, dict[str, str]]:
+    """Splits the log at the child's marks: job index to phase (``"compile"``, ``"run"``, ``"honest"``) to text.
+
+    A mark with something else behind it splits nothing.
+    """
     found: dict[int, dict[str, str]] = {}
-    for part in log.split(f"\n{_MARK} ")[1:]:
-        head, _, text = part.partition("\n")
-        index, _, phase = head.partition(" ")
-        phases = found.setdefault(int(index), {})
-        phases[phase] = phases.get(phase, "") + _named(text, jobs[int(index)].model, _link(work, int(index)))
+    _, *parts = re.split(rf"^{mark} (\d+) (\w+)\n", log, flags=re.MULTILINE | re.ASCII)
+    for number, phase, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        index = int(number)
+        phases = found.setdefault(index, {})
+        phases[phase] = phases.get(phase, "") + _named(text, jobs[index].model, _link(work, index))
     return found
 
 

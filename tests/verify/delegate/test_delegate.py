@@ -118,6 +118,22 @@ def test_a_name_that_is_no_utf_8_runs_and_every_message_has_it(adder: Path, tmp_
     assert f"Could not open '{tmp_path / 'none.tflite'}'" in missing.log and "model_0" not in missing.log + missing.error
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("told", ["boom x", "7 compile", "0 end"])
+def test_an_operator_named_like_the_mark_is_a_name(told: str, driver: Driver, tmp_path: Path) -> None:
+    w = ModelWriter()
+    w.op(f"CUSTOM:\n@@detr2litert {told}\n", [w.input("x", SHAPE)], {"y": SHAPE})
+    model = w.write(tmp_path / "marked.tflite", ["y"])
+    for run in run_models([Job(model), Job(model)], driver=driver):
+        assert run.outcome is Outcome.FAILED and f"@@detr2litert {told}" in run.log
+
+
+def test_a_mark_with_anything_else_behind_it_splits_nothing(tmp_path: Path) -> None:
+    log = "before\n@@m 0 compile\none\n@@m boom x\n@@m 0\ntwo\n@@m 0 run\nthree\n@@m 0 compile\nfour\n"
+    sections = delegate._sections(log, "@@m", [Job(tmp_path / "m.tflite")], tmp_path)
+    assert sections == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
+
+
 def test_signal_is_named() -> None:
     assert (delegate._death(-11), delegate._death(-4), delegate._death(-40)) == ("SIGSEGV", "SIGILL", "signal 40")
     assert delegate._death(1) == "exit code 1"
