@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.progress import Progress
-from host_runtime.errors import UserError
+from host_runtime.errors import UserError, readable
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
 from verify.probe.difference import Change, compare
@@ -69,10 +69,12 @@ def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: 
     """
     if only and write is not None:
         raise UserError("--write keeps a measurement of the whole suite; leave out --only, or --write")
-    if write is not None and not write.parent.is_dir():
-        raise UserError(
-            f"cannot write {write}: there is no folder {write.parent}; make it, or choose another file with --write"
-        )
+    if write is not None:
+        with readable(write.parent):
+            if not write.parent.is_dir():
+                raise UserError(
+                    f"cannot write {write}: there is no folder {write.parent}; make it, or choose another file with --write"
+                )
     suite = FP16_SUITE if fp16 else SUITE
     chosen = choose(suite, only)
     other = _comparable(against, "fp16" if fp16 else "fp32") if against is not None else None

@@ -135,6 +135,30 @@ def test_bad_images(place: Path, tmp_path: Path) -> None:
     assert tree(place) == set()
 
 
+def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
+    """Merely asking whether there is such a file is an error to the system."""
+    long, told = "x" * 300, "cannot be read (file name too long)"
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    for arguments in (
+        (*TINY, "--image", long),
+        ("run", "--target", "pixel", "--weights", long),
+        ("check", long),
+        ("verify", long),
+        ("detect", long, tmp_path / "red.png"),
+        ("push", long),
+        ("device", long),
+        ("app-assets", long),
+        ("app-assets", tmp_path, "--sample", long),
+        ("probe", "--write", f"{long}/x.json"),
+    ):
+        assert_refused(invoke(*arguments), long, told)
+    assert tree(place) == set()
+
+
+def test_a_home_folder_that_nobody_has(place: Path) -> None:
+    assert_refused(invoke("run", "--target", "pixel", "--weights", "~nobody-of-that-name/a.pth"), "~nobody", "home folder")
+
+
 def test_out_is_taken(place: Path) -> None:
     (place / "full").mkdir()
     (place / "full" / "thesis.txt").write_text("years of work")
