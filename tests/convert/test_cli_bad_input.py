@@ -208,6 +208,23 @@ def test_a_fault_of_our_own_is_not_called_the_disks(place: Path, monkeypatch: py
     assert tree(place) == set()
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*TINY, "--threshold"),
+        ("detect", "b", "x.png", "--threshold"),
+        ("detect", "b", "x.png", "--nms"),
+        ("check", "x.tflite", "--timeout"),
+        ("device", "b", "--timeout"),
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
+)
+def test_what_is_no_number_is_in_no_range(arguments: tuple[str, ...], number: str) -> None:
+    outcome = invoke(*arguments, number)
+    assert outcome.code == 2 and "range" in outcome.stderr and arguments[-1] in outcome.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
