@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
-from convert.cli.output import filled, print_gates, print_table
+from convert.cli.output import filled, print_gates, print_json, print_table
 
 
 @click.command()
@@ -99,7 +98,7 @@ def rewrites(names: tuple[str, ...], as_json: bool) -> None:
 
     described = describe_rewrites(names)
     if as_json:
-        click.echo(json.dumps(described, indent=1))
+        print_json(described)
         return
     for entry in described:
         click.secho(f"{entry['name']}", bold=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
-from convert.cli.output import print_gates, print_result
+from convert.cli.output import print_gates, print_json, print_result
 
 
 @click.command(short_help="Lint a .tflite or bundle; try it on the GPU.")
@@ -84,7 +83,7 @@ def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
     """Detect objects in pictures with a bundle; prints JSON."""
     from convert.inspect import detect_images
 
-    click.echo(json.dumps(detect_images(bundle, images, **options), indent=1))
+    print_json(detect_images(bundle, images, **options))
 
 
 @click.command(short_help="Say what this machine has and lacks.")
@@ -95,4 +94,7 @@ def doctor(as_json: bool) -> None:
     from verify.doctor import diagnose
 
     diagnosis = diagnose()
-    click.echo(json.dumps(diagnosis.to_json(), indent=1) if as_json else "\n".join(diagnosis.lines()))
+    if as_json:
+        print_json(diagnosis.to_json())
+    else:
+        click.echo("\n".join(diagnosis.lines()))
