@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import convert.run
+from convert.cli import cli
 from convert.variants import VARIANTS
 from tests.convert.command import Outcome, assert_refused, invoke, tree
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
@@ -234,14 +235,38 @@ def test_what_is_no_number_is_in_no_range(arguments: tuple[str, ...], number: st
         (*TINY, "--resolution", "large"),
         (*TINY, "--resize", "nearest"),
         (*TINY, "--seed", "-1"),
+        (),
         ("rum",),
+        ("rum\x1b[1m\n",),
+        ("--no-such-option",),
         ("detect", "somewhere"),
+        ("detect", "a", "b", "--accelerator"),
         ("run", "--no-such-option"),
+        ("check",),
+        ("verify",),
+        ("variants", "more"),
+        ("targets", "more"),
+        ("rewrites", "--more"),
+        ("probe", "--more"),
+        ("doctor", "more"),
+        ("push",),
+        ("app-assets",),
+        ("device", "b", "--runs", "0"),
     ],
 )
-def test_bad_use_exits_with_2(place: Path, arguments: tuple[str, ...]) -> None:
+def test_bad_use_is_one_line_that_says_where_to_read_on(place: Path, arguments: tuple[str, ...]) -> None:
     outcome = invoke(*arguments)
-    assert outcome.code == 2
-    assert "Usage: " in outcome.stderr
-    assert outcome.stdout == ""
+    command = f" {arguments[0]}" if arguments and arguments[0] in cli.commands else ""
+    # Of an option without its value click does not tell whose it is.
+    where = "" if arguments[-1:] == ("--accelerator",) else command
+    assert assert_refused(outcome).endswith(f"see `cli{where} --help`")
+    assert outcome.stderr.count("\n") == 1 and "\x1b" not in outcome.stderr
     assert tree(place) == set()
+
+
+def test_an_interrupt_outside_of_a_command_is_told_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.Group.invoke", interrupted)
+    assert_refused(invoke("variants"), "interrupted before it was done", "run the same command again")
