@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from host_runtime.bundle import load_bundle
-from host_runtime.errors import UserError
+from host_runtime.errors import UserError, readable
 from host_runtime.interrupt import uninterrupted
 from host_runtime.manifest import MANIFEST_NAME
 from verify.adb.install import bundle_name
@@ -26,8 +26,9 @@ def app_assets(path: Path, sample: Path | None = None) -> Path:
         UserError: the bundle is not sound, there is no such project, or it cannot be written.
     """
     sample = sample or next((p for p in (_SAMPLE, Path(__file__).parents[1] / _SAMPLE) if p.is_dir()), _SAMPLE)
-    if not (sample / "app/src/main").is_dir():
-        raise UserError(f"{sample} is not the Android sample's project; name it with --sample")
+    with readable(sample):
+        if not (sample / "app/src/main").is_dir():
+            raise UserError(f"{sample} is not the Android sample's project; name it with --sample")
     with load_bundle(path) as bundle:
         target = sample / _ASSETS / bundle_name(bundle)
         draft = target.with_name(f".{target.name}.part")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from convert.targets import find_target
 from host_runtime.bundle import load_bundle
-from host_runtime.errors import UserError
+from host_runtime.errors import UserError, readable
 from verify.agreement import compare
 from verify.delegate.driver import LEFT_OUT, NO_ADAPTER, find_driver
 from verify.gates import GateResult, Verdict
@@ -41,16 +41,20 @@ def check_path(path: Path, target: str, gpu: bool, timeout: float, fail_on: str)
         fail_on: the mildest severity that fails the lint.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or cannot be read.
     """
     rules = find_target(target).lint_rules
-    if path.is_dir() or _head(path).startswith(_ZIP):
-        _refuse_other_folders(path)
+    with readable(path):
+        folder = path.is_dir()
+        head = b"" if folder else _head(path)
+        if folder:
+            _refuse_other_folders(path)
+    if folder or head.startswith(_ZIP):
         with load_bundle(path) as bundle:
             rules = find_target(bundle.manifest.target).lint_rules
             return _gates(bundle.graphs(), rules, gpu, timeout, fail_on)
-    if not is_model(_head(path)) and (path.suffix != ".tflite" or _head(path) == _LFS):
-        raise UserError(f"{path} is {_kind(path)}")
+    if not is_model(head) and (path.suffix != ".tflite" or head == _LFS):
+        raise UserError(f"{path} is {_kind(path, head)}")
     return _gates({path.stem: path}, rules, gpu, timeout, fail_on)
 
 
@@ -72,7 +76,7 @@ def failing(gates: tuple[GateResult, ...], fail_on: str) -> tuple[str, ...]:
 
 
 def _refuse_other_folders(path: Path) -> None:
-    if not path.is_dir() or (path / "manifest.json").exists():
+    if (path / "manifest.json").exists():
         return
     files = sorted(file.name for file in path.glob("*.tflite"))
     if files:
@@ -84,21 +88,19 @@ def _head(path: Path) -> bytes:
     """The first bytes of a file.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is none.
+        OSError: it cannot be read.
     """
     if not path.exists():
         raise UserError(f"no file at {path}; {_WANTED}")
     if not path.is_file():
         raise UserError(f"{path} is no ordinary file; {_WANTED}")
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_LFS))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); give a file that can") from error
+    with path.open("rb") as file:
+        return file.read(len(_LFS))
 
 
-def _kind(path: Path) -> str:
-    if _head(path) == _LFS:
+def _kind(path: Path, head: bytes) -> str:
+    if head == _LFS:
         return "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
     known = _KINDS.get(path.suffix.lower())
     return known or f"neither a LiteRT model (no TFL3 mark at byte 4) nor a bundle; {_WANTED}"

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from convert.progress import Progress
-from host_runtime.errors import UserError
+from host_runtime.errors import UserError, readable
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
 from verify.probe.difference import Change, compare
 from verify.probe.measure import measure
 from verify.probe.probe import Behaviour, Probe
 from verify.probe.suite import FP16_SUITE, SUITE
-from verify.probe.table import Measured, read_measured, recorded, write_measured
+from verify.probe.table import BACKEND, Measured, read_measured, recorded, write_measured
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,20 @@ def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: 
         progress: is told.
 
     Raises:
-        UserError: no adapter, an unknown name, a file that cannot be read or written, or a part of the suite to be written.
+        UserError: no adapter, an unknown name, a file that cannot be read or written or is a measurement of another kind, or a
+            part of the suite to be written.
     """
     if only and write is not None:
         raise UserError("--write keeps a measurement of the whole suite; leave out --only, or --write")
-    if write is not None and not write.parent.is_dir():
-        raise UserError(
-            f"cannot write {write}: there is no folder {write.parent}; make it, or choose another file with --write"
-        )
+    if write is not None:
+        with readable(write.parent):
+            if not write.parent.is_dir():
+                raise UserError(
+                    f"cannot write {write}: there is no folder {write.parent}; make it, or choose another file with --write"
+                )
     suite = FP16_SUITE if fp16 else SUITE
     chosen = choose(suite, only)
-    other = read_measured(against) if against is not None else None
+    other = _comparable(against, "fp16" if fp16 else "fp32") if against is not None else None
     driver = _driver(fp16)
     start = time.perf_counter()
     with progress.stage("probe suite") as stage:
@@ -104,6 +107,22 @@ def choose(suite: Sequence[Probe], only: Sequence[str]) -> tuple[Probe, ...]:
             hint = f"did you mean {' or '.join(near)}?" if near else f"a probe's name, or one of {', '.join(sorted(rules))}"
             raise UserError(f"no probe and no lint rule is called {name!r}: {hint}")
     return tuple(probe for probe in suite if not only or {probe.name, probe.breaks, *probe.spares} & set(only))
+
+
+def _comparable(path: Path, precision: str) -> Measured:
+    """A measurement that one in ``precision`` can be held against."""
+    other = read_measured(path)
+    if other.precision != precision:
+        cure = {"fp16": "add --fp16, or ", "fp32": "leave out --fp16, or "}.get(other.precision, "")
+        raise UserError(
+            f"{path} is an {other.precision} measurement, this one is {precision}: {cure}give another file with --against"
+        )
+    if other.backend != BACKEND:
+        raise UserError(
+            f"{path} is a measurement of the backend {other.backend}, this one is of {BACKEND}: "
+            "give another file with --against"
+        )
+    return other
 
 
 def _driver(fp16: bool) -> Driver:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convert.bundle import source_name
 from convert.checkpoints import choose_variant, load_checkpoint
-from convert.compiler import compile_detector
+from convert.compiler import compile_detector, tensor_specs
 from convert.progress import Progress
 from convert.proof.gates import Evidence, Proof, gpus, prove, told
 from convert.proof.golden import check_golden
@@ -20,15 +22,19 @@ from convert.proof.scenes import Picture, pictures
 from convert.reference import Reference, build_reference
 from convert.targets import find_target
 from convert.variants import find_variant
+from graphs.partition import Part
 from host_runtime.bundle import Bundle, load_bundle
 from host_runtime.decode import Detections
 from host_runtime.errors import UserError
-from host_runtime.manifest import REMAKE, Manifest
+from host_runtime.manifest import REMAKE, Graphs, Manifest
 from host_runtime.preprocess import load_image
 from rewrites.profile import Protection
 from verify.gates import GateResult
 from verify.parity.detections import DetectionLimits
 from verify.report.report import RunReport
+
+_SEED_DIGITS = 19  # of the largest, 2**63 - 1
+_SOURCE_SHOWN = 200  # characters of a name
 
 
 def verify_bundle(
@@ -52,10 +58,12 @@ def verify_bundle(
         report_folder: where to write a report, if anywhere.
 
     Raises:
-        UserError: the bundle is damaged, or its checkpoint cannot be had or is another one.
+        UserError: the bundle is damaged or of another version, or its checkpoint cannot be had or is another one.
     """
     with load_bundle(path) as bundle:
         manifest = bundle.manifest
+        # Before anything that takes minutes.
+        golden_tensors, golden_detections = bundle.golden_tensors(), _golden_detections(bundle)
         with progress.stage("load weights") as stage:
             reference = _reference(manifest, weights)
             stage.detail = source_name(reference.source)
@@ -70,15 +78,42 @@ def verify_bundle(
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         proof = Proof(bundle.root, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
         values = compiled.evaluate(reference_path.tensor(judged[0].image))
+        check_borders(manifest.graphs, compiled.parts.graphs, values)
         evidence = prove(proof, reference_path, compiled, values, judged, None, progress)
         if manifest.golden is not None:
             with progress.stage("gate: golden vectors") as stage:
-                pair = (_golden_detections(bundle), reference_path.detect(judged[0].image, proof.limits.floor))
-                result = check_golden(bundle.golden_tensors(), values, pair, proof.limits)
+                pair = (golden_detections, reference_path.detect(judged[0].image, proof.limits.floor))
+                result = check_golden(golden_tensors, values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:
             _write(report(bundle.root, manifest, evidence, progress, compiled), report_folder)
         return evidence.gates
+
+
+def check_borders(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str, NDArray[np.generic]]) -> None:
+    """That the bundle's graphs take and give what this version's take and give, without which no gate could compare them.
+
+    Args:
+        graphs: as the manifest has them.
+        parts: the same graphs, compiled anew.
+        values: the tensors of every stage, from the compiled graphs.
+
+    Raises:
+        UserError: a name or a shape differs.
+    """
+    for name, spec in graphs.by_name.items():
+        part = parts[name]
+        borders = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
+        for side, listed, names in borders:
+            found = {item.name: item.shape for item in listed}
+            made = {item.name: item.shape for item in tensor_specs(names, values)}
+            if found != made:
+                odd = next(key for key in (*found, *made) if found.get(key) != made.get(key))
+                shapes = [f"{list(shapes[odd])}" if odd in shapes else "absent" for shapes in (found, made)]
+                raise UserError(
+                    f"the bundle was made by another version of this program: {name}'s {side} {odd!r} is {shapes[0]} in the "
+                    f"bundle and {shapes[1]} here; {REMAKE}"
+                )
 
 
 def _write(record: RunReport, folder: Path) -> None:
@@ -97,13 +132,15 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
     seed = manifest.weights.source.rpartition(" ")[2]
     if manifest.preprocess.width != side:
         raise UserError(f"the bundle's input is {manifest.preprocess.width} x {side}, not square, as no {variant.name} is")
-    if manifest.weights.random and weights is None and seed.isdecimal():
+    if manifest.weights.random and weights is None and seed.isdecimal() and len(seed) <= _SEED_DIGITS:
         reference = build_reference(variant, None, side, min(int(seed), 2**63 - 1))
     else:
         own = variant.default_weights
         source = weights or (own if own is not None and source_name(own) == manifest.weights.source else None)
         if source is None:
-            raise UserError(f"the bundle was made from {manifest.weights.source}; say where that is with --weights")
+            told = manifest.weights.source
+            told = told if len(told) <= _SOURCE_SHOWN else f"{told[:_SOURCE_SHOWN]}…"
+            raise UserError(f"the bundle was made from {told}; say where that is with --weights")
         checkpoint = load_checkpoint(source)
         reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, side)
     if reference.sha256 != manifest.weights.sha256:
@@ -130,5 +167,5 @@ def _golden_detections(bundle: Bundle) -> Detections:
     path = bundle.path(golden.detections)
     try:
         return Detections.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(f"{path} does not hold detections ({type(error).__name__}: {error}); {REMAKE}") from error

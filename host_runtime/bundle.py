@@ -17,7 +17,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from host_runtime.errors import UserError
+from host_runtime.errors import UserError, readable
 from host_runtime.manifest import HOST_PARAMS_NAME, MANIFEST_NAME, REMAKE, Manifest, TensorSpec
 
 # A manifest is some tens of kilobytes; a larger one is refused before it is read.
@@ -78,15 +78,18 @@ def load_bundle(path: str | Path) -> Bundle:
 
     Raises:
         UserError: no bundle there, a manifest of a newer schema or not fitting together, a path that leaves the bundle, or a
-            file that is missing, cut short, or of another sha256; each names the file and what to do.
+            file that is missing, cut short, unreadable, or of another sha256; each names the file and what to do.
     """
     path = Path(path)
-    if path.is_dir():
-        return _load_folder(path)
-    if not path.exists():
-        raise UserError(f"no bundle at {path}; give the folder or the .zip that `convert run` wrote")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is neither a bundle folder nor a .zip; give the folder or the .zip that `convert run` wrote")
+    with readable(path):
+        if path.is_dir():
+            return _load_folder(path)
+        if not path.exists():
+            raise UserError(f"no bundle at {path}; give the folder or the .zip that `convert run` wrote")
+        if not _is_zip(path):
+            raise UserError(
+                f"{path} is neither a bundle folder nor a .zip; give the folder or the .zip that `convert run` wrote"
+            )
     unpacked = tempfile.TemporaryDirectory(prefix="bundle-")
     try:
         _unzip(path, Path(unpacked.name))
@@ -94,6 +97,14 @@ def load_bundle(path: str | Path) -> Bundle:
     except BaseException:
         unpacked.cleanup()
         raise
+
+
+def _is_zip(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    # Given a path, zipfile takes one that it may not read for no archive.
+    with path.open("rb") as stream:
+        return zipfile.is_zipfile(stream)
 
 
 def file_sha256(path: Path) -> str:

@@ -42,8 +42,8 @@ class CompiledGraph:
     Some graphs make the GPU delegate kill the process at compile time: compile an unproven graph in a child process.
 
     Raises:
-        UserError: LiteRT cannot load or compile the file, no GPU is found, or the file's signature lacks a name of the manifest
-            or has another shape or type for it.
+        UserError: LiteRT cannot load or compile the file or take its path, no GPU is found, or the file's signature lacks a
+            name of the manifest or has another shape or type for it.
     """
 
     def __init__(
@@ -65,6 +65,10 @@ class CompiledGraph:
         )
         environment = shared_environment()
         log = NativeLog()
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{path}: LiteRT takes no path that is not UTF-8; rename the file or folder") from error
         try:
             with native_log(log):
                 self._model = litert.CompiledModel.from_file(str(path), environment=environment, options=options)

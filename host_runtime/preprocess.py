@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from host_runtime.errors import UserError
+from host_runtime.errors import UserError, reason
 from host_runtime.manifest import Preprocess
 
 Floats = NDArray[np.float32]
@@ -77,8 +77,10 @@ def load_image(path: str | Path, *, upright: bool = True) -> Image.Image:
         raise UserError(f"{path} {kind}; give a PNG, JPEG, WebP, BMP or TIFF") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
         # Pillow's decoders raise all of these on damaged files.
-        reason = "is a folder" if path.is_dir() else f"cannot be read ({error})"
-        raise UserError(f"{path} {reason}; give a whole PNG, JPEG, WebP, BMP or TIFF file") from error
+        told = f"cannot be read ({reason(error) if isinstance(error, OSError) else error})"
+        if isinstance(error, IsADirectoryError):
+            told = "is a folder"
+        raise UserError(f"{path} {told}; give a whole PNG, JPEG, WebP, BMP or TIFF file") from error
 
 
 def to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:

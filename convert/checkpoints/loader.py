@@ -18,7 +18,7 @@ from convert.checkpoints.stated_classes import classes_from_arguments, classes_f
 from convert.checkpoints.unpickling import load_pickle
 from convert.checkpoints.unsupported import describe_config
 from convert.variants import FAMILIES
-from host_runtime.errors import UserError
+from host_runtime.errors import UserError, readable
 
 
 def load_checkpoint(weights: str | Path) -> Checkpoint:
@@ -27,10 +27,16 @@ def load_checkpoint(weights: str | Path) -> Checkpoint:
     Raises:
         UserError: with one line on what is wrong with the weights and what to do.
     """
-    source, path = str(weights), Path(weights).expanduser()
-    if path.is_dir():
+    source = str(weights)
+    try:
+        path = Path(weights).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"no weights at {source}: nobody here has that home folder; write the path out") from error
+    with readable(path):
+        is_folder, is_file = path.is_dir(), path.is_file()
+    if is_folder:
         return _from_folder(source, path)
-    if path.is_file():
+    if is_file:
         if path.suffix == ".safetensors":
             return _checkpoint(source, read_safetensors(path))
         contents = open_container(load_pickle(path), source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,17 @@ BAD_INPUT = 2
 GATE_FAILED = 1
 
 Command = Callable[..., int | None]
+
+
+class FiniteRange(click.FloatRange):
+    """A range without "nan", which is neither below nor above any bound, and without infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number in the range {self._describe_range()}.", param, ctx)
+        return number
+
 
 JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 STRICT_FLAG = click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from convert.cli.base import JSON_FLAG, STRICT_FLAG, exit_code, reported
-from convert.cli.output import filled, print_gates, print_table
+from convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
+from convert.cli.output import filled, print_gates, print_json, print_table
 
 
 @click.command()
@@ -26,9 +25,7 @@ from convert.cli.output import filled, print_gates, print_table
     type=click.Choice(["measured", "all", "none"]),
     help="Norms and sums to keep from overflowing fp16: those whose values ask for it, all, or none [default: the target's].",
 )
-@click.option(
-    "--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Score that counts as a detection."
-)
+@click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not proven.")
 @click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
 @click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
@@ -101,7 +98,7 @@ def rewrites(names: tuple[str, ...], as_json: bool) -> None:
 
     described = describe_rewrites(names)
     if as_json:
-        click.echo(json.dumps(described, indent=1))
+        print_json(described)
         return
     for entry in described:
         click.secho(f"{entry['name']}", bold=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from convert.cli import conversion, phone, probe, proof
+from convert.cli.program import Program, watched
 
 COMMANDS: tuple[click.Command, ...] = (
     conversion.run,
@@ -35,17 +35,16 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     interrupt.install()
     silence_exit()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no ✓ must not end a run
+    sys.stdout, sys.stderr = watched(sys.stdout), watched(sys.stderr)
     name = Path(sys.argv[0]).stem
     cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m convert")
 
 
-@click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, commands=COMMANDS, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="detr2litert")
 def cli() -> None:
     """Compile a trained DETR detector into a bundle of LiteRT graphs that run entirely on a phone's GPU, and prove it.
 
-    Exit codes: 0 all gates passed, 1 a gate failed, 2 bad use or bad input.
+    Exit codes: 0 all gates passed, 1 a gate failed, 2 bad use or bad input, 141 whoever read the output went
+    away before its end.
     """

@@ -27,9 +27,16 @@ def width() -> int:
     return max(40, min(shutil.get_terminal_size().columns, 100))
 
 
+def print_json(value: Any) -> None:
+    """As JSON that any reader takes: a figure that is no finite number is a string, as in report.json."""
+    from verify.report.report import plain
+
+    click.echo(json.dumps(plain(value), indent=1, allow_nan=False, default=str))
+
+
 def print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
@@ -39,7 +46,7 @@ def print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]], as_json: 
 
 def print_result(gates: Any, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([gate.to_json() for gate in gates], indent=1, default=str))
+        print_json([gate.to_json() for gate in gates])
         return
     print_gates(gates)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from convert.cli.base import BAD_INPUT, STRICT_FLAG, exit_code, reported
+from convert.cli.base import BAD_INPUT, STRICT_FLAG, FiniteRange, exit_code, reported
 from convert.cli.output import print_gates
 
 _SERIAL = click.option("--serial", help="Device, as `adb devices` lists it; needed where there are several.")
@@ -50,7 +50,7 @@ def app_assets(bundle: Path, sample: Path | None) -> None:
 @click.option("--accelerator", type=click.Choice(["gpu", "cpu"]), default="gpu", show_default=True)
 @click.option("--precision", type=click.Choice(["default", "fp16", "fp32"]), default="default", show_default=True)
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(1, 10000), help="Timed runs.")
-@click.option("--timeout", "seconds", default=600.0, show_default=True, type=click.FloatRange(1), help="Seconds for a run.")
+@click.option("--timeout", "seconds", default=600.0, show_default=True, type=FiniteRange(1), help="Seconds for a run.")
 @click.option("--report", "folder", type=click.Path(path_type=Path), help="Folder of the report [default: BUNDLE/device].")
 @STRICT_FLAG
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from convert.cli.base import GATE_FAILED, JSON_FLAG, reported
+from convert.cli.output import print_json
 
 if TYPE_CHECKING:
     from convert.probing import ProbeReport
@@ -34,7 +34,10 @@ def probe(only: tuple[str, ...], fp16: bool, write: Path | None, against: Path |
     from convert.progress import Progress
 
     report = probe_runtime(only, fp16, write, against, Progress())
-    click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(_lines(report, write)))
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo("\n".join(_lines(report, write)))
     return GATE_FAILED if report.changes else 0
 
 

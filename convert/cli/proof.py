@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from convert.cli.base import JSON_FLAG, STRICT_FLAG, exit_code, reported
-from convert.cli.output import print_gates, print_result
+from convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
+from convert.cli.output import print_gates, print_json, print_result
 
 
 @click.command(short_help="Lint a .tflite or bundle; try it on the GPU.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--target", default="pixel", show_default=True, help="Whose lint rules apply, for a single .tflite file.")
 @click.option("--gpu/--no-gpu", default=True, help="Try the file on the GPU delegate.")
-@click.option("--timeout", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds for the delegate.")
+@click.option("--timeout", default=900.0, show_default=True, type=FiniteRange(min=1), help="Seconds for the delegate.")
 @click.option(
     "--fail-on",
     default="wrong",
@@ -75,8 +74,8 @@ def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1))
-@click.option("--nms", "nms_iou", type=click.FloatRange(0, 1), help="Suppress boxes of a class that overlap more than this.")
+@click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1))
+@click.option("--nms", "nms_iou", type=FiniteRange(0, 1), help="Suppress boxes of a class that overlap more than this.")
 @click.option("--save", type=click.Path(path_type=Path), help="Folder for overlay pictures.")
 @click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
 @reported
@@ -84,7 +83,7 @@ def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
     """Detect objects in pictures with a bundle; prints JSON."""
     from convert.inspect import detect_images
 
-    click.echo(json.dumps(detect_images(bundle, images, **options), indent=1))
+    print_json(detect_images(bundle, images, **options))
 
 
 @click.command(short_help="Say what this machine has and lacks.")
@@ -95,4 +94,7 @@ def doctor(as_json: bool) -> None:
     from verify.doctor import diagnose
 
     diagnosis = diagnose()
-    click.echo(json.dumps(diagnosis.to_json(), indent=1) if as_json else "\n".join(diagnosis.lines()))
+    if as_json:
+        print_json(diagnosis.to_json())
+    else:
+        click.echo("\n".join(diagnosis.lines()))

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import convert.run
+from convert.cli import cli
 from convert.variants import VARIANTS
 from tests.convert.command import Outcome, assert_refused, invoke, tree
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
@@ -135,6 +136,30 @@ def test_bad_images(place: Path, tmp_path: Path) -> None:
     assert tree(place) == set()
 
 
+def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
+    """Merely asking whether there is such a file is an error to the system."""
+    long, told = "x" * 300, "cannot be read (file name too long)"
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    for arguments in (
+        (*TINY, "--image", long),
+        ("run", "--target", "pixel", "--weights", long),
+        ("check", long),
+        ("verify", long),
+        ("detect", long, tmp_path / "red.png"),
+        ("push", long),
+        ("device", long),
+        ("app-assets", long),
+        ("app-assets", tmp_path, "--sample", long),
+        ("probe", "--write", f"{long}/x.json"),
+    ):
+        assert_refused(invoke(*arguments), long, told)
+    assert tree(place) == set()
+
+
+def test_a_home_folder_that_nobody_has(place: Path) -> None:
+    assert_refused(invoke("run", "--target", "pixel", "--weights", "~nobody-of-that-name/a.pth"), "~nobody", "home folder")
+
+
 def test_out_is_taken(place: Path) -> None:
     (place / "full").mkdir()
     (place / "full" / "thesis.txt").write_text("years of work")
@@ -184,6 +209,23 @@ def test_a_fault_of_our_own_is_not_called_the_disks(place: Path, monkeypatch: py
     assert tree(place) == set()
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*TINY, "--threshold"),
+        ("detect", "b", "x.png", "--threshold"),
+        ("detect", "b", "x.png", "--nms"),
+        ("check", "x.tflite", "--timeout"),
+        ("device", "b", "--timeout"),
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
+)
+def test_what_is_no_number_is_in_no_range(arguments: tuple[str, ...], number: str) -> None:
+    outcome = invoke(*arguments, number)
+    assert outcome.code == 2 and "range" in outcome.stderr and arguments[-1] in outcome.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -193,14 +235,38 @@ def test_a_fault_of_our_own_is_not_called_the_disks(place: Path, monkeypatch: py
         (*TINY, "--resolution", "large"),
         (*TINY, "--resize", "nearest"),
         (*TINY, "--seed", "-1"),
+        (),
         ("rum",),
+        ("rum\x1b[1m\n",),
+        ("--no-such-option",),
         ("detect", "somewhere"),
+        ("detect", "a", "b", "--accelerator"),
         ("run", "--no-such-option"),
+        ("check",),
+        ("verify",),
+        ("variants", "more"),
+        ("targets", "more"),
+        ("rewrites", "--more"),
+        ("probe", "--more"),
+        ("doctor", "more"),
+        ("push",),
+        ("app-assets",),
+        ("device", "b", "--runs", "0"),
     ],
 )
-def test_bad_use_exits_with_2(place: Path, arguments: tuple[str, ...]) -> None:
+def test_bad_use_is_one_line_that_says_where_to_read_on(place: Path, arguments: tuple[str, ...]) -> None:
     outcome = invoke(*arguments)
-    assert outcome.code == 2
-    assert "Usage: " in outcome.stderr
-    assert outcome.stdout == ""
+    command = f" {arguments[0]}" if arguments and arguments[0] in cli.commands else ""
+    # Of an option without its value click does not tell whose it is.
+    where = "" if arguments[-1:] == ("--accelerator",) else command
+    assert assert_refused(outcome).endswith(f"see `cli{where} --help`")
+    assert outcome.stderr.count("\n") == 1 and "\x1b" not in outcome.stderr
     assert tree(place) == set()
+
+
+def test_an_interrupt_outside_of_a_command_is_told_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.Group.invoke", interrupted)
+    assert_refused(invoke("variants"), "interrupted before it was done", "run the same command again")

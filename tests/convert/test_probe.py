@@ -26,6 +26,22 @@ def test_bad_use_is_one_line(arguments: tuple[str, ...], told: str) -> None:
     assert_refused(invoke("probe", *arguments), told)
 
 
+@pytest.mark.parametrize(
+    ("changed", "arguments", "told"),
+    [
+        ({"precision": "fp16"}, (), "old.json is an fp16 measurement, this one is fp32: add --fp16"),
+        ({}, ("--fp16",), "old.json is an fp32 measurement, this one is fp16: leave out --fp16"),
+        ({"backend": "opencl"}, (), "old.json is a measurement of the backend opencl, this one is of webgpu"),
+    ],
+)
+def test_a_measurement_of_another_kind_is_refused_before_anything_runs(
+    changed: dict[str, str], arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convert.probing._driver", lambda _fp16: pytest.fail("looked for an adapter"))
+    (tmp_path / "old.json").write_text(json.dumps(json.loads(_KEPT.read_text()) | changed))
+    assert_refused(invoke("probe", "--against", tmp_path / "old.json", *arguments), told)
+
+
 def test_no_adapter_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convert.probing.find_driver", lambda: None)
     monkeypatch.setattr("convert.probing.find_fp16_driver", lambda: None)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from convert import reverify
 from convert.variants import VARIANTS
+from host_runtime.errors import UserError
+from host_runtime.manifest import TensorSpec, Weights
 from tests.conftest import Made
 from tests.convert.command import ALL_PASSED, assert_refused, invoke, rehash, tree, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
+from tests.host_runtime import tiny_bundle
 
 GOLDEN = "golden/golden.safetensors"
 
@@ -158,6 +164,58 @@ def test_a_manifest_of_nonsense_is_refused(copy: Path) -> None:
     assert_refused(invoke("verify", copy), "giant")
     manifest_with(copy, variant="tiny", target="toaster")
     assert_refused(invoke("verify", copy), "toaster")
+
+
+_ODD = '{"width": 1, "height": 1, "detections": [{"class_index": %s, "name": "x", "score": %s, "box": [1, 2, 3, 4]}]}'
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"golden/detections.json": (_ODD % ("1e400", "0.5")).encode()}, "OverflowError"),
+        ({"golden/detections.json": (_ODD % ("1", "1" + "0" * 400)).encode()}, "OverflowError"),
+        ({"golden/detections.json": b"[" * 200_000}, "RecursionError"),
+        ({"golden/golden.safetensors": b"nothing"}, "is not a safetensors file"),
+    ],
+    ids=["index", "score", "deep", "tensors"],
+)
+def test_golden_vectors_are_read_before_the_minutes_of_the_gates(
+    changed: dict[str, bytes], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reverify, "_reference", lambda *_: pytest.fail("went on"))
+    tiny_bundle.write_bundle(tmp_path / "b", changed)
+    assert_refused(invoke("verify", tmp_path / "b"), *changed, words, "make the bundle again")
+
+
+def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
+    weights = Weights(f"random, seed {'9' * 5000}", "0" * 64, random=True)
+    tiny_bundle.write_bundle(tmp_path / "b", variant="tiny", weights=weights)
+    line = assert_refused(invoke("verify", tmp_path / "b"), "made from random, seed 999", "9…; say where", "--weights")
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (TensorSpec("mem", (1, 16, 3)), "graph_a's output 'mem' is [1, 16, 3] in the bundle and absent here"),
+        (TensorSpec("memory", (1, 9, 3)), "graph_a's output 'memory' is [1, 9, 3] in the bundle and [1, 16, 3] here"),
+    ],
+    ids=["name", "shape"],
+)
+def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words: str) -> None:
+    ours = tiny_bundle.manifest().graphs
+    parts: Any = {
+        name: SimpleNamespace(input_names=[t.name for t in spec.inputs], output_names=[t.name for t in spec.outputs])
+        for name, spec in ours.by_name.items()
+    }
+    tensors = (t for spec in ours.by_name.values() for t in (*spec.inputs, *spec.outputs))
+    values = {t.name: np.zeros(t.shape, np.float32) for t in tensors}
+    reverify.check_borders(ours, parts, values)
+    theirs = replace(ours, a=replace(ours.a, outputs=(ours.a.outputs[0], odd)))
+    with pytest.raises(UserError) as refused:
+        reverify.check_borders(theirs, parts, values)
+    for told in ("made by another version", words, "make the bundle again"):
+        assert told in str(refused.value)
 
 
 def test_a_report_that_cannot_be_written(copy: Path, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -71,6 +74,41 @@ def test_no_bundle_there(tmp_path):
         load_bundle(tmp_path / "file")
     with pytest.raises(UserError, match=r"has no manifest.json"):
         load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "graph_a.tflite", "manifest.json"])
+def test_what_may_not_be_read_is_named(bundle, name, monkeypatch):
+    """As root reads everything, the system's answer is put in its mouth."""
+    shut, stat = str(bundle / name), os.stat
+
+    def refuse(path, *arguments, **options):
+        if str(path) == shut:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), shut)
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(UserError, match=rf"^{shut} cannot be read \(permission denied\); give a path that can$"):
+        load_bundle(bundle)
+
+
+def test_a_name_too_long_for_the_system(tmp_path, bundle):
+    with pytest.raises(UserError, match=r"xxx cannot be read \(file name too long\); give a path that can"):
+        load_bundle(tmp_path / ("x" * 300))
+    rewrite(bundle, lambda data: data["files"].update({"y" * 300: data["files"]["labels.txt"]}))
+    with pytest.raises(UserError, match=r"yyy cannot be read \(file name too long\)"):
+        load_bundle(bundle)
+
+
+def test_a_zip_that_may_not_be_read_is_not_called_something_else(good, tmp_path, monkeypatch):
+    path = zipped(good, tmp_path / "b.zip")
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(io, "open", refuse)  # what Path.open calls
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UserError, match=r"b.zip cannot be read \(permission denied\)"):
+        load_bundle(path)
 
 
 @pytest.mark.parametrize("name", ["graph_a.tflite", "host_params.safetensors", "golden/image.png"])

@@ -3,7 +3,9 @@ case."""
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import zlib
 
 import numpy as np
@@ -181,6 +183,19 @@ class TestBadPictures:
         with pytest.raises(UserError, match="is a folder"):
             load_image(tmp_path)
 
+    def test_a_name_too_long_for_the_system(self, tmp_path):
+        with pytest.raises(UserError, match=r"x.png cannot be read \(file name too long\); give a whole PNG"):
+            load_image(tmp_path / ("x" * 300 + ".png"))
+
+    def test_below_a_folder_that_may_not_be_entered(self, tmp_path, monkeypatch):
+        def refuse(path, *_arguments, **_options):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+        monkeypatch.setattr("builtins.open", refuse)
+        monkeypatch.setattr(os, "stat", refuse)
+        with pytest.raises(UserError, match=r"x.png cannot be read \(permission denied\); give a whole PNG"):
+            load_image(tmp_path / "x.png")
+
     def test_empty(self, tmp_path):
         (tmp_path / "x.png").write_bytes(b"")
         with pytest.raises(UserError, match=r"x.png is empty"):
@@ -235,5 +250,5 @@ class TestBadPictures:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Image, "open", refuse)
-        with pytest.raises(UserError, match=r"cannot be read .*Permission denied"):
+        with pytest.raises(UserError, match=r"cannot be read .*permission denied"):
             load_image(path)

@@ -214,3 +214,10 @@ def test_a_traceback_is_not_silenced():
     done = child("from host_runtime.quiet import silence_exit; silence_exit(); raise RuntimeError('seen')")
     assert done.returncode == 1
     assert "RuntimeError: seen" in done.stderr
+
+
+def test_a_path_that_litert_does_not_take_is_refused_in_words(root, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    shutil.copytree(root, odd)
+    with pytest.raises(UserError, match=r"graph_a.tflite: LiteRT takes no path that is not UTF-8; rename"):
+        Runner(odd)

@@ -24,15 +24,15 @@ from ai_edge_litert.environment import Environment, EnvironmentOptions
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.options import CpuOptions, GpuOptions, Options
 
-MARK = "@@detr2litert"  # run.py splits stderr at this
 _GPU_BIT = 2  # kLiteRtHwAcceleratorGpu
 _QUIET_SECONDS = 0.05
 _QUIET_WINDOWS = 3
 
 
-def _mark(text: str) -> None:
+def _mark(mark: str, text: str) -> None:
+    """The line at which run.py splits stderr."""
     sys.stdout.flush()
-    os.write(2, f"\n{MARK} {text}\n".encode())
+    os.write(2, f"\n{mark} {text}\n".encode())
 
 
 def _options(settings: dict[str, Any]) -> Options:
@@ -145,13 +145,13 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
     }
     start = time.perf_counter()
     try:
-        _mark(f"{index} compile")
+        _mark(settings["mark"], f"{index} compile")
         model = CompiledModel.from_file(job["model"], options=_options(settings), environment=environment)
         result["compile_seconds"] = time.perf_counter() - start
         result["compiled"] = True
         signature = next(iter(model.get_signature_list()))
         for position, path in enumerate(job["inputs"]):
-            _mark(f"{index} run")
+            _mark(settings["mark"], f"{index} run")
             # Read and written as verify/arrays.py does: the two must agree.
             with np.load(path) as archive:
                 names = json.loads(str(archive["names"]))
@@ -162,7 +162,7 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
             result["outputs"] = position + 1
             result["run_seconds"] += seconds
         if settings["honest"] and settings["accelerator"] == "gpu":
-            _mark(f"{index} honest")
+            _mark(settings["mark"], f"{index} honest")
             result["honest"] = _non_cpu_fully_accelerated(job["model"])
     except Exception as error:
         result["error"] = " ".join(str(error).split()) or type(error).__name__
@@ -184,7 +184,7 @@ def main() -> None:
     )
     for index in range(settings["first"], len(settings["jobs"])):
         result = _job(index, settings["jobs"][index], settings, environment, work)
-        _mark(f"{index} end")
+        _mark(settings["mark"], f"{index} end")
         partial = work / f"result_{index}.part"
         partial.write_text(json.dumps(result))
         partial.replace(work / f"result_{index}.json")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -26,9 +27,9 @@ from numpy.typing import NDArray
 
 from verify.arrays import Arrays, load_arrays, save_arrays
 from verify.delegate.adapters import Driver
+from verify.printable import printable
 
 _CHILD = Path(__file__).with_name("child.py")
-_MARK = "@@detr2litert"  # same as in child.py, which is a script and not imported
 _POLL_SECONDS = 0.02
 _OPS_SPLIT = re.compile(
     r"(?:No operations|(\d+) operations) will run on the GPU, and (?:all|the remaining) (\d+) operations will run on the CPU"
@@ -157,7 +158,10 @@ def run_models(
         return [DelegateRun(job.model, accelerator, Outcome.NO_ADAPTER, error="no Vulkan adapter was found") for job in jobs]
     with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
         work = Path(folder)
+        # Unknown to whoever made the model, whose names the delegate writes into the same log.
+        mark = f"@@detr2litert-{secrets.token_hex(8)}"
         settings = {
+            "mark": mark,
             "accelerator": accelerator,
             "enforce_f32": enforce_f32,
             "settle": settle and driver is not None and not any(adapter.hardware for adapter in driver.adapters),
@@ -167,7 +171,7 @@ def run_models(
             "first": 0,
             "jobs": [
                 {
-                    "model": str(job.model.resolve()),
+                    "model": str(_linked(job.model, _link(work, i))),
                     "inputs": [str(save_arrays(values, work / f"in_{i}_{j}.npz")) for j, values in enumerate(job.inputs)],
                 }
                 for i, job in enumerate(jobs)
@@ -178,7 +182,7 @@ def run_models(
             settings["first"] = len(runs)
             (work / "jobs.json").write_text(json.dumps(settings))
             code, log = _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
-            sections = _sections(log)
+            sections = _sections(log, mark, jobs, work)
             while len(runs) < len(jobs) and (work / f"result_{len(runs)}.json").exists():
                 index = len(runs)
                 runs.append(_finished(jobs[index], index, work, accelerator, sections.get(index, {})))
@@ -235,14 +239,32 @@ def _death(code: int) -> str:
         return f"signal {-code}"
 
 
-def _sections(log: str) -> dict[int, dict[str, str]]:
-    """Splits the log at the child's marks: job index to phase (``"compile"``, ``"run"``, ``"honest"``) to text."""
+def _link(work: Path, index: int) -> Path:
+    return work / f"model_{index}.tflite"
+
+
+def _linked(model: Path, link: Path) -> Path:
+    """The model under a plain name: the runtime takes no path that is not UTF-8, and Linux lets a file have one."""
+    link.symlink_to(model.absolute())
+    return link
+
+
+def _named(text: str, model: Path, link: Path) -> str:
+    """What the runtime said, with the model's own name for that of the link."""
+    return text.replace(str(link), printable(str(model)))
+
+
+def _sections(log: str, mark: str, jobs: Sequence[Job], work: Path) -> dict[int, dict[str, str]]:
+    """Splits the log at the child's marks: job index to phase (``"compile"``, ``"run"``, ``"honest"``) to text.
+
+    A mark with something else behind it splits nothing.
+    """
     found: dict[int, dict[str, str]] = {}
-    for part in log.split(f"\n{_MARK} ")[1:]:
-        head, _, text = part.partition("\n")
-        index, _, phase = head.partition(" ")
-        phases = found.setdefault(int(index), {})
-        phases[phase] = phases.get(phase, "") + text
+    _, *parts = re.split(rf"^{mark} (\d+) (\w+)\n", log, flags=re.MULTILINE | re.ASCII)
+    for number, phase, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        index = int(number)
+        phases = found.setdefault(index, {})
+        phases[phase] = phases.get(phase, "") + _named(text, jobs[index].model, _link(work, index))
     return found
 
 
@@ -260,7 +282,7 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
         job.model,
         accelerator,
         outcome,
-        error=result["error"],
+        error=_named(result["error"], job.model, _link(work, index)),
         non_cpu_fully_accelerated=result["honest"],
         outputs=outputs,
         compile_seconds=result["compile_seconds"],

@@ -113,7 +113,7 @@ def read_measured(path: Path) -> Measured:
         facts = {key: str(plain[key]) for key in ("runtime", "backend", "adapter", "precision", "date")}
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a file that `convert probe --write` wrote") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(
             f"{path}: no table of `convert probe` ({type(error).__name__}: {error}); write one with --write"
         ) from error

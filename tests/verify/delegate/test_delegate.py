@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,30 @@ def test_unreadable_model(tmp_path: Path) -> None:
     (tmp_path / "empty.tflite").write_bytes(b"")
     run = run_model(tmp_path / "empty.tflite", accelerator="cpu")
     assert run.outcome is Outcome.FAILED and run.error
+
+
+def test_a_name_that_is_no_utf_8_runs_and_every_message_has_it(adder: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite"))
+    run = run_model(adder.rename(odd), [{"in/put:0": np.zeros(SHAPE, np.float32)}], accelerator="cpu")
+    assert run.ok and run.model == odd
+    missing = run_model(tmp_path / "none.tflite", accelerator="cpu")
+    assert f"Could not open '{tmp_path / 'none.tflite'}'" in missing.log and "model_0" not in missing.log + missing.error
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("told", ["boom x", "7 compile", "0 end"])
+def test_an_operator_named_like_the_mark_is_a_name(told: str, driver: Driver, tmp_path: Path) -> None:
+    w = ModelWriter()
+    w.op(f"CUSTOM:\n@@detr2litert {told}\n", [w.input("x", SHAPE)], {"y": SHAPE})
+    model = w.write(tmp_path / "marked.tflite", ["y"])
+    for run in run_models([Job(model), Job(model)], driver=driver):
+        assert run.outcome is Outcome.FAILED and f"@@detr2litert {told}" in run.log
+
+
+def test_a_mark_with_anything_else_behind_it_splits_nothing(tmp_path: Path) -> None:
+    log = "before\n@@m 0 compile\none\n@@m boom x\n@@m 0\ntwo\n@@m 0 run\nthree\n@@m 0 compile\nfour\n"
+    sections = delegate._sections(log, "@@m", [Job(tmp_path / "m.tflite")], tmp_path)
+    assert sections == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
 
 
 def test_signal_is_named() -> None:

@@ -49,7 +49,16 @@ def test_file_name(adapter: str, name: str) -> None:
     assert replace(_SOFT, adapter=adapter).file_name == name
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_version": 1, "probes": {"a": 3}}'])
+_HUGE = json.dumps(
+    {"schema_version": 1, "probes": {"a": {"outcome": "wrong", "max_abs_diff": 10**400, "refusal": "", "died": ""}}}
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1]", '{"schema_version": 1, "probes": {"a": 3}}', "[" * 200_000, _HUGE],
+    ids=["empty", "object", "list", "no entry", "deep", "huge"],
+)
 def test_what_is_no_table_is_a_users_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(UserError, match=r"no table of `convert probe`"):

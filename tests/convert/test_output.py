@@ -1,0 +1,72 @@
+"""How results look."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.cli.output import print_result
+from tests.convert.command import environment, spawn
+from verify.gates import GateResult, Measurement, Verdict
+
+
+def test_json_has_no_number_that_json_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = tuple(
+        Measurement("graph_a", "max_abs_diff", value, 1.0, at_least=False) for value in (float("inf"), float("nan"), 0.5)
+    )
+    data = {"worst": np.float32("-inf"), "file": Path("x"), "verdict": Verdict.FAILED, "count": np.int64(3)}
+    print_result([GateResult("numerics", Verdict.FAILED, "off", measurements=figures, data=data)], as_json=True)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    (gate,) = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert [figure["value"] for figure in gate["measurements"]] == ["inf", "nan", 0.5]
+    assert gate["data"] == {"worst": "-inf", "file": "x", "verdict": "failed", "count": 3}
+
+
+COMMANDS = [("variants",), ("variants", "--json"), ("rewrites",), ("--help",), ("run", "--help"), ("--version",)]
+
+
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def env(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    return environment(PYTHONUNBUFFERED=request.param)
+
+
+def _ending(arguments: tuple[str, ...], env: Mapping[str, str], stdout: int, stderr: int) -> tuple[int, str | None]:
+    command = [sys.executable, "-m", "convert", *arguments]
+    done = subprocess.run(command, env=env, stdout=stdout, stderr=stderr, text=True, timeout=120, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_a_full_disk_under_the_output_is_one_line(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        code, told = _ending(arguments, env, full.fileno(), subprocess.PIPE)
+        assert (code, told) == (
+            2,
+            "error: the output cannot be written (no space left on device); free some space, or send it elsewhere\n",
+        )
+        assert _ending(arguments, env, full.fileno(), full.fileno())[0] == 2
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_a_reader_that_went_away_is_no_failed_gate(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert _ending(arguments, env, writer, subprocess.PIPE) == (141, "")
+    finally:
+        os.close(writer)
+
+
+def test_a_terminal_without_the_marks_ends_no_run(tmp_path: Path) -> None:
+    outcome = spawn("check", "x\u2713", cwd=tmp_path, env=environment(PYTHONIOENCODING="latin-1"))
+    assert outcome.code == 2 and "no file at x?" in outcome.stderr
