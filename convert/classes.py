@@ -92,9 +92,14 @@ def _from_json(text: str, file: Path) -> Sequence[str | None] | Mapping[int, str
         raise UserError(f"class file {file} is not valid JSON: {error}") from error
     if isinstance(value, list) and value and all(name is None or isinstance(name, str) for name in value):
         return value
-    if isinstance(value, dict) and value and all(key.isdecimal() and isinstance(name, str) for key, name in value.items()):
+    if isinstance(value, dict) and value and all(_is_id(key) and isinstance(name, str) for key, name in value.items()):
         return {int(key): name for key, name in value.items()}
     raise UserError(f"class file {file} must hold a list of names (null for an unused id) or an object of id to name")
+
+
+def _is_id(key: str) -> bool:
+    """Digits, and not so many that Python will not read them."""
+    return key.isdecimal() and len(key) < 20
 
 
 def _fit(names: Sequence[str | None] | Mapping[int, str], columns: int, first: int, file: Path) -> ClassNames:

@@ -86,6 +86,7 @@ def test_eighty_names_are_put_at_cocos_ids(tmp_path: Path) -> None:
         (b"  \n\n", "is empty"),
         (b"[1, 2]", "must hold a list of names"),
         (b'{"person": 1}', "must hold a list of names"),
+        (b'{"' + b"9" * 5000 + b'": "a"}', "must hold a list of names"),
         (b"[", "not valid JSON"),
         (b"\xff\xfe\x00", "not UTF-8"),
     ],
