@@ -22,6 +22,7 @@ _TITLES = {
     "fp16": ("fp16", "the delegate computes it well enough in fp16, as phones do"),
     "host": ("Host side", "pre-processing, host step and post-processing are PyTorch's"),
     "detections": ("Detections", "the bundle finds what the reference finds"),
+    "golden": ("Golden vectors", "what the bundle carries to be judged by on a phone is what the checkpoint computes"),
 }
 
 
