@@ -15,6 +15,8 @@ from verify.printable import printable
 BAD_INPUT = 2
 GATE_FAILED = 1
 
+INTERRUPTED = "interrupted before it was done; run the same command again"
+
 Command = Callable[..., int | None]
 
 
@@ -45,16 +47,21 @@ def reported(command: Command) -> Command:
             # Native code may have turned an interrupt into an error of its own.
             if isinstance(error, KeyboardInterrupt) or was_interrupted():
                 arrived()
-                told = "interrupted before it was done; run the same command again"
+                told = INTERRUPTED
             elif isinstance(error, UserError):
-                told = " ".join(str(error).split())
+                told = str(error)
             else:
                 raise
-            click.echo(f"error: {printable(told)}", err=True)
-            code = BAD_INPUT
+            code = refuse(told)
         leave(code or 0)
 
     return wrapped
+
+
+def refuse(message: str) -> int:
+    """Tell what is wrong in one line on standard error; returns the exit code."""
+    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
+    return BAD_INPUT
 
 
 def exit_code(gates: Any, strict: bool) -> int:

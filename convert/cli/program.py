@@ -11,10 +11,9 @@ from typing import Any
 
 import click
 
-from convert.cli.base import BAD_INPUT
+from convert.cli.base import INTERRUPTED, refuse
 from host_runtime.errors import reason
 from host_runtime.interrupt import arrived, leave
-from verify.printable import printable
 
 READER_GONE = 141
 """What a shell shows for a program that SIGPIPE ended, 128 + 13."""
@@ -81,9 +80,9 @@ class Program(click.Group):
                 code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             except click.Abort:
                 arrived()
-                code = _tell("interrupted before it was done; run the same command again")
+                code = refuse(INTERRUPTED)
             except click.ClickException as error:
-                code = _tell(_one_line(error, prog_name or "convert"))
+                code = refuse(_one_line(error, prog_name or "convert"))
         except OutputLostError as lost:
             code = _without_output(lost)
         return leave(code if isinstance(code, int) else 0)
@@ -99,14 +98,9 @@ def _without_output(lost: OutputLostError) -> int:
     if lost.error.errno == errno.EPIPE:
         return READER_GONE
     try:
-        return _tell(f"the output cannot be written ({lost}); free some space, or send it elsewhere")
+        return refuse(f"the output cannot be written ({lost}); free some space, or send it elsewhere")
     except OutputLostError as both:
         return _without_output(both)
-
-
-def _tell(message: str) -> int:
-    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
-    return BAD_INPUT
 
 
 def _one_line(error: click.ClickException, program: str) -> str:

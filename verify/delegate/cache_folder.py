@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from host_runtime.errors import UserError
+
+READY = "ready"
+"""In a scratch folder: the folder that is to be kept."""
 
 
 @contextmanager
@@ -39,3 +44,18 @@ def writing(folder: Path) -> Iterator[None]:
         raise UserError(
             f"{folder}: {error.strerror or error}; make it writable and leave room for 300 MB, or set XDG_CACHE_HOME"
         ) from error
+
+
+@contextmanager
+def replacing(place: Path) -> Iterator[Path]:
+    """A scratch folder, whose folder ``READY`` then takes the place of ``place`` in one step; on an error nothing changes.
+
+    Raises:
+        UserError: something cannot be written beside ``place``.
+    """
+    with writing(place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{place.name}-", dir=place.parent) as scratch:
+            yield Path(scratch)
+            shutil.rmtree(place, ignore_errors=True)
+            (Path(scratch) / READY).rename(place)

@@ -14,12 +14,11 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from host_runtime.errors import UserError
-from verify.delegate.cache_folder import writing
+from verify.delegate.cache_folder import READY, replacing
 from verify.delegate.debian import download_with_missing, require_tools, unpack
 
 PACKAGE = "mesa-vulkan-drivers"
@@ -55,14 +54,12 @@ def install(place: Path) -> None:
         UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
     """
     require_tools(f"lavapipe comes from Debian's {PACKAGE} package", _INSTEAD)
-    with writing(place.parent):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="lavapipe-", dir=place.parent) as scratch:
-            _fetch(Path(scratch), place)
+    with replacing(place) as work:
+        _fetch(work, work / READY)
 
 
-def _fetch(work: Path, place: Path) -> None:
-    """Makes the driver's folder in ``work``, and moves it to ``place``."""
+def _fetch(work: Path, ready: Path) -> None:
+    """Makes the driver's folder, ``ready``, with whatever else it takes in ``work``."""
     packages = [
         path
         for path in download_with_missing(PACKAGE, work, _INSTEAD, suite=_BACKPORTS.get(_codename(), ""))
@@ -74,15 +71,12 @@ def _fetch(work: Path, place: Path) -> None:
     library = next(root.rglob(_LIBRARY), None) or _installed_library()
     if library is None:
         raise UserError(f"{PACKAGE} holds no {_LIBRARY}; {_INSTEAD}")
-    ready = work / "ready"
     ready.mkdir()
     shutil.copyfile(library, ready / _LIBRARY)
     _take_libraries(root, ready)
     described = {"file_format_version": "1.0.0", "ICD": {"library_path": f"./{_LIBRARY}", "api_version": "1.3.0"}}
     (ready / ICD).write_text(json.dumps(described) + "\n")
     (ready / "source.json").write_text(json.dumps({"packages": [path.name for path in packages]}) + "\n")
-    shutil.rmtree(place, ignore_errors=True)
-    ready.rename(place)
 
 
 def _take_libraries(root: Path, ready: Path) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from host_runtime.errors import UserError
 from verify.delegate.adapters import loader_present
-from verify.delegate.cache_folder import writing
+from verify.delegate.cache_folder import READY, replacing
 from verify.delegate.debian import download, require_tools, unpack
 
 PACKAGE = "chromium-common"
@@ -51,25 +50,20 @@ def install(place: Path) -> None:
         UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
     """
     require_tools(f"SwiftShader comes from Debian's {PACKAGE} package", INSTEAD)
-    with writing(place.parent):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="swiftshader-", dir=place.parent) as scratch:
-            _fetch(Path(scratch), place)
+    with replacing(place) as work:
+        _fetch(work, work / READY)
 
 
-def _fetch(work: Path, place: Path) -> None:
-    """Makes the driver's folder in ``work``, and moves it to ``place``."""
+def _fetch(work: Path, ready: Path) -> None:
+    """Makes the driver's folder, ``ready``, with whatever else it takes in ``work``."""
     package = download(PACKAGE, work, INSTEAD)
     unpack([package], work / "x", INSTEAD)
     found = {name: next((work / "x").rglob(name), None) for name in (ICD, _LIBRARY, LOADER)}
     if missing := [name for name, path in found.items() if path is None]:
         raise UserError(f"{package.name} holds no {', '.join(missing)}; {INSTEAD}")
-    ready = work / "ready"
     # The loader has a folder of its own: it joins LD_LIBRARY_PATH only where the system has none.
     (ready / "loader").mkdir(parents=True)
     for name, path in found.items():
         if path is not None:
             shutil.move(path, ready / ("loader" if name == LOADER else "") / name)
     (ready / "source.json").write_text(json.dumps({"package": package.name}) + "\n")
-    shutil.rmtree(place, ignore_errors=True)
-    ready.rename(place)
