@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from convert.bundle import (
     GRAPH_FILES,
     GoldenRun,
@@ -22,7 +20,7 @@ from convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
 from convert.classes import Classes, resolve_classes
 from convert.compiler import CompiledDetector, compile_detector
 from convert.half_precision import store_half
-from convert.lowering import lower
+from convert.lowering.lower import lower
 from convert.progress import Progress
 from convert.proof.gates import Evidence, Proof, gpus, prove
 from convert.proof.reference_path import ReferencePath
@@ -181,7 +179,7 @@ def _convert(
     for name, part in compiled.parts.graphs.items():
         with progress.stage(f"convert {name}") as stage, native_log():
             raw, fixed = scratch / f"{name}.raw.tflite", scratch / f"{name}.tflite"
-            lower(part, {key: torch.from_numpy(golden.tensors[key]) for key in part.input_names}, raw)
+            lower(part, raw)
             fix_ups[GRAPH_FILES[name]] = fix_up(raw, fixed)
             raw.unlink()
             store_half(fixed, folder / GRAPH_FILES[name])

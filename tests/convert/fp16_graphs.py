@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from convert.compiler import CompiledDetector, compile_detector
 from convert.half_precision import store_half
-from convert.lowering import lower
+from convert.lowering.lower import lower
 from convert.reference import Reference
 from convert.targets import find_target
 from rewrites.flatbuffer.pipeline import fix_up
@@ -39,7 +38,7 @@ def _case(detector: CompiledDetector, image: Tensor, name: str, folder: Path) ->
     values = detector.evaluate(image)
     inputs = {key: np.asarray(values[key]) for key in part.input_names}
     raw, fixed, shipped = (folder / f"{name}.{kind}.tflite" for kind in ("raw", "fixed", "shipped"))
-    lower(part, {key: torch.from_numpy(value) for key, value in inputs.items()}, raw)
+    lower(part, raw)
     fix_up(raw, fixed)
     store_half(fixed, shipped)
     return GraphCase(name, None, shipped, (inputs,), ({key: np.asarray(values[key]) for key in part.output_names},))

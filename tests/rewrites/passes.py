@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from convert.lowering import lower
+from convert.lowering.lower import lower
 from graphs.partition import Part
 from rewrites.base import Rewrite, Site, calls
 from rewrites.flatbuffer.pipeline import fix_up
@@ -94,7 +94,7 @@ def write_model(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], path: 
     results = next(n for n in graph_module.graph.nodes if n.op == "output").args[0]
     part = Part(graph_module, names, tuple(f"out_{i}" for i in range(len(results))))
     raw = path.with_suffix(".raw.tflite")
-    lower(part, dict(zip(names, inputs, strict=True)), raw)
+    lower(part, raw)
     fix_up(raw, path)
     return path
 

@@ -7,15 +7,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
 from convert.compiler import CompiledDetector, compile_detector
-from convert.lowering import lower
+from convert.lowering.lower import lower
 from convert.run import load_reference
 from convert.targets import TARGETS
 from convert.variants import VARIANTS
 from graphs.partition import Part
-from rewrites.base import value_of
 from tests.convert.planted.graph_faults import GRAPH_FAULTS, GraphFault
 from verify.gates import Verdict
 from verify.lint.op_lint import check_lint
@@ -29,11 +27,7 @@ def compiled(detector: str) -> CompiledDetector:
 
 
 def converted(part: Part, path: Path) -> Path:
-    inputs = {
-        name: torch.zeros(value_of(node).shape)
-        for name, node in zip(part.input_names, part.graph_module.graph.find_nodes(op="placeholder"), strict=True)
-    }
-    lower(part, inputs, path)
+    lower(part, path)
     return path
 
 

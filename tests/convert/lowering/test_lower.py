@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convert.half_precision import store_half
-from convert.lowering import lower
+from convert.lowering.lower import lower
 from graphs.partition import Part
 from rewrites import pipeline
 from rewrites.profile import Profile
@@ -54,7 +54,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         pipeline.run(steps, graph_module, Profile())
     path = tmp_path_factory.mktemp("lowering") / "block.tflite"
     part = Part(graph_module, tuple(inputs), ("features", "peaks"))
-    lower(part, inputs, path)
+    lower(part, path)
     with torch.no_grad():
         expected = dict(zip(("features", "peaks"), module(*inputs.values()), strict=True))
     return Case(part, inputs, expected, path)
@@ -103,4 +103,4 @@ def test_half_precision_halves_the_weights_and_little_else(case: Case, tmp_path:
 
 def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(case: Case) -> None:
     with pytest.raises(OSError, match="No space left on device"):
-        lower(case.part, case.inputs, Path("/dev/full"))
+        lower(case.part, Path("/dev/full"))

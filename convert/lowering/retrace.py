@@ -1,0 +1,171 @@
+"""Record an ATen graph again in simpler operators: decompositions in one run over tensors without data.
+
+``ExportedProgram.run_decompositions`` does the same for any program: it traces several times to learn which tensors alias, are
+written to or need a gradient, and took two thirds of a conversion. A rewritten part has static shapes, no gradient and no
+operator that writes into its operands, so that one run on meta tensors says all: each operator is either in the table, and then
+its decomposition runs, or it is recorded as it is.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._export.utils import _is_preservable_cia_op
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_map
+
+aten = torch.ops.aten
+
+Table = Mapping[Any, Callable[..., Any]]
+"""Operator overload to a function that computes the same with simpler operators, or returns NotImplemented."""
+
+_ORIGIN = "nn_module_stack"
+_FUNCTIONAL: Mapping[Any, Any] = {aten.add_.Tensor: aten.add.Tensor}
+"""Operators that write into their first operand, by the form that does not. litert-torch's layout pass adds a bias so."""
+
+
+@torch.no_grad()
+def retrace(graph_module: fx.GraphModule, table: Table) -> fx.GraphModule:
+    """The graph with every operator of ``table`` decomposed, and every Python function traced.
+
+    Args:
+        graph_module: placeholders, ``get_attr`` constants, calls of ATen overloads or of Python functions on tensors, and an
+            output that is a tuple. Each placeholder has ``meta["val"]``.
+        table: decompositions.
+
+    Returns:
+        A graph of overloads alone, whose constants are those of ``graph_module`` and come first, in the order in which they are
+        registered there. Nodes have ``meta["val"]``, a meta tensor, and the module stack of the node that they come from.
+
+    Raises:
+        TypeError: an operator writes into an operand.
+    """
+    recorder = _Recorder(table)
+    values: dict[fx.Node, Any] = {}
+    for node in _constants_first(graph_module):
+        if node.op == "placeholder":
+            values[node] = recorder.placeholder(node)
+        elif node.op == "get_attr":
+            values[node] = recorder.constant(str(node.target), getattr(graph_module, str(node.target)))
+        elif node.op == "output":
+            recorder.output(fx.node.map_arg(node.args[0], values.__getitem__))
+        else:
+            values[node] = recorder.run(node, *fx.node.map_arg((node.args, node.kwargs), values.__getitem__))
+    return fx.GraphModule(graph_module, recorder.graph)
+
+
+def _constants_first(graph_module: fx.GraphModule) -> list[fx.Node]:
+    """The nodes in an order in which they can run; the converter writes constants in the order in which it meets them."""
+    place = {name: number for number, (name, _) in enumerate(graph_module.named_buffers(remove_duplicate=False))}
+    return sorted(graph_module.graph.nodes, key=lambda n: place[str(n.target)] if n.op == "get_attr" else len(place))
+
+
+class _Recorder(TorchDispatchMode):
+    """Sees every operator that reaches the dispatcher; what PyTorch's own C++ kernels are composed of arrives in parts."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self._table = table
+        self._origin: dict[str, Any] = {}
+        self._nodes: dict[int, fx.Node] = {}
+        self.decomposing = 0  # how many decompositions deep: within one, PyTorch takes apart what it composes
+        self._alive: list[Tensor] = []  # an id is a tensor's own only while the tensor lives
+
+    def placeholder(self, node: fx.Node) -> Tensor:
+        """An input of the graph."""
+        copy = self.graph.placeholder(str(node.target))
+        return self._stands_for(copy, torch.empty_like(node.meta["val"], device="meta"))
+
+    def constant(self, name: str, value: Tensor) -> Tensor:
+        """A constant that the root module has under ``name``."""
+        return self._stands_for(self.graph.get_attr(name), torch.empty_like(value, device="meta"))
+
+    def output(self, values: Any) -> None:
+        """End of the graph."""
+        self.graph.output(tree_map(self._operand, values))
+
+    def run(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        """The node's value, recorded on the way."""
+        target: Any = node.target
+        self._origin = {_ORIGIN: node.meta[_ORIGIN]} if _ORIGIN in node.meta else {}
+        with _Composites(self), self:
+            return target(*args, **kwargs)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What the operator returns, with the nodes of what it is composed of added to the graph."""
+        kwargs = kwargs or {}
+        result = self.decompose(func, args, kwargs)
+        if result is NotImplemented:
+            with self:
+                result = func.decompose(*args, **kwargs)
+        return self.record(func, args, kwargs) if result is NotImplemented else result
+
+    def decompose(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What the operator's decomposition returns, recorded on the way; NotImplemented if the table has none."""
+        if func not in self._table:
+            return NotImplemented
+        self.decomposing += 1
+        with self:
+            result = self._table[func](*args, **kwargs)
+        self.decomposing -= 1
+        return result
+
+    def record(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What the operator returns, with its node added to the graph."""
+        target = _FUNCTIONAL.get(func, func)
+        if target._schema.is_mutable:
+            raise TypeError(f"{target} writes into an operand: a graph that is lowered must not")
+        operands, options = tree_map(self._operand, (tuple(args), kwargs))
+        node = self.graph.call_function(target, operands, options)
+        result = args[0] if target is not func else tree_map(_without_data, func(*args, **kwargs))
+        node.meta = {**self._origin, "val": result}
+        if isinstance(result, Tensor):
+            return self._stands_for(node, result)
+        for number, part in enumerate(result):
+            item = self.graph.call_function(operator.getitem, (node, number))
+            item.meta = dict(self._origin)
+            self._stands_for(item, part)
+        return result
+
+    def _operand(self, value: Any) -> Any:
+        return self._nodes[id(value)] if isinstance(value, Tensor) else value
+
+    def _stands_for(self, node: fx.Node, value: Tensor) -> Tensor:
+        node.meta["val"] = value
+        self._nodes[id(value)] = node
+        self._alive.append(value)
+        return value
+
+
+class _Composites(TorchFunctionMode):
+    """Brings the recorder operators that the dispatcher would take apart before it sees them."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if isinstance(func, torch._ops.OpOverload) and not self._recorder.decomposing and _is_composite(func):
+            with _disable_current_modes():
+                result = self._recorder.decompose(func, args, kwargs)
+                return self._recorder.record(func, args, kwargs) if result is NotImplemented else result
+        return func(*args, **kwargs)
+
+
+@cache
+def _is_composite(func: torch._ops.OpOverload) -> bool:
+    """Whether PyTorch composes an operator of others, and a program may keep it whole all the same: it makes no view."""
+    return bool(_is_preservable_cia_op(func))
+
+
+def _without_data(value: Any) -> Any:
+    """The value on the meta device, where an operator such as ``arange`` made it elsewhere."""
+    return value.to("meta") if isinstance(value, Tensor) else value

@@ -1,0 +1,28 @@
+"""litert-torch's public conversion, which takes any module: what the short way of ``convert.lowering`` is compared with."""
+
+from __future__ import annotations
+
+import litert_torch
+import torch
+
+from convert.lowering.lower import with_origins
+from convert.quiet import quiet
+from graphs.partition import Part
+from rewrites.base import value_of
+
+
+def convert_publicly(part: Part) -> bytes:
+    """The part's float32 .tflite file as ``litert_torch.convert`` makes it."""
+    module = with_origins(part).eval()
+    output = next(iter(module.graph.find_nodes(op="output")))
+    output.args = (dict(zip(part.output_names, output.args[0], strict=True)),)
+    module.recompile()
+    inputs = module.graph.find_nodes(op="placeholder")
+    sample = {
+        name: torch.zeros(value_of(node).shape, dtype=value_of(node).dtype)
+        for name, node in zip(part.input_names, inputs, strict=True)
+    }
+    litert_torch.config.show_progress = False
+    with quiet(), torch.no_grad():
+        content: bytes = litert_torch.convert(module, sample_kwargs=sample).model_content()
+    return content

@@ -1,0 +1,86 @@
+"""The short way to a file gives the bytes of litert-torch's public one: same operators, shapes, constants and names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convert.lowering.lower import lower
+from graphs.partition import Part
+from rewrites import pipeline
+from rewrites.profile import Profile
+from rewrites.program import export
+from tests.convert.lowering.public_way import convert_publicly
+
+
+class Convolutions(nn.Module):
+    """Convolutions with and without groups, stride and bias, and pools, between operators that can be in either layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+        self.point = nn.Conv2d(8, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.silu(self.stem(x))
+        x = self.point(self.depthwise(x) + x)
+        x = torch.cat((functional.max_pool2d(x, 2), functional.avg_pool2d(x, 2)), 1)
+        return functional.interpolate(x, scale_factor=2.0, mode="nearest").softmax(1)
+
+
+class Attention(nn.Module):
+    """Two heads over tokens, with a norm, GELU, and a tensor that two operators read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(8, 24)
+        self.out = nn.Linear(8, 8, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        q, k, v = self.qkv(x).reshape(1, -1, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        mixed = (q * 0.5 @ k.transpose(-1, -2)).softmax(-1) @ v
+        y = functional.gelu(self.out(mixed.transpose(1, 2).flatten(2)) + x)
+        return y.clamp(min=-1.0) / (1.0 - y.amax(-1, keepdim=True)).abs(), y.mean(-1)
+
+
+def elementwise(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """Operators of one and two operands that decompose, or broadcast, or read a number."""
+    z = x * torch.linspace(0, 1, 6) + y[:, :1]
+    return torch.relu(z), z.sin() + z.cos().exp(), 2.0 - z, (z.square() + 1e-6).rsqrt().reciprocal(), z[:, 1:, ::2], z.sum(1)
+
+
+CASES: dict[str, tuple[Callable[..., object], tuple[tuple[int, ...], ...]]] = {
+    "convolutions": (Convolutions(), ((1, 3, 16, 16),)),
+    "attention": (Attention(), ((1, 5, 8),)),
+    "elementwise": (elementwise, ((1, 4, 6), (1, 4, 6))),
+}
+
+
+class Wrapped(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *inputs: Tensor) -> object:
+        return self._function(*inputs)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_bytes_are_those_of_the_public_way(tmp_path: Path, name: str) -> None:
+    computed, shapes = CASES[name]
+    module = computed if isinstance(computed, nn.Module) else Wrapped(computed)
+    graph_module = export(module.eval(), tuple(torch.randn(shape) for shape in shapes))
+    outputs = next(iter(graph_module.graph.find_nodes(op="output"))).args[0]
+    pipeline.run(pipeline.NORMALISE, graph_module, Profile())
+    inputs = tuple(str(node.target) for node in graph_module.graph.find_nodes(op="placeholder"))
+    part = Part(graph_module, inputs, tuple(f"out_{i}" for i in range(len(outputs))))
+    lower(part, tmp_path / "short.tflite")
+    assert (tmp_path / "short.tflite").read_bytes() == convert_publicly(part)
