@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -80,6 +80,9 @@ class CompiledDetector:
 class Watcher:
     """Sees a detector between the steps of its compilation; this one does nothing with it."""
 
+    def doing(self, what: str) -> None:
+        """What is being done from now on, for whoever waits."""
+
     def exported(self, whole: fx.GraphModule) -> None:
         """The uncut detector, as exported."""
 
@@ -88,6 +91,17 @@ class Watcher:
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         """The normalised detector and the parts it was cut into."""
+
+
+class Telling(Watcher):
+    """Tells what is being done."""
+
+    def __init__(self, doing: Callable[[str], None]) -> None:
+        self._doing = doing
+
+    def doing(self, what: str) -> None:
+        """What is being done from now on, for whoever waits."""
+        self._doing(what)
 
 
 def compile_detector(
@@ -107,15 +121,18 @@ def compile_detector(
     """
     watcher = watcher or Watcher()
     try:
+        watcher.doing("exporting the PyTorch model")
         with quiet():
             whole = export(reference.module, (reference.example_input(),))
         watcher.exported(whole)
+        watcher.doing("rewriting")
         before = pipeline.run(pipeline.NORMALISE, whole, profile, partial(watcher.rewritten, "detector"))
         parts = partition(whole, profile, INPUT_NAMES, OUTPUT_NAMES)
         watcher.cut(whole, parts)
         graphs = {name: part.graph_module for name, part in parts.graphs.items()}
         reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, watcher)}
-        for image in calibration:
+        for number, image in enumerate(calibration, start=1):
+            watcher.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
             _measure(parts, image)
         ranges = {name: measured(graph) for name, graph in graphs.items()}
         for name, more in _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, watcher).items():

@@ -1,31 +1,41 @@
-"""One line on the terminal for each stage of a run, with its time."""
+"""One line on the terminal for each stage of a run, with its time, and what a long one is doing meanwhile."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
+from rich import progress as rich_progress
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from convert.console import console
+from verify.gates import Doing, unheard
+
 _NAME_WIDTH = 28
 _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "bold yellow")}
+_PATIENCE = 5.0
+"""Seconds after which, and then between which, a log says what a stage is doing."""
 
 
 @dataclass
 class Stage:
     """One stage: its name, how long it took, what there is to say about it, and whether it ended well.
 
-    ``good`` is None for a stage that could not do its work, such as a gate that was not run.
+    ``good`` is None for a stage that could not do its work, such as a gate that was not run. ``doing`` says what the stage is
+    at: beside the spinner of a terminal, or as a line of its own where there is none and the stage takes long.
     """
 
     name: str
     seconds: float = 0.0
     detail: str = ""
     good: bool | None = True
+    doing: Doing = field(default=unheard, repr=False, compare=False)
 
 
 @dataclass
@@ -37,19 +47,55 @@ class Progress:
         stages: those that ended, in order.
     """
 
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    console: Console = field(default_factory=partial(console, stderr=True))
     stages: list[Stage] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
         """Run a block as a stage; set ``detail`` and ``good`` on the yielded object inside it."""
-        stage = Stage(name)
         start = time.perf_counter()
-        with self.console.status(Text(f"{name} …")):
+        with _spinner(self.console, name) if self.console.is_terminal else _log(self.console, name) as doing:
+            stage = Stage(name, doing=doing)
             yield stage
         stage.seconds = time.perf_counter() - start
         self.stages.append(stage)
         self.console.print(_line(stage))
+
+
+@contextmanager
+def _spinner(console: Console, name: str) -> Iterator[Doing]:
+    """A line with the time so far, gone when the stage ends."""
+    text = rich_progress.TextColumn("{task.description}", markup=False)
+    columns = (rich_progress.SpinnerColumn(), text, rich_progress.TimeElapsedColumn())
+    with rich_progress.Progress(*columns, console=console, transient=True) as shown:
+        task = shown.add_task(f"{name} …", total=None)
+        yield lambda what: shown.update(task, description=f"{name}: {what} …")
+
+
+@contextmanager
+def _log(console: Console, name: str) -> Iterator[Doing]:
+    """Every five seconds a line, if there is news since the last one."""
+    ended = threading.Event()
+    current = ""
+
+    def tell() -> None:
+        printed = None
+        while not ended.wait(_PATIENCE):
+            if current != printed:
+                printed = current
+                console.print(Text(f"… {name}{f': {printed}' if printed else ''}"))
+
+    def doing(what: str) -> None:
+        nonlocal current
+        current = what
+
+    teller = threading.Thread(target=tell, name="progress", daemon=True)
+    teller.start()
+    try:
+        yield doing
+    finally:
+        ended.set()
+        teller.join()
 
 
 def _line(stage: Stage) -> Table:

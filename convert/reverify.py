@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from convert.bundle import source_name
 from convert.checkpoints import choose_variant, load_checkpoint
-from convert.compiler import compile_detector, tensor_specs
+from convert.compiler import Telling, compile_detector, tensor_specs
 from convert.progress import Progress
-from convert.proof.gates import Evidence, Proof, gpus, prove, told
+from convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary, told
 from convert.proof.golden import check_golden
 from convert.proof.reference_path import ReferencePath
 from convert.proof.reporting import report, write_reports
@@ -71,18 +71,22 @@ def verify_bundle(
         profile = target.profile
         if manifest.protection is not None:
             profile = replace(profile, protection=Protection(manifest.protection))
-        with progress.stage("export, rewrite, cut in two"):
+        with progress.stage("export, rewrite, cut in two") as stage:
             reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
             judged = _pictures(bundle, images)
-            compiled = compile_detector(reference, profile, [reference_path.tensor(item.image) for item in judged])
+            pixels = [reference_path.tensor(item.image) for item in judged]
+            compiled = compile_detector(reference, profile, pixels, Telling(stage.doing))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         proof = Proof(bundle.root, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
-        values = compiled.evaluate(reference_path.tensor(judged[0].image))
+        values = compiled.evaluate(pixels[0])
         check_borders(manifest.graphs, compiled.parts.graphs, values)
-        evidence = prove(proof, reference_path, compiled, values, judged, None, progress)
+        with progress.stage("detect with PyTorch") as stage:
+            pairs = detect_all(reference_path, judged, proof.limits, stage.doing)
+            stage.detail = reference_summary(pairs, proof.limits)
+        evidence = prove(proof, reference_path, compiled, values, pairs, None, progress)
         if manifest.golden is not None:
             with progress.stage("gate: golden vectors") as stage:
-                pair = (golden_detections, reference_path.detect(judged[0].image, proof.limits.floor))
+                pair = (golden_detections, pairs[0][1].above(proof.limits.floor))
                 result = check_golden(golden_tensors, values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:

@@ -18,11 +18,11 @@ from convert.bundle import (
 )
 from convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
 from convert.classes import Classes, resolve_classes
-from convert.compiler import CompiledDetector, compile_detector
+from convert.compiler import CompiledDetector, Telling, compile_detector
 from convert.half_precision import store_half
 from convert.lowering.lower import lower
 from convert.progress import Progress
-from convert.proof.gates import Evidence, Proof, gpus, prove
+from convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary
 from convert.proof.reference_path import ReferencePath
 from convert.proof.reporting import report, write_reports
 from convert.proof.scenes import Picture, pictures
@@ -145,30 +145,30 @@ def _build(
 ) -> tuple[Manifest, Evidence]:
     with progress.stage("export, rewrite, cut in two") as stage:
         path = ReferencePath(reference, classes.names, request.resize)
-        compiled = compile_detector(reference, profile_of(target, request), [path.tensor(item.image) for item in judged])
+        images = [path.tensor(item.image) for item in judged]
+        compiled = compile_detector(reference, profile_of(target, request), images, Telling(stage.doing))
         stage.detail = _told(compiled)
     spec = preprocess_of(reference, request.resize)
     limits = DetectionLimits(threshold=request.threshold)
-    golden = _golden(path, compiled, judged[0], limits)
+    with progress.stage("detect with PyTorch") as stage:
+        pairs = detect_all(path, judged, limits, stage.doing)
+        found = pairs[0][1].above(limits.threshold)
+        golden = GoldenRun(judged[0].image, compiled.evaluate(images[0]), found, limits.threshold)
+        stage.detail = reference_summary(pairs, limits)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
-        float32, fix_ups = _convert(folder, Path(scratch), compiled, golden, progress)
+        float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
         with progress.stage("write bundle") as stage:
             manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         proof = Proof(folder, manifest, target, limits, *gpus(request.gpu, request.fp16))
-        evidence = prove(proof, path, compiled, golden.tensors, judged, float32, progress)
+        evidence = prove(proof, path, compiled, golden.tensors, pairs, float32, progress)
     write_reports(report(folder, manifest, evidence, progress, compiled, fix_ups), folder)
     return manifest, evidence
 
 
-def _golden(path: ReferencePath, compiled: CompiledDetector, picture: Picture, limits: DetectionLimits) -> GoldenRun:
-    values = compiled.evaluate(path.tensor(picture.image))
-    return GoldenRun(picture.image, values, path.detect(picture.image, limits.threshold), limits.threshold)
-
-
 def _convert(
-    folder: Path, scratch: Path, compiled: CompiledDetector, golden: GoldenRun, progress: Progress
+    folder: Path, scratch: Path, compiled: CompiledDetector, progress: Progress
 ) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
     """Write both graphs into the folder, and their float32 forms into ``scratch``, for the proof.
 

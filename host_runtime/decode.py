@@ -61,6 +61,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.items)
 
+    def above(self, threshold: float) -> Detections:
+        """Those with a score strictly above the threshold."""
+        return Detections(tuple(item for item in self.items if item.score > threshold), self.width, self.height)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"width": self.width, "height": self.height, "detections": [item.to_dict() for item in self.items]}

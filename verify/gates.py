@@ -5,10 +5,17 @@ Every gate returns a ``GateResult`` and nothing else; the report, the JSON file 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+Doing = Callable[[str], None]
+"""Told what is being done, for whoever waits."""
+
+
+def unheard(what: str) -> None:
+    """Tells nobody."""
 
 
 class Verdict(StrEnum):

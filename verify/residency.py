@@ -13,7 +13,7 @@ from pathlib import Path
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_ADAPTER, NoGpu
 from verify.delegate.run import DelegateRun, Job, Outcome, RefusedOp, run_models
-from verify.gates import Finding, GateResult, Measurement, TensorRef, Verdict
+from verify.gates import Doing, Finding, GateResult, Measurement, TensorRef, Verdict, unheard
 from verify.printable import printable
 from verify.tflite.graph import Graph, Op, read_entries
 
@@ -26,7 +26,9 @@ _UNPREPARED = re.compile(r"Node number (\d+) \((.*?)\) failed to (?:prepare|invo
 _LOG_PREFIX = re.compile(r"(?:ERROR: )?\[\S+:\d+\]\s*(?:└\s*)?|^ERROR: |^[EFW]\d{4} \S+\s+\d+ \S+:\d+\] ")
 
 
-def check_residency(graphs: Mapping[str, Path], *, gpu: Driver | NoGpu = NO_ADAPTER, timeout: float = TIMEOUT) -> GateResult:
+def check_residency(
+    graphs: Mapping[str, Path], *, gpu: Driver | NoGpu = NO_ADAPTER, timeout: float = TIMEOUT, doing: Doing = unheard
+) -> GateResult:
     """Compiles each file for the GPU alone, each in a child process that may die.
 
     A file of several entries (signatures) must give one partition for each.
@@ -35,6 +37,7 @@ def check_residency(graphs: Mapping[str, Path], *, gpu: Driver | NoGpu = NO_ADAP
         graphs: name in the report to file.
         gpu: how to reach it (``driver.find_driver()``), or why there is none.
         timeout: seconds for each graph.
+        doing: told what is being compiled.
 
     Returns:
         PASSED, FAILED, or NOT_RUN where there is no adapter.
@@ -47,6 +50,8 @@ def check_residency(graphs: Mapping[str, Path], *, gpu: Driver | NoGpu = NO_ADAP
     driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
     entries = {name: read_entries(path) for name, path in graphs.items()}
     jobs = [Job(path) for path in graphs.values()]
+    if driver is not None:
+        doing(f"compiling {' and '.join(graphs)} on {driver.adapter.name}")
     runs = dict(zip(graphs, run_models(jobs, driver=driver, honest=True, timeout=timeout), strict=True))
     if any(run.outcome is Outcome.NO_ADAPTER for run in runs.values()):
         return GateResult(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
 from convert.cli import conversion, phone, probe, proof
+from convert.cli.process import tune_process
 from convert.cli.program import Program, watched
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -32,7 +32,7 @@ def main() -> None:
     from host_runtime import interrupt
     from host_runtime.quiet import silence_exit
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    tune_process()
     interrupt.install()
     silence_exit()
     sys.stdout, sys.stderr = watched(sys.stdout), watched(sys.stderr)

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
+
+from convert.console import console
 
 
 def filled(paragraph: str) -> str:
@@ -41,7 +42,7 @@ def print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]], as_json: 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def print_result(gates: Any, as_json: bool) -> None:
@@ -56,4 +57,4 @@ def print_gates(gates: Any) -> None:
     from verify.report.summary import gate_table
 
     safe = [replace(gate, summary=printable(gate.summary), advice=printable(gate.advice)) for gate in gates]
-    Console(highlight=False).print(gate_table(safe))
+    console().print(gate_table(safe))

@@ -66,11 +66,11 @@ def _constants_first(graph_module: fx.GraphModule) -> list[fx.Node]:
     return sorted(graph_module.graph.nodes, key=lambda n: place[str(n.target)] if n.op == "get_attr" else len(place))
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator that reaches the dispatcher; what PyTorch's own C++ kernels are composed of arrives in parts."""
 
     def __init__(self, table: Table) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self._table = table
         self._origin: dict[str, Any] = {}

@@ -28,7 +28,7 @@ from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
-from verify.gates import Finding, GateResult, Verdict
+from verify.gates import Doing, Finding, GateResult, Verdict, unheard
 from verify.lint.op_lint import check_lint
 from verify.parity.detections import (
     DetectionCase,
@@ -82,6 +82,33 @@ def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:
     return find_driver() or NO_ADAPTER, (find_fp16_driver() or NO_FP16) if fp16 else LEFT_OUT_FP16
 
 
+def fp16_limits_of(limits: DetectionLimits) -> DetectionLimits:
+    """The fp16 gate's limits above the threshold of the detection gate's."""
+    return Fp16Limits().detections(limits.threshold)
+
+
+def floor_of(limits: DetectionLimits) -> float:
+    """The lowest score of a detection that some gate looks at, by the limits of the detection gate."""
+    return min(limits.floor, fp16_limits_of(limits).floor)
+
+
+def detect_all(
+    path: ReferencePath, pictures: Sequence[Picture], limits: DetectionLimits, doing: Doing = unheard
+) -> list[tuple[Picture, Detections]]:
+    """Every picture with the reference's detections, down to the lowest score that some gate looks at."""
+    pairs = []
+    for number, picture in enumerate(pictures, start=1):
+        doing(f"picture {number} of {len(pictures)}")
+        pairs.append((picture, path.detect(picture.image, floor_of(limits))))
+    return pairs
+
+
+def reference_summary(pairs: Sequence[tuple[Picture, Detections]], limits: DetectionLimits) -> str:
+    """How much the reference finds."""
+    found = sum(len(detections.above(limits.threshold)) for _, detections in pairs)
+    return f"{found} detections above {limits.threshold:g} in {len(pairs)} picture{'s' if len(pairs) > 1 else ''}"
+
+
 @dataclass(frozen=True)
 class Proof:
     """What the gates need.
@@ -110,23 +137,22 @@ class Proof:
     @property
     def fp16_limits(self) -> DetectionLimits:
         """Those of the fp16 gate, above the same threshold."""
-        return Fp16Limits().detections(self.limits.threshold)
-
-    @property
-    def floor(self) -> float:
-        """The lowest score of a detection that some gate looks at."""
-        return min(self.limits.floor, self.fp16_limits.floor)
+        return fp16_limits_of(self.limits)
 
     def lint(self) -> GateResult:
         """No operator that the delegate refuses or gets wrong."""
         return check_lint(self.graphs, add=self.target.lint_rules)
 
-    def residency(self) -> GateResult:
-        """The real delegate takes each graph whole."""
-        return check_residency(self.graphs, gpu=self.gpu)
+    def residency(self, doing: Doing = unheard) -> GateResult:
+        """The real delegate accepts each graph whole."""
+        return check_residency(self.graphs, gpu=self.gpu, doing=doing)
 
     def numerics(
-        self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
+        self,
+        values: Mapping[str, Array],
+        compiled: CompiledDetector | None,
+        float32: Mapping[str, Path] | None,
+        doing: Doing = unheard,
     ) -> GateResult:
         """Each graph against PyTorch, on one picture's stage values.
 
@@ -134,8 +160,9 @@ class Proof:
             values: every stage's tensors as PyTorch computes them.
             compiled: for naming the first tensor that is off; None where only golden vectors are at hand.
             float32: the files before their weights were halved; None for a finished bundle.
+            doing: told what is being computed.
         """
-        return check_numerics(self._cases(values, compiled, float32), gpu=self.gpu)
+        return check_numerics(self._cases(values, compiled, float32), gpu=self.gpu, doing=doing)
 
     def second_runtime(self, values: Mapping[str, Array]) -> GateResult:
         """TensorFlow's interpreter on the shipped graphs, against LiteRT's and PyTorch."""
@@ -147,6 +174,7 @@ class Proof:
         compiled: CompiledDetector,
         values: Mapping[str, Array],
         pairs: Sequence[tuple[Picture, Detections]],
+        doing: Doing = unheard,
     ) -> GateResult:
         """The graphs on one picture's stage values, and the chain on each picture, in fp16.
 
@@ -155,13 +183,14 @@ class Proof:
             compiled: the cut and rewritten one.
             values: every stage's tensors as PyTorch computes them.
             pairs: pictures with the reference's detections down to ``floor``.
+            doing: told what is being computed.
         """
         limits = self.fp16_limits
         with load_bundle(self.folder) as bundle:
             step = HostStep(self.manifest.host_step, bundle.host_constants(), self.manifest.graphs.a.outputs)
         scenes = tuple(self._scene(path, compiled, picture, expected, limits.floor) for picture, expected in pairs)
         cases = self._cases(values, None, None)
-        return check_fp16(cases, Chain(step, scenes, limits), gpu=self.fp16_gpu)
+        return check_fp16(cases, Chain(step, scenes, limits), gpu=self.fp16_gpu, doing=doing)
 
     def _scene(
         self, path: ReferencePath, compiled: CompiledDetector, picture: Picture, expected: Detections, threshold: float
@@ -204,13 +233,16 @@ class Proof:
         with load_bundle(self.folder) as bundle:
             return check_host(bundle, path, compiled.parts.host, values)
 
-    def detections(self, pairs: Sequence[tuple[Picture, Detections]]) -> tuple[GateResult, tuple[Scene, ...]]:
+    def detections(
+        self, pairs: Sequence[tuple[Picture, Detections]], doing: Doing = unheard
+    ) -> tuple[GateResult, tuple[Scene, ...]]:
         """The bundle on each picture against the reference's detections down to ``floor``."""
         start = time.perf_counter()
         cases: list[DetectionCase] = []
         scenes: list[Scene] = []
         with Runner(self.folder) as runner:
             for picture, expected in pairs:
+                doing(picture.name)
                 try:
                     found = runner.detect(picture.image, threshold=self.limits.floor)
                 except ValueError as error:
@@ -233,7 +265,7 @@ def prove(
     path: ReferencePath,
     compiled: CompiledDetector,
     values: Mapping[str, Array],
-    pictures: Sequence[Picture],
+    pairs: Sequence[tuple[Picture, Detections]],
     float32: Mapping[str, Path] | None,
     progress: Progress,
 ) -> Evidence:
@@ -244,7 +276,7 @@ def prove(
         path: the original detector.
         compiled: the cut and rewritten one.
         values: its tensors of every stage for the first picture.
-        pictures: to detect in.
+        pairs: pictures with the reference's detections (``detect_all``).
         float32: the files before their weights were halved; None for a finished bundle.
         progress: told of each gate.
     """
@@ -254,19 +286,18 @@ def prove(
     with progress.stage("gate: op lint") as stage:
         gates.append(told(stage, proof.lint()))
     with progress.stage("gate: residency on the GPU") as stage:
-        gates.append(told(stage, proof.residency()))
+        gates.append(told(stage, proof.residency(stage.doing)))
     with progress.stage("gate: numbers") as stage:
-        gates.append(told(stage, proof.numerics(values, compiled, float32)))
+        gates.append(told(stage, proof.numerics(values, compiled, float32, stage.doing)))
     if installed():
         with progress.stage("gate: second runtime") as stage:
             gates.append(told(stage, proof.second_runtime(values)))
     with progress.stage("gate: fp16 on the GPU") as stage:
-        pairs = [(picture, path.detect(picture.image, proof.floor)) for picture in pictures]
-        gates.append(told(stage, proof.fp16(path, compiled, values, pairs)))
+        gates.append(told(stage, proof.fp16(path, compiled, values, pairs, stage.doing)))
     with progress.stage("gate: host") as stage:
         gates.append(told(stage, proof.host(path, compiled, values)))
     with progress.stage("gate: detections") as stage:
-        result, scenes = proof.detections(pairs)
+        result, scenes = proof.detections(pairs, stage.doing)
         gates.append(told(stage, result))
     return Evidence(tuple(gates), scenes)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
+from convert import progress as module
 from convert.progress import Progress
 
 
@@ -46,3 +48,35 @@ def test_a_stage_that_fails_prints_nothing_and_is_not_kept() -> None:
         raise RuntimeError
     assert out.getvalue() == ""
     assert progress.stages == []
+
+
+def test_a_log_says_what_a_long_stage_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no spinner is seen: nothing of a short stage, and no news twice."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=80))
+    with progress.stage("gate: fp16") as stage:
+        time.sleep(0.2)
+        stage.doing("graph_a on llvmpipe")
+        time.sleep(0.2)
+    with progress.stage("short") as stage:
+        stage.doing("nothing")
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines[:2] == ["… gate: fp16", "… gate: fp16: graph_a on llvmpipe"]
+    assert len(lines) == 4 and lines[2].startswith("✓ gate: fp16") and lines[3].startswith("✓ short")
+
+
+def test_a_terminal_shows_the_same_beside_its_spinner() -> None:
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=80, force_terminal=True))
+    with progress.stage("gate: fp16 [red]") as stage:
+        stage.doing("graph_a [red]")
+        time.sleep(0.3)
+    assert "gate: fp16 [red]: graph_a [red] …" in out.getvalue() and "✓" in out.getvalue()
+
+
+def test_output_that_is_no_terminal_is_not_wrapped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with Progress().stage("load") as stage:
+        stage.detail = "x" * 300
+    assert [len(line.split()[-1]) for line in capsys.readouterr().err.splitlines()] == [300]

@@ -1,12 +1,13 @@
 """The gate on fp16: the graphs compute well enough in it, as the delegate itself does it.
 
 Phones compute in fp16 whatever the file says. Here every graph runs on the delegate at its default precision, on an adapter
-that has fp16, and every output is held against PyTorch's on identical inputs; and once more with fp32 enforced, which tells
-what is fp16's doing. Then the detections of the whole chain (graph A
-in fp16, the host step in fp32, graph B in fp16) are held against PyTorch's as sets.
+that has fp16, and every output is compared with PyTorch's on identical inputs. Then the detections of the whole chain (graph
+A in fp16, the host step in fp32, graph B in fp16) are compared with PyTorch's as sets.
 
-Where a graph is off the first tensor that fp16 spoils is named, with its operator, module and rewrites, and whether it is an
-overflow, precision lost in one step, or a slow drift.
+A graph that differs runs once more with fp32 enforced, which tells whether fp16 is to blame. If it is, the first tensor that
+fp16 spoils is named, with its operator, module and rewrites, and whether it is an overflow, precision lost in one step, or a
+slow drift. A software driver compiles a shader for every operator of every precision on one core, minutes of work the first
+time; so a graph that agrees is not run in fp32, and both graphs' shaders are compiled side by side.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -26,7 +28,7 @@ from host_runtime.decode import Detections
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_FP16, NoGpu
 from verify.delegate.run import DelegateRun, Job, run_models
-from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
 from verify.parity.detections import EXTRA, DetectionCase, DetectionLimits, check_detections, compare_detections
 from verify.parity.figures import describe, figures
 from verify.parity.fp16_places import Fault, Kind, locate_fp16
@@ -43,6 +45,7 @@ _ADVICE = {
     Kind.COMPOUNDING: "no one step is at fault: the graph is too deep or too ill-conditioned for fp16 within this limit",
 }
 _MOVED = "the graphs are within limits, so fp16 moves this detection by itself: judge it on more pictures with --image"
+_FIRST_TIME = "its shaders are compiled the first time, half a minute or more"
 _NOT_FP16 = "the same graph is off in fp32 on this adapter as well, so fp16 is not to blame: see the numbers gate"
 
 
@@ -115,8 +118,8 @@ class _Judged:
     Attributes:
         case: the graph.
         found: in fp16, by output.
-        exact: with fp32 enforced on the same adapter.
-        broken: why there is no figure in fp16.
+        exact: with fp32 enforced on the same adapter; empty where fp16 is within limits.
+        broken: why there is no figure.
     """
 
     case: GraphCase
@@ -125,7 +128,7 @@ class _Judged:
     broken: str = ""
 
     def failing(self, limit: float) -> tuple[str, ...]:
-        return tuple(name for name, found in {**self.found, **self.off_in_fp32(limit)}.items() if not found.within(limit))
+        return tuple(name for name, found in self.found.items() if not found.within(limit))
 
     def off_in_fp32(self, limit: float) -> dict[str, Difference]:
         return {name: found for name, found in self.exact.items() if not found.within(limit)}
@@ -143,6 +146,7 @@ def check_fp16(
     gpu: Driver | NoGpu = NO_FP16,
     limits: Fp16Limits | None = None,
     timeout: float = 900.0,
+    doing: Doing = unheard,
 ) -> GateResult:
     """Runs graphs in fp16, and graphs A and B as one detector, and names the place of what is off.
 
@@ -152,6 +156,7 @@ def check_fp16(
         gpu: how to reach an adapter that computes in fp16 (``driver.find_fp16_driver()``), or why there is none.
         limits: bounds, the project's own by default.
         timeout: seconds for each run of a graph.
+        doing: told what is being computed.
 
     Returns:
         FAILED if an output is off or a detection is lost or invented; NOT_RUN if there is no such adapter; else PASSED, also
@@ -161,18 +166,22 @@ def check_fp16(
     if isinstance(gpu, NoGpu):
         return GateResult(GATE, Verdict.NOT_RUN, f"{gpu.reason}: nothing was computed in fp16", gpu.advice)
     limits = limits or Fp16Limits()
-    runs, judged = _run_all(cases, chain, gpu, limits, timeout)
+    names = " and ".join(case.name for case in cases)
+    doing(f"{names} in fp16 on {gpu.adapter.name}; {_FIRST_TIME if not gpu.adapter.hardware else 'a few seconds'}")
+    ran = _run_all(cases, chain, gpu, timeout)
+    judged = _judge_all(cases, ran, gpu, limits, timeout)
     findings: list[Finding] = []
     places: list[dict[str, Any]] = []
     for one in judged:
         if one.broken or one.failing(limits.graph):
+            doing(f"{one.case.name}: finding the first tensor that fp16 spoils")
             fault, finding = _explain(one, gpu, limits, timeout)
             findings.append(finding)
             places += [] if fault is None else [_located(one, fault)]
     broken = any(one.broken for one in judged)
-    detections = None if chain is None or broken else _detections(chain, runs[0], runs[1])
+    detections = None if chain is None or broken else _detections(chain, ran)
     lost = detections.findings if detections is not None else ()
-    adapter = next((run.adapter for run in runs if run.adapter), "")
+    adapter = next((run.adapter for run in ran.alone if run.adapter), "")
     return GateResult(
         gate=GATE,
         verdict=Verdict.FAILED if findings or lost else Verdict.PASSED,
@@ -187,7 +196,7 @@ def check_fp16(
             "comparisons": [one.as_dict() for one in judged],
             "located": places,
             "detections": {} if detections is None else {"verdict": str(detections.verdict), **detections.data},
-            "gpu": {one.case.name: {"run_seconds": list(run.run_seconds)} for one, run in zip(judged, runs, strict=True)},
+            "gpu": {case.name: {"run_seconds": list(run.run_seconds)} for case, run in zip(cases, ran.alone, strict=True)},
             "adapter": adapter,
         },
     )
@@ -211,64 +220,81 @@ def _located(one: _Judged, fault: Fault) -> dict[str, Any]:
     }
 
 
-def _run_all(
-    cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, limits: Fp16Limits, timeout: float
-) -> tuple[list[DelegateRun], list[_Judged]]:
-    """Every graph in fp16, and what it gave against PyTorch; with a chain, each graph runs on what the one before it made."""
-    runs: list[DelegateRun] = []
-    judged: list[_Judged] = []
-    for index, case in enumerate(cases):
-        misfit = ""
-        try:
-            more = () if chain is None else _more_inputs(chain, index, cases, runs, judged)
-        except ValueError as error:
-            more, misfit = (), f"no input for it: the host step cannot read graph A's outputs ({error})"
-        runs.append(_run(case, more, driver, timeout))
-        full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
-        one = _judge(case, runs[-1], full, limits)
-        judged.append(replace(one, broken=misfit) if misfit else one)
-    return runs, judged
+@dataclass(frozen=True)
+class _Ran:
+    """What the delegate computed in fp16.
+
+    Attributes:
+        alone: each graph on its own input set; graph A on the pictures as well.
+        behind: graph B on what the host step made of graph A's outputs for the pictures; None where it did not run.
+        misfit: why the host step could not be run on graph A's outputs.
+    """
+
+    alone: tuple[DelegateRun, ...]
+    behind: DelegateRun | None = None
+    misfit: str = ""
 
 
-def _run(case: GraphCase, more: tuple[Arrays, ...], driver: Driver, timeout: float) -> DelegateRun:
-    """One graph in fp16 on its own input set, then on those of the chain; each run has the whole time limit."""
-    sets = (*case.inputs[:1], *more)
-    return run_models([Job(case.shipped, sets)], driver=driver, timeout=timeout * len(sets))[0]
-
-
-def _more_inputs(
-    chain: Chain, index: int, cases: Sequence[GraphCase], runs: Sequence[DelegateRun], judged: Sequence[_Judged]
-) -> tuple[Arrays, ...]:
-    """The chain's inputs of a graph: the pictures for A; for B what the host step makes of A's outputs in fp16."""
-    if index == 0:
-        return tuple(scene.inputs for scene in chain.telling)
-    if index > 1 or judged[0].broken:
-        return ()
+def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, timeout: float) -> _Ran:
+    """Every graph in fp16; with a chain, the second one also on what the first made of the pictures."""
+    pictures = () if chain is None else tuple(scene.inputs for scene in chain.telling)
+    sets = [(*case.inputs[:1], *(pictures if index == 0 else ())) for index, case in enumerate(cases)]
+    with ThreadPoolExecutor(max_workers=max(len(cases), 1)) as pool:
+        alone = tuple(pool.map(lambda case, given: _run(case, given, driver, timeout), cases, sets))
+    if chain is None or not pictures or not all(run.ok for run in alone):
+        return _Ran(alone)
     wanted = {name: value.dtype for name, value in cases[1].inputs[0].items()}
-    made = ({**one, **chain.host_step(one)} for one in runs[0].outputs[1:])
-    return tuple({name: np.asarray(one[name], dtype) for name, dtype in wanted.items()} for one in made)
+    try:
+        made = [{**one, **chain.host_step(one)} for one in alone[0].outputs[1:]]
+    except ValueError as error:
+        return _Ran(alone, misfit=f"no input for it: the host step cannot read graph A's outputs ({error})")
+    given = tuple({name: np.asarray(one[name], dtype) for name, dtype in wanted.items()} for one in made)
+    return _Ran(alone, _run(cases[1], given, driver, timeout))
 
 
-def _judge(case: GraphCase, half: DelegateRun, full: DelegateRun, limits: Fp16Limits) -> _Judged:
-    expected, tolerance = case.expected[0], residual(limits.graph)
-    differences = []
-    for precision, run in (("fp16", half), ("fp32", full)):
-        if not run.ok or not run.outputs:
-            refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
-            return _Judged(case, broken=f"{run.outcome} in {precision}: {refused or run.error}")
-        produced = run.outputs[0]
-        if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in produced.items()}:
-            told = f"outputs are {sorted(produced)}, expected were {sorted(expected)}, or their shapes differ"
-            return _Judged(case, broken=told)
-        differences.append({name: difference(produced[name], expected[name], tolerance=tolerance) for name in expected})
-    found, exact = differences
-    return _Judged(case, found, exact)
+def _run(case: GraphCase, sets: tuple[Arrays, ...], driver: Driver, timeout: float) -> DelegateRun:
+    """One graph in fp16 on input sets, each with the whole time limit."""
+    return run_models([Job(case.shipped, sets)], driver=driver, timeout=timeout * max(len(sets), 1))[0]
 
 
-def _detections(chain: Chain, a: DelegateRun, b: DelegateRun) -> GateResult:
+def _judge_all(cases: Sequence[GraphCase], ran: _Ran, driver: Driver, limits: Fp16Limits, timeout: float) -> list[_Judged]:
+    """Every graph's outputs against PyTorch's; those of one that differs in fp32 as well."""
+    judged = []
+    for index, (case, run) in enumerate(zip(cases, ran.alone, strict=True)):
+        found, broken = _compare(case, run, "fp16", limits)
+        if index == 1 and not broken:
+            broken = ran.misfit or (_failure(ran.behind, "fp16") if ran.behind is not None and not ran.behind.ok else "")
+        one = _Judged(case, found, broken=broken)
+        if one.failing(limits.graph) and not broken:
+            full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
+            exact, broken = _compare(case, full, "fp32", limits)
+            one = replace(one, exact=exact, broken=broken)
+        judged.append(one)
+    return judged
+
+
+def _compare(case: GraphCase, run: DelegateRun, precision: str, limits: Fp16Limits) -> tuple[dict[str, Difference], str]:
+    """Each output's difference from PyTorch's, or why there are none."""
+    if not run.ok or not run.outputs:
+        return {}, _failure(run, precision)
+    expected, produced = case.expected[0], run.outputs[0]
+    if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in produced.items()}:
+        return {}, f"outputs are {sorted(produced)}, expected were {sorted(expected)}, or their shapes differ"
+    tolerance = residual(limits.graph)
+    return {name: difference(produced[name], expected[name], tolerance=tolerance) for name in expected}, ""
+
+
+def _failure(run: DelegateRun, precision: str) -> str:
+    """Why a run gave nothing."""
+    refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
+    return f"{run.outcome} in {precision}: {refused or run.error}"
+
+
+def _detections(chain: Chain, ran: _Ran) -> GateResult:
     """The chain's detections; where it gave NaN nothing counts as found."""
     cases = []
-    for scene, scores, outputs in zip_longest(chain.telling, a.outputs[1:], b.outputs[1:]):
+    behind = ran.behind.outputs if ran.behind is not None else ()
+    for scene, scores, outputs in zip_longest(chain.telling, ran.alone[0].outputs[1:], behind):
         try:
             found = scene.decode(outputs).items if outputs is not None else ()
         except ValueError:

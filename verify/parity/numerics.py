@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_ADAPTER, NoGpu
 from verify.delegate.run import DelegateRun, Job, Outcome, run_models
-from verify.gates import Finding, GateResult, Measurement, Verdict
+from verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
 from verify.parity.figures import describe
 from verify.parity.locate import Located, LocateError
 from verify.parity.metrics import Difference, difference, residual
@@ -123,6 +123,7 @@ def check_numerics(
     gpu: Driver | NoGpu = NO_ADAPTER,
     limits: Limits | None = None,
     timeout: float = 900.0,
+    doing: Doing = unheard,
 ) -> GateResult:
     """Compares every output of every graph along the chain and names the place of what is off.
 
@@ -131,6 +132,7 @@ def check_numerics(
         gpu: how to reach it (``driver.find_driver()``), or why there is none.
         limits: bounds, the project's own by default.
         timeout: seconds for each model.
+        doing: told what is being computed.
 
     Returns:
         FAILED if any comparison that could be made failed; else NOT_RUN if there was no adapter; else PASSED.
@@ -138,10 +140,13 @@ def check_numerics(
     start = time.perf_counter()
     limits = limits or Limits()
     wanted = [(case, path) for case in cases for path in dict.fromkeys((case.float32, case.shipped)) if path is not None]
+    doing("the graphs on the CPU")
     runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=timeout)
     cpu = {(case.name, path): run for (case, path), run in zip(wanted, runs, strict=True)}
     # An adapter that was found may still not open for the delegate.
     driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
+    if driver is not None:
+        doing(f"the graphs in fp32 on {driver.adapter.name}")
     gpu_runs = run_models([Job(case.shipped, case.inputs) for case in cases], driver=driver, enforce_f32=True, timeout=timeout)
     links: list[_Link] = []
     for case, gpu_run in zip(cases, gpu_runs, strict=True):
@@ -150,6 +155,7 @@ def check_numerics(
     places: list[dict[str, Any]] = []
     for link in links:
         if not link.passed:
+            doing(f"{link.case.name}: finding the first tensor that differs")
             place, found = _explain(link, cpu, driver, limits, timeout)
             findings.append(found)
             if place:

@@ -115,7 +115,7 @@ def test_found_only_if_it_computes_in_fp16(tools: Path, home: Path, monkeypatch:
     module.find_fp16_driver.cache_clear()
     found = module.ensure_fp16_driver()
     assert found.source == "lavapipe" and found.path.endswith("lvp_icd.json")
-    assert found.environment["MESA_SHADER_CACHE_DIR"] == str(home / "cache" / "detr2litert" / "shaders")
+    assert found.environment["MESA_SHADER_CACHE_DIR"] == str(home / "cache" / "detr2litert" / "shaders" / "width-128")
     assert found.environment["LD_LIBRARY_PATH"].split(os.pathsep)[0] == str(module.fp16_folder())
     good.add("system")
     module.find_fp16_driver.cache_clear()
@@ -126,9 +126,14 @@ def test_found_only_if_it_computes_in_fp16(tools: Path, home: Path, monkeypatch:
         module.ensure_fp16_driver()
 
 
-def test_the_users_own_shader_cache_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_shader_cache_and_width_are_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shaders of different widths must not meet in one folder: Mesa takes one for the other, and the process ends."""
     monkeypatch.setenv("MESA_SHADER_CACHE_DIR", "/mine")
-    assert lavapipe.environment(home)["MESA_SHADER_CACHE_DIR"] == "/mine"
+    assert lavapipe.environment(home)["MESA_SHADER_CACHE_DIR"] == "/mine/width-128"
+    assert lavapipe.environment(home)["LP_NATIVE_VECTOR_WIDTH"] == "128"
+    monkeypatch.setenv("LP_NATIVE_VECTOR_WIDTH", "256")
+    assert lavapipe.environment(home)["MESA_SHADER_CACHE_DIR"] == "/mine/width-256"
+    assert lavapipe.environment(home)["LP_NATIVE_VECTOR_WIDTH"] == "256"
 
 
 @pytest.mark.gpu
