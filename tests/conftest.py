@@ -1,27 +1,20 @@
-"""Fixtures for all packages: a Vulkan driver, and conversions that are made once a session.
-
-A test that changes a bundle changes a copy of it.
-"""
+"""Fixtures for all packages: a Vulkan driver, and conversions that several modules look at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 
-from tests.convert.command import Outcome, environment, spawn
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, find_fp16_driver
+from convert.cli.process import tune_process
 
+# Before anything loads PyTorch: two workers on two cores are what its spinning threads are worst at.
+tune_process()
 
-@dataclass(frozen=True)
-class Made:
-    """A conversion: the folder it was started in, the bundle, and what was printed."""
+from tests.conversions import Made, converted  # noqa: E402
+from tests.summary import pytest_terminal_summary  # noqa: E402
+from verify.delegate.adapters import Driver  # noqa: E402
+from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, find_fp16_driver  # noqa: E402
 
-    cwd: Path
-    bundle: Path
-    outcome: Outcome
+__all__ = ["pytest_terminal_summary"]  # a hook
 
 
 @pytest.fixture(scope="session")
@@ -43,22 +36,13 @@ def fp16_driver() -> Driver:
 
 
 @pytest.fixture(scope="session")
-def tiny(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def tiny(driver: Driver) -> Made:
     """``convert run --variant tiny --target pixel --zip --json``, all gates included."""
-    cwd = tmp_path_factory.mktemp("tiny")
-    outcome = spawn(
-        *("run", "--variant", "tiny", "--target", "pixel", "--out", "made/tiny", "--zip", "--json"),
-        cwd=cwd,
-        env=environment(PYTHONHASHSEED="1"),
-    )
-    assert outcome.code == 0, outcome.stderr
-    return Made(cwd, cwd / "made" / "tiny", outcome)
+    arguments = ("--variant", "tiny", "--target", "pixel", "--zip", "--json")
+    return converted(*arguments, out="made/tiny", env={"PYTHONHASHSEED": "1"})
 
 
 @pytest.fixture(scope="session")
-def dfine_tiny(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def dfine_tiny(driver: Driver) -> Made:
     """``convert run --variant dfine-tiny --target pixel --json``, all gates included."""
-    cwd = tmp_path_factory.mktemp("dfine-tiny")
-    outcome = spawn("run", "--variant", "dfine-tiny", "--target", "pixel", "--out", "made/dfine-tiny", "--json", cwd=cwd)
-    assert outcome.code == 0, outcome.stderr
-    return Made(cwd, cwd / "made" / "dfine-tiny", outcome)
+    return converted("--variant", "dfine-tiny", "--target", "pixel", "--json", out="made/dfine-tiny")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Made
+from tests.conversions import Made
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("java", "javac", "npm", "apt-get", "dpkg-deb")

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Made
-from tests.convert.command import spawn
+from tests.conversions import Made, converted
 
 
 @pytest.fixture(scope="session")
-def random_tiny(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def random_tiny() -> Made:
     """tiny with seeded random weights, without the GPU gates: of the same shapes, and of another checkpoint."""
-    cwd = tmp_path_factory.mktemp("random")
-    outcome = spawn(
-        *("run", "--variant", "tiny", "--weights", "random", "--seed", "7", "--target", "pixel", "--out", "random", "--no-gpu"),
-        cwd=cwd,
-    )
-    assert outcome.code == 0, outcome.stderr
-    return Made(cwd, cwd / "random", outcome)
+    arguments = ("--variant", "tiny", "--weights", "random", "--seed", "7", "--target", "pixel", "--no-gpu")
+    return converted(*arguments, out="random")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Made
+from tests.conversions import Made
 from tests.convert import foreign_files as foreign
 from tests.convert.command import Outcome, assert_refused, invoke, verdicts
 from verify.delegate.adapters import Driver

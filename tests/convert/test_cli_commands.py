@@ -16,7 +16,7 @@ from convert.targets import TARGETS
 from convert.variants import VARIANTS
 from rewrites import pipeline
 from rewrites.flatbuffer.pipeline import FIX_UPS
-from tests.conftest import Made
+from tests.conversions import Made
 from tests.convert.command import assert_refused, environment, invoke, spawn, tree, verdicts
 from tests.host_runtime.tiny_bundle import write_bundle
 

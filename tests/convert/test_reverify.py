@@ -17,7 +17,7 @@ from convert import reverify
 from convert.variants import VARIANTS
 from host_runtime.errors import UserError
 from host_runtime.manifest import TensorSpec, Weights
-from tests.conftest import Made
+from tests.conversions import Made
 from tests.convert.command import ALL_PASSED, assert_refused, invoke, rehash, tree, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 from tests.host_runtime import tiny_bundle

@@ -13,7 +13,7 @@ from convert.run import load_reference
 from convert.variants import VARIANTS
 from host_runtime.manifest import Manifest
 from host_runtime.runner import Runner
-from tests.conftest import Made
+from tests.conversions import Made
 from tests.convert.command import ALL_PASSED, gate_of, verdicts
 from verify.gates import Verdict
 from verify.parity.detections import DetectionCase, DetectionLimits, check_detections

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from convert.variants import VARIANTS
-from tests.conftest import Made
-from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, gate_of, invoke, spawn, verdicts
+from tests.conversions import Made, converted
+from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, gate_of, invoke, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 from verify.delegate.adapters import Driver
 
@@ -57,10 +57,10 @@ def assert_gates_one_to_three(bundle: Path) -> None:
 def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path) -> None:
     """The variant, the class names and the width of the class head all come out of the file."""
     make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / "best.pth")
-    outcome = spawn("run", "--weights", "best.pth", "--target", "pixel", "--no-fp16", cwd=tmp_path)
-    assert outcome.code == 0, outcome.stderr
-    bundle = tmp_path / "bundles" / "tiny-pixel"
-    assert "bundles/tiny-pixel/report.html" in outcome.stdout
+    files = {"best.pth": tmp_path / "best.pth"}
+    made = converted("--weights", "best.pth", "--target", "pixel", "--no-fp16", out=None, files=files)
+    bundle = made.cwd / "bundles" / "tiny-pixel"
+    assert "bundles/tiny-pixel/report.html" in made.outcome.stdout
     assert_gates_one_to_three(bundle)
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["classes"] == [*CLASSES, None]
@@ -140,15 +140,17 @@ def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, fo
 def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(driver: Driver, tmp_path: Path) -> None:
     from convert.demo.scenes import HELD_OUT_START, render
 
-    for i in range(2):
-        render(HELD_OUT_START + 50 + i, 240).image.save(tmp_path / f"photo {i}.jpg", quality=95)
-    outcome = spawn(
-        *("run", "--variant", "tiny", "--target", "pixel", "--resolution", "200", "--out", "b", "--json"),
+    photos = {f"photo {i}.jpg": tmp_path / f"photo {i}.jpg" for i in range(2)}
+    for i, path in enumerate(photos.values()):
+        render(HELD_OUT_START + 50 + i, 240).image.save(path, quality=95)
+    made = converted(
+        *("--variant", "tiny", "--target", "pixel", "--resolution", "200", "--json"),
         *("--image", "photo 0.jpg", "--image", "photo 1.jpg", "--resize", "bilinear_antialias", "--threshold", "0.4"),
-        cwd=tmp_path,
+        out="b",
+        files=photos,
     )
-    assert outcome.code == 0, outcome.stderr
+    outcome = made.outcome
     assert verdicts(outcome.json["gates"]) == ALL_PASSED
     assert set(gate_of(outcome.json, "detections")["data"]["scenes"]) == {"photo 0.jpg", "photo 1.jpg"}
-    preprocess = json.loads((tmp_path / "b" / "manifest.json").read_text())["preprocess"]
+    preprocess = json.loads((made.bundle / "manifest.json").read_text())["preprocess"]
     assert (preprocess["height"], preprocess["width"], preprocess["resize"]) == (200, 200, "bilinear_antialias")

@@ -17,8 +17,8 @@ from host_runtime.decode import Detections
 from host_runtime.manifest import Manifest
 from host_runtime.preprocess import preprocess
 from host_runtime.runner import Runner
-from tests.conftest import Made
-from tests.convert.command import ALL_PASSED, environment, gate_of, spawn, tree, verdicts
+from tests.conversions import Made, converted
+from tests.convert.command import ALL_PASSED, gate_of, tree, verdicts
 
 BUNDLE_FILES = {
     *("graph_a.tflite", "graph_b.tflite", "host_params.safetensors", "labels.txt", "manifest.json"),
@@ -151,17 +151,14 @@ def test_progress_goes_to_stderr_and_names_every_stage(tiny: Made) -> None:
         assert noise not in tiny.outcome.stderr
 
 
-def test_the_same_inputs_give_the_same_bytes(tiny: Made, tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_bytes(tiny: Made) -> None:
     """Another process, another hash seed, another folder, no GPU gates: nothing of that may show in the bundle."""
-    outcome = spawn(
-        *("run", "--variant", "tiny", "--target", "pixel", "--out", "again", "--zip", "--no-gpu"),
-        cwd=tmp_path,
-        env=environment(PYTHONHASHSEED="2"),
-    )
-    assert outcome.code == 0, outcome.stderr
+    arguments = ("--variant", "tiny", "--target", "pixel", "--zip", "--no-gpu")
+    made = converted(*arguments, out="again", env={"PYTHONHASHSEED": "2"})
+    outcome = made.outcome
     for name in sorted(name for name in BUNDLE_FILES if "." in name):
-        assert (tmp_path / "again" / name).read_bytes() == (tiny.bundle / name).read_bytes(), name
-    assert (tmp_path / "again.zip").read_bytes() == (tiny.bundle.parent / "tiny.zip").read_bytes()
+        assert (made.bundle / name).read_bytes() == (tiny.bundle / name).read_bytes(), name
+    assert made.bundle.with_name("again.zip").read_bytes() == (tiny.bundle.parent / "tiny.zip").read_bytes()
     # The same run, seen by someone without a GPU: a table, and one line that says what was not proven.
     assert "residency" in outcome.stdout
     assert "not run" in outcome.stdout

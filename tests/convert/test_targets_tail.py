@@ -17,20 +17,18 @@ from convert.variants import VARIANTS
 from host_runtime.errors import UserError
 from host_runtime.manifest import Manifest
 from host_runtime.runner import Runner
-from tests.conftest import Made
-from tests.convert.command import ALL_PASSED, spawn, verdicts
+from tests.conversions import Made, converted
+from tests.convert.command import ALL_PASSED, verdicts
 from verify.delegate.adapters import Driver
 from verify.parity.detections import DetectionCase, DetectionLimits, compare_detections
 
 
 @pytest.fixture(scope="module", params=["galaxy", "desktop"])
-def other(request: pytest.FixtureRequest, driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other(request: pytest.FixtureRequest, driver: Driver) -> Path:
     """The demo detector for a target with the tail in graph B, all gates passed."""
-    cwd = tmp_path_factory.mktemp(request.param)
-    outcome = spawn("run", "--variant", "tiny", "--target", request.param, "--out", "b", "--json", cwd=cwd)
-    assert outcome.code == 0, outcome.stderr
-    assert verdicts(outcome.json["gates"]) == ALL_PASSED
-    return cwd / "b"
+    made = converted("--variant", "tiny", "--target", request.param, "--json", out="b")
+    assert verdicts(made.outcome.json["gates"]) == ALL_PASSED
+    return made.bundle
 
 
 def ops(bundle: Path) -> set[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Made
+from tests.conversions import Made
 from tests.device.debian_adb import adb_program
 from tests.device.emulator import Emulator
 from tests.device.faults import Faults

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Made
+from tests.conversions import Made
 from tests.convert.command import assert_refused, invoke
 from tests.device.commands import assert_clean, device_command, files_of, gate, gates
 from tests.device.conftest import Plug

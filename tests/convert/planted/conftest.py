@@ -1,4 +1,4 @@
-"""The score: how many of the planted faults were caught; and one export for all that is planted behind it."""
+"""One export for all that is planted behind it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,3 @@ def exported_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiler, "export", cached)
         yield
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    planted = [
-        (outcome, report)
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-        if report.when == "call" and "plants" in report.keywords
-    ]
-    if planted:
-        caught = sum(outcome == "passed" for outcome, _ in planted)
-        terminalreporter.write_line(f"planted faults: {caught} of {len(planted)} caught")

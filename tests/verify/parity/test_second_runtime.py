@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from host_runtime.bundle import load_bundle
-from tests.conftest import Made
+from tests.conversions import Made
 from verify.gates import Finding, GateResult, Verdict
 from verify.parity.numerics import GraphCase
 from verify.parity.second_runtime import GATE, check_second_runtime
