@@ -3,8 +3,11 @@
 # phones do. Needs Python 3.11 with venv, and make.
 #
 #   make run         converts the embedded demo model into a verified bundle in build/tiny
-#   make test        style, types and tests (test-slow: the tests that take minutes as well)
-#   make second-runtime   adds TensorFlow's interpreter, 270 MB, which then checks every conversion as well
+#   make test        style, types, unit tests, two conversions, the Android and web checks
+#   make test-ci     that, and a conversion of each family, planted faults, other targets and inputs (.ci/run is this with
+#                    TensorFlow's interpreter); test-slow: what takes minutes each, published sizes among them
+#   make expected    writes tests/expected anew: what the compiler does to every variant, to be read in the diff
+#   make second-runtime   adds TensorFlow's interpreter, 1.3 GB installed, which then checks every conversion as well
 #   make web         serves the browser demo and prints its address (BUNDLE=folder, else build/tiny); needs Node 20 with npm
 #   make benchmark   measures conversions and bundles on this machine and writes the README's tables; takes minutes
 
@@ -16,18 +19,28 @@ TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 BUNDLE ?= build/tiny
 LITERT_JS := web_demo/node_modules/@litertjs/core/package.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+# Files are handed out in the order of tests/conftest.py, the longest first, and stay whole: they share their fixtures.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-slow web benchmark setup second-runtime driver lint clean
+.PHONY: run test test-ci test-slow expected web benchmark setup second-runtime driver lint clean
 
 run: setup driver
 	@rm -rf build/tiny
 	$(BIN)/detr2litert run --variant tiny --target pixel --out build/tiny
 
 test: lint driver
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow and not ci"
 
+test-ci: lint driver
+	$(PYTEST) -m "not slow"
+
+# One at a time: they take gigabytes.
 test-slow: lint driver
 	$(BIN)/python -m pytest -m slow
+
+expected: setup
+	$(BIN)/python -m tests.expected
 
 web: $(LITERT_JS)
 	@node web_demo/serve.js $(BUNDLE)
@@ -51,11 +64,12 @@ driver: setup
 
 setup: $(STAMP)
 
-# TensorFlow's interpreter for the gate "second runtime" and its tests, which without it are left out: 270 MB that `make run`
-# and a developer's `make test` do without. Continuous integration asks for it.
+# TensorFlow's interpreter for the gate "second runtime" and its tests, which without it are left out: `make run` and a
+# developer's `make test` do without. Continuous integration asks for it.
 second-runtime: $(VENV)/.second-runtime
 
 $(VENV)/.second-runtime: $(STAMP)
+	@echo "Installing TensorFlow's interpreter for the gate second runtime: 270 MB to fetch, 1.3 GB in $(VENV)"
 	$(PIP) install --quiet -c constraints.txt -e ".[second-runtime]"
 	@touch $@
 
@@ -66,7 +80,9 @@ $(STAMP): constraints.txt pyproject.toml
 	  { echo "error: Python 3.11 is needed (apt-get install python3.11 python3.11-venv), or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "error: the venv module is missing: apt-get install python3-venv" >&2; exit 2; }
+	@echo "Installing into $(VENV), once: PyTorch $(TORCH) (0.8 GB installed; a build with CUDA is several times that: TORCH_INDEX)"
 	$(PIP) install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==$(TORCH)"
+	@echo "Installing litert-torch, transformers and what they need: $$(grep -c == constraints.txt) packages, 1.5 GB installed; minutes"
 	$(PIP) install --quiet -c constraints.txt -e ".[convert,train,test]"
 	@touch $@
 

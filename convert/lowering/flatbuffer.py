@@ -83,7 +83,7 @@ def _type(node: fx.Node) -> Any:
     return ir.RankedTensorType.get(list(value.shape), export_utils.torch_dtype_to_ir_element_type(value.dtype))
 
 
-def _reshape(node: fx.Node, operand: Any) -> Any:
+def _reshape(node: fx.Node, operand: Any, _shape: Any) -> Any:
     return stablehlo.reshape(_type(node), operand)
 
 
@@ -92,19 +92,37 @@ def _transpose(_node: fx.Node, operand: Any, dims: Sequence[int]) -> Any:
     return stablehlo.transpose(operand, ir.DenseI64ArrayAttr.get([dim % rank for dim in dims]))
 
 
-_VIEWS: Mapping[Any, Callable[..., Any]] = {
-    aten.view.default: lambda node, operand, _shape: _reshape(node, operand),
+def _same(node: fx.Node, operand: Any, *_: Any, **__: Any) -> Any:
+    """The operand itself, where the node changes nothing of it."""
+    return operand if operand.type == _type(node) else None
+
+
+def _binary(build: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """An operator on two tensors of the result's own type: nothing to broadcast, and no number."""
+
+    def lowered(node: fx.Node, *operands: Any, **options: Any) -> Any:
+        whole = len(operands) == 2 and not options and all(isinstance(operand, ir.Value) for operand in operands)
+        return build(*operands) if whole and all(operand.type == _type(node) for operand in operands) else None
+
+    return lowered
+
+
+_DIRECT: Mapping[Any, Callable[..., Any]] = {
+    aten.view.default: _reshape,
     aten.permute.default: _transpose,
-    aten.clone.default: lambda _node, operand, **_format: operand,
+    aten.clone.default: _same,
+    aten.expand.default: _same,
+    aten.add.Tensor: _binary(stablehlo.add),
+    aten.sub.Tensor: _binary(stablehlo.subtract),
+    aten.mul.Tensor: _binary(stablehlo.multiply),
 }
-"""Half of all operators, which litert-torch would have JAX trace anew for each shape."""
+"""Two of three operators, which litert-torch would have JAX trace anew for each shape; None for a case that is left to it."""
 
 
 class _Interpreter(LoweringInterpreter):  # type: ignore[misc]
-    """litert-torch's walk over the graph, with views lowered here."""
+    """litert-torch's walk over the graph, with the simplest operators lowered here."""
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         """What one operator is in MLIR."""
-        if target in _VIEWS:
-            return _VIEWS[target](self.lctx.node, *args, **kwargs)
-        return super().call_function(target, args, kwargs)
+        direct = _DIRECT[target](self.lctx.node, *args, **kwargs) if target in _DIRECT else None
+        return super().call_function(target, args, kwargs) if direct is None else direct

@@ -89,6 +89,7 @@ def test_random_weights_are_marked_everywhere(random_tiny: Made) -> None:
     assert "RANDOM" in random_tiny.outcome.stdout
 
 
+@pytest.mark.slow
 def test_nano_with_random_weights(driver: Driver, tmp_path: Path) -> None:
     """The acceptance case: a published size, all gates that random weights allow, on the real delegate."""
     outcome, seconds, gigabytes = run_measured(

@@ -116,6 +116,7 @@ def ensure_driver() -> Driver:
     folder = cache_folder()
     with lock(folder.parent):
         if not (folder / swiftshader.ICD).exists():
+            _fetching("SwiftShader, a Vulkan driver in software: Debian's chromium-common, 32 MB", folder)
             swiftshader.install(folder)
     driver = _swiftshader(folder)
     if driver is None:
@@ -137,12 +138,18 @@ def ensure_fp16_driver() -> Driver:
     folder = fp16_folder()
     with lock(folder.parent):
         if not (folder / lavapipe.ICD).exists():
+            _fetching("lavapipe, a Vulkan driver in software that computes in fp16: Debian's Mesa, 12 MB, and LLVM, 30 MB, if need be", folder)
             lavapipe.install(folder)
     find_driver.cache_clear()
     find_fp16_driver.cache_clear()
     if driver := find_fp16_driver():
         return driver
     raise UserError(f"{folder}: lavapipe was fetched but nothing is computed in fp16 on it; {swiftshader.INSTEAD}")
+
+
+def _fetching(what: str, folder: Path) -> None:
+    """Says what is about to be downloaded; on standard error, as all progress."""
+    print(f"Fetching {what}; once, into {folder}", file=sys.stderr, flush=True)
 
 
 def _named_by_user() -> str | None:

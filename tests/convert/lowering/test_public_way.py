@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convert.compiler import compile_detector
 from convert.lowering.lower import lower
+from convert.reference import build_reference
+from convert.targets import find_target
 from graphs.partition import Part
 from rewrites import pipeline
 from rewrites.profile import Profile
 from rewrites.program import export
 from tests.convert.lowering.public_way import convert_publicly
+from tests.convert.shrunken import shrunken
 
 
 class Convolutions(nn.Module):
@@ -84,3 +88,13 @@ def test_the_bytes_are_those_of_the_public_way(tmp_path: Path, name: str) -> Non
     part = Part(graph_module, inputs, tuple(f"out_{i}" for i in range(len(outputs))))
     lower(part, tmp_path / "short.tflite")
     assert (tmp_path / "short.tflite").read_bytes() == convert_publicly(part)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", ["tiny", "dfine-tiny", "nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto"])
+def test_so_are_those_of_every_family(tmp_path: Path, name: str) -> None:
+    """Both graphs of small relatives, which have every operator of the published sizes."""
+    compiled = compile_detector(build_reference(shrunken(name)), find_target("pixel").profile)
+    for graph, part in compiled.parts.graphs.items():
+        lower(part, tmp_path / graph)
+        assert (tmp_path / graph).read_bytes() == convert_publicly(part), graph
