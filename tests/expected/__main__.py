@@ -1,0 +1,29 @@
+"""``python -m tests.expected [NAME…]`` writes the expected texts of the named variants, or of all, anew."""
+
+from __future__ import annotations
+
+import argparse
+
+from convert.variants import VARIANTS
+from tests.expected.files import compiled_text, difference, path_of, stale_files
+
+
+def main() -> None:
+    """Write what differs, name it, and, where all are asked for, remove the texts of variants that are no more."""
+    parser = argparse.ArgumentParser(prog="python -m tests.expected", description="Write expected texts anew.")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a variant; all of them where none is named")
+    names = parser.parse_args().names
+    if unknown := sorted(set(names) - set(VARIANTS)):
+        parser.error(f"unknown variant {', '.join(unknown)}")
+    for name in names or VARIANTS:
+        text = compiled_text(name)
+        changed = difference(name, text) != ""
+        path_of(name).write_text(text, encoding="utf-8")
+        print(f"{name}: {'changed' if changed else 'as before'}", flush=True)
+    for path in stale_files() if not names else []:
+        path.unlink()
+        print(f"{path.stem}: removed, for there is no such variant")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The expected texts on disk, and the same texts from the compiler as it is."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from convert.compiler import compile_detector
+from convert.reference import build_reference
+from convert.targets import find_target
+from convert.variants import VARIANTS
+from tests.convert.shrunken import shrunken
+from tests.expected.render import render
+
+FOLDER = Path(__file__).parent
+TARGET = "pixel"
+"""The target with the most to do: tokens as maps, protected norms, and the selected tokens' tail on the host."""
+HINT = "If this is what the change was meant to do, and no more: run `make expected`, and commit the files with the change."
+
+
+def path_of(name: str) -> Path:
+    """Where a variant's text is."""
+    return FOLDER / f"{name}.txt"
+
+
+def compiled_text(name: str, seed: int = 0) -> str:
+    """A variant's text as the compiler makes it now, from random weights of that seed."""
+    reference = build_reference(shrunken(name), seed=seed)
+    size = f"{reference.resolution} px, {reference.num_queries} queries, {reference.logit_columns} classes"
+    return render(f"{name} for {TARGET}: {size}", compile_detector(reference, find_target(TARGET).profile))
+
+
+def difference(name: str, text: str) -> str:
+    """A unified diff from the expected text to this one, and what to do about it; "" where they are equal."""
+    path = path_of(name)
+    expected = path.read_text(encoding="utf-8") if path.exists() else ""
+    diff = difflib.unified_diff(
+        expected.splitlines(), text.splitlines(), f"{path.name} (expected)", "compiled now", lineterm=""
+    )
+    return "\n".join([*diff, "", HINT]) if text != expected else ""
+
+
+def stale_files() -> list[Path]:
+    """Texts that belong to no variant."""
+    return sorted(path for path in FOLDER.glob("*.txt") if path.stem not in VARIANTS)

@@ -1,0 +1,98 @@
+"""The text of a compiled detector: what each step did, what crosses the cut, and the operators that are left."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from torch import Tensor, fx
+
+from convert.compiler import CompiledDetector
+from graphs.host_step import HostOp, HostProgram
+from graphs.partition import Part
+from rewrites.pipeline import StepReport
+
+
+def render(title: str, compiled: CompiledDetector) -> str:
+    """Sections for the steps, the interface and the operators, with a title above them.
+
+    Every step has its line, also one that did nothing: the file shows the whole pipeline in order, and a step that begins or
+    ceases to fire is a changed line. The columns have fixed widths, so that no line changes for another's sake.
+    """
+    sections = (_steps(compiled), _interface(compiled), _operators(compiled))
+    return "\n\n".join([title, *("\n".join(line.rstrip() for line in section) for section in sections)]) + "\n"
+
+
+def _steps(compiled: CompiledDetector) -> Iterator[str]:
+    for where, reports in compiled.reports.items():
+        yield from (_step(where, report) for report in reports)
+
+
+def _step(where: str, report: StepReport) -> str:
+    changed = report.ops_before != report.ops_after
+    ops = f"ops {report.ops_before:>4} → {report.ops_after}" if changed else f"ops {report.ops_before:>4}"
+    return f"{where:<10}{report.name:<24}" + (f"fired {len(report.fired):>4}   {ops}" if report.fired or changed else "–")
+
+
+def _interface(compiled: CompiledDetector) -> Iterator[str]:
+    graphs = compiled.parts.graphs
+    first, *others = graphs
+    yield from _signature(first, graphs[first])
+    yield from _host_step(compiled.parts.host)
+    for name in others:
+        yield from _signature(name, graphs[name])
+
+
+def _signature(where: str, part: Part) -> Iterator[str]:
+    """The tensors that a graph reads and writes, with their shapes."""
+    nodes = list(part.graph_module.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    for kind, names, values in (("input", part.input_names, inputs), ("output", part.output_names, nodes[-1].args[0])):
+        for name, node in zip(names, values, strict=True):
+            yield f"{where:<10}{kind:<8}{name:<16}{_shape(node.meta['val'])}"
+
+
+def _host_step(program: HostProgram) -> Iterator[str]:
+    """The host's ops in order, values counted from %0 and constants shown as their shapes.
+
+    The names that the ops themselves have are the exported program's, where one node more renames all that follow.
+    """
+    names = {name: name for name in (*program.inputs, *program.outputs)}
+    names |= {name: _shape(value) for name, value in program.constants.items()}
+    numbers = count()
+    for op in program.ops:
+        if op.output not in names:
+            names[op.output] = f"%{next(numbers)}"
+        yield f"{'host':<10}{names[op.output]} = {op.op}({', '.join(names[name] for name in op.inputs)}){_attributes(op)}"
+
+
+def _attributes(op: HostOp) -> str:
+    return "".join(f" {name}={value}" for name, value in sorted(op.attributes.items()))
+
+
+def _operators(compiled: CompiledDetector) -> Iterator[str]:
+    """How often each operator occurs in each graph."""
+    histograms = {name: _histogram(part.graph_module) for name, part in compiled.parts.graphs.items()}
+    yield _row("", list(histograms))
+    for target in sorted(set().union(*histograms.values())):
+        yield _row(target, [histogram[target] or "–" for histogram in histograms.values()])
+    yield _row("all", [histogram.total() for histogram in histograms.values()])
+
+
+def _histogram(graph_module: fx.GraphModule) -> Counter[str]:
+    return Counter(_operator(node.target) for node in graph_module.graph.nodes if node.op == "call_function")
+
+
+def _operator(target: Any) -> str:
+    return "getitem" if target is operator.getitem else str(target)
+
+
+def _row(name: str, cells: Sequence[object]) -> str:
+    return f"{name:<34}" + "".join(f"{cell!s:>10}" for cell in cells)
+
+
+def _shape(value: Tensor) -> str:
+    return f"[{', '.join(str(size) for size in value.shape)}]"

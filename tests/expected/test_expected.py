@@ -1,0 +1,53 @@
+"""Every variant compiles to what its text says, and a rewrite that goes wrong shows in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from torch import fx
+
+from convert.variants import VARIANTS
+from rewrites import pipeline
+from rewrites.base import Site
+from rewrites.profile import Profile
+from tests.expected.files import compiled_text, difference, path_of, stale_files
+
+QUICKEST = "tiny"
+"""The variant with the fewest operators."""
+# One of each family; continuous integration has them all, which takes some minutes.
+REPRESENTATIVES = (QUICKEST, "dfine-n", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.ci) for name in VARIANTS]
+)
+def test_compiles_as_expected(name: str) -> None:
+    assert_expected(name, compiled_text(name))
+
+
+def assert_expected(name: str, text: str) -> None:
+    if diff := difference(name, text):
+        pytest.fail(diff, pytrace=False)
+
+
+def test_each_variant_has_a_text_and_each_text_a_variant() -> None:
+    assert [name for name in VARIANTS if not path_of(name).exists()] == []
+    assert stale_files() == []
+
+
+def test_nothing_depends_on_the_weights() -> None:
+    assert_expected(QUICKEST, compiled_text(QUICKEST, seed=1))
+
+
+def test_a_rewrite_that_does_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fold_scales(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+        return []
+
+    steps = [replace(step, rewrite=fold_scales) if step.name == "fold_scales" else step for step in pipeline.LOWER]
+    monkeypatch.setattr(pipeline, "LOWER", tuple(steps))
+    with pytest.raises(pytest.fail.Exception) as failure:
+        assert_expected(QUICKEST, compiled_text(QUICKEST))
+    changed = [line.split() for line in str(failure.value).splitlines()]
+    assert ["+graph_a", "fold_scales", "–"] in changed and ["+graph_b", "fold_scales", "–"] in changed
+    assert "make expected" in str(failure.value)
