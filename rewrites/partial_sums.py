@@ -11,8 +11,9 @@ followed, for every column, and the largest sum of absolute products is given wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ class PartialSum:
 
 @dataclass(frozen=True)
 class _Sums:
-    """An operator's sums: the largest sum of absolute terms, and the terms ``[K, …]`` of those worth following."""
+    """An operator's sums: the largest sum of absolute terms, and the prefixes ``[S, …]`` of those worth following."""
 
     bound: float
     followed: Iterable[Tensor]
@@ -63,16 +64,20 @@ def partial_sum(target: Any, args: Sequence[Any], known: PartialSum | None = Non
     known = known or PartialSum(0.0, 0.0)
     passed = known.bound if sums.bound <= harmless else known.measured
     followed = sums.followed if sums.bound > passed else ()
-    measured = max((_largest_prefix(terms) for terms in followed), default=0.0)
+    measured = max((float(prefixes.abs().max()) for prefixes in followed), default=0.0)
     return PartialSum(max(measured, known.measured), max(sums.bound, known.bound))
 
 
-def _largest_prefix(terms: Tensor) -> float:
-    """Of sums over the first dimension of ``[K, …]``, looked at after every slice."""
+def _prefixes(terms: Tensor) -> Tensor:
+    """Of sums over the first dimension of ``[K, …]``, after every slice."""
+    return _sliced(terms).sum(1).cumsum(0)
+
+
+def _sliced(terms: Tensor) -> Tensor:
+    """``[K, …]`` as ``[S, 4, …]``, filled up with zeros."""
     short = -len(terms) % _SLICE
     terms = torch.cat([terms, terms.new_zeros(short, *terms.shape[1:])]) if short else terms
-    slices = terms.reshape(-1, _SLICE, *terms.shape[1:]).sum(1)
-    return float(slices.cumsum(0).abs().max())
+    return terms.reshape(-1, _SLICE, *terms.shape[1:])
 
 
 def _matmul(x: Tensor, y: Tensor) -> _Sums | None:
@@ -84,7 +89,14 @@ def _matmul(x: Tensor, y: Tensor) -> _Sums | None:
     rows = x.expand(*batch, *x.shape[-2:]).reshape(-1, x.shape[-1])
     columns = y.expand(*batch, *y.shape[-2:]).reshape(-1, *y.shape[-2:])
     per_batch = x.shape[-2]
-    return _Sums(float(reach.max()), (rows[i, :, None] * columns[i // per_batch] for i in _furthest(reach)))
+
+    def followed() -> Iterator[Tensor]:
+        furthest = sorted(_furthest(reach))
+        for batch, places in groupby(furthest, lambda place: place // per_batch):
+            # Each slice's share of every sum is a matmul of its own.
+            yield torch.bmm(_sliced(rows[list(places)].t()).transpose(1, 2), _sliced(columns[batch])).cumsum(0)
+
+    return _Sums(float(reach.max()), followed())
 
 
 def _furthest(reach: Tensor) -> list[int]:
@@ -124,7 +136,7 @@ def _conv2d(
         products = window.reshape(groups, 1, -1, rows, columns) * kernels
         return products.permute(3, 4, 2, 0, 1).flatten(0, 2)
 
-    return _Sums(float(reach.max()), (terms(place) for place in _furthest(reach)))
+    return _Sums(float(reach.max()), (_prefixes(terms(place)) for place in _furthest(reach)))
 
 
 def _sum(x: Tensor, dims: Sequence[int] | None = None, *_: Any) -> _Sums:
@@ -132,7 +144,7 @@ def _sum(x: Tensor, dims: Sequence[int] | None = None, *_: Any) -> _Sums:
     over = sorted({normalise_dim(d, x.dim()) for d in dims}) if dims else list(range(x.dim()))
     kept = [d for d in range(x.dim()) if d not in over]
     terms = x.permute(*over, *kept).reshape(-1, *(x.shape[d] for d in kept))
-    return _Sums(float(terms.abs().sum(0).max()), [terms])
+    return _Sums(float(terms.abs().sum(0).max()), map(_prefixes, [terms]))
 
 
 def _sum_all(x: Tensor, *_: Any) -> _Sums:
