@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.conversions import Made, converted
+from tests.convert.exports import exported_once
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_export_of_each_detector() -> Iterator[None]:
+    """For all tests of this package."""
+    with exported_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ from tests.convert.scaled_weights import (
 from verify.delegate.adapters import Driver
 from verify.gates import GateResult, Verdict
 
+pytestmark = pytest.mark.ci
+
 
 @dataclass(frozen=True)
 class Scaled:

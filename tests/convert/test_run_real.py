@@ -54,6 +54,7 @@ def assert_gates_one_to_three(bundle: Path) -> None:
     }
 
 
+@pytest.mark.ci
 def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path) -> None:
     """The variant, the class names and the width of the class head all come out of the file."""
     make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / "best.pth")
@@ -138,6 +139,7 @@ def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, fo
     assert torch.equal(outputs[0][1], outputs[1][1])
 
 
+@pytest.mark.ci
 def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(driver: Driver, tmp_path: Path) -> None:
     from convert.demo.scenes import HELD_OUT_START, render
 

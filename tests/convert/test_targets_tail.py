@@ -22,6 +22,8 @@ from tests.convert.command import ALL_PASSED, verdicts
 from verify.delegate.adapters import Driver
 from verify.parity.detections import DetectionCase, DetectionLimits, compare_detections
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture(scope="module", params=["galaxy", "desktop"])
 def other(request: pytest.FixtureRequest, driver: Driver) -> Path:

@@ -1,27 +1,16 @@
-"""One export for all that is planted behind it."""
+"""Planted faults are continuous integration's."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from torch import Tensor, fx, nn
 
-from convert import compiler
-from rewrites.program import export
+FOLDER = Path(__file__).parent
 
 
-@pytest.fixture(autouse=True, scope="module")
-def exported_once() -> Iterator[None]:
-    """No fault is planted in the export, which takes most of a compilation's time."""
-    exports: dict[nn.Module, fx.GraphModule] = {}
-
-    def cached(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
-        if module not in exports:
-            exports[module] = export(module, inputs)
-        return copy.deepcopy(exports[module])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "export", cached)
-        yield
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is in this folder; pytest hands over all that was collected."""
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.ci)
