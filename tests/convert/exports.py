@@ -1,4 +1,4 @@
-"""One export of each detector for all tests of a process: it takes most of a compilation's time, and no test plants a fault in it."""
+"""One export of each detector for all tests of a process: most of a compilation's time, and no test plants a fault in it."""
 
 from __future__ import annotations
 
