@@ -73,8 +73,13 @@ class CompiledDetector:
             image: ``[1, 3, R, R]``, normalised.
             outputs: graph A's from elsewhere, of which only those that the selection ranks are taken.
         """
-        ranked = {name for op in self.parts.host.ops if op.op == "topk" for name in op.inputs}
-        return evaluate_parts(self.parts, image, {name: outputs[name] for name in ranked & set(self.parts.a.output_names)})
+        return evaluate_parts(self.parts, image, {name: outputs[name] for name in self.ranked})
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Graph A's outputs by which the host step selects."""
+        read = {name for op in self.parts.host.ops if op.op == "topk" for name in op.inputs}
+        return tuple(name for name in self.parts.a.output_names if name in read)
 
 
 class Watcher:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
-from convert.proof.equivalence import in_order
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from convert.compiler import compile_detector, evaluate_parts
+from convert.proof.equivalence import check_rewrites, in_order
+from rewrites.profile import Profile
+from verify.gates import GateResult, Verdict
 
 GENERATOR = np.random.default_rng(0)
 BOXES = GENERATOR.random((1, 6, 4), np.float32)
@@ -56,3 +65,46 @@ def test_other_shapes_and_values_that_are_not_numbers_are_left_alone() -> None:
     assert in_order(short, EXPECTED)[0]["boxes"].shape == (1, 5, 4)
     broken = {"boxes": BOXES * np.float32(np.nan), "logits": LOGITS}
     assert in_order(broken, EXPECTED)[1] == 0
+
+
+class Ranked(nn.Module):
+    """Boxes and logits of the best six of twenty tokens, each with a query that is learned for its rank."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = image.flatten(2)[..., :20].transpose(1, 2)
+        indices = torch.topk(tokens[..., 0], 6, dim=1)[1]
+        chosen = tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, 3))
+        queries = torch.linspace(-1, 1, 18).reshape(1, 6, 3)
+        joined = torch.cat((chosen, queries * chosen), -1)
+        return joined[..., :4], joined[..., 3:]
+
+
+def judged(change: Callable[[np.ndarray], np.ndarray]) -> GateResult:
+    """The gate on a detector whose graph A gives other scores; its third and fourth proposal are nearly tied."""
+    module: Any = Ranked()
+    image = torch.randn(1, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    scores = image.flatten(2)[0, 0]
+    third, fourth = scores[:20].topk(4).indices[2:]
+    scores[fourth] = scores[third] * (1 - 1e-7)
+    reference = SimpleNamespace(
+        module=module, num_queries=6, example_input=lambda seed=0: image, variant=SimpleNamespace(name="ranked")
+    )
+    compiled = compile_detector(cast(Any, reference), Profile())
+    values = compiled.evaluate(image)
+    changed = {name: change(values[name]) for name in compiled.ranked}
+    return check_rewrites(cast(Any, reference), compiled, evaluate_parts(compiled.parts, image, changed))
+
+
+def test_scores_that_rounding_puts_in_another_order_swap_two_queries_and_are_no_fault() -> None:
+    def rounded(scores: np.ndarray) -> np.ndarray:
+        changed, order = scores.copy(), np.argsort(-scores[0], kind="stable")
+        changed[0, order[2:4]] = changed[0, order[3:1:-1]]
+        return changed
+
+    result = judged(rounded)
+    assert result.verdict is Verdict.PASSED, result.findings
+    assert "2 queries of equal or nearly equal score" in result.summary
+
+
+def test_scores_that_are_wrong_excuse_nothing() -> None:
+    assert judged(lambda scores: scores[:, ::-1].copy()).verdict is Verdict.FAILED
