@@ -102,7 +102,7 @@ def _widened(known: ValueRange, target: Any, args: Sequence[Any], value: Tensor)
     if not math.isfinite(largest):
         return ValueRange(math.inf, known.sums, known.blurred)
     blurred = known.blurred or _blurred(value, largest)
-    return ValueRange(max(largest, known.largest), partial_sum(target, args, known.sums, _HARMLESS), blurred)
+    return ValueRange(max(largest, known.largest), partial_sum(target, args, known.sums, _HARMLESS, largest), blurred)
 
 
 def _blurred(value: Tensor, largest: float) -> bool:

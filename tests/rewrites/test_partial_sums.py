@@ -106,3 +106,17 @@ def test_pictures_widen_what_is_known() -> None:
     assert partial_sum(aten.sum.dim_IntList, (small, [1]), known) == known
     grown = partial_sum(aten.sum.dim_IntList, (large * 2, [1]), known)
     assert grown == PartialSum(80.0, 80.0)
+
+
+def test_small_sums_are_left_with_a_bound_that_holds() -> None:
+    """What they are by Cauchy and Schwarz decides that no order could bring them near; the result is what is measured."""
+    x, w, image, kernel = randn(3, 8), randn(5, 8), randn(1, 4, 5, 5), randn(8, 4, 3, 3)
+    for target, args, exact in (
+        (aten.linear.default, (x, w), x.abs() @ w.abs().t()),
+        (aten.matmul.default, (x, w.t()), x.abs() @ w.abs().t()),
+        (aten.conv2d.default, (image, kernel), F.conv2d(image.abs(), kernel.abs())),
+    ):
+        sums = partial_sum(target, args, None, 1e4, 7.0)
+        assert sums is not None and float(exact.max()) <= sums.bound <= 1e4 and sums.measured == 7.0
+        followed = partial_sum(target, args, sums, 0.1, 7.0)
+        assert followed is not None and followed.measured >= 7.0 and followed.bound == sums.bound
