@@ -22,7 +22,17 @@ from torch import Tensor, fx, nn
 from graphs.host_step import HostProgram, HostProgramBuilder
 from graphs.selection import Selection, find_selection
 from graphs.sink_gather import SunkSelection, sink_gather
-from rewrites.base import RewriteRefusedError, ancestors, aten, constant_of, list_of, remove_dead_code, sizes, value_of
+from rewrites.base import (
+    RewriteRefusedError,
+    ancestors,
+    aten,
+    constant_of,
+    graph_module_of,
+    list_of,
+    remove_dead_code,
+    sizes,
+    value_of,
+)
 from rewrites.lift_tokens import map_shape
 from rewrites.profile import Profile, TailPlacement
 from rewrites.rank.views import View
@@ -245,7 +255,7 @@ def _module(source: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
         if node.op == "get_attr" and not hasattr(root, str(node.target)):
             value: Tensor = getattr(source, str(node.target))
             root.register_buffer(str(node.target), value)
-    module = fx.GraphModule(root, graph)
+    module = graph_module_of(root, graph)
     remove_dead_code(module)
     module.recompile()
     return module

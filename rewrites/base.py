@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx._lazy_graph_module import _LazyGraphModule
 
 from rewrites.profile import Profile
 
@@ -92,6 +93,15 @@ def constant_of(graph_module: fx.GraphModule, node: object) -> Tensor | None:
         value = getattr(graph_module, str(node.target))
         return value if isinstance(value, Tensor) else None
     return None
+
+
+def graph_module_of(root: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """The graph over the root's constants, whose Python code is made when it is first called.
+
+    Between two calls a graph goes through many changes, each of which ends with ``recompile``: to make the code each time would
+    take as long as the changes.
+    """
+    return _LazyGraphModule(root, graph)
 
 
 def has_constant_parameters(graph_module: fx.GraphModule, layer: fx.Node) -> bool:

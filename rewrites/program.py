@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from rewrites.base import meta_like, register_constant, remove_dead_code
+from rewrites.base import graph_module_of, meta_like, register_constant, remove_dead_code
 
 aten = torch.ops.aten
 
@@ -43,7 +43,7 @@ def import_program(program: ExportedProgram) -> fx.GraphModule:
             copy.meta = _kept_meta(node)
         copies[node] = copy
     _unwrap_outputs(graph)
-    graph_module = fx.GraphModule(root, graph)
+    graph_module = graph_module_of(root, graph)
     remove_dead_code(graph_module)
     graph_module.recompile()
     return graph_module

@@ -75,7 +75,7 @@ def decompose(graph_module: fx.GraphModule) -> fx.GraphModule:
     program = SimpleNamespace(graph_module=simple, graph=simple.graph, graph_signature=SimpleNamespace(input_specs=()))
     laid_out = fx_passes.OptimizeLayoutTransposesPass().call(program).exported_program.graph_module
     if any(_is_python(node) for node in laid_out.graph.nodes):
-        laid_out = retrace(laid_out, {})
+        laid_out = retrace(laid_out, {}, shapes_hold=False)
     composed = fx_passes.BuildAtenCompositePass().call(laid_out).graph_module
     return retrace(composed, behind)
 

@@ -20,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map
 
+from rewrites.base import graph_module_of
+
 aten = torch.ops.aten
 
 Table = Mapping[Any, Callable[..., Any]]
@@ -31,13 +33,14 @@ _FUNCTIONAL: Mapping[Any, Any] = {aten.add_.Tensor: aten.add.Tensor}
 
 
 @torch.no_grad()
-def retrace(graph_module: fx.GraphModule, table: Table) -> fx.GraphModule:
+def retrace(graph_module: fx.GraphModule, table: Table, *, shapes_hold: bool = True) -> fx.GraphModule:
     """The graph with every operator of ``table`` decomposed, and every Python function traced.
 
     Args:
         graph_module: placeholders, ``get_attr`` constants, calls of ATen overloads or of Python functions on tensors, and an
             output that is a tuple. Each placeholder has ``meta["val"]``.
         table: decompositions.
+        shapes_hold: every other node has ``meta["val"]`` too, and it is right; False where a pass has changed layouts since.
 
     Returns:
         A graph of overloads alone, whose constants are those of ``graph_module`` and come first, in the order in which they are
@@ -46,7 +49,7 @@ def retrace(graph_module: fx.GraphModule, table: Table) -> fx.GraphModule:
     Raises:
         TypeError: an operator writes into an operand.
     """
-    recorder = _Recorder(table)
+    recorder = _Recorder(table, shapes_hold)
     values: dict[fx.Node, Any] = {}
     for node in _constants_first(graph_module):
         if node.op == "placeholder":
@@ -57,7 +60,7 @@ def retrace(graph_module: fx.GraphModule, table: Table) -> fx.GraphModule:
             recorder.output(fx.node.map_arg(node.args[0], values.__getitem__))
         else:
             values[node] = recorder.run(node, *fx.node.map_arg((node.args, node.kwargs), values.__getitem__))
-    return fx.GraphModule(graph_module, recorder.graph)
+    return graph_module_of(graph_module, recorder.graph)
 
 
 def _constants_first(graph_module: fx.GraphModule) -> list[fx.Node]:
@@ -69,10 +72,11 @@ def _constants_first(graph_module: fx.GraphModule) -> list[fx.Node]:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator that reaches the dispatcher; what PyTorch's own C++ kernels are composed of arrives in parts."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, shapes_hold: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self._table = table
+        self._shapes_hold = shapes_hold
         self._origin: dict[str, Any] = {}
         self._nodes: dict[int, fx.Node] = {}
         self.decomposing = 0  # how many decompositions deep: within one, PyTorch takes apart what it composes
@@ -95,8 +99,19 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The node's value, recorded on the way."""
         target: Any = node.target
         self._origin = {_ORIGIN: node.meta[_ORIGIN]} if _ORIGIN in node.meta else {}
+        if self._shapes_hold and self._stays(target) and isinstance(node.meta.get("val"), Tensor):
+            value = node.meta["val"]
+            # Its shape is known: to ask the operator for it once more takes most of the time.
+            known = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+            return self.record(target, args, kwargs, known)
         with _Composites(self), self:
             return target(*args, **kwargs)
+
+    def _stays(self, target: Any) -> bool:
+        """Whether an operator is recorded as it is: not in the table, and nothing that PyTorch takes apart."""
+        if not isinstance(target, torch._ops.OpOverload) or target in self._table or target in _FUNCTIONAL:
+            return False
+        return _is_composite(target) or not target._can_decompose()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """What the operator returns, with the nodes of what it is composed of added to the graph."""
@@ -117,14 +132,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.decomposing -= 1
         return result
 
-    def record(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What the operator returns, with its node added to the graph."""
+    def record(self, func: Any, args: Any, kwargs: Any, known: Tensor | None = None) -> Any:
+        """What the operator returns, with its node added to the graph; ``known`` where that is known."""
         target = _FUNCTIONAL.get(func, func)
         if target._schema.is_mutable:
             raise TypeError(f"{target} writes into an operand: a graph that is lowered must not")
         operands, options = tree_map(self._operand, (tuple(args), kwargs))
         node = self.graph.call_function(target, operands, options)
-        result = args[0] if target is not func else tree_map(_without_data, func(*args, **kwargs))
+        result = known
+        if result is None:
+            result = args[0] if target is not func else tree_map(_without_data, func(*args, **kwargs))
         node.meta = {**self._origin, "val": result}
         if isinstance(result, Tensor):
             return self._stands_for(node, result)
