@@ -107,6 +107,22 @@ def _binary(build: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return lowered
 
 
+def _unary(build: Callable[[Any], Any]) -> Callable[..., Any]:
+    return lambda _node, operand: build(operand)
+
+
+def _slice(_node: fx.Node, operand: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
+    """A slice without a stride, whose bounds may be counted from the end or lie beyond it."""
+    if step != 1:
+        return None
+    shape = list(operand.type.shape)
+    first, last, _ = slice(start, end).indices(shape[dim])
+    begin, stop = [0] * len(shape), shape.copy()
+    begin[dim], stop[dim] = first, max(first, last)
+    numbers = ir.DenseI64ArrayAttr.get
+    return stablehlo.slice(operand, numbers(begin), numbers(stop), numbers([1] * len(shape)))
+
+
 _DIRECT: Mapping[Any, Callable[..., Any]] = {
     aten.view.default: _reshape,
     aten.permute.default: _transpose,
@@ -115,6 +131,11 @@ _DIRECT: Mapping[Any, Callable[..., Any]] = {
     aten.add.Tensor: _binary(stablehlo.add),
     aten.sub.Tensor: _binary(stablehlo.subtract),
     aten.mul.Tensor: _binary(stablehlo.multiply),
+    aten.rsqrt.default: _unary(stablehlo.rsqrt),
+    aten.exp.default: _unary(stablehlo.exponential),
+    aten.sin.default: _unary(stablehlo.sine),
+    aten.cos.default: _unary(stablehlo.cosine),
+    aten.slice.Tensor: _slice,
 }
 """Two of three operators, which litert-torch would have JAX trace anew for each shape; None for a case that is left to it."""
 
