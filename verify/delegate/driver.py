@@ -138,7 +138,7 @@ def ensure_fp16_driver() -> Driver:
     folder = fp16_folder()
     with lock(folder.parent):
         if not (folder / lavapipe.ICD).exists():
-            _fetching("lavapipe, a Vulkan driver in software that computes in fp16: Debian's Mesa, 12 MB, and LLVM, 30 MB, if need be", folder)
+            _fetching("lavapipe, a Vulkan driver in software that computes in fp16: Debian's Mesa, 12 MB (LLVM, 30 MB)", folder)
             lavapipe.install(folder)
     find_driver.cache_clear()
     find_fp16_driver.cache_clear()
