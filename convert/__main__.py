@@ -13,8 +13,12 @@ def main() -> None:
     """Run the command; where the converter's packages are not installed, say so in one line and exit with 2."""
     try:
         from convert.cli import main as command
+        from convert.cli.program import end_process
 
-        command()
+        try:
+            command()
+        except SystemExit as ended:
+            end_process(ended.code if isinstance(ended.code, int) else 0)
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         if module not in _EXTRA:

@@ -16,6 +16,28 @@ from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, fin
 
 __all__ = ["pytest_terminal_summary"]  # a hook
 
+# The modules that take longest, handed out first so that no worker is left with one at the end. Android's check and the web's
+# wait for a conversion each, so they are apart.
+_FIRST = (
+    "tests/convert/test_run_tiny.py",
+    "tests/expected/test_expected.py",
+    "tests/android/test_check.py",
+    "tests/convert/planted/test_compiler_faults.py",
+    "tests/device/test_device_command.py",
+    "tests/convert/test_reverify.py",
+    "tests/convert/test_run_families.py",
+    "tests/convert/planted/test_host_faults.py",
+    "tests/convert/test_targets_tail.py",
+    "tests/convert/test_run_real.py",
+    "tests/web/test_web_check.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Called by pytest once all tests are known."""
+    places = {module: place for place, module in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
 
 @pytest.fixture(scope="session")
 def driver() -> Driver:

@@ -9,7 +9,7 @@ import click
 
 from convert.cli import conversion, phone, probe, proof
 from convert.cli.process import tune_process
-from convert.cli.program import Program, end_process, watched
+from convert.cli.program import Program, watched
 
 COMMANDS: tuple[click.Command, ...] = (
     conversion.run,
@@ -37,10 +37,7 @@ def main() -> None:
     silence_exit()
     sys.stdout, sys.stderr = watched(sys.stdout), watched(sys.stderr)
     name = Path(sys.argv[0]).stem
-    try:
-        cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m convert")
-    except SystemExit as ended:
-        end_process(ended.code if isinstance(ended.code, int) else 0)
+    cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m convert")
 
 
 @click.group(cls=Program, commands=COMMANDS, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})

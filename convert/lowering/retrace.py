@@ -120,7 +120,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if result is NotImplemented:
             with self:
                 result = func.decompose(*args, **kwargs)
-        return self.record(func, args, kwargs) if result is NotImplemented else result
+        if result is NotImplemented:
+            return self.record(func, args, kwargs)
+        # A view must not be the very tensor that it is a view of, as a transpose of nothing is once it is decomposed.
+        return self._another(result) if any(result is argument for argument in args) else result
 
     def decompose(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What the operator's decomposition returns, recorded on the way; NotImplemented if the table has none."""
@@ -153,6 +156,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _operand(self, value: Any) -> Any:
         return self._nodes[id(value)] if isinstance(value, Tensor) else value
+
+    def _another(self, value: Tensor) -> Tensor:
+        """A second tensor for the node that a tensor stands for."""
+        copy = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+        return self._stands_for(self._nodes[id(value)], copy)
 
     def _stands_for(self, node: fx.Node, value: Tensor) -> Tensor:
         node.meta["val"] = value

@@ -45,7 +45,7 @@ _ADVICE = {
     Kind.COMPOUNDING: "no one step is at fault: the graph is too deep or too ill-conditioned for fp16 within this limit",
 }
 _MOVED = "the graphs are within limits, so fp16 moves this detection by itself: judge it on more pictures with --image"
-_FIRST_TIME = "its shaders are compiled the first time, half a minute or more"
+_FIRST_TIME = "; its shaders are compiled the first time, half a minute or more"
 _NOT_FP16 = "the same graph is off in fp32 on this adapter as well, so fp16 is not to blame: see the numbers gate"
 
 
@@ -167,7 +167,8 @@ def check_fp16(
         return GateResult(GATE, Verdict.NOT_RUN, f"{gpu.reason}: nothing was computed in fp16", gpu.advice)
     limits = limits or Fp16Limits()
     names = " and ".join(case.name for case in cases)
-    doing(f"{names} in fp16 on {gpu.adapter.name}; {_FIRST_TIME if not gpu.adapter.hardware else 'a few seconds'}")
+    software = not any(adapter.hardware for adapter in gpu.adapters)
+    doing(f"{names} in fp16 on {gpu.source}{_FIRST_TIME if software else ''}")
     ran = _run_all(cases, chain, gpu, timeout)
     judged = _judge_all(cases, ran, gpu, limits, timeout)
     findings: list[Finding] = []

@@ -90,8 +90,17 @@ def test_the_bytes_are_those_of_the_public_way(tmp_path: Path, name: str) -> Non
     assert (tmp_path / "short.tflite").read_bytes() == convert_publicly(part)
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("name", ["tiny", "dfine-tiny", "nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto"])
+# The public way takes minutes for the larger ones, which is why there is a short one.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("tiny", marks=pytest.mark.ci),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("dfine-tiny", "nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
+        ),
+    ],
+)
 def test_so_are_those_of_every_family(tmp_path: Path, name: str) -> None:
     """Both graphs of small relatives, which have every operator of the published sizes."""
     compiled = compile_detector(build_reference(shrunken(name)), find_target("pixel").profile)
