@@ -35,11 +35,12 @@ def assert_judged(bundle: Path, row: Variant) -> None:
 @pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_one_of_each_family(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A small relative with the structure of the published size, so the same operators in the same wiring."""
-    monkeypatch.setitem(table.VARIANTS, name, shrunken(name))  # type: ignore[attr-defined]
+    row = shrunken(name)
+    monkeypatch.setitem(table.VARIANTS, name, row)  # type: ignore[attr-defined]
     # Random weights know no objects: what scores a half by chance may be a tie, which float16 weights move.
     outcome = invoke("run", "--variant", name, *OPTIONS, "--threshold", "0.999", "--out", tmp_path / name)
     assert outcome.code == 0, outcome.stderr
-    assert_judged(tmp_path / name, shrunken(name))
+    assert_judged(tmp_path / name, row)
 
 
 @pytest.mark.slow
