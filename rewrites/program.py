@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from rewrites.base import graph_module_of, meta_like, register_constant, remove_dead_code
+from rewrites.trace import trace
 
 aten = torch.ops.aten
 
@@ -51,9 +52,7 @@ def import_program(program: ExportedProgram) -> fx.GraphModule:
 
 def export(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
     """Trace an eval-mode module with static shapes and import the result."""
-    with torch.no_grad():
-        program = torch.export.export(module, inputs).run_decompositions({})
-    return import_program(program)
+    return import_program(trace(module, inputs))
 
 
 def _tensor(program: ExportedProgram, name: str) -> Tensor:
