@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch._export.utils import _collect_all_valid_cia_ops_for_aten_namespace, _special_op_to_preserve_cia
 from torch.export import ExportedProgram
 from torch.export._trace import _export
-from torch.export.exported_program import (
-    _override_composite_implicit_decomp,
-    _split_decomp_table_to_cia_and_python_decomp,
-)
+from torch.export.exported_program import _override_composite_implicit_decomp
 
 
 def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
@@ -26,7 +24,7 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     Raises:
         torch.export's errors, where the module's control flow depends on values.
     """
-    kept, _ = _split_decomp_table_to_cia_and_python_decomp({})
+    kept = dict.fromkeys(_collect_all_valid_cia_ops_for_aten_namespace(), _special_op_to_preserve_cia)
     with torch.no_grad(), _override_composite_implicit_decomp(kept):
         program: ExportedProgram = _export(module, inputs, strict=False, pre_dispatch=False)
     return program
