@@ -98,7 +98,8 @@ class _Meter(fx.Interpreter):
 
 def _widened(known: ValueRange, target: Any, args: Sequence[Any], value: Tensor) -> ValueRange:
     """A range with one more value in it."""
-    largest = float(value.abs().max())
+    least, most = torch.aminmax(value)
+    largest = float(torch.maximum(-least, most))
     if not math.isfinite(largest):
         return ValueRange(math.inf, known.sums, known.blurred)
     blurred = known.blurred or _blurred(value, largest)

@@ -150,9 +150,20 @@ def _bound(value: float, shape: Sequence[int]) -> Any:
 
 
 def _matmul(node: fx.Node, left: Any, right: Any) -> Any:
-    """A product of matrices, or of a batch of them."""
+    """A product of matrices, or of a batch of them; a batch of one is a product of matrices."""
     if not (_is_float(left) and _is_float(right)):
         return None
+    if len(left.type.shape) == 2:
+        return _dot(left, right, result_type(node))
+    (batch, rows, inner), columns = left.type.shape, right.type.shape[2]
+    if batch > 1:
+        return _dot(left, right, result_type(node))
+    left, right = (stablehlo.reshape(_tensor(shape), x) for x, shape in ((left, (rows, inner)), (right, (inner, columns))))
+    product = _dot(left, right, _tensor((rows, columns)))
+    return stablehlo.broadcast_in_dim(result_type(node), product, _numbers([1, 2]))
+
+
+def _dot(left: Any, right: Any, result: Any) -> Any:
     batch = list(range(len(left.type.shape) - 2))
     dimensions = stablehlo.DotDimensionNumbers.get(
         lhs_batching_dimensions=batch,
@@ -161,8 +172,7 @@ def _matmul(node: fx.Node, left: Any, right: Any) -> Any:
         rhs_contracting_dimensions=[len(batch)],
     )
     default = stablehlo.PrecisionAttr.get("DEFAULT")
-    precision = ir.ArrayAttr.get([default, default])
-    return stablehlo.dot_general(result_type(node), left, right, dimensions, precision_config=precision)
+    return stablehlo.dot_general(result, left, right, dimensions, precision_config=ir.ArrayAttr.get([default, default]))
 
 
 def _amax(node: fx.Node, operand: Any, dims: Sequence[int] = (), keepdim: bool = False) -> Any:

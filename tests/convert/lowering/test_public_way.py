@@ -59,10 +59,29 @@ def elementwise(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
     return torch.relu(z), z.sin() + z.cos().exp(), 2.0 - z, (z.square() + 1e-6).rsqrt().reciprocal(), z[:, 1:, ::2], z.sum(1)
 
 
+def bounds_and_products(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """Clamps with bounds of either type, numbers that other operators share with them, and operands of lower rank."""
+    low, both, high = x.clamp(min=1), x.clamp(0.0, 1.0), x.clamp(max=2.5)
+    column, one, scalar = torch.linspace(1, 2, 4).reshape(4, 1), torch.tensor([3.0]), torch.tensor(2.5)
+    sums = (x * 2.5 + scalar) / (column * one + x.abs()) - y * 1
+    return (
+        low - 1,
+        both,
+        high,
+        sums,
+        torch.sigmoid(sums),
+        x.amax(1),
+        x[0] @ y[0].t(),
+        torch.bmm(x.transpose(1, 2), y),
+        x.amax((0, 2), keepdim=True) / 3,
+    )
+
+
 CASES: dict[str, tuple[Callable[..., object], tuple[tuple[int, ...], ...]]] = {
     "convolutions": (Convolutions(), ((1, 3, 16, 16),)),
     "attention": (Attention(), ((1, 5, 8),)),
     "elementwise": (elementwise, ((1, 4, 6), (1, 4, 6))),
+    "bounds and products": (bounds_and_products, ((1, 4, 6), (1, 4, 6))),
 }
 
 
