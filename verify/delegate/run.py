@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.util import find_spec
@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from host_runtime.interrupt import uninterrupted
 from verify.arrays import Arrays, load_arrays, save_arrays
 from verify.delegate.adapters import Driver
 from verify.printable import printable
@@ -127,7 +128,39 @@ def run_model(model: Path, inputs: Sequence[Arrays] = (), **options: Any) -> Del
     return run_models([Job(model, tuple(inputs))], **options)[0]
 
 
-def run_models(
+def run_models(jobs: Sequence[Job], **options: Any) -> list[DelegateRun]:
+    """Compiles and runs models, one after another in one child; ``start_models`` has the options."""
+    return side_by_side(start_models(jobs, **options))[0]
+
+
+Running = Generator[None, None, list[DelegateRun]]
+"""Models under way: every step looks after their child once, and ends it when closed."""
+
+
+def side_by_side(*running: Running) -> list[list[DelegateRun]]:
+    """The runs of several ``start_models``, whose children work at the same time.
+
+    One thread looks after all of them, the caller's: an interrupt reaches it, and no child outlives it.
+    """
+    ended: dict[int, list[DelegateRun]] = {}
+    try:
+        while len(ended) < len(running):
+            for index, one in enumerate(running):
+                if index not in ended:
+                    try:
+                        next(one)
+                    except StopIteration as end:
+                        ended[index] = end.value
+            if len(ended) < len(running):
+                time.sleep(_POLL_SECONDS)
+    finally:
+        with uninterrupted():
+            for one in running:
+                one.close()
+    return [ended[index] for index in range(len(running))]
+
+
+def start_models(
     jobs: Sequence[Job],
     *,
     driver: Driver | None = None,
@@ -138,8 +171,8 @@ def run_models(
     honest: bool = False,
     settle: bool = True,
     timeout: float = 900.0,
-) -> list[DelegateRun]:
-    """Compiles and runs models, one after another in one child, with a fresh child after each one that died.
+) -> Running:
+    """Models one after another in one child, with a fresh child after each one that died; for ``side_by_side``.
 
     Args:
         jobs: models and inputs. An input set that does not fit the signature gives ``Outcome.FAILED``.
@@ -181,7 +214,7 @@ def run_models(
         while len(runs) < len(jobs):
             settings["first"] = len(runs)
             (work / "jobs.json").write_text(json.dumps(settings))
-            code, log = _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
+            code, log = yield from _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
             sections = _sections(log, mark, jobs, work)
             while len(runs) < len(jobs) and (work / f"result_{len(runs)}.json").exists():
                 index = len(runs)
@@ -205,7 +238,9 @@ def _environment(driver: Driver | None, work: Path) -> dict[str, str]:
     return {**os.environ, "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or str(work), **added}
 
 
-def _spawn(work: Path, environment: Mapping[str, str], first: int, total: int, timeout: float) -> tuple[int | None, str]:
+def _spawn(
+    work: Path, environment: Mapping[str, str], first: int, total: int, timeout: float
+) -> Generator[None, None, tuple[int | None, str]]:
     """Runs the child until it ends or one model takes longer than ``timeout``; returns its exit code and its stderr.
 
     The code is negative for a signal, and None where the time limit was reached and the child was ended.
@@ -221,7 +256,7 @@ def _spawn(work: Path, environment: Mapping[str, str], first: int, total: int, t
                     done, deadline = done + 1, time.monotonic() + timeout
                 if time.monotonic() > deadline:
                     return None, log.read_text(errors="replace")
-                time.sleep(_POLL_SECONDS)
+                yield
         finally:
             if child.poll() is None:
                 child.kill()

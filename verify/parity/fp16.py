@@ -15,7 +15,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from host_runtime.decode import Detections
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_FP16, NoGpu
-from verify.delegate.run import DelegateRun, Job, run_models
+from verify.delegate.run import DelegateRun, Job, Running, run_models, side_by_side, start_models
 from verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
 from verify.parity.detections import EXTRA, DetectionCase, DetectionLimits, check_detections, compare_detections
 from verify.parity.figures import describe, figures
@@ -240,8 +239,8 @@ def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, ti
     """Every graph in fp16; with a chain, the second one also on what the first made of the pictures."""
     pictures = () if chain is None else tuple(scene.inputs for scene in chain.telling)
     sets = [(*case.inputs[:1], *(pictures if index == 0 else ())) for index, case in enumerate(cases)]
-    with ThreadPoolExecutor(max_workers=max(len(cases), 1)) as pool:
-        alone = tuple(pool.map(lambda case, given: _run(case, given, driver, timeout), cases, sets))
+    started = (_start(case, given, driver, timeout) for case, given in zip(cases, sets, strict=True))
+    alone = tuple(runs[0] for runs in side_by_side(*started))
     if chain is None or not pictures or not all(run.ok for run in alone):
         return _Ran(alone)
     wanted = {name: value.dtype for name, value in cases[1].inputs[0].items()}
@@ -250,12 +249,12 @@ def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, ti
     except ValueError as error:
         return _Ran(alone, misfit=f"no input for it: the host step cannot read graph A's outputs ({error})")
     given = tuple({name: np.asarray(one[name], dtype) for name, dtype in wanted.items()} for one in made)
-    return _Ran(alone, _run(cases[1], given, driver, timeout))
+    return _Ran(alone, side_by_side(_start(cases[1], given, driver, timeout))[0][0])
 
 
-def _run(case: GraphCase, sets: tuple[Arrays, ...], driver: Driver, timeout: float) -> DelegateRun:
+def _start(case: GraphCase, sets: tuple[Arrays, ...], driver: Driver, timeout: float) -> Running:
     """One graph in fp16 on input sets, each with the whole time limit."""
-    return run_models([Job(case.shipped, sets)], driver=driver, timeout=timeout * max(len(sets), 1))[0]
+    return start_models([Job(case.shipped, sets)], driver=driver, timeout=timeout * max(len(sets), 1))
 
 
 def _judge_all(cases: Sequence[GraphCase], ran: _Ran, driver: Driver, limits: Fp16Limits, timeout: float) -> list[_Judged]:

@@ -24,7 +24,7 @@ from tests.verify.parity.numerics_models import (
 )
 from verify.delegate.adapters import Driver
 from verify.delegate.driver import NO_FP16
-from verify.delegate.run import DelegateRun, Job, Outcome, run_models
+from verify.delegate.run import DelegateRun, Job, Outcome, Running, run_models, side_by_side, start_models
 from verify.gates import GateResult, Verdict
 from verify.parity import fp16
 from verify.parity.detections import DetectionLimits
@@ -207,13 +207,14 @@ class Pair:
     ) -> GateResult:
         """The same where LiteRT's CPU stands for the delegate, or every run ends like ``run``."""
 
-        def on_the_cpu(jobs: Sequence[Job], **_options: object) -> list[DelegateRun]:
-            ran = run_models(jobs, accelerator="cpu")
+        def on_the_cpu(jobs: Sequence[Job], **_options: object) -> Running:
+            ran = yield from start_models(jobs, accelerator="cpu")
             return ran if run is None else [replace(run, outputs=one.outputs[:1]) for one in ran]
 
         given = {"x": np.full((1, N, C), 0.5, np.float32)}
         cases = [on_cpu(self.a, given, "graph_a"), on_cpu(self.b, given)]
-        monkeypatch.setattr(fp16, "run_models", on_the_cpu)
+        monkeypatch.setattr(fp16, "start_models", on_the_cpu)
+        monkeypatch.setattr(fp16, "run_models", lambda jobs, **options: side_by_side(on_the_cpu(jobs, **options))[0])
         scene = ChainScene("scene", {"x": np.full((1, N, C), 0.8, np.float32)}, detections(0.8), self.decode, lambda _: NOTHING)
         chain = Chain(host_step, (scene,), Fp16Limits().detections(0.3))
         return check_fp16(cases, chain, gpu=Driver("none", {}, ()))
