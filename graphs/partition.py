@@ -33,6 +33,7 @@ from rewrites.base import (
     sizes,
     value_of,
 )
+from rewrites.delegate import MAX_RANK
 from rewrites.lift_tokens import map_shape
 from rewrites.profile import Profile, TailPlacement
 from rewrites.rank.views import View
@@ -227,7 +228,7 @@ def _buffer(node: fx.Node) -> fx.Node:
             shape = sizes(value_of(step).shape)
             reshape = step.target is aten.reshape.default
             view = view and view.apply(lambda t, s=step, r=reshape, w=shape: t.view(w) if r else s.target(t, *s.args[1:]))  # type: ignore[misc]
-        if view is not None and view.is_contiguous and value_of(chain[start]).dim() <= 4:
+        if view is not None and view.is_contiguous and value_of(chain[start]).dim() <= MAX_RANK:
             best = chain[start]
     return best
 

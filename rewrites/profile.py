@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rewrites.delegate import MAX_SIDE
+
 
 class Sampling(StrEnum):
     """How bilinear sampling is written without a gather."""
@@ -49,6 +51,6 @@ class Profile:
     protection: Protection = Protection.MEASURED
     sampling: Sampling = Sampling.FOLDED_TENT
     tail: TailPlacement = TailPlacement.GRAPH_B
-    matmul_limit: int = 8192
+    matmul_limit: int = MAX_SIDE
     token_maps: bool = False
     constant_limit: float = 1e4

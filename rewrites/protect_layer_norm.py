@@ -34,9 +34,10 @@ from __future__ import annotations
 from torch import fx
 
 from rewrites.base import Emitter, Site, aten
+from rewrites.delegate import SPARE
 from rewrites.layer_norm import layer_norms
 from rewrites.profile import Profile, Protection
-from rewrites.ranges import SPARE, range_of
+from rewrites.ranges import range_of
 
 _LARGEST = 8.0
 _FLOOR = 1.2e-7

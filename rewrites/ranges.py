@@ -16,12 +16,9 @@ import torch
 from torch import Tensor, fx
 
 from rewrites.base import module_of
+from rewrites.delegate import LARGEST, LARGEST_INTEGER, SPARE
 from rewrites.partial_sums import PartialSum, partial_sum
 
-LARGEST = torch.finfo(torch.float16).max
-LARGEST_INTEGER = 2048.0
-SPARE = 2.0
-"""Powers of two that must be left above what was measured: other pictures have larger values."""
 _HARMLESS = LARGEST / 2**SPARE
 _KEY = "range"
 

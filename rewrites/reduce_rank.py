@@ -47,10 +47,11 @@ from rewrites.base import (
     sizes,
     value_of,
 )
+from rewrites.delegate import MAX_RANK
 from rewrites.profile import Profile
 from rewrites.rank import elementwise, joining, matrices, reductions
 from rewrites.rank.builder import Builder, Value
-from rewrites.rank.views import MAX_RANK, View
+from rewrites.rank.views import View
 
 _NAME = "reduce_rank"
 _RESHAPES = (

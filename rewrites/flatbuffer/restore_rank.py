@@ -1,10 +1,9 @@
 """Give the partner of a constant its rank back.
 
 Hazard (the lint's ``constant-low-rank``): the delegate accepts an elementwise op of a runtime tensor of rank below four with a
-constant, and applies the constant wrongly, if the constant has a higher rank and the tensor's first dimension is above one, or
-at least the tensor's rank and a first dimension above one itself. The converter makes such pairs from ordinary code:
-``linear(x) + pos[1, N, C]`` becomes a FULLY_CONNECTED of rank two and an ADD with a constant of rank three, and a reshape in
-the graph is canonicalised away again.
+constant, and applies the constant wrongly (``rewrites.delegate.misapplies_constant`` says for which shapes). The converter
+makes such pairs from ordinary code: ``linear(x) + pos[1, N, C]`` becomes a FULLY_CONNECTED of rank two and an ADD with a
+constant of rank three, and a reshape in the graph is canonicalised away again.
 
 Identity: a reshape that adds leading ones changes no value.
 
@@ -32,6 +31,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from rewrites.base import Site
+from rewrites.delegate import MAX_RANK, misapplies_constant
 from rewrites.flatbuffer.editor import FlatbufferEditor
 
 _ELEMENTWISE = {
@@ -42,7 +42,6 @@ _ELEMENTWISE = {
     schema.BuiltinOperator.MAXIMUM,
     schema.BuiltinOperator.MINIMUM,
 }
-_MAX_RANK = 4
 
 
 def restore_rank(editor: FlatbufferEditor) -> list[Site]:
@@ -51,7 +50,7 @@ def restore_rank(editor: FlatbufferEditor) -> list[Site]:
         if editor.opcode(operator) not in _ELEMENTWISE:
             continue
         runtime, constant = _operands(editor, operator)
-        if runtime is None or constant is None or not _is_misapplied(editor.shape(runtime), editor.shape(constant)):
+        if runtime is None or constant is None or not misapplies_constant(editor.shape(runtime), editor.shape(constant)):
             continue
         detail = f"{editor.shape(runtime)} with constant {editor.shape(constant)}"
         _lift(editor, operator, runtime, constant)
@@ -76,19 +75,11 @@ def _is_constant(editor: FlatbufferEditor, tensor: int) -> bool:
     return editor.is_constant(int(producer.inputs[0]))
 
 
-def _is_misapplied(runtime: list[int], constant: list[int]) -> bool:
-    if len(runtime) >= _MAX_RANK or not runtime:
-        return False
-    if len(constant) > len(runtime) and runtime[0] > 1:
-        return True
-    return len(constant) >= len(runtime) and bool(constant) and constant[0] > 1
-
-
 def _lift(editor: FlatbufferEditor, operator: Any, runtime: int, constant: int) -> None:
     """Raise the op to a rank at which its leading dimension is one, and bring its result back if that changes its shape."""
     shape, output = editor.shape(runtime), int(operator.outputs[0])
     result = editor.shape(output)
-    rank = len(result) if len(result) > len(shape) and result[0] == 1 else _MAX_RANK
+    rank = len(result) if len(result) > len(shape) and result[0] == 1 else MAX_RANK
     lifted = editor.add_tensor(runtime, [1] * (rank - len(shape)) + shape, "_lifted")
     editor.insert_reshape(runtime, lifted, before=operator)
     constant_shape = editor.shape(constant)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from rewrites.base import RewriteRefusedError, add_constant, aten, evaluate_meta, sizes, value_of
-from rewrites.rank.views import MAX_RANK, View, contiguous_strides, inverse, merged_runs
+from rewrites.delegate import MAX_RANK
+from rewrites.rank.views import View, contiguous_strides, inverse, merged_runs
 
 Value = View | Tensor
 """A logical tensor: a view of an emitted node, or a constant that is still just data."""

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, fx
 
 from rewrites.base import RewriteRefusedError, aten, sizes
+from rewrites.delegate import MAX_RANK
 from rewrites.rank.builder import Builder, Value, restored
-from rewrites.rank.views import MAX_RANK, View, broadcast_shape
+from rewrites.rank.views import View, broadcast_shape
 
 UNARY = (
     aten.abs.default,

@@ -8,8 +8,9 @@ from math import prod
 from torch import Tensor
 
 from rewrites.base import aten, sizes
+from rewrites.delegate import MAX_RANK
 from rewrites.rank.builder import Builder, Value, physical, restored
-from rewrites.rank.views import MAX_RANK, View
+from rewrites.rank.views import View
 
 
 def slice_along(build: Builder, x: View, dim: int, start: int, end: int, step: int = 1) -> View:

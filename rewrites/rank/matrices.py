@@ -7,8 +7,9 @@ from math import prod
 from torch import Tensor, fx
 
 from rewrites.base import RewriteRefusedError, aten, sizes
+from rewrites.delegate import MAX_RANK
 from rewrites.rank.builder import Builder, Value, restored
-from rewrites.rank.views import MAX_RANK, View, broadcast_shape
+from rewrites.rank.views import View, broadcast_shape
 
 
 def parameter(build: Builder, node: fx.Node, value: Value | None) -> fx.Node | None:

@@ -8,8 +8,9 @@ from math import prod
 from torch import fx
 
 from rewrites.base import aten, sizes
+from rewrites.delegate import MAX_RANK
 from rewrites.rank.builder import Builder, restored
-from rewrites.rank.views import MAX_RANK, View
+from rewrites.rank.views import View
 
 REDUCTIONS = (
     aten.sum.dim_IntList,

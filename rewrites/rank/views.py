@@ -16,8 +16,6 @@ from torch import Tensor, fx
 
 from rewrites.base import sizes, value_of
 
-MAX_RANK = 4
-
 
 @dataclass(frozen=True)
 class View:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewrites.delegate import LARGEST
 from verify.delegate.adapters import Driver
 from verify.delegate.run import Job, run_models
 from verify.parity.locate import Located, bisect_off, inner_values
@@ -26,7 +27,6 @@ from verify.tflite.taps import HALVED, read_tap, write_tap
 
 Arrays = Mapping[str, NDArray[Any]]
 
-LARGEST = float(np.finfo(np.float16).max)
 _JUMP = 8.0
 """An error this many times that of what the tensor is made from arose in one step: a step of well-behaved arithmetic adds a few
 roundings (2^-11 each) to what came in."""

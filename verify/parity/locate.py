@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewrites.delegate import MAX_RANK
 from verify.parity.metrics import Difference, difference, residual
 from verify.tflite.graph import Graph, Op
 from verify.tflite.taps import describe_origin, parse_origins, preserved_tensors, runtime_ancestors
@@ -266,7 +267,7 @@ def _measurable(graph: Graph, tensors: Iterable[int]) -> set[int]:
         if graph.is_runtime(t)
         and graph.producer(t) is not None
         and graph.tensors[t].dtype == "float32"
-        and graph.tensors[t].rank <= 4
+        and graph.tensors[t].rank <= MAX_RANK
     }
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SPARE = 2.0
-"""Powers of two below which a value is called near the limit: other pictures have larger values than the measured ones."""
+from rewrites.delegate import SPARE
+
 _WIDTH, _HEIGHT, _BELOW = 1000.0, 200.0, 24.0
 _MOST = 20.0
 _SHOWN = 12

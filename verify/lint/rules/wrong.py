@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rewrites.delegate import misapplies_constant
 from verify.lint.op_support import Rule
 from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
 from verify.tflite.graph import Graph, Op
@@ -18,11 +19,7 @@ def constant_low_rank(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     if (operands := constant_operand(graph, op)) is None:
         return
     runtime, constant = operands
-    if runtime.rank >= 4:
-        return
-    varies = constant.rank >= max(runtime.rank, 1) and constant.shape[0] > 1
-    lifted = constant.rank > runtime.rank and runtime.rank > 0 and runtime.shape[0] > 1
-    if varies or lifted:
+    if misapplies_constant(runtime.shape, constant.shape):
         yield Hit(f"runtime {list(runtime.shape)} with constant {list(constant.shape)}", (runtime.index, constant.index))
 
 
