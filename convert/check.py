@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
+from convert.console import console
+from convert.progress import waiting
 from convert.targets import find_target
 from host_runtime.bundle import load_bundle
 from host_runtime.errors import UserError, readable
@@ -62,8 +61,7 @@ def _gates(
     graphs: dict[str, Path], rules: tuple[str, ...], gpu: bool, timeout: float, fail_on: str
 ) -> tuple[GateResult, GateResult]:
     lint = check_lint(graphs, add=rules, fail_on=severities_from(fail_on))
-    # On a terminal only: a large file keeps the delegate busy for minutes, without a word.
-    with Console(stderr=True).status(Text("trying it on the GPU delegate …")):
+    with waiting(console(stderr=True), "trying it on the GPU delegate"):  # a large file keeps it busy for minutes
         residency = check_residency(graphs, gpu=(find_driver() or NO_ADAPTER) if gpu else LEFT_OUT, timeout=timeout)
     return compare(lint, residency)
 

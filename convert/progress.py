@@ -54,12 +54,19 @@ class Progress:
     def stage(self, name: str) -> Iterator[Stage]:
         """Run a block as a stage; set ``detail`` and ``good`` on the yielded object inside it."""
         start = time.perf_counter()
-        with _spinner(self.console, name) if self.console.is_terminal else _log(self.console, name) as doing:
+        with waiting(self.console, name) as doing:
             stage = Stage(name, doing=doing)
             yield stage
         stage.seconds = time.perf_counter() - start
         self.stages.append(stage)
         self.console.print(_line(stage))
+
+
+@contextmanager
+def waiting(console: Console, name: str) -> Iterator[Doing]:
+    """While the block runs, show that it does: a spinner on a terminal, elsewhere a line if it takes more than five seconds."""
+    with _spinner(console, name) if console.is_terminal else _log(console, name) as doing:
+        yield doing
 
 
 @contextmanager
