@@ -9,12 +9,12 @@ from convert.progress import waiting
 from convert.targets import find_target
 from host_runtime.bundle import load_bundle
 from host_runtime.errors import UserError, readable
+from host_runtime.tflite.container import IDENTIFIER, is_model
 from verify.agreement import compare
 from verify.delegate.driver import LEFT_OUT, NO_ADAPTER, find_driver
 from verify.gates import GateResult, Verdict
 from verify.lint.op_lint import check_lint, severities_from
 from verify.residency import check_residency
-from verify.tflite.graph import is_model
 
 _WANTED = "give a .tflite file, or a bundle's folder or .zip"
 _CHECKPOINT = "a checkpoint: `convert run --weights` makes a bundle of it"
@@ -101,4 +101,4 @@ def _kind(path: Path, head: bytes) -> str:
     if head == _LFS:
         return "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
     known = _KINDS.get(path.suffix.lower())
-    return known or f"neither a LiteRT model (no TFL3 mark at byte 4) nor a bundle; {_WANTED}"
+    return known or f"neither a LiteRT model (no {IDENTIFIER.decode()} mark at byte 4) nor a bundle; {_WANTED}"

@@ -13,11 +13,11 @@ from convert.compiler import CompiledDetector
 from convert.progress import Progress
 from convert.proof.gates import Evidence
 from host_runtime.manifest import Manifest
+from host_runtime.tflite.graph import read_graph
 from rewrites.pipeline import PROTECT, StepReport
 from verify.report.headroom import RangeRecord
 from verify.report.html import write_html
 from verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report
-from verify.tflite.graph import read_graph
 
 PROTECTING = tuple(step.name for step in PROTECT)
 PICTURES = "pictures"

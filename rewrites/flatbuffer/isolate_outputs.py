@@ -27,8 +27,8 @@ import copy
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from host_runtime.tflite.editor import FlatbufferEditor
 from rewrites.base import Site
-from rewrites.flatbuffer.editor import FlatbufferEditor
 
 _CHEAP = {
     schema.BuiltinOperator.ADD,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from host_runtime.tflite.editor import FlatbufferEditor
 from rewrites.base import Site, document_of
-from rewrites.flatbuffer.editor import FlatbufferEditor
 from rewrites.flatbuffer.isolate_outputs import isolate_outputs
 from rewrites.flatbuffer.restore_rank import restore_rank
 from rewrites.pipeline import StepReport

@@ -115,7 +115,7 @@ def test_check_without_the_gpu_says_so(tiny: Made) -> None:
 
 def test_check_fails_on_a_graph_the_delegate_refuses(tmp_path: Path) -> None:
     """GATHER_ND, at the very least in the lint, with its name and a way out."""
-    from verify.tflite.writer import ModelWriter
+    from host_runtime.tflite.writer import ModelWriter
 
     model = ModelWriter()
     model.input("x", [1, 8, 4])

@@ -1,4 +1,4 @@
-"""host_runtime must work where only its own five dependencies are installed."""
+"""host_runtime must work where only its own six dependencies are installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import tiny_bundle
 
 PACKAGE = Path(__file__).parents[2] / "host_runtime"
-ALLOWED = {"host_runtime", "numpy", "PIL", "jsonschema", "safetensors", "ai_edge_litert"}
+ALLOWED = {"host_runtime", "numpy", "PIL", "flatbuffers", "jsonschema", "safetensors", "ai_edge_litert"}
 
 
 def test_it_imports_and_runs_without_torch(tmp_path):
@@ -22,8 +22,8 @@ for name in ("torch", "torchvision", "transformers", "tensorflow", "litert_torch
              "convert", "verify", "graphs", "rewrites"):
     sys.modules[name] = None
 import host_runtime
-for module in pkgutil.iter_modules(host_runtime.__path__):
-    importlib.import_module("host_runtime." + module.name)
+for module in pkgutil.walk_packages(host_runtime.__path__, "host_runtime."):
+    importlib.import_module(module.name)
 from host_runtime.runner import Runner
 with Runner({str(tmp_path)!r}) as runner:
     print([item.name for item in runner.detect({str(tmp_path / "golden/image.png")!r})])
@@ -35,7 +35,7 @@ with Runner({str(tmp_path)!r}) as runner:
     assert done.stdout == "['red', 'green']\n"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_it_names_no_other_package(path):
     named = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -10,6 +10,7 @@ from passes import assert_same, evaluate, ops, outputs_of, run_on_delegate, run_
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from host_runtime.tflite.graph import read_graph
 from rewrites.base import Rewrite, aten, calls, module_of, sizes, value_of
 from rewrites.evaluate_constants import evaluate_constants
 from rewrites.lift_tokens import lift_tokens, map_shape
@@ -19,7 +20,6 @@ from rewrites.reduce_rank import reduce_rank
 from rewrites.remove_identities import remove_identities
 from verify.delegate.adapters import Driver
 from verify.lint.op_lint import lint_file
-from verify.tflite.graph import read_graph
 
 GENERATOR = torch.Generator().manual_seed(0)
 MAPS = Profile(token_maps=True)

@@ -9,10 +9,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from editing import kinds, outputs, values
 
-from rewrites.flatbuffer.editor import FlatbufferEditor
+from host_runtime.tflite.editor import FlatbufferEditor
+from host_runtime.tflite.graph import read_graph
+from host_runtime.tflite.writer import ModelWriter
 from rewrites.flatbuffer.pipeline import FIX_UPS, FixUp, fix_up
-from verify.tflite.graph import read_graph
-from verify.tflite.writer import ModelWriter
 
 
 @pytest.fixture

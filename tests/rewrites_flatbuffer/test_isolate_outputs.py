@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from editing import kinds, outputs, readers, values
 
-from rewrites.flatbuffer.editor import FlatbufferEditor
+from host_runtime.tflite.editor import FlatbufferEditor
+from host_runtime.tflite.graph import read_graph
+from host_runtime.tflite.writer import ModelWriter
 from rewrites.flatbuffer.isolate_outputs import isolate_outputs
 from verify.delegate.adapters import Driver
-from verify.tflite.graph import read_graph
-from verify.tflite.writer import ModelWriter
 
 
 def mended(path: Path) -> tuple[Path, int]:

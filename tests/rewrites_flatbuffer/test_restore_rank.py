@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from editing import kinds, outputs, values
 
-from rewrites.flatbuffer.editor import FlatbufferEditor
+from host_runtime.tflite.editor import FlatbufferEditor
+from host_runtime.tflite.writer import ModelWriter
 from rewrites.flatbuffer.restore_rank import restore_rank
 from verify.delegate.adapters import Driver
 from verify.lint.op_lint import lint_file
-from verify.tflite.writer import ModelWriter
 
 FIRES = [
     ("ADD", (40, 96), (1, 40, 96), (1, 40, 96)),

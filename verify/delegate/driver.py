@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 
 from host_runtime.errors import UserError
+from host_runtime.tflite.writer import ModelWriter
 from verify.delegate import lavapipe, swiftshader
 from verify.delegate.adapters import Driver, list_adapters
 from verify.delegate.cache_folder import lock
 from verify.delegate.run import DelegateRun, run_model
-from verify.tflite.writer import ModelWriter
 
 _USER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
 HOW_TO_GET = (

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from host_runtime.tflite.graph import Graph, read_graph
 from rewrites.delegate import LARGEST
 from verify.delegate.adapters import Driver
 from verify.delegate.run import Job, run_models
 from verify.parity.locate import Located, bisect_off, inner_values
 from verify.parity.metrics import Difference, difference, residual
-from verify.tflite.graph import Graph, read_graph
-from verify.tflite.taps import HALVED, read_tap, write_tap
+from verify.parity.taps import HALVED, read_tap, write_tap
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -119,7 +119,7 @@ def classify(seen: NDArray[Any], wanted: NDArray[Any], found: Difference, before
     of = f"of {seen.size} values"
     if bad or top > LARGEST or full > 0:
         parts = [f"{bad} {of} not finite" if bad else "", f"{full} {of} at the largest number" if full > 0 else ""]
-        parts.append(f"the true values reach {top:.3g}, fp16's largest is 65504" if top > LARGEST else "")
+        parts.append(f"the true values reach {top:.3g}, fp16's largest is {LARGEST:.0f}" if top > LARGEST else "")
         return Kind.OVERFLOW, ", ".join(filter(None, parts))
     if zeros > _LOST_SHARE * seen.size:
         return Kind.OVERFLOW, f"{zeros} {of} are zero where they should reach {top:.3g}"

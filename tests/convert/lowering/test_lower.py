@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from convert.half_precision import store_half
 from convert.lowering.lower import lower
 from graphs.partition import Part
+from host_runtime.tflite.graph import Graph, read_graph
 from rewrites import pipeline
 from rewrites.profile import Profile
 from rewrites.program import export
 from verify.delegate.run import run_model
-from verify.tflite.graph import Graph, read_graph
 
 
 class Block(nn.Module):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from verify.tflite.writer import ModelWriter
+from host_runtime.tflite.writer import ModelWriter
 
 ROOT = Path(__file__).parents[3]
 PARENT = """

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from host_runtime.errors import UserError
+from host_runtime.tflite.writer import ModelWriter
 from rewrites import pipeline
 from rewrites.flatbuffer.pipeline import FIX_UPS, fix_up
 from verify.gates import Verdict
@@ -17,7 +18,6 @@ from verify.lint.op_rules import GRAPH_CHECKS, OP_CHECKS
 from verify.lint.op_support import SEVERITIES, load_support
 from verify.probe.probe import Probe
 from verify.probe.suite import SUITE
-from verify.tflite.writer import ModelWriter
 
 _RULES = {row.rule: row for row in load_support().rules}
 

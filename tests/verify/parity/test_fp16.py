@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from host_runtime.decode import Detection, Detections
+from host_runtime.tflite.writer import ModelWriter
 from tests.verify.parity.numerics_models import (
     WEIGHTS,
     Arrays,
@@ -33,7 +34,6 @@ from verify.parity.fp16_places import Kind, classify, locate_fp16
 from verify.parity.metrics import Difference, difference
 from verify.parity.numerics import GraphCase
 from verify.report.report import rejudge
-from verify.tflite.writer import ModelWriter
 
 LIMIT = Fp16Limits().graph
 

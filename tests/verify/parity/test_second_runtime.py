@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from host_runtime.bundle import load_bundle
+from host_runtime.tflite.graph import read_graph
+from host_runtime.tflite.writer import ModelWriter
 from tests.conversions import Made
 from verify.gates import Finding, GateResult, Verdict
 from verify.parity.numerics import GraphCase
 from verify.parity.second_runtime import GATE, check_second_runtime
 from verify.parity.tensorflow_run import installed
 from verify.report.report import GATES, judge
-from verify.tflite.graph import read_graph
-from verify.tflite.writer import ModelWriter
 
 SHAPE = (1, 4, 4, 8)
 X = np.random.default_rng(5).standard_normal(SHAPE).astype(np.float32)

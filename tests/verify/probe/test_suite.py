@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from host_runtime.tflite.graph import read_graph
 from verify.lint.op_support import load_support
 from verify.probe.probe import Behaviour
 from verify.probe.suite import FP16_SUITE, SUITE
-from verify.tflite.graph import read_graph
 
 _ALL = (*SUITE, *FP16_SUITE)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from host_runtime.tflite.graph import Graph, Op
 from verify.lint.op_support import Rule
 from verify.lint.rules.find import Hit, pads_nothing
-from verify.tflite.graph import Graph, Op
 
 
 def composite(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from host_runtime.tflite.graph import Graph, Op, Tensor
 from verify.lint.op_support import Rule
-from verify.tflite.graph import Graph, Op, Tensor
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from host_runtime.tflite.graph import Graph, Op
+from rewrites.delegate import MAX_RANK
 from verify.lint.op_support import Rule
 from verify.lint.rules.find import Hit, shape_of
-from verify.tflite.graph import Graph, Op
 
 
 def listed_op(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
@@ -21,9 +22,7 @@ def gather_index(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 
 def rank_five(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    high = [
-        t for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0 and graph.tensors[t].rank > rule.parameters["max_rank"]
-    ]
+    high = [t for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0 and graph.tensors[t].rank > MAX_RANK]
     if high:
         yield Hit(f"rank {graph.tensors[high[0]].rank}: {shape_of(graph, high[0])}", tuple(high))
 
@@ -37,7 +36,7 @@ def int64(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 
 def pack_rank(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    if graph.tensors[op.inputs[0]].rank > rule.parameters["max_rank"]:
+    if graph.tensors[op.inputs[0]].rank >= MAX_RANK:
         yield Hit(f"packs tensors of shape {shape_of(graph, op.inputs[0])}", op.inputs[:1])
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from host_runtime.tflite.graph import Graph
 from verify.lint.op_support import Rule
 from verify.lint.rules.find import Hit, shape_of
-from verify.tflite.graph import Graph
 
 
 def dynamic_shape(graph: Graph, rule: Rule) -> Iterator[Hit]:

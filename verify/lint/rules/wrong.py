@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rewrites.delegate import misapplies_constant
+from host_runtime.tflite.graph import Graph, Op
+from rewrites.delegate import MAX_SIDE, misapplies_constant
 from verify.lint.op_support import Rule
 from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
-from verify.tflite.graph import Graph, Op
 
 _LOWEST = -3.0e38  # a max pool pads with the lowest float, so a pad at or below this is what it would do itself
 
@@ -79,10 +79,9 @@ def matmul_texture_limit(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         if row.get("adj_y", adj_y) == adj_y and all(value <= row.get(name, value) for name, value in limits):
             return
     width, height = 2 * -(-columns // 8), math.prod(right.shape[:-2]) * -(-depth // 4)
-    if max(width, height) > rule.parameters["limit"]:
+    if max(width, height) > MAX_SIDE:
         yield Hit(
-            f"{list(left.shape)} times {list(right.shape)} needs a {width} x {height} texture, "
-            f"the limit is {rule.parameters['limit']}",
+            f"{list(left.shape)} times {list(right.shape)} needs a {width} x {height} texture, the limit is {MAX_SIDE}",
             op.inputs,
         )
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
+from host_runtime.tflite.writer import ModelWriter
 from verify.probe.build import ACCEPTED, DIED, REFUSED, X3, X4, data, ints
 from verify.probe.probe import Probe
-from verify.tflite.writer import ModelWriter
 
 _RULE = "composite"
 _HEADS = (1, 4, 6, 8)  # batch, heads, tokens, channels

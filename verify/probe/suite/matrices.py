@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rewrites.delegate import MAX_SIDE
 from verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, single
 from verify.probe.probe import Behaviour, Probe, Values
 
@@ -102,10 +103,10 @@ PROBES: tuple[Probe, ...] = (
     ),
     _product(
         "matmul_at_limit",
-        "a right side 8192 texels high",
+        f"a right side {MAX_SIDE} texels high",
         ACCEPTED,
-        (8, 4, 4096),
-        (8, 4096, 8),
+        (8, 4, MAX_SIDE // 2),
+        (8, MAX_SIDE // 2, 8),
         (8, 4, 8),
         spares=("matmul-texture-limit",),
     ),

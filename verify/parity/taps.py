@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from verify.tflite.graph import IDENTIFIER, Graph, parse_model
+from host_runtime.tflite.container import operator_code, pack_model, parse_model
+from host_runtime.tflite.graph import Graph
 
 TAP = "detr2litert_tap"
 DOUBLED, HALVED = 2.0, 0.5
@@ -157,9 +157,7 @@ def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True,
     entry = schema.TensorMapT()
     entry.name, entry.tensorIndex = TAP, output
     signature.outputs = [*signature.outputs, entry]
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(tree.Pack(builder), IDENTIFIER)
-    destination.write_bytes(bytes(builder.Output()))
+    destination.write_bytes(pack_model(tree))
     return destination
 
 
@@ -179,10 +177,7 @@ def _add_multiple(tree: Any, subgraph: Any, tensor: int, by: float) -> int:
     result = schema.TensorT()
     result.name, result.shape, result.type, result.buffer = TAP, source.shape, source.type, 0
     subgraph.tensors += [factor, result]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.MUL
-    code.version = 1
-    tree.operatorCodes.append(code)
+    tree.operatorCodes.append(operator_code(schema.BuiltinOperator.MUL))
     operator = schema.OperatorT()
     operator.opcodeIndex = len(tree.operatorCodes) - 1
     operator.inputs = [tensor, len(subgraph.tensors) - 2]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from host_runtime.tflite.graph import read_graph
 from tests.verify.parity.numerics_models import image, reference, tensor_named, trace, write_lost_output, write_net
 from verify.delegate.adapters import Driver
 from verify.delegate.run import Job, run_models
-from verify.tflite.graph import read_graph
-from verify.tflite.taps import (
+from verify.parity.taps import (
     TensorOrigin,
     describe_origin,
     parse_origins,

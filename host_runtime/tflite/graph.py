@@ -18,11 +18,9 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from host_runtime.errors import UserError
+from host_runtime.tflite.container import IDENTIFIER, is_model, operator_name, parse_model, text
 
-_OP_NAMES: Mapping[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
 _DTYPE_NAMES: Mapping[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
-IDENTIFIER = b"TFL3"
-"""Bytes 4 to 8 of every model, from the schema's file_identifier."""
 
 
 @dataclass(frozen=True)
@@ -183,29 +181,6 @@ def read_entries(path: Path) -> tuple[Graph, ...]:
         raise UserError(f"{path}: truncated or damaged LiteRT model ({type(error).__name__}); make or copy it again") from error
 
 
-def is_model(head: bytes) -> bool:
-    """Whether a file that begins with these bytes, eight or more, is marked as a LiteRT model."""
-    return head[4:8] == IDENTIFIER
-
-
-def parse_model(raw: bytes) -> Any:
-    """The schema's ``ModelT`` of a file's bytes, with every buffer's data in its place.
-
-    A buffer may lie behind the flatbuffer, named by offset and size (schema.fbs, ``Buffer``): the quantizer writes such files.
-
-    Raises:
-        ValueError: a buffer lies outside the file.
-    """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw, 0))
-    for buffer in model.buffers:
-        if buffer.offset > 1:
-            if buffer.offset + buffer.size > len(raw):
-                raise ValueError("a buffer lies outside the file")
-            buffer.data = np.frombuffer(raw, np.uint8, buffer.size, buffer.offset)
-            buffer.offset, buffer.size = 0, 0
-    return model
-
-
 def _from_model(name: str, model: Any, position: int) -> Graph:
     subgraph = model.subgraphs[position]
     tensors = tuple(_tensor(index, raw, model.buffers) for index, raw in enumerate(subgraph.tensors))
@@ -224,14 +199,10 @@ def _from_model(name: str, model: Any, position: int) -> Graph:
         ops=ops,
         inputs=_indices(subgraph.inputs),
         outputs=_indices(subgraph.outputs),
-        signature=_text(signature.signatureKey) if signature else "",
-        signature_inputs={_text(m.name): int(m.tensorIndex) for m in signature.inputs or ()} if signature else {},
-        signature_outputs={_text(m.name): int(m.tensorIndex) for m in signature.outputs or ()} if signature else {},
+        signature=text(signature.signatureKey) if signature else "",
+        signature_inputs={text(m.name): int(m.tensorIndex) for m in signature.inputs or ()} if signature else {},
+        signature_outputs={text(m.name): int(m.tensorIndex) for m in signature.outputs or ()} if signature else {},
     )
-
-
-def _text(value: bytes | str | None) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
 
 
 def _indices(values: Any) -> tuple[int, ...]:
@@ -243,7 +214,7 @@ def _tensor(index: int, raw: Any, buffers: Any) -> Tensor:
     held = data is not None and len(data) > 0
     return Tensor(
         index=index,
-        name=_text(raw.name),
+        name=text(raw.name),
         shape=_indices(raw.shape),
         dtype=_DTYPE_NAMES.get(raw.type, str(raw.type)),
         constant=held and not raw.isVariable,
@@ -254,11 +225,10 @@ def _tensor(index: int, raw: Any, buffers: Any) -> Tensor:
 
 def _op(index: int, raw: Any, codes: Any) -> Op:
     code = codes[raw.opcodeIndex]
-    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-    name = _OP_NAMES.get(builtin, f"BUILTIN_{builtin}")
+    name = operator_name(code)
     options = vars(raw.builtinOptions or raw.builtinOptions2) if raw.builtinOptions or raw.builtinOptions2 else {}
     if name == "CUSTOM":
-        name = f"CUSTOM:{_text(code.customCode)}"
+        name = f"CUSTOM:{text(code.customCode)}"
     elif name == "STABLEHLO_COMPOSITE":
-        name = f"STABLEHLO_COMPOSITE:{_text(options.get('name'))}"
+        name = f"STABLEHLO_COMPOSITE:{text(options.get('name'))}"
     return Op(index, name, code.version, _indices(raw.inputs), _indices(raw.outputs), options)

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import flatbuffers.flexbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from verify.tflite.graph import IDENTIFIER
+from host_runtime.tflite.container import operator_code, pack_model
 
 # Operators whose options table is not named after them.
 _OPTIONS = {
@@ -181,17 +180,8 @@ class ModelWriter:
         model.subgraphs = [self._subgraph("main", outputs), *self._bodies]
         model.buffers = self._buffers
         model.signatureDefs = [signature]
-        model.operatorCodes = []
-        for builtin, version, custom in self._codes:
-            code = schema.OperatorCodeT()
-            code.builtinCode = builtin
-            code.deprecatedBuiltinCode = min(builtin, 127)
-            code.version = version
-            code.customCode = custom or None
-            model.operatorCodes.append(code)
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), IDENTIFIER)
-        path.write_bytes(bytes(builder.Output()))
+        model.operatorCodes = [operator_code(*code) for code in self._codes]
+        path.write_bytes(pack_model(model))
         return path
 
     def _add(self, name: str, shape: Sequence[int], dtype: str, buffer: int) -> None:

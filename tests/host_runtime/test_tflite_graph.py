@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from host_runtime.errors import UserError
-from verify.tflite.graph import read_graph
-from verify.tflite.writer import ModelWriter
+from host_runtime.tflite.graph import read_graph
+from host_runtime.tflite.writer import ModelWriter
 
 
 @pytest.fixture

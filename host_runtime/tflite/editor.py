@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-_FILE_IDENTIFIER = b"TFL3"
+from host_runtime.tflite.container import builtin, operator_code, pack_model, parse_model, text
 
 
 class FlatbufferEditor:
@@ -23,20 +22,16 @@ class FlatbufferEditor:
     """
 
     def __init__(self, path: Path) -> None:
-        self.model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        self.model: Any = parse_model(path.read_bytes())
         self.subgraph: Any = self.model.subgraphs[0]
 
     def save(self, path: Path) -> None:
         """Write the model."""
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
-        path.write_bytes(bytes(builder.Output()))
+        path.write_bytes(pack_model(self.model))
 
     def opcode(self, operator: Any) -> int:
         """The ``BuiltinOperator`` of an operator."""
-        code = self.model.operatorCodes[operator.opcodeIndex]
-        # Files older than the second field fill the first alone.
-        return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+        return builtin(self.model.operatorCodes[operator.opcodeIndex])
 
     def shape(self, tensor: int) -> list[int]:
         """Static shape of a tensor."""
@@ -60,7 +55,7 @@ class FlatbufferEditor:
         """A new runtime tensor of another's type and name, with another shape."""
         origin = self.subgraph.tensors[like]
         tensor = schema.TensorT()
-        tensor.name = _text(origin.name) + suffix
+        tensor.name = text(origin.name) + suffix
         tensor.type = origin.type
         tensor.shape = np.asarray(shape, np.int32)
         tensor.buffer = 0
@@ -82,9 +77,7 @@ class FlatbufferEditor:
 
     def insert_reshape(self, source: int, target: int, before: Any | None = None, after: Any | None = None) -> None:
         """A RESHAPE from one tensor to another, next to an operator."""
-        shape = self.add_constant(
-            np.asarray(self.shape(target), np.int32), _text(self.subgraph.tensors[target].name) + "_shape"
-        )
+        shape = self.add_constant(np.asarray(self.shape(target), np.int32), text(self.subgraph.tensors[target].name) + "_shape")
         operator = schema.OperatorT()
         operator.opcodeIndex = self._opcode_index(schema.BuiltinOperator.RESHAPE)
         operator.inputs = np.asarray([source, shape], np.int32)
@@ -96,17 +89,9 @@ class FlatbufferEditor:
         at = operators.index(before) if before is not None else operators.index(after) + 1
         operators.insert(at, operator)
 
-    def _opcode_index(self, builtin: int) -> int:
+    def _opcode_index(self, operator: int) -> int:
         for index, code in enumerate(self.model.operatorCodes):
-            if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+            if builtin(code) == operator:
                 return index
-        code = schema.OperatorCodeT()
-        code.builtinCode = builtin
-        code.deprecatedBuiltinCode = min(builtin, 127)
-        code.version = 1
-        self.model.operatorCodes.append(code)
+        self.model.operatorCodes.append(operator_code(operator))
         return len(self.model.operatorCodes) - 1
-
-
-def _text(name: bytes | str | None) -> str:
-    return name.decode() if isinstance(name, bytes) else (name or "")

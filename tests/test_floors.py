@@ -1,0 +1,67 @@
+"""The packages stand on one another in one order, and each fact of the delegate and of the file format has one module."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("host_runtime", "rewrites", "graphs", "verify", "convert")
+"""From the ground up: a package imports from those before it."""
+FACTS = {
+    r"\b8192\b": "rewrites/delegate.py",
+    r"\b65504(\.0)?\b": "rewrites/delegate.py",
+    r"finfo\((np|torch)\.float16\)": "",
+    r"TFL3": "host_runtime/tflite/container.py",
+    r"deprecatedBuiltinCode": "host_runtime/tflite/container.py",
+    r"\bflatbuffers\.Builder": "host_runtime/tflite/container.py",
+    r"GetRootAs|InitFromPackedBuf": "host_runtime/tflite/container.py",
+}
+"""What is written once, as a pattern of the code without strings, and the module that has it."""
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a module names in its imports, wherever in it they are."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_package_imports_from_the_floors_below_it(package: str) -> None:
+    above = set(FLOORS[FLOORS.index(package) + 1 :])
+    wrong = {str(path.relative_to(ROOT)): imported(path) & above for path in modules(package)}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+@pytest.mark.parametrize("pattern", FACTS)
+def test_a_fact_is_written_once(pattern: str) -> None:
+    written = {
+        str(path.relative_to(ROOT))
+        for package in FLOORS
+        for path in modules(package)
+        if re.search(pattern, _code(path)) and "benchmark" not in path.parts
+    }
+    assert written == ({FACTS[pattern]} if FACTS[pattern] else set())
+
+
+@cache
+def _code(path: Path) -> str:
+    """A module without its docstrings and comments."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            node.value.value = ""
+    return ast.unparse(tree)

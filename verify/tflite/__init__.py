@@ -1,1 +1,0 @@
-"""Reading, tapping and writing .tflite files."""
