@@ -131,3 +131,10 @@ def test_nan_is_an_error_not_an_empty_picture(where):
     tensors[where][0, 2, 1] = np.nan
     with pytest.raises(ValueError, match=f"'{where}' holds NaN"):
         decode(tensors["boxes"], tensors["logits"], (8, 8), SPEC, ["a", "b", "c"])
+
+
+def test_above_keeps_what_is_strictly_above_and_the_size():
+    box = (0.0, 0.0, 1.0, 1.0)
+    found = Detections(tuple(Detection(0, "a", score, box) for score in (0.9, 0.5, 0.4)), 10, 20)
+    assert found.above(0.5) == Detections(found.items[:1], 10, 20)
+    assert found.above(0.95) == Detections((), 10, 20)
