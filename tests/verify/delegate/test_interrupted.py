@@ -60,7 +60,8 @@ def test_both_graphs_of_the_fp16_gate_end_with_the_command(tmp_path: Path) -> No
         assert list(scratch.iterdir()) == []
         assert [pid for pid in children if _alive(pid)] == []
     finally:
-        os.killpg(parent.pid, signal.SIGKILL) if parent.poll() is None else None
+        if parent.poll() is None:
+            os.killpg(parent.pid, signal.SIGKILL)
         for pid in map(int, _lines(started, 0)):
             if _alive(pid):
                 os.kill(pid, signal.SIGKILL)
