@@ -90,7 +90,7 @@ def verify_bundle(
                 result = check_golden(golden_tensors, values, pair, proof.limits)
                 evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
         if report_folder is not None:
-            _write(report(bundle.root, manifest, evidence, progress, compiled), report_folder)
+            _write(report(manifest, evidence, progress, compiled), report_folder)
         return evidence.gates
 
 

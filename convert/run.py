@@ -163,7 +163,7 @@ def _build(
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         proof = Proof(folder, manifest, target, limits, *gpus(request.gpu, request.fp16))
         evidence = prove(proof, path, compiled, golden.tensors, pairs, float32, progress)
-    write_reports(report(folder, manifest, evidence, progress, compiled, fix_ups), folder)
+    write_reports(report(manifest, evidence, progress, compiled, fix_ups), folder)
     return manifest, evidence
 
 

@@ -61,7 +61,7 @@ def _tensor(program: ExportedProgram, name: str) -> Tensor:
 
 
 def _kept_meta(node: fx.Node) -> dict[str, Any]:
-    kept: dict[str, Any] = {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
+    kept: dict[str, Any] = {key: node.meta[key] for key in ("nn_module_stack",) if key in node.meta}
     if "val" in node.meta:
         kept["val"] = meta_like(_plain(node.meta["val"]))
     return kept

@@ -48,7 +48,6 @@ def check_residency(
     start = time.perf_counter()
     # An adapter that was found may still not open for the delegate.
     driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
-    entries = {name: read_entries(path) for name, path in graphs.items()}
     jobs = [Job(path) for path in graphs.values()]
     if driver is not None:
         doing(f"compiling {' and '.join(graphs)} on {driver.adapter.name}")
@@ -61,6 +60,7 @@ def check_residency(
             advice=no_gpu.advice,
             seconds=time.perf_counter() - start,
         )
+    entries = {name: read_entries(path) for name, path in graphs.items()}
     findings = tuple(finding for name, run in runs.items() for finding in _findings(name, run, entries[name]))
     figures = tuple(figure for name, run in runs.items() for figure in _measurements(name, run, entries[name]))
     adapter = next((run.adapter for run in runs.values() if run.adapter), "")

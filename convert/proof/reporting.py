@@ -13,7 +13,6 @@ from convert.compiler import CompiledDetector
 from convert.progress import Progress
 from convert.proof.gates import Evidence
 from host_runtime.manifest import Manifest
-from host_runtime.tflite.graph import read_graph
 from rewrites.pipeline import PROTECT, StepReport
 from verify.report.headroom import RangeRecord
 from verify.report.html import write_html
@@ -25,7 +24,6 @@ PICTURES = "pictures"
 
 
 def report(
-    folder: Path,
     manifest: Manifest,
     evidence: Evidence,
     progress: Progress,
@@ -35,9 +33,8 @@ def report(
     """Put together what a run did and proved.
 
     Args:
-        folder: of the bundle; its graphs are read for their op counts.
         manifest: of the bundle.
-        evidence: what the gates said.
+        evidence: what the gates said; the lint has counted the operators.
         progress: the stages so far.
         compiled: what the rewrites did, and the ranges that they saw.
         fix_ups: what was done to each converted file; None for a bundle that is only judged again.
@@ -50,7 +47,7 @@ def report(
         adapter=next((str(gate.data["adapter"]) for gate in evidence.gates if gate.data.get("adapter")), ""),
         stages=tuple(Stage(stage.name, stage.seconds, stage.detail) for stage in progress.stages),
         rewrites=_rewrites({**compiled.reports, **(fix_ups or {})}),
-        op_counts={name: read_graph(folder / spec.file).op_counts() for name, spec in manifest.graphs.by_name.items()},
+        op_counts=next((gate.data["op_counts"] for gate in evidence.gates if "op_counts" in gate.data), {}),
         files={name: record.bytes for name, record in manifest.files.items()},
         gates=evidence.gates,
         scenes=tuple(Scene(s.name, _png(s.reference), _png(s.bundle), s.rows) for s in evidence.scenes),

@@ -64,8 +64,7 @@ def normalised(graph_module: fx.GraphModule) -> list[tuple[Any, ...]]:
         value = node.meta.get("val")
         shape = (value.shape, value.stride(), value.dtype) if isinstance(value, Tensor) else None
         target = getattr(graph_module, str(node.target)).data_ptr() if node.op == "get_attr" else node.target
-        provenance = (node.meta.get("nn_module_stack"), node.meta.get("stack_trace"))
-        return node.op, target, repr(operands), shape, repr(provenance)
+        return node.op, target, repr(operands), shape, repr(node.meta.get("nn_module_stack"))
 
     return [of(node) for node in nodes]
 
