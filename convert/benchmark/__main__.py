@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from convert.benchmark.conversion import convert
+from convert.benchmark.conversion import Conversion, convert
 from convert.benchmark.latency import measure
 from convert.benchmark.machine import describe_machine
 from convert.benchmark.record import Cost, Record, VariantRecord
@@ -28,33 +29,46 @@ _SECTION = "benchmark"
 @click.option("--variants", default="tiny,nano,small", show_default=True, help="Names, separated by commas.")
 @click.option("--target", default="pixel", show_default=True, help="Phone to convert for.")
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(min=1), help="Timed frames for each variant.")
+@click.option("--conversions", default=3, show_default=True, type=click.IntRange(min=1), help="Of each variant.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of the CPU runs [default: all cores, at most 4].")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for the record.")
 @click.option("--write", "document", type=click.Path(path_type=Path), help="Document whose tables to replace.")
-def main(variants: str, target: str, runs: int, threads: int | None, json_path: Path | None, document: Path | None) -> None:
+def main(
+    variants: str,
+    target: str,
+    runs: int,
+    conversions: int,
+    threads: int | None,
+    json_path: Path | None,
+    document: Path | None,
+) -> None:
     """Measure conversions and bundles on this machine; prints the tables. Best on an idle one."""
     silence_exit()
     try:
-        _benchmark(variants, target, runs, threads or min(4, os.cpu_count() or 1), json_path, document)
+        _benchmark(variants, target, runs, conversions, threads or min(4, os.cpu_count() or 1), json_path, document)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(_BAD_INPUT)
 
 
-def _benchmark(names: str, target: str, runs: int, threads: int, json_path: Path | None, document: Path | None) -> None:
+def _benchmark(
+    names: str, target: str, runs: int, repeats: int, threads: int, json_path: Path | None, document: Path | None
+) -> None:
     chosen = {row.name: row for row in (find_variant(name.strip()) for name in names.split(","))}
     text = "" if document is None else read_document(document, _SECTION)
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-        conversions, latencies = {}, {}
-        for name, variant in chosen.items():
-            click.echo(f"{name}: converting", err=True)
-            conversions[name] = convert(variant, target, Path(scratch) / name)
+        conversions: dict[str, list[Conversion]] = {name: [] for name in chosen}
+        # In turns, so that a machine that grows slow for a minute does not hit one variant alone.
+        for repeat, (name, variant) in itertools.product(range(repeats), chosen.items()):
+            click.echo(f"{name}: converting, {repeat + 1} of {repeats}", err=True)
+            conversions[name].append(convert(variant, target, Path(scratch) / f"{name}-{repeat}"))
+        latencies = {}
         for name in chosen:
             click.echo(f"{name}: {runs} frames on the CPU", err=True)
-            latencies[name] = measure(Path(scratch) / name, runs, threads)
+            latencies[name] = measure(Path(scratch) / f"{name}-0", runs, threads)
     costs = _costs(chosen, target)
-    entries = {name: VariantRecord(conversions[name], latencies[name], costs[name]) for name in chosen}
+    entries = {name: VariantRecord(tuple(conversions[name]), latencies[name], costs[name]) for name in chosen}
     record = Record(machine, target, threads, entries)
     tables = render(record)
     if json_path is not None:
