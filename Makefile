@@ -51,7 +51,7 @@ $(LITERT_JS): web_demo/package-lock.json
 	@touch $@
 
 benchmark: setup
-	$(BIN)/python -m convert.benchmark --write README.md --json build/benchmark.json
+	$(BIN)/python -m tools.benchmark --write README.md --json build/benchmark.json
 
 lint: setup
 	$(BIN)/ruff check .
@@ -59,8 +59,8 @@ lint: setup
 	$(BIN)/mypy
 
 driver: setup
-	$(BIN)/python -m verify.delegate.driver
-	-$(BIN)/python -m verify.delegate.driver --fp16
+	$(BIN)/python -m detr2litert.verify.delegate.driver
+	-$(BIN)/python -m detr2litert.verify.delegate.driver --fp16
 
 setup: $(STAMP)
 

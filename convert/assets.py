@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from host_runtime.bundle import load_bundle
-from host_runtime.errors import UserError, readable
-from host_runtime.interrupt import uninterrupted
-from host_runtime.manifest import MANIFEST_NAME
-from verify.adb.install import bundle_name
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.errors import UserError, readable
+from detr2litert.host_runtime.interrupt import uninterrupted
+from detr2litert.host_runtime.manifest import MANIFEST_NAME
+from detr2litert.verify.adb.install import bundle_name
 
 _ASSETS = Path("app/src/main/assets/bundles")
 _SAMPLE = Path("android_sample")
@@ -25,7 +25,7 @@ def app_assets(path: Path, sample: Path | None = None) -> Path:
     Raises:
         UserError: the bundle is not sound, there is no such project, or it cannot be written.
     """
-    sample = sample or next((p for p in (_SAMPLE, Path(__file__).parents[1] / _SAMPLE) if p.is_dir()), _SAMPLE)
+    sample = sample or next((p for p in (_SAMPLE, Path(__file__).resolve().parents[1] / _SAMPLE) if p.is_dir()), _SAMPLE)
     with readable(sample):
         if not (sample / "app/src/main").is_dir():
             raise UserError(f"{sample} is not the Android sample's project; name it with --sample")

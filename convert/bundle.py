@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from convert.classes import Classes
-from convert.compiler import CompiledDetector, tensor_specs
-from convert.reference import Reference
-from convert.targets import Target
-from host_runtime.bundle import file_sha256
-from host_runtime.decode import Detections
-from host_runtime.errors import UserError
-from host_runtime.interrupt import uninterrupted
-from host_runtime.manifest import (
+from detr2litert.convert.classes import Classes
+from detr2litert.convert.compiler import CompiledDetector, tensor_specs
+from detr2litert.convert.reference import Reference
+from detr2litert.convert.targets import Target
+from detr2litert.host_runtime.bundle import file_sha256
+from detr2litert.host_runtime.decode import Detections
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.interrupt import uninterrupted
+from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
     MANIFEST_NAME,
     FileRecord,

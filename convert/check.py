@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convert.console import console
-from convert.progress import waiting
-from convert.targets import find_target
-from host_runtime.bundle import load_bundle
-from host_runtime.errors import UserError, readable
-from host_runtime.tflite.container import IDENTIFIER, is_model
-from verify.agreement import compare
-from verify.delegate.driver import LEFT_OUT, NO_ADAPTER, find_driver
-from verify.gates import GateResult, Verdict
-from verify.lint.op_lint import check_lint, severities_from
-from verify.residency import check_residency
+from detr2litert.convert.console import console
+from detr2litert.convert.progress import waiting
+from detr2litert.convert.targets import find_target
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.errors import UserError, readable
+from detr2litert.host_runtime.tflite.container import IDENTIFIER, is_model
+from detr2litert.verify.agreement import compare
+from detr2litert.verify.delegate.driver import LEFT_OUT, NO_ADAPTER, find_driver
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.lint.op_lint import check_lint, severities_from
+from detr2litert.verify.residency import check_residency
 
 _WANTED = "give a .tflite file, or a bundle's folder or .zip"
 _CHECKPOINT = "a checkpoint: `convert run --weights` makes a bundle of it"

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.coco import COCO_NAMES, COCO_SPARSE
-from convert.variants import ClassNames, Variant
-from host_runtime.errors import UserError
+from detr2litert.convert.coco import COCO_NAMES, COCO_SPARSE
+from detr2litert.convert.variants import ClassNames, Variant
+from detr2litert.host_runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from convert.quiet import quiet
-from convert.reference import Reference
-from graphs.host_step import HostProgram
-from graphs.partition import Part, Partition, partition
-from graphs.selection import NoSelectionError
-from host_runtime import manifest
-from host_runtime.errors import UserError
-from host_runtime.host_step import HostStep
-from rewrites import pipeline
-from rewrites.base import RewriteRefusedError
-from rewrites.pipeline import Step, StepReport
-from rewrites.profile import Profile
-from rewrites.program import export
-from rewrites.ranges import NodeRange, measure, measured
+from detr2litert.convert.quiet import quiet
+from detr2litert.convert.reference import Reference
+from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.partition import Part, Partition, partition
+from detr2litert.graphs.selection import NoSelectionError
+from detr2litert.host_runtime import manifest
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.rewrites.pipeline import Step, StepReport
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.program import export
+from detr2litert.rewrites.ranges import NodeRange, measure, measured
 
 Array = NDArray[np.generic]
 

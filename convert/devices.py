@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from convert.device_display import DeviceDisplay
-from host_runtime.bundle import Bundle, file_sha256, load_bundle
-from host_runtime.manifest import MANIFEST_NAME
-from verify.adb.app import App
-from verify.adb.client import Adb
-from verify.adb.errors import DeviceError
-from verify.adb.install import Installed, install_bundle
-from verify.device.parity import DeviceRow, check_device
-from verify.device.protocol import Request
-from verify.device.report import DeviceReport, check_folder, write_reports
+from detr2litert.convert.device_display import DeviceDisplay
+from detr2litert.host_runtime.bundle import Bundle, file_sha256, load_bundle
+from detr2litert.host_runtime.manifest import MANIFEST_NAME
+from detr2litert.verify.adb.app import App
+from detr2litert.verify.adb.client import Adb
+from detr2litert.verify.adb.errors import DeviceError
+from detr2litert.verify.adb.install import Installed, install_bundle
+from detr2litert.verify.device.parity import DeviceRow, check_device
+from detr2litert.verify.device.protocol import Request
+from detr2litert.verify.device.report import DeviceReport, check_folder, write_reports
 
 
 def push(path: Path, serial: str | None, package: str) -> tuple[str, Installed]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 
 
 def insert(document: str, section: str, text: str) -> str:

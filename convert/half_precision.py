@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convert.quiet import quiet
+from detr2litert.convert.quiet import quiet
 
 
 def store_half(source: Path, target: Path) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from convert.names import suggestion
-from host_runtime.draw import draw_detections
-from host_runtime.errors import UserError
-from host_runtime.preprocess import load_image
-from host_runtime.runner import Runner
-from verify.delegate.driver import activate, find_driver
+from detr2litert.convert.names import suggestion
+from detr2litert.host_runtime.draw import draw_detections
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.preprocess import load_image
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.delegate.driver import activate, find_driver
 
 
 def detect_images(
@@ -72,8 +72,8 @@ def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         UserError: no rewrite of that name.
     """
-    from rewrites import pipeline
-    from rewrites.flatbuffer.pipeline import FIX_UPS
+    from detr2litert.rewrites import pipeline
+    from detr2litert.rewrites.flatbuffer.pipeline import FIX_UPS
 
     stages: tuple[tuple[str, Sequence[Any]], ...] = (
         ("before the cut", pipeline.NORMALISE),

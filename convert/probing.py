@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.progress import Progress
-from host_runtime.errors import UserError, readable
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
-from verify.probe.difference import Change, compare
-from verify.probe.measure import measure
-from verify.probe.probe import Behaviour, Probe
-from verify.probe.suite import FP16_SUITE, SUITE
-from verify.probe.table import BACKEND, Measured, read_measured, recorded, write_measured
+from detr2litert.convert.progress import Progress
+from detr2litert.host_runtime.errors import UserError, readable
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
+from detr2litert.verify.probe.difference import Change, compare
+from detr2litert.verify.probe.measure import measure
+from detr2litert.verify.probe.probe import Behaviour, Probe
+from detr2litert.verify.probe.suite import FP16_SUITE, SUITE
+from detr2litert.verify.probe.table import BACKEND, Measured, read_measured, recorded, write_measured
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from convert.console import console
-from verify.gates import Doing, unheard
+from detr2litert.convert.console import console
+from detr2litert.verify.gates import Doing, unheard
 
 _NAME_WIDTH = 28
 _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "bold yellow")}

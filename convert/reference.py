@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convert.checkpoints import Checkpoint, hash_tensors, to_transformers
-from convert.quiet import quiet
-from convert.random_weights import draw_weights
-from convert.variants import Variant, checked_resolution
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints import Checkpoint, hash_tensors, to_transformers
+from detr2litert.convert.quiet import quiet
+from detr2litert.convert.random_weights import draw_weights
+from detr2litert.convert.variants import Variant, checked_resolution
+from detr2litert.host_runtime.errors import UserError
 
 
 class Detector(nn.Module):

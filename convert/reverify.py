@@ -10,28 +10,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.bundle import source_name
-from convert.checkpoints import choose_variant, load_checkpoint
-from convert.compiler import Telling, compile_detector, tensor_specs
-from convert.progress import Progress
-from convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary, told
-from convert.proof.golden import check_golden
-from convert.proof.reference_path import ReferencePath
-from convert.proof.reporting import report, write_reports
-from convert.proof.scenes import Picture, pictures
-from convert.reference import Reference, build_reference
-from convert.targets import find_target
-from convert.variants import find_variant
-from graphs.partition import Part
-from host_runtime.bundle import Bundle, load_bundle
-from host_runtime.decode import Detections
-from host_runtime.errors import UserError
-from host_runtime.manifest import REMAKE, Graphs, Manifest
-from host_runtime.preprocess import load_image
-from rewrites.profile import Protection
-from verify.gates import GateResult
-from verify.parity.detections import DetectionLimits
-from verify.report.report import RunReport
+from detr2litert.convert.bundle import source_name
+from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
+from detr2litert.convert.compiler import Telling, compile_detector, tensor_specs
+from detr2litert.convert.progress import Progress
+from detr2litert.convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary, told
+from detr2litert.convert.proof.golden import check_golden
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.reporting import report, write_reports
+from detr2litert.convert.proof.scenes import Picture, pictures
+from detr2litert.convert.reference import Reference, build_reference
+from detr2litert.convert.targets import find_target
+from detr2litert.convert.variants import find_variant
+from detr2litert.graphs.partition import Part
+from detr2litert.host_runtime.bundle import Bundle, load_bundle
+from detr2litert.host_runtime.decode import Detections
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import REMAKE, Graphs, Manifest
+from detr2litert.host_runtime.preprocess import load_image
+from detr2litert.rewrites.profile import Protection
+from detr2litert.verify.gates import GateResult
+from detr2litert.verify.parity.detections import DetectionLimits
+from detr2litert.verify.report.report import RunReport
 
 _SEED_DIGITS = 19  # of the largest, 2**63 - 1
 _SOURCE_SHOWN = 200  # characters of a name

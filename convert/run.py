@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convert.bundle import (
+from detr2litert.convert.bundle import (
     GRAPH_FILES,
     GoldenRun,
     check_destination,
@@ -16,26 +16,26 @@ from convert.bundle import (
     staged_folder,
     write_bundle,
 )
-from convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
-from convert.classes import Classes, resolve_classes
-from convert.compiler import CompiledDetector, Telling, compile_detector
-from convert.half_precision import store_half
-from convert.lowering.lower import lower
-from convert.progress import Progress
-from convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary
-from convert.proof.reference_path import ReferencePath
-from convert.proof.reporting import report, write_reports
-from convert.proof.scenes import Picture, pictures
-from convert.reference import Reference, build_reference
-from convert.targets import Target, find_target
-from convert.variants import Variant, find_variant
-from host_runtime.errors import UserError
-from host_runtime.manifest import Manifest, Resize
-from host_runtime.quiet import native_log
-from rewrites.flatbuffer.pipeline import fix_up
-from rewrites.pipeline import StepReport
-from rewrites.profile import Profile, Protection
-from verify.parity.detections import DetectionLimits
+from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
+from detr2litert.convert.classes import Classes, resolve_classes
+from detr2litert.convert.compiler import CompiledDetector, Telling, compile_detector
+from detr2litert.convert.half_precision import store_half
+from detr2litert.convert.lowering.lower import lower
+from detr2litert.convert.progress import Progress
+from detr2litert.convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.reporting import report, write_reports
+from detr2litert.convert.proof.scenes import Picture, pictures
+from detr2litert.convert.reference import Reference, build_reference
+from detr2litert.convert.targets import Target, find_target
+from detr2litert.convert.variants import Variant, find_variant
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import Manifest, Resize
+from detr2litert.host_runtime.quiet import native_log
+from detr2litert.rewrites.flatbuffer.pipeline import fix_up
+from detr2litert.rewrites.pipeline import StepReport
+from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.verify.parity.detections import DetectionLimits
 
 RANDOM = "random"
 """The word that asks for seeded random weights."""

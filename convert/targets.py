@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from convert.names import suggestion
-from host_runtime.errors import UserError
-from rewrites.profile import Profile, Protection, TailPlacement
+from detr2litert.convert.names import suggestion
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.rewrites.profile import Profile, Protection, TailPlacement
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
-from graphs.host_step import HostProgram, HostProgramBuilder
-from graphs.selection import Selection, find_selection
-from graphs.sink_gather import SunkSelection, sink_gather
-from rewrites.base import (
+from detr2litert.graphs.host_step import HostProgram, HostProgramBuilder
+from detr2litert.graphs.selection import Selection, find_selection
+from detr2litert.graphs.sink_gather import SunkSelection, sink_gather
+from detr2litert.rewrites.base import (
     RewriteRefusedError,
     ancestors,
     aten,
@@ -33,10 +33,10 @@ from rewrites.base import (
     sizes,
     value_of,
 )
-from rewrites.delegate import MAX_RANK
-from rewrites.lift_tokens import map_shape
-from rewrites.profile import Profile, TailPlacement
-from rewrites.rank.views import View
+from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.rewrites.lift_tokens import map_shape
+from detr2litert.rewrites.profile import Profile, TailPlacement
+from detr2litert.rewrites.rank.views import View
 
 _VIEWS = (aten.reshape.default, aten.permute.default, aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from rewrites.base import RewriteRefusedError, argument, aten, calls, is_call, sizes, value_of
+from detr2litert.rewrites.base import RewriteRefusedError, argument, aten, calls, is_call, sizes, value_of
 
 _INDEX_VIEWS = (aten.expand.default, aten.repeat.default, aten.reshape.default, aten.unsqueeze.default)
 

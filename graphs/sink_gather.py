@@ -18,9 +18,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx
 
-from graphs.selection import Selection
-from rewrites.base import Emitter, ancestors, argument, aten, constant_of, normalise_dim, remove_dead_code, replace, value_of
-from rewrites.rank.elementwise import BINARY, UNARY
+from detr2litert.graphs.selection import Selection
+from detr2litert.rewrites.base import (
+    Emitter,
+    ancestors,
+    argument,
+    aten,
+    constant_of,
+    normalise_dim,
+    remove_dead_code,
+    replace,
+    value_of,
+)
+from detr2litert.rewrites.rank.elementwise import BINARY, UNARY
 
 _SAME_ON_EVERY_TOKEN = (aten.linear.default, aten.layer_norm.default, *UNARY)
 

@@ -17,8 +17,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from host_runtime.errors import UserError, readable
-from host_runtime.manifest import HOST_PARAMS_NAME, MANIFEST_NAME, REMAKE, Manifest, TensorSpec
+from detr2litert.host_runtime.errors import UserError, readable
+from detr2litert.host_runtime.manifest import HOST_PARAMS_NAME, MANIFEST_NAME, REMAKE, Manifest, TensorSpec
 
 # A manifest is some tens of kilobytes; a larger one is refused before it is read.
 _MANIFEST_LIMIT = 16 * 2**20

@@ -13,9 +13,9 @@ import numpy as np
 from ai_edge_litert import compiled_model as litert
 from numpy.typing import NDArray
 
-from host_runtime.errors import UserError
-from host_runtime.manifest import REMAKE, GraphSpec, TensorSpec
-from host_runtime.quiet import NativeLog, native_log
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import REMAKE, GraphSpec, TensorSpec
+from detr2litert.host_runtime.quiet import NativeLog, native_log
 
 Accelerator = Literal["cpu", "gpu"]
 Array = NDArray[Any]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.host_step import sigmoid
-from host_runtime.manifest import Postprocess
-from host_runtime.selection import topk_indices
+from detr2litert.host_runtime.host_step import sigmoid
+from detr2litert.host_runtime.manifest import Postprocess
+from detr2litert.host_runtime.selection import topk_indices
 
 Floats = NDArray[np.float32]
 

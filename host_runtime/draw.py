@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from PIL import Image, ImageDraw, ImageFont
 
-from host_runtime.decode import Detection
-from host_runtime.preprocess import to_rgb
+from detr2litert.host_runtime.decode import Detection
+from detr2litert.host_runtime.preprocess import to_rgb
 
 Colour = tuple[int, int, int]
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.errors import UserError
-from host_runtime.manifest import REMAKE, HostProgram, TensorSpec
-from host_runtime.selection import topk_indices
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import REMAKE, HostProgram, TensorSpec
+from detr2litert.host_runtime.selection import topk_indices
 
 Array = NDArray[Any]
 

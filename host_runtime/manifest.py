@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import jsonschema
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"

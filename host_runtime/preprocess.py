@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from host_runtime.errors import UserError, reason
-from host_runtime.manifest import Preprocess
+from detr2litert.host_runtime.errors import UserError, reason
+from detr2litert.host_runtime.manifest import Preprocess
 
 Floats = NDArray[np.float32]
 

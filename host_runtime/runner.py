@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from host_runtime.bundle import Bundle, load_bundle
-from host_runtime.compiled_graph import Accelerator, CompiledGraph
-from host_runtime.decode import Detections, decode
-from host_runtime.host_step import HostStep
-from host_runtime.manifest import GraphSpec
-from host_runtime.preprocess import load_image, preprocess
+from detr2litert.host_runtime.bundle import Bundle, load_bundle
+from detr2litert.host_runtime.compiled_graph import Accelerator, CompiledGraph
+from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import GraphSpec
+from detr2litert.host_runtime.preprocess import load_image, preprocess
 
 Array = NDArray[Any]
 T = TypeVar("T")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx._lazy_graph_module import _LazyGraphModule
 
-from rewrites.profile import Profile
+from detr2litert.rewrites.profile import Profile
 
 aten = torch.ops.aten
 

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Site, constant_of, module_of
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Site, constant_of, module_of
+from detr2litert.rewrites.profile import Profile
 
 
 def bound_constants(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

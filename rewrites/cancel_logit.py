@@ -29,8 +29,8 @@ import math
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, is_call, module_of, remove_dead_code, replace
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, is_call, module_of, remove_dead_code, replace
+from detr2litert.rewrites.profile import Profile
 
 
 def cancel_logit(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

@@ -32,11 +32,11 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace
-from rewrites.fold_scales import VIEWS
-from rewrites.merge_scalars import ARITHMETIC, chain_of, viewed
-from rewrites.profile import Profile, Protection
-from rewrites.ranges import range_of
+from detr2litert.rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace
+from detr2litert.rewrites.fold_scales import VIEWS
+from detr2litert.rewrites.merge_scalars import ARITHMETIC, chain_of, viewed
+from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.rewrites.ranges import range_of
 
 _COORDINATE = 4.0
 

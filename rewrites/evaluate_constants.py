@@ -29,8 +29,17 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import RewriteRefusedError, Site, add_constant, aten, is_call, module_of, remove_dead_code, value_of
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import (
+    RewriteRefusedError,
+    Site,
+    add_constant,
+    aten,
+    is_call,
+    module_of,
+    remove_dead_code,
+    value_of,
+)
+from detr2litert.rewrites.profile import Profile
 
 _SHAPE_ONLY = (
     aten.full_like.default,

@@ -27,7 +27,7 @@ import operator
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     Emitter,
     Site,
     argument,
@@ -42,7 +42,7 @@ from rewrites.base import (
     replace,
     value_of,
 )
-from rewrites.profile import Profile
+from detr2litert.rewrites.profile import Profile
 
 
 def fold_batch_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

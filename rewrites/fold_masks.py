@@ -27,8 +27,19 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import Emitter, Site, aten, calls, constant_of, module_of, remove_dead_code, replace, sizes, value_of
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import (
+    Emitter,
+    Site,
+    aten,
+    calls,
+    constant_of,
+    module_of,
+    remove_dead_code,
+    replace,
+    sizes,
+    value_of,
+)
+from detr2litert.rewrites.profile import Profile
 
 _FILLS = (aten.masked_fill.Scalar, aten.masked_fill.Tensor)
 _CHOICES = (aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf)

@@ -36,7 +36,7 @@ from math import ceil
 
 from torch import fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     Emitter,
     Site,
     argument,
@@ -51,8 +51,8 @@ from rewrites.base import (
     sizes,
     value_of,
 )
-from rewrites.profile import Profile, Sampling
-from rewrites.sampling import check_mode, emit_tents, image_matrix
+from detr2litert.rewrites.profile import Profile, Sampling
+from detr2litert.rewrites.sampling import check_mode, emit_tents, image_matrix
 
 
 @dataclass(frozen=True)

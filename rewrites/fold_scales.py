@@ -29,7 +29,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     Emitter,
     Site,
     argument,
@@ -44,7 +44,7 @@ from rewrites.base import (
     replace,
     value_of,
 )
-from rewrites.profile import Profile
+from detr2litert.rewrites.profile import Profile
 
 VIEWS = (
     aten.expand.default,

@@ -28,7 +28,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     Emitter,
     RewriteRefusedError,
     Site,
@@ -41,7 +41,7 @@ from rewrites.base import (
     replace,
     value_of,
 )
-from rewrites.profile import Profile
+from detr2litert.rewrites.profile import Profile
 
 _MOST_ROUNDS = 16
 _MOST_VALUES = 1024

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
+from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
 
 
 @dataclass(frozen=True)

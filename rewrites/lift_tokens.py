@@ -45,7 +45,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     Emitter,
     Site,
     argument,
@@ -58,9 +58,9 @@ from rewrites.base import (
     sizes,
     value_of,
 )
-from rewrites.profile import Profile
-from rewrites.rank.elementwise import BINARY, UNARY
-from rewrites.rank.reductions import REDUCTIONS
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.rank.elementwise import BINARY, UNARY
+from detr2litert.rewrites.rank.reductions import REDUCTIONS
 
 _NAME = "lift_tokens"
 _TOKENS = 3

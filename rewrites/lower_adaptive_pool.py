@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, RewriteRefusedError, Site, aten, calls, module_of, replace, sizes, value_of
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Emitter, RewriteRefusedError, Site, aten, calls, module_of, replace, sizes, value_of
+from detr2litert.rewrites.profile import Profile
 
 
 def lower_adaptive_pool(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

@@ -26,8 +26,19 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, RewriteRefusedError, Site, argument, aten, calls, constant_of, module_of, replace, value_of
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import (
+    Emitter,
+    RewriteRefusedError,
+    Site,
+    argument,
+    aten,
+    calls,
+    constant_of,
+    module_of,
+    replace,
+    value_of,
+)
+from detr2litert.rewrites.profile import Profile
 
 
 def lower_attention(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, aten
-from rewrites.layer_norm import layer_norms
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Emitter, Site, aten
+from detr2litert.rewrites.layer_norm import layer_norms
+from detr2litert.rewrites.profile import Profile
 
 
 def lower_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, module_of, remove_dead_code, replace
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, module_of, remove_dead_code, replace
+from detr2litert.rewrites.profile import Profile
 
 _REDUCTION = {aten.max.dim: aten.amax.default, aten.min.dim: aten.amin.default}
 

@@ -36,7 +36,7 @@ from functools import reduce
 import torch
 from torch import fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     Emitter,
     RewriteRefusedError,
     Site,
@@ -51,7 +51,7 @@ from rewrites.base import (
     sizes,
     value_of,
 )
-from rewrites.profile import Profile
+from detr2litert.rewrites.profile import Profile
 
 _PADS = (aten.pad.default, aten.constant_pad_nd.default)
 

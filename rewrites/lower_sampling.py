@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, aten, calls, module_of, remove_dead_code, replace, value_of
-from rewrites.profile import Profile
-from rewrites.sampling import check_mode, emit_tents, image_matrix
+from detr2litert.rewrites.base import Emitter, Site, aten, calls, module_of, remove_dead_code, replace, value_of
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.sampling import check_mode, emit_tents, image_matrix
 
 
 def lower_sampling(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     Emitter,
     RewriteRefusedError,
     Site,
@@ -39,7 +39,7 @@ from rewrites.base import (
     sizes,
     value_of,
 )
-from rewrites.profile import Profile
+from detr2litert.rewrites.profile import Profile
 
 
 def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

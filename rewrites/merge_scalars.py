@@ -31,9 +31,9 @@ from typing import Any
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace, value_of
-from rewrites.fold_scales import VIEWS
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace, value_of
+from detr2litert.rewrites.fold_scales import VIEWS
+from detr2litert.rewrites.profile import Profile
 
 ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.rsub.Scalar)
 

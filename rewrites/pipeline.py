@@ -7,32 +7,32 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from rewrites.base import Rewrite, Site, document_of
-from rewrites.bound_constants import bound_constants
-from rewrites.cancel_logit import cancel_logit
-from rewrites.centre_coordinates import centre_coordinates
-from rewrites.evaluate_constants import evaluate_constants
-from rewrites.fold_batch_norm import fold_batch_norm
-from rewrites.fold_masks import fold_masks
-from rewrites.fold_sampling import fold_sampling
-from rewrites.fold_scales import fold_scales
-from rewrites.iterate_topk import iterate_topk
-from rewrites.lift_tokens import lift_tokens
-from rewrites.lower_adaptive_pool import lower_adaptive_pool
-from rewrites.lower_attention import lower_attention
-from rewrites.lower_layer_norm import lower_layer_norm
-from rewrites.lower_max import lower_max
-from rewrites.lower_padding import lower_padding
-from rewrites.lower_sampling import lower_sampling
-from rewrites.lower_transposed_conv import lower_transposed_conv
-from rewrites.merge_scalars import merge_scalars
-from rewrites.profile import Profile
-from rewrites.protect_layer_norm import protect_layer_norm
-from rewrites.protect_sums import protect_sums
-from rewrites.reduce_rank import reduce_rank
-from rewrites.remove_identities import remove_identities
-from rewrites.split_clamp import split_clamp
-from rewrites.split_matmul import split_matmul
+from detr2litert.rewrites.base import Rewrite, Site, document_of
+from detr2litert.rewrites.bound_constants import bound_constants
+from detr2litert.rewrites.cancel_logit import cancel_logit
+from detr2litert.rewrites.centre_coordinates import centre_coordinates
+from detr2litert.rewrites.evaluate_constants import evaluate_constants
+from detr2litert.rewrites.fold_batch_norm import fold_batch_norm
+from detr2litert.rewrites.fold_masks import fold_masks
+from detr2litert.rewrites.fold_sampling import fold_sampling
+from detr2litert.rewrites.fold_scales import fold_scales
+from detr2litert.rewrites.iterate_topk import iterate_topk
+from detr2litert.rewrites.lift_tokens import lift_tokens
+from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
+from detr2litert.rewrites.lower_attention import lower_attention
+from detr2litert.rewrites.lower_layer_norm import lower_layer_norm
+from detr2litert.rewrites.lower_max import lower_max
+from detr2litert.rewrites.lower_padding import lower_padding
+from detr2litert.rewrites.lower_sampling import lower_sampling
+from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
+from detr2litert.rewrites.merge_scalars import merge_scalars
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
+from detr2litert.rewrites.protect_sums import protect_sums
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.rewrites.remove_identities import remove_identities
+from detr2litert.rewrites.split_clamp import split_clamp
+from detr2litert.rewrites.split_matmul import split_matmul
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from rewrites.base import graph_module_of, meta_like, register_constant, remove_dead_code
-from rewrites.trace import trace
+from detr2litert.rewrites.base import graph_module_of, meta_like, register_constant, remove_dead_code
+from detr2litert.rewrites.trace import trace
 
 aten = torch.ops.aten
 

@@ -33,11 +33,11 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, aten
-from rewrites.delegate import SPARE
-from rewrites.layer_norm import layer_norms
-from rewrites.profile import Profile, Protection
-from rewrites.ranges import range_of
+from detr2litert.rewrites.base import Emitter, Site, aten
+from detr2litert.rewrites.delegate import SPARE
+from detr2litert.rewrites.layer_norm import layer_norms
+from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.rewrites.ranges import range_of
 
 _LARGEST = 8.0
 _FLOOR = 1.2e-7

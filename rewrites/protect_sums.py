@@ -33,10 +33,10 @@ import math
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, constant_of, module_of, remove_dead_code, replace
-from rewrites.delegate import LARGEST, SPARE
-from rewrites.profile import Profile, Protection
-from rewrites.ranges import range_of
+from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, constant_of, module_of, remove_dead_code, replace
+from detr2litert.rewrites.delegate import LARGEST, SPARE
+from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.rewrites.ranges import range_of
 
 _LAYERS = (aten.linear.default, aten.conv2d.default)
 _PRODUCTS = (aten.matmul.default, aten.bmm.default, aten.mm.default)

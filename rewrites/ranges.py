@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rewrites.base import module_of
-from rewrites.delegate import LARGEST, LARGEST_INTEGER, SPARE
-from rewrites.partial_sums import PartialSum, partial_sum
+from detr2litert.rewrites.base import module_of
+from detr2litert.rewrites.delegate import LARGEST, LARGEST_INTEGER, SPARE
+from detr2litert.rewrites.partial_sums import PartialSum, partial_sum
 
 _HARMLESS = LARGEST / 2**SPARE
 _KEY = "range"

@@ -35,7 +35,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from rewrites.base import (
+from detr2litert.rewrites.base import (
     RewriteRefusedError,
     Site,
     argument,
@@ -47,11 +47,11 @@ from rewrites.base import (
     sizes,
     value_of,
 )
-from rewrites.delegate import MAX_RANK
-from rewrites.profile import Profile
-from rewrites.rank import elementwise, joining, matrices, reductions
-from rewrites.rank.builder import Builder, Value
-from rewrites.rank.views import View
+from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.rank import elementwise, joining, matrices, reductions
+from detr2litert.rewrites.rank.builder import Builder, Value
+from detr2litert.rewrites.rank.views import View
 
 _NAME = "reduce_rank"
 _RESHAPES = (

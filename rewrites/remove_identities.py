@@ -22,8 +22,19 @@ from typing import Any
 
 from torch import fx
 
-from rewrites.base import Site, argument, aten, calls, is_call, list_of, module_of, remove_dead_code, replace, value_of
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import (
+    Site,
+    argument,
+    aten,
+    calls,
+    is_call,
+    list_of,
+    module_of,
+    remove_dead_code,
+    replace,
+    value_of,
+)
+from detr2litert.rewrites.profile import Profile
 
 _ALWAYS = (
     aten.alias.default,

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from torch import fx
 
-from rewrites.base import Emitter, Site, argument, aten, calls, is_call, module_of, replace
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, is_call, module_of, replace
+from detr2litert.rewrites.profile import Profile
 
 _WITHIN = (aten.sigmoid.default, aten.softmax.int, aten.hardsigmoid.default)
 

@@ -29,8 +29,8 @@ from math import ceil, prod
 
 from torch import fx
 
-from rewrites.base import Emitter, RewriteRefusedError, Site, aten, calls, constant_of, module_of, replace, value_of
-from rewrites.profile import Profile
+from detr2litert.rewrites.base import Emitter, RewriteRefusedError, Site, aten, calls, constant_of, module_of, replace, value_of
+from detr2litert.rewrites.profile import Profile
 
 
 def split_matmul(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from convert.cli.process import tune_process
+from detr2litert.convert.cli.process import tune_process
 
 # Before anything loads PyTorch: two workers on two cores are what its spinning threads are worst at.
 tune_process()
 
+from detr2litert.verify.delegate.adapters import Driver  # noqa: E402
+from detr2litert.verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, find_fp16_driver  # noqa: E402
 from tests.conversions import Made, converted  # noqa: E402
 from tests.summary import pytest_terminal_summary  # noqa: E402
-from verify.delegate.adapters import Driver  # noqa: E402
-from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, find_driver, find_fp16_driver  # noqa: E402
 
 __all__ = ["pytest_terminal_summary"]  # a hook
 

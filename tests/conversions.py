@@ -18,10 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from detr2litert.verify.delegate.driver import find_driver, find_fp16_driver
+from detr2litert.verify.parity.tensorflow_run import installed
 from tests.convert.command import Outcome, environment, spawn
 from tests.debian_program import cache_folder
-from verify.delegate.driver import find_driver, find_fp16_driver
-from verify.parity.tensorflow_run import installed
 
 ROOT = Path(__file__).parents[1]
 _PACKAGES = ("convert", "graphs", "host_runtime", "rewrites", "verify")

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from verify.delegate.debian import download_with_missing, require_tools, unpack
+from detr2litert.verify.delegate.debian import download_with_missing, require_tools, unpack
 
 # The C library stays the machine's: it belongs to the loader that starts the program.
 _NEVER = ("libc6_", "libc-bin_", "libc-l10n_")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 from tests import debian_program as subject
 
 

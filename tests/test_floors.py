@@ -29,14 +29,14 @@ def modules(package: str) -> list[Path]:
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level packages that a module names in its imports, wherever in it they are."""
+    """The rooms that a module names in its imports, wherever in it they are."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-    return {name.partition(".")[0] for name in names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("detr2litert.")}
 
 
 @pytest.mark.parametrize("package", FLOORS)
@@ -44,6 +44,13 @@ def test_a_package_imports_from_the_floors_below_it(package: str) -> None:
     above = set(FLOORS[FLOORS.index(package) + 1 :])
     wrong = {str(path.relative_to(ROOT)): imported(path) & above for path in modules(package)}
     assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def test_no_module_imports_a_room_by_its_bare_name() -> None:
+    """From the repository's root both names work, and a module loaded under two names exists twice."""
+    places = [path for folder in (*FLOORS, "tools", "tests") for path in modules(folder)]
+    bare = re.compile(rf"^\s*(from|import) ({'|'.join(FLOORS)})\b", re.MULTILINE)
+    assert [str(path.relative_to(ROOT)) for path in places if bare.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("pattern", FACTS)

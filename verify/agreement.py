@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from verify.delegate.run import Outcome
-from verify.gates import Finding, GateResult, Verdict
+from detr2litert.verify.delegate.run import Outcome
+from detr2litert.verify.gates import Finding, GateResult, Verdict
 
 _KNOWN = "what mends it stands with what the lint finds of this operator"
 _UNEXPLAINED = "no rule of the lint explains it: cut the graph in half, again and again, until the operator is found"

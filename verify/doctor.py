@@ -8,13 +8,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import HOW_TO_GET, HOW_TO_GET_FP16, cache_folder, find_driver, find_fp16_driver, try_driver
-from verify.delegate.run import Outcome
-from verify.lint.op_support import installed_runtime, load_support
-from verify.parity.tensorflow_run import HOW_TO_GET as HOW_TO_GET_TENSORFLOW
-from verify.parity.tensorflow_run import installed
-from verify.releases import installed_release
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import (
+    HOW_TO_GET,
+    HOW_TO_GET_FP16,
+    cache_folder,
+    find_driver,
+    find_fp16_driver,
+    try_driver,
+)
+from detr2litert.verify.delegate.run import Outcome
+from detr2litert.verify.lint.op_support import installed_runtime, load_support
+from detr2litert.verify.parity.tensorflow_run import HOW_TO_GET as HOW_TO_GET_TENSORFLOW
+from detr2litert.verify.parity.tensorflow_run import installed
+from detr2litert.verify.releases import installed_release
 
 _PACKAGES = (
     *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "litert-converter"),

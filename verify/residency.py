@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from host_runtime.tflite.graph import Graph, Op, read_entries
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import NO_ADAPTER, NoGpu
-from verify.delegate.run import DelegateRun, Job, Outcome, RefusedOp, run_models
-from verify.gates import Doing, Finding, GateResult, Measurement, TensorRef, Verdict, unheard
-from verify.printable import printable
+from detr2litert.host_runtime.tflite.graph import Graph, Op, read_entries
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NO_ADAPTER, NoGpu
+from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, RefusedOp, run_models
+from detr2litert.verify.gates import Doing, Finding, GateResult, Measurement, TensorRef, Verdict, unheard
+from detr2litert.verify.printable import printable
 
 TIMEOUT = 900.0
 """Seconds for a graph. The delegate's own time grows faster than the operators: 1000 take 3 s, 2000 take 15 s."""

@@ -3,9 +3,9 @@
 Nothing in a checkpoint is ever executed; see ``convert.checkpoints.unpickling``.
 """
 
-from convert.checkpoints.identify import choose_variant
-from convert.checkpoints.loader import load_checkpoint
-from convert.checkpoints.model import Checkpoint, hash_tensors
-from convert.checkpoints.renaming import to_transformers
+from detr2litert.convert.checkpoints.identify import choose_variant
+from detr2litert.convert.checkpoints.loader import load_checkpoint
+from detr2litert.convert.checkpoints.model import Checkpoint, hash_tensors
+from detr2litert.convert.checkpoints.renaming import to_transformers
 
 __all__ = ["Checkpoint", "choose_variant", "hash_tensors", "load_checkpoint", "to_transformers"]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 
 
 @dataclass(frozen=True)

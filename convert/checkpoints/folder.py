@@ -9,9 +9,9 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from convert.checkpoints.containers import open_container
-from convert.checkpoints.unpickling import load_pickle
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints.containers import open_container
+from detr2litert.convert.checkpoints.unpickling import load_pickle
+from detr2litert.host_runtime.errors import UserError
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from convert.checkpoints.model import Checkpoint
-from convert.checkpoints.unsupported import describe_names
-from convert.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints.model import Checkpoint
+from detr2litert.convert.checkpoints.unsupported import describe_names
+from detr2litert.convert.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
+from detr2litert.host_runtime.errors import UserError
 
 _GRID = "position grid"
 """The one fact that follows the resolution a model was trained at and not its architecture."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from convert.variants import Family
-from host_runtime.errors import UserError
+from detr2litert.convert.variants import Family
+from detr2litert.host_runtime.errors import UserError
 
 _FUSED = re.compile(r"^(.*\.self_attn)\.in_proj_(weight|bias)$")
 """torch.nn.MultiheadAttention keeps queries, keys and values in one tensor, in that order."""

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from convert.checkpoints.unsupported import describe_library
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints.unsupported import describe_library
+from detr2litert.host_runtime.errors import UserError
 
 
 class Inert:

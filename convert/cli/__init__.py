@@ -1,5 +1,5 @@
 """The command line: each module holds the commands of one purpose, and does nothing until one is called."""
 
-from convert.cli.main import cli, main
+from detr2litert.convert.cli.main import cli, main
 
 __all__ = ["cli", "main"]

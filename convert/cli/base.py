@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from host_runtime.errors import UserError
-from verify.printable import printable
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.printable import printable
 
 BAD_INPUT = 2
 GATE_FAILED = 1
@@ -37,7 +37,7 @@ STRICT_FLAG = click.option("--strict", is_flag=True, help="Exit with 1 if a gate
 def reported(command: Command) -> Command:
     """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
 
-    from host_runtime.interrupt import arrived, leave, was_interrupted
+    from detr2litert.host_runtime.interrupt import arrived, leave, was_interrupted
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ def refuse(message: str) -> int:
 
 
 def exit_code(gates: Any, strict: bool) -> int:
-    from verify.gates import Verdict, overall
+    from detr2litert.verify.gates import Verdict, overall
 
     verdict = overall(gates)
     if verdict is Verdict.NOT_RUN:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
-from convert.cli.output import filled, print_gates, print_json, print_table
+from detr2litert.convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
+from detr2litert.convert.cli.output import filled, print_gates, print_json, print_table
 
 
 @click.command()
@@ -35,9 +35,9 @@ from convert.cli.output import filled, print_gates, print_json, print_table
 @reported
 def run(as_json: bool, strict: bool, **options: Any) -> int:
     """Convert a detector and prove the result."""
-    from convert.progress import Progress
-    from convert.targets import find_target
-    from convert.variants import find_variant
+    from detr2litert.convert.progress import Progress
+    from detr2litert.convert.targets import find_target
+    from detr2litert.convert.variants import find_variant
 
     # Asked here as well, before the seconds that loading PyTorch takes.
     find_target(options["target"])
@@ -45,9 +45,9 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
         find_variant(options["variant"])
     progress = Progress()
     with progress.stage("start PyTorch"):
-        from convert.proof.reporting import PICTURES, picture_name
-        from convert.run import Request
-        from convert.run import run as convert_detector
+        from detr2litert.convert.proof.reporting import PICTURES, picture_name
+        from detr2litert.convert.run import Request
+        from detr2litert.convert.run import run as convert_detector
 
     result = convert_detector(Request(**options), progress)
     if as_json:
@@ -67,7 +67,7 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
 @reported
 def variants(as_json: bool) -> None:
     """List the detectors that can be converted."""
-    from convert.variants import VARIANTS
+    from detr2litert.convert.variants import VARIANTS
 
     columns = ("name", "family", "resolution", "queries", "weights")
     own = "give --weights"
@@ -83,7 +83,7 @@ def variants(as_json: bool) -> None:
 @reported
 def targets(as_json: bool) -> None:
     """List the phones a bundle can be made for."""
-    from convert.targets import TARGETS
+    from detr2litert.convert.targets import TARGETS
 
     print_table(("name", "devices", "reason"), [(t.name, t.devices, t.reason) for t in TARGETS.values()], as_json)
 
@@ -94,7 +94,7 @@ def targets(as_json: bool) -> None:
 @reported
 def rewrites(names: tuple[str, ...], as_json: bool) -> None:
     """Say what each rewrite does, why, and why it stands where it does in the order."""
-    from convert.inspect import describe_rewrites
+    from detr2litert.convert.inspect import describe_rewrites
 
     described = describe_rewrites(names)
     if as_json:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from convert.cli.output import width
-from verify.gates import Finding, GateResult, TensorRef
-from verify.lint.op_lint import short_name
-from verify.lint.op_support import SEVERITIES
-from verify.printable import printable
+from detr2litert.convert.cli.output import width
+from detr2litert.verify.gates import Finding, GateResult, TensorRef
+from detr2litert.verify.lint.op_lint import short_name
+from detr2litert.verify.lint.op_support import SEVERITIES
+from detr2litert.verify.printable import printable
 
 _PLACES = 3  # of a rule; --json has them all
 _NAME = 60  # characters of a tensor's name

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from convert.cli import conversion, phone, probe, proof
-from convert.cli.process import tune_process
-from convert.cli.program import Program, watched
+from detr2litert.convert.cli import conversion, phone, probe, proof
+from detr2litert.convert.cli.process import tune_process
+from detr2litert.convert.cli.program import Program, watched
 
 COMMANDS: tuple[click.Command, ...] = (
     conversion.run,
@@ -29,15 +29,15 @@ COMMANDS: tuple[click.Command, ...] = (
 
 def main() -> None:
     """Run the command and end the process with its exit code."""
-    from host_runtime import interrupt
-    from host_runtime.quiet import silence_exit
+    from detr2litert.host_runtime import interrupt
+    from detr2litert.host_runtime.quiet import silence_exit
 
     tune_process()
     interrupt.install()
     silence_exit()
     sys.stdout, sys.stderr = watched(sys.stdout), watched(sys.stderr)
     name = Path(sys.argv[0]).stem
-    cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m convert")
+    cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m detr2litert")
 
 
 @click.group(cls=Program, commands=COMMANDS, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})

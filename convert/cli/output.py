@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from convert.console import console
+from detr2litert.convert.console import console
 
 
 def filled(paragraph: str) -> str:
@@ -30,7 +30,7 @@ def width() -> int:
 
 def print_json(value: Any) -> None:
     """As JSON that any reader takes: a figure that is no finite number is a string, as in report.json."""
-    from verify.report.report import plain
+    from detr2litert.verify.report.report import plain
 
     click.echo(json.dumps(plain(value), indent=1, allow_nan=False, default=str))
 
@@ -53,8 +53,8 @@ def print_result(gates: Any, as_json: bool) -> None:
 
 
 def print_gates(gates: Any) -> None:
-    from verify.printable import printable
-    from verify.report.summary import gate_table
+    from detr2litert.verify.printable import printable
+    from detr2litert.verify.report.summary import gate_table
 
     safe = [replace(gate, summary=printable(gate.summary), advice=printable(gate.advice)) for gate in gates]
     console().print(gate_table(safe))

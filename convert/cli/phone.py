@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from convert.cli.base import BAD_INPUT, STRICT_FLAG, FiniteRange, exit_code, reported
-from convert.cli.output import print_gates
+from detr2litert.convert.cli.base import BAD_INPUT, STRICT_FLAG, FiniteRange, exit_code, reported
+from detr2litert.convert.cli.output import print_gates
 
 _SERIAL = click.option("--serial", help="Device, as `adb devices` lists it; needed where there are several.")
 _PACKAGE = click.option("--package", default="org.detr2litert.sample", show_default=True, help="The app.")
@@ -24,7 +24,7 @@ def push(bundle: Path, serial: str | None, package: str) -> None:
 
     Cut off, it goes on where it was when run again.
     """
-    from convert.devices import push as push_bundle
+    from detr2litert.convert.devices import push as push_bundle
 
     where, done = push_bundle(bundle, serial, package)
     told = "was there already" if not done.bytes_sent else f"sent {done.bytes_sent} of {done.bytes_all} bytes"
@@ -37,7 +37,7 @@ def push(bundle: Path, serial: str | None, package: str) -> None:
 @reported
 def app_assets(bundle: Path, sample: Path | None) -> None:
     """Put a bundle into the Android project's assets, for a build that carries it."""
-    from convert.assets import app_assets as copy_assets
+    from detr2litert.convert.assets import app_assets as copy_assets
 
     click.echo(str(copy_assets(bundle, sample)))
 
@@ -66,9 +66,9 @@ def device(
     **request: Any,
 ) -> int:
     """Run a bundle on a phone's GPU through the Android app, and judge every stage here by the golden vectors."""
-    from convert.devices import device as run_on_devices
-    from verify.device.parity import EMULATOR
-    from verify.device.protocol import Request
+    from detr2litert.convert.devices import device as run_on_devices
+    from detr2litert.verify.device.parity import EMULATOR
+    from detr2litert.verify.device.protocol import Request
 
     report, where = run_on_devices(bundle, serials, every, package, Request(**request), folder)
     if as_json:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from convert.cli.base import GATE_FAILED, JSON_FLAG, reported
-from convert.cli.output import print_json
+from detr2litert.convert.cli.base import GATE_FAILED, JSON_FLAG, reported
+from detr2litert.convert.cli.output import print_json
 
 if TYPE_CHECKING:
-    from convert.probing import ProbeReport
-    from verify.probe.table import Result
+    from detr2litert.convert.probing import ProbeReport
+    from detr2litert.verify.probe.table import Result
 
 
 @click.command(short_help="Measure what the installed runtime's GPU delegate takes.")
@@ -30,8 +30,8 @@ def probe(only: tuple[str, ...], fp16: bool, write: Path | None, against: Path |
     Each probe is a small model that shows what the GPU delegate takes, refuses or gets wrong; the lint's rules rest on them.
     Exit codes: 0 nothing differs, 1 something does, 2 no adapter, bad use or bad input.
     """
-    from convert.probing import probe_runtime
-    from convert.progress import Progress
+    from detr2litert.convert.probing import probe_runtime
+    from detr2litert.convert.progress import Progress
 
     report = probe_runtime(only, fp16, write, against, Progress())
     if as_json:

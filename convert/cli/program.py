@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import click
 
-from convert.cli.base import INTERRUPTED, refuse
-from host_runtime.errors import reason
-from host_runtime.interrupt import arrived, leave
+from detr2litert.convert.cli.base import INTERRUPTED, refuse
+from detr2litert.host_runtime.errors import reason
+from detr2litert.host_runtime.interrupt import arrived, leave
 
 READER_GONE = 141
 """What a shell shows for a program that SIGPIPE ended, 128 + 13."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
-from convert.cli.output import print_gates, print_json, print_result
+from detr2litert.convert.cli.base import JSON_FLAG, STRICT_FLAG, FiniteRange, exit_code, reported
+from detr2litert.convert.cli.output import print_gates, print_json, print_result
 
 
 @click.command(short_help="Lint a .tflite or bundle; try it on the GPU.")
@@ -29,9 +29,9 @@ from convert.cli.output import print_gates, print_json, print_result
 @reported
 def check(path: Path, strict: bool, as_json: bool, fail_on: str, **options: Any) -> int:
     """Lint any .tflite file or bundle and try it on the real GPU delegate."""
-    from convert.check import check_path, failing
-    from convert.cli.findings import print_findings
-    from verify.gates import Verdict
+    from detr2litert.convert.check import check_path, failing
+    from detr2litert.convert.cli.findings import print_findings
+    from detr2litert.verify.gates import Verdict
 
     gates = check_path(path, fail_on=fail_on, **options)
     if as_json:
@@ -60,11 +60,11 @@ def check(path: Path, strict: bool, as_json: bool, fail_on: str, **options: Any)
 @reported
 def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
     """Run all gates again, from the bundle and its checkpoint."""
-    from convert.progress import Progress
+    from detr2litert.convert.progress import Progress
 
     progress = Progress()
     with progress.stage("start PyTorch"):
-        from convert.reverify import verify_bundle
+        from detr2litert.convert.reverify import verify_bundle
 
     gates = verify_bundle(bundle, progress, **options)
     print_result(gates, as_json)
@@ -81,7 +81,7 @@ def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
 @reported
 def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
     """Detect objects in pictures with a bundle; prints JSON."""
-    from convert.inspect import detect_images
+    from detr2litert.convert.inspect import detect_images
 
     print_json(detect_images(bundle, images, **options))
 
@@ -91,7 +91,7 @@ def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
 @reported
 def doctor(as_json: bool) -> None:
     """Say what this machine has, which adapter was found, what cannot be run and how to get it."""
-    from verify.doctor import diagnose
+    from detr2litert.verify.doctor import diagnose
 
     diagnosis = diagnose()
     if as_json:

@@ -1,1 +1,1 @@
-"""The embedded demo detector: its scenes, its training and its evaluation."""
+"""The embedded demo detectors: their weights, and the scenes they know."""

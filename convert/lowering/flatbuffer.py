@@ -14,7 +14,7 @@ from litert_torch.backend.inline_consts import InlineConstsContext, tensor_lower
 from litert_torch.backend.lowerings.context import LoweringContext
 from torch import fx
 
-from convert.lowering.direct import lower_directly, result_type
+from detr2litert.convert.lowering.direct import lower_directly, result_type
 
 SIGNATURE = "serving_default"
 

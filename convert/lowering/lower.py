@@ -26,11 +26,11 @@ from typing import Any
 import torch
 from torch import fx
 
-from convert.lowering.retrace import Table, retrace
-from convert.quiet import quiet
-from graphs.partition import Part
-from host_runtime.interrupt import in_thread
-from rewrites.base import module_of
+from detr2litert.convert.lowering.retrace import Table, retrace
+from detr2litert.convert.quiet import quiet
+from detr2litert.graphs.partition import Part
+from detr2litert.host_runtime.interrupt import in_thread
+from detr2litert.rewrites.base import module_of
 
 
 def lower(part: Part, path: Path) -> None:
@@ -44,7 +44,7 @@ def lower(part: Part, path: Path) -> None:
     ``MODULE|REWRITES|_NODE;N``: the dotted module path, the rewrites joined by ``+``, and the node of the rewritten graph.
     """
     with quiet():
-        from convert.lowering.flatbuffer import to_flatbuffer
+        from detr2litert.convert.lowering.flatbuffer import to_flatbuffer
 
     def convert() -> bytes:
         with quiet(), torch.no_grad():

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 from torch.overrides import TorchFunctionMode
 
-from convert.compiler import (
+from detr2litert.convert.compiler import (
     INPUT_NAMES,
     OUTPUT_NAMES,
     CompiledDetector,
@@ -36,14 +36,14 @@ from convert.compiler import (
     run_part,
     trace,
 )
-from convert.reference import Reference
-from graphs.partition import Partition
-from host_runtime.host_step import HostStep
-from rewrites.base import aten, calls
-from rewrites.pipeline import StepReport
-from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.parity.figures import figures
-from verify.parity.metrics import Difference, difference, residual
+from detr2litert.convert.reference import Reference
+from detr2litert.graphs.partition import Partition
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.rewrites.base import aten, calls
+from detr2litert.rewrites.pipeline import StepReport
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
+from detr2litert.verify.parity.figures import figures
+from detr2litert.verify.parity.metrics import Difference, difference, residual
 
 Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]

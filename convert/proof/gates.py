@@ -12,36 +12,44 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convert.compiler import CompiledDetector, trace_part
-from convert.progress import Progress, Stage
-from convert.proof.equivalence import check_rewrites
-from convert.proof.host import check_host
-from convert.proof.reference_path import ReferencePath
-from convert.proof.scenes import Picture
-from convert.targets import Target
-from host_runtime.bundle import load_bundle
-from host_runtime.decode import Detection, Detections, decode
-from host_runtime.draw import draw_detections
-from host_runtime.host_step import HostStep
-from host_runtime.manifest import Manifest
-from host_runtime.preprocess import preprocess
-from host_runtime.runner import Runner
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import LEFT_OUT, LEFT_OUT_FP16, NO_ADAPTER, NO_FP16, NoGpu, find_driver, find_fp16_driver
-from verify.gates import Doing, Finding, GateResult, Verdict, unheard
-from verify.lint.op_lint import check_lint
-from verify.parity.detections import (
+from detr2litert.convert.compiler import CompiledDetector, trace_part
+from detr2litert.convert.progress import Progress, Stage
+from detr2litert.convert.proof.equivalence import check_rewrites
+from detr2litert.convert.proof.host import check_host
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.scenes import Picture
+from detr2litert.convert.targets import Target
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.decode import Detection, Detections, decode
+from detr2litert.host_runtime.draw import draw_detections
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import (
+    LEFT_OUT,
+    LEFT_OUT_FP16,
+    NO_ADAPTER,
+    NO_FP16,
+    NoGpu,
+    find_driver,
+    find_fp16_driver,
+)
+from detr2litert.verify.gates import Doing, Finding, GateResult, Verdict, unheard
+from detr2litert.verify.lint.op_lint import check_lint
+from detr2litert.verify.parity.detections import (
     DetectionCase,
     DetectionLimits,
     MatchRow,
     check_detections,
     compare_detections,
 )
-from verify.parity.fp16 import Chain, ChainScene, Fp16Limits, check_fp16
-from verify.parity.numerics import GraphCase, check_numerics
-from verify.parity.second_runtime import check_second_runtime
-from verify.parity.tensorflow_run import installed
-from verify.residency import check_residency
+from detr2litert.verify.parity.fp16 import Chain, ChainScene, Fp16Limits, check_fp16
+from detr2litert.verify.parity.numerics import GraphCase, check_numerics
+from detr2litert.verify.parity.second_runtime import check_second_runtime
+from detr2litert.verify.parity.tensorflow_run import installed
+from detr2litert.verify.residency import check_residency
 
 Array = NDArray[np.generic]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.decode import Detections
-from verify.gates import GateResult, Measurement, Verdict
-from verify.parity.detections import EXTRA, MATCHED, MISSING, DetectionCase, DetectionLimits, compare_detections
+from detr2litert.host_runtime.decode import Detections
+from detr2litert.verify.gates import GateResult, Measurement, Verdict
+from detr2litert.verify.parity.detections import EXTRA, MATCHED, MISSING, DetectionCase, DetectionLimits, compare_detections
 
 Array = NDArray[np.generic]
 

@@ -17,16 +17,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from convert.proof.host_reference import run_host_step, with_ties
-from convert.proof.reference_path import ReferencePath
-from graphs.host_step import HostProgram
-from host_runtime.bundle import Bundle
-from host_runtime.decode import Detections, decode
-from host_runtime.host_step import HostStep
-from host_runtime.preprocess import preprocess
-from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.parity.figures import figures
-from verify.parity.metrics import difference, residual
+from detr2litert.convert.proof.host_reference import run_host_step, with_ties
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.graphs.host_step import HostProgram
+from detr2litert.host_runtime.bundle import Bundle
+from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
+from detr2litert.verify.parity.figures import figures
+from detr2litert.verify.parity.metrics import difference, residual
 
 GATE = "host"
 LIMIT = 0.999999

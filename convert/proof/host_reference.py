@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostProgram
 
 Arrays = Mapping[str, NDArray[Any]]
 

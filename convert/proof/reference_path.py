@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from convert.reference import Reference
-from host_runtime.decode import Detection, Detections
-from host_runtime.manifest import Resize
+from detr2litert.convert.reference import Reference
+from detr2litert.host_runtime.decode import Detection, Detections
+from detr2litert.host_runtime.manifest import Resize
 
 ANTIALIASED = "bilinear_antialias"
 

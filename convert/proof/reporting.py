@@ -9,14 +9,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from convert.compiler import CompiledDetector
-from convert.progress import Progress
-from convert.proof.gates import Evidence
-from host_runtime.manifest import Manifest
-from rewrites.pipeline import PROTECT, StepReport
-from verify.report.headroom import RangeRecord
-from verify.report.html import write_html
-from verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report
+from detr2litert.convert.compiler import CompiledDetector
+from detr2litert.convert.progress import Progress
+from detr2litert.convert.proof.gates import Evidence
+from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.rewrites.pipeline import PROTECT, StepReport
+from detr2litert.verify.report.headroom import RangeRecord
+from detr2litert.verify.report.html import write_html
+from detr2litert.verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report
 
 PROTECTING = tuple(step.name for step in PROTECT)
 PICTURES = "pictures"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from convert.demo.scenes import HELD_OUT_START, render
-from host_runtime.preprocess import load_image
+from detr2litert.convert.demo.scenes import HELD_OUT_START, render
+from detr2litert.host_runtime.preprocess import load_image
 
 _DEMO_SCENES = 6
 _DEMO_SIDE = 320

@@ -1,6 +1,6 @@
 """The detectors the compiler can be asked for by name."""
 
-from convert.variants.row import ClassNames, Fact, Family, Variant
-from convert.variants.table import FAMILIES, VARIANTS, checked_resolution, find_variant
+from detr2litert.convert.variants.row import ClassNames, Fact, Family, Variant
+from detr2litert.convert.variants.table import FAMILIES, VARIANTS, checked_resolution, find_variant
 
 __all__ = ["FAMILIES", "VARIANTS", "ClassNames", "Fact", "Family", "Variant", "checked_resolution", "find_variant"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convert.coco import COCO_CONTIGUOUS
-from convert.variants.distribution_heads import DISTRIBUTION_SPREAD
-from convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
-from convert.variants.row import ClassNames, Fact, Family, Renaming, Variant
+from detr2litert.convert.coco import COCO_CONTIGUOUS
+from detr2litert.convert.variants.distribution_heads import DISTRIBUTION_SPREAD
+from detr2litert.convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
+from detr2litert.convert.variants.row import ClassNames, Fact, Family, Renaming, Variant
 
 _NAMES: Renaming = (
     (r"^backbone\.stem\.", r"model.backbone.model.embedder."),
@@ -253,6 +253,6 @@ ROWS: tuple[Variant, ...] = (
         frozen_norms=False,
         num_denoising=20,
         bundled="demo/dfine-tiny",
-        source="convert/demo/detectors.py, d_fine_config",
+        source="tools/demo_training/detectors.py, d_fine_config",
     ),
 )

@@ -9,8 +9,8 @@ invalid).
 
 from __future__ import annotations
 
-from convert.coco import COCO_SPARSE
-from convert.variants.row import Fact, Family, Variant
+from detr2litert.convert.coco import COCO_SPARSE
+from detr2litert.convert.variants.row import Fact, Family, Variant
 
 LW_DETR = Family(
     name="LW-DETR",

@@ -7,8 +7,8 @@ transformers leaves them out (proposals within 0.01 of the border count as inval
 
 from __future__ import annotations
 
-from convert.coco import COCO_SPARSE
-from convert.variants.row import ClassNames, Fact, Family, Variant
+from detr2litert.convert.coco import COCO_SPARSE
+from detr2litert.convert.variants.row import ClassNames, Fact, Family, Variant
 
 RF_DETR = Family(
     name="RF-DETR",
@@ -220,6 +220,6 @@ ROWS: tuple[Variant, ...] = (
         cross_heads=6,
         c2f_blocks=2,
         bundled="demo/tiny",
-        source="convert/demo/detectors.py, rf_detr_config",
+        source="tools/demo_training/detectors.py, rf_detr_config",
     ),
 )

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import convert
-from host_runtime.manifest import Resize
+from detr2litert.host_runtime.manifest import Resize
 
 ClassNames = tuple[str | None, ...]
 """One entry a logit column; None for a column that no class uses."""
@@ -134,5 +133,5 @@ class Variant:
     def default_weights(self) -> str | None:
         """What ``--weights`` stands for when it is not given: the bundled folder, else the hub id."""
         if self.bundled is not None:
-            return str(Path(convert.__file__).parent / self.bundled)
+            return str(Path(__file__).parents[1] / self.bundled)
         return self.hub_id

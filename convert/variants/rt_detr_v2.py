@@ -6,9 +6,9 @@ files says so, and they are taken for the ordinary ones; in a transformers folde
 
 from __future__ import annotations
 
-from convert.coco import COCO_CONTIGUOUS
-from convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
-from convert.variants.row import Fact, Family, Renaming, Variant
+from detr2litert.convert.coco import COCO_CONTIGUOUS
+from detr2litert.convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
+from detr2litert.convert.variants.row import Fact, Family, Renaming, Variant
 
 _NAMES: Renaming = (
     (r"^backbone\.conv1\.conv1_1\.", r"model.backbone.model.embedder.embedder.0."),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from convert.names import suggestion
-from convert.variants import d_fine, deimv2, lw_detr, rf_detr, rt_detr_v2
-from convert.variants.row import Family, Variant
-from host_runtime.errors import UserError
+from detr2litert.convert.names import suggestion
+from detr2litert.convert.variants import d_fine, deimv2, lw_detr, rf_detr, rt_detr_v2
+from detr2litert.convert.variants.row import Family, Variant
+from detr2litert.host_runtime.errors import UserError
 
 _MODULES = (
     rf_detr,

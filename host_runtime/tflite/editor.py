@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from host_runtime.tflite.container import builtin, operator_code, pack_model, parse_model, text
+from detr2litert.host_runtime.tflite.container import builtin, operator_code, pack_model, parse_model, text
 
 
 class FlatbufferEditor:

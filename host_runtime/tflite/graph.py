@@ -17,8 +17,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from host_runtime.errors import UserError
-from host_runtime.tflite.container import IDENTIFIER, is_model, operator_name, parse_model, text
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.tflite.container import IDENTIFIER, is_model, operator_name, parse_model, text
 
 _DTYPE_NAMES: Mapping[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 

@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from host_runtime.tflite.container import operator_code, pack_model
+from detr2litert.host_runtime.tflite.container import operator_code, pack_model
 
 # Operators whose options table is not named after them.
 _OPTIONS = {

@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from host_runtime.tflite.editor import FlatbufferEditor
-from rewrites.base import Site
-from rewrites.delegate import MAX_RANK, misapplies_constant
+from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
+from detr2litert.rewrites.base import Site
+from detr2litert.rewrites.delegate import MAX_RANK, misapplies_constant
 
 _ELEMENTWISE = {
     schema.BuiltinOperator.ADD,

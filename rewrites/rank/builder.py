@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from rewrites.base import RewriteRefusedError, add_constant, aten, evaluate_meta, sizes, value_of
-from rewrites.delegate import MAX_RANK
-from rewrites.rank.views import View, contiguous_strides, inverse, merged_runs
+from detr2litert.rewrites.base import RewriteRefusedError, add_constant, aten, evaluate_meta, sizes, value_of
+from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.rewrites.rank.views import View, contiguous_strides, inverse, merged_runs
 
 Value = View | Tensor
 """A logical tensor: a view of an emitted node, or a constant that is still just data."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from rewrites.base import RewriteRefusedError, aten, sizes
-from rewrites.delegate import MAX_RANK
-from rewrites.rank.builder import Builder, Value, restored
-from rewrites.rank.views import View, broadcast_shape
+from detr2litert.rewrites.base import RewriteRefusedError, aten, sizes
+from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.rewrites.rank.builder import Builder, Value, restored
+from detr2litert.rewrites.rank.views import View, broadcast_shape
 
 UNARY = (
     aten.abs.default,

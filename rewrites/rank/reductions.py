@@ -7,10 +7,10 @@ from math import prod
 
 from torch import fx
 
-from rewrites.base import aten, sizes
-from rewrites.delegate import MAX_RANK
-from rewrites.rank.builder import Builder, restored
-from rewrites.rank.views import View
+from detr2litert.rewrites.base import aten, sizes
+from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.rewrites.rank.builder import Builder, restored
+from detr2litert.rewrites.rank.views import View
 
 REDUCTIONS = (
     aten.sum.dim_IntList,

@@ -33,15 +33,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
 import tiny_bundle
 
-from host_runtime.bundle import load_bundle
-from host_runtime.decode import Detections, decode
-from host_runtime.draw import class_colour
-from host_runtime.errors import UserError
-from host_runtime.host_step import HostStep
-from host_runtime.manifest import HostOp, HostProgram, Manifest, Postprocess, Preprocess, TensorSpec
-from host_runtime.preprocess import load_image, preprocess
-from host_runtime.quiet import silence_exit
-from host_runtime.runner import Runner
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.draw import class_colour
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import HostOp, HostProgram, Manifest, Postprocess, Preprocess, TensorSpec
+from detr2litert.host_runtime.preprocess import load_image, preprocess
+from detr2litert.host_runtime.quiet import silence_exit
+from detr2litert.host_runtime.runner import Runner
 
 Array = NDArray[Any]
 SEED = 20260101

@@ -9,8 +9,8 @@ import make_goldens
 import pytest
 import tiny_bundle
 
-from host_runtime.host_step import OPS
-from host_runtime.manifest import Manifest
+from detr2litert.host_runtime.host_step import OPS
+from detr2litert.host_runtime.manifest import Manifest
 
 
 def test_every_op_has_a_case():

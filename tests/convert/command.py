@@ -13,9 +13,9 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from convert.cli import cli
-from host_runtime.bundle import file_sha256
-from verify.parity.tensorflow_run import installed
+from detr2litert.convert.cli import cli
+from detr2litert.host_runtime.bundle import file_sha256
+from detr2litert.verify.parity.tensorflow_run import installed
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,8 +41,8 @@ def environment(**added: str) -> dict[str, str]:
 
 
 def spawn(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
-    """``python -m convert ARGUMENTS`` in a process of its own."""
-    command = [sys.executable, "-m", "convert", *map(str, arguments)]
+    """``python -m detr2litert ARGUMENTS`` in a process of its own."""
+    command = [sys.executable, "-m", "detr2litert", *map(str, arguments)]
     done = subprocess.run(
         command, cwd=cwd, env=env or environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=1800
     )
@@ -50,9 +50,9 @@ def spawn(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -
 
 
 def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    """``python -m convert ARGUMENTS`` under way, in a process group of its own, as a terminal starts it."""
+    """``python -m detr2litert ARGUMENTS`` under way, in a process group of its own, as a terminal starts it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "convert", *map(str, arguments)],
+        [sys.executable, "-m", "detr2litert", *map(str, arguments)],
         cwd=cwd,
         env=environment(),
         stdin=subprocess.DEVNULL,

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 from torch import Tensor, fx, nn
 
-from convert import compiler
-from convert.checkpoints import hash_tensors
-from rewrites.program import export
+from detr2litert.convert import compiler
+from detr2litert.convert.checkpoints import hash_tensors
+from detr2litert.rewrites.program import export
 
 
 @contextmanager

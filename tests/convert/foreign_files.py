@@ -10,8 +10,8 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from host_runtime.tflite.graph import parse_model
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.tflite.graph import parse_model
+from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 SHAPE = (1, 4, 4, 8)
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from convert.compiler import CompiledDetector, compile_detector
-from convert.half_precision import store_half
-from convert.lowering.lower import lower
-from convert.reference import Reference
-from convert.targets import find_target
-from rewrites.flatbuffer.pipeline import fix_up
-from rewrites.profile import Protection
-from verify.delegate.adapters import Driver
-from verify.gates import GateResult
-from verify.parity.fp16 import check_fp16
-from verify.parity.numerics import GraphCase
+from detr2litert.convert.compiler import CompiledDetector, compile_detector
+from detr2litert.convert.half_precision import store_half
+from detr2litert.convert.lowering.lower import lower
+from detr2litert.convert.reference import Reference
+from detr2litert.convert.targets import find_target
+from detr2litert.rewrites.flatbuffer.pipeline import fix_up
+from detr2litert.rewrites.profile import Protection
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.gates import GateResult
+from detr2litert.verify.parity.fp16 import check_fp16
+from detr2litert.verify.parity.numerics import GraphCase
 
 BOTH = ("graph_a", "graph_b")
 

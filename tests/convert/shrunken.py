@@ -19,8 +19,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from convert.variants import VARIANTS, Variant
-from rewrites.lift_tokens import map_shape
+from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.rewrites.lift_tokens import map_shape
 
 QUERIES = 24
 """For 100 to 300. Not a prime: as a map of tokens, queries have two sides (see ``rewrites.lift_tokens``)."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import convert.assets
-from host_runtime.bundle import load_bundle
+from detr2litert.convert import assets as assets_module
+from detr2litert.host_runtime.bundle import load_bundle
 from tests.convert.command import assert_refused, invoke, tree
 from tests.host_runtime import tiny_bundle
 
@@ -102,7 +102,7 @@ def test_a_disk_that_fills_leaves_the_older_copy(bundle: Path, sample: Path, mon
         copied.append(target)
         return Path(copy(source, target))
 
-    monkeypatch.setattr(convert.assets.shutil, "copyfile", fills)
+    monkeypatch.setattr(assets_module.shutil, "copyfile", fills)
     assert_refused(invoke("app-assets", bundle, "--sample", sample), "cannot be written (No space left on device)", "--sample")
     assert tree(sample) == before
     load_bundle(next(assets(sample).iterdir()))

@@ -13,20 +13,20 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from convert.benchmark.__main__ import main
-from convert.benchmark.conversion import Conversion, from_report
-from convert.benchmark.cost import cost_of, sampling_core
-from convert.benchmark.latency import STAGES, timing
-from convert.benchmark.machine import describe_machine
-from convert.benchmark.record import Cost, Record, VariantRecord
-from convert.benchmark.tables import render
-from convert.document import read_document
-from host_runtime.manifest import Weights
-from rewrites import pipeline
-from rewrites.profile import Profile, Sampling
-from rewrites.program import export
-from verify.gates import GateResult, Verdict
-from verify.report.report import RunReport, Stage
+from detr2litert.convert.document import read_document
+from detr2litert.host_runtime.manifest import Weights
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.profile import Profile, Sampling
+from detr2litert.rewrites.program import export
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.report.report import RunReport, Stage
+from tools.benchmark.__main__ import main
+from tools.benchmark.conversion import Conversion, from_report
+from tools.benchmark.cost import cost_of, sampling_core
+from tools.benchmark.latency import STAGES, timing
+from tools.benchmark.machine import describe_machine
+from tools.benchmark.record import Cost, Record, VariantRecord
+from tools.benchmark.tables import render
 
 ROOT = Path(__file__).parents[2]
 
@@ -196,5 +196,5 @@ def test_the_readme_has_the_markers():
 
 
 def test_the_process_that_measures_memory_holds_no_torch():
-    code = "import sys, convert.benchmark.__main__; sys.exit('torch' in sys.modules)"
+    code = "import sys, tools.benchmark.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from convert.benchmark.latency import STAGES
+from tools.benchmark.latency import STAGES
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_demo_detector_is_measured_and_the_document_written(tmp_path):
     document, record = tmp_path / "document.md", tmp_path / "new" / "record.json"
     document.write_text(f"before\n{BEGIN}\n{END}\nafter\n", encoding="utf-8")
-    command = [sys.executable, "-m", "convert.benchmark", "--variants", "tiny", "--runs", "3"]
+    command = [sys.executable, "-m", "tools.benchmark", "--variants", "tiny", "--runs", "3"]
     done = subprocess.run(
         [*command, "--json", str(record), "--write", str(document)],
         cwd=ROOT,

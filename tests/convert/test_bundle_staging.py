@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from convert.bundle import staged_folder
-from host_runtime.errors import UserError
+from detr2litert.convert.bundle import staged_folder
+from detr2litert.host_runtime.errors import UserError
 from tests.convert.command import tree
 
 
@@ -58,7 +58,7 @@ def test_a_full_disk_is_the_users_to_mend(tmp_path: Path) -> None:
 
 
 def test_a_second_ctrl_c_does_not_stop_the_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from convert import bundle
+    from detr2litert.convert import bundle
 
     remove = bundle.shutil.rmtree
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from convert.benchmark import catalogue
-from convert.benchmark.catalogue import Entry, main, read_record, render
-from convert.benchmark.conversion import Conversion
-from convert.variants import Variant
+from detr2litert.convert.variants import Variant
+from tools.benchmark import catalogue
+from tools.benchmark.catalogue import Entry, main, read_record, render
+from tools.benchmark.conversion import Conversion
 
 GATES = {"lint": "passed", "residency": "passed", "numerics": "passed", "detections": "not run"}
 

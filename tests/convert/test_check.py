@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made
 from tests.convert import foreign_files as foreign
 from tests.convert.command import Outcome, assert_refused, invoke, verdicts
-from verify.delegate.adapters import Driver
 
 HOSTILE = "x\x1b[31mred\x1b]0;title\x07\u202eevil\n[bold]日本"
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from transformers import RfDetrConfig, RfDetrForObjectDetection
 
-from convert.checkpoints import Checkpoint, choose_variant, hash_tensors, load_checkpoint
-from convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from convert.reference import build_reference
-from convert.variants import VARIANTS, Variant
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints import Checkpoint, choose_variant, hash_tensors, load_checkpoint
+from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.reference import build_reference
+from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.host_runtime.errors import UserError
 from tests.convert.rfdetr_checkpoints import FORMS, Form, make_rfdetr_checkpoint, rfdetr_state, to_rfdetr, wrap
 
 NAMES = ("bolt", "nut", "washer")

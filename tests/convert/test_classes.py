@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from convert.classes import resolve_classes
-from convert.coco import COCO_NAMES, COCO_SPARSE
-from convert.variants import VARIANTS
-from host_runtime.errors import UserError
+from detr2litert.convert.classes import resolve_classes
+from detr2litert.convert.coco import COCO_NAMES, COCO_SPARSE
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.host_runtime.errors import UserError
 
 NANO = VARIANTS["nano"]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-import convert.run
-from convert.cli import cli
-from convert.variants import VARIANTS
+from detr2litert.convert import run as run_module
+from detr2litert.convert.cli import cli
+from detr2litert.convert.variants import VARIANTS
 from tests.convert.command import Outcome, assert_refused, invoke, tree
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 
@@ -194,7 +194,7 @@ def test_a_disk_that_fills_up_during_the_conversion(place: Path, monkeypatch: py
         (folder.parent / "scratch").write_bytes(b"x")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(convert.run, "_build", fills_up)
+    monkeypatch.setattr(run_module, "_build", fills_up)
     assert_refused(invoke(*TINY, "--out", "made/out"), "made/out", "no space left", "free some space", "--out")
     assert tree(place) == set()
 
@@ -203,7 +203,7 @@ def test_a_fault_of_our_own_is_not_called_the_disks(place: Path, monkeypatch: py
     def breaks(*_rest: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "internal")
 
-    monkeypatch.setattr(convert.run, "_build", breaks)
+    monkeypatch.setattr(run_module, "_build", breaks)
     with pytest.raises(FileNotFoundError):
         invoke(*TINY, "--out", "made/out")
     assert tree(place) == set()

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convert.proof.scenes import pictures
-from convert.targets import TARGETS
-from convert.variants import VARIANTS
-from rewrites import pipeline
-from rewrites.flatbuffer.pipeline import FIX_UPS
+from detr2litert.convert.proof.scenes import pictures
+from detr2litert.convert.targets import TARGETS
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.flatbuffer.pipeline import FIX_UPS
 from tests.conversions import Made
 from tests.convert.command import assert_refused, environment, invoke, spawn, tree, verdicts
 from tests.host_runtime.tiny_bundle import write_bundle
@@ -45,7 +45,7 @@ def test_every_command_and_option_has_help(command: str) -> None:
 
 
 def test_the_program_is_called_what_the_user_typed(tmp_path: Path) -> None:
-    assert spawn("--help", cwd=tmp_path).stdout.startswith("Usage: python -m convert [OPTIONS]")
+    assert spawn("--help", cwd=tmp_path).stdout.startswith("Usage: python -m detr2litert [OPTIONS]")
     for name in ("convert", "detr2litert"):
         code = f"import sys; sys.argv = ['/usr/bin/{name}', '--help']\nfrom convert.cli import main\nmain()"
         done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
@@ -115,7 +115,7 @@ def test_check_without_the_gpu_says_so(tiny: Made) -> None:
 
 def test_check_fails_on_a_graph_the_delegate_refuses(tmp_path: Path) -> None:
     """GATHER_ND, at the very least in the lint, with its name and a way out."""
-    from host_runtime.tflite.writer import ModelWriter
+    from detr2litert.host_runtime.tflite.writer import ModelWriter
 
     model = ModelWriter()
     model.input("x", [1, 8, 4])
@@ -178,7 +178,7 @@ def test_detect_needs_no_torch(tmp_path: Path) -> None:
     write_bundle(tmp_path / "cells")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     code = "import sys; sys.modules['torch'] = None; sys.argv = ['convert', 'detect', 'cells', 'red.png']\n"
-    code += "from convert.cli import main\nmain()"
+    code += "from detr2litert.convert.cli import main\nmain()"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["detections"][0]["name"] == "red"

@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from PIL import Image
 
-from convert.demo.collage import main
+from tools.demo_training.collage import main
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convert.compiler import compile_detector
-from convert.reference import Reference
-from convert.variants import VARIANTS
-from host_runtime.errors import UserError
-from rewrites.profile import Profile
+from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.reference import Reference
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.rewrites.profile import Profile
 
 
 class OneStage(nn.Module):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from convert.document import insert, read_document
-from host_runtime.errors import UserError
+from detr2litert.convert.document import insert, read_document
+from detr2litert.host_runtime.errors import UserError
 
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 

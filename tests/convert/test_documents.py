@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from convert.cli import cli
+from detr2litert.convert.cli import cli
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(path for pattern in ("*.md", "convert/**/README.md", "android_sample/*.md") for path in ROOT.glob(pattern))

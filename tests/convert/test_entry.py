@@ -17,7 +17,7 @@ import sys
 for name in {modules!r}:
     sys.modules[name] = None
 sys.argv = ["convert", *{arguments!r}]
-from convert.__main__ import main
+from detr2litert.__main__ import main
 main()
 """
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
@@ -41,13 +41,13 @@ def test_a_missing_extra_is_one_line_with_what_to_install(modules, arguments):
 
 
 def test_any_other_missing_module_is_a_fault_of_ours_and_shown_as_one():
-    done = without(["host_runtime.errors"], ["--help"])
+    done = without(["detr2litert.host_runtime.errors"], ["--help"])
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr
 
 
 def test_the_module_runs_the_same_command_under_its_own_name():
-    command = [sys.executable, "-m", "convert", "--help"]
+    command = [sys.executable, "-m", "detr2litert", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Usage: python -m convert [OPTIONS] COMMAND")
+    assert done.stdout.startswith("Usage: python -m detr2litert [OPTIONS] COMMAND")

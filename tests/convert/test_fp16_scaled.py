@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from convert.bundle import preprocess_of
-from convert.proof.scenes import pictures
-from convert.reference import Reference
-from convert.run import load_reference
-from convert.variants import find_variant
-from host_runtime.preprocess import preprocess
-from rewrites.profile import Protection
+from detr2litert.convert.bundle import preprocess_of
+from detr2litert.convert.proof.scenes import pictures
+from detr2litert.convert.reference import Reference
+from detr2litert.convert.run import load_reference
+from detr2litert.convert.variants import find_variant
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.rewrites.profile import Protection
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.fp16_graphs import judge_in_fp16
 from tests.convert.scaled_weights import (
     PROJECTOR,
@@ -27,8 +29,6 @@ from tests.convert.scaled_weights import (
     scale_decoder,
     scale_projector,
 )
-from verify.delegate.adapters import Driver
-from verify.gates import GateResult, Verdict
 
 pytestmark = pytest.mark.ci
 

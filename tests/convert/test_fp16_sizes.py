@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from convert.bundle import preprocess_of
-from convert.proof.scenes import pictures
-from convert.run import load_reference
-from convert.variants import find_variant
-from host_runtime.preprocess import preprocess
-from rewrites.profile import Protection
+from detr2litert.convert.bundle import preprocess_of
+from detr2litert.convert.proof.scenes import pictures
+from detr2litert.convert.run import load_reference
+from detr2litert.convert.variants import find_variant
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.rewrites.profile import Protection
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.gates import Verdict
 from tests.convert.command import spawn, verdicts
 from tests.convert.fp16_graphs import judge_in_fp16
 from tests.convert.scaled_weights import SELF_ATTENTION, scale_attention
-from verify.delegate.adapters import Driver
-from verify.gates import Verdict
 
 
 @pytest.mark.gpu

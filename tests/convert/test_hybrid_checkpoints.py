@@ -13,12 +13,12 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from convert.checkpoints import Checkpoint, choose_variant, load_checkpoint, to_transformers
-from convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from convert.reference import Reference, build_reference
-from convert.variants import VARIANTS, Variant
-from convert.variants.rt_detr_v2 import rt_detr_v2_row
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint, to_transformers
+from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.reference import Reference, build_reference
+from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.convert.variants.rt_detr_v2 import rt_detr_v2_row
+from detr2litert.host_runtime.errors import UserError
 from tests.convert.hybrid_checkpoints import to_d_fine, to_rt_detr_v2
 
 TINY = VARIANTS["dfine-tiny"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.cli.output import print_result
+from detr2litert.convert.cli.output import print_result
+from detr2litert.verify.gates import GateResult, Measurement, Verdict
 from tests.convert.command import environment, spawn
-from verify.gates import GateResult, Measurement, Verdict
 
 
 def test_json_has_no_number_that_json_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +41,7 @@ def env(request: pytest.FixtureRequest) -> Mapping[str, str]:
 
 
 def _ending(arguments: tuple[str, ...], env: Mapping[str, str], stdout: int, stderr: int) -> tuple[int, str | None]:
-    command = [sys.executable, "-m", "convert", *arguments]
+    command = [sys.executable, "-m", "detr2litert", *arguments]
     done = subprocess.run(command, env=env, stdout=stdout, stderr=stderr, text=True, timeout=120, check=False)
     return done.returncode, done.stderr
 

@@ -8,8 +8,8 @@ import time
 import pytest
 from rich.console import Console
 
-from convert import progress as module
-from convert.progress import Progress
+from detr2litert.convert import progress as module
+from detr2litert.convert.progress import Progress
 
 
 def printed(width: int, detail: str, good: bool | None = True) -> list[str]:

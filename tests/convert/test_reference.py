@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
-from convert.reference import Reference, build_reference
-from convert.variants import VARIANTS, Variant
-from convert.variants.rf_detr import rf_detr_row
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
+from detr2litert.convert.reference import Reference, build_reference
+from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.convert.variants.rf_detr import rf_detr_row
+from detr2litert.host_runtime.errors import UserError
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint, rfdetr_state, to_rfdetr
 from tests.convert.rfdetr_reference import Output, Sizes, detect
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from convert import reverify
-from convert.variants import VARIANTS
-from host_runtime.errors import UserError
-from host_runtime.manifest import TensorSpec, Weights
+from detr2litert.convert import reverify
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import TensorSpec, Weights
 from tests.conversions import Made
 from tests.convert.command import ALL_PASSED, assert_refused, invoke, rehash, tree, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint

@@ -6,17 +6,17 @@ import json
 
 import pytest
 
-from convert.demo.evaluate import bundle_detector, evaluate
-from convert.demo.scenes import HELD_OUT_START, render
-from convert.proof.reference_path import ReferencePath
-from convert.run import load_reference
-from convert.variants import VARIANTS
-from host_runtime.manifest import Manifest
-from host_runtime.runner import Runner
+from detr2litert.convert.demo.scenes import HELD_OUT_START, render
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.run import load_reference
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, check_detections
 from tests.conversions import Made
 from tests.convert.command import ALL_PASSED, gate_of, verdicts
-from verify.gates import Verdict
-from verify.parity.detections import DetectionCase, DetectionLimits, check_detections
+from tools.demo_training.evaluate import bundle_detector, evaluate
 
 
 def test_every_gate_runs_and_passes(dfine_tiny: Made) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from convert.variants import VARIANTS, table
-from convert.variants.row import Variant
+from detr2litert.convert.variants import VARIANTS, table
+from detr2litert.convert.variants.row import Variant
+from detr2litert.verify.delegate.adapters import Driver
 from tests.convert.command import invoke
 from tests.convert.shrunken import shrunken
 from tests.convert.test_run_real import assert_gates_one_to_three, run_measured
-from verify.delegate.adapters import Driver
 
 # One of each family beside the smallest published D-FINE with three levels.
 REPRESENTATIVES = ("nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")

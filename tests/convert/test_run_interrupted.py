@@ -50,8 +50,8 @@ def test_nothing_is_left(tmp_path: Path, after: str, number: signal.Signals, del
 
 def test_an_interrupt_that_came_back_as_another_error_is_still_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Native code that is interrupted in a callback reports an error of its own."""
-    from convert import targets
-    from host_runtime import interrupt
+    from detr2litert.convert import targets
+    from detr2litert.host_runtime import interrupt
 
     def native(_name: str) -> None:
         raise RuntimeError("callback failed")
@@ -67,7 +67,7 @@ def test_an_interrupt_that_came_back_as_another_error_is_still_one(monkeypatch: 
 def test_an_interrupt_lost_in_a_destructor_is_sent_again() -> None:
     code = """
 import os, signal, time
-from host_runtime import interrupt
+from detr2litert.host_runtime import interrupt
 interrupt.install()
 
 class Swallows:
@@ -91,7 +91,7 @@ except KeyboardInterrupt:
 def test_an_interrupt_that_a_library_swallows_is_sent_again() -> None:
     code = """
 import os, signal, time
-from host_runtime import interrupt
+from detr2litert.host_runtime import interrupt
 interrupt.install()
 try:
     try:
@@ -115,7 +115,7 @@ def test_native_code_with_callbacks_is_left_behind() -> None:
     """``sorted`` calls back for every element, as the converter does; the process still ends at once, and with its own code."""
     code = """
 import os, signal, threading, time
-from host_runtime import interrupt
+from detr2litert.host_runtime import interrupt
 interrupt.install()
 
 def key(number):
@@ -141,7 +141,7 @@ def test_an_interrupted_exec_does_not_change_the_exit_code(tmp_path: Path) -> No
     """A dataclass is defined by ``exec``, so an interrupt while modules load often strikes inside one."""
     (tmp_path / "command.py").write_text("""
 import os, signal, time
-from host_runtime import interrupt
+from detr2litert.host_runtime import interrupt
 interrupt.install()
 try:
     exec("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)")
@@ -155,7 +155,7 @@ except KeyboardInterrupt:
 
 
 def test_work_in_a_thread_returns_and_raises_as_anywhere() -> None:
-    from host_runtime.interrupt import in_thread
+    from detr2litert.host_runtime.interrupt import in_thread
 
     assert in_thread(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from convert.variants import VARIANTS
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made, converted
 from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, gate_of, invoke, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
-from verify.delegate.adapters import Driver
 
 CLASSES = ["forklift", "pallet", "hard hat"]
 
@@ -26,7 +26,7 @@ def run_measured(*arguments: object, cwd: Path) -> tuple[Outcome, float, float]:
     """The command in a process of its own, with its wall seconds and the largest resident set of any of its processes in GB."""
     start = time.perf_counter()
     with (cwd / "out.txt").open("w+") as out, (cwd / "err.txt").open("w+") as err:
-        command = [sys.executable, "-m", "convert", *map(str, arguments)]
+        command = [sys.executable, "-m", "detr2litert", *map(str, arguments)]
         process = subprocess.Popen(command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -129,7 +129,7 @@ def test_a_fine_tuned_checkpoint_of_every_published_size(
 @pytest.mark.parametrize("form", ["lightning", "dict"])
 def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, form: Any) -> None:
     """Loading alone; the rest of the way does not know the form."""
-    from convert.run import load_reference
+    from detr2litert.convert.run import load_reference
 
     made = [make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / f"{f}.pth", f) for f in ("namespace", form)]
     references = [load_reference(None, str(path), None)[0] for path in made]
@@ -141,7 +141,7 @@ def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, fo
 
 @pytest.mark.ci
 def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(driver: Driver, tmp_path: Path) -> None:
-    from convert.demo.scenes import HELD_OUT_START, render
+    from detr2litert.convert.demo.scenes import HELD_OUT_START, render
 
     photos = {f"photo {i}.jpg": tmp_path / f"photo {i}.jpg" for i in range(2)}
     for i, path in enumerate(photos.values()):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from convert.proof.scenes import pictures
-from host_runtime.bundle import file_sha256, load_bundle
-from host_runtime.decode import Detections
-from host_runtime.manifest import Manifest
-from host_runtime.preprocess import preprocess
-from host_runtime.runner import Runner
+from detr2litert.convert.proof.scenes import pictures
+from detr2litert.host_runtime.bundle import file_sha256, load_bundle
+from detr2litert.host_runtime.decode import Detections
+from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.runner import Runner
 from tests.conversions import Made, converted
 from tests.convert.command import ALL_PASSED, gate_of, tree, verdicts
 

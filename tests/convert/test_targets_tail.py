@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.classes import resolve_classes
-from convert.compiler import compile_detector
-from convert.proof.reference_path import ReferencePath
-from convert.proof.scenes import pictures
-from convert.run import load_reference
-from convert.targets import TARGETS, find_target
-from convert.variants import VARIANTS
-from host_runtime.errors import UserError
-from host_runtime.manifest import Manifest
-from host_runtime.runner import Runner
+from detr2litert.convert.classes import resolve_classes
+from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.scenes import pictures
+from detr2litert.convert.run import load_reference
+from detr2litert.convert.targets import TARGETS, find_target
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, compare_detections
 from tests.conversions import Made, converted
 from tests.convert.command import ALL_PASSED, verdicts
-from verify.delegate.adapters import Driver
-from verify.parity.detections import DetectionCase, DetectionLimits, compare_detections
 
 pytestmark = pytest.mark.ci
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from convert.checkpoints import load_checkpoint
-from convert.checkpoints.unsupported import describe_library
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints import load_checkpoint
+from detr2litert.convert.checkpoints.unsupported import describe_library
+from detr2litert.host_runtime.errors import UserError
 
 SOUGHT = "the compiler looks for a top-k whose indices select tokens (the query selection of a two-stage DETR)"
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from transformers import PreTrainedConfig
 
-from convert.coco import COCO_CONTIGUOUS, COCO_SPARSE
-from convert.demo.detectors import DEMO_DETECTORS, d_fine_config, rf_detr_config
-from convert.demo.scenes import CLASSES, SIDE
-from convert.variants import FAMILIES, VARIANTS, Variant, checked_resolution, find_variant
-from host_runtime.errors import UserError
+from detr2litert.convert.coco import COCO_CONTIGUOUS, COCO_SPARSE
+from detr2litert.convert.demo.scenes import CLASSES, SIDE
+from detr2litert.convert.variants import FAMILIES, VARIANTS, Variant, checked_resolution, find_variant
+from detr2litert.host_runtime.errors import UserError
+from tools.demo_training.detectors import DEMO_DETECTORS, d_fine_config, rf_detr_config
 
 # name: resolution, patch, windows, decoder layers, position grid, taps (roboflow/rf-detr, src/rfdetr/config.py).
 PUBLISHED = {

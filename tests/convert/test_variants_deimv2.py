@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Deimv2Config, Deimv2ForObjectDetection, DFineConfig, DFineForObjectDetection
 
-from convert.checkpoints import choose_variant, load_checkpoint
-from convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from convert.coco import COCO_CONTIGUOUS
-from convert.reference import build_reference
-from convert.variants import VARIANTS, Variant
-from convert.variants.d_fine import D_FINE
-from convert.variants.deimv2 import DEIMV2
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
+from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.coco import COCO_CONTIGUOUS
+from detr2litert.convert.reference import build_reference
+from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.convert.variants.d_fine import D_FINE
+from detr2litert.convert.variants.deimv2 import DEIMV2
+from detr2litert.host_runtime.errors import UserError
 from tests.convert.random_outputs import Outputs, selected_scores
 
 # Intellindust-AI-Lab/DEIMv2, hf_models.ipynb (the configurations of the published weights). size: eval_spatial_size; the

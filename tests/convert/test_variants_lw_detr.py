@@ -18,14 +18,14 @@ from transformers import (
     RfDetrForObjectDetection,
 )
 
-from convert.checkpoints import choose_variant, load_checkpoint
-from convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from convert.coco import COCO_SPARSE
-from convert.reference import build_reference
-from convert.variants import VARIANTS, Variant
-from convert.variants.lw_detr import LW_DETR
-from convert.variants.rf_detr import RF_DETR
-from host_runtime.errors import UserError
+from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
+from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.coco import COCO_SPARSE
+from detr2litert.convert.reference import build_reference
+from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.convert.variants.lw_detr import LW_DETR
+from detr2litert.convert.variants.rf_detr import RF_DETR
+from detr2litert.host_runtime.errors import UserError
 from tests.convert.random_outputs import Outputs, selected_scores
 
 # Atten4Vis/LW-DETR, scripts/lwdetr_*_coco_eval.sh and models/backbone/backbone.py. size: --encoder's width,

@@ -81,10 +81,10 @@ class App:
         """Runs the bundle."""
         import numpy as np
 
-        from host_runtime.bundle import file_sha256, load_bundle
-        from host_runtime.compiled_graph import CompiledGraph
-        from host_runtime.errors import UserError
-        from host_runtime.host_step import HostStep
+        from detr2litert.host_runtime.bundle import file_sha256, load_bundle
+        from detr2litert.host_runtime.compiled_graph import CompiledGraph
+        from detr2litert.host_runtime.errors import UserError
+        from detr2litert.host_runtime.host_step import HostStep
 
         runs, warmup = int(self.arguments.get("runs", 20)), int(self.arguments.get("warmup", 5))
         numbers = {"runs": runs, "warmup": warmup, "threads": int(self.arguments.get("threads", 4))}

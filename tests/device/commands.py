@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from detr2litert.verify.adb.app import PACKAGE
 from tests.convert.command import Outcome, invoke, start
 from tests.device.conftest import call_adb
 from tests.device.emulator import Emulator
-from verify.adb.app import PACKAGE
 
 
 def device_command(bundle: Path, *words: object) -> Outcome:

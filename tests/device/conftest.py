@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from detr2litert.verify.adb.app import PACKAGE
 from tests.conversions import Made
 from tests.device.debian_adb import adb_program
 from tests.device.emulator import Emulator
 from tests.device.faults import Faults
-from verify.adb.app import PACKAGE
 
 Plug = Callable[..., Emulator]
 

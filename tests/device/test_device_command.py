@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from detr2litert.verify.device.parity import EMULATOR
 from tests.conversions import Made
 from tests.convert.command import assert_refused, invoke
 from tests.device.commands import assert_clean, device_command, files_of, gate, gates
 from tests.device.conftest import Plug
 from tests.device.faults import Faults
-from verify.device.parity import EMULATOR
 
 
 def test_everything_passes_and_is_called_an_emulator(plug: Plug, bundle: Path) -> None:

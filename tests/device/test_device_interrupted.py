@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from detr2litert.verify.adb.app import PACKAGE
 from tests.convert.command import assert_refused
 from tests.device.commands import assert_clean, device_command, files_of, interrupted_when, plug_in_again
 from tests.device.conftest import Plug
 from tests.device.faults import Faults
-from verify.adb.app import PACKAGE
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from host_runtime.bundle import file_sha256
+from detr2litert.host_runtime.bundle import file_sha256
+from detr2litert.verify.adb.app import PIECE
 from tests.convert.command import assert_refused, environment, invoke, rehash
 from tests.convert.terminal import ENVIRONMENT, SHOW_CURSOR, Terminal
 from tests.device.commands import assert_clean, device_command, files_of, interrupted_when, plug_in_again
 from tests.device.conftest import Plug
 from tests.device.emulator import Emulator
 from tests.device.faults import Faults
-from verify.adb.app import PIECE
 
 BIG = "a_large_file.bin"
 
@@ -128,7 +128,7 @@ def test_an_interrupt_leaves_only_what_the_next_push_goes_on_from(plug: Plug, la
 def test_on_a_terminal_there_is_a_bar(plug: Plug, bundle: Path, tmp_path: Path) -> None:
     device = plug(Faults(pause=0.02))
     terminal = Terminal()
-    command = [sys.executable, "-m", "convert", "push", str(bundle)]
+    command = [sys.executable, "-m", "detr2litert", "push", str(bundle)]
     given = {**environment(), **ENVIRONMENT}
     given.pop("NO_COLOR")
     done = subprocess.run(

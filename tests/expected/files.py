@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from convert.compiler import compile_detector
-from convert.reference import build_reference
-from convert.targets import find_target
-from convert.variants import VARIANTS
+from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.reference import build_reference
+from detr2litert.convert.targets import find_target
+from detr2litert.convert.variants import VARIANTS
 from tests.convert.shrunken import shrunken
 from tests.expected.render import render
 

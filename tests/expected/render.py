@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from convert.compiler import CompiledDetector
-from graphs.host_step import HostOp, HostProgram
-from graphs.partition import Part
-from rewrites.pipeline import StepReport
+from detr2litert.convert.compiler import CompiledDetector
+from detr2litert.graphs.host_step import HostOp, HostProgram
+from detr2litert.graphs.partition import Part
+from detr2litert.rewrites.pipeline import StepReport
 
 
 def render(title: str, compiled: CompiledDetector) -> str:

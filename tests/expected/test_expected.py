@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from torch import fx
 
-from convert.variants import VARIANTS
-from rewrites import pipeline
-from rewrites.base import Site
-from rewrites.profile import Profile
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.base import Site
+from detr2litert.rewrites.profile import Profile
 from tests.expected.files import compiled_text, difference, path_of, stale_files
 
 QUICKEST = "tiny"

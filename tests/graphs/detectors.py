@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from convert.compiler import CompiledDetector
-from graphs.partition import Partition, partition
-from rewrites import pipeline
-from rewrites.profile import Profile, TailPlacement
-from rewrites.program import export
+from detr2litert.convert.compiler import CompiledDetector
+from detr2litert.graphs.partition import Partition, partition
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.profile import Profile, TailPlacement
+from detr2litert.rewrites.program import export
 
 TOKENS, CHANNELS, SELECTED, CLASSES = 24, 8, 5, 3
 HEIGHT, WIDTH = 4, 6

@@ -9,8 +9,8 @@ import torch
 from detectors import CHANNELS, SELECTED, TOKENS, TwoStage, image, normalised
 from torch import Tensor, nn
 
-from graphs.selection import NoSelectionError, find_selection
-from rewrites.base import RewriteRefusedError, aten, calls
+from detr2litert.graphs.selection import NoSelectionError, find_selection
+from detr2litert.rewrites.base import RewriteRefusedError, aten, calls
 
 TARGETS = "aten.gather.default"
 

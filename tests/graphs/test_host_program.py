@@ -10,8 +10,8 @@ from detectors import CHANNELS, SELECTED, TwoStage, assert_equal_to_the_whole, c
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrites.base import RewriteRefusedError
-from rewrites.profile import TailPlacement
+from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.rewrites.profile import TailPlacement
 
 
 class WithTail(TwoStage):

@@ -9,15 +9,15 @@ from detectors import CHANNELS, SELECTED, TOKENS, TwoStage, assert_equal_to_the_
 from torch import Tensor, nn
 from transformers import RfDetrForObjectDetection
 
-from convert.compiler import CompiledDetector
-from convert.demo.detectors import rf_detr_config
-from convert.demo.scenes import SIDE
-from convert.quiet import quiet
-from convert.reference import Detector
-from graphs.partition import Part, Partition
-from graphs.selection import NoSelectionError
-from rewrites.base import RewriteRefusedError, sizes, value_of
-from rewrites.profile import TailPlacement
+from detr2litert.convert.compiler import CompiledDetector
+from detr2litert.convert.demo.scenes import SIDE
+from detr2litert.convert.quiet import quiet
+from detr2litert.convert.reference import Detector
+from detr2litert.graphs.partition import Part, Partition
+from detr2litert.graphs.selection import NoSelectionError
+from detr2litert.rewrites.base import RewriteRefusedError, sizes, value_of
+from detr2litert.rewrites.profile import TailPlacement
+from tools.demo_training.detectors import rf_detr_config
 
 HOST, GRAPH_B = TailPlacement.HOST, TailPlacement.GRAPH_B
 

@@ -10,9 +10,9 @@ from detectors import CHANNELS, TOKENS, TwoStage, image, normalised
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from graphs.selection import find_selection
-from graphs.sink_gather import SunkSelection, sink_gather
-from rewrites.base import constant_of
+from detr2litert.graphs.selection import find_selection
+from detr2litert.graphs.sink_gather import SunkSelection, sink_gather
+from detr2litert.rewrites.base import constant_of
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(1, TOKENS, CHANNELS, generator=GENERATOR)

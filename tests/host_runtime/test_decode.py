@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from host_runtime.decode import Detection, Detections, decode, nms, to_pixels
-from host_runtime.manifest import Postprocess
+from detr2litert.host_runtime.decode import Detection, Detections, decode, nms, to_pixels
+from detr2litert.host_runtime.manifest import Postprocess
 
 SPEC = Postprocess(num_select=300)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host_runtime.decode import Detection
-from host_runtime.draw import class_colour, draw_detections
+from detr2litert.host_runtime.decode import Detection
+from detr2litert.host_runtime.draw import class_colour, draw_detections
 
 
 def one(box=(20, 30, 80, 90), index=3, name="dog", score=0.5) -> list[Detection]:

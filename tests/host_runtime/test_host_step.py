@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from host_runtime.errors import UserError
-from host_runtime.host_step import OPS, HostStep
-from host_runtime.manifest import HostOp, HostProgram, TensorSpec
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.host_step import OPS, HostStep
+from detr2litert.host_runtime.manifest import HostOp, HostProgram, TensorSpec
 
 F = torch.nn.functional
 

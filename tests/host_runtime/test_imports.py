@@ -11,7 +11,13 @@ import pytest
 import tiny_bundle
 
 PACKAGE = Path(__file__).parents[2] / "host_runtime"
-ALLOWED = {"host_runtime", "numpy", "PIL", "flatbuffers", "jsonschema", "safetensors", "ai_edge_litert"}
+ALLOWED = {"detr2litert.host_runtime", "numpy", "PIL", "flatbuffers", "jsonschema", "safetensors", "ai_edge_litert"}
+
+
+def package(module: str) -> str:
+    """The distribution's package, and which of its rooms where it is ours."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "detr2litert" else parts[0]
 
 
 def test_it_imports_and_runs_without_torch(tmp_path):
@@ -19,12 +25,12 @@ def test_it_imports_and_runs_without_torch(tmp_path):
     code = f"""
 import importlib, pkgutil, sys
 for name in ("torch", "torchvision", "transformers", "tensorflow", "litert_torch", "scipy",
-             "convert", "verify", "graphs", "rewrites"):
+             "detr2litert.convert", "detr2litert.verify", "detr2litert.graphs", "detr2litert.rewrites"):
     sys.modules[name] = None
-import host_runtime
-for module in pkgutil.walk_packages(host_runtime.__path__, "host_runtime."):
+from detr2litert import host_runtime
+for module in pkgutil.walk_packages(host_runtime.__path__, "detr2litert.host_runtime."):
     importlib.import_module(module.name)
-from host_runtime.runner import Runner
+from detr2litert.host_runtime.runner import Runner
 with Runner({str(tmp_path)!r}) as runner:
     print([item.name for item in runner.detect({str(tmp_path / "golden/image.png")!r})])
 """
@@ -40,8 +46,8 @@ def test_it_names_no_other_package(path):
     named = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            named |= {alias.name.split(".")[0] for alias in node.names}
+            named |= {package(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
-            named.add((node.module or "").split(".")[0])
+            named.add(package(node.module or ""))
     assert named <= ALLOWED | set(sys.stdlib_module_names)

@@ -13,8 +13,8 @@ import pytest
 import safetensors.numpy
 import tiny_bundle
 
-from host_runtime.bundle import load_bundle
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")

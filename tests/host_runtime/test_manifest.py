@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 import tiny_bundle
 
-from host_runtime.errors import UserError
-from host_runtime.manifest import HostOp, Manifest, Postprocess, TensorSpec, load_schema
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import HostOp, Manifest, Postprocess, TensorSpec, load_schema
 
 
 @pytest.fixture(scope="module")

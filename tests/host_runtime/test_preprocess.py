@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from host_runtime.errors import UserError
-from host_runtime.manifest import Preprocess
-from host_runtime.preprocess import MAX_PIXELS, load_image, preprocess, to_rgb
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import Preprocess
+from detr2litert.host_runtime.preprocess import MAX_PIXELS, load_image, preprocess, to_rgb
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # In units of the normalised tensor (range about -2.1 to 2.6); one step of an 8-bit pixel is 0.017.

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from host_runtime.quiet import NativeLog, native_log
+from detr2litert.host_runtime.quiet import NativeLog, native_log
 
 
 def native(text: str, descriptor: int = 2) -> None:

@@ -14,11 +14,11 @@ import pytest
 import tiny_bundle
 from PIL import Image
 
-from host_runtime.bundle import load_bundle
-from host_runtime.errors import UserError
-from host_runtime.manifest import TensorSpec
-from host_runtime.preprocess import preprocess
-from host_runtime.runner import Runner
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import TensorSpec
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.runner import Runner
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +159,8 @@ def test_a_whole_run_prints_nothing_of_its_own(root, tmp_path):
     done = child(
         """
         import sys
-        from host_runtime.quiet import silence_exit
-        from host_runtime.runner import Runner
+        from detr2litert.host_runtime.quiet import silence_exit
+        from detr2litert.host_runtime.runner import Runner
         silence_exit()
         with Runner(sys.argv[1]) as runner:
             print(len(runner.detect(sys.argv[2])))
@@ -175,8 +175,8 @@ def test_no_gpu_is_said_in_one_line(root):
     done = child(
         """
         import sys
-        from host_runtime.errors import UserError
-        from host_runtime.runner import Runner
+        from detr2litert.host_runtime.errors import UserError
+        from detr2litert.host_runtime.runner import Runner
         try:
             Runner(sys.argv[1], "gpu")
         except UserError as error:
@@ -196,8 +196,8 @@ def test_on_the_gpu_it_finds_the_same(root, driver):
     done = child(
         """
         import sys
-        from host_runtime.quiet import silence_exit
-        from host_runtime.runner import Runner
+        from detr2litert.host_runtime.quiet import silence_exit
+        from detr2litert.host_runtime.runner import Runner
         silence_exit()
         with Runner(sys.argv[1], "gpu", enforce_f32=True) as runner:
             found = runner.detect(sys.argv[1] + "/golden/image.png")
@@ -211,7 +211,7 @@ def test_on_the_gpu_it_finds_the_same(root, driver):
 
 
 def test_a_traceback_is_not_silenced():
-    done = child("from host_runtime.quiet import silence_exit; silence_exit(); raise RuntimeError('seen')")
+    done = child("from detr2litert.host_runtime.quiet import silence_exit; silence_exit(); raise RuntimeError('seen')")
     assert done.returncode == 1
     assert "RuntimeError: seen" in done.stderr
 

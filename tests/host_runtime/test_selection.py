@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from host_runtime.selection import topk_indices
+from detr2litert.host_runtime.selection import topk_indices
 
 
 def stable(values: np.ndarray, k: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.errors import UserError
-from host_runtime.tflite.graph import read_graph
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ import safetensors.numpy
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
-from host_runtime.bundle import file_sha256
-from host_runtime.manifest import (
+from detr2litert.host_runtime.bundle import file_sha256
+from detr2litert.host_runtime.manifest import (
     FileRecord,
     Golden,
     Graphs,

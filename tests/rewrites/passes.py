@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from convert.lowering.lower import lower
-from graphs.partition import Part
-from rewrites.base import Rewrite, Site, calls
-from rewrites.flatbuffer.pipeline import fix_up
-from rewrites.profile import Profile
-from rewrites.program import export
-from verify.delegate.adapters import Driver
-from verify.delegate.run import DelegateRun, run_model
+from detr2litert.convert.lowering.lower import lower
+from detr2litert.graphs.partition import Part
+from detr2litert.rewrites.base import Rewrite, Site, calls
+from detr2litert.rewrites.flatbuffer.pipeline import fix_up
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.program import export
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.run import DelegateRun, run_model
 
 Function = Callable[..., Tensor | tuple[Tensor, ...]]
 RightOnDelegate = Callable[..., None]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from passes import RightOnDelegate, run_pass, traced
 
-from rewrites.bound_constants import bound_constants
-from rewrites.remove_identities import remove_identities
+from detr2litert.rewrites.bound_constants import bound_constants
+from detr2litert.rewrites.remove_identities import remove_identities
 
 X = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
 ANCHORS = torch.tensor([0.5, torch.finfo(torch.float32).max, -inf, -2.0])

@@ -9,11 +9,11 @@ import torch
 from passes import RightOnDelegate, count, ops, outputs_of, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor
 
-from rewrites.base import aten
-from rewrites.cancel_logit import cancel_logit
-from rewrites.reduce_rank import reduce_rank
-from rewrites.split_clamp import split_clamp
-from verify.delegate.adapters import Driver
+from detr2litert.rewrites.base import aten
+from detr2litert.rewrites.cancel_logit import cancel_logit
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.rewrites.split_clamp import split_clamp
+from detr2litert.verify.delegate.adapters import Driver
 
 X = torch.randn(1, 40, 4, generator=torch.Generator().manual_seed(0)) * 2
 FAR = torch.tensor([[-30.0, -11.6, -11.0, 11.0, 11.6, 30.0]])

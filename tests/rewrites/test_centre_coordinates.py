@@ -19,13 +19,13 @@ from passes import (
 )
 from torch import Tensor, fx
 
-from rewrites.base import Site, aten
-from rewrites.centre_coordinates import centre_coordinates
-from rewrites.merge_scalars import merge_scalars
-from rewrites.profile import Profile, Protection
-from rewrites.ranges import measure
-from rewrites.reduce_rank import reduce_rank
-from verify.delegate.adapters import Driver
+from detr2litert.rewrites.base import Site, aten
+from detr2litert.rewrites.centre_coordinates import centre_coordinates
+from detr2litert.rewrites.merge_scalars import merge_scalars
+from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.rewrites.ranges import measure
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.verify.delegate.adapters import Driver
 
 GENERATOR = torch.Generator().manual_seed(0)
 REFERENCE = torch.rand(1, 40, 1, 4, generator=GENERATOR) * 0.05 + 0.9

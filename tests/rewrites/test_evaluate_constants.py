@@ -8,8 +8,8 @@ from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrites.base import RewriteRefusedError
-from rewrites.evaluate_constants import evaluate_constants
+from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.rewrites.evaluate_constants import evaluate_constants
 
 X = torch.randn(1, 16, 8, generator=torch.Generator().manual_seed(0))
 

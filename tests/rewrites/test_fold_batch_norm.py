@@ -7,7 +7,7 @@ import torch
 from passes import RightOnDelegate, ops, rewritten
 from torch import Tensor, nn
 
-from rewrites.fold_batch_norm import fold_batch_norm
+from detr2litert.rewrites.fold_batch_norm import fold_batch_norm
 
 X = torch.randn(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 

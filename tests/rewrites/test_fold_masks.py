@@ -8,8 +8,8 @@ import pytest
 import torch
 from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 
-from rewrites.evaluate_constants import evaluate_constants
-from rewrites.fold_masks import fold_masks
+from detr2litert.rewrites.evaluate_constants import evaluate_constants
+from detr2litert.rewrites.fold_masks import fold_masks
 
 X = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
 MIXED = torch.tensor([True, False, True, False, False, False])[None, :, None]

@@ -8,9 +8,9 @@ from passes import RightOnDelegate, count, rewritten
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrites.base import aten
-from rewrites.fold_sampling import fold_sampling
-from rewrites.profile import Sampling
+from detr2litert.rewrites.base import aten
+from detr2litert.rewrites.fold_sampling import fold_sampling
+from detr2litert.rewrites.profile import Sampling
 
 GENERATOR = torch.Generator().manual_seed(0)
 LARGE = torch.randn(2, 4, 6, 8, generator=GENERATOR)

@@ -8,8 +8,8 @@ from passes import RightOnDelegate, ops, rewritten
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrites.base import aten, calls
-from rewrites.fold_scales import fold_scales
+from detr2litert.rewrites.base import aten, calls
+from detr2litert.rewrites.fold_scales import fold_scales
 
 X = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(0))
 

@@ -7,8 +7,8 @@ import torch
 from passes import RightOnDelegate, count, rewritten, run_pass, traced
 from torch import Tensor
 
-from rewrites.base import RewriteRefusedError, aten
-from rewrites.iterate_topk import iterate_topk
+from detr2litert.rewrites.base import RewriteRefusedError, aten
+from detr2litert.rewrites.iterate_topk import iterate_topk
 
 # Whole numbers between -3 and 3: nearly every row has ties among its largest.
 TIED = torch.randint(-3, 4, (1, 6, 9), generator=torch.Generator().manual_seed(0)).float()

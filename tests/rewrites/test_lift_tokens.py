@@ -10,16 +10,16 @@ from passes import assert_same, evaluate, ops, outputs_of, run_on_delegate, run_
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from host_runtime.tflite.graph import read_graph
-from rewrites.base import Rewrite, aten, calls, module_of, sizes, value_of
-from rewrites.evaluate_constants import evaluate_constants
-from rewrites.lift_tokens import lift_tokens, map_shape
-from rewrites.profile import Profile
-from rewrites.protect_layer_norm import protect_layer_norm
-from rewrites.reduce_rank import reduce_rank
-from rewrites.remove_identities import remove_identities
-from verify.delegate.adapters import Driver
-from verify.lint.op_lint import lint_file
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.rewrites.base import Rewrite, aten, calls, module_of, sizes, value_of
+from detr2litert.rewrites.evaluate_constants import evaluate_constants
+from detr2litert.rewrites.lift_tokens import lift_tokens, map_shape
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.rewrites.remove_identities import remove_identities
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.lint.op_lint import lint_file
 
 GENERATOR = torch.Generator().manual_seed(0)
 MAPS = Profile(token_maps=True)

@@ -8,9 +8,9 @@ from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrites.base import RewriteRefusedError
-from rewrites.evaluate_constants import evaluate_constants
-from rewrites.lower_attention import lower_attention
+from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.rewrites.evaluate_constants import evaluate_constants
+from detr2litert.rewrites.lower_attention import lower_attention
 
 GENERATOR = torch.Generator().manual_seed(0)
 Q, K, V = (torch.randn(1, 2, n, 8, generator=GENERATOR) for n in (5, 7, 7))

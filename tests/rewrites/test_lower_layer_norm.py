@@ -9,10 +9,10 @@ import torch
 from passes import RightOnDelegate, evaluate, ops, outputs_of, rewritten, run_on_delegate, run_pass, traced
 from torch import nn
 
-from rewrites.base import Rewrite
-from rewrites.lower_layer_norm import lower_layer_norm
-from rewrites.reduce_rank import reduce_rank
-from verify.delegate.adapters import Driver
+from detr2litert.rewrites.base import Rewrite
+from detr2litert.rewrites.lower_layer_norm import lower_layer_norm
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.verify.delegate.adapters import Driver
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(1, 6, 32, generator=GENERATOR)

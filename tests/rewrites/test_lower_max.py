@@ -6,7 +6,7 @@ import pytest
 import torch
 from passes import RightOnDelegate, ops, rewritten
 
-from rewrites.lower_max import lower_max
+from detr2litert.rewrites.lower_max import lower_max
 
 X = torch.randn(1, 6, 5, generator=torch.Generator().manual_seed(0))
 

@@ -21,11 +21,11 @@ from passes import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrites.base import RewriteRefusedError, aten, calls, is_call
-from rewrites.evaluate_constants import evaluate_constants
-from rewrites.lower_padding import lower_padding
-from rewrites.reduce_rank import reduce_rank
-from verify.delegate.adapters import Driver
+from detr2litert.rewrites.base import RewriteRefusedError, aten, calls, is_call
+from detr2litert.rewrites.evaluate_constants import evaluate_constants
+from detr2litert.rewrites.lower_padding import lower_padding
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.verify.delegate.adapters import Driver
 
 X = torch.randn(1, 4, 6, 8, generator=torch.Generator().manual_seed(0)) - 2
 WEIGHT = torch.randn(8, 4, 2, 2, generator=torch.Generator().manual_seed(1))

@@ -7,8 +7,8 @@ import torch
 from passes import RightOnDelegate, count, rewritten, run_pass, traced
 from torch.nn import functional as F
 
-from rewrites.base import RewriteRefusedError, aten
-from rewrites.lower_sampling import lower_sampling
+from detr2litert.rewrites.base import RewriteRefusedError, aten
+from detr2litert.rewrites.lower_sampling import lower_sampling
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGE = torch.randn(2, 4, 6, 8, generator=GENERATOR)

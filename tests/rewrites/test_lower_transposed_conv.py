@@ -8,8 +8,8 @@ from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 from torch import nn
 from torch.nn import functional
 
-from rewrites.base import RewriteRefusedError
-from rewrites.lower_transposed_conv import lower_transposed_conv
+from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
 
 X = torch.randn(1, 8, 5, 6, generator=torch.Generator().manual_seed(0))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from passes import RightOnDelegate, ops, rewritten
 
-from rewrites.merge_scalars import merge_scalars
+from detr2litert.rewrites.merge_scalars import merge_scalars
 
 X = torch.rand(1, 5, 3, 2, generator=torch.Generator().manual_seed(0))
 

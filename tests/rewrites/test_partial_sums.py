@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrites.base import aten
-from rewrites.partial_sums import PartialSum, partial_sum
+from detr2litert.rewrites.base import aten
+from detr2litert.rewrites.partial_sums import PartialSum, partial_sum
 
 GENERATOR = torch.Generator().manual_seed(0)
 

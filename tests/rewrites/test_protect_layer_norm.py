@@ -9,12 +9,12 @@ import torch
 from passes import RightOnDelegate, evaluate, ops, outputs_of, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor, fx, nn
 
-from rewrites.base import value_of
-from rewrites.profile import Profile, Protection
-from rewrites.protect_layer_norm import protect_layer_norm
-from rewrites.ranges import measure
-from rewrites.reduce_rank import reduce_rank
-from verify.delegate.adapters import Driver
+from detr2litert.rewrites.base import value_of
+from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
+from detr2litert.rewrites.ranges import measure
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.verify.delegate.adapters import Driver
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(1, 6, 32, generator=GENERATOR)

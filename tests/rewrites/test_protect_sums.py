@@ -10,12 +10,12 @@ import torch
 from passes import RightOnDelegate, assert_same, evaluate, outputs_of, run_on_delegate, run_pass, traced
 from torch import Tensor, fx, nn
 
-from rewrites.base import Rewrite, Site
-from rewrites.profile import Profile, Protection
-from rewrites.protect_sums import protect_sums
-from rewrites.ranges import measure
-from rewrites.reduce_rank import reduce_rank
-from verify.delegate.adapters import Driver
+from detr2litert.rewrites.base import Rewrite, Site
+from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.rewrites.protect_sums import protect_sums
+from detr2litert.rewrites.ranges import measure
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.verify.delegate.adapters import Driver
 
 CANCELLING = torch.cat([torch.full((1, 4, 128), 900.0), torch.full((1, 4, 128), -900.0)], -1)
 CANCELLING[:, :, 0] += torch.tensor([1.0, 2.0, 3.0, 4.0])

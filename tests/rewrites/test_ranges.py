@@ -9,7 +9,7 @@ import torch
 from passes import traced
 from torch import Tensor, nn
 
-from rewrites.ranges import PartialSum, ValueRange, measure, measured, range_of
+from detr2litert.rewrites.ranges import PartialSum, ValueRange, measure, measured, range_of
 
 
 class Head(nn.Module):

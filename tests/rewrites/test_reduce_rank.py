@@ -9,10 +9,10 @@ from passes import RightOnDelegate, assert_same, count, evaluate, ops, run_pass,
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from rewrites.base import RewriteRefusedError, aten, value_of
-from rewrites.evaluate_constants import evaluate_constants
-from rewrites.reduce_rank import reduce_rank
-from rewrites.remove_identities import remove_identities
+from detr2litert.rewrites.base import RewriteRefusedError, aten, value_of
+from detr2litert.rewrites.evaluate_constants import evaluate_constants
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.rewrites.remove_identities import remove_identities
 
 GENERATOR = torch.Generator().manual_seed(0)
 MAP = torch.randn(1, 16, 16, 12, generator=GENERATOR)

@@ -12,10 +12,10 @@ from passes import traced
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrites import pipeline
-from rewrites.base import Emitter, RewriteRefusedError, aten, module_of
-from rewrites.pipeline import IN_EACH_GRAPH, NORMALISE
-from rewrites.profile import Profile
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.base import Emitter, RewriteRefusedError, aten, module_of
+from detr2litert.rewrites.pipeline import IN_EACH_GRAPH, NORMALISE
+from detr2litert.rewrites.profile import Profile
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "rewrites").rglob("*.py"), *(ROOT / "graphs").rglob("*.py")])

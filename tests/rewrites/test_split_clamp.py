@@ -10,10 +10,10 @@ from passes import RightOnDelegate, ops, rewritten, run_on_delegate, run_pass, t
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrites.reduce_rank import reduce_rank
-from rewrites.split_clamp import split_clamp
-from verify.delegate.adapters import Driver
-from verify.delegate.run import Outcome
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.rewrites.split_clamp import split_clamp
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.run import Outcome
 
 X = torch.randn(1, 4, 5, 8, generator=torch.Generator().manual_seed(0))
 

@@ -9,11 +9,11 @@ import torch
 from passes import RightOnDelegate, assert_same, count, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor
 
-from rewrites.base import RewriteRefusedError, aten
-from rewrites.profile import Profile
-from rewrites.reduce_rank import reduce_rank
-from rewrites.split_matmul import split_matmul
-from verify.delegate.adapters import Driver
+from detr2litert.rewrites.base import RewriteRefusedError, aten
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.reduce_rank import reduce_rank
+from detr2litert.rewrites.split_matmul import split_matmul
+from detr2litert.verify.delegate.adapters import Driver
 
 GENERATOR = torch.Generator().manual_seed(0)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.tflite.graph import Graph, read_graph
-from verify.delegate.adapters import Driver
-from verify.delegate.run import DelegateRun, run_model
+from detr2litert.host_runtime.tflite.graph import Graph, read_graph
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.run import DelegateRun, run_model
 
 Arrays = dict[str, NDArray[Any]]
 

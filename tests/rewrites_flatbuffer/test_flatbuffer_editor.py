@@ -9,10 +9,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from editing import kinds, outputs, values
 
-from host_runtime.tflite.editor import FlatbufferEditor
-from host_runtime.tflite.graph import read_graph
-from host_runtime.tflite.writer import ModelWriter
-from rewrites.flatbuffer.pipeline import FIX_UPS, FixUp, fix_up
+from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.rewrites.flatbuffer.pipeline import FIX_UPS, FixUp, fix_up
 
 
 @pytest.fixture

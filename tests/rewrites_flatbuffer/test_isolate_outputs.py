@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from editing import kinds, outputs, readers, values
 
-from host_runtime.tflite.editor import FlatbufferEditor
-from host_runtime.tflite.graph import read_graph
-from host_runtime.tflite.writer import ModelWriter
-from rewrites.flatbuffer.isolate_outputs import isolate_outputs
-from verify.delegate.adapters import Driver
+from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.rewrites.flatbuffer.isolate_outputs import isolate_outputs
+from detr2litert.verify.delegate.adapters import Driver
 
 
 def mended(path: Path) -> tuple[Path, int]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from editing import kinds, outputs, values
 
-from host_runtime.tflite.editor import FlatbufferEditor
-from host_runtime.tflite.writer import ModelWriter
-from rewrites.flatbuffer.restore_rank import restore_rank
-from verify.delegate.adapters import Driver
-from verify.lint.op_lint import lint_file
+from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.rewrites.flatbuffer.restore_rank import restore_rank
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.lint.op_lint import lint_file
 
 FIRES = [
     ("ADD", (40, 96), (1, 40, 96), (1, 40, 96)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from verify.agreement import compare
-from verify.gates import Finding, GateResult, Verdict
+from detr2litert.verify.agreement import compare
+from detr2litert.verify.gates import Finding, GateResult, Verdict
 
 
 def _lint(*findings: Finding) -> GateResult:

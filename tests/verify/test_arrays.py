@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from verify.arrays import load_arrays, save_arrays
+from detr2litert.verify.arrays import load_arrays, save_arrays
 
 
 def test_names_order_types_and_shapes_come_back(tmp_path: Path) -> None:

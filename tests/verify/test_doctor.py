@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from verify import doctor
-from verify.delegate.adapters import Driver
+from detr2litert.verify import doctor
+from detr2litert.verify.delegate.adapters import Driver
 
 
 @pytest.mark.gpu

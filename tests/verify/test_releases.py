@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from verify.releases import nearest_release
+from detr2litert.verify.releases import nearest_release
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import NO_ADAPTER
-from verify.gates import Verdict
-from verify.residency import check_residency
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NO_ADAPTER
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.residency import check_residency
 
 
 def write(folder: Path, name: str, kind: str, shape: tuple[int, ...], second: np.ndarray | None = None) -> Path:

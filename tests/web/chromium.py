@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 from tests.debian_program import cache_folder, debian_program
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")

@@ -9,9 +9,9 @@ import pytest
 import tiny_bundle
 from PIL import Image
 
-from host_runtime.bundle import load_bundle
-from host_runtime.preprocess import preprocess
-from host_runtime.runner import Runner
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.runner import Runner
 
 
 @pytest.fixture(scope="module")

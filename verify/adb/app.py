@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from host_runtime.interrupt import uninterrupted
-from verify.adb.client import SHORT, Answer, Device
-from verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
+from detr2litert.host_runtime.interrupt import uninterrupted
+from detr2litert.verify.adb.client import SHORT, Answer, Device
+from detr2litert.verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
 
 PACKAGE = "org.detr2litert.sample"
 FILES = PurePosixPath("files")

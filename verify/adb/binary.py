@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from verify.adb.errors import NoAdbError
+from detr2litert.verify.adb.errors import NoAdbError
 
 HOW_TO_GET = (
     "install it (Debian: apt-get install adb; macOS: brew install android-platform-tools; or the SDK's platform-tools), "

@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from verify.adb.binary import find_adb
-from verify.adb.errors import (
+from detr2litert.verify.adb.binary import find_adb
+from detr2litert.verify.adb.errors import (
     AdbTimeoutError,
     CommandFailedError,
     ConnectionCutError,

@@ -5,7 +5,7 @@ All are ``UserError``: the command prints the line and exits with 2.
 
 from __future__ import annotations
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 
 
 class DeviceError(UserError):

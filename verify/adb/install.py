@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from host_runtime.bundle import Bundle, file_sha256
-from host_runtime.manifest import MANIFEST_NAME
-from verify.adb.app import FILES, App, clear_temporary, quoted
-from verify.adb.errors import CommandFailedError, DeviceFullError
+from detr2litert.host_runtime.bundle import Bundle, file_sha256
+from detr2litert.host_runtime.manifest import MANIFEST_NAME
+from detr2litert.verify.adb.app import FILES, App, clear_temporary, quoted
+from detr2litert.verify.adb.errors import CommandFailedError, DeviceFullError
 
 BUNDLES = PurePosixPath("bundles")
 Progress = Callable[[str, int, int], None]

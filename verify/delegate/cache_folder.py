@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 
 READY = "ready"
 """In a scratch folder: the folder that is to be kept."""

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
 
 _LIMIT = 900.0
 _SOURCES = Path("/etc/apt/sources.list")

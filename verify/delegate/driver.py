@@ -8,7 +8,7 @@ after a model has been compiled on it.
 SwiftShader computes in fp32 only. To see what a phone's fp16 does takes an adapter that computes in fp16: a GPU's own, or Mesa
 25's lavapipe (``verify.delegate.lavapipe``). One counts as found only after a model has been computed in fp16 on it.
 
-``python -m verify.delegate.driver`` makes sure that there is a driver, and with ``--fp16`` that there is one for fp16.
+``python -m detr2litert.verify.delegate.driver`` makes sure that there is a driver, and with ``--fp16`` one for fp16.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from pathlib import Path
 
 import numpy as np
 
-from host_runtime.errors import UserError
-from host_runtime.tflite.writer import ModelWriter
-from verify.delegate import lavapipe, swiftshader
-from verify.delegate.adapters import Driver, list_adapters
-from verify.delegate.cache_folder import lock
-from verify.delegate.run import DelegateRun, run_model
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.delegate import lavapipe, swiftshader
+from detr2litert.verify.delegate.adapters import Driver, list_adapters
+from detr2litert.verify.delegate.cache_folder import lock
+from detr2litert.verify.delegate.run import DelegateRun, run_model
 
 _USER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
 HOW_TO_GET = (
-    "run `python -m verify.delegate.driver` (Debian: fetches SwiftShader, no root needed), "
+    "run `python -m detr2litert.verify.delegate.driver` (Debian: fetches SwiftShader, no root needed), "
     "or install a Vulkan driver, or point VK_DRIVER_FILES at one"
 )
 
@@ -48,7 +48,7 @@ class NoGpu:
 
 
 HOW_TO_GET_FP16 = (
-    "run `python -m verify.delegate.driver --fp16` (Debian: fetches Mesa's lavapipe, no root needed), "
+    "run `python -m detr2litert.verify.delegate.driver --fp16` (Debian: fetches Mesa's lavapipe, no root needed), "
     "or point VK_DRIVER_FILES at a driver with shaderFloat16"
 )
 
@@ -218,7 +218,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     Args:
         arguments: ``--fp16`` for a driver that computes in fp16.
     """
-    parser = argparse.ArgumentParser(prog="python -m verify.delegate.driver", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m detr2litert.verify.delegate.driver", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--fp16", action="store_true", help="one that computes in fp16, as phones do")
     try:
         driver = ensure_fp16_driver() if parser.parse_args(arguments).fp16 else ensure_driver()

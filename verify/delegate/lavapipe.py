@@ -20,9 +20,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from host_runtime.errors import UserError
-from verify.delegate.cache_folder import READY, replacing
-from verify.delegate.debian import download_with_missing, require_tools, unpack
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.delegate.cache_folder import READY, replacing
+from detr2litert.verify.delegate.debian import download_with_missing, require_tools, unpack
 
 PACKAGE = "mesa-vulkan-drivers"
 ICD = "lvp_icd.json"

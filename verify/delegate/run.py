@@ -25,10 +25,10 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from host_runtime.interrupt import uninterrupted
-from verify.arrays import Arrays, load_arrays, save_arrays
-from verify.delegate.adapters import Driver
-from verify.printable import printable
+from detr2litert.host_runtime.interrupt import uninterrupted
+from detr2litert.verify.arrays import Arrays, load_arrays, save_arrays
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.printable import printable
 
 _CHILD = Path(__file__).with_name("child.py")
 _POLL_SECONDS = 0.02

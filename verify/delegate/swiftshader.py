@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from host_runtime.errors import UserError
-from verify.delegate.adapters import loader_present
-from verify.delegate.cache_folder import READY, replacing
-from verify.delegate.debian import download, require_tools, unpack
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.delegate.adapters import loader_present
+from detr2litert.verify.delegate.cache_folder import READY, replacing
+from detr2litert.verify.delegate.debian import download, require_tools, unpack
 
 PACKAGE = "chromium-common"
 ICD = "vk_swiftshader_icd.json"

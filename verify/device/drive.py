@@ -13,12 +13,12 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from host_runtime.interrupt import uninterrupted
-from verify.adb.app import CLEANING, FILES, App
-from verify.adb.errors import AdbTimeoutError, AppMissingError, CommandFailedError, ConnectionCutError, DeviceError
-from verify.adb.install import Installed
-from verify.device.delegate_log import Delegated, last_pid, parse_log
-from verify.device.protocol import COMPONENT, Array, Ended, Request, Result, parse_instrument, parse_result
+from detr2litert.host_runtime.interrupt import uninterrupted
+from detr2litert.verify.adb.app import CLEANING, FILES, App
+from detr2litert.verify.adb.errors import AdbTimeoutError, AppMissingError, CommandFailedError, ConnectionCutError, DeviceError
+from detr2litert.verify.adb.install import Installed
+from detr2litert.verify.device.delegate_log import Delegated, last_pid, parse_log
+from detr2litert.verify.device.protocol import COMPONENT, Array, Ended, Request, Result, parse_instrument, parse_result
 
 RUNS = PurePosixPath("runs")
 _PREFIX = "convert-"

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from verify.device.delegate_log import Delegated
-from verify.device.drive import DeviceRun
-from verify.device.protocol import TIMED, Array, Request
-from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.parity.detections import DetectionLimits
-from verify.parity.figures import figures
-from verify.parity.metrics import Difference, difference
+from detr2litert.verify.device.delegate_log import Delegated
+from detr2litert.verify.device.drive import DeviceRun
+from detr2litert.verify.device.protocol import TIMED, Array, Request
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
+from detr2litert.verify.parity.detections import DetectionLimits
+from detr2litert.verify.parity.figures import figures
+from detr2litert.verify.parity.metrics import Difference, difference
 
 _NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
 _ADVICE = {

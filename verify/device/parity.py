@@ -9,21 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from host_runtime.bundle import Bundle
-from host_runtime.decode import Detections, decode
-from host_runtime.errors import UserError
-from host_runtime.manifest import Golden, Manifest
-from host_runtime.preprocess import load_image
-from host_runtime.runner import Runner
-from verify.adb.app import App
-from verify.adb.client import Device
-from verify.adb.errors import CommandFailedError
-from verify.adb.install import Progress, install_bundle
-from verify.device.drive import DeviceRun, ParityRuns
-from verify.device.judge import check_delegated, check_fallback, check_latency, check_ran, check_stages, detection_limits
-from verify.device.protocol import STAGES, Array, Request, given
-from verify.gates import GateResult, Verdict, overall
-from verify.parity.detections import DetectionCase, check_detections
+from detr2litert.host_runtime.bundle import Bundle
+from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import Golden, Manifest
+from detr2litert.host_runtime.preprocess import load_image
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.adb.app import App
+from detr2litert.verify.adb.client import Device
+from detr2litert.verify.adb.errors import CommandFailedError
+from detr2litert.verify.adb.install import Progress, install_bundle
+from detr2litert.verify.device.drive import DeviceRun, ParityRuns
+from detr2litert.verify.device.judge import (
+    check_delegated,
+    check_fallback,
+    check_latency,
+    check_ran,
+    check_stages,
+    detection_limits,
+)
+from detr2litert.verify.device.protocol import STAGES, Array, Request, given
+from detr2litert.verify.gates import GateResult, Verdict, overall
+from detr2litert.verify.parity.detections import DetectionCase, check_detections
 
 EMULATOR = "EMULATOR, NOT A PHONE"
 _EMULATED = re.compile(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.adb.errors import CommandFailedError
+from detr2litert.verify.adb.errors import CommandFailedError
 
 PROTOCOL = 1
 COMPONENT = "org.detr2litert.sample.parity.ParityInstrumentation"

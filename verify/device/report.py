@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from host_runtime.errors import UserError
-from verify.device.parity import EMULATOR, DeviceRow
-from verify.device.protocol import Request
-from verify.gates import Verdict
-from verify.report.page import MARKS, page_environment
-from verify.report.report import plain, write_whole
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.device.parity import EMULATOR, DeviceRow
+from detr2litert.verify.device.protocol import Request
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.report.page import MARKS, page_environment
+from detr2litert.verify.report.report import plain, write_whole
 
 SCHEMA_VERSION = 1
 _TEMPLATE = "device/report.html.jinja"

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from host_runtime.tflite.graph import Graph, Op, read_entries
-from verify.gates import Finding, GateResult, Measurement, TensorRef, Verdict
-from verify.lint.op_rules import GRAPH_CHECKS, OP_CHECKS, Hit
-from verify.lint.op_support import SEVERITIES, Rule, SupportTable, load_support
-from verify.printable import printable
+from detr2litert.host_runtime.tflite.graph import Graph, Op, read_entries
+from detr2litert.verify.gates import Finding, GateResult, Measurement, TensorRef, Verdict
+from detr2litert.verify.lint.op_rules import GRAPH_CHECKS, OP_CHECKS, Hit
+from detr2litert.verify.lint.op_support import SEVERITIES, Rule, SupportTable, load_support
+from detr2litert.verify.printable import printable
 
 FAIL_ON = ("refused", "wrong")
 _NAME_LENGTH = 120  # of a tensor's name in words; the finding's ``tensors`` have it whole

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from verify.lint.rules import dies, outputs, refused, whole_graph, wrong
-from verify.lint.rules.find import GraphCheck, Hit, OpCheck
+from detr2litert.verify.lint.rules import dies, outputs, refused, whole_graph, wrong
+from detr2litert.verify.lint.rules.find import GraphCheck, Hit, OpCheck
 
 __all__ = ["GRAPH_CHECKS", "OP_CHECKS", "Hit"]
 

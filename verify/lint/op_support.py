@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from host_runtime.errors import UserError
-from verify.releases import installed_release, nearest_release
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.releases import installed_release, nearest_release
 
 SEVERITIES = ("refused", "wrong", "risk")
 _FILE = Path(__file__).with_name("op_support.json")

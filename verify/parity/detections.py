@@ -26,9 +26,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from host_runtime.decode import Detection
-from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.parity.metrics import Float64, iou_matrix, match_sets
+from detr2litert.host_runtime.decode import Detection
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
+from detr2litert.verify.parity.metrics import Float64, iou_matrix, match_sets
 
 MATCHED, MISSING, EXTRA, BORDERLINE, NEAR_TIE = "matched", "missing", "extra", "borderline", "near tie"
 # Scores are float32 while limits are decimal fractions: a difference of exactly the tolerance must not fail by rounding.

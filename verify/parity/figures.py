@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from verify.gates import Measurement
-from verify.parity.metrics import Difference, residual
+from detr2litert.verify.gates import Measurement
+from detr2litert.verify.parity.metrics import Difference, residual
 
 
 def figures(subject: str, found: Difference, limit: float) -> tuple[Measurement, ...]:

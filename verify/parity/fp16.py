@@ -23,17 +23,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.decode import Detections
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import NO_FP16, NoGpu
-from verify.delegate.run import DelegateRun, Job, Running, run_models, side_by_side, start_models
-from verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
-from verify.parity.detections import EXTRA, DetectionCase, DetectionLimits, check_detections, compare_detections
-from verify.parity.figures import describe, figures
-from verify.parity.fp16_places import Fault, Kind, locate_fp16
-from verify.parity.locate import LocateError
-from verify.parity.metrics import Difference, difference, residual
-from verify.parity.numerics import GraphCase
+from detr2litert.host_runtime.decode import Detections
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NO_FP16, NoGpu
+from detr2litert.verify.delegate.run import DelegateRun, Job, Running, run_models, side_by_side, start_models
+from detr2litert.verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
+from detr2litert.verify.parity.detections import EXTRA, DetectionCase, DetectionLimits, check_detections, compare_detections
+from detr2litert.verify.parity.figures import describe, figures
+from detr2litert.verify.parity.fp16_places import Fault, Kind, locate_fp16
+from detr2litert.verify.parity.locate import LocateError
+from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.numerics import GraphCase
 
 Arrays = Mapping[str, NDArray[Any]]
 

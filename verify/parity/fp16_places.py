@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.tflite.graph import Graph, read_graph
-from rewrites.delegate import LARGEST
-from verify.delegate.adapters import Driver
-from verify.delegate.run import Job, run_models
-from verify.parity.locate import Located, bisect_off, inner_values
-from verify.parity.metrics import Difference, difference, residual
-from verify.parity.taps import HALVED, read_tap, write_tap
+from detr2litert.host_runtime.tflite.graph import Graph, read_graph
+from detr2litert.rewrites.delegate import LARGEST
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.run import Job, run_models
+from detr2litert.verify.parity.locate import Located, bisect_off, inner_values
+from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.taps import HALVED, read_tap, write_tap
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -19,14 +19,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import NO_ADAPTER, NoGpu
-from verify.delegate.run import DelegateRun, Job, Outcome, run_models
-from verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
-from verify.parity.figures import describe
-from verify.parity.locate import Located, LocateError
-from verify.parity.metrics import Difference, difference, residual
-from verify.parity.numerics_places import locate_gpu, locate_shipped, locate_traced
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NO_ADAPTER, NoGpu
+from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, run_models
+from detr2litert.verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
+from detr2litert.verify.parity.figures import describe
+from detr2litert.verify.parity.locate import Located, LocateError
+from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.numerics_places import locate_gpu, locate_shipped, locate_traced
 
 Arrays = dict[str, NDArray[Any]]
 Trace = Callable[[Arrays], Arrays]

@@ -18,12 +18,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verify.delegate.run import DelegateRun, Job, run_models
-from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.parity.figures import describe, figures
-from verify.parity.metrics import Difference, difference, residual
-from verify.parity.numerics import GraphCase
-from verify.parity.tensorflow_run import HOW_TO_GET, TensorFlowRun, run_tensorflow
+from detr2litert.verify.delegate.run import DelegateRun, Job, run_models
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
+from detr2litert.verify.parity.figures import describe, figures
+from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.numerics import GraphCase
+from detr2litert.verify.parity.tensorflow_run import HOW_TO_GET, TensorFlowRun, run_tensorflow
 
 GATE = "second runtime"
 _WITHOUT = "no fault of the file is known by it: the numbers gate holds it against PyTorch"

@@ -24,8 +24,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from host_runtime.tflite.container import operator_code, pack_model, parse_model
-from host_runtime.tflite.graph import Graph
+from detr2litert.host_runtime.tflite.container import operator_code, pack_model, parse_model
+from detr2litert.host_runtime.tflite.graph import Graph
 
 TAP = "detr2litert_tap"
 DOUBLED, HALVED = 2.0, 0.5

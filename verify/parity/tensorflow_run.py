@@ -19,8 +19,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from verify.arrays import load_arrays, save_arrays
-from verify.delegate.run import Job
+from detr2litert.verify.arrays import load_arrays, save_arrays
+from detr2litert.verify.delegate.run import Job
 
 HOW_TO_GET = "pip install -c constraints.txt -e '.[second-runtime]' (TensorFlow's CPU build, 270 MB)"
 _CHILD = Path(__file__).with_name("tensorflow_child.py")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.probe import Behaviour, Probe, Values
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
 ACCEPTED, REFUSED, WRONG, DIED = Behaviour.ACCEPTED, Behaviour.REFUSED, Behaviour.WRONG, Behaviour.DIED
 

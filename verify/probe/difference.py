@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from verify.probe.probe import Behaviour, Probe
-from verify.probe.table import Measured, Result, plain_result
+from detr2litert.verify.probe.probe import Behaviour, Probe
+from detr2litert.verify.probe.table import Measured, Result, plain_result
 
 
 class Kind(StrEnum):

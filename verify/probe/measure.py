@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from verify.delegate.adapters import Driver
-from verify.delegate.run import DelegateRun, Job, Outcome, run_models
-from verify.lint.op_support import installed_runtime
-from verify.probe.probe import Behaviour, Probe, Values
-from verify.probe.table import BACKEND, Measured, Result
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, run_models
+from detr2litert.verify.lint.op_support import installed_runtime
+from detr2litert.verify.probe.probe import Behaviour, Probe, Values
+from detr2litert.verify.probe.table import BACKEND, Measured, Result
 
 _TIME_LIMIT = 120.0
 _NOTHING_MORE = ("Some ops are not accelerated", "Failed to initialize kernel")

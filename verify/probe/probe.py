@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.tflite.graph import read_graph
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 Values = Mapping[str, NDArray[Any]]
 Build = Callable[[ModelWriter], Sequence[str]]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host_runtime.errors import UserError
-from verify.probe.probe import Behaviour
-from verify.releases import nearest_release
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.probe.probe import Behaviour
+from detr2litert.verify.releases import nearest_release
 
 SCHEMA_VERSION = 1
 BACKEND = "webgpu"

@@ -7,10 +7,10 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from verify.gates import GateResult, Verdict
-from verify.report.headroom import charts
-from verify.report.page import MARKS, page_environment
-from verify.report.report import GATES, RunReport, rejudge, write_whole
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.report.headroom import charts
+from detr2litert.verify.report.page import MARKS, page_environment
+from detr2litert.verify.report.report import GATES, RunReport, rejudge, write_whole
 
 _TEMPLATE = "report/report.html.jinja"
 _TITLES = {

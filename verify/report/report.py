@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from host_runtime.errors import UserError
-from host_runtime.manifest import Weights
-from verify.gates import Finding, GateResult, Measurement, Verdict, overall
-from verify.parity.detections import MatchRow
-from verify.report.headroom import RangeRecord
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import Weights
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict, overall
+from detr2litert.verify.parity.detections import MatchRow
+from detr2litert.verify.report.headroom import RangeRecord
 
 SCHEMA_VERSION = 1
 GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from rich.markup import escape
 from rich.table import Table
 
-from verify.gates import GateResult, Verdict
-from verify.report.report import rejudge
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.report.report import rejudge
 
 _STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.NOT_RUN: "bold yellow"}
 

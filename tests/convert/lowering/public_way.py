@@ -5,10 +5,10 @@ from __future__ import annotations
 import litert_torch
 import torch
 
-from convert.lowering.lower import with_origins
-from convert.quiet import quiet
-from graphs.partition import Part
-from rewrites.base import value_of
+from detr2litert.convert.lowering.lower import with_origins
+from detr2litert.convert.quiet import quiet
+from detr2litert.graphs.partition import Part
+from detr2litert.rewrites.base import value_of
 
 
 def convert_publicly(part: Part) -> bytes:

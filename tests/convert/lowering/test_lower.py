@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convert.half_precision import store_half
-from convert.lowering.lower import lower
-from graphs.partition import Part
-from host_runtime.tflite.graph import Graph, read_graph
-from rewrites import pipeline
-from rewrites.profile import Profile
-from rewrites.program import export
-from verify.delegate.run import run_model
+from detr2litert.convert.half_precision import store_half
+from detr2litert.convert.lowering.lower import lower
+from detr2litert.graphs.partition import Part
+from detr2litert.host_runtime.tflite.graph import Graph, read_graph
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.program import export
+from detr2litert.verify.delegate.run import run_model
 
 
 class Block(nn.Module):

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convert.compiler import compile_detector
-from convert.lowering.lower import lower
-from convert.reference import build_reference
-from convert.targets import find_target
-from graphs.partition import Part
-from rewrites import pipeline
-from rewrites.profile import Profile
-from rewrites.program import export
+from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.lowering.lower import lower
+from detr2litert.convert.reference import build_reference
+from detr2litert.convert.targets import find_target
+from detr2litert.graphs.partition import Part
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.program import export
 from tests.convert.lowering.public_way import convert_publicly
 from tests.convert.shrunken import shrunken
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from torch import Tensor, fx
 
-from graphs import host_step
-from rewrites import lower_layer_norm, sampling
-from rewrites.base import Emitter, aten, calls, sizes, value_of
-from rewrites.layer_norm import LayerNorm, layer_norms
+from detr2litert.graphs import host_step
+from detr2litert.rewrites import lower_layer_norm, sampling
+from detr2litert.rewrites.base import Emitter, aten, calls, sizes, value_of
+from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
 from tests.convert.planted.fault import Fault, Plant, after
 
 _FROM_CENTRE = sampling._from_centre

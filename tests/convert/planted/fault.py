@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import pytest
 from torch import fx
 
-from rewrites import pipeline
-from rewrites.base import Site
-from rewrites.profile import Profile
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.base import Site
+from detr2litert.rewrites.profile import Profile
 
 BOTH = ("tiny", "dfine-tiny")
 Plant = Callable[[pytest.MonkeyPatch], None]

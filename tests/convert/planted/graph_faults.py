@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from graphs.partition import Part
-from rewrites.base import Emitter, aten, calls, list_of, sizes, value_of
+from detr2litert.graphs.partition import Part
+from detr2litert.rewrites.base import Emitter, aten, calls, list_of, sizes, value_of
 from tests.convert.planted.fault import BOTH
 
 

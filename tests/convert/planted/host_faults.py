@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from host_runtime import decode, host_step
-from host_runtime.bundle import Bundle
-from host_runtime.manifest import HostOp
-from host_runtime.selection import topk_indices
+from detr2litert.host_runtime import decode, host_step
+from detr2litert.host_runtime.bundle import Bundle
+from detr2litert.host_runtime.manifest import HostOp
+from detr2litert.host_runtime.selection import topk_indices
 from tests.convert.planted.fault import BOTH
 
 Change = Callable[[pytest.MonkeyPatch, Bundle], Bundle]

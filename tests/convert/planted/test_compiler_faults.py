@@ -7,17 +7,17 @@ from functools import cache
 
 import pytest
 
-from convert.compiler import compile_detector
-from convert.proof.equivalence import GATE, check_rewrites
-from convert.proof.reference_path import ReferencePath
-from convert.proof.scenes import pictures
-from convert.reference import Reference
-from convert.run import load_reference
-from convert.targets import TARGETS
-from convert.variants import VARIANTS
+from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.proof.equivalence import GATE, check_rewrites
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.scenes import pictures
+from detr2litert.convert.reference import Reference
+from detr2litert.convert.run import load_reference
+from detr2litert.convert.targets import TARGETS
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.compiler_faults import COMPILER_FAULTS
 from tests.convert.planted.fault import BOTH, Fault, cases
-from verify.gates import GateResult, Verdict
 
 
 @cache

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from convert.compiler import CompiledDetector, compile_detector
-from convert.lowering.lower import lower
-from convert.run import load_reference
-from convert.targets import TARGETS
-from convert.variants import VARIANTS
-from graphs.partition import Part
+from detr2litert.convert.compiler import CompiledDetector, compile_detector
+from detr2litert.convert.lowering.lower import lower
+from detr2litert.convert.run import load_reference
+from detr2litert.convert.targets import TARGETS
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.graphs.partition import Part
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.lint.op_lint import check_lint
 from tests.convert.planted.graph_faults import GRAPH_FAULTS, GraphFault
-from verify.gates import Verdict
-from verify.lint.op_lint import check_lint
 
 PIXEL = TARGETS["pixel"]
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from convert.compiler import compile_detector
-from convert.proof.host import GATE, check_host
-from convert.proof.reference_path import ReferencePath
-from convert.reference import Reference
-from convert.run import load_reference
-from convert.targets import TARGETS
-from convert.variants import VARIANTS
-from graphs.host_step import HostProgram
-from host_runtime.bundle import Bundle, load_bundle
+from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.proof.host import GATE, check_host
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.reference import Reference
+from detr2litert.convert.run import load_reference
+from detr2litert.convert.targets import TARGETS
+from detr2litert.convert.variants import VARIANTS
+from detr2litert.graphs.host_step import HostProgram
+from detr2litert.host_runtime.bundle import Bundle, load_bundle
+from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.fault import BOTH
 from tests.convert.planted.host_faults import HOST_FAULTS, HostFault
-from verify.gates import GateResult, Verdict
 
 
 @dataclass(frozen=True)

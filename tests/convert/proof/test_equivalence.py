@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convert.compiler import compile_detector, evaluate_parts
-from convert.proof.equivalence import check_rewrites, in_order
-from rewrites.profile import Profile
-from verify.gates import GateResult, Verdict
+from detr2litert.convert.compiler import compile_detector, evaluate_parts
+from detr2litert.convert.proof.equivalence import check_rewrites, in_order
+from detr2litert.rewrites.profile import Profile
+from detr2litert.verify.gates import GateResult, Verdict
 
 GENERATOR = np.random.default_rng(0)
 BOXES = GENERATOR.random((1, 6, 4), np.float32)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert.proof.golden import check_golden
-from host_runtime.decode import Detection, Detections
-from verify.gates import GateResult, Verdict
-from verify.parity.detections import DetectionLimits
+from detr2litert.convert.proof.golden import check_golden
+from detr2litert.host_runtime.decode import Detection, Detections
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.parity.detections import DetectionLimits
 
 VALUES = {"image": np.ones((1, 3, 2, 2), np.float32), "boxes": np.linspace(0, 1, 8, dtype=np.float32).reshape(1, 2, 4)}
 BOX = Detection(0, "ball", 0.9, (1.0, 2.0, 30.0, 40.0))

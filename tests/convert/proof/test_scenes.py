@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convert.proof.scenes import pictures
-from host_runtime.errors import UserError
+from detr2litert.convert.proof.scenes import pictures
+from detr2litert.host_runtime.errors import UserError
 
 
 def test_the_demo_scenes_are_the_same_every_time() -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 
-from verify.adb.client import Adb, Answer, Device
+from detr2litert.verify.adb.client import Adb, Answer, Device
 
 SERIAL = "R5CT30ABCDE"
 NOTHING = Answer(0, b"", "")

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from detr2litert.verify.adb.app import PIECE, App, clear_temporary, parse_hashes
+from detr2litert.verify.adb.client import Device
+from detr2litert.verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
 from tests.verify.adb.scripted import SERIAL, FolderDevice, ScriptedAdb, said
-from verify.adb.app import PIECE, App, clear_temporary, parse_hashes
-from verify.adb.client import Device
-from verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
 
 TARGET = PurePosixPath("files/bundles/x/graph_a.tflite")
 

@@ -8,9 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.verify.adb.scripted import READY, SERIAL, ScriptedAdb, said
-from verify.adb.client import Adb, Device, Listed
-from verify.adb.errors import (
+from detr2litert.verify.adb.client import Adb, Device, Listed
+from detr2litert.verify.adb.errors import (
     AdbTimeoutError,
     CommandFailedError,
     ConnectionCutError,
@@ -21,6 +20,7 @@ from verify.adb.errors import (
     SeveralDevicesError,
     UnauthorizedError,
 )
+from tests.verify.adb.scripted import READY, SERIAL, ScriptedAdb, said
 
 NO_RULES = (
     "no permissions (missing udev rules? user is in the plugdev group); see [http://developer.android.com/tools/device.html]"

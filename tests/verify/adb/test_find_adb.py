@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from verify.adb.binary import find_adb
-from verify.adb.errors import NoAdbError
+from detr2litert.verify.adb.binary import find_adb
+from detr2litert.verify.adb.errors import NoAdbError
 
 
 def program(folder: Path, name: str = "adb") -> Path:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.delegate import run as delegate
-from verify.delegate.adapters import Driver
-from verify.delegate.run import Job, Outcome, run_model, run_models
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.delegate import run as delegate
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.run import Job, Outcome, run_model, run_models
 
 SHAPE = (1, 4, 4, 8)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from host_runtime.errors import UserError
-from verify.delegate import driver as module
-from verify.delegate import swiftshader
-from verify.delegate.adapters import Adapter, Driver, list_adapters
-from verify.delegate.cache_folder import lock
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.delegate import driver as module
+from detr2litert.verify.delegate import swiftshader
+from detr2litert.verify.delegate.adapters import Adapter, Driver, list_adapters
+from detr2litert.verify.delegate.cache_folder import lock
 
 APT = """#!/bin/sh
 echo "$*" >> "{log}"

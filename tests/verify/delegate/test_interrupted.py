@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 ROOT = Path(__file__).parents[3]
 PARENT = """
 import sys
 from pathlib import Path
 import numpy as np
-from host_runtime import interrupt
-from verify.delegate import run
-from verify.delegate.adapters import Adapter, Driver
-from verify.parity.fp16 import check_fp16
-from verify.parity.numerics import GraphCase
+from detr2litert.host_runtime import interrupt
+from detr2litert.verify.delegate import run
+from detr2litert.verify.delegate.adapters import Adapter, Driver
+from detr2litert.verify.parity.fp16 import check_fp16
+from detr2litert.verify.parity.numerics import GraphCase
 
 interrupt.install()
 run._CHILD = Path(sys.argv[1])

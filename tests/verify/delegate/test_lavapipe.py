@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.delegate import driver as module
+from detr2litert.verify.delegate import lavapipe
+from detr2litert.verify.delegate.adapters import Adapter, Driver
 from tests.verify.delegate.test_driver import home, write_tool
-from verify.delegate import driver as module
-from verify.delegate import lavapipe
-from verify.delegate.adapters import Adapter, Driver
 
 __all__ = ["home"]  # a fixture
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from verify.device.delegate_log import Delegated
-from verify.device.drive import DeviceRun
-from verify.device.protocol import PROTOCOL, STAGES, TIMED, Array, Ended, Request, Result
+from detr2litert.verify.device.delegate_log import Delegated
+from detr2litert.verify.device.drive import DeviceRun
+from detr2litert.verify.device.protocol import PROTOCOL, STAGES, TIMED, Array, Ended, Request, Result
 
 GRAPHS = {"graph_a": "graph_a.tflite", "graph_b": "graph_b.tflite"}
 RUN, SHA256 = "runs/convert-1/run-1", "ab" * 32

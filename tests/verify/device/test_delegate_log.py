@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from verify.device.delegate_log import Delegated, last_pid, parse_log
+from detr2litert.verify.device.delegate_log import Delegated, last_pid, parse_log
 
 
 def line(pid: int, tag: str, text: str) -> str:

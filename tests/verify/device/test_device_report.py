@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from host_runtime.errors import UserError
-from verify.device.parity import EMULATOR, DeviceRow, is_emulator
-from verify.device.protocol import Request
-from verify.device.report import DeviceReport, check_folder, render_html, write_reports
-from verify.gates import Finding, GateResult, Measurement, Verdict
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.device.parity import EMULATOR, DeviceRow, is_emulator
+from detr2litert.verify.device.protocol import Request
+from detr2litert.verify.device.report import DeviceReport, check_folder, render_html, write_reports
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
 

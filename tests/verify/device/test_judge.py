@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.verify.device.device_runs import GRAPHS, OUTPUTS, chain, device_run, golden, result, written
-from verify.device.delegate_log import Delegated
-from verify.device.judge import (
+from detr2litert.verify.device.delegate_log import Delegated
+from detr2litert.verify.device.judge import (
     check_delegated,
     check_fallback,
     check_latency,
@@ -15,9 +14,10 @@ from verify.device.judge import (
     check_stages,
     detection_limits,
 )
-from verify.device.protocol import STAGES, TIMED, Ended, Request
-from verify.gates import Verdict
-from verify.parity.detections import DetectionLimits
+from detr2litert.verify.device.protocol import STAGES, TIMED, Ended, Request
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.parity.detections import DetectionLimits
+from tests.verify.device.device_runs import GRAPHS, OUTPUTS, chain, device_run, golden, result, written
 
 PASSED, FAILED, NOT_RUN = Verdict.PASSED, Verdict.FAILED, Verdict.NOT_RUN
 

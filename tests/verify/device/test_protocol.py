@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detr2litert.verify.adb.errors import CommandFailedError
+from detr2litert.verify.device.protocol import TIMED, TensorFile, encode, file_name, given, parse_instrument, parse_result
 from tests.verify.device.device_runs import RUN, SHA256, packed, record
-from verify.adb.errors import CommandFailedError
-from verify.device.protocol import TIMED, TensorFile, encode, file_name, given, parse_instrument, parse_result
 
 OK = """INSTRUMENTATION_STATUS: stage=bundle
 INSTRUMENTATION_STATUS_CODE: 1

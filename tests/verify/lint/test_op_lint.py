@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from host_runtime.errors import UserError
-from host_runtime.tflite.writer import ModelWriter
-from rewrites import pipeline
-from rewrites.flatbuffer.pipeline import FIX_UPS, fix_up
-from verify.gates import Verdict
-from verify.lint.op_lint import FAIL_ON, check_lint, lint_file, short_name
-from verify.lint.op_rules import GRAPH_CHECKS, OP_CHECKS
-from verify.lint.op_support import SEVERITIES, load_support
-from verify.probe.probe import Probe
-from verify.probe.suite import SUITE
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.rewrites import pipeline
+from detr2litert.rewrites.flatbuffer.pipeline import FIX_UPS, fix_up
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.lint.op_lint import FAIL_ON, check_lint, lint_file, short_name
+from detr2litert.verify.lint.op_rules import GRAPH_CHECKS, OP_CHECKS
+from detr2litert.verify.lint.op_support import SEVERITIES, load_support
+from detr2litert.verify.probe.probe import Probe
+from detr2litert.verify.probe.suite import SUITE
 
 _RULES = {row.rule: row for row in load_support().rules}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from convert.targets import TARGETS
-from verify.gates import Verdict
-from verify.lint.op_lint import check_lint, lint_file
-from verify.lint.op_support import load_support
-from verify.probe.probe import Behaviour, Probe
-from verify.probe.suite import SUITE
+from detr2litert.convert.targets import TARGETS
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.lint.op_lint import check_lint, lint_file
+from detr2litert.verify.lint.op_support import load_support
+from detr2litert.verify.probe.probe import Behaviour, Probe
+from detr2litert.verify.probe.suite import SUITE
 
 _RULE = "token-fan-out"
 _PROBES = {probe.name: probe for probe in SUITE}

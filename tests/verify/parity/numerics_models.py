@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from host_runtime.tflite.graph import read_graph
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 Arrays = dict[str, np.ndarray]
 N, C = 6, 16

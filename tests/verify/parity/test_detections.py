@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from host_runtime.decode import Detection
-from verify.gates import GateResult, Verdict
-from verify.parity.detections import DetectionCase, DetectionLimits, check_detections, compare_detections
+from detr2litert.host_runtime.decode import Detection
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, check_detections, compare_detections
 
 LIMITS = DetectionLimits(threshold=0.3, iou=0.99, score=0.01)
 

@@ -10,8 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.decode import Detection, Detections
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.decode import Detection, Detections
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NO_FP16
+from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, Running, run_models, side_by_side, start_models
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.parity import fp16
+from detr2litert.verify.parity.detections import DetectionLimits
+from detr2litert.verify.parity.fp16 import Chain, ChainScene, Fp16Limits, check_fp16
+from detr2litert.verify.parity.fp16_places import Kind, classify, locate_fp16
+from detr2litert.verify.parity.metrics import Difference, difference
+from detr2litert.verify.parity.numerics import GraphCase
+from detr2litert.verify.report.report import rejudge
 from tests.verify.parity.numerics_models import (
     WEIGHTS,
     Arrays,
@@ -23,17 +34,6 @@ from tests.verify.parity.numerics_models import (
     write_lost_output,
     write_net,
 )
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import NO_FP16
-from verify.delegate.run import DelegateRun, Job, Outcome, Running, run_models, side_by_side, start_models
-from verify.gates import GateResult, Verdict
-from verify.parity import fp16
-from verify.parity.detections import DetectionLimits
-from verify.parity.fp16 import Chain, ChainScene, Fp16Limits, check_fp16
-from verify.parity.fp16_places import Kind, classify, locate_fp16
-from verify.parity.metrics import Difference, difference
-from verify.parity.numerics import GraphCase
-from verify.report.report import rejudge
 
 LIMIT = Fp16Limits().graph
 

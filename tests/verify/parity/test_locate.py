@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.tflite.graph import Graph, read_graph
-from host_runtime.tflite.writer import ModelWriter
-from verify.parity.locate import bisect_off, compare_trace, first_off
-from verify.parity.metrics import Difference
-from verify.parity.taps import runtime_ancestors
+from detr2litert.host_runtime.tflite.graph import Graph, read_graph
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.parity.locate import bisect_off, compare_trace, first_off
+from detr2litert.verify.parity.metrics import Difference
+from detr2litert.verify.parity.taps import runtime_ancestors
 
 RIGHT, OFF = Difference(1.0, 0.0, 0.0, 1.0), Difference(0.5, 1.0, 1.0, 1.0)
 SHAPE = (2, 3)

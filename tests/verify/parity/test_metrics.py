@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from verify.parity.metrics import correlation, difference, iou_matrix, match_sets, residual
+from detr2litert.verify.parity.metrics import correlation, difference, iou_matrix, match_sets, residual
 
 NAN, INF = math.nan, math.inf
 

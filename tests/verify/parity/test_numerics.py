@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NO_ADAPTER
+from detr2litert.verify.delegate.run import Job, run_models
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.parity.numerics import CPU, GPU, SHIPPED, SHIPPED_DIRECT, GraphCase, Limits, check_numerics
 from tests.verify.parity.numerics_models import (
     WEIGHTS,
     Arrays,
@@ -18,11 +23,6 @@ from tests.verify.parity.numerics_models import (
     write_lost_output,
     write_net,
 )
-from verify.delegate.adapters import Driver
-from verify.delegate.driver import NO_ADAPTER
-from verify.delegate.run import Job, run_models
-from verify.gates import GateResult, Verdict
-from verify.parity.numerics import CPU, GPU, SHIPPED, SHIPPED_DIRECT, GraphCase, Limits, check_numerics
 
 
 def case(float32: Path | None, shipped: Path, **changes: object) -> GraphCase:

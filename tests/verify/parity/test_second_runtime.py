@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.bundle import load_bundle
-from host_runtime.tflite.graph import read_graph
-from host_runtime.tflite.writer import ModelWriter
+from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.gates import Finding, GateResult, Verdict
+from detr2litert.verify.parity.numerics import GraphCase
+from detr2litert.verify.parity.second_runtime import GATE, check_second_runtime
+from detr2litert.verify.parity.tensorflow_run import installed
+from detr2litert.verify.report.report import GATES, judge
 from tests.conversions import Made
-from verify.gates import Finding, GateResult, Verdict
-from verify.parity.numerics import GraphCase
-from verify.parity.second_runtime import GATE, check_second_runtime
-from verify.parity.tensorflow_run import installed
-from verify.report.report import GATES, judge
 
 SHAPE = (1, 4, 4, 8)
 X = np.random.default_rng(5).standard_normal(SHAPE).astype(np.float32)

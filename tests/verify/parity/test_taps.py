@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.tflite.graph import read_graph
-from tests.verify.parity.numerics_models import image, reference, tensor_named, trace, write_lost_output, write_net
-from verify.delegate.adapters import Driver
-from verify.delegate.run import Job, run_models
-from verify.parity.taps import (
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.run import Job, run_models
+from detr2litert.verify.parity.taps import (
     TensorOrigin,
     describe_origin,
     parse_origins,
@@ -20,6 +19,7 @@ from verify.parity.taps import (
     runtime_ancestors,
     write_tap,
 )
+from tests.verify.parity.numerics_models import image, reference, tensor_named, trace, write_lost_output, write_net
 
 ATTENTION = "model.decoder.layers.0.cross_attn"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.tflite.graph import Graph, Op
+from detr2litert.host_runtime.tflite.graph import Graph, Op
 
 Array = NDArray[Any]
 Kernel = Callable[[Op, list[Array]], Array]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from verify.probe.difference import Kind, compare
-from verify.probe.probe import Behaviour
-from verify.probe.suite import SUITE
-from verify.probe.table import Measured, Result
+from detr2litert.verify.probe.difference import Kind, compare
+from detr2litert.verify.probe.probe import Behaviour
+from detr2litert.verify.probe.suite import SUITE
+from detr2litert.verify.probe.table import Measured, Result
 
 _RIGHT, _WRONG = Result(Behaviour.ACCEPTED, 1e-7), Result(Behaviour.WRONG, 2.0)
 _REFUSED, _DIED = Result(Behaviour.REFUSED, refusal="ADD: no"), Result(Behaviour.DIED, death="SIGSEGV")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verify.delegate.run import DelegateRun, Outcome, RefusedOp
-from verify.probe.measure import judge
-from verify.probe.probe import Behaviour
-from verify.probe.suite import SUITE
+from detr2litert.verify.delegate.run import DelegateRun, Outcome, RefusedOp
+from detr2litert.verify.probe.measure import judge
+from detr2litert.verify.probe.probe import Behaviour
+from detr2litert.verify.probe.suite import SUITE
 
 _PROBE = SUITE[0]
 _RUN = DelegateRun(Path("m.tflite"), "gpu", Outcome.COMPILED)

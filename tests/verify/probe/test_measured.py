@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from verify.delegate.adapters import Driver
-from verify.lint.op_lint import FAIL_ON
-from verify.lint.op_support import load_support
-from verify.probe.difference import compare
-from verify.probe.measure import measure
-from verify.probe.probe import Behaviour, Probe
-from verify.probe.suite import FP16_SUITE, SUITE
-from verify.probe.table import FOLDER, Measured, read_measured, recorded
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.lint.op_lint import FAIL_ON
+from detr2litert.verify.lint.op_support import load_support
+from detr2litert.verify.probe.difference import compare
+from detr2litert.verify.probe.measure import measure
+from detr2litert.verify.probe.probe import Behaviour, Probe
+from detr2litert.verify.probe.suite import FP16_SUITE, SUITE
+from detr2litert.verify.probe.table import FOLDER, Measured, read_measured, recorded
 
 _KEPT = {path.name: read_measured(path) for path in sorted(FOLDER.glob("*.json"))}
 _NAMES = {name: name.split("-")[2] for name in _KEPT}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from host_runtime.tflite.graph import read_graph
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.verify.delegate.run import Job, run_models
+from detr2litert.verify.probe.probe import Behaviour
+from detr2litert.verify.probe.suite import SUITE
 from tests.verify.probe.numpy_kernels import KERNELS, compute
-from verify.delegate.run import Job, run_models
-from verify.probe.probe import Behaviour
-from verify.probe.suite import SUITE
 
 
 def test_the_cpu_computes_what_the_operators_are_defined_to(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_runtime.tflite.graph import read_graph
-from verify.lint.op_support import load_support
-from verify.probe.probe import Behaviour
-from verify.probe.suite import FP16_SUITE, SUITE
+from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.verify.lint.op_support import load_support
+from detr2litert.verify.probe.probe import Behaviour
+from detr2litert.verify.probe.suite import FP16_SUITE, SUITE
 
 _ALL = (*SUITE, *FP16_SUITE)
 

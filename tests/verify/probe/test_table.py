@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from host_runtime.errors import UserError
-from verify.probe.probe import Behaviour
-from verify.probe.table import Measured, Result, read_measured, recorded, write_measured
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.probe.probe import Behaviour
+from detr2litert.verify.probe.table import Measured, Result, read_measured, recorded, write_measured
 
 _RESULTS = {
     "b": Result(Behaviour.WRONG, math.inf),

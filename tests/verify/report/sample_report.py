@@ -8,13 +8,13 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw
 
-from host_runtime.decode import Detection
-from host_runtime.draw import draw_detections
-from host_runtime.manifest import Weights
-from verify.gates import Finding, GateResult, Measurement, Verdict
-from verify.parity.detections import DetectionCase, MatchRow, check_detections
-from verify.report.headroom import RangeRecord
-from verify.report.report import RewriteRecord, RunReport, Scene, Stage
+from detr2litert.host_runtime.decode import Detection
+from detr2litert.host_runtime.draw import draw_detections
+from detr2litert.host_runtime.manifest import Weights
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
+from detr2litert.verify.parity.detections import DetectionCase, MatchRow, check_detections
+from detr2litert.verify.report.headroom import RangeRecord
+from detr2litert.verify.report.report import RewriteRecord, RunReport, Scene, Stage
 
 _COLOURS = ("#c0563b", "#3b7dc0", "#5aa469", "#b08d2f")
 _NAMES = ("circle", "triangle", "star", "ring")

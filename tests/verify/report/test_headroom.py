@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from detr2litert.verify.report.headroom import Chart, RangeRecord, charts
+from detr2litert.verify.report.html import render_html
 from tests.verify.report.sample_report import ranges, sample
-from verify.report.headroom import Chart, RangeRecord, charts
-from verify.report.html import render_html
 
 
 def record(headroom: float, module: str = "m", protected: str = "", blurred: bool = False) -> RangeRecord:

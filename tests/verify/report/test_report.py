@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from host_runtime.errors import UserError
-from host_runtime.manifest import Weights
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import Weights
+from detr2litert.verify.gates import GateResult, Measurement, Verdict
+from detr2litert.verify.report.html import render_html, write_html
+from detr2litert.verify.report.report import Stage, judge, load_report, write_report
+from detr2litert.verify.report.summary import gate_table
 from tests.verify.report.sample_report import failing_gate, gates, sample
-from verify.gates import GateResult, Measurement, Verdict
-from verify.report.html import render_html, write_html
-from verify.report.report import Stage, judge, load_report, write_report
-from verify.report.summary import gate_table
 
 REWRITES, LINT, RESIDENCY, NUMERICS, FP16, HOST, DETECTIONS = gates()
 ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", advice="run `[driver]`")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from host_runtime.tflite.graph import Graph, Op
-from verify.lint.op_support import Rule
-from verify.lint.rules.find import Hit, pads_nothing
+from detr2litert.host_runtime.tflite.graph import Graph, Op
+from detr2litert.verify.lint.op_support import Rule
+from detr2litert.verify.lint.rules.find import Hit, pads_nothing
 
 
 def composite(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

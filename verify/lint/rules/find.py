@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from host_runtime.tflite.graph import Graph, Op, Tensor
-from verify.lint.op_support import Rule
+from detr2litert.host_runtime.tflite.graph import Graph, Op, Tensor
+from detr2litert.verify.lint.op_support import Rule
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from host_runtime.tflite.graph import Graph, Op
-from verify.lint.op_support import Rule
-from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pads_nothing
+from detr2litert.host_runtime.tflite.graph import Graph, Op
+from detr2litert.verify.lint.op_support import Rule
+from detr2litert.verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pads_nothing
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")

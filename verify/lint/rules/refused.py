@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from host_runtime.tflite.graph import Graph, Op
-from rewrites.delegate import MAX_RANK
-from verify.lint.op_support import Rule
-from verify.lint.rules.find import Hit, shape_of
+from detr2litert.host_runtime.tflite.graph import Graph, Op
+from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.verify.lint.op_support import Rule
+from detr2litert.verify.lint.rules.find import Hit, shape_of
 
 
 def listed_op(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

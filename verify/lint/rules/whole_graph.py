@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from host_runtime.tflite.graph import Graph
-from verify.lint.op_support import Rule
-from verify.lint.rules.find import Hit, shape_of
+from detr2litert.host_runtime.tflite.graph import Graph
+from detr2litert.verify.lint.op_support import Rule
+from detr2litert.verify.lint.rules.find import Hit, shape_of
 
 
 def dynamic_shape(graph: Graph, rule: Rule) -> Iterator[Hit]:

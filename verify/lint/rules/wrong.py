@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from host_runtime.tflite.graph import Graph, Op
-from rewrites.delegate import MAX_SIDE, misapplies_constant
-from verify.lint.op_support import Rule
-from verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
+from detr2litert.host_runtime.tflite.graph import Graph, Op
+from detr2litert.rewrites.delegate import MAX_SIDE, misapplies_constant
+from detr2litert.verify.lint.op_support import Rule
+from detr2litert.verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
 
 _LOWEST = -3.0e38  # a max pool pads with the lowest float, so a pad at or below this is what it would do itself
 

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from verify.probe.probe import Probe
-from verify.probe.suite import accepted, composites, constants, emitted, half, matrices, outputs, padding, quantised, refused
+from detr2litert.verify.probe.probe import Probe
+from detr2litert.verify.probe.suite import (
+    accepted,
+    composites,
+    constants,
+    emitted,
+    half,
+    matrices,
+    outputs,
+    padding,
+    quantised,
+    refused,
+)
 
 SUITE: tuple[Probe, ...] = tuple(
     probe

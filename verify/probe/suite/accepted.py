@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, ints, single
-from verify.probe.probe import Probe, Values
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, ints, single
+from detr2litert.verify.probe.probe import Probe, Values
 
 _POSITIVE = (0.1, 4.0)
 _UNARY: tuple[tuple[str, tuple[float, float] | None], ...] = (

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, DIED, REFUSED, X3, X4, data, ints
-from verify.probe.probe import Probe
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, X3, X4, data, ints
+from detr2litert.verify.probe.probe import Probe
 
 _RULE = "composite"
 _HEADS = (1, 4, 6, 8)  # batch, heads, tokens, channels

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, REFUSED, WRONG, X2, X3, X4, Operand, Shape, data, linear, single
-from verify.probe.probe import Behaviour, Build, Probe
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, REFUSED, WRONG, X2, X3, X4, Operand, Shape, data, linear, single
+from detr2litert.verify.probe.probe import Behaviour, Build, Probe
 
 _RULE = "constant-low-rank"
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, REFUSED, WRONG, X3, X4, convolution, data, ints, linear
-from verify.probe.probe import Probe
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, REFUSED, WRONG, X3, X4, convolution, data, ints, linear
+from detr2litert.verify.probe.probe import Probe
 
 _ND, _TO, _FORWARD = "gather-nd", "broadcast-to", "output-fused-forward"
 _TOKENS = (6,)

@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, WRONG, X3, Operand, Shape, data, ints
-from verify.probe.probe import Behaviour, Build, Probe, Values
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, WRONG, X3, Operand, Shape, data, ints
+from detr2litert.verify.probe.probe import Behaviour, Build, Probe, Values
 
 _LIMIT = 2e-2  # fp16 has eleven bits; sums of a few terms keep seven
 _POINT = (1, 2, 2, 4)

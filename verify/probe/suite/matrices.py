@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rewrites.delegate import MAX_SIDE
-from verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, single
-from verify.probe.probe import Behaviour, Probe, Values
+from detr2litert.rewrites.delegate import MAX_SIDE
+from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, single
+from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
 _PIXEL = (1, 4, 4, 12)
 _WEIGHTS = data(8, 1, 1, 8)

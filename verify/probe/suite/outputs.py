@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, STEP, WRONG, X2, X3, X4, Shape, convolution, data, ints, linear
-from verify.probe.probe import Behaviour, Build, Probe
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, STEP, WRONG, X2, X3, X4, Shape, convolution, data, ints, linear
+from detr2litert.verify.probe.probe import Behaviour, Build, Probe
 
 _REDUCED = "output-and-reduced"
 _FORWARD, _BACKWARD = "output-fused-forward", "output-fused-backward"

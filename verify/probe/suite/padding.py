@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, convolution, data, ints, single
-from verify.probe.probe import Behaviour, Probe
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, convolution, data, ints, single
+from detr2litert.verify.probe.probe import Behaviour, Probe
 
 _NOTHING = "output-identity-pad"
 _AROUND = ints([0, 0], [1, 1], [1, 1], [0, 0])

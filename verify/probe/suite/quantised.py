@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, REFUSED, STEP, X2, X3, X4, data
-from verify.probe.probe import Probe, Values
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, REFUSED, STEP, X2, X3, X4, data
+from detr2litert.verify.probe.probe import Probe, Values
 
 _RULE = "dequantize-int8"
 _SCALE = 0.05

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from host_runtime.tflite.writer import ModelWriter
-from verify.probe.build import ACCEPTED, DIED, REFUSED, X2, X3, X4, data, ints, single
-from verify.probe.probe import Probe, Values
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, X2, X3, X4, data, ints, single
+from detr2litert.verify.probe.probe import Probe, Values
 
 _ND, _TO, _CLAMP, _OPS = "gather-nd", "broadcast-to", "relu-0-to-1", "unsupported-op"
 _SLICE = [ints(0, 0, 0), ints(1, 6, 8), ints(1, 2, 1)]

@@ -1,4 +1,4 @@
-"""COCO's metrics of a demo detector on held-out scenes: ``python -m convert.demo.evaluate BUNDLE_OR_FOLDER``.
+"""COCO's metrics of a demo detector on held-out scenes: ``python -m tools.demo_training.evaluate BUNDLE_OR_FOLDER``.
 
 The scenes are numbered from ``HELD_OUT_START`` on, which no training draws from. The evaluator is pycocotools'.
 """
@@ -16,11 +16,11 @@ from typing import Any
 import click
 from PIL import Image
 
-from convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, render
-from convert.document import insert, read_document
-from host_runtime.decode import Detections
-from host_runtime.errors import UserError
-from host_runtime.quiet import silence_exit
+from detr2litert.convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, render
+from detr2litert.convert.document import insert, read_document
+from detr2litert.host_runtime.decode import Detections
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.quiet import silence_exit
 
 Detect = Callable[[Image.Image], Detections]
 
@@ -65,10 +65,10 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
 
 def reference_detector(folder: Path) -> tuple[str, Detect]:
     """The variant and the detector of a transformers folder, computed by PyTorch."""
-    from convert.checkpoints import choose_variant, load_checkpoint
-    from convert.classes import resolve_classes
-    from convert.proof.reference_path import ReferencePath
-    from convert.reference import build_reference
+    from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
+    from detr2litert.convert.classes import resolve_classes
+    from detr2litert.convert.proof.reference_path import ReferencePath
+    from detr2litert.convert.reference import build_reference
 
     checkpoint = load_checkpoint(str(folder))
     variant = choose_variant(checkpoint)
@@ -80,7 +80,7 @@ def reference_detector(folder: Path) -> tuple[str, Detect]:
 
 def bundle_detector(folder: Path) -> tuple[str, Detect]:
     """The variant and the detector of a bundle, computed by LiteRT on the CPU."""
-    from host_runtime.runner import Runner
+    from detr2litert.host_runtime.runner import Runner
 
     runner = Runner(folder)
     return runner.bundle.manifest.variant, lambda image: runner.detect(image, threshold=0.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DFineConfig, DFineForObjectDetection, PreTrainedModel, RfDetrConfig, RfDetrForObjectDetection
 
-from convert.demo.scenes import CLASSES, SIDE
+from detr2litert.convert.demo.scenes import CLASSES, SIDE
 
 _LABELS = {
     "id2label": dict(enumerate(CLASSES)),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convert.demo.scenes import SIDE, render
+from detr2litert.convert.demo.scenes import SIDE, render
 
 Targets = list[dict[str, Tensor]]
 """One entry an image: ``boxes`` ``[n, 4]`` as cx, cy, w, h in [0, 1], ``class_labels`` ``[n]``."""

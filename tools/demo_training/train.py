@@ -1,4 +1,4 @@
-"""Train a demo detector from scratch on rendered scenes: ``python -m convert.demo.train VARIANT``.
+"""Train a demo detector from scratch on rendered scenes: ``python -m tools.demo_training.train VARIANT``.
 
 The recipe is transformers' own set loss of the detector plus a dense auxiliary loss that exists in training only.
 
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convert.demo.dense_head import DenseHead
-from convert.demo.detectors import DEMO_DETECTORS, DemoDetector
-from convert.demo.pool import Pool
+from tools.demo_training.dense_head import DenseHead
+from tools.demo_training.detectors import DEMO_DETECTORS, DemoDetector
+from tools.demo_training.pool import Pool
 
 
 @dataclass(frozen=True)

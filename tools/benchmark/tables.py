@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from convert.benchmark.latency import PICTURE_SIZE, STAGES
-from convert.benchmark.record import Record, VariantRecord
-from rewrites.profile import Sampling
+from detr2litert.rewrites.profile import Sampling
+from tools.benchmark.latency import PICTURE_SIZE, STAGES
+from tools.benchmark.record import Record, VariantRecord
 
 _SAMPLING_TEXT = (
     "The modules that sample in deformable attention, all decoder layers together. *Unfolded* samples each point and weights "

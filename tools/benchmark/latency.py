@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from host_runtime.preprocess import load_image, preprocess
-from host_runtime.runner import Runner
+from detr2litert.host_runtime.preprocess import load_image, preprocess
+from detr2litert.host_runtime.runner import Runner
 
 PICTURE_SIZE = (640, 480)
 """Width and height of the picture, in pixels; what a camera's preview often has."""

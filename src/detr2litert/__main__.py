@@ -1,4 +1,4 @@
-"""The entry of the command: ``python -m convert``, and both installed scripts."""
+"""The entry of the command: ``python -m detr2litert``, and both installed scripts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _BAD_USE = 2
 def main() -> None:
     """Run the command; where the converter's packages are not installed, say so in one line and exit with 2."""
     try:
-        from convert.cli import main as command
-        from convert.cli.program import end_process
+        from detr2litert.convert.cli import main as command
+        from detr2litert.convert.cli.program import end_process
 
         try:
             command()

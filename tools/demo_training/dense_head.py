@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convert.demo.pool import Targets
-from convert.demo.scenes import CLASSES
+from detr2litert.convert.demo.scenes import CLASSES
+from tools.demo_training.pool import Targets
 
 
 class DenseHead(nn.Module):

@@ -1,4 +1,4 @@
-"""``python -m convert.benchmark.catalogue``: every variant through ``convert run``, gates included, as one table.
+"""``python -m tools.benchmark.catalogue``: every variant through ``convert run``, gates included, as one table.
 
 A variant takes minutes to half an hour, most of it a software GPU's. So each one's figures are kept in a file as soon as they
 are there, and a later call goes on with the variants that the file lacks.
@@ -17,14 +17,14 @@ from pathlib import Path
 
 import click
 
-from convert.benchmark.conversion import Conversion, convert
-from convert.benchmark.latency import measure
-from convert.document import insert, read_document
-from convert.targets import find_target
-from convert.variants import VARIANTS, Variant, find_variant
-from host_runtime.errors import UserError
-from host_runtime.quiet import silence_exit
-from verify.report.report import load_report, write_whole
+from detr2litert.convert.document import insert, read_document
+from detr2litert.convert.targets import find_target
+from detr2litert.convert.variants import VARIANTS, Variant, find_variant
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.quiet import silence_exit
+from detr2litert.verify.report.report import load_report, write_whole
+from tools.benchmark.conversion import Conversion, convert
+from tools.benchmark.latency import measure
 
 _BAD_INPUT = 2
 _SECTION = "catalogue"
@@ -149,7 +149,7 @@ def _measure(variant: Variant, target: str) -> Entry:
 def _parameters(variant: Variant) -> int:
     """Counted in a process of its own: Linux would count this one's memory as the next conversion's (see ``convert``)."""
     code = (
-        "from convert.reference import count_parameters; from convert.variants import find_variant; "
+        "from detr2litert.convert.reference import count_parameters; from detr2litert.convert.variants import find_variant; "
         f"print(count_parameters(find_variant({variant.name!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.variants import Variant
-from host_runtime.errors import UserError
-from verify.report.report import RunReport, load_report
+from detr2litert.convert.variants import Variant
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.report.report import RunReport, load_report
 
 _GATE_FAILED = 1
 
@@ -50,7 +50,7 @@ def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conv
     Raises:
         UserError: the conversion did not end with a bundle.
     """
-    command = [sys.executable, "-m", "convert", "run", "--gpu" if gpu else "--no-gpu"]
+    command = [sys.executable, "-m", "detr2litert", "run", "--gpu" if gpu else "--no-gpu"]
     command += ["--variant", variant.name, "--target", target, "--out", str(out)]
     if variant.bundled is None:
         command += ["--weights", "random"]

@@ -13,11 +13,11 @@ from math import prod
 
 from torch import Tensor, fx
 
-from convert.benchmark.record import Cost
-from convert.compiler import compile_detector
-from convert.reference import Reference
-from rewrites.base import aten, is_call, module_of, value_of
-from rewrites.profile import Profile, Sampling
+from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.reference import Reference
+from detr2litert.rewrites.base import aten, is_call, module_of, value_of
+from detr2litert.rewrites.profile import Profile, Sampling
+from tools.benchmark.record import Cost
 
 SAMPLING_REWRITES = frozenset({"fold_sampling", "lower_sampling"})
 """Names, in a node's provenance, of the rewrites that write sampling without a gather."""

@@ -1,4 +1,4 @@
-"""The README's picture: ``python -m convert.demo.collage PICTURE… OUT`` puts pictures side by side in a small PNG."""
+"""The README's picture, a small PNG: ``python -m tools.demo_training.collage PICTURE… OUT`` puts pictures side by side."""
 
 from __future__ import annotations
 

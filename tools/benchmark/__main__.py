@@ -1,4 +1,4 @@
-"""``python -m convert.benchmark``: measure, and write the README's tables."""
+"""``python -m tools.benchmark``: measure, and write the README's tables."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import click
 
-from convert.benchmark.conversion import Conversion, convert
-from convert.benchmark.latency import measure
-from convert.benchmark.machine import describe_machine
-from convert.benchmark.record import Cost, Record, VariantRecord
-from convert.benchmark.tables import render
-from convert.document import insert, read_document
-from convert.variants import Variant, find_variant
-from host_runtime.errors import UserError
-from host_runtime.quiet import silence_exit
+from detr2litert.convert.document import insert, read_document
+from detr2litert.convert.variants import Variant, find_variant
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.quiet import silence_exit
+from tools.benchmark.conversion import Conversion, convert
+from tools.benchmark.latency import measure
+from tools.benchmark.machine import describe_machine
+from tools.benchmark.record import Cost, Record, VariantRecord
+from tools.benchmark.tables import render
 
 _BAD_INPUT = 2
 _SECTION = "benchmark"
@@ -80,10 +80,10 @@ def _benchmark(
 
 
 def _costs(chosen: dict[str, Variant], target: str) -> dict[str, dict[str, Cost]]:
-    # Imported last: torch's memory in this process would be counted as the conversions' (see convert.benchmark.conversion).
-    from convert.benchmark.cost import compare_sampling
-    from convert.run import RANDOM, load_reference
-    from convert.targets import find_target
+    # Imported last: torch's memory in this process would be counted as the conversions' (see tools.benchmark.conversion).
+    from detr2litert.convert.run import RANDOM, load_reference
+    from detr2litert.convert.targets import find_target
+    from tools.benchmark.cost import compare_sampling
 
     costs = {}
     for name, variant in chosen.items():

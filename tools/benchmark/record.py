@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convert.benchmark.conversion import Conversion
-from convert.benchmark.latency import Timing
-from convert.benchmark.machine import Machine
+from tools.benchmark.conversion import Conversion
+from tools.benchmark.latency import Timing
+from tools.benchmark.machine import Machine
 
 
 @dataclass(frozen=True)
