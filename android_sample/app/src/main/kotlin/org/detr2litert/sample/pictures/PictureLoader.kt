@@ -7,6 +7,7 @@ import android.graphics.Matrix
 import android.media.ExifInterface
 import android.net.Uri
 import org.detr2litert.core.preprocess.Picture
+import org.detr2litert.core.screen.StillPicture
 import org.detr2litert.detector.copyPixels
 import java.io.File
 import java.io.IOException
@@ -16,8 +17,8 @@ import java.io.InputStream
 class PictureException(message: String, cause: Throwable? = null) : Exception(message, cause)
 
 /** An upright picture twice: to show, and for the detector. */
-class LoadedPicture(val bitmap: Bitmap) {
-    val pixels = Picture(bitmap.width, bitmap.height).also { bitmap.copyPixels(it) }
+class LoadedPicture(val bitmap: Bitmap) : StillPicture {
+    override val pixels = Picture(bitmap.width, bitmap.height).also { bitmap.copyPixels(it) }
 }
 
 /**

@@ -1,146 +1,100 @@
 package org.detr2litert.sample.ui
 
 import android.view.View
-import org.detr2litert.core.GraphOutputException
-import org.detr2litert.core.bundle.Bundle
-import org.detr2litert.core.engine.EngineException
-import org.detr2litert.core.engine.EngineOptions
 import org.detr2litert.core.engine.Precision
 import org.detr2litert.core.engine.Processor
-import org.detr2litert.core.manifest.Manifest
-import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.pipeline.SourceNumber
-import org.detr2litert.detector.engine.DetectorEngine
+import org.detr2litert.core.screen.BundleState
+import org.detr2litert.core.screen.ScreenEvent
+import org.detr2litert.core.screen.ScreenState
+import org.detr2litert.core.screen.Shown
 import org.detr2litert.sample.R
 import org.detr2litert.sample.pictures.LoadedPicture
-import java.io.File
 
 /**
  * What is on the screen: the live preview or one still picture, with detections over it, or an error. Main thread only.
  *
- * @param onUseCpu the user asked for the CPU after the GPU failed.
+ * It decides nothing: [render] makes the views show a state. Detections alone come beside the state, at every frame.
  */
-class DetectorScreen(private val views: MainViews, private val sources: SourceNumber, private val onUseCpu: () -> Unit) :
-    DetectorEngine.Listener {
+class DetectorScreen(
+    private val views: MainViews,
+    private val live: LiveScreen,
+    private val sources: SourceNumber,
+    dispatch: (ScreenEvent) -> Unit,
+) {
+    private val context = views.hud.context
     private val hud = Hud(views.hud)
-    private var exchange: DetectionExchange? = null
-    private var options = EngineOptions()
+    private val error = ErrorPanel(views, dispatch)
 
-    /** Whether pictures come from the camera. */
-    var isLive = false
-        private set
-
-    /** Whether a bundle is being looked for, imported or opened. */
-    var isOpening = false
-        private set
-
-    /** Whether a bundle is open. */
-    val isReady: Boolean get() = exchange != null
-
-    /** Called when a bundle has been opened. */
-    var whenReady: (Bundle) -> Unit = {}
-
-    /** Called when a bundle could not be opened or run. */
-    var whenFailed: () -> Unit = {}
-
-    /** Bundles are being looked for, or one is being imported. */
-    fun showLooking() {
-        isOpening = true
-        showWaiting()
+    /** Shows [now] where [before], or nothing yet, is on the screen. */
+    fun render(before: ScreenState?, now: ScreenState) {
+        if (now.bundle != before?.bundle) showBundle(now.bundle)
+        // What is still being looked at for an older scene is not wanted any more.
+        if (now.scene != before?.scene) {
+            views.overlay.clear()
+            sources.next()
+        }
+        if (now.shown != before?.shown) show(now.shown)
+        if (now.settings.threshold != before?.settings?.threshold) showThreshold(now.settings.threshold)
+        if (!now.cameraRuns) {
+            live.stop()
+        } else if (before?.cameraRuns != true || now.scene != before.scene) {
+            live.start()
+        }
     }
 
-    /** A bundle is being opened: nothing old stays on the screen. */
-    fun showOpening(root: File, options: EngineOptions) {
-        exchange = null
-        isOpening = true
-        this.options = options
-        leave()
-        showWaiting()
-        hud.title = views.hud.context.getString(R.string.opening, root.name)
-        hud.clear()
-    }
-
-    fun showLive() {
-        isLive = true
-        leave()
-        views.progress.visibility = View.GONE
-        views.error.hide()
-        views.still.visibility = View.GONE
-        views.still.setImageBitmap(null)
-    }
-
-    /** A picture is being loaded: results of what was shown until now are not shown any more. @return its source. */
-    fun showLoading(): Int {
-        isLive = false
-        showWaiting()
-        return leave()
-    }
-
-    /** Shows a picture and lets the engine look at it. */
-    fun showStill(picture: LoadedPicture, source: Int, engine: DetectorEngine) {
-        views.progress.visibility = View.GONE
-        views.still.setImageBitmap(picture.bitmap)
-        views.still.contentDescription = views.still.context.getString(R.string.still_description)
-        views.still.visibility = View.VISIBLE
-        engine.detect(picture.pixels, source)
-    }
-
-    fun showError(error: Exception) {
-        val ofGpu = options.processor == Processor.GPU &&
-            (error is GraphOutputException || (error is EngineException && error.kind in GPU_FAULTS))
-        // Offered only: the CPU is never taken without being asked for.
-        showError(ofGpu) { views.error.show(error, it) }
-    }
-
-    fun showError(title: Int, text: String, remedy: ErrorPanel.Remedy? = null) =
-        showError(false) { views.error.show(title, text, remedy) }
-
-    override fun onReady(request: Int, bundle: Bundle, openMillis: Long, exchange: DetectionExchange) {
-        this.exchange = exchange
-        isOpening = false
-        val manifest = bundle.manifest
-        views.progress.visibility = View.GONE
-        views.overlay.prepare(exchange.capacity, manifest.classes.indices.map { manifest.className(it) })
-        hud.title = title(manifest, options, openMillis)
-        hud.clear()
-        whenReady(bundle)
-    }
-
-    override fun onResult() {
-        val results = exchange ?: return
+    /** Draws the newest detections, if they are of what [state] shows. */
+    fun showResult(state: ScreenState) {
+        val results = (state.bundle as? BundleState.Ready)?.exchange ?: return
         if (!results.take(sources.current, views.overlay.detections)) return
         views.overlay.invalidate()
+        val isLive = state.shown == Shown.Live
         hud.update(results, views.overlay.detections.count, isLive)
         if (!isLive) views.still.contentDescription = spoken()
     }
 
-    override fun onFailure(request: Int, error: Exception) {
-        exchange = null
-        whenFailed()
-        showError(error)
+    private fun showBundle(bundle: BundleState) {
+        when (bundle) {
+            is BundleState.Opening -> hud.title = context.getString(R.string.opening, bundle.root.name)
+
+            is BundleState.Ready -> {
+                val manifest = bundle.manifest
+                views.overlay.prepare(bundle.exchange.capacity, manifest.classes.indices.map { manifest.className(it) })
+                hud.title = title(bundle)
+            }
+
+            is BundleState.Failed, BundleState.None -> return
+        }
+        hud.clear()
     }
 
-    private inline fun showError(ofGpu: Boolean, show: (ErrorPanel.Remedy?) -> Unit) {
-        isOpening = false
-        views.progress.visibility = View.GONE
-        leave()
-        show(if (ofGpu) ErrorPanel.Remedy(R.string.use_cpu, onUseCpu) else null)
+    private fun show(shown: Shown) {
+        views.progress.visibility = if (shown is Shown.Waiting || shown is Shown.Loading) View.VISIBLE else View.GONE
+        if (shown is Shown.Error) error.show(shown.problem) else error.hide()
+        when (shown) {
+            Shown.Live -> {
+                views.still.visibility = View.GONE
+                views.still.setImageBitmap(null)
+            }
+
+            is Shown.Still -> {
+                views.still.setImageBitmap((shown.picture as LoadedPicture).bitmap)
+                views.still.contentDescription = context.getString(R.string.still_description)
+                views.still.visibility = View.VISIBLE
+            }
+
+            // An older picture stays below until there is another one.
+            is Shown.Loading, is Shown.Error, Shown.Waiting, Shown.Nothing -> Unit
+        }
     }
 
-    private fun showWaiting() {
-        views.error.hide()
-        views.progress.visibility = View.VISIBLE
-    }
-
-    /** What is still being looked at is not wanted any more. @return the number of what comes. */
-    private fun leave(): Int {
-        views.overlay.clear()
-        return sources.next()
+    private fun showThreshold(threshold: Float) {
+        views.threshold.progress = Math.round(threshold * views.threshold.max)
+        views.thresholdText.text = context.getString(R.string.threshold, threshold)
     }
 
     /** A still picture and what was found in it, for who cannot see it. */
     private fun spoken(): String {
-        val context = views.still.context
         val found = views.overlay.found()
         return if (found.isEmpty()) {
             context.getString(R.string.still_nothing)
@@ -149,24 +103,19 @@ class DetectorScreen(private val views: MainViews, private val sources: SourceNu
         }
     }
 
-    private fun title(manifest: Manifest, options: EngineOptions, compileMillis: Long): String {
-        val context = views.hud.context
-        val where = when (options.processor) {
-            Processor.CPU -> context.getString(R.string.on_cpu, options.cpuThreads)
-            Processor.GPU -> context.getString(R.string.on_gpu, precision(options.precision))
+    private fun title(bundle: BundleState.Ready): String {
+        val where = when (bundle.options.processor) {
+            Processor.CPU -> context.getString(R.string.on_cpu, bundle.options.cpuThreads)
+            Processor.GPU -> context.getString(R.string.on_gpu, precision(bundle.options.precision))
         }
-        val line = context.getString(R.string.hud_title, manifest.variant, where, compileMillis)
-        return if (manifest.weights.random) context.getString(R.string.bundle_random, line) else line
+        val line = context.getString(R.string.hud_title, bundle.manifest.variant, where, bundle.openMillis)
+        return if (bundle.manifest.weights.random) context.getString(R.string.bundle_random, line) else line
     }
 
     private fun precision(precision: Precision): String = when (precision) {
-        Precision.DEFAULT -> views.hud.context.getString(R.string.precision_default)
-        Precision.FP16 -> views.hud.context.getString(R.string.precision_fp16)
-        Precision.FP16_FP32_SUMS -> views.hud.context.getString(R.string.precision_fp16_fp32)
-        Precision.FP32 -> views.hud.context.getString(R.string.precision_fp32)
-    }
-
-    private companion object {
-        val GPU_FAULTS = setOf(EngineException.Kind.NO_GPU, EngineException.Kind.GPU_REFUSED, EngineException.Kind.RUN)
+        Precision.DEFAULT -> context.getString(R.string.precision_default)
+        Precision.FP16 -> context.getString(R.string.precision_fp16)
+        Precision.FP16_FP32_SUMS -> context.getString(R.string.precision_fp16_fp32)
+        Precision.FP32 -> context.getString(R.string.precision_fp32)
     }
 }

@@ -1,40 +1,63 @@
 package org.detr2litert.sample.ui
 
 import android.view.View
-import android.widget.Button
-import android.widget.TextView
 import org.detr2litert.core.BundleException
 import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.engine.EngineException
+import org.detr2litert.core.screen.Problem
+import org.detr2litert.core.screen.ScreenEvent
 import org.detr2litert.sample.R
 import org.detr2litert.sample.pictures.PictureException
 
 /** The screen that says what is wrong and what can be done about it. */
-class ErrorPanel(
-    private val panel: View,
-    private val title: TextView,
-    private val message: TextView,
-    private val button: Button,
-) {
-    /** What the user may do about it: a button under the message. */
-    class Remedy(val label: Int, val action: () -> Unit)
+class ErrorPanel(private val views: MainViews, private val dispatch: (ScreenEvent) -> Unit) {
+    private val context = views.error.context
 
-    fun show(error: Exception, remedy: Remedy? = null) =
-        show(title(error), error.message ?: error.javaClass.simpleName, remedy)
+    /** A button under the message: what the user may do. */
+    private class Remedy(val label: Int, val event: ScreenEvent)
 
-    fun show(titleId: Int, text: String, remedy: Remedy? = null) {
-        title.setText(titleId)
-        message.text = text
-        button.visibility = if (remedy == null) View.GONE else View.VISIBLE
-        if (remedy != null) {
-            button.setText(remedy.label)
-            button.setOnClickListener { remedy.action() }
+    fun show(problem: Problem) = when (problem) {
+        is Problem.Failure -> show(
+            title(problem.error),
+            problem.error.message ?: problem.error.javaClass.simpleName,
+            if (problem.offersCpu) Remedy(R.string.use_cpu, ScreenEvent.CpuChosen) else null,
+        )
+
+        Problem.NoBundle ->
+            show(R.string.no_bundle_title, context.getString(R.string.no_bundle_message, context.packageName))
+
+        is Problem.NoSoundBundle -> show(
+            R.string.no_sound_bundle_title,
+            problem.bundles.joinToString("\n\n") { context.getString(R.string.bundle_broken, it.root.name, it.problem) },
+        )
+
+        is Problem.NoSample -> show(R.string.error_picture, context.getString(R.string.no_sample, problem.name))
+
+        is Problem.CameraDenied -> if (problem.forGood) {
+            val remedy = Remedy(R.string.system_settings, ScreenEvent.SystemSettingsWanted)
+            show(R.string.error_camera, context.getString(R.string.camera_denied_for_good), remedy)
+        } else {
+            show(R.string.error_camera, context.getString(R.string.camera_denied))
         }
-        panel.visibility = View.VISIBLE
+
+        is Problem.CameraFailed -> show(R.string.error_camera, problem.reason)
+
+        is Problem.NoFilePicker -> show(R.string.error_unexpected, context.getString(R.string.no_file_picker, problem.reason))
     }
 
     fun hide() {
-        panel.visibility = View.GONE
+        views.error.visibility = View.GONE
+    }
+
+    private fun show(titleId: Int, text: String, remedy: Remedy? = null) {
+        views.errorTitle.setText(titleId)
+        views.errorMessage.text = text
+        views.errorButton.visibility = if (remedy == null) View.GONE else View.VISIBLE
+        if (remedy != null) {
+            views.errorButton.setText(remedy.label)
+            views.errorButton.setOnClickListener { dispatch(remedy.event) }
+        }
+        views.error.visibility = View.VISIBLE
     }
 
     private fun title(error: Exception): Int = when (error) {

@@ -23,10 +23,8 @@ class MainViews(activity: Activity) {
     val sample = activity.findViewById(R.id.sample) as Button
     val bundle = activity.findViewById(R.id.bundle) as Button
     val options = activity.findViewById(R.id.options) as Button
-    val error = ErrorPanel(
-        activity.findViewById(R.id.error) as View,
-        activity.findViewById(R.id.error_title) as TextView,
-        activity.findViewById(R.id.error_message) as TextView,
-        activity.findViewById(R.id.error_button) as Button,
-    )
+    val error = activity.findViewById(R.id.error) as View
+    val errorTitle = activity.findViewById(R.id.error_title) as TextView
+    val errorMessage = activity.findViewById(R.id.error_message) as TextView
+    val errorButton = activity.findViewById(R.id.error_button) as Button
 }

@@ -1,0 +1,183 @@
+package org.detr2litert.core.screen
+
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Processor
+import org.detr2litert.core.screen.ScreenScript.Companion.EXCHANGE
+import org.detr2litert.core.screen.ScreenScript.Companion.MANIFEST
+import org.detr2litert.core.screen.ScreenScript.Companion.TINY
+import org.detr2litert.core.screen.ScreenScript.Companion.broken
+import org.detr2litert.core.screen.ScreenScript.Companion.picture
+import org.detr2litert.core.screen.ScreenScript.Companion.stored
+import java.io.File
+import java.io.IOException
+import kotlin.random.Random
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertTrue
+
+/** Results of work that is no longer wanted change nothing, and no order of events leads to an impossible screen. */
+class ScreenStaleTest {
+    private val screen = ScreenScript()
+    private val error = IOException("late")
+
+    @Test
+    fun anOlderBundleChangesNothing() {
+        screen.start(TINY)
+        val older = screen.bundle<BundleState.Opening>().number
+        screen.on(ScreenEvent.BundleChosen(File("/bundles/b")))
+        val late = listOf(
+            ScreenEvent.BundleOpened(older, MANIFEST, "1", 5, EXCHANGE),
+            ScreenEvent.DetectorFailed(older, error),
+            ScreenEvent.FingerprintRead(older, "1"),
+        )
+        late.forEach(screen::ignores)
+        screen.opened()
+        late.forEach(screen::ignores)
+        screen.failed()
+        late.forEach(screen::ignores)
+    }
+
+    @Test
+    fun aBundleIsOpenedOnceAndFailsOnce() {
+        screen.live()
+        val number = screen.bundle<BundleState.Ready>().number
+        screen.ignores(ScreenEvent.BundleOpened(number, MANIFEST, "2", 5, EXCHANGE))
+        screen.ignores(ScreenEvent.FingerprintRead(number, "2"))
+        screen.failed()
+        screen.ignores(ScreenEvent.DetectorFailed(number, error))
+        screen.ignores(ScreenEvent.BundleOpened(number, MANIFEST, "2", 5, EXCHANGE))
+    }
+
+    @Test
+    fun anOlderPictureChangesNothing() {
+        screen.live().on(ScreenEvent.SubjectChosen(Subject.Sample))
+        val older = screen.effect<ScreenEffect.LoadPicture>().number
+        val late = listOf(ScreenEvent.PictureLoaded(older, picture()), ScreenEvent.PictureFailed(older, error))
+        screen.on(ScreenEvent.SubjectChosen(Subject.Chosen("content://cat")))
+        late.forEach(screen::ignores)
+        screen.on(ScreenEvent.PictureLoaded(screen.effect<ScreenEffect.LoadPicture>().number, picture()))
+        late.forEach(screen::ignores)
+        screen.on(ScreenEvent.SubjectChosen(Subject.Live))
+        late.forEach(screen::ignores)
+        screen.on(ScreenEvent.BundleChosen(TINY.root))
+        late.forEach(screen::ignores)
+        screen.failed()
+        late.forEach(screen::ignores)
+    }
+
+    @Test
+    fun aCameraThatIsNoLongerShownChangesNothing() = screen.still().ignores(ScreenEvent.CameraFailed("taken"))
+
+    @Test
+    fun anOlderListingChangesNothing() {
+        screen.on(ScreenEvent.Resumed(true))
+        val first = screen.effect<ScreenEffect.ListBundles>().number
+        screen.on(ScreenEvent.BundleChosen(TINY.root)) // from a dialog that was open
+        screen.ignores(ScreenEvent.BundlesListed(first, listOf(stored("tiny", "2"))))
+        screen.ignores(ScreenEvent.ListingFailed(first, error))
+        screen.opened().on(ScreenEvent.Resumed(true))
+        val second = screen.effect<ScreenEffect.ListBundles>().number
+        screen.on(ScreenEvent.Resumed(true))
+        screen.ignores(ScreenEvent.BundlesListed(second, listOf(stored("tiny", "2"))))
+        screen.listed(TINY)
+        screen.ignores(ScreenEvent.ListingFailed(second, error))
+    }
+
+    @Test
+    fun anOlderListingDoesNotPushAnImportAside() {
+        screen.on(ScreenEvent.Resumed(true))
+        val listing = screen.effect<ScreenEffect.ListBundles>().number
+        screen.on(ScreenEvent.ImportChosen("content://zip"))
+        screen.ignores(ScreenEvent.BundlesListed(listing, listOf(TINY)))
+    }
+
+    @Test
+    fun anOlderImportChangesNothing() {
+        screen.live().on(ScreenEvent.ImportChosen("content://first"))
+        val first = screen.effect<ScreenEffect.ImportBundle>().number
+        screen.on(ScreenEvent.ImportChosen("content://second"))
+        screen.ignores(ScreenEvent.Imported(first, File("/bundles/first")))
+        screen.ignores(ScreenEvent.ImportFailed(first, error))
+    }
+
+    /** A state without its manifest, which is long. */
+    private fun brief(state: ScreenState) = state.toString().replace(MANIFEST.toString(), "MANIFEST")
+
+    /** What must hold of every state, whatever happened. */
+    private fun check(before: ScreenState, event: ScreenEvent, step: Step) {
+        val now = step.state
+        val context = "$event\n${brief(before)}\n${brief(now)}"
+        assertTrue(!now.cameraRuns || (now.bundle is BundleState.Ready && now.mayUseCamera), context)
+        val needsBundle = now.shown == Shown.Live || now.shown is Shown.Loading || now.shown is Shown.Still
+        assertTrue(!needsBundle || (now.bundle is BundleState.Ready && !now.isBusy), context)
+        assertTrue(now.shown != Shown.Waiting || now.isBusy, "it waits for nothing: $context")
+        assertTrue(now.scene >= before.scene && now.begun >= before.begun, context)
+        val numbers = listOfNotNull(now.looking, now.choosing, now.importing, (now.shown as? Shown.Loading)?.number)
+        assertEquals(numbers.size, numbers.toSet().size, context)
+        val sameScene = now.shown == before.shown || (before.shown is Shown.Loading && now.shown is Shown.Still)
+        assertTrue(sameScene || now.scene > before.scene, "another thing is shown under an old number: $context")
+        assertTrue(step.effects.count { it is ScreenEffect.OpenBundle } <= 1, context)
+        assertTrue(step.effects.none { it is ScreenEffect.Detect } || now.shown is Shown.Still, context)
+    }
+
+    private fun event(random: Random, state: ScreenState): ScreenEvent {
+        // Numbers that are under way, just over, or were never given out.
+        val number = state.begun + 1 - random.nextInt(6)
+        val bundles = listOf(TINY, stored("tiny", "2"), stored("b"), broken("c")).filter { random.nextBoolean() }
+        val yes = random.nextBoolean()
+        return when (random.nextInt(EVENTS)) {
+            0 -> ScreenEvent.Resumed(yes)
+            1 -> ScreenEvent.Paused
+            2 -> ScreenEvent.CameraAnswered(yes, random.nextBoolean())
+            3 -> ScreenEvent.CameraFailed("taken")
+            4 -> ScreenEvent.NoFilePicker(null)
+            5 -> ScreenEvent.SubjectChosen(listOf(Subject.Live, Subject.Sample, Subject.Chosen("content://cat")).random(random))
+            6 -> ScreenEvent.PictureWanted
+            7 -> ScreenEvent.BundlesWanted
+            8 -> ScreenEvent.BundleChosen(TINY.root)
+            9 -> ScreenEvent.ImportWanted
+            10 -> ScreenEvent.ImportChosen("content://zip")
+            11 -> ScreenEvent.OptionsWanted
+            12 -> ScreenEvent.OptionsChosen(EngineOptions(if (yes) Processor.GPU else Processor.CPU), random.nextBoolean())
+            13 -> ScreenEvent.DialogClosed
+            14 -> ScreenEvent.ThresholdChosen(random.nextFloat())
+            15 -> ScreenEvent.CpuChosen
+            16 -> ScreenEvent.SystemSettingsWanted
+            17 -> ScreenEvent.BundlesListed(number, bundles)
+            18 -> ScreenEvent.ListingFailed(number, error)
+            19 -> ScreenEvent.Imported(number, File("/bundles/new"))
+            20 -> ScreenEvent.ImportFailed(number, error)
+            21 -> ScreenEvent.BundleOpened(number, if (yes) MANIFEST else MANIFEST.copy(golden = null), "1", 5, EXCHANGE)
+            22 -> ScreenEvent.DetectorFailed(number, error)
+            23 -> ScreenEvent.FingerprintRead(number, "1")
+            24 -> ScreenEvent.PictureLoaded(number, picture())
+            else -> ScreenEvent.PictureFailed(number, error)
+        }
+    }
+
+    @Test
+    fun noOrderOfEventsLeadsToAnImpossibleScreen() {
+        val random = Random(20260101)
+        val seen = HashSet<Class<*>>()
+        val shown = HashSet<Class<*>>()
+        repeat(WALKS) {
+            var state = ScreenState(Settings())
+            repeat(WALK) {
+                val event = event(random, state)
+                val step = ScreenReducer.reduce(state, event)
+                check(state, event, step)
+                state = step.state
+                seen.add(event.javaClass)
+                shown.add(state.shown.javaClass)
+            }
+        }
+        assertEquals(ScreenEvent::class.java.permittedSubclasses.toSet(), seen, "every kind of event was there")
+        assertEquals(Shown::class.java.permittedSubclasses.toSet(), shown, "everything was shown")
+    }
+
+    private companion object {
+        const val EVENTS = 26
+        const val WALKS = 500
+        const val WALK = 200
+    }
+}
