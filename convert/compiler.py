@@ -16,13 +16,13 @@ from detr2litert.convert.reference import Reference
 from detr2litert.graphs.host_step import HostProgram
 from detr2litert.graphs.partition import Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
+from detr2litert.graphs.toolbox import RewriteRefusedError
 from detr2litert.host_runtime import manifest
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
-from detr2litert.rewrites import pipeline
-from detr2litert.rewrites.base import RewriteRefusedError
-from detr2litert.rewrites.pipeline import Step, StepReport
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites import driver, pipeline
+from detr2litert.rewrites.driver import Step, StepReport
+from detr2litert.rewrites.profile import Profile, TailPlacement
 from detr2litert.rewrites.program import export
 from detr2litert.rewrites.ranges import NodeRange, measure, measured
 
@@ -131,8 +131,14 @@ def compile_detector(
             whole = export(reference.module, (reference.example_input(),))
         watcher.exported(whole)
         watcher.doing("rewriting")
-        before = pipeline.run(pipeline.NORMALISE, whole, profile, partial(watcher.rewritten, "detector"))
-        parts = partition(whole, profile, INPUT_NAMES, OUTPUT_NAMES)
+        before = driver.run(pipeline.NORMALISE, whole, profile, partial(watcher.rewritten, "detector"))
+        parts = partition(
+            whole,
+            INPUT_NAMES,
+            OUTPUT_NAMES,
+            tail_on_host=profile.tail is TailPlacement.HOST,
+            token_maps=profile.token_maps,
+        )
         watcher.cut(whole, parts)
         graphs = {name: part.graph_module for name, part in parts.graphs.items()}
         reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, watcher)}
@@ -153,7 +159,7 @@ def compile_detector(
 def _rewrite(
     graphs: Mapping[str, fx.GraphModule], steps: Sequence[Step], profile: Profile, watcher: Watcher
 ) -> dict[str, list[StepReport]]:
-    return {name: pipeline.run(steps, graph, profile, partial(watcher.rewritten, name)) for name, graph in graphs.items()}
+    return {name: driver.run(steps, graph, profile, partial(watcher.rewritten, name)) for name, graph in graphs.items()}
 
 
 def _measure(parts: Partition, image: Tensor) -> None:

@@ -32,8 +32,8 @@ from detr2litert.convert.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Manifest, Resize
 from detr2litert.host_runtime.quiet import native_log
+from detr2litert.rewrites.driver import StepReport
 from detr2litert.rewrites.flatbuffer.pipeline import fix_up
-from detr2litert.rewrites.pipeline import StepReport
 from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.verify.parity.detections import DetectionLimits
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import RewriteRefusedError, argument, aten, constant_of, normalise_dim, sizes, value_of
+from detr2litert.graphs.toolbox import RewriteRefusedError, argument, aten, constant_of, normalise_dim, sizes, value_of
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ from torch import fx
 from detr2litert.convert.lowering.retrace import Table, retrace
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.partition import Part
+from detr2litert.graphs.provenance import provenance_of
+from detr2litert.graphs.toolbox import module_of
 from detr2litert.host_runtime.interrupt import in_thread
-from detr2litert.rewrites.base import module_of
 
 
 def lower(part: Part, path: Path) -> None:
@@ -59,7 +60,7 @@ def with_origins(part: Part) -> fx.GraphModule:
     module = copy.deepcopy(part.graph_module)
     for node in module.graph.nodes:
         if node.op == "call_function":
-            origin = f"{module_of(node)}|{'+'.join(dict.fromkeys(node.meta.get('rewrites', ())))}|"
+            origin = f"{module_of(node)}|{'+'.join(dict.fromkeys(provenance_of(node).rewrites))}|"
             node.meta["nn_module_stack"] = {"origin": (node.name, origin)}
     return module
 

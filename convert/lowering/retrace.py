@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map
 
-from detr2litert.rewrites.base import graph_module_of
+from detr2litert.graphs.toolbox import graph_module_of
 
 aten = torch.ops.aten
 

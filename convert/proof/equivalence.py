@@ -38,9 +38,9 @@ from detr2litert.convert.compiler import (
 )
 from detr2litert.convert.reference import Reference
 from detr2litert.graphs.partition import Partition
+from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
-from detr2litert.rewrites.base import aten, calls
-from detr2litert.rewrites.pipeline import StepReport
+from detr2litert.rewrites.driver import StepReport
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.figures import figures
 from detr2litert.verify.parity.metrics import Difference, difference, residual

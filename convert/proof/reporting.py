@@ -13,7 +13,8 @@ from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.gates import Evidence
 from detr2litert.host_runtime.manifest import Manifest
-from detr2litert.rewrites.pipeline import PROTECT, StepReport
+from detr2litert.rewrites.driver import StepReport
+from detr2litert.rewrites.pipeline import PROTECT
 from detr2litert.verify.report.headroom import RangeRecord
 from detr2litert.verify.report.html import write_html
 from detr2litert.verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detr2litert.convert.document import read_document
 from detr2litert.host_runtime.manifest import Weights
-from detr2litert.rewrites import pipeline
+from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile, Sampling
 from detr2litert.rewrites.program import export
 from detr2litert.verify.gates import GateResult, Verdict
@@ -83,7 +83,7 @@ def lowered(sampling: Sampling) -> Cost:
         torch.zeros(BATCH, 1, QUERIES, POINTS),
     )
     graph_module = export(Decoder(), inputs)
-    pipeline.run(pipeline.IN_EACH_GRAPH, graph_module, replace(Profile(), sampling=sampling))
+    driver.run(pipeline.IN_EACH_GRAPH, graph_module, replace(Profile(), sampling=sampling))
     core = sampling_core(graph_module)
     assert any(node.op == "call_function" for node in set(graph_module.graph.nodes) - set(core))
     return cost_of(core)

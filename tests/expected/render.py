@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.graphs.host_step import HostOp, HostProgram
 from detr2litert.graphs.partition import Part
-from detr2litert.rewrites.pipeline import StepReport
+from detr2litert.rewrites.driver import StepReport
 
 
 def render(title: str, compiled: CompiledDetector) -> str:

@@ -9,7 +9,7 @@ from torch import fx
 
 from detr2litert.convert.variants import VARIANTS
 from detr2litert.rewrites import pipeline
-from detr2litert.rewrites.base import Site
+from detr2litert.rewrites.contract import Site
 from detr2litert.rewrites.profile import Profile
 from tests.expected.files import compiled_text, difference, path_of, stale_files
 

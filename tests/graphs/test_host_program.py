@@ -10,7 +10,7 @@ from detectors import CHANNELS, SELECTED, TwoStage, assert_equal_to_the_whole, c
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.graphs.toolbox import RewriteRefusedError
 from detr2litert.rewrites.profile import TailPlacement
 
 

@@ -15,7 +15,7 @@ from detr2litert.convert.quiet import quiet
 from detr2litert.convert.reference import Detector
 from detr2litert.graphs.partition import Part, Partition
 from detr2litert.graphs.selection import NoSelectionError
-from detr2litert.rewrites.base import RewriteRefusedError, sizes, value_of
+from detr2litert.graphs.toolbox import RewriteRefusedError, sizes, value_of
 from detr2litert.rewrites.profile import TailPlacement
 from tools.demo_training.detectors import rf_detr_config
 

@@ -19,8 +19,9 @@ from passes import (
 )
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import Site, aten
+from detr2litert.graphs.toolbox import aten
 from detr2litert.rewrites.centre_coordinates import centre_coordinates
+from detr2litert.rewrites.contract import Site
 from detr2litert.rewrites.merge_scalars import merge_scalars
 from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.rewrites.ranges import measure

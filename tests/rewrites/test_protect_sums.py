@@ -10,7 +10,7 @@ import torch
 from passes import RightOnDelegate, assert_same, evaluate, outputs_of, run_on_delegate, run_pass, traced
 from torch import Tensor, fx, nn
 
-from detr2litert.rewrites.base import Rewrite, Site
+from detr2litert.rewrites.contract import Rewrite, Site
 from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.rewrites.protect_sums import protect_sums
 from detr2litert.rewrites.ranges import measure

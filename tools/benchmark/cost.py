@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from detr2litert.convert.compiler import compile_detector
 from detr2litert.convert.reference import Reference
-from detr2litert.rewrites.base import aten, is_call, module_of, value_of
+from detr2litert.graphs.toolbox import aten, is_call, module_of, value_of
 from detr2litert.rewrites.profile import Profile, Sampling
 from tools.benchmark.record import Cost
 

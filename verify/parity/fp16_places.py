@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.graphs.delegate import LARGEST
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
-from detr2litert.rewrites.delegate import LARGEST
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, run_models
 from detr2litert.verify.parity.locate import Located, bisect_off, inner_values

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.host_runtime.tflite.graph import Graph, Op
-from detr2litert.rewrites.delegate import MAX_RANK
 from detr2litert.verify.parity.metrics import Difference, difference, residual
 from detr2litert.verify.parity.taps import describe_origin, parse_origins, preserved_tensors, runtime_ancestors
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detr2litert.rewrites.delegate import SPARE
+from detr2litert.graphs.delegate import SPARE
 
 _WIDTH, _HEIGHT, _BELOW = 1000.0, 200.0, 24.0
 _MOST = 20.0

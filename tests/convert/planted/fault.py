@@ -10,7 +10,7 @@ import pytest
 from torch import fx
 
 from detr2litert.rewrites import pipeline
-from detr2litert.rewrites.base import Site
+from detr2litert.rewrites.contract import Site
 from detr2litert.rewrites.profile import Profile
 
 BOTH = ("tiny", "dfine-tiny")

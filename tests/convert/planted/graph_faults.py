@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from detr2litert.graphs.partition import Part
-from detr2litert.rewrites.base import Emitter, aten, calls, list_of, sizes, value_of
+from detr2litert.graphs.toolbox import Emitter, aten, calls, list_of, sizes, value_of
 from tests.convert.planted.fault import BOTH
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.host_runtime.tflite.graph import Graph, Op
-from detr2litert.rewrites.delegate import MAX_RANK
 from detr2litert.verify.lint.op_support import Rule
 from detr2litert.verify.lint.rules.find import Hit, shape_of
 

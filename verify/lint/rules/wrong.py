@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from detr2litert.graphs.delegate import MAX_SIDE, misapplies_constant
 from detr2litert.host_runtime.tflite.graph import Graph, Op
-from detr2litert.rewrites.delegate import MAX_SIDE, misapplies_constant
 from detr2litert.verify.lint.op_support import Rule
 from detr2litert.verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detr2litert.rewrites.delegate import MAX_SIDE
+from detr2litert.graphs.delegate import MAX_SIDE
 from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, single
 from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
