@@ -88,14 +88,28 @@ def targets(as_json: bool) -> None:
     print_table(("name", "devices", "reason"), [(t.name, t.devices, t.reason) for t in TARGETS.values()], as_json)
 
 
-@click.command(short_help="Say what each rewrite does and why.")
+@click.command(short_help="Explain the rewrites, or what they did to a bundle.")
 @click.argument("names", nargs=-1)
+@click.option("--explain", "bundle", type=click.Path(path_type=Path), help="Bundle whose conversion to explain.")
 @JSON_FLAG
 @reported
-def rewrites(names: tuple[str, ...], as_json: bool) -> None:
-    """Say what each rewrite does, why, and why it stands where it does in the order."""
+def rewrites(names: tuple[str, ...], bundle: Path | None, as_json: bool) -> None:
+    """Explain what each rewrite does, why, and the reason for its place in the order.
+
+    With --explain: where each fired in the conversion of a bundle, and where it nearly did and why it did not.
+    """
+    from detr2litert.convert.explain import explain_rewrites
     from detr2litert.convert.inspect import describe_rewrites
 
+    if bundle is not None:
+        explained = explain_rewrites(bundle, names)
+        if as_json:
+            print_json([entry.to_json() for entry in explained])
+        for explanation in () if as_json else explained:
+            click.secho(explanation.title, bold=True)
+            for line in explanation.lines():
+                click.echo(line)
+        return
     described = describe_rewrites(names)
     if as_json:
         print_json(described)

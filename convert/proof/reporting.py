@@ -17,7 +17,7 @@ from detr2litert.rewrites.driver import StepReport
 from detr2litert.rewrites.pipeline import PROTECT
 from detr2litert.verify.report.headroom import RangeRecord
 from detr2litert.verify.report.html import write_html
-from detr2litert.verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report
+from detr2litert.verify.report.report import Place, RewriteRecord, RunReport, Scene, Stage, write_report
 
 PROTECTING = tuple(step.name for step in PROTECT)
 PICTURES = "pictures"
@@ -74,7 +74,16 @@ def picture_name(number: int) -> str:
 
 def _rewrites(passes: Mapping[str, Sequence[StepReport]]) -> tuple[RewriteRecord, ...]:
     return tuple(
-        RewriteRecord(graph, step.name, step.reason, len(step.fired), step.ops_before, step.ops_after)
+        RewriteRecord(
+            graph,
+            step.name,
+            step.reason,
+            len(step.fired),
+            step.ops_before,
+            step.ops_after,
+            tuple(Place(site.node, site.module, site.detail) for site in step.fired),
+            tuple(Place(miss.node, miss.module, miss.reason) for miss in step.missed),
+        )
         for graph, steps in passes.items()
         for step in steps
     )

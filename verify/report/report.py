@@ -33,15 +33,26 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A node that a rewrite looked at: its name, its module's dotted path, and what was done or why nothing was."""
+
+    node: str
+    module: str
+    text: str
+
+
+@dataclass(frozen=True)
 class RewriteRecord:
-    """One pass over one graph.
+    """One rewrite of one graph.
 
     Attributes:
         graph: ``"detector"`` before the cut, ``"graph_a"`` or ``"graph_b"`` after it, and the files' names once converted.
-        name: the pass.
+        name: the rewrite.
         reason: why it is there, in a line.
         fired: how often it fired.
         nodes_before, nodes_after: operators of the graph.
+        sites: where it fired.
+        misses: where it looked and did not fire; only a rewrite that matches a pattern has any.
     """
 
     graph: str
@@ -50,6 +61,14 @@ class RewriteRecord:
     fired: int
     nodes_before: int
     nodes_after: int
+    sites: tuple[Place, ...] = ()
+    misses: tuple[Place, ...] = ()
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> RewriteRecord:
+        """Reads a record back; reports of 2026 before December have no places."""
+        places = {key: tuple(Place(**place) for place in record.get(key, ())) for key in ("sites", "misses")}
+        return cls(**{**record, **places})
 
 
 @dataclass(frozen=True)
@@ -215,7 +234,7 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         versions=dict(record["versions"]),
         adapter=record["adapter"],
         stages=_each(record["stages"], Stage),
-        rewrites=_each(record["rewrites"], RewriteRecord),
+        rewrites=tuple(RewriteRecord.from_json(entry) for entry in record["rewrites"]),
         op_counts={graph: dict(counts) for graph, counts in record["op_counts"].items()},
         files=dict(record["files"]),
         gates=tuple(_gate(gate) for gate in record["gates"]),
