@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from detr2litert.convert.bundle import source_name
 from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
-from detr2litert.convert.compiler import Telling, compile_detector, tensor_specs
+from detr2litert.convert.compiler import tensor_specs
 from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary, told
-from detr2litert.convert.proof.golden import check_golden
-from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.prepare import gpus, prepare
+from detr2litert.convert.proof.prove import prove
 from detr2litert.convert.proof.reporting import report, write_reports
 from detr2litert.convert.proof.scenes import Picture, pictures
+from detr2litert.convert.proof.subject import Golden, Subject
 from detr2litert.convert.reference import Reference, build_reference
 from detr2litert.convert.targets import find_target
 from detr2litert.convert.variants import find_variant
@@ -63,7 +63,7 @@ def verify_bundle(
     with load_bundle(path) as bundle:
         manifest = bundle.manifest
         # Before anything that takes minutes.
-        golden_tensors, golden_detections = bundle.golden_tensors(), _golden_detections(bundle)
+        golden = _golden(bundle)
         with progress.stage("load weights") as stage:
             reference = _reference(manifest, weights)
             stage.detail = source_name(reference.source)
@@ -71,30 +71,19 @@ def verify_bundle(
         profile = target.profile
         if manifest.protection is not None:
             profile = replace(profile, protection=Protection(manifest.protection))
-        with progress.stage("export, rewrite, cut in two") as stage:
-            reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
-            judged = _pictures(bundle, images)
-            pixels = [reference_path.tensor(item.image) for item in judged]
-            compiled = compile_detector(reference, profile, pixels, Telling(stage.doing))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
-        proof = Proof(bundle.root, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
-        values = compiled.evaluate(pixels[0])
-        check_borders(manifest.graphs, compiled.parts.graphs, values)
-        with progress.stage("detect with PyTorch") as stage:
-            pairs = detect_all(reference_path, judged, proof.limits, stage.doing)
-            stage.detail = reference_summary(pairs, proof.limits)
-        evidence = prove(proof, reference_path, compiled, values, pairs, None, progress)
-        if manifest.golden is not None:
-            with progress.stage("gate: golden vectors") as stage:
-                pair = (golden_detections, pairs[0][1].above(proof.limits.floor))
-                result = check_golden(golden_tensors, values, pair, proof.limits)
-                evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
+        limits = DetectionLimits(threshold=threshold)
+        judged, resize = _pictures(bundle, images), manifest.preprocess.resize
+        prepared = prepare(reference, manifest.classes, resize, profile, judged, limits, progress)
+        check_interfaces(manifest.graphs, prepared.compiled.parts.graphs, prepared.values)
+        subject = Subject(bundle.root, manifest, target, limits, *gpus(gpu, fp16), prepared, golden=golden)
+        evidence = prove(subject, progress)
         if report_folder is not None:
-            _write(report(manifest, evidence, progress, compiled), report_folder)
+            _write(report(manifest, evidence, progress, prepared.compiled), report_folder)
         return evidence.gates
 
 
-def check_borders(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str, NDArray[np.generic]]) -> None:
+def check_interfaces(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str, NDArray[np.generic]]) -> None:
     """That the bundle's graphs take and give what this version's take and give, without which no gate could compare them.
 
     Args:
@@ -164,12 +153,12 @@ def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
     return first, *(other for other in others if not np.array_equal(np.asarray(other.image), np.asarray(first.image)))
 
 
-def _golden_detections(bundle: Bundle) -> Detections:
+def _golden(bundle: Bundle) -> Golden | None:
     golden = bundle.manifest.golden
     if golden is None:
-        return Detections((), 0, 0)
+        return None
     path = bundle.path(golden.detections)
     try:
-        return Detections.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return Golden(bundle.golden_tensors(), Detections.from_dict(json.loads(path.read_text(encoding="utf-8"))))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(f"{path} does not hold detections ({type(error).__name__}: {error}); {REMAKE}") from error

@@ -18,14 +18,15 @@ from detr2litert.convert.bundle import (
 )
 from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
 from detr2litert.convert.classes import Classes, resolve_classes
-from detr2litert.convert.compiler import CompiledDetector, Telling, compile_detector
+from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.convert.half_precision import store_half
 from detr2litert.convert.lowering.lower import lower
 from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary
-from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.prepare import gpus, prepare
+from detr2litert.convert.proof.prove import Evidence, prove
 from detr2litert.convert.proof.reporting import report, write_reports
 from detr2litert.convert.proof.scenes import Picture, pictures
+from detr2litert.convert.proof.subject import Subject
 from detr2litert.convert.reference import Reference, build_reference
 from detr2litert.convert.targets import Target, find_target
 from detr2litert.convert.variants import Variant, find_variant
@@ -143,26 +144,19 @@ def _build(
     judged: Sequence[Picture],
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
-    with progress.stage("export, rewrite, cut in two") as stage:
-        path = ReferencePath(reference, classes.names, request.resize)
-        images = [path.tensor(item.image) for item in judged]
-        compiled = compile_detector(reference, profile_of(target, request), images, Telling(stage.doing))
-        stage.detail = _told(compiled)
-    spec = preprocess_of(reference, request.resize)
     limits = DetectionLimits(threshold=request.threshold)
-    with progress.stage("detect with PyTorch") as stage:
-        pairs = detect_all(path, judged, limits, stage.doing)
-        found = pairs[0][1].above(limits.threshold)
-        golden = GoldenRun(judged[0].image, compiled.evaluate(images[0]), found, limits.threshold)
-        stage.detail = reference_summary(pairs, limits)
+    prepared = prepare(reference, classes.names, request.resize, profile_of(target, request), judged, limits, progress)
+    compiled = prepared.compiled
+    spec = preprocess_of(reference, request.resize)
+    golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
         float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
         with progress.stage("write bundle") as stage:
             manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
-        proof = Proof(folder, manifest, target, limits, *gpus(request.gpu, request.fp16))
-        evidence = prove(proof, path, compiled, golden.tensors, pairs, float32, progress)
+        adapters = gpus(request.gpu, request.fp16)
+        evidence = prove(Subject(folder, manifest, target, limits, *adapters, prepared, float32), progress)
     write_reports(report(manifest, evidence, progress, compiled, fix_ups), folder)
     return manifest, evidence
 
@@ -192,17 +186,3 @@ def _convert(
 def profile_of(target: Target, request: Request) -> Profile:
     """The target's options of the rewrites, with what the user forces."""
     return target.profile if request.protect is None else replace(target.profile, protection=Protection(request.protect))
-
-
-def _told(compiled: CompiledDetector) -> str:
-    last = {name: reports[-1].ops_after for name, reports in compiled.reports.items()}
-    norms = sum("layer_norm" in item.op for ranges in compiled.ranges.values() for item in ranges)
-    steps = [step for reports in compiled.reports.values() for step in reports]
-    norms_kept, sums_kept = (
-        sum(len(step.fired) for step in steps if step.name == name) for name in ("protect_layer_norm", "protect_sums")
-    )
-    sums = f" and {sums_kept} sums" if sums_kept else ""
-    return (
-        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.ops)}, "
-        f"{norms_kept} of {norms} layer norms{sums} protected"
-    )

@@ -211,7 +211,7 @@ class Manifest:
 
 def load_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of manifest.json."""
-    text = importlib.resources.files("host_runtime").joinpath("manifest.schema.json").read_text(encoding="utf-8")
+    text = importlib.resources.files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 

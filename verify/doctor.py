@@ -68,7 +68,7 @@ class Diagnosis:
 
     @property
     def gpu_gates_run(self) -> bool:
-        """True if the residency gate and the GPU half of the numbers gate can run here."""
+        """True if the residency gate and the GPU half of the numerics gate can run here."""
         return self.driver is not None
 
     def to_json(self) -> dict[str, Any]:

@@ -116,13 +116,15 @@ class GateResult:
     """The outcome of one gate.
 
     Attributes:
-        gate: ``"lint"``, ``"residency"`` … (``report.GATES``).
+        gate: its id: ``"lint"``, ``"residency"`` …
         verdict: passed, failed or not run.
         summary: one line for the table at the end of a run.
         advice: what to do next if the gate did not pass; empty otherwise.
         measurements, findings: the evidence.
         seconds: wall time.
         data: further JSON-ready detail for the report.
+        title: heading in the report; the id if empty.
+        proves: what a pass means, in a clause.
     """
 
     gate: str
@@ -133,6 +135,8 @@ class GateResult:
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
     data: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    proves: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready record; each measurement carries its own verdict."""

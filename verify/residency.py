@@ -1,6 +1,6 @@
 """The residency gate: the real delegate takes every operator of every graph, in one partition, without an error line.
 
-It proves that the graph runs on the GPU, not that it computes the right thing: the numbers gate does that.
+It proves that the graph runs on the GPU, not that it computes the right thing: the numerics gate does that.
 """
 
 from __future__ import annotations

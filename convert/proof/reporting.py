@@ -11,7 +11,7 @@ from PIL import Image
 
 from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.gates import Evidence
+from detr2litert.convert.proof.prove import Evidence
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.rewrites.driver import StepReport
 from detr2litert.rewrites.pipeline import PROTECT
@@ -51,6 +51,7 @@ def report(
         op_counts=next((gate.data["op_counts"] for gate in evidence.gates if "op_counts" in gate.data), {}),
         files={name: record.bytes for name, record in manifest.files.items()},
         gates=evidence.gates,
+        expected_gates=evidence.expected,
         scenes=tuple(Scene(s.name, _png(s.reference), _png(s.bundle), s.rows) for s in evidence.scenes),
         ranges=_ranges(compiled),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

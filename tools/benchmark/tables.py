@@ -24,7 +24,7 @@ def render(record: Record) -> str:
     parts = [
         _machine_line(record),
         f"Conversion: `convert run --target {record.target} --no-gpu`, seconds. The stages are those of the fastest run, and "
-        "the time of every run is given. Residency and the GPU's half of the numbers gate are left out. Memory is the largest "
+        "the time of every run is given. Residency and the GPU's half of the numerics gate are left out. Memory is the largest "
         "resident set of any one process."
         + (f" Weights of {' and '.join(random)} are random: none were at hand, and no shape hangs on them." if random else ""),
         _conversion_table(record),

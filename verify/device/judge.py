@@ -23,9 +23,9 @@ from detr2litert.verify.parity.metrics import Difference, difference
 
 _NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
 _ADVICE = {
-    "a": "compare with the numbers gate of `convert verify`, and with --precision fp32",
+    "a": "compare with the numerics gate of `convert verify`, and with --precision fp32",
     "host": "the app's host step is at fault, not the GPU: run android_sample/check.sh with this bundle",
-    "b": "compare with the numbers gate of `convert verify`, and with --precision fp32",
+    "b": "compare with the numerics gate of `convert verify`, and with --precision fp32",
 }
 _THROTTLED = 2  # PowerManager.THERMAL_STATUS_MODERATE
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
@@ -39,7 +39,7 @@ class StageLimits:
     the figures). No phone was at hand.
 
     Attributes:
-        graph: of graphs A and B against their reference, with float16 weights as in the numbers gate, and float16 sums.
+        graph: of graphs A and B against their reference, with float16 weights as in the numerics gate, and float16 sums.
         host: of the host step, which is float32 arithmetic everywhere.
     """
 

@@ -136,9 +136,7 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
     if wrong:
         missing = sum(row.status == MISSING for _, row in wrong)
         verdict, summary = Verdict.FAILED, f"{missing} missing, {len(wrong) - missing} extra; {shown}"
-        advice = (
-            f"{wrong[0][0]}: {_told(wrong[0][1])}; if the numbers gate passes, the host step or the post-processing is at fault"
-        )
+        advice = f"{wrong[0][0]}: {_told(wrong[0][1])}; if numerics passes, host step or post-processing is at fault"
     elif not matched:
         verdict, summary = Verdict.NOT_RUN, f"the reference detects nothing above {limits.threshold} in {images}"
         if total:

@@ -45,7 +45,7 @@ _ADVICE = {
 }
 _MOVED = "the graphs are within limits, so fp16 moves this detection by itself: judge it on more pictures with --image"
 _FIRST_TIME = "; its shaders are compiled the first time, half a minute or more"
-_NOT_FP16 = "the same graph is off in fp32 on this adapter as well, so fp16 is not to blame: see the numbers gate"
+_NOT_FP16 = "the same graph is off in fp32 on this adapter as well, so fp16 is not to blame: see the numerics gate"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Fp16Limits:
     max_taps: int = 32
 
     def detections(self, threshold: float) -> DetectionLimits:
-        """As the detection gate takes them."""
+        """As the detections gate takes them."""
         return DetectionLimits(threshold, iou=self.iou, score=self.score)
 
 
@@ -337,7 +337,7 @@ def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -
     head += f" (limit {limits.graph})"
     place = f"{case.name} / {', '.join(outputs)}"
     if one.off_in_fp32(limits.graph):
-        return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numbers gate")
+        return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numerics gate")
     try:
         with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
             fault = locate_fp16(

@@ -1,4 +1,4 @@
-"""The numbers gate: every graph computes the right numbers, judged on identical inputs, one link of the chain at a time.
+"""The numerics gate: every graph computes the right numbers, judged on identical inputs, one link of the chain at a time.
 
 - "CPU vs PyTorch": the float32 file on LiteRT's CPU against PyTorch. A fault here is a rewrite's or the converter's.
 - "shipped vs float32": the shipped (fp16 weights) file on the CPU against the float32 one. A fault here is the quantisation's.

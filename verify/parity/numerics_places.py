@@ -1,4 +1,4 @@
-"""Names the place of a numeric fault, one way for each comparison of the numbers gate."""
+"""Names the place of a numeric fault, one way for each comparison of the numerics gate."""
 
 from __future__ import annotations
 

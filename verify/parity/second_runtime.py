@@ -6,7 +6,7 @@ reads in this way, or an output that only LiteRT computes so, is found. Where th
 output, and which of them is off PyTorch's values.
 
 An extra witness and no condition. TensorFlow is a download of 270 MB and 1.3 GB on disk, and what the bundle promises is held
-against PyTorch by the numbers gate already. So the gate is part of a run only where TensorFlow is installed
+against PyTorch by the numerics gate already. So the gate is part of a run only where TensorFlow is installed
 (``tensorflow_run.installed``), and its absence leaves nothing unproven: neither ``--strict`` nor the verdict of a report
 (``report.GATES``) asks for it. Where it is installed and cannot do its work, it says "not run" like any gate.
 """
@@ -26,7 +26,7 @@ from detr2litert.verify.parity.numerics import GraphCase
 from detr2litert.verify.parity.tensorflow_run import HOW_TO_GET, TensorFlowRun, run_tensorflow
 
 GATE = "second runtime"
-_WITHOUT = "no fault of the file is known by it: the numbers gate holds it against PyTorch"
+_WITHOUT = "no fault of the file is known by it: the numerics gate holds it against PyTorch"
 _RUNTIMES, _REFERENCE = "TensorFlow vs LiteRT", "TensorFlow vs PyTorch"
 
 
@@ -37,7 +37,7 @@ class Limits:
     Attributes:
         runtimes: TensorFlow's against LiteRT's. Both compute in float32 and differ by the order of their sums alone; measured:
             relative errors of 2e-6 for both demo detectors, 2e-5 for nano.
-        reference: TensorFlow's against PyTorch's, where the fp16 weights show, as in the numbers gate.
+        reference: TensorFlow's against PyTorch's, where the fp16 weights show, as in the numerics gate.
     """
 
     runtimes: float = 0.999999
@@ -131,19 +131,19 @@ def _compare(
             findings.append(_finding(case, name, told, _who(reference, mine, limits)))
         elif not reference.within(limits.reference):
             told = f"both runtimes agree, and are off PyTorch{suffix}: {describe(reference)}"
-            findings.append(_finding(case, name, told, "see the numbers gate, which names the first tensor that is off"))
+            findings.append(_finding(case, name, told, "see the numerics gate, which names the first tensor that is off"))
     return measured, findings
 
 
 def _who(theirs: Difference, ours: Difference, limits: Limits) -> str:
     """Which runtime to look at."""
     if theirs.within(limits.reference) and not ours.within(limits.reference):
-        return "LiteRT is off: see the numbers gate, and try another version of ai-edge-litert"
+        return "LiteRT is off: see the numerics gate, and try another version of ai-edge-litert"
     if ours.within(limits.reference) and not theirs.within(limits.reference):
         return "TensorFlow is off: the file means something else to it; look at operators whose options or version are unusual"
     if ours.within(limits.reference):
         return "both are near PyTorch: an operator is read in two ways, or fp16 weights hide a small fault; tap the graph"
-    return "both are off PyTorch, and differently: see the numbers gate first"
+    return "both are off PyTorch, and differently: see the numerics gate first"
 
 
 def _finding(case: GraphCase, output: str, message: str, advice: str) -> Finding:
@@ -153,5 +153,5 @@ def _finding(case: GraphCase, output: str, message: str, advice: str) -> Finding
 def _broken(case: GraphCase, theirs: TensorFlowRun, litert: DelegateRun) -> Finding:
     said = [f"TensorFlow: {theirs.error}" if theirs.error else "", "" if litert.ok else f"LiteRT: {litert.error}"]
     message = f"does not run: {'; '.join(filter(None, said))}"
-    advice = "the file is not valid, or means something else to this runtime: see the numbers gate"
+    advice = "the file is not valid, or means something else to this runtime: see the numerics gate"
     return Finding("second-runtime", "wrong", case.name, message, advice, graph=case.name)

@@ -10,20 +10,9 @@ from typing import Any
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.report.headroom import charts
 from detr2litert.verify.report.page import MARKS, page_environment
-from detr2litert.verify.report.report import GATES, RunReport, rejudge, write_whole
+from detr2litert.verify.report.report import RunReport, rejudge, write_whole
 
 _TEMPLATE = "report/report.html.jinja"
-_TITLES = {
-    "rewrites": ("Rewrites", "cut and rewritten, the detector computes what the original does"),
-    "lint": ("Operator lint", "no operator that the delegate refuses or gets wrong"),
-    "residency": ("Residency", "the real delegate takes every operator, in one partition"),
-    "numerics": ("Numbers", "every output equals PyTorch's, link by link"),
-    "second runtime": ("Second runtime", "TensorFlow's interpreter computes what LiteRT's does"),
-    "fp16": ("fp16", "the delegate computes it well enough in fp16, as phones do"),
-    "host": ("Host side", "pre-processing, host step and post-processing are PyTorch's"),
-    "detections": ("Detections", "the bundle finds what the reference finds"),
-    "golden": ("Golden vectors", "what the bundle carries to be judged by on a phone is what the checkpoint computes"),
-}
 
 
 def render_html(report: RunReport) -> str:
@@ -39,8 +28,8 @@ def render_html(report: RunReport) -> str:
         verdict=report.verdict,
         marks=MARKS,
         gates=[_gate(gate) for gate in report.gates],
-        not_run=[_title(gate.gate) for gate in report.gates if rejudge(gate) is Verdict.NOT_RUN],
-        absent=[_title(name) for name in GATES if name not in {gate.gate for gate in report.gates}],
+        not_run=[gate.gate for gate in report.gates if rejudge(gate) is Verdict.NOT_RUN],
+        absent=list(report.absent_gates),
         graphs=graphs,
         rewrites={graph: _rewrites(report, graph) for graph in graphs},
         operators=operators,
@@ -60,17 +49,13 @@ def write_html(report: RunReport, path: Path) -> Path:
     return write_whole(path, render_html(report))
 
 
-def _title(gate: str) -> str:
-    return _TITLES.get(gate, (gate, ""))[0]
-
-
 def _gate(gate: GateResult) -> dict[str, Any]:
     """What the page shows of a gate; figures that missed their limit first."""
     verdict = rejudge(gate)
     return {
         "name": gate.gate,
-        "title": _title(gate.gate),
-        "proves": _TITLES.get(gate.gate, ("", ""))[1],
+        "title": gate.title or gate.gate,
+        "proves": gate.proves,
         "verdict": verdict,
         "summary": gate.summary,
         "advice": gate.advice if verdict is not Verdict.PASSED else "",

@@ -20,7 +20,8 @@ from detr2litert.verify.parity.detections import MatchRow
 from detr2litert.verify.report.headroom import RangeRecord
 
 SCHEMA_VERSION = 1
-GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
+_FIRST_GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
+"""What reports had to have before they said so themselves."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class RunReport:
         op_counts: graph to operator to number, of the files that ship.
         files: file of the bundle to bytes.
         gates: in order.
+        expected_gates: ids of those that a complete record has; one that is absent did not run.
         scenes: the pictures compared.
         ranges: the range analysis, in the graphs' order; empty if nothing was measured.
         created: ISO 8601 time, "" if not recorded.
@@ -113,10 +115,16 @@ class RunReport:
     scenes: tuple[Scene, ...] = ()
     ranges: tuple[RangeRecord, ...] = ()
     created: str = ""
+    expected_gates: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        return judge(self.gates)
+        return judge(self.gates, self.expected_gates)
+
+    @property
+    def absent_gates(self) -> tuple[str, ...]:
+        """Ids of expected gates that are not in the record."""
+        return tuple(name for name in self.expected_gates if name not in {gate.gate for gate in self.gates})
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready; a figure that is no finite number is the string "nan", "inf" or "-inf"."""
@@ -128,6 +136,7 @@ class RunReport:
             "target": self.target,
             "weights": asdict(self.weights),
             "adapter": self.adapter,
+            "expected_gates": list(self.expected_gates),
             "gates": [gate.to_json() for gate in self.gates],
             "stages": [asdict(stage) for stage in self.stages],
             "rewrites": [asdict(rewrite) for rewrite in self.rewrites],
@@ -148,10 +157,12 @@ def rejudge(gate: GateResult) -> Verdict:
     return gate.verdict
 
 
-def judge(gates: Iterable[GateResult]) -> Verdict:
-    """The verdict of a run. A gate that is absent from the record did not run."""
+def judge(gates: Iterable[GateResult], expected: Iterable[str] = ()) -> Verdict:
+    """The verdict of a run. An expected gate that is absent from the record did not run, and no gate at all proves nothing."""
     gates = tuple(gates)
-    missing = set(GATES) - {gate.gate for gate in gates}
+    missing = set(expected) - {gate.gate for gate in gates}
+    if not gates:
+        return Verdict.NOT_RUN
     absent = [GateResult(name, Verdict.NOT_RUN, "not in the record") for name in sorted(missing)]
     return overall([*(GateResult(gate.gate, rejudge(gate), gate.summary) for gate in gates), *absent])
 
@@ -238,6 +249,7 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         op_counts={graph: dict(counts) for graph, counts in record["op_counts"].items()},
         files=dict(record["files"]),
         gates=tuple(_gate(gate) for gate in record["gates"]),
+        expected_gates=tuple(record.get("expected_gates", _FIRST_GATES)),
         scenes=tuple(Scene(scene["name"], b"", b"", _each(scene["rows"], MatchRow)) for scene in record["scenes"]),
         ranges=tuple(RangeRecord.from_json(entry) for entry in record.get("ranges", ())),
         created=record["created"],
@@ -259,4 +271,6 @@ def _gate(record: Mapping[str, Any]) -> GateResult:
         findings=tuple(map(Finding.from_json, record["findings"])),
         seconds=float(record["seconds"]),
         data=record["data"],
+        title=record.get("title", ""),
+        proves=record.get("proves", ""),
     )

@@ -1,4 +1,4 @@
-"""The numbers gate: passes on the right file, and names the right place of a planted fault on each link of the chain."""
+"""The numerics gate: passes on the right file, and names the right place of a planted fault on each link of the chain."""
 
 from __future__ import annotations
 
