@@ -139,7 +139,7 @@ def test_the_readme_is_short_and_opens_with_three_commands() -> None:
         "detr2litert run",
         "detr2litert push",
     ]
-    assert "](docs/detections.png)" in opening
+    assert 'src="docs/detections.png"' in opening
 
 
 def test_the_readmes_table_of_families_is_the_catalogues() -> None:
