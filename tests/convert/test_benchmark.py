@@ -191,8 +191,8 @@ def test_bad_input_ends_in_one_line_before_anything_is_measured(tmp_path):
         assert result.output.count("\n") == 1
 
 
-def test_the_readme_has_the_markers():
-    assert read_document(ROOT / "README.md", "benchmark")
+def test_the_measurements_have_the_markers():
+    assert read_document(ROOT / "docs" / "measurements.md", "benchmark")
 
 
 def test_the_process_that_measures_memory_holds_no_torch():

@@ -90,3 +90,8 @@ def test_a_record_of_another_target_is_measured_again(tmp_path: Path, monkeypatc
     assert CliRunner().invoke(main, ["--variants", "dfine-n", "--target", "galaxy", "--record", str(record)]).exit_code == 0
     assert read_record(record)["dfine-n"].target == "galaxy"
     assert CliRunner().invoke(main, ["--target", "toaster", "--record", str(record)]).exit_code == 2
+
+
+def test_the_documents_table_is_that_of_the_record() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    assert render(read_record(docs / "catalogue.json")) in (docs / "catalogue.md").read_text(encoding="utf-8")

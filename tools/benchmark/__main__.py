@@ -1,4 +1,4 @@
-"""``python -m tools.benchmark``: measure, and write the README's tables."""
+"""``python -m tools.benchmark``: measure, and write the tables of docs/measurements.md."""
 
 from __future__ import annotations
 

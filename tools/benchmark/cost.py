@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from detr2litert.convert.compiler import compile_detector
 from detr2litert.convert.reference import Reference
+from detr2litert.graphs.provenance import provenance_of
 from detr2litert.graphs.toolbox import aten, is_call, module_of, value_of
 from detr2litert.rewrites.profile import Profile, Sampling
 from tools.benchmark.record import Cost
@@ -40,7 +41,7 @@ def sampling_core(graph_module: fx.GraphModule) -> list[fx.Node]:
     the sampling rewrite's own, as it does in the folded form, where it is.
     """
     nodes = [node for node in graph_module.graph.nodes if node.op == "call_function"]
-    modules = {module_of(node) for node in nodes if SAMPLING_REWRITES & set(node.meta.get("rewrites", ()))}
+    modules = {module_of(node) for node in nodes if SAMPLING_REWRITES & set(provenance_of(node).rewrites)}
     return [node for node in nodes if module_of(node) in modules]
 
 

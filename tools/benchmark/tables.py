@@ -20,13 +20,13 @@ def render(record: Record) -> str:
     """All tables, with what a reader must know to repeat them."""
     runs = next(iter(next(iter(record.variants.values())).latency.values())).runs
     random = [name for name, entry in record.variants.items() if entry.conversion.random_weights]
+    weights = f" Weights of {' and '.join(random)} are random: none were available, and no shape depends on them."
     frame = f"a picture of {PICTURE_SIZE[0]} × {PICTURE_SIZE[1]} pixels"
     parts = [
         _machine_line(record),
         f"Conversion: `convert run --target {record.target} --no-gpu`, seconds. The stages are those of the fastest run, and "
         "the time of every run is given. Residency and the GPU's half of the numerics gate are left out. Memory is the largest "
-        "resident set of any one process."
-        + (f" Weights of {' and '.join(random)} are random: none were at hand, and no shape hangs on them." if random else ""),
+        "resident set of any one process." + (weights if random else ""),
         _conversion_table(record),
         "What comes out:",
         _table(record, _OUTPUT_ROWS),
