@@ -94,19 +94,19 @@ def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: 
 
 
 def choose(suite: Sequence[Probe], only: Sequence[str]) -> tuple[Probe, ...]:
-    """The probes that are named, or that a named lint rule is shown by or spares; all without names.
+    """The probes that are named, or that a named lint rule is shown by or must_not_trigger; all without names.
 
     Raises:
         UserError: a name that is neither.
     """
     names = {probe.name for probe in suite}
-    rules = {rule for probe in suite for rule in (probe.breaks, *probe.spares) if rule}
+    rules = {rule for probe in suite for rule in (probe.triggers, *probe.must_not_trigger) if rule}
     for name in only:
         if name not in names | rules:
             near = difflib.get_close_matches(name, sorted(names | rules), n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"a probe's name, or one of {', '.join(sorted(rules))}"
             raise UserError(f"no probe and no lint rule is called {name!r}: {hint}")
-    return tuple(probe for probe in suite if not only or {probe.name, probe.breaks, *probe.spares} & set(only))
+    return tuple(probe for probe in suite if not only or {probe.name, probe.triggers, *probe.must_not_trigger} & set(only))
 
 
 def _comparable(path: Path, precision: str) -> Measured:

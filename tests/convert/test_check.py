@@ -32,7 +32,7 @@ def test_json_has_place_tensors_reason_and_way_out_as_fields(tmp_path: Path) -> 
     assert (found["graph"], found["op"], found["operator"]) == ("model", 0, "GATHER_ND")
     assert found["tensors"] == [{"index": 2, "name": "taken", "shape": [1, 4, 4, 8], "dtype": "float32"}]
     assert found["rule"] == "gather-nd" and found["severity"] == "refused"
-    assert "not supported" in found["why"] and "one-hot" in found["advice"] and "mended_by" in found
+    assert "not supported" in found["why"] and "one-hot" in found["advice"] and "fixed_by" in found
 
 
 def test_text_groups_places_under_their_rule(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_verdict_is_judged_from_the_figures() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no valid JSON"),
+        ("", "not valid JSON"),
         ("[1]", "not a report"),
         ('{"schema_version": 2}', "upgrade"),
         ('{"schema_version": 1}', "no 'variant'"),
@@ -123,7 +123,7 @@ def test_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
 def test_page_shows_all_that_was_recorded() -> None:
     text = read_page(render_html(sample())).text
     for words in (
-        "Rewrites", "Operator lint", "Residency", "Numbers", "Host side", "Detections",
+        "Rewrites", "Lint", "Residency", "Numerics", "Host side", "Detections",
         "graph_b / boxes: GPU vs CPU", "lower graph_a", "14.2 s",
         "protect_layer_norm", "squares overflow fp16", "BATCH_MATMUL", "graph_a.tflite", "3.4 MB", "ai-edge-quantizer",
         "9f1c9f1c", "SwiftShader", "circle", "≥ 0.99999", "1 − 2e-10", "PyTorch reference",
@@ -136,7 +136,7 @@ def test_gates_come_first_and_trouble_is_plain() -> None:
     report = sample(gates=(LINT, ABSENT, failing_gate()), weights=Weights("random, seed 0", "ab" * 32, True), adapter="")
     text = read_page(render_html(report)).text
     assert "Random weights" in text and "Not proved: Residency, Rewrites, fp16, Host side, Detections" in text
-    assert text.index("Random weights") < text.index("Operator lint") < text.index("Stages")
+    assert text.index("Random weights") < text.index("Lint") < text.index("Stages")
     assert "not a number" in text and "∞" in text and "rewrite it in another form" in text
     assert "none: the GPU gates did not run" in text
 
@@ -153,7 +153,7 @@ def test_page_escapes_what_it_is_given() -> None:
 def test_page_of_an_empty_run() -> None:
     report = sample(stages=(), rewrites=(), op_counts={}, files={}, gates=(), scenes=(), versions={}, created="")
     text = read_page(render_html(report)).text
-    assert "Not proved: Rewrites, Operator lint, Residency, Numbers, fp16, Host side, Detections" in text
+    assert "Not proved: Rewrites, Lint, Residency, Numerics, fp16, Host side, Detections" in text
 
 
 def test_terminal_table() -> None:
