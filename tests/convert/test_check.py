@@ -89,7 +89,7 @@ def test_the_delegate_counts_as_its_findings_do(driver: Driver, tmp_path: Path) 
     path = w.write(tmp_path / "texture.tflite", ["y"])
     assert verdicts(invoke("check", path, "--json").json) == {"lint": "failed", "residency": "failed"}
     mild = invoke("check", path, "--fail-on", "refused")
-    assert mild.code == 0 and "less than --fail-on refused, so not counted: residency" in mild.stderr
+    assert mild.code == 0 and "less severe than --fail-on refused, so not counted: residency" in mild.stderr
     refused = foreign.one_op(tmp_path / "mystery.tflite", "CUSTOM:Mystery")
     assert invoke("check", refused, "--fail-on", "refused").code == 1
 
