@@ -1,4 +1,4 @@
-"""``convert verify``: all gates again, from a finished bundle and the checkpoint it was made from."""
+"""``convert verify``: runs all gates again, from a finished bundle and its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detr2litert.convert.bundle import source_name
 from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
-from detr2litert.convert.compiler import Telling, compile_detector, tensor_specs
+from detr2litert.convert.compiler import ProgressObserver, compile_detector, tensor_specs
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary, told
 from detr2litert.convert.proof.golden import check_golden
@@ -46,19 +46,19 @@ def verify_bundle(
     fp16: bool = True,
     report_folder: Path | None = None,
 ) -> tuple[GateResult, ...]:
-    """Rebuild the reference, compute every stage anew, and judge the shipped files by it.
+    """Rebuilds the reference, recomputes every stage, and judges the shipped files by it.
 
     Args:
         path: of the bundle, a folder or a .zip file.
-        progress: told of each stage.
-        weights: checkpoint; the one that the manifest leads to if left out.
-        images: pictures to judge on beside the golden one; the demo scenes if there are none.
-        gpu: False leaves the GPU gates out.
-        fp16: False leaves the fp16 gate out.
-        report_folder: where to write a report, if anywhere.
+        progress: shows each stage.
+        weights: checkpoint [default: the one that the manifest names].
+        images: pictures to judge on beside the golden one [default: the demo scenes].
+        gpu: False skips the GPU gates.
+        fp16: False skips the fp16 gate.
+        report_folder: folder for a report, if one is requested.
 
     Raises:
-        UserError: the bundle is damaged or of another version, or its checkpoint cannot be had or is another one.
+        UserError: the bundle is damaged or of another version, or its checkpoint is not available or is another one.
     """
     with load_bundle(path) as bundle:
         manifest = bundle.manifest
@@ -75,11 +75,11 @@ def verify_bundle(
             reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
             judged = _pictures(bundle, images)
             pixels = [reference_path.tensor(item.image) for item in judged]
-            compiled = compile_detector(reference, profile, pixels, Telling(stage.doing))
+            compiled = compile_detector(reference, profile, pixels, ProgressObserver(stage.doing))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         proof = Proof(bundle.root, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
         values = compiled.evaluate(pixels[0])
-        check_borders(manifest.graphs, compiled.parts.graphs, values)
+        check_interfaces(manifest.graphs, compiled.parts.graphs, values)
         with progress.stage("detect with PyTorch") as stage:
             pairs = detect_all(reference_path, judged, proof.limits, stage.doing)
             stage.detail = reference_summary(pairs, proof.limits)
@@ -94,12 +94,12 @@ def verify_bundle(
         return evidence.gates
 
 
-def check_borders(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str, NDArray[np.generic]]) -> None:
-    """That the bundle's graphs take and give what this version's take and give, without which no gate could compare them.
+def check_interfaces(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str, NDArray[np.generic]]) -> None:
+    """Checks that the bundle's graphs have the same inputs and outputs as this version's, so that the gates can compare them.
 
     Args:
-        graphs: as the manifest has them.
-        parts: the same graphs, compiled anew.
+        graphs: from the manifest.
+        parts: the same graphs, recompiled.
         values: the tensors of every stage, from the compiled graphs.
 
     Raises:
@@ -107,8 +107,8 @@ def check_borders(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str
     """
     for name, spec in graphs.by_name.items():
         part = parts[name]
-        borders = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
-        for side, listed, names in borders:
+        interfaces = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
+        for side, listed, names in interfaces:
             found = {item.name: item.shape for item in listed}
             made = {item.name: item.shape for item in tensor_specs(names, values)}
             if found != made:
@@ -142,9 +142,9 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
         own = variant.default_weights
         source = weights or (own if own is not None and source_name(own) == manifest.weights.source else None)
         if source is None:
-            told = manifest.weights.source
-            told = told if len(told) <= _SOURCE_SHOWN else f"{told[:_SOURCE_SHOWN]}…"
-            raise UserError(f"the bundle was made from {told}; say where that is with --weights")
+            source = manifest.weights.source
+            source = source if len(source) <= _SOURCE_SHOWN else f"{source[:_SOURCE_SHOWN]}…"
+            raise UserError(f"the bundle was made from {source}; give its path with --weights")
         checkpoint = load_checkpoint(source)
         reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, side)
     if reference.sha256 != manifest.weights.sha256:
@@ -156,7 +156,7 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
 
 
 def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
-    """The golden picture, then the others, without a second copy of it."""
+    """Returns the golden picture, then the others, without a second copy of it."""
     golden, others = bundle.manifest.golden, pictures(images)
     if golden is None:
         return others

@@ -52,7 +52,7 @@ def test_a_zip_is_a_bundle_too(tiny: Made) -> None:
     outcome = invoke("verify", tiny.bundle.parent / "tiny.zip", "--no-gpu")
     assert outcome.code == 0, outcome.stderr
     assert "golden" in outcome.stdout
-    assert "not run, so not proven: residency, numerics" in outcome.stderr
+    assert "not verified: these gates did not run: residency, numerics" in outcome.stderr
 
 
 def test_a_changed_graph_is_refused(copy: Path) -> None:
@@ -210,10 +210,10 @@ def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words
     }
     tensors = (t for spec in ours.by_name.values() for t in (*spec.inputs, *spec.outputs))
     values = {t.name: np.zeros(t.shape, np.float32) for t in tensors}
-    reverify.check_borders(ours, parts, values)
+    reverify.check_interfaces(ours, parts, values)
     theirs = replace(ours, a=replace(ours.a, outputs=(ours.a.outputs[0], odd)))
     with pytest.raises(UserError) as refused:
-        reverify.check_borders(theirs, parts, values)
+        reverify.check_interfaces(theirs, parts, values)
     for told in ("made by another version", words, "make the bundle again"):
         assert told in str(refused.value)
 
