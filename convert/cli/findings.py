@@ -38,7 +38,7 @@ def _print_rule(gate: str, severity: str, rule: str, alike: Sequence[Finding]) -
         _echo("", f"… and {len(shown) - _PLACES} more; --json lists them all")
     _echo("why", "; ".join(dict.fromkeys(found.why for found in alike if found.why)))
     for advice in dict.fromkeys(found.advice for found in alike):
-        _echo("mend", advice)
+        _echo("fix", advice)
     for name in dict.fromkeys(found.fixed_by for found in alike if found.fixed_by):
         _echo("", f"`convert run` does it by the rewrite {name}; `convert rewrites {name}` explains it")
 

@@ -27,8 +27,8 @@ from torch.overrides import TorchFunctionMode
 from detr2litert.convert.compiler import (
     INPUT_NAMES,
     OUTPUT_NAMES,
-    CompiledDetector,
     CompilationObserver,
+    CompiledDetector,
     compile_detector,
     evaluate_parts,
     host_arrays,

@@ -190,7 +190,7 @@ def test_golden_vectors_are_read_before_the_minutes_of_the_gates(
 def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
     weights = Weights(f"random, seed {'9' * 5000}", "0" * 64, random=True)
     tiny_bundle.write_bundle(tmp_path / "b", variant="tiny", weights=weights)
-    line = assert_refused(invoke("verify", tmp_path / "b"), "made from random, seed 999", "9…; say where", "--weights")
+    line = assert_refused(invoke("verify", tmp_path / "b"), "made from random, seed 999", "9…; give its path with", "--weights")
     assert len(line) < 400
 
 
