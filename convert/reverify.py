@@ -1,4 +1,4 @@
-"""``convert verify``: all gates again, from a finished bundle and the checkpoint it was made from."""
+"""``convert verify``: runs all gates again, from a finished bundle and its checkpoint."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def verify_bundle(
     fp16: bool = True,
     report_folder: Path | None = None,
 ) -> tuple[GateResult, ...]:
-    """Rebuild the reference, compute every stage anew, and judge the shipped files by it.
+    """Rebuilds the reference, recomputes every stage, and judges the shipped files by it.
 
     Args:
         path: of the bundle, a folder or a .zip file.
-        progress: told of each stage.
-        weights: checkpoint; the one that the manifest leads to if left out.
-        images: pictures to judge on beside the golden one; the demo scenes if there are none.
-        gpu: False leaves the GPU gates out.
-        fp16: False leaves the fp16 gate out.
-        report_folder: where to write a report, if anywhere.
+        progress: shows each stage.
+        weights: checkpoint [default: the one that the manifest names].
+        images: pictures to judge on beside the golden one [default: the demo scenes].
+        gpu: False skips the GPU gates.
+        fp16: False skips the fp16 gate.
+        report_folder: folder for a report, if one is requested.
 
     Raises:
-        UserError: the bundle is damaged or of another version, or its checkpoint cannot be had or is another one.
+        UserError: the bundle is damaged or of another version, or its checkpoint is not available or is another one.
     """
     with load_bundle(path) as bundle:
         manifest = bundle.manifest
@@ -87,8 +87,8 @@ def check_interfaces(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[
     """That the bundle's graphs take and give what this version's take and give, without which no gate could compare them.
 
     Args:
-        graphs: as the manifest has them.
-        parts: the same graphs, compiled anew.
+        graphs: from the manifest.
+        parts: the same graphs, recompiled.
         values: the tensors of every stage, from the compiled graphs.
 
     Raises:
@@ -96,8 +96,8 @@ def check_interfaces(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[
     """
     for name, spec in graphs.by_name.items():
         part = parts[name]
-        borders = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
-        for side, listed, names in borders:
+        interfaces = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
+        for side, listed, names in interfaces:
             found = {item.name: item.shape for item in listed}
             made = {item.name: item.shape for item in tensor_specs(names, values)}
             if found != made:
@@ -131,9 +131,9 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
         own = variant.default_weights
         source = weights or (own if own is not None and source_name(own) == manifest.weights.source else None)
         if source is None:
-            told = manifest.weights.source
-            told = told if len(told) <= _SOURCE_SHOWN else f"{told[:_SOURCE_SHOWN]}…"
-            raise UserError(f"the bundle was made from {told}; say where that is with --weights")
+            source = manifest.weights.source
+            source = source if len(source) <= _SOURCE_SHOWN else f"{source[:_SOURCE_SHOWN]}…"
+            raise UserError(f"the bundle was made from {source}; give its path with --weights")
         checkpoint = load_checkpoint(source)
         reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, side)
     if reference.sha256 != manifest.weights.sha256:
@@ -145,7 +145,7 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
 
 
 def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
-    """The golden picture, then the others, without a second copy of it."""
+    """Returns the golden picture, then the others, without a second copy of it."""
     golden, others = bundle.manifest.golden, pictures(images)
     if golden is None:
         return others

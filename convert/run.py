@@ -1,4 +1,4 @@
-"""``convert run``: from a checkpoint to a proven bundle."""
+"""``convert run``: converts a checkpoint to a verified bundle."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.verify.parity.detections import DetectionLimits
 
 RANDOM = "random"
-"""The word that asks for seeded random weights."""
+"""Value of ``--weights`` for seeded random weights."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The options of a run.
 
     Attributes:
         target: name of the phone to convert for.
-        variant: name of the detector; None to tell it from the checkpoint.
-        weights: path, hub id, or ``"random"``; None for the variant's own.
+        variant: name of the detector; None to detect it from the checkpoint.
+        weights: path, hub id, or ``"random"``; None for the variant's default.
         classes: file of class names.
-        resolution: side of the input in pixels; None for the one the weights were trained at.
-        images: pictures to judge the bundle on; the demo scenes if there are none.
+        resolution: side of the input in pixels; None for the resolution of training.
+        images: pictures to judge the bundle on [default: the demo scenes].
         out: folder of the bundle; None for ``bundles/VARIANT-TARGET``.
         resize: interpolation of the pre-processing; None for the variant's.
         protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
         threshold: score above which a detection counts.
-        gpu: False leaves the GPU gates out.
-        fp16: False leaves the fp16 gate out.
+        gpu: False skips the GPU gates.
+        fp16: False skips the fp16 gate.
         zipped: also write the bundle as one file.
         seed: of random weights.
     """
@@ -81,7 +81,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left: the bundle's folder and the evidence."""
+    """The result of a run: the bundle's folder and the evidence."""
 
     folder: Path
     manifest: Manifest
@@ -89,10 +89,10 @@ class Result:
 
 
 def run(request: Request, progress: Progress) -> Result:
-    """Convert, prove and report.
+    """Converts a detector, runs the gates and writes the report.
 
     Raises:
-        UserError: for anything that is wrong with the request; nothing is left behind.
+        UserError: the request is invalid; nothing is left behind.
     """
     target = find_target(request.target)
     variant = None if request.variant is None else find_variant(request.variant)
@@ -116,18 +116,18 @@ def run(request: Request, progress: Progress) -> Result:
 def load_reference(
     variant: Variant | None, weights: str | None, resolution: int | None, seed: int = 0
 ) -> tuple[Reference, Checkpoint | None]:
-    """The reference detector, and its checkpoint unless its weights are random.
+    """Loads the reference detector, and its checkpoint unless its weights are random.
 
     Raises:
-        UserError: nothing says which detector it is, or the weights cannot be had or do not fit.
+        UserError: the detector is not specified, or the weights are not available or do not fit.
     """
     if weights == RANDOM:
         if variant is None:
-            raise UserError("--weights random needs --variant, for there is no checkpoint to tell it from")
+            raise UserError("--weights random needs --variant, since there is no checkpoint to detect it from")
         return build_reference(variant, None, resolution, seed), None
     source = weights or (variant.default_weights if variant is not None else None)
     if source is None and variant is not None:
-        raise UserError(f"no weights of {variant.name} are published in a form that can be fetched; give --weights")
+        raise UserError(f"no weights of {variant.name} are published in a form that can be downloaded; give --weights")
     if source is None:
         raise UserError("give --variant, --weights, or both (`convert variants` lists the detectors)")
     checkpoint = load_checkpoint(source)
@@ -164,10 +164,10 @@ def _build(
 def _convert(
     folder: Path, scratch: Path, compiled: CompiledDetector, progress: Progress
 ) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
-    """Write both graphs into the folder, and their float32 forms into ``scratch``, for the proof.
+    """Writes both graphs into the folder, and their float32 forms into ``scratch``, for the gates.
 
     Returns:
-        The float32 files by graph, and what the fix-ups did to each file.
+        The float32 files by graph, and the reports of the fix-ups on each file.
     """
     float32, fix_ups = {}, {}
     for name, part in compiled.parts.graphs.items():
@@ -184,5 +184,5 @@ def _convert(
 
 
 def profile_of(target: Target, request: Request) -> Profile:
-    """The target's options of the rewrites, with what the user forces."""
+    """Returns the target's options of the rewrites, with the user's overrides."""
     return target.profile if request.protect is None else replace(target.profile, protection=Protection(request.protect))

@@ -85,7 +85,7 @@ class Finding:
         operator: its name, ``"GATHER_ND"`` or ``"CUSTOM:<code>"``; "" where there is none.
         tensors: those it is about.
         why: how it is known: what the delegate says, or what was measured.
-        mended_by: this project's rewrite that mends it, "" if none does.
+        fixed_by: this project's rewrite that mends it, "" if none does.
     """
 
     rule: str
@@ -98,7 +98,7 @@ class Finding:
     operator: str = ""
     tensors: tuple[TensorRef, ...] = ()
     why: str = ""
-    mended_by: str = ""
+    fixed_by: str = ""
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finding:

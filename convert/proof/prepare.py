@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detr2litert.convert.compiler import CompiledDetector, Telling, compile_detector
+from detr2litert.convert.compiler import CompiledDetector, ProgressObserver, compile_detector
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
@@ -52,7 +52,7 @@ def prepare(
     with progress.stage("export, rewrite, cut in two") as stage:
         path = ReferencePath(detector, class_names, resize)
         images = [path.tensor(picture.image) for picture in pictures]
-        compiled = compile_detector(detector, profile, images, Telling(stage.doing))
+        compiled = compile_detector(detector, profile, images, ProgressObserver(stage.doing))
         stage.detail = _summary(compiled)
     with progress.stage("detect with PyTorch") as stage:
         pairs: list[tuple[Picture, Detections]] = []

@@ -1,4 +1,4 @@
-"""The record of a run: report.json and report.html beside the bundle's files."""
+"""Writes the record of a run: report.json and report.html beside the bundle's files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from detr2litert.verify.report.report import Place, RewriteRecord, RunReport, Sc
 
 PROTECTING = tuple(step.name for step in PROTECT)
 PICTURES = "pictures"
-"""Folder beside the report with the bundle's detections drawn on each picture it was judged on."""
+"""Folder beside the report with each test picture and the bundle's detections drawn on it."""
 
 
 def report(
@@ -31,14 +31,14 @@ def report(
     compiled: CompiledDetector,
     fix_ups: Mapping[str, Sequence[StepReport]] | None = None,
 ) -> RunReport:
-    """Put together what a run did and proved.
+    """Assembles the record of a run.
 
     Args:
         manifest: of the bundle.
-        evidence: what the gates said; the lint has counted the operators.
+        evidence: the gates' results; the lint has counted the operators.
         progress: the stages so far.
-        compiled: what the rewrites did, and the ranges that they saw.
-        fix_ups: what was done to each converted file; None for a bundle that is only judged again.
+        compiled: has the reports of the rewrites, and the measured ranges.
+        fix_ups: the fix-ups of each converted file; None for a bundle that is only verified again.
     """
     return RunReport(
         variant=manifest.variant,
@@ -59,7 +59,7 @@ def report(
 
 
 def write_reports(record: RunReport, folder: Path) -> None:
-    """Write report.json, report.html and the bundle's view of each picture into ``folder``."""
+    """Writes report.json, report.html and each picture with the bundle's detections into ``folder``."""
     write_report(record, folder / "report.json")
     write_html(record, folder / "report.html")
     if record.scenes:
@@ -69,7 +69,7 @@ def write_reports(record: RunReport, folder: Path) -> None:
 
 
 def picture_name(number: int) -> str:
-    """File name of the overlay of the ``number``-th picture, counted from one."""
+    """Returns the file name of the overlay of the ``number``-th picture, counted from one."""
     return f"scene-{number}.png"
 
 

@@ -74,7 +74,7 @@ def test_a_damaged_record_is_bad_input(tmp_path: Path, damaged: str) -> None:
     record = tmp_path / "r.json"
     record.write_text(damaged)
     result = CliRunner().invoke(main, ["--variants", "tiny", "--record", str(record)])
-    assert result.exit_code == 2 and "is no record" in result.output and record.read_text() == damaged
+    assert result.exit_code == 2 and "is not a record" in result.output and record.read_text() == damaged
 
 
 def test_a_record_that_cannot_be_kept_is_told_before_anything_is_measured(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A benchmark as Markdown tables."""
+"""Renders a benchmark as Markdown tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMS = {str(Sampling.TENT): "unfolded", str(Sampling.FOLDED_TENT): "folded"}
 
 
 def render(record: Record) -> str:
-    """All tables, with what a reader must know to repeat them."""
+    """Renders all tables, with the information needed to reproduce them."""
     runs = next(iter(next(iter(record.variants.values())).latency.values())).runs
     random = [name for name, entry in record.variants.items() if entry.conversion.random_weights]
     weights = f" Weights of {' and '.join(random)} are random: none were available, and no shape depends on them."
@@ -28,7 +28,7 @@ def render(record: Record) -> str:
         "the time of every run is given. Residency and the GPU's half of the numerics gate are left out. Memory is the largest "
         "resident set of any one process." + (weights if random else ""),
         _conversion_table(record),
-        "What comes out:",
+        "Result:",
         _table(record, _OUTPUT_ROWS),
         f"On the CPU (XNNPACK, {record.threads} threads), {frame}, milliseconds, median / 95th percentile of {runs} frames:",
         _table(record, [(stage, _timing_cell(stage)) for stage in STAGES]),

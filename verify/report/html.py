@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: styles and pictures are inside, and its own policy forbids any fetch."""
+"""Renders the report as one self-contained HTML page: styles and pictures are inline, and its own policy forbids any fetch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEMPLATE = "report/report.html.jinja"
 
 
 def render_html(report: RunReport) -> str:
-    """The page."""
+    """Renders the page."""
     environment = page_environment(png=_png, figure=_figure, size=_size, duration=_duration)
     graphs = list(dict.fromkeys((*report.op_counts, *(r.graph for r in report.rewrites))))
     operators = sorted(
@@ -50,7 +50,7 @@ def write_html(report: RunReport, path: Path) -> Path:
 
 
 def _gate(gate: GateResult) -> dict[str, Any]:
-    """What the page shows of a gate; figures that missed their limit first."""
+    """Returns what the page shows of a gate; figures that missed their limit come first."""
     verdict = rejudge(gate)
     return {
         "name": gate.gate,
@@ -66,7 +66,7 @@ def _gate(gate: GateResult) -> dict[str, Any]:
 
 
 def _rewrites(report: RunReport, graph: str) -> list[dict[str, Any]]:
-    """A graph's passes with the widths of their bars, in per cent of its largest node count."""
+    """Returns a graph's rewrites with the widths of their bars, in per cent of its largest node count."""
     records = [record for record in report.rewrites if record.graph == graph]
     most = max((max(r.nodes_before, r.nodes_after) for r in records), default=1) or 1
     return [{"record": r, "width": 100 * r.nodes_after / most, "before": 100 * r.nodes_before / most} for r in records]
@@ -77,7 +77,7 @@ def _png(data: bytes) -> str:
 
 
 def _figure(value: float) -> str:
-    """A figure to read: counts whole, figures near 1 with the digits that tell them from 1, tiny ones in powers of ten."""
+    """Formats a figure: counts as integers, figures near 1 with the digits that differ from 1, tiny ones in powers of ten."""
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
     if value == int(value) and abs(value) < 1e15:

@@ -1,7 +1,7 @@
-"""What a run did and proved, as one typed record and as report.json.
+"""The report of a run, as one typed record and as report.json.
 
-The JSON holds everything but the pictures, so that a run can be judged again from it: ``load_report`` then ``judge``. The HTML
-page is made from the same record (``verify.report.html``).
+The JSON holds everything except the pictures, so that a run can be judged again from it: ``load_report`` then ``judge``. The
+HTML page is made from the same record (``verify.report.html``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIRST_GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "de
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: its name, wall time, and a few words on what it did."""
+    """One stage of a run: its name, wall time, and a short description."""
 
     name: str
     seconds: float
@@ -84,7 +84,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class RunReport:
-    """All of a run.
+    """The whole record of a run.
 
     Attributes:
         variant, target: names from their tables.
@@ -127,7 +127,7 @@ class RunReport:
         return tuple(name for name in self.expected_gates if name not in {gate.gate for gate in self.gates})
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready; a figure that is no finite number is the string "nan", "inf" or "-inf"."""
+        """Returns a JSON-ready record; a non-finite figure is the string "nan", "inf" or "-inf"."""
         record = {
             "schema_version": SCHEMA_VERSION,
             "verdict": str(self.verdict),
@@ -151,7 +151,7 @@ class RunReport:
 
 
 def rejudge(gate: GateResult) -> Verdict:
-    """A gate's verdict from its own figures: failed if it says so or if a figure misses its limit."""
+    """Derives a gate's verdict from its own figures: failed if recorded as failed or if a figure misses its limit."""
     if any(not measurement.passed for measurement in gate.measurements):
         return Verdict.FAILED
     return gate.verdict
@@ -187,7 +187,7 @@ def load_report(path: Path) -> RunReport:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a report.json") from error
     except ValueError as error:
-        raise UserError(f"{path}: no valid JSON; run the conversion again to write it anew") from error
+        raise UserError(f"{path}: not valid JSON; run the conversion again to rewrite it") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(f"{path}: report version {version}, this program reads up to {SCHEMA_VERSION}; upgrade it")
@@ -196,12 +196,12 @@ def load_report(path: Path) -> RunReport:
             raise ValueError(f"schema_version is {version!r}")
         return _report(record)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        told = f"no '{error.args[0]}'" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path}: not a report of this program ({told}); run the conversion again to write it anew") from error
+        reason = f"no '{error.args[0]}'" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path}: not a report of this program ({reason}); run the conversion again to rewrite it") from error
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Writes a text file so that a reader sees the old one or the new one and nothing between.
+    """Writes a text file atomically: a reader sees the old one or the new one.
 
     Raises:
         UserError: it cannot be written.
@@ -212,12 +212,12 @@ def write_whole(path: Path, text: str) -> Path:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder or make room") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder or free some space") from error
     return path
 
 
 def plain(value: Any) -> Any:
-    """NumPy scalars, tuples and paths as JSON knows them, and non-finite numbers as strings."""
+    """Converts NumPy scalars, tuples and paths to JSON types, and non-finite numbers to strings."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -233,7 +233,7 @@ T = TypeVar("T")
 
 
 def _each(items: Any, build: Callable[..., T]) -> tuple[T, ...]:
-    """A dataclass for every record of a list."""
+    """Builds a dataclass from every record of a list."""
     return tuple(build(**item) for item in items)
 
 

@@ -13,4 +13,4 @@ def run(subject: Subject, doing: Doing) -> GateResult:
     return check_lint(subject.graphs, add=subject.target.lint_rules)
 
 
-GATE = Gate("lint", "Operator lint", "no operator that the delegate refuses or gets wrong", run)
+GATE = Gate("lint", "Lint", "no operator that the delegate refuses or gets wrong", run)
