@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from detr2litert.convert.quiet import quiet
 from detr2litert.convert.reference import Reference
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.partition import Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
 from detr2litert.host_runtime import manifest
@@ -52,7 +52,7 @@ class CompiledDetector:
 
     def host_program(self) -> manifest.HostProgram:
         """The host step as the manifest writes it."""
-        return manifest_program(self.parts.host)
+        return self.parts.host.program
 
     def host_constants(self) -> dict[str, Array]:
         """The host step's constants by name."""
@@ -78,7 +78,7 @@ class CompiledDetector:
     @property
     def ranked(self) -> tuple[str, ...]:
         """Graph A's outputs by which the host step selects."""
-        read = {name for op in self.parts.host.ops if op.op == "topk" for name in op.inputs}
+        read = {name for op in self.parts.host.program.ops if op.op == "topk" for name in op.inputs}
         return tuple(name for name in self.parts.a.output_names if name in read)
 
 
@@ -182,10 +182,10 @@ def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array]
     return values
 
 
-def run_host(program: HostProgram, a: Part, values: Mapping[str, Array]) -> dict[str, Array]:
+def run_host(host: HostPart, a: Part, values: Mapping[str, Array]) -> dict[str, Array]:
     """The host step's outputs by name, from graph A's."""
     specs = tensor_specs(a.output_names, values)
-    return dict(HostStep(manifest_program(program), host_arrays(program), specs)(values))
+    return dict(HostStep(host.program, host_arrays(host), specs)(values))
 
 
 @torch.no_grad()
@@ -232,17 +232,6 @@ def tensor_specs(names: tuple[str, ...], values: Mapping[str, Array]) -> tuple[m
     return tuple(manifest.TensorSpec(name, tuple(values[name].shape), str(values[name].dtype)) for name in names)
 
 
-def manifest_program(program: HostProgram) -> manifest.HostProgram:
-    """A host step as the manifest writes it."""
-    constants = host_arrays(program)
-    return manifest.HostProgram(
-        inputs=program.inputs,
-        ops=tuple(manifest.HostOp(op.op, op.inputs, op.output, dict(op.attributes)) for op in program.ops),
-        outputs=program.outputs,
-        constants=tensor_specs(tuple(constants), constants),
-    )
-
-
-def host_arrays(program: HostProgram) -> dict[str, Array]:
+def host_arrays(host: HostPart) -> dict[str, Array]:
     """A host step's constants by name."""
-    return {name: value.contiguous().numpy() for name, value in program.constants.items()}
+    return {name: value.contiguous().numpy() for name, value in host.constants.items()}

@@ -203,6 +203,6 @@ def _told(compiled: CompiledDetector) -> str:
     )
     sums = f" and {sums_kept} sums" if sums_kept else ""
     return (
-        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.ops)}, "
+        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.program.ops)}, "
         f"{norms_kept} of {norms} layer norms{sums} protected"
     )

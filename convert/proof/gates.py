@@ -20,7 +20,7 @@ from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
 from detr2litert.host_runtime.bundle import load_bundle
-from detr2litert.host_runtime.decode import Detection, Detections, decode
+from detr2litert.host_runtime.decode import Detection, Detections, decode_outputs
 from detr2litert.host_runtime.draw import draw_detections
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Manifest
@@ -213,9 +213,7 @@ class Proof:
         return ChainScene(picture.name, inputs, expected, decoded, reordered)
 
     def _decode(self, size: tuple[int, int], threshold: float, outputs: Mapping[str, Array]) -> Detections:
-        post = self.manifest.postprocess
-        boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
-        return decode(boxes, logits, size, post, self.manifest.classes, threshold=threshold)
+        return decode_outputs(self.manifest, outputs, size, threshold=threshold)
 
     def _cases(
         self, values: Mapping[str, Array], compiled: CompiledDetector | None, float32: Mapping[str, Path] | None
