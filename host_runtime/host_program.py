@@ -99,9 +99,9 @@ class HostProgram:
         kinds: dict[str, Kind | None] = {}
         known = {spec.name: (spec.dtype, spec.shape) for spec in input_specs}
         for name in self.inputs:
-            _assign(kinds, name, known.get(name), f"the input '{name}'")
+            _assign(kinds, name, known.get(name), f"the host step's input '{name}'")
         for spec in self.constants:
-            _assign(kinds, spec.name, (spec.dtype, spec.shape), f"the constant '{spec.name}'")
+            _assign(kinds, spec.name, (spec.dtype, spec.shape), f"the host step's constant '{spec.name}'")
         ops = []
         for number, item in enumerate(self.ops):
             op = _checked(number, item, kinds)
@@ -111,7 +111,7 @@ class HostProgram:
                 result = op.result(given) if len(given) == len(inputs) else None
             except ValueError as error:
                 raise UserError(f"{error}; {REMAKE}") from error
-            _assign(kinds, op.output, result, op.label)
+            _assign(kinds, op.output, result, f"host step {op.label}")
             ops.append(op)
         for name in self.outputs:
             if name not in kinds:
@@ -123,9 +123,9 @@ class HostProgram:
 
 def _assign(kinds: dict[str, Kind | None], name: str, kind: Kind | None, what: str) -> None:
     if name in kinds:
-        raise UserError(f"host step {what} assigns that name a second time; {REMAKE}")
+        raise UserError(f"{what} assigns that name a second time; {REMAKE}")
     if kind is not None and not supported(kind):
-        raise UserError(f"host step {what} is {kind[0]}{list(kind[1])}: rank or dtype is not supported; {REMAKE}")
+        raise UserError(f"{what} is {kind[0]}{list(kind[1])}: rank or dtype is not supported; {REMAKE}")
     kinds[name] = kind
 
 

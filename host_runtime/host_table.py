@@ -38,10 +38,12 @@ class InputRule:
     def check(self, dtype: str, shape: Shape) -> None:
         """Raises ValueError for another dtype or rank."""
         if dtype != self.dtype:
-            raise ValueError(f"its {self.name} is {dtype}, not {_KINDS[self.dtype]}")
+            raise ValueError(f"input '{self.name}' is {dtype}, not {_KINDS[self.dtype]}")
         least, most = self.ranks
         if not least <= len(shape) <= most:
-            raise ValueError(f"its {self.name} has rank {len(shape)}, not {least}" + (f" to {most}" if most > least else ""))
+            raise ValueError(
+                f"input '{self.name}' has rank {len(shape)}, not {least}" + (f" to {most}" if most > least else "")
+            )
 
 
 @dataclass(frozen=True)

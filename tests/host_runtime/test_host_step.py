@@ -182,9 +182,9 @@ def test_with_all_shapes_given_a_program_is_refused_when_made():
     program = program_of(HostOp("topk", ("x",), "i", {"k": 6, "axis": 1}), HostOp("relu", ("i",), "y"))
     with pytest.raises(UserError, match=r"'topk' giving 'i' cannot take 'x' \[1, 5\]: cannot take the 6 largest of 5; make"):
         HostStep(program, input_specs=(TensorSpec("x", (1, 5)),))
-    with pytest.raises(UserError, match=r"'relu' giving 'y' cannot take 'i' .*: its x is int32, not float32; make"):
+    with pytest.raises(UserError, match=r"'relu' giving 'y' cannot take 'i' .*: input 'x' is int32, not float32; make"):
         HostStep(program, input_specs=(TensorSpec("x", (1, 6)),))
-    with pytest.raises(UserError, match=r"the input 'x' is int64\[1, 6\]: rank or dtype is not supported"):
+    with pytest.raises(UserError, match=r"input 'x' is int64\[1, 6\]: rank or dtype is not supported"):
         HostStep(program, input_specs=(TensorSpec("x", (1, 6), "int64"),))
 
 
@@ -221,9 +221,9 @@ class TestWrongTensors:
             ("add", (X, B), {}, r"'x0' \[1, 5, 8\], 'x1' \[4\]"),
             ("reshape", (X,), {"shape": [3, 3]}, "'reshape'"),
             ("concat", (X, W), {"axis": 1}, "'concat'"),
-            ("gather", (X[0, 0, 0], np.array([0], np.int32)), {"axis": 0}, "its x has rank 0, not 1 to 4"),
-            ("layer_norm", (X[0, 0, 0],), {"eps": 1e-5}, "its x has rank 0, not 1 to 4"),
-            ("div", (I3, I3), {}, "its x is int32, not float32"),
+            ("gather", (X[0, 0, 0], np.array([0], np.int32)), {"axis": 0}, "input 'x' has rank 0, not 1 to 4"),
+            ("layer_norm", (X[0, 0, 0],), {"eps": 1e-5}, "input 'x' has rank 0, not 1 to 4"),
+            ("div", (I3, I3), {}, "input 'x' is int32, not float32"),
             ("slice", (X,), {"axis": 1, "start": 3, "end": 3}, "nothing of 5 lies from 3 to 3"),
             ("clamp", (X,), {}, "neither min nor max"),
             ("add", (np.zeros((1, 2**14, 1), np.float32), np.zeros((2**14,), np.float32)), {}, "more than 67108864"),
