@@ -331,7 +331,7 @@ def hand_made_bundle(folder: Path) -> Path:
 
 
 def _save(stem: Path, tensors: dict[str, Array], settings: dict[str, Any]) -> None:
-    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    contiguous = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     safetensors.numpy.save_file(contiguous, stem.with_name(stem.name + ".safetensors"))
     stem.with_name(stem.name + ".json").write_text(json.dumps(settings))
 
