@@ -34,8 +34,8 @@ class HostTableTest {
     @Test
     fun attributes() {
         for ((name, op) in ops) {
-            val wanted = if (op.has("attributes")) op.child("attributes").children().mapValues { attribute(it.value) } else emptyMap()
-            assertEquals(wanted, HostOps.table.getValue(name).attributes, name)
+            val rows = if (op.has("attributes")) op.child("attributes").children() else emptyMap()
+            assertEquals(rows.mapValues { attribute(it.value) }, HostOps.table.getValue(name).attributes, name)
         }
     }
 

@@ -38,7 +38,9 @@ class HostStep(
             val spec =
                 specs[name] ?: throw BundleException.unsupported("the host step reads '$name', which graph a does not give")
             val supported = spec.dtype in HostLimits.dtypes && spec.shape.size <= HostLimits.MAX_RANK && 0 !in spec.shape
-            if (!supported) throw BundleException.unsupported("the host step cannot read '$name', ${spec.dtype.label}${spec.shape}")
+            if (!supported) {
+                throw BundleException.unsupported("the host step's input '$name' is ${spec.dtype.label}${spec.shape}")
+            }
             assign(name, Tensor.of(spec), "the host step's input '$name'")
         }
         for (spec in program.constants) {
