@@ -163,7 +163,7 @@ def _measure(parts: Partition, image: Tensor) -> None:
         outputs = measure(part.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
         values.update(_named(part, outputs))
         if part is parts.a:
-            values.update(run_host(parts.host, parts.a, values))
+            values.update(run_host(parts.host, values))
 
 
 def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array] | None = None) -> dict[str, Array]:
@@ -177,15 +177,14 @@ def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array]
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
     values.update(run_part(parts.a, values))
     values.update(instead or {})
-    values.update(run_host(parts.host, parts.a, values))
+    values.update(run_host(parts.host, values))
     values.update(run_part(parts.b, values))
     return values
 
 
-def run_host(host: HostPart, a: Part, values: Mapping[str, Array]) -> dict[str, Array]:
+def run_host(host: HostPart, values: Mapping[str, Array]) -> dict[str, Array]:
     """The host step's outputs by name, from graph A's."""
-    specs = tensor_specs(a.output_names, values)
-    return dict(HostStep(host.program, host_arrays(host), specs)(values))
+    return dict(HostStep(host.program, host_arrays(host))(values))
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.graphs.host_step import HostPart
 from detr2litert.host_runtime.bundle import Bundle
 from detr2litert.host_runtime.decode import Detections, decode_outputs
+from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
@@ -89,7 +90,11 @@ def _preprocessing(bundle: Bundle, path: ReferencePath) -> Iterator[_Comparison]
 
 def _host_step(bundle: Bundle, program: HostPart, values: Mapping[str, NDArray[Any]]) -> Iterator[_Comparison]:
     manifest = bundle.manifest
-    step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    try:
+        step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    except UserError as error:
+        yield _Comparison("host step", "host step", (Measurement("host step", "made", 0.0, limit=1.0),), str(error))
+        return
     for case, inputs in (("first picture", dict(values)), ("tied scores", with_ties(program, values))):
         wanted = run_host_step(program, inputs)
         try:
