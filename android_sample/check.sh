@@ -92,7 +92,7 @@ kotlinc() {
 }
 
 say "golden vectors"
-PYTHONPATH=$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"
+PYTHONPATH=$repo/src:$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"
 
 say ":core, compiled against Android API 23"
 kotlinc "$work/core" "$android" -no-jdk -Werror "$here/core/src/main/kotlin"

@@ -244,7 +244,7 @@ def _write_golden(folder: Path, golden: GoldenRun) -> None:
 
 def _save_tensors(tensors: Mapping[str, NDArray[np.generic]], path: Path) -> None:
     # Not by safetensors' save_file, which makes the file unreadable for other users and raises errors of its own type.
-    path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
+    path.write_bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
 
 
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:

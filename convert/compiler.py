@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from detr2litert.convert.quiet import quiet
 from detr2litert.convert.reference import Reference
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.partition import Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
 from detr2litert.graphs.toolbox import RewriteRefusedError
@@ -52,7 +52,7 @@ class CompiledDetector:
 
     def host_program(self) -> manifest.HostProgram:
         """Returns the host step in the manifest's form."""
-        return manifest_program(self.parts.host)
+        return self.parts.host.program
 
     def host_constants(self) -> dict[str, Array]:
         """Returns the host step's constants by name."""
@@ -78,7 +78,7 @@ class CompiledDetector:
     @property
     def ranked(self) -> tuple[str, ...]:
         """Returns graph A's outputs by which the host step selects."""
-        read = {name for op in self.parts.host.ops if op.op == "topk" for name in op.inputs}
+        read = {name for op in self.parts.host.program.ops if op.op == "topk" for name in op.inputs}
         return tuple(name for name in self.parts.a.output_names if name in read)
 
 
@@ -169,7 +169,7 @@ def _measure(parts: Partition, image: Tensor) -> None:
         outputs = measure(part.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
         values.update(_named(part, outputs))
         if part is parts.a:
-            values.update(run_host(parts.host, parts.a, values))
+            values.update(run_host(parts.host, values))
 
 
 def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array] | None = None) -> dict[str, Array]:
@@ -183,15 +183,14 @@ def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array]
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
     values.update(run_part(parts.a, values))
     values.update(instead or {})
-    values.update(run_host(parts.host, parts.a, values))
+    values.update(run_host(parts.host, values))
     values.update(run_part(parts.b, values))
     return values
 
 
-def run_host(program: HostProgram, a: Part, values: Mapping[str, Array]) -> dict[str, Array]:
+def run_host(host: HostPart, values: Mapping[str, Array]) -> dict[str, Array]:
     """Computes the host step's outputs by name, from graph A's."""
-    specs = tensor_specs(a.output_names, values)
-    return dict(HostStep(manifest_program(program), host_arrays(program), specs)(values))
+    return dict(HostStep(host.program, host_arrays(host))(values))
 
 
 @torch.no_grad()
@@ -238,17 +237,6 @@ def tensor_specs(names: tuple[str, ...], values: Mapping[str, Array]) -> tuple[m
     return tuple(manifest.TensorSpec(name, tuple(values[name].shape), str(values[name].dtype)) for name in names)
 
 
-def manifest_program(program: HostProgram) -> manifest.HostProgram:
-    """Returns a host step in the manifest's form."""
-    constants = host_arrays(program)
-    return manifest.HostProgram(
-        inputs=program.inputs,
-        ops=tuple(manifest.HostOp(op.op, op.inputs, op.output, dict(op.attributes)) for op in program.ops),
-        outputs=program.outputs,
-        constants=tensor_specs(tuple(constants), constants),
-    )
-
-
-def host_arrays(program: HostProgram) -> dict[str, Array]:
+def host_arrays(host: HostPart) -> dict[str, Array]:
     """Returns a host step's constants by name."""
-    return {name: value.contiguous().numpy() for name, value in program.constants.items()}
+    return {name: value.contiguous().numpy() for name, value in host.constants.items()}

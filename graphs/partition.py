@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
-from detr2litert.graphs.host_step import HostProgram, HostProgramBuilder
+from detr2litert.graphs.host_step import HostPart, HostProgramBuilder
 from detr2litert.graphs.op_traits import REARRANGEMENTS
 from detr2litert.graphs.selection import Selection, find_selection
 from detr2litert.graphs.token_map import map_shape
@@ -58,7 +58,7 @@ class Partition:
     """A detector in three parts: ``b(host(a(image)), a(image))``."""
 
     a: Part
-    host: HostProgram
+    host: HostPart
     b: Part
 
     @property
@@ -131,7 +131,7 @@ class _Cut:
         b = self._part_b([*names.items(), *selected_names.items()], outputs)
         return Partition(a, program, b)
 
-    def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostProgram:
+    def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostPart:
         """Top-k, gathers and, where it belongs here, the tail; ``leaves`` are gathered from the buffers in ``names``."""
         inner = {node: f"{name}_tokens" if self._crosses_as_map(node) else name for node, name in selected.items()}
         host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **inner})

@@ -32,7 +32,6 @@ from detr2litert.convert.compiler import (
     compile_detector,
     evaluate_parts,
     host_arrays,
-    manifest_program,
     run_part,
     trace,
 )
@@ -55,7 +54,7 @@ layer norm without its epsilon changes tiny's logits by 8e-4."""
 _NOISES = 8
 _CLEAR = 1e-5
 _SITES_SHOWN = 3
-_HOST = "compare the op with its row in host_runtime/host_step.py, and run the tests of graphs/"
+_HOST = "compare the op with its row in host_runtime/host_kernels.py, and run the tests of graphs/"
 
 
 @dataclass(frozen=True)
@@ -284,10 +283,10 @@ class _Comparison(CompilationObserver):
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         nodes = trace(whole, self._image)
         a = run_part(parts.a, {INPUT_NAMES[0]: self._image.numpy()})
-        host = HostStep(manifest_program(parts.host), host_arrays(parts.host)).trace(a)
+        host = HostStep(parts.host.program, host_arrays(parts.host)).trace(a)
         order: Array | None = None
-        for op in parts.host.ops:
-            wanted = nodes.get(op.source)
+        for op in parts.host.program.ops:
+            wanted = nodes.get(parts.host.sources.get(op.output, ""))
             if op.op == "topk":
                 (scores,), indices = (a[name] for name in op.inputs), host[op.output]
                 axis = int(op.attributes["axis"])

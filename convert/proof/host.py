@@ -19,9 +19,10 @@ from PIL import Image
 
 from detr2litert.convert.proof.host_reference import run_host_step, with_ties
 from detr2litert.convert.proof.reference_path import ReferencePath
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 from detr2litert.host_runtime.bundle import Bundle
-from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.decode import Detections, decode_outputs
+from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
@@ -54,7 +55,7 @@ class _Comparison:
     wrong: str = ""
 
 
-def check_host(bundle: Bundle, path: ReferencePath, program: HostProgram, values: Mapping[str, NDArray[Any]]) -> GateResult:
+def check_host(bundle: Bundle, path: ReferencePath, program: HostPart, values: Mapping[str, NDArray[Any]]) -> GateResult:
     """Judges the bundle's host side.
 
     Args:
@@ -87,9 +88,13 @@ def _preprocessing(bundle: Bundle, path: ReferencePath) -> Iterator[_Comparison]
         yield _tensors("pre-processing", f"pre-processing of {width} x {height} noise", found, wanted)
 
 
-def _host_step(bundle: Bundle, program: HostProgram, values: Mapping[str, NDArray[Any]]) -> Iterator[_Comparison]:
+def _host_step(bundle: Bundle, program: HostPart, values: Mapping[str, NDArray[Any]]) -> Iterator[_Comparison]:
     manifest = bundle.manifest
-    step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    try:
+        step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    except UserError as error:
+        yield _Comparison("host step", "host step", (Measurement("host step", "made", 0.0, limit=1.0),), str(error))
+        return
     for case, inputs in (("first picture", dict(values)), ("tied scores", with_ties(program, values))):
         wanted = run_host_step(program, inputs)
         try:
@@ -119,7 +124,8 @@ def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
     subject = f"post-processing of {queries} x {columns} tied logits"
     wanted = path.decode(torch.from_numpy(boxes), torch.from_numpy(logits), _PICTURE, _THRESHOLD)
     try:
-        found = decode(boxes, logits, _PICTURE, manifest.postprocess, manifest.classes, threshold=_THRESHOLD)
+        outputs = {manifest.postprocess.boxes: boxes, manifest.postprocess.logits: logits}
+        found = decode_outputs(manifest, outputs, _PICTURE, threshold=_THRESHOLD)
     except ValueError as error:
         return _Comparison("post-processing", subject, (Measurement(subject, "ran", 0.0, limit=1.0),), str(error))
     wrong = _first_other(found, wanted)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -19,22 +19,23 @@ _LEVELS = 16
 
 
 @torch.no_grad()
-def run_host_step(program: HostProgram, inputs: Arrays) -> dict[str, NDArray[Any]]:
+def run_host_step(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
     """Computes the program's outputs by name.
 
     Args:
-        program: the compiler's host step.
+        host: the host step as the compiler has it.
         inputs: graph A's outputs.
     """
-    values = {name: torch.from_numpy(np.asarray(inputs[name])) for name in program.inputs} | program.constants
+    program = host.program
+    values = {name: torch.from_numpy(np.asarray(inputs[name])) for name in program.inputs} | host.constants
     for op in program.ops:
         values[op.output] = _OPS[op.op](*(values[name] for name in op.inputs), **op.attributes)
     return {name: values[name].contiguous().numpy() for name in program.outputs}
 
 
-def with_ties(program: HostProgram, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Returns the inputs with the scores of the selection rounded to sixteen levels, so that most of them are tied."""
-    ranked = {op.inputs[0] for op in program.ops if op.op == "topk"}
+def with_ties(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    """Returns the inputs with the scores that are selected by rounded to sixteen levels, so that most of them are tied."""
+    ranked = {op.inputs[0] for op in host.program.ops if op.op == "topk"}
     changed = dict(inputs)
     for name in ranked & set(inputs):
         scores = np.asarray(inputs[name])

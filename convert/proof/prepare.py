@@ -86,6 +86,6 @@ def _summary(compiled: CompiledDetector) -> str:
     )
     sums = f" and {sums_protected} sums" if sums_protected else ""
     return (
-        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.ops)}, "
+        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.program.ops)}, "
         f"{norms_protected} of {norms} layer norms{sums} protected"
     )

@@ -14,7 +14,7 @@ from detr2litert.convert.compiler import CompiledDetector, trace_part
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
-from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.delegate.adapters import Driver
@@ -115,9 +115,7 @@ class Subject:
 
     def decode(self, outputs: Mapping[str, Array], size: tuple[int, int], threshold: float) -> Detections:
         """Graph B's outputs as detections above ``threshold`` in a picture of ``size`` (width, height)."""
-        post = self.manifest.postprocess
-        boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
-        return decode(boxes, logits, size, post, self.manifest.classes, threshold=threshold)
+        return decode_outputs(self.manifest, outputs, size, threshold=threshold)
 
     def cases(self, *, traced: bool = False) -> tuple[GraphCase, ...]:
         """Both graphs with the first picture's values.

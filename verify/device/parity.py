@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from detr2litert.host_runtime.bundle import Bundle
-from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Golden, Manifest
 from detr2litert.host_runtime.preprocess import load_image
@@ -159,9 +157,7 @@ def _judge(
         chain = {"host": runner.host_step(device_a), "b": runner.graph_b({**device_a, **run.tensors["host"]})}
 
     def decoded(outputs: Mapping[str, Array]) -> Detections:
-        post = manifest.postprocess
-        boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
-        return decode(boxes, logits, picture.size, post, manifest.classes, threshold=limits.floor)
+        return decode_outputs(manifest, outputs, picture.size, threshold=limits.floor)
 
     try:
         case = DetectionCase("golden picture", decoded(tensors).items, decoded(run.tensors["b"]).items)
