@@ -3,8 +3,12 @@
 #
 #   1. :core is compiled against Android's own class library (API 23) and no JDK, so that it uses nothing a phone lacks
 #   2. its tests run on the JVM, against golden vectors that the Python runtime writes; each BUNDLE is one more of them
-#   3. :app, debug sources included, is type-checked against that library and the stubs in tests/android/stubs
-#   4. ktlint
+#   3. :detector is type-checked against that library, the stubs in tests/android/stubs, and :core
+#   4. the README's example of another app is compiled with :detector and :core alone
+#   5. :app, debug sources included, is type-checked with the same two, and without LiteRT
+#   6. ktlint
+#
+# Every module is compiled on its own, and sees no more than its build.gradle.kts declares.
 #
 # Needs Python 3.11 with the host runtime's requirements (PYTHON, else .venv/bin/python), a JDK 17, npm, and apt with
 # Debian's package sources; not root. Downloads are kept in CHECK_CACHE, by default in the user's cache folder.
@@ -103,13 +107,22 @@ mapfile -t tests < <(cd "$here/core/src/test/kotlin" && find . -name '*Test.kt' 
 [ ${#tests[@]} -gt 0 ] || fail "no tests were found"
 java -Dgoldens="$work/goldens" -cp "$stdlib:$work/core:$work/tests:$test_jars" org.junit.runner.JUnitCore "${tests[@]}"
 
-say ":app, type-checked against stubs (nothing of it is run)"
-"$python" "$repo/tests/android/make_app_stubs.py" "$here/app" "$work/generated"
+say ":detector, type-checked against stubs (nothing of it is run)"
+"$python" "$repo/tests/android/make_app_stubs.py" "$here/detector" "$work/generated/detector"
 mkdir "$work/platform"
 find "$repo/tests/android/stubs/platform" -name '*.java' -print0 | xargs -0 javac -nowarn -cp "$android" -d "$work/platform"
 kotlinc "$work/litert" "$android" -no-jdk "$repo/tests/android/stubs/litert"
-kotlinc "$work/app" "$work/platform:$android:$work/litert:$work/core" -no-jdk -Werror \
-  "$here/app/src/main/kotlin" "$here/app/src/debug/kotlin" "$work/generated"
+platform=$work/platform:$android
+kotlinc "$work/detector" "$platform:$work/litert:$work/core" -no-jdk -Werror "$here/detector/src/main/kotlin" "$work/generated/detector"
+
+say "the README's example, type-checked with :detector"
+"$python" "$repo/tests/android/readme_example.py" "$here/README.md" "$work/example/Example.kt"
+kotlinc "$work/example/classes" "$platform:$work/detector:$work/core" -no-jdk -Werror "$work/example/Example.kt"
+
+say ":app, type-checked with :detector (nothing of it is run)"
+"$python" "$repo/tests/android/make_app_stubs.py" "$here/app" "$work/generated/app"
+kotlinc "$work/app" "$platform:$work/detector:$work/core" -no-jdk -Werror \
+  "$here/app/src/main/kotlin" "$here/app/src/debug/kotlin" "$work/generated/app"
 
 say "ktlint"
 (cd "$repo" && java -jar "$cache/ktlint-1.16.1/resources/ktlint" --relative "android_sample/**/*.kt" "android_sample/**/*.kts" "tests/android/**/*.kt")

@@ -15,4 +15,4 @@ dependencyResolutionManagement {
 }
 
 rootProject.name = "android_sample"
-include(":core", ":app")
+include(":core", ":detector", ":app")

@@ -8,11 +8,10 @@ android {
 
     defaultConfig {
         applicationId = "org.detr2litert.sample"
-        minSdk = 24 // LiteRT 2.3's own
+        minSdk = 24 // :detector's
         targetSdk = 36
         versionCode = 1
         versionName = "0.1.0"
-        buildConfigField("String", "LITERT_VERSION", "\"${libs.versions.litert.get()}\"")
         ndk {
             abiFilters += "arm64-v8a" // what LiteRT's GPU accelerator is built for
         }
@@ -34,7 +33,5 @@ android {
 }
 
 dependencies {
-    implementation(project(":core"))
-    implementation(libs.litert)
-    implementation(libs.litert.gpu)
+    implementation(project(":detector")) // and with it :core
 }

@@ -1,8 +1,8 @@
-"""Stand-ins for what the Android build generates: `python tests/android/make_app_stubs.py APP OUT`.
+"""Stand-ins for what the Android build generates: `python tests/android/make_app_stubs.py MODULE OUT`.
 
-Writes OUT/R.kt and OUT/BuildConfig.kt for type-checking android_sample/app without Android's tools, from the app's own
-resources. Checks on the way what those tools would: every XML file parses, every `@kind/name` that it mentions is defined,
-and a view of the app's own class exists.
+Writes OUT/BuildConfig.kt and, for a module with resources, OUT/R.kt, for type-checking android_sample/detector and app without
+Android's tools, from the module's own build file and resources. Checks on the way what those tools would: every XML file
+parses, every `@kind/name` that it mentions is defined, and a view of the module's own class exists.
 """
 
 from __future__ import annotations
@@ -13,10 +13,20 @@ import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
 
-PACKAGE = "org.detr2litert.sample"
-# What build.gradle.kts writes into BuildConfig.
-BUILD_CONFIG = {"VERSION_NAME": "String", "LITERT_VERSION": "String", "DEBUG": "Boolean"}
+# What the Android plugin writes into every BuildConfig, and into an application's alone.
+_EVERY_FIELD = {"DEBUG": "Boolean", "BUILD_TYPE": "String"}
+_APP_FIELDS = {"APPLICATION_ID": "String", "VERSION_CODE": "Int", "VERSION_NAME": "String"}
 _REFERENCE = re.compile(r"@(\+?)(id|string|style|drawable|layout)/([\w.]+)")
+
+
+def build_config(build_file: str) -> tuple[str, dict[str, str]]:
+    """The namespace and the types of BuildConfig's fields by name, from the text of a build.gradle.kts."""
+    namespace = re.search(r'^\s*namespace = "([\w.]+)"$', build_file, re.MULTILINE)
+    if namespace is None:
+        raise ValueError("the build file names no namespace")
+    fields = _EVERY_FIELD | (_APP_FIELDS if "libs.plugins.android.application" in build_file else {})
+    own = re.findall(r'buildConfigField\("(\w+)", "(\w+)"', build_file)
+    return namespace[1], fields | {name: kind for kind, name in own}
 
 
 def resources(folder: Path) -> dict[str, set[str]]:
@@ -34,42 +44,47 @@ def resources(folder: Path) -> dict[str, set[str]]:
     return found
 
 
-def problems(app: Path, found: dict[str, set[str]]) -> list[str]:
+def problems(module: Path, package: str, found: dict[str, set[str]]) -> list[str]:
     """References in XML to what is not defined, and views without a class."""
     wrong = []
-    for path in sorted(app.glob("src/**/*.xml")):
+    for path in sorted(module.glob("src/**/*.xml")):
         text = path.read_text()
+        ET.fromstring(text)
         references = {(kind, name) for _, kind, name in _REFERENCE.findall(text)}
         wrong += [f"{path}: @{kind}/{name} is not defined" for kind, name in sorted(references) if name not in found[kind]]
-        classes = re.findall(rf"<({re.escape(PACKAGE)}[\w.]+)", text)
-        classes += [f"{PACKAGE}.{name}" for name in re.findall(r'android:name="\.(\w+)"', text)]
-        wrong += [f"{path}: there is no class {name}" for name in classes if not _source(app, name).is_file()]
+        classes = re.findall(rf"<({re.escape(package)}[\w.]+)", text)
+        classes += [f"{package}.{name}" for name in re.findall(r'android:name="\.(\w+)"', text)]
+        wrong += [f"{path}: there is no class {name}" for name in classes if not _source(module, name).is_file()]
     return wrong
 
 
-def _source(app: Path, name: str) -> Path:
-    return (app / "src/main/kotlin" / Path(*name.split("."))).with_suffix(".kt")
+def _source(module: Path, name: str) -> Path:
+    return (module / "src/main/kotlin" / Path(*name.split("."))).with_suffix(".kt")
 
 
-def main(app: Path, out: Path) -> int:
-    """Write both files; returns 1 if a reference leads nowhere."""
-    found = resources(app / "src/main/res")
-    wrong = problems(app, found)
+def main(module: Path, out: Path) -> int:
+    """Write the files; returns 1 if a reference leads nowhere."""
+    package, fields = build_config((module / "build.gradle.kts").read_text())
+    found = resources(module / "src/main/res")
+    wrong = problems(module, package, found)
     for line in wrong:
         print(line, file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
-    lines = ["// STUB for type-checking only, written by make_app_stubs.py", f"package {PACKAGE}", "", "object R {"]
-    for kind in sorted(found):
-        lines.append(f"    object {kind} {{")
-        lines += [f"        const val {name.replace('.', '_')} = {index}" for index, name in enumerate(sorted(found[kind]), 1)]
-        lines.append("    }")
-    (out / "R.kt").write_text("\n".join([*lines, "}", ""]))
-    fields = [f"    val {name}: {kind} = TODO()" for name, kind in BUILD_CONFIG.items()]
-    (out / "BuildConfig.kt").write_text("\n".join([*lines[:3], "object BuildConfig {", *fields, "}", ""]))
+    head = ["// STUB for type-checking only, written by make_app_stubs.py", f"package {package}", ""]
+    values = [f"    val {name}: {kind} = TODO()" for name, kind in fields.items()]
+    (out / "BuildConfig.kt").write_text("\n".join([*head, "object BuildConfig {", *values, "}", ""]))
+    if found:
+        lines = [*head, "object R {"]
+        for kind in sorted(found):
+            lines.append(f"    object {kind} {{")
+            names = [name.replace(".", "_") for name in sorted(found[kind])]
+            lines += [f"        const val {name} = {index}" for index, name in enumerate(names, 1)]
+            lines.append("    }")
+        (out / "R.kt").write_text("\n".join([*lines, "}", ""]))
     return bool(wrong)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python tests/android/make_app_stubs.py APP OUT")
+        sys.exit("usage: python tests/android/make_app_stubs.py MODULE OUT")
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -13,11 +13,11 @@ import android.net.Uri
 import android.os.Bundle
 import android.widget.SeekBar
 import org.detr2litert.core.bundle.StoredBundle
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.pipeline.SourceNumber
-import org.detr2litert.sample.bundles.BundleStore
-import org.detr2litert.sample.engine.DetectorEngine
-import org.detr2litert.sample.litert.EngineOptions
-import org.detr2litert.sample.litert.Processor
+import org.detr2litert.detector.BundleStore
+import org.detr2litert.detector.engine.DetectorEngine
 import org.detr2litert.sample.pictures.LoadedPicture
 import org.detr2litert.sample.pictures.PictureException
 import org.detr2litert.sample.pictures.PictureLoader
@@ -55,6 +55,7 @@ class MainActivity : Activity() {
 
     private var inFront = false
     private var isAsking = false
+    private var openings = 0
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -180,7 +181,7 @@ class MainActivity : Activity() {
         liveScreen.stop()
         screen.showOpening(root, settings.engine)
         engine.nmsIou = if (settings.nms) Settings.NMS_IOU else null
-        engine.open(root, settings.engine)
+        engine.open(root, settings.engine, ++openings)
     }
 
     private fun bundleIsReady(opened: BundleManifest, fingerprint: String) {

@@ -110,6 +110,26 @@ class BundleFolderTest {
     }
 
     @Test
+    fun oneCarriedBundleIsFoundByItsName() {
+        source.copyRecursively(File(carried.folder, "one"))
+        source.copyRecursively(File(carried.folder, "other"))
+        File(carried.folder, "short").also { source.copyRecursively(it) }.resolve("graph_b.tflite").delete()
+        val found = bundles.carried("one", carried)
+        assertEquals(File(root, "one"), found)
+        Bundle.open(found)
+        assertEquals(setOf("one", ".carried"), root.list()?.toSet(), "no other is copied")
+        change(found)
+        val pushed = bundles.fingerprint(found)
+        assertEquals(found, bundles.carried("one", carried))
+        assertEquals(pushed, bundles.fingerprint(found), "one pushed over it stays")
+        val missing = assertFailsWith<BundleException> { bundles.carried("none", carried) }
+        assertEquals(BundleException.Reason.MISSING, missing.reason)
+        assertTrue("'none'" in missing.message!!)
+        val short = assertFailsWith<BundleException> { bundles.carried("short", carried) }
+        assertTrue("graph_b.tflite" in short.message!!)
+    }
+
+    @Test
     fun whatAnEarlierProcessLeftUnfinishedIsRemoved() {
         val left = File(root, ".staging-app-12-99/bundle").apply { mkdirs() }
         val own = File(root, ".staging-app-4711-99/bundle").apply { mkdirs() }

@@ -1,11 +1,15 @@
 package org.detr2litert.core
 
+import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Decoder
 import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.decode.toList
 import org.detr2litert.core.manifest.PostprocessSpec
+import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
 
 class DecodeTest {
     /** Which detections and in what order: exactly. Scores within 2e-7 (one float32 step of exp), boxes within 1e-4 pixels. */
@@ -52,5 +56,26 @@ class DecodeTest {
         assertEquals(10 to 20, copy.width to copy.height)
         assertEquals(found.boxes.take(8), copy.boxes.take(8))
         assertEquals(listOf(2.5f, 5f, 7.5f, 15f), listOf(copy.left(0), copy.top(0), copy.right(0), copy.bottom(0)))
+    }
+
+    @Test
+    fun valuesOfTheirOwnAreNamedByTheManifest() {
+        val manifest = Bundle.peek(File(Goldens.root, "bundles/hand_made"))
+        val classes = manifest.classes.size
+        val decoder = Decoder(PostprocessSpec(2, "boxes", "logits", emptyList()), 2, classes)
+        val found = Detections(2)
+        val logits = FloatArray(2 * classes) { -9f }
+        logits[classes - 1] = 2f
+        logits[classes] = 3f
+        val boxes = floatArrayOf(0.5f, 0.5f, 0.5f, 0.5f, 0.25f, 0.25f, 0.5f, 0.5f)
+        decoder.decode(boxes, logits, 10, 20, 0.5f, null, found)
+        val values = found.toList(manifest)
+        found.clear()
+        assertEquals(listOf(0, classes - 1), values.map { it.classIndex })
+        assertEquals(listOf(manifest.className(0), manifest.className(classes - 1)), values.map { it.className })
+        assertTrue(values[0].score > values[1].score)
+        assertEquals(listOf(0f, 0f, 5f, 10f), values[0].run { listOf(left, top, right, bottom) })
+        assertEquals(listOf(2.5f, 5f, 7.5f, 15f), values[1].run { listOf(left, top, right, bottom) })
+        assertEquals(emptyList(), found.toList(manifest))
     }
 }

@@ -5,6 +5,7 @@ import android.content.pm.ApplicationInfo
 import android.os.Build
 import android.os.PowerManager
 import android.os.Process
+import org.detr2litert.detector.litert.LiteRtSession
 import org.detr2litert.sample.BuildConfig
 
 /** What result.json says about the phone and the app; null where this Android does not tell. */
@@ -36,7 +37,7 @@ internal class DeviceFacts(private val context: Context) {
     fun app(): Map<String, Any?> = mapOf(
         "package" to context.packageName,
         "version" to BuildConfig.VERSION_NAME,
-        "litert" to BuildConfig.LITERT_VERSION,
+        "litert" to LiteRtSession.RUNTIME_VERSION,
         "debuggable" to (context.applicationInfo.flags and ApplicationInfo.FLAG_DEBUGGABLE != 0),
         "pid" to Process.myPid(),
     )

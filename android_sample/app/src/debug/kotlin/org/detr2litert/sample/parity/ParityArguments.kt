@@ -1,9 +1,9 @@
 package org.detr2litert.sample.parity
 
 import android.os.Bundle
-import org.detr2litert.sample.litert.EngineOptions
-import org.detr2litert.sample.litert.Precision
-import org.detr2litert.sample.litert.Processor
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Precision
+import org.detr2litert.core.engine.Processor
 import java.io.File
 
 /** An `-e` argument of `am instrument` that is missing or wrong. */

@@ -6,11 +6,11 @@ import android.content.Context
 import android.os.Bundle
 import org.detr2litert.core.BundleException
 import org.detr2litert.core.GraphOutputException
+import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.json.JsonWriter
 import org.detr2litert.core.parity.ParityRun
 import org.detr2litert.core.parity.TensorFileException
-import org.detr2litert.sample.litert.EngineException
-import org.detr2litert.sample.litert.LiteRtSession
+import org.detr2litert.detector.litert.LiteRtSession
 import java.io.File
 import org.detr2litert.core.bundle.Bundle as DetectorBundle
 

@@ -16,6 +16,7 @@ import org.detr2litert.core.pipeline.FrameMailbox
 import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.core.preprocess.Rotation
 import org.detr2litert.core.preprocess.YuvConverter
+import org.detr2litert.detector.yuvPlanes
 
 /** How frames are turned to be upright on the screen, and the [SourceNumber] of those turned that way. */
 class FrameTurn(val rotation: Rotation, val source: Int)
@@ -95,7 +96,7 @@ class CameraFeed(
         if (stopped) return
         val image = reader.acquireLatestImage() ?: return
         val now = turn
-        image.use { converter.convert(YuvImages.planes(it), now.rotation, mailbox.back()) }
+        image.use { converter.convert(it.yuvPlanes(), now.rotation, mailbox.back()) }
         mailbox.publish(now.source)
         onFrame()
     }

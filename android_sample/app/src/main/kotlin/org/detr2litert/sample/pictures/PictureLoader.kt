@@ -7,6 +7,7 @@ import android.graphics.Matrix
 import android.media.ExifInterface
 import android.net.Uri
 import org.detr2litert.core.preprocess.Picture
+import org.detr2litert.detector.copyPixels
 import java.io.File
 import java.io.IOException
 import java.io.InputStream
@@ -16,9 +17,7 @@ class PictureException(message: String, cause: Throwable? = null) : Exception(me
 
 /** An upright picture twice: to show, and for the detector. */
 class LoadedPicture(val bitmap: Bitmap) {
-    val pixels = Picture(bitmap.width, bitmap.height).also {
-        bitmap.getPixels(it.pixels, 0, bitmap.width, 0, 0, bitmap.width, bitmap.height)
-    }
+    val pixels = Picture(bitmap.width, bitmap.height).also { bitmap.copyPixels(it) }
 }
 
 /**

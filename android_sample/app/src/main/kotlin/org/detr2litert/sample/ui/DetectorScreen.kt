@@ -3,15 +3,15 @@ package org.detr2litert.sample.ui
 import android.view.View
 import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.engine.EngineException
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Precision
+import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.pipeline.SourceNumber
+import org.detr2litert.detector.engine.DetectorEngine
 import org.detr2litert.sample.R
-import org.detr2litert.sample.engine.DetectorEngine
-import org.detr2litert.sample.litert.EngineException
-import org.detr2litert.sample.litert.EngineOptions
-import org.detr2litert.sample.litert.Precision
-import org.detr2litert.sample.litert.Processor
 import org.detr2litert.sample.pictures.LoadedPicture
 import java.io.File
 
@@ -24,7 +24,7 @@ class DetectorScreen(private val views: MainViews, private val sources: SourceNu
     DetectorEngine.Listener {
     private val hud = Hud(views.hud)
     private var exchange: DetectionExchange? = null
-    private var processor = Processor.GPU
+    private var options = EngineOptions()
 
     /** Whether pictures come from the camera. */
     var isLive = false
@@ -53,7 +53,7 @@ class DetectorScreen(private val views: MainViews, private val sources: SourceNu
     fun showOpening(root: File, options: EngineOptions) {
         exchange = null
         isOpening = true
-        processor = options.processor
+        this.options = options
         leave()
         showWaiting()
         hud.title = views.hud.context.getString(R.string.opening, root.name)
@@ -86,7 +86,7 @@ class DetectorScreen(private val views: MainViews, private val sources: SourceNu
     }
 
     fun showError(error: Exception) {
-        val ofGpu = processor == Processor.GPU &&
+        val ofGpu = options.processor == Processor.GPU &&
             (error is GraphOutputException || (error is EngineException && error.kind in GPU_FAULTS))
         // Offered only: the CPU is never taken without being asked for.
         showError(ofGpu) { views.error.show(error, it) }
@@ -95,13 +95,13 @@ class DetectorScreen(private val views: MainViews, private val sources: SourceNu
     fun showError(title: Int, text: String, remedy: ErrorPanel.Remedy? = null) =
         showError(false) { views.error.show(title, text, remedy) }
 
-    override fun onReady(bundle: Bundle, options: EngineOptions, compileMillis: Long, exchange: DetectionExchange) {
+    override fun onReady(request: Int, bundle: Bundle, openMillis: Long, exchange: DetectionExchange) {
         this.exchange = exchange
         isOpening = false
         val manifest = bundle.manifest
         views.progress.visibility = View.GONE
         views.overlay.prepare(exchange.capacity, manifest.classes.indices.map { manifest.className(it) })
-        hud.title = title(manifest, options, compileMillis)
+        hud.title = title(manifest, options, openMillis)
         hud.clear()
         whenReady(bundle)
     }
@@ -114,7 +114,7 @@ class DetectorScreen(private val views: MainViews, private val sources: SourceNu
         if (!isLive) views.still.contentDescription = spoken()
     }
 
-    override fun onFailure(error: Exception) {
+    override fun onFailure(request: Int, error: Exception) {
         exchange = null
         whenFailed()
         showError(error)

@@ -5,8 +5,8 @@ import android.widget.Button
 import android.widget.TextView
 import org.detr2litert.core.BundleException
 import org.detr2litert.core.GraphOutputException
+import org.detr2litert.core.engine.EngineException
 import org.detr2litert.sample.R
-import org.detr2litert.sample.litert.EngineException
 import org.detr2litert.sample.pictures.PictureException
 
 /** The screen that says what is wrong and what can be done about it. */

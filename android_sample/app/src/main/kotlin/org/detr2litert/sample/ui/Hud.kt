@@ -2,8 +2,8 @@ package org.detr2litert.sample.ui
 
 import android.widget.TextView
 import org.detr2litert.core.pipeline.DetectionExchange
+import org.detr2litert.core.pipeline.FrameRate
 import org.detr2litert.core.pipeline.Stage
-import org.detr2litert.sample.engine.FrameRate
 import java.util.Locale
 
 /**

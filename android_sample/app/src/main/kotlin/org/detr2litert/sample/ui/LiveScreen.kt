@@ -12,11 +12,11 @@ import android.view.View
 import org.detr2litert.core.pipeline.FrameMailbox
 import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.core.preprocess.Rotation
+import org.detr2litert.detector.engine.DetectorEngine
 import org.detr2litert.sample.camera.CameraChoice
 import org.detr2litert.sample.camera.CameraFeed
 import org.detr2litert.sample.camera.FrameTurn
 import org.detr2litert.sample.camera.PreviewTransform
-import org.detr2litert.sample.engine.DetectorEngine
 
 /**
  * The camera's preview, and its frames on their way to the engine. Main thread only.

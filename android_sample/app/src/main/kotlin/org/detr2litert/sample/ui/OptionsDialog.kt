@@ -5,10 +5,10 @@ import android.app.AlertDialog
 import android.widget.ArrayAdapter
 import android.widget.CheckBox
 import android.widget.Spinner
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Precision
+import org.detr2litert.core.engine.Processor
 import org.detr2litert.sample.R
-import org.detr2litert.sample.litert.EngineOptions
-import org.detr2litert.sample.litert.Precision
-import org.detr2litert.sample.litert.Processor
 
 /** Asks how the graphs are to be compiled, and whether to apply NMS. */
 class OptionsDialog(private val activity: Activity) {

@@ -1,9 +1,9 @@
 package org.detr2litert.sample.ui
 
 import android.content.SharedPreferences
-import org.detr2litert.sample.litert.EngineOptions
-import org.detr2litert.sample.litert.Precision
-import org.detr2litert.sample.litert.Processor
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Precision
+import org.detr2litert.core.engine.Processor
 
 /** What the user chose, kept from start to start. */
 class Settings(private val preferences: SharedPreferences) {

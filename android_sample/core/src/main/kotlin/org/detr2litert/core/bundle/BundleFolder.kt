@@ -55,6 +55,21 @@ class BundleFolder(private val root: File, process: String) {
         return (there + lost).sortedBy { it.root.name }
     }
 
+    /**
+     * The folder of the bundle that the build carries as [name], copied out first where [list] would do so.
+     *
+     * @throws BundleException if the build carries none, or it cannot be copied.
+     */
+    fun carried(name: String, from: CarriedBundles): File {
+        removeLeftovers()
+        try {
+            install(name, from)
+        } catch (error: IOException) {
+            throw BundleException(Reason.MISSING, "the app carries no bundle '$name' (${error.message})", error)
+        }
+        return File(root, name)
+    }
+
     /** The manifest's hash of the bundle in [folder], or null if there is none. */
     fun fingerprint(folder: File): String? = try {
         File(folder, Manifest.NAME).takeIf { it.isFile }?.let { Bundle.sha256(it) }

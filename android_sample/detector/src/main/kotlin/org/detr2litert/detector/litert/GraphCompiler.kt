@@ -1,4 +1,4 @@
-package org.detr2litert.sample.litert
+package org.detr2litert.detector.litert
 
 import android.util.Log
 import com.google.ai.edge.litert.Accelerator
@@ -8,6 +8,10 @@ import com.google.ai.edge.litert.Environment
 import com.google.ai.edge.litert.LiteRtException
 import com.google.ai.edge.litert.TensorBuffer
 import com.google.ai.edge.litert.TensorType
+import org.detr2litert.core.engine.EngineException
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Precision
+import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.manifest.GraphSpec
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec

@@ -1,4 +1,4 @@
-package org.detr2litert.sample.bundles
+package org.detr2litert.detector
 
 import android.content.Context
 import android.net.Uri
@@ -11,8 +11,8 @@ import java.io.IOException
 import java.io.InputStream
 
 /**
- * The bundles in this app's own storage, `files/bundles/NAME/`. They come from a push over adb, from a .zip that the user
- * picks, or from the build's assets (`assets/bundles/NAME/`), which are copied out because LiteRT wants a file.
+ * The bundles in the app's own storage, `files/bundles/NAME/`. They come from a push over adb, from a .zip that the user
+ * picks, or from the build's assets (`assets/bundles/NAME/`), which are copied out because LiteRT needs a file.
  *
  * Not for the main thread.
  */
@@ -27,6 +27,13 @@ class BundleStore(private val context: Context) {
 
     /** What is there, by name. */
     fun list(): List<StoredBundle> = folder.list(assets)
+
+    /**
+     * The folder of the bundle that the build carries as `assets/bundles/NAME`, copied out if it is not there yet.
+     *
+     * @throws org.detr2litert.core.BundleException if there is none, or it cannot be copied.
+     */
+    fun carried(name: String): File = folder.carried(name, assets)
 
     /** What changes when the bundle at [root] is replaced by another. */
     fun fingerprint(root: File): String? = folder.fingerprint(root)

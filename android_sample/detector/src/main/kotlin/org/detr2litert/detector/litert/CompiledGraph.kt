@@ -1,9 +1,10 @@
-package org.detr2litert.sample.litert
+package org.detr2litert.detector.litert
 
 import com.google.ai.edge.litert.CompiledModel
 import com.google.ai.edge.litert.LiteRtException
 import com.google.ai.edge.litert.TensorBuffer
 import com.google.ai.edge.litert.TensorBufferRequirements
+import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.manifest.GraphSpec
 import org.detr2litert.core.pipeline.GraphRunner
 import org.detr2litert.core.tensor.DType
@@ -19,7 +20,7 @@ import org.detr2litert.core.tensor.Tensor
  *
  * @param boundInputs inputs whose buffers belong to another graph, which closes them.
  */
-class CompiledGraph internal constructor(
+internal class CompiledGraph(
     private val spec: GraphSpec,
     private val model: CompiledModel,
     private val inputs: Map<String, TensorBuffer>,
@@ -61,9 +62,9 @@ class CompiledGraph internal constructor(
     }
 
     /** The buffer of output [name], or null if there is none. */
-    internal fun outputBuffer(name: String): TensorBuffer? = outputs[name]
+    fun outputBuffer(name: String): TensorBuffer? = outputs[name]
 
-    internal fun outputRequirements(name: String): TensorBufferRequirements =
+    fun outputRequirements(name: String): TensorBufferRequirements =
         model.getOutputBufferRequirements(name, spec.signature)
 
     /** Gives back the buffers that are this graph's own, then the model. */

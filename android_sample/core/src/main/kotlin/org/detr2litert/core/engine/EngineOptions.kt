@@ -1,9 +1,9 @@
-package org.detr2litert.sample.litert
+package org.detr2litert.core.engine
 
-/** Where both graphs run. There is no mixture: a graph that the GPU does not take whole is refused. */
+/** The processor of both graphs. There is no mixture: a graph that the GPU does not accept whole is refused. */
 enum class Processor { GPU, CPU }
 
-/** In what the GPU computes; [DEFAULT] is the delegate's own choice (fp16 on phones). */
+/** The GPU's arithmetic; [DEFAULT] is the delegate's own choice (fp16 on phones). */
 enum class Precision { DEFAULT, FP16, FP16_FP32_SUMS, FP32 }
 
 /**

@@ -1,10 +1,13 @@
-package org.detr2litert.sample.engine
+package org.detr2litert.detector.engine
 
 import android.content.Context
+import android.os.Handler
 import android.os.HandlerThread
 import android.os.Looper
 import android.os.Process
-import org.detr2litert.sample.litert.LiteRtSession
+import org.detr2litert.detector.litert.LiteRtSession
+import java.util.concurrent.ExecutionException
+import java.util.concurrent.FutureTask
 
 /**
  * The process's one inference thread and its one LiteRT session.
@@ -15,6 +18,8 @@ import org.detr2litert.sample.litert.LiteRtSession
  */
 internal object InferenceThread {
     val looper: Looper by lazy { HandlerThread("inference", Process.THREAD_PRIORITY_DISPLAY).apply { start() }.looper }
+
+    private val handler by lazy { Handler(looper) }
 
     // Used by that thread alone.
     private var session: LiteRtSession? = null
@@ -31,5 +36,30 @@ internal object InferenceThread {
         if (--users > 0) return
         session?.close()
         session = null
+    }
+
+    /**
+     * Runs [work] on the inference thread and waits for its value; what it throws is thrown here.
+     *
+     * An interrupt does not end the waiting, because the work would go on all the same and what it opened would be lost; the
+     * caller finds its thread interrupted afterwards.
+     */
+    fun <T> call(work: () -> T): T {
+        val task = FutureTask(work)
+        handler.post(task)
+        var interrupted = false
+        try {
+            while (true) {
+                try {
+                    return task.get()
+                } catch (_: InterruptedException) {
+                    interrupted = true
+                } catch (error: ExecutionException) {
+                    throw error.cause ?: error
+                }
+            }
+        } finally {
+            if (interrupted) Thread.currentThread().interrupt()
+        }
     }
 }

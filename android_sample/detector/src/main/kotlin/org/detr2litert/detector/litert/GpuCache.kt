@@ -1,7 +1,7 @@
-package org.detr2litert.sample.litert
+package org.detr2litert.detector.litert
 
 import org.detr2litert.core.bundle.Bundle
-import org.detr2litert.sample.BuildConfig
+import org.detr2litert.core.engine.Precision
 import java.io.File
 
 /** Where the delegate may keep compiled programs: one folder and key for each graph, runtime version and precision. */
@@ -14,7 +14,7 @@ internal class GpuCache(cacheDir: File, private val bundle: Bundle) {
     /** A key that changes with whatever would make an old program wrong. */
     fun key(graphFile: String, precision: Precision): String {
         val graphHash = bundle.manifest.files.getValue(graphFile).sha256.take(HASH_LENGTH)
-        return "$graphHash-${BuildConfig.LITERT_VERSION}-${precision.name.lowercase()}"
+        return "$graphHash-${LiteRtSession.RUNTIME_VERSION}-${precision.name.lowercase()}"
     }
 
     private companion object {

@@ -1,11 +1,15 @@
-package org.detr2litert.sample.litert
+package org.detr2litert.detector.litert
 
 import android.content.Context
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.Environment
 import com.google.ai.edge.litert.LiteRtException
 import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.engine.EngineException
+import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.pipeline.DetectorPipeline
+import org.detr2litert.detector.BuildConfig
 
 /**
  * LiteRT's environment, one for the whole process and shared by all graphs: only within one can buffers pass from graph to
@@ -68,5 +72,10 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
     } catch (error: Throwable) {
         resource.close()
         throw error
+    }
+
+    companion object {
+        /** LiteRT's version, which this library was built with. */
+        val RUNTIME_VERSION: String = BuildConfig.LITERT_VERSION
     }
 }

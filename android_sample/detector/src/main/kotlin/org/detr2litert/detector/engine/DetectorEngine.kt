@@ -1,4 +1,4 @@
-package org.detr2litert.sample.engine
+package org.detr2litert.detector.engine
 
 import android.content.Context
 import android.os.Handler
@@ -7,18 +7,18 @@ import org.detr2litert.core.BundleException
 import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.engine.EngineException
+import org.detr2litert.core.engine.EngineOptions
 import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.pipeline.FrameMailbox
 import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.core.preprocess.Picture
-import org.detr2litert.sample.litert.EngineException
-import org.detr2litert.sample.litert.EngineOptions
-import org.detr2litert.sample.litert.LiteRtSession
+import org.detr2litert.detector.litert.LiteRtSession
 import java.io.File
 
 /**
- * Owns the detector, which the inference thread alone touches.
+ * A detector for a stream of pictures: nothing waits for it, and the same memory serves every picture.
  *
  * Everything about LiteRT happens there, in order: opening, every run, closing. So nothing can be closed while it runs. Calls
  * from other threads only post; [Listener] is called on the main thread.
@@ -26,15 +26,16 @@ import java.io.File
  * @param sources what is shown now: pictures of an older source are not looked at any more.
  */
 class DetectorEngine(context: Context, private val sources: SourceNumber, private val listener: Listener) {
+    /** What the engine reports; `request` is the number that [open] was given. On the main thread. */
     interface Listener {
         /** A bundle is open; results come through [exchange] from now on. */
-        fun onReady(bundle: Bundle, options: EngineOptions, compileMillis: Long, exchange: DetectionExchange)
+        fun onReady(request: Int, bundle: Bundle, openMillis: Long, exchange: DetectionExchange)
 
         /** A new result lies in the exchange. */
         fun onResult()
 
         /** The bundle could not be opened or run; it is closed. [error] says why in one line. */
-        fun onFailure(error: Exception)
+        fun onFailure(request: Int, error: Exception)
     }
 
     /** Where camera frames come from; follow each with [frameArrived]. */
@@ -73,14 +74,17 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     @Volatile
     private var wanted = 0
 
-    /** Closes what is open and opens the bundle in [root]; an opening that has not begun yet is left out. */
-    fun open(root: File, options: EngineOptions) {
-        val number = wanted + 1
-        wanted = number
+    /**
+     * Closes what is open and opens the bundle in [root]; an opening that has not begun yet is left out.
+     *
+     * @param request another number for each opening; what the [Listener] hears of this one carries it.
+     */
+    fun open(root: File, options: EngineOptions, request: Int) {
+        wanted = request
         post {
-            if (number == wanted) {
-                opened = number
-                open(root, options, number)
+            if (request == wanted) {
+                opened = request
+                openNow(root, options, request)
             }
         }
     }
@@ -106,7 +110,6 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     /** Closes everything after what is under way; the engine cannot be used afterwards. From the main thread. */
     fun close() {
         closed = true
-        wanted++
         handler.removeCallbacksAndMessages(null)
         handler.post {
             closePipeline()
@@ -115,7 +118,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
         }
     }
 
-    private fun open(root: File, options: EngineOptions, number: Int) {
+    private fun openNow(root: File, options: EngineOptions, request: Int) {
         closePipeline()
         val start = System.nanoTime()
         val bundle = Bundle.open(root)
@@ -126,7 +129,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
         val ready = DetectionExchange(made.capacity).also { exchange = it }
         width = 0
         val millis = (System.nanoTime() - start) / 1_000_000
-        main.post { if (!closed && number == wanted) listener.onReady(bundle, options, millis, ready) }
+        main.post { if (!closed && request == wanted) listener.onReady(request, bundle, millis, ready) }
     }
 
     private fun detectNewest() = guarded { mailbox.take(sources.current)?.let { run(it.picture, it.source) } }
@@ -167,8 +170,8 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
 
     private fun fail(error: Exception) {
         closePipeline()
-        val number = opened
-        main.post { if (!closed && number == wanted) listener.onFailure(error) }
+        val request = opened
+        main.post { if (!closed && request == wanted) listener.onFailure(request, error) }
     }
 
     private fun closePipeline() {

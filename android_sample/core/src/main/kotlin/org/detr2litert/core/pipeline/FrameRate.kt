@@ -1,4 +1,4 @@
-package org.detr2litert.sample.engine
+package org.detr2litert.core.pipeline
 
 /** Pictures a second over the last second or so, from a running count. */
 class FrameRate {
