@@ -108,7 +108,8 @@ class Finding:
             TypeError, KeyError: it is no such record.
         """
         tensors = tuple(TensorRef(**{**t, "shape": tuple(t["shape"])}) for t in record.get("tensors", ()))
-        return cls(**{**record, "tensors": tensors})
+        renamed = {"fixed_by" if key == "mended_by" else key: value for key, value in record.items()}  # until December 2026
+        return cls(**{**renamed, "tensors": tensors})
 
 
 @dataclass(frozen=True)
