@@ -5,7 +5,7 @@ OUT gets, for android_sample/core's JVM tests:
 - host_ops.json: the table of host ops, to compare a runtime's own with.
 - host_steps/NAME.json + .safetensors: a host program with inputs, constants and what `HostStep` makes of them. Every op of the
   table is there, and ties, NaN, infinities and -0 for the selection.
-- random_programs/NAME.json + .safetensors: `tests/host_runtime/random_programs.py`'s, with `refused` empty, `made` or `run`.
+- random_programs/NAME.json + .safetensors: those of `tests/host_runtime/random_host_programs.py`; `refused` is empty, `made` or `run`.
 - resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, both resize kinds, up and down.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS.
 - colours.json: class colours by index.
@@ -34,7 +34,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
 import tiny_bundle
-from random_programs import random_cases
+from random_host_programs import random_cases
 
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.decode import Detections, decode, decode_outputs

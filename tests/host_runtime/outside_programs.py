@@ -1,7 +1,7 @@
 """What lies beyond the compiler's domain, one builder each: it appends an op, or plants a fault, in a sound draft.
 
 Most must be refused; some are sound and only unusual (a whole number written as 3.0), and then all runtimes give the values.
-A draft (``random_programs.Draft``) has the inputs ``scores [B, N]`` and ``memory [B, 1, N, C]``, and the ops t0 (indices
+A draft (``random_host_programs.Draft``) has the inputs ``scores [B, N]`` and ``memory [B, 1, N, C]``, and the ops t0 (indices
 ``[B, K]``, int32), t1 (tokens ``[B, N, C]``), t2 ``[B, K, C]`` and t3 ``[B, K, 4]`` (gathers).
 """
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from outside_programs import OUTSIDE
-from random_programs import COUNT, Case, random_cases
+from random_host_programs import COUNT, Case, random_cases
 
 from detr2litert.host_runtime.host_table import HOST_OPS
 
