@@ -1,4 +1,4 @@
-/** `tests/host_runtime/random_host_programs.py`: what NumPy computes is computed here, and what it refuses is refused, as early. */
+/** `tests/host_runtime/random_host_programs.py`: computes what NumPy computes, and refuses what it refuses, as early. */
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -9,7 +9,7 @@ import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
 
-/** `tests/host_runtime/random_host_programs.py`: what NumPy computes is computed here, and what it refuses is refused, as early. */
+/** `tests/host_runtime/random_host_programs.py`: computes what NumPy computes, and refuses what it refuses, as early. */
 class RandomProgramsTest {
     @Test
     fun everyProgramHasPythonsAnswer() {
