@@ -5,7 +5,7 @@ OUT gets, for android_sample/core's JVM tests:
 - host_ops.json: the table of host ops, to compare a runtime's own with.
 - host_steps/NAME.json + .safetensors: a host program with inputs, constants and what `HostStep` makes of them. Every op of the
   table is there, and ties, NaN, infinities and -0 for the selection.
-- random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused` is empty, `made` or `run`.
+- random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused`: empty, `made` or `run`.
 - resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, both resize kinds, up and down.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS.
 - colours.json: class colours by index.
