@@ -9,7 +9,7 @@
 #   make expected    writes tests/expected anew: what the compiler does to every variant, to be read in the diff
 #   make second-runtime   adds TensorFlow's interpreter, 1.3 GB installed, which then checks every conversion as well
 #   make web         serves the browser demo and prints its address (BUNDLE=folder, else build/tiny); needs Node 20 with npm
-#   make benchmark   measures conversions and bundles on this machine and writes the README's tables; takes minutes
+#   make benchmark   measures conversions and bundles on this machine and writes docs/measurements.md; takes minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -51,7 +51,7 @@ $(LITERT_JS): web_demo/package-lock.json
 	@touch $@
 
 benchmark: setup
-	$(BIN)/python -m tools.benchmark --write README.md --json build/benchmark.json
+	$(BIN)/python -m tools.benchmark --write docs/measurements.md --json build/benchmark.json
 
 lint: setup
 	$(BIN)/ruff check .

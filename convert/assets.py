@@ -1,4 +1,4 @@
-"""``convert app-assets``: a bundle's own files in the Android project, for a build that carries it."""
+"""``convert app-assets``: copies a bundle's own files into the Android project, for a build that includes it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SAMPLE = Path("android_sample")
 
 
 def app_assets(path: Path, sample: Path | None = None) -> Path:
-    """Copies a bundle's own files into the sample's assets, in place of an older copy; the folder.
+    """Copies a bundle's own files into the sample's assets, replacing an older copy; returns the folder.
 
     Args:
         path: of the bundle.
         sample: the Android project [default: android_sample, in this folder or in the repository].
 
     Raises:
-        UserError: the bundle is not sound, there is no such project, or it cannot be written.
+        UserError: the bundle is not valid, there is no such project, or it cannot be written.
     """
     sample = sample or next((p for p in (_SAMPLE, Path(__file__).resolve().parents[1] / _SAMPLE) if p.is_dir()), _SAMPLE)
     with readable(sample):
@@ -44,8 +44,8 @@ def app_assets(path: Path, sample: Path | None = None) -> Path:
                     shutil.rmtree(target)
                 draft.replace(target)
         except OSError as error:
-            told = f"{target} cannot be written ({error.strerror or error}); free some space, or give another --sample"
-            raise UserError(told) from error
+            message = f"{target} cannot be written ({error.strerror or error}); free some space, or give another --sample"
+            raise UserError(message) from error
         finally:
             with uninterrupted():
                 shutil.rmtree(draft, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Write a bundle: the folder that a phone, ``host_runtime`` and ``convert verify`` read.
+"""Writes a bundle: the folder that a phone, ``host_runtime`` and ``convert verify`` read.
 
-A bundle is made in a hidden folder beside its final place and moved there in one step, so that an interrupted or failed run
-leaves nothing behind. Nothing in it depends on when or where it was made: the same inputs give the same bytes.
+A bundle is built in a hidden folder beside its final place and moved there in one step, so that an interrupted or failed run
+leaves nothing behind. Its contents do not depend on time or place: the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from detr2litert.host_runtime.manifest import (
 
 GRAPH_FILES = {"graph_a": "graph_a.tflite", "graph_b": "graph_b.tflite"}
 _STACK = ("torch", "transformers", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "detr2litert")
-# A zip's smallest date: a file's own time would make the same bundle differ from run to run.
+# The earliest date of a zip: the files' own times would make the same bundle differ from run to run.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-# What a disk or its owner can do to a write. Any other OSError is a fault of ours and must not be called the disk's.
+# Errors of a write that the disk or its permissions can cause. Any other OSError is a bug and must not be reported as such.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK_ERRORS = (
     *(*_FULL, errno.EACCES, errno.EEXIST, errno.EIO, errno.ENAMETOOLONG),
@@ -58,7 +58,7 @@ _DISK_ERRORS = (
 
 @dataclass(frozen=True)
 class GoldenRun:
-    """What PyTorch computes for one picture, stage by stage.
+    """PyTorch's results for one picture, stage by stage.
 
     Attributes:
         image: the picture.
@@ -75,12 +75,12 @@ class GoldenRun:
 
 @contextmanager
 def staged_folder(destination: Path, zipped: bool = False) -> Iterator[Path]:
-    """A folder to build in, moved to ``destination`` when the block ends well; when it does not, nothing is left.
+    """Yields a folder to build in, moved to ``destination`` when the block completes; on an error nothing is left.
 
     The folder's parent is a hidden work folder on the same disk, which the block may use for temporary files.
 
     Args:
-        destination: place of the bundle; its parents are made if need be.
+        destination: place of the bundle; its parents are created if necessary.
         zipped: also pack the bundle into ``zip_place(destination)``.
 
     Raises:
@@ -117,7 +117,7 @@ def staged_folder(destination: Path, zipped: bool = False) -> Iterator[Path]:
 
 
 def _make_parents(folder: Path) -> list[Path]:
-    """Make a folder and its parents; return those that were not there, innermost first."""
+    """Creates a folder and its parents; returns those that did not exist, innermost first."""
     missing: list[Path] = []
     try:
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -141,11 +141,10 @@ def _cannot_write(place: Path, error: OSError) -> UserError:
 
 
 def check_destination(destination: Path, zipped: bool = False) -> None:
-    """Refuse a place that already holds something, before any work is done for it.
+    """Refuses an occupied destination, before any work is done.
 
     Raises:
-        UserError: it is a file, a folder that is not empty or the current one, or cannot be looked at; or the place of the zip
-            file is taken.
+        UserError: it is a file, a non-empty folder, the current folder or not accessible; or the zip file exists.
     """
     advice = "choose another --out, or remove it first"
     try:
@@ -165,13 +164,13 @@ def check_destination(destination: Path, zipped: bool = False) -> None:
 
 
 def zip_place(destination: Path) -> Path:
-    """Where the one-file form of the bundle at ``destination`` goes: beside it."""
+    """Returns the path of the bundle's zip file, beside ``destination``."""
     destination = destination.absolute()
     return destination.with_name(f"{destination.name}.zip")
 
 
 def preprocess_of(reference: Reference, resize: Resize | None = None) -> Preprocess:
-    """The pre-processing of a reference, as the manifest writes it."""
+    """Returns the pre-processing of a reference, in the manifest's form."""
     variant = reference.variant
     return Preprocess(
         height=reference.resolution,
@@ -183,7 +182,7 @@ def preprocess_of(reference: Reference, resize: Resize | None = None) -> Preproc
 
 
 def postprocess_of(reference: Reference, classes: Classes) -> Postprocess:
-    """The post-processing of a reference, as the manifest writes it."""
+    """Returns the post-processing of a reference, in the manifest's form."""
     return Postprocess(num_select=reference.variant.num_select, ignored_classes=classes.ignored)
 
 
@@ -196,7 +195,7 @@ def write_bundle(
     preprocess: Preprocess,
     golden: GoldenRun,
 ) -> Manifest:
-    """Complete a folder that already holds the two graphs: host parameters, labels, golden vectors and the manifest."""
+    """Completes a folder that holds the two graphs: writes host parameters, labels, golden vectors and the manifest."""
     constants = compiled.host_constants()
     if constants:
         _save_tensors(constants, folder / HOST_PARAMS_NAME)
@@ -224,7 +223,7 @@ def write_bundle(
 
 
 def zip_bundle(folder: Path, destination: Path) -> None:
-    """Pack a bundle's own files (not its report) into one file, with fixed dates and order."""
+    """Packs a bundle's own files (not its report) into one zip file, with fixed dates and order."""
     manifest = Manifest.from_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
     with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in (MANIFEST_NAME, *sorted(manifest.files)):
@@ -236,7 +235,7 @@ def zip_bundle(folder: Path, destination: Path) -> None:
 
 def _write_golden(folder: Path, golden: GoldenRun) -> None:
     folder.mkdir()
-    # From its pixels alone: a photo's own data (place, camera, thumbnail) stays with its owner.
+    # The pixels alone: a photo's metadata (location, camera, thumbnail) is not published.
     Image.fromarray(np.asarray(golden.image)).save(folder / "image.png")
     _save_tensors(golden.tensors, folder / "golden.safetensors")
     text = json.dumps(golden.detections.to_dict(), indent=1, sort_keys=True)
@@ -244,8 +243,8 @@ def _write_golden(folder: Path, golden: GoldenRun) -> None:
 
 
 def _save_tensors(tensors: Mapping[str, NDArray[np.generic]], path: Path) -> None:
-    # Not by safetensors' own save_file, which makes the file unreadable for other users and has errors of its own.
-    path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
+    # Not by safetensors' save_file, which makes the file unreadable for other users and raises errors of its own type.
+    path.write_bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
 
 
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:
@@ -255,7 +254,7 @@ def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> Gr
 
 
 def source_name(source: str) -> str:
-    """A hub id as it is, a file or folder by its own name: where it lay on this machine is nobody's business."""
+    """Returns a hub id, or a file's or folder's name: the local path is left out so that a bundle does not reveal it."""
     return Path(source).name if Path(source).exists() else source
 
 

@@ -1,4 +1,4 @@
-"""``convert check``: what a .tflite file, whoever made it, would meet on the GPU delegate."""
+"""``convert check``: lints any .tflite file and tries it on the GPU delegate."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _ZIP, _LFS = b"PK\x03\x04", b"version https://git-lfs"
 
 
 def check_path(path: Path, target: str, gpu: bool, timeout: float, fail_on: str) -> tuple[GateResult, GateResult]:
-    """Lint and residency of a .tflite file, or of both graphs of a bundle.
+    """Runs lint and residency on a .tflite file, or on both graphs of a bundle.
 
     Args:
-        path: of the file, whatever its name ends in, or of the bundle's folder or .zip.
+        path: of the file, with any suffix, or of the bundle's folder or .zip.
         target: whose lint rules apply to a single file; a bundle names its own.
-        gpu: False leaves the GPU out.
+        gpu: False skips the GPU.
         timeout: seconds for the delegate to compile one file.
         fail_on: the mildest severity that fails the lint.
 
@@ -61,13 +61,13 @@ def _gates(
     graphs: dict[str, Path], rules: tuple[str, ...], gpu: bool, timeout: float, fail_on: str
 ) -> tuple[GateResult, GateResult]:
     lint = check_lint(graphs, add=rules, fail_on=severities_from(fail_on))
-    with waiting(console(stderr=True), "trying it on the GPU delegate"):  # a large file keeps it busy for minutes
+    with waiting(console(stderr=True), "trying it on the GPU delegate"):  # a large file takes minutes
         residency = check_residency(graphs, gpu=(find_driver() or NO_ADAPTER) if gpu else LEFT_OUT, timeout=timeout)
     return compare(lint, residency)
 
 
 def failing(gates: tuple[GateResult, ...], fail_on: str) -> tuple[str, ...]:
-    """The gates that failed for a finding as grave as ``fail_on``, or for none at all."""
+    """Returns the gates that failed with a finding at least as severe as ``fail_on``, or without any finding."""
     severities = severities_from(fail_on)
     failed = (gate for gate in gates if gate.verdict is Verdict.FAILED)
     return tuple(g.gate for g in failed if not g.findings or any(f.severity in severities for f in g.findings))
@@ -79,20 +79,20 @@ def _refuse_other_folders(path: Path) -> None:
     files = sorted(file.name for file in path.glob("*.tflite"))
     if files:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-        raise UserError(f"{path} is no bundle (no manifest.json); give one of its files: {', '.join(files[:3])}{more}")
+        raise UserError(f"{path} is not a bundle (no manifest.json); give one of its files: {', '.join(files[:3])}{more}")
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a file.
+    """Reads the first bytes of a file.
 
     Raises:
-        UserError: there is none.
+        UserError: it does not exist or is not a regular file.
         OSError: it cannot be read.
     """
     if not path.exists():
         raise UserError(f"no file at {path}; {_WANTED}")
     if not path.is_file():
-        raise UserError(f"{path} is no ordinary file; {_WANTED}")
+        raise UserError(f"{path} is not a regular file; {_WANTED}")
     with path.open("rb") as file:
         return file.read(len(_LFS))
 

@@ -1,7 +1,7 @@
-"""The class name of every logit column.
+"""Determines the class name of every logit column.
 
 In order of precedence: the user's file, the names in the checkpoint, the names of the published weights (COCO's ids for COCO
-models) if the class head is as wide as theirs, and numbered names.
+models) if the class head has the same width, and numbered names.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from detr2litert.host_runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Classes:
-    """What the logit columns mean.
+    """The meaning of the logit columns.
 
     Attributes:
-        names: one entry a logit column; None for a column that is no class: COCO's unused ids, and the spare column of a
+        names: one entry per logit column; None for a column without a class: COCO's unused ids, and the unused column of a
             fine-tuned rfdetr head (see ``convert.checkpoints.stated_classes``).
-        source: where the names are from, for the report.
+        source: the origin of the names, for the report.
     """
 
     names: ClassNames
@@ -38,18 +38,18 @@ class Classes:
 def resolve_classes(
     variant: Variant, columns: int, stated: Mapping[int, str] | None = None, file: Path | None = None
 ) -> Classes:
-    """Names for ``columns`` logit columns.
+    """Returns names for ``columns`` logit columns.
 
     Args:
-        variant: its ``classes`` serve when nothing else names the columns.
+        variant: its ``classes`` are used when nothing else names the columns.
         columns: width of the class head.
-        stated: logit column → name, as the checkpoint has it.
-        file: one name a line, or JSON: a list of names (null for a hole) or an object of id → name. A list one shorter than
-            the class head leaves the last column unused, as rfdetr trains it (or the first, where the checkpoint's own names
-            begin at 1); the 80 COCO names over 91 columns are put at COCO's ids.
+        stated: logit column → name, from the checkpoint.
+        file: one name per line, or JSON: a list of names (null for an unused id) or an object of id → name. A list one shorter
+            than the class head leaves the last column unused, as rfdetr trains it (or the first, if the checkpoint's own names
+            begin at 1); the 80 COCO names over 91 columns are placed at COCO's ids.
 
     Raises:
-        UserError: the file cannot be read, or its count of classes does not fit the class head; both counts are named.
+        UserError: the file cannot be read, or its number of classes does not fit the class head; both numbers are given.
     """
     if file is not None:
         return Classes(_fit(read_class_file(file), columns, 1 if stated and min(stated) == 1 else 0, file), str(file))
@@ -66,7 +66,7 @@ def resolve_classes(
 
 
 def read_class_file(file: Path) -> Sequence[str | None] | Mapping[int, str]:
-    """The names in a class file, as a list or as id → name.
+    """Reads the names in a class file, as a list or as id → name.
 
     Raises:
         UserError: unreadable, not text, empty, or JSON of another form.
@@ -81,7 +81,7 @@ def read_class_file(file: Path) -> Sequence[str | None] | Mapping[int, str]:
         return _from_json(text, file)
     lines: list[str | None] = [line.strip() or None for line in text.rstrip().splitlines()]
     if not lines:
-        raise UserError(f"class file {file} is empty; write one class name a line")
+        raise UserError(f"class file {file} is empty; write one class name per line")
     return lines
 
 
@@ -98,7 +98,7 @@ def _from_json(text: str, file: Path) -> Sequence[str | None] | Mapping[int, str
 
 
 def _is_id(key: str) -> bool:
-    """Digits, and not so many that Python will not read them."""
+    """True for digits, not too many for Python to convert."""
     return key.isdecimal() and len(key) < 20
 
 
@@ -117,6 +117,6 @@ def _fit(names: Sequence[str | None] | Mapping[int, str], columns: int, first: i
         replacements = iter(names)
         return tuple(None if name is None else next(replacements) for name in COCO_SPARSE)
     raise UserError(
-        f"class file {file} has {len(names)} classes, but the class head has {columns} columns; it takes {columns} names, or "
+        f"class file {file} has {len(names)} classes, but the class head has {columns} columns; give {columns} names, or "
         f"{columns - 1} if one column is unused"
     )

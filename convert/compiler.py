@@ -1,4 +1,4 @@
-"""From a reference detector to two rewritten graphs and a host step: everything before the converter."""
+"""Compiles a reference detector to two rewritten graphs and a host step: everything before the converter."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor, fx
 
 from detr2litert.convert.quiet import quiet
 from detr2litert.convert.reference import Reference
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.partition import Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
+from detr2litert.graphs.toolbox import RewriteRefusedError
 from detr2litert.host_runtime import manifest
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
-from detr2litert.rewrites import pipeline
-from detr2litert.rewrites.base import RewriteRefusedError
-from detr2litert.rewrites.pipeline import Step, StepReport
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites import driver, pipeline
+from detr2litert.rewrites.driver import Step, StepReport
+from detr2litert.rewrites.profile import Profile, TailPlacement
 from detr2litert.rewrites.program import export
 from detr2litert.rewrites.ranges import NodeRange, measure, measured
 
@@ -39,8 +39,8 @@ class CompiledDetector:
     Attributes:
         parts: graph A, host step and graph B, rewritten for the target.
         reports: what the rewrites did, for ``"detector"`` (before the cut), ``"graph_a"`` and ``"graph_b"``.
-        ranges: the values of ``"graph_a"`` and ``"graph_b"`` on the calibration pictures, before anything was protected.
-        profile: the options that it was compiled with.
+        ranges: value ranges of ``"graph_a"`` and ``"graph_b"`` on the calibration pictures, before any protection.
+        profile: the options of the compilation.
         calibration: those pictures.
     """
 
@@ -51,15 +51,15 @@ class CompiledDetector:
     calibration: tuple[Tensor, ...] = ()
 
     def host_program(self) -> manifest.HostProgram:
-        """The host step as the manifest writes it."""
-        return manifest_program(self.parts.host)
+        """Returns the host step in the manifest's form."""
+        return self.parts.host.program
 
     def host_constants(self) -> dict[str, Array]:
-        """The host step's constants by name."""
+        """Returns the host step's constants by name."""
         return host_arrays(self.parts.host)
 
     def evaluate(self, image: Tensor) -> dict[str, Array]:
-        """Every stage's tensors by name, with the graphs computed by PyTorch.
+        """Computes every stage's tensors by name, with PyTorch for the graphs.
 
         Args:
             image: ``[1, 3, R, R]``, normalised.
@@ -67,130 +67,135 @@ class CompiledDetector:
         return evaluate_parts(self.parts, image)
 
     def reorder(self, image: Tensor, outputs: Mapping[str, Array]) -> dict[str, Array]:
-        """As ``evaluate``, with the proposals selected by other scores and all else as PyTorch computes it.
+        """Like ``evaluate``, but selects the proposals by given scores.
 
         Args:
             image: ``[1, 3, R, R]``, normalised.
-            outputs: graph A's from elsewhere, of which only those that the selection ranks are taken.
+            outputs: graph A's outputs from another source, of which only those that the selection ranks are used.
         """
         return evaluate_parts(self.parts, image, {name: outputs[name] for name in self.ranked})
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """Graph A's outputs by which the host step selects."""
-        read = {name for op in self.parts.host.ops if op.op == "topk" for name in op.inputs}
+        """Returns graph A's outputs by which the host step selects."""
+        read = {name for op in self.parts.host.program.ops if op.op == "topk" for name in op.inputs}
         return tuple(name for name in self.parts.a.output_names if name in read)
 
 
-class Watcher:
-    """Sees a detector between the steps of its compilation; this one does nothing with it."""
+class CompilationObserver:
+    """Observes a detector between the steps of its compilation; the methods of this class do nothing."""
 
     def doing(self, what: str) -> None:
-        """What is being done from now on, for whoever waits."""
+        """Receives a description of what is being done, for a progress display."""
 
     def exported(self, whole: fx.GraphModule) -> None:
-        """The uncut detector, as exported."""
+        """Receives the uncut detector, as exported."""
 
     def rewritten(self, where: str, step: StepReport, graph_module: fx.GraphModule) -> None:
-        """One of ``"detector"``, ``"graph_a"``, ``"graph_b"`` after a rewrite."""
+        """Receives ``"detector"``, ``"graph_a"`` or ``"graph_b"`` after a rewrite."""
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
-        """The normalised detector and the parts it was cut into."""
+        """Receives the normalised detector and the parts it was cut into."""
 
 
-class Telling(Watcher):
-    """Tells what is being done."""
+class ProgressObserver(CompilationObserver):
+    """Passes on the descriptions of what is being done."""
 
     def __init__(self, doing: Callable[[str], None]) -> None:
         self._doing = doing
 
     def doing(self, what: str) -> None:
-        """What is being done from now on, for whoever waits."""
+        """Passes on a description of what is being done."""
         self._doing(what)
 
 
 def compile_detector(
-    reference: Reference, profile: Profile, calibration: Sequence[Tensor] = (), watcher: Watcher | None = None
+    reference: Reference, profile: Profile, calibration: Sequence[Tensor] = (), observer: CompilationObserver | None = None
 ) -> CompiledDetector:
-    """Export, normalise, cut and rewrite a detector.
+    """Exports, normalises, cuts and rewrites a detector.
 
     Args:
         reference: the detector.
         profile: options of the rewrites.
         calibration: pictures ``[1, 3, R, R]``, normalised, on which the ranges of its values are measured. Without one, all
             norms are protected.
-        watcher: told of each step.
+        observer: called at each step.
 
     Raises:
-        UserError: it is no two-stage detector of the kind that can be cut, or it holds an op that no rewrite knows.
+        UserError: it is not a two-stage detector that can be cut, or it contains an op that no rewrite supports.
     """
-    watcher = watcher or Watcher()
+    observer = observer or CompilationObserver()
     try:
-        watcher.doing("exporting the PyTorch model")
+        observer.doing("exporting the PyTorch model")
         with quiet():
             whole = export(reference.module, (reference.example_input(),))
-        watcher.exported(whole)
-        watcher.doing("rewriting")
-        before = pipeline.run(pipeline.NORMALISE, whole, profile, partial(watcher.rewritten, "detector"))
-        parts = partition(whole, profile, INPUT_NAMES, OUTPUT_NAMES)
-        watcher.cut(whole, parts)
+        observer.exported(whole)
+        observer.doing("rewriting")
+        before = driver.run(pipeline.NORMALISE, whole, profile, partial(observer.rewritten, "detector"))
+        parts = partition(
+            whole,
+            INPUT_NAMES,
+            OUTPUT_NAMES,
+            tail_on_host=profile.tail is TailPlacement.HOST,
+            token_maps=profile.token_maps,
+        )
+        observer.cut(whole, parts)
         graphs = {name: part.graph_module for name, part in parts.graphs.items()}
-        reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, watcher)}
+        reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, observer)}
         for number, image in enumerate(calibration, start=1):
-            watcher.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
+            observer.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
             _measure(parts, image)
         ranges = {name: measured(graph) for name, graph in graphs.items()}
-        for name, more in _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, watcher).items():
+        for name, more in _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, observer).items():
             reports[name] += more
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
-    told = {name: tuple(steps) for name, steps in reports.items()}
-    return CompiledDetector(parts, told, ranges, profile, tuple(calibration))
+    fired = {name: tuple(steps) for name, steps in reports.items()}
+    return CompiledDetector(parts, fired, ranges, profile, tuple(calibration))
 
 
 def _rewrite(
-    graphs: Mapping[str, fx.GraphModule], steps: Sequence[Step], profile: Profile, watcher: Watcher
+    graphs: Mapping[str, fx.GraphModule], steps: Sequence[Step], profile: Profile, observer: CompilationObserver
 ) -> dict[str, list[StepReport]]:
-    return {name: pipeline.run(steps, graph, profile, partial(watcher.rewritten, name)) for name, graph in graphs.items()}
+    return {name: driver.run(steps, graph, profile, partial(observer.rewritten, name)) for name, graph in graphs.items()}
 
 
 def _measure(parts: Partition, image: Tensor) -> None:
-    """Widen the ranges in both graphs by what one picture brings."""
+    """Extends the ranges in both graphs by the values of one picture."""
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
     for part in (parts.a, parts.b):
         outputs = measure(part.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
         values.update(_named(part, outputs))
         if part is parts.a:
-            values.update(run_host(parts.host, parts.a, values))
+            values.update(run_host(parts.host, values))
 
 
 def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """Every stage's tensors by name, the input included, with the graphs computed by PyTorch and the host step by NumPy.
+    """Computes every stage's tensors by name, the input included: the graphs with PyTorch, the host step with NumPy.
 
     Args:
         parts: the detector.
         image: ``[1, 3, R, R]``, normalised.
-        instead: outputs of graph A to go on with in place of its own.
+        instead: outputs of graph A to use in place of its own.
     """
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
     values.update(run_part(parts.a, values))
     values.update(instead or {})
-    values.update(run_host(parts.host, parts.a, values))
+    values.update(run_host(parts.host, values))
     values.update(run_part(parts.b, values))
     return values
 
 
-def run_host(program: HostProgram, a: Part, values: Mapping[str, Array]) -> dict[str, Array]:
-    """The host step's outputs by name, from graph A's."""
-    specs = tensor_specs(a.output_names, values)
-    return dict(HostStep(manifest_program(program), host_arrays(program), specs)(values))
+def run_host(host: HostPart, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Computes the host step's outputs by name, from graph A's."""
+    return dict(HostStep(host.program, host_arrays(host))(values))
 
 
 @torch.no_grad()
 def run_part(part: Part, values: Mapping[str, Array]) -> dict[str, Array]:
-    """A part's outputs by name, computed by PyTorch."""
+    """Computes a part's outputs by name, with PyTorch."""
     outputs = part.graph_module(*(torch.from_numpy(values[name]) for name in part.input_names))
     return _named(part, outputs)
 
@@ -200,27 +205,27 @@ def _named(part: Part, outputs: Sequence[Tensor]) -> dict[str, Array]:
 
 
 def trace_part(part: Part, values: Mapping[str, Array]) -> dict[str, Array]:
-    """Every intermediate value of a part by node name, for finding the first tensor that is off."""
+    """Computes every intermediate value of a part by node name, for finding the first tensor that differs."""
     return trace(part.graph_module, *(torch.from_numpy(values[name]) for name in part.input_names))
 
 
 @torch.no_grad()
 def trace(graph_module: fx.GraphModule, *inputs: Tensor) -> dict[str, Array]:
-    """Every intermediate value of a graph by node name."""
+    """Computes every intermediate value of a graph by node name."""
     recorder = _Recorder(graph_module)
     recorder.run(*inputs)
     return recorder.values
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and keeps what every op returns."""
+    """Runs a graph and records the result of every op."""
 
     def __init__(self, graph_module: fx.GraphModule) -> None:
         super().__init__(graph_module)
         self.values: dict[str, Array] = {}
 
     def run_node(self, n: fx.Node) -> object:
-        """The node's value, recorded if it is a tensor."""
+        """Computes the node's value and records it if it is a tensor."""
         value = super().run_node(n)
         if n.op == "call_function" and isinstance(value, Tensor):
             self.values[n.name] = value.contiguous().numpy()
@@ -228,21 +233,10 @@ class _Recorder(fx.Interpreter):
 
 
 def tensor_specs(names: tuple[str, ...], values: Mapping[str, Array]) -> tuple[manifest.TensorSpec, ...]:
-    """Names with the shapes and types of their values."""
+    """Returns names with the shapes and types of their values."""
     return tuple(manifest.TensorSpec(name, tuple(values[name].shape), str(values[name].dtype)) for name in names)
 
 
-def manifest_program(program: HostProgram) -> manifest.HostProgram:
-    """A host step as the manifest writes it."""
-    constants = host_arrays(program)
-    return manifest.HostProgram(
-        inputs=program.inputs,
-        ops=tuple(manifest.HostOp(op.op, op.inputs, op.output, dict(op.attributes)) for op in program.ops),
-        outputs=program.outputs,
-        constants=tensor_specs(tuple(constants), constants),
-    )
-
-
-def host_arrays(program: HostProgram) -> dict[str, Array]:
-    """A host step's constants by name."""
-    return {name: value.contiguous().numpy() for name, value in program.constants.items()}
+def host_arrays(host: HostPart) -> dict[str, Array]:
+    """Returns a host step's constants by name."""
+    return {name: value.contiguous().numpy() for name, value in host.constants.items()}

@@ -1,4 +1,4 @@
-"""Consoles that wrap lines for a terminal, and for nothing else."""
+"""Consoles that wrap lines only for a terminal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from rich.console import Console
 
 _UNWRAPPED = 100_000
-"""Columns: more than any line has."""
+"""Number of columns, more than any line has."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Standard output or error: as wide as the terminal, or, for a file or a pipe, as wide as the longest line."""
+    """Returns a console for standard output or error: as wide as the terminal, and without wrapping for a file or a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _UNWRAPPED)

@@ -1,4 +1,4 @@
-"""What a phone's command shows while it works: one line on standard error, with a bar while a bundle is being sent."""
+"""The progress display of a phone's command: one line on standard error, with a bar while a bundle is being sent."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rich.text import Text
 
 
 class DeviceDisplay:
-    """Shown while it is open and removed at its end; nothing at all where standard error is no terminal.
+    """A line shown while it is open and removed at its end; nothing if standard error is not a terminal.
 
-    There is one live display, for of two, one in the other, rich before 14.1 refuses the second. It draws the bar too.
+    There is one live display, which also draws the bar: rich before 14.1 refuses a second one inside it.
 
     Args:
         console: where to show it [default: standard error].
@@ -37,22 +37,22 @@ class DeviceDisplay:
         self._live.stop()
 
     def of(self, serial: str) -> None:
-        """From now on it is about this device."""
+        """Sets the device that is shown."""
         self._serial = serial
         self.tell("")
 
     def tell(self, doing: str) -> None:
-        """What is being done; ends the bar."""
+        """Shows what is being done; ends the bar."""
         self._end_bar()
         self._name(doing)
 
     def sending(self, name: str, done: int, total: int) -> None:
-        """The file being sent, and the bytes done and to do of the whole bundle; at the end, or with no file, no bar."""
+        """Shows the file being sent, and the bytes sent of the whole bundle's total; at the end, or with no file, no bar."""
         if not name or done >= total:
             self._end_bar()
             return
         if self._sent is None:
-            # What was there already took no time, so it is no part of the speed.
+            # Bytes that were there already took no time, so they do not count for the speed.
             self._sent = self._bar.add_task("", total=total, completed=done)
         self._bar.update(self._sent, completed=done)
         self._name(f"send {name}")

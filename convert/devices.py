@@ -18,10 +18,10 @@ from detr2litert.verify.device.report import DeviceReport, check_folder, write_r
 
 
 def push(path: Path, serial: str | None, package: str) -> tuple[str, Installed]:
-    """Puts a bundle into the app's storage; the device's serial number and what was done.
+    """Installs a bundle into the app's storage; returns the device's serial number and what was installed.
 
     Raises:
-        UserError: the bundle is not sound, or a ``DeviceError``.
+        UserError: the bundle is not valid, or a ``DeviceError``.
     """
     with load_bundle(path) as bundle:
         device = Adb().choose((serial,) if serial else ())[0]
@@ -33,12 +33,12 @@ def push(path: Path, serial: str | None, package: str) -> tuple[str, Installed]:
 def device(
     path: Path, serials: tuple[str, ...], every: bool, package: str, request: Request, folder: Path | None
 ) -> tuple[DeviceReport, Path]:
-    """Runs a bundle on devices, judges it, and writes the report; the record and its folder.
+    """Runs a bundle on devices, judges it, and writes the report; returns the record and its folder.
 
-    With one device its ``DeviceError`` is raised. With several, each error is its own row's, and the others go on.
+    With one device its ``DeviceError`` is raised. With several, each error is recorded in its row, and the others continue.
 
     Raises:
-        UserError: the bundle is not sound, no report can be written to the folder, or no device can be chosen.
+        UserError: the bundle is not valid, no report can be written to the folder, or no device can be chosen.
     """
     with load_bundle(path) as bundle:
         folder = folder or (path / "device" if path.is_dir() else path.with_name(f"{path.stem}-device"))

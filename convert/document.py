@@ -1,4 +1,4 @@
-"""Generated passages in a document, each between its own two markers."""
+"""Inserts generated passages into a document, each between its own two markers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from detr2litert.host_runtime.errors import UserError
 
 
 def insert(document: str, section: str, text: str) -> str:
-    """``document`` with ``text`` between ``<!-- SECTION:begin -->`` and ``<!-- SECTION:end -->``.
+    """Returns ``document`` with ``text`` between ``<!-- SECTION:begin -->`` and ``<!-- SECTION:end -->``.
 
     Raises:
-        UserError: it lacks a marker, or has them in the wrong order.
+        UserError: a marker is missing, or they are in the wrong order.
     """
     begin, end = f"<!-- {section}:begin -->", f"<!-- {section}:end -->"
     before, found, rest = document.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise UserError(f"the document has no {begin} with {end} after it; put both where the passage belongs")
+        raise UserError(f"the document has no {begin} followed by {end}; insert both where the passage belongs")
     return f"{before}{begin}\n{text.strip()}\n{end}{after}"
 
 
 def read_document(path: Path, section: str) -> str:
-    """The text of a document that has the section's markers.
+    """Reads a document that has the section's markers.
 
     Raises:
-        UserError: it cannot be read, or it has not.
+        UserError: it cannot be read, or has no such markers.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Store weights as float16: half the size, and what a phone's GPU computes with anyway.
+"""Stores weights as float16: half the size, and the precision that a phone's GPU computes with anyway.
 
 ai-edge-quantizer's float casting rewrites the constant operands of convolutions and fully connected layers to float16 behind a
 DEQUANTIZE, which the GPU delegate folds into its own weight upload. Other constants (norms, position embeddings) stay float32.
@@ -12,7 +12,7 @@ from detr2litert.convert.quiet import quiet
 
 
 def store_half(source: Path, target: Path) -> None:
-    """Write ``target`` as ``source`` with float16 weights."""
+    """Writes ``source`` with float16 weights to ``target``."""
     with quiet():
         from ai_edge_quantizer import qtyping, quantizer
         from ai_edge_quantizer.algorithm_manager import AlgorithmName

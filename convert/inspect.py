@@ -19,7 +19,7 @@ from detr2litert.verify.delegate.driver import activate, find_driver
 def detect_images(
     bundle: Path, images: Sequence[Path], threshold: float, nms_iou: float | None, save: Path | None, accelerator: str
 ) -> list[dict[str, Any]]:
-    """Detections of each picture as plain data; overlays go to ``save``.
+    """Detects objects in each picture and returns plain data; overlays are written to ``save``.
 
     Raises:
         UserError: the bundle or a picture cannot be read, or ``save`` cannot be written.
@@ -44,7 +44,7 @@ def detect_images(
 
 
 def overlay_names(images: Sequence[Path]) -> list[str]:
-    """A file name for each picture's overlay, numbered where two pictures have one name."""
+    """Returns a file name for each picture's overlay, numbered where pictures have the same name."""
     names: list[str] = []
     for path in images:
         name, number = f"{path.stem}.detections.png", 2
@@ -59,7 +59,7 @@ def _save_overlay(target: Path, overlay: Image.Image) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         overlay.save(target)
     except OSError as error:
-        # Pillow removes a picture that it could not finish.
+        # Pillow removes an incomplete picture.
         raise UserError(
             f"cannot write {target}: {(error.strerror or str(error)).lower()}; choose another folder with --save"
         ) from error
@@ -67,10 +67,10 @@ def _save_overlay(target: Path, overlay: Image.Image) -> Path:
 
 
 def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
-    """Every rewrite in order, or the named ones, with its own docstring.
+    """Returns every rewrite in order, or the named ones, with its docstring.
 
     Raises:
-        UserError: no rewrite of that name.
+        UserError: there is no rewrite of that name.
     """
     from detr2litert.rewrites import pipeline
     from detr2litert.rewrites.flatbuffer.pipeline import FIX_UPS

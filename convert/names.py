@@ -1,4 +1,4 @@
-"""Help with names that are not in a table."""
+"""Suggestions for names that are not in a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """``did you mean a or b?`` for names close to ``name``, else the whole choice."""
+    """Returns ``did you mean a or b?`` for names close to ``name``, else all names."""
     known = tuple(known)
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""The command ``probe``: the suite on the installed runtime, held against the measurement that is kept."""
+"""The command ``probe``: runs the suite on the installed runtime and compares it with the recorded measurement."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from detr2litert.verify.probe.table import BACKEND, Measured, read_measured, rec
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """What the command found.
+    """The command's result.
 
     Attributes:
         measured: the new measurement.
-        against: the one that it was held against; None if none is kept.
-        changes: what differs.
+        against: the one that it was compared with; None if none is recorded.
+        changes: the differences.
         seconds: wall time of the probes.
     """
 
@@ -37,12 +37,12 @@ class ProbeReport:
     seconds: float
 
     def counts(self) -> dict[str, int]:
-        """How many probes did what, in the order of ``Behaviour``."""
+        """Counts the probes by behaviour, in the order of ``Behaviour``."""
         outcomes = [result.behaviour for result in self.measured.results.values()]
         return {str(kind): outcomes.count(kind) for kind in Behaviour if kind in outcomes}
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Returns plain data."""
         against = self.against
         return {
             "counts": self.counts(),
@@ -57,18 +57,18 @@ def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: 
     """Runs the suite, or part of it, and compares.
 
     Args:
-        only: probes, or lint rules whose probes are meant; none for all.
+        only: probes, or lint rules whose probes to run; empty for all.
         fp16: the suite of fp16's hazards, on an adapter that computes in fp16.
         write: file for the new measurement.
-        against: file to compare with; the kept one by default.
-        progress: is told.
+        against: file to compare with [default: the recorded one].
+        progress: shows the stage.
 
     Raises:
         UserError: no adapter, an unknown name, a file that cannot be read or written or is a measurement of another kind, or a
             part of the suite to be written.
     """
     if only and write is not None:
-        raise UserError("--write keeps a measurement of the whole suite; leave out --only, or --write")
+        raise UserError("--write records a measurement of the whole suite; leave out --only, or --write")
     if write is not None:
         with readable(write.parent):
             if not write.parent.is_dir():
@@ -94,23 +94,23 @@ def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: 
 
 
 def choose(suite: Sequence[Probe], only: Sequence[str]) -> tuple[Probe, ...]:
-    """The probes that are named, or that a named lint rule is shown by or spares; all without names.
+    """Returns the named probes, and those that trigger or must not trigger a named lint rule; all without names.
 
     Raises:
-        UserError: a name that is neither.
+        UserError: a name is neither a probe nor a rule.
     """
     names = {probe.name for probe in suite}
-    rules = {rule for probe in suite for rule in (probe.breaks, *probe.spares) if rule}
+    rules = {rule for probe in suite for rule in (probe.triggers, *probe.must_not_trigger) if rule}
     for name in only:
         if name not in names | rules:
             near = difflib.get_close_matches(name, sorted(names | rules), n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"a probe's name, or one of {', '.join(sorted(rules))}"
             raise UserError(f"no probe and no lint rule is called {name!r}: {hint}")
-    return tuple(probe for probe in suite if not only or {probe.name, probe.breaks, *probe.spares} & set(only))
+    return tuple(probe for probe in suite if not only or {probe.name, probe.triggers, *probe.must_not_trigger} & set(only))
 
 
 def _comparable(path: Path, precision: str) -> Measured:
-    """A measurement that one in ``precision`` can be held against."""
+    """Reads a measurement that can be compared with one in ``precision``."""
     other = read_measured(path)
     if other.precision != precision:
         cure = {"fp16": "add --fp16, or ", "fp32": "leave out --fp16, or "}.get(other.precision, "")

@@ -1,4 +1,4 @@
-"""One line on the terminal for each stage of a run, with its time, and what a long one is doing meanwhile."""
+"""Prints one line on the terminal for each stage of a run, with its time, and what a long stage is doing."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from detr2litert.verify.gates import Doing, unheard
 _NAME_WIDTH = 28
 _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "bold yellow")}
 _PATIENCE = 5.0
-"""Seconds after which, and then between which, a log says what a stage is doing."""
+"""Seconds before, and then between, the lines of a log about what a stage is doing."""
 
 
 @dataclass
 class Stage:
-    """One stage: its name, how long it took, what there is to say about it, and whether it ended well.
+    """One stage: its name, duration, summary, and whether it succeeded.
 
-    ``good`` is None for a stage that could not do its work, such as a gate that was not run. ``doing`` says what the stage is
-    at: beside the spinner of a terminal, or as a line of its own where there is none and the stage takes long.
+    ``good`` is None for a stage that could not do its work, such as a gate that did not run. ``doing`` shows what the stage is
+    doing: beside the spinner of a terminal, or else as a line of its own if the stage takes long.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Stage:
 
 @dataclass
 class Progress:
-    """Prints stages as they end and keeps them for the report.
+    """Prints stages as they end and records them for the report.
 
     Attributes:
-        console: where to print; standard error, so that standard output stays free for results.
-        stages: those that ended, in order.
+        console: where to print; standard error, since standard output is for results.
+        stages: the completed stages, in order.
     """
 
     console: Console = field(default_factory=partial(console, stderr=True))
@@ -52,7 +52,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Run a block as a stage; set ``detail`` and ``good`` on the yielded object inside it."""
+        """Runs a block as a stage; set ``detail`` and ``good`` on the yielded object inside it."""
         start = time.perf_counter()
         with waiting(self.console, name) as doing:
             stage = Stage(name, doing=doing)
@@ -64,14 +64,14 @@ class Progress:
 
 @contextmanager
 def waiting(console: Console, name: str) -> Iterator[Doing]:
-    """While the block runs, show that it does: a spinner on a terminal, elsewhere a line if it takes more than five seconds."""
+    """Shows progress while the block runs: a spinner on a terminal, elsewhere a line if it takes more than five seconds."""
     with _spinner(console, name) if console.is_terminal else _log(console, name) as doing:
         yield doing
 
 
 @contextmanager
 def _spinner(console: Console, name: str) -> Iterator[Doing]:
-    """A line with the time so far, gone when the stage ends."""
+    """Shows a line with the elapsed time, removed when the stage ends."""
     text = rich_progress.TextColumn("{task.description}", markup=False)
     columns = (rich_progress.SpinnerColumn(), text, rich_progress.TimeElapsedColumn())
     with rich_progress.Progress(*columns, console=console, transient=True) as shown:
@@ -81,7 +81,7 @@ def _spinner(console: Console, name: str) -> Iterator[Doing]:
 
 @contextmanager
 def _log(console: Console, name: str) -> Iterator[Doing]:
-    """Every five seconds a line, if there is news since the last one."""
+    """Prints a line every five seconds, if anything changed since the last one."""
     ended = threading.Event()
     current = ""
 
@@ -106,7 +106,7 @@ def _log(console: Console, name: str) -> Iterator[Doing]:
 
 
 def _line(stage: Stage) -> Table:
-    """Mark, name, time and detail in columns, so that a long detail wraps beneath itself."""
+    """Arranges mark, name, time and detail in columns, so that a long detail wraps within its column."""
     line = Table.grid(padding=(0, 1))
     line.add_column()
     line.add_column(width=_NAME_WIDTH)

@@ -1,4 +1,4 @@
-"""Keeping other libraries' progress bars and notices out of the command's output."""
+"""Suppresses other libraries' progress bars and notices in the command's output."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within this, warnings and log records below error are dropped, and transformers and the hub draw no progress bars.
+    """Drops warnings and log records below error, and the progress bars of transformers and the hub, within a block.
 
-    Everything is put back afterwards, so that a caller's own logging is not changed.
+    All settings are restored afterwards, so that a caller's own logging is unchanged.
     """
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -1,8 +1,8 @@
-"""Seeded weights that exercise every path of a detector.
+"""Draws seeded weights that exercise every path of a detector.
 
-transformers starts box heads, sampling offsets, attention weights and gates at zero or at a constant, and queries and keys so
-small that attention is uniform: with those, every box is its proposal and a fault in sampling or selection shows nowhere. And
-where batch normalisation has statistics that are not the network's own, what passes through it dies out or grows without bound.
+transformers initialises box heads, sampling offsets, attention weights and gates to zero or a constant, and queries and keys so
+small that attention is uniform: then every box equals its proposal and a fault in sampling or selection has no effect. And if
+batch normalisation has statistics that do not match the network, its outputs vanish or grow without bound.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch.nn import functional
 from detr2litert.convert.variants import Variant
 
 _SELECTING = "enc_"
-"""In the names of the class heads that score the encoder's tokens."""
+"""Pattern in the names of the class heads that score the encoder's tokens."""
 _COMMON = 0.8
-"""The share of a class's variance over the tokens that all classes have in common."""
+"""The share of a class's variance over the tokens that is common to all classes."""
 
 
 @torch.no_grad()
 def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
-    """Redraw a freshly built model's weights in place, as the family's ``spread`` and ``jitter`` say, from ``seed`` alone."""
+    """Redraws a new model's weights in place by the family's ``init_std`` and ``init_noise``, determined by ``seed`` alone."""
     generator = torch.Generator().manual_seed(seed)
     family = variant.family
     for name, parameter in sorted(model.named_parameters()):
-        deviation = next((value for pattern, value in family.spread.items() if re.search(pattern, name)), None)
+        deviation = next((value for pattern, value in family.init_std.items() if re.search(pattern, name)), None)
         if deviation is not None:
             parameter.normal_(0, deviation / parameter[0].numel() ** 0.5, generator=generator)
-        deviation = next((value for pattern, value in family.jitter.items() if re.search(pattern, name)), None)
+        deviation = next((value for pattern, value in family.init_noise.items() if re.search(pattern, name)), None)
         if deviation is not None:
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=deviation)
     columns: int = model.config.num_labels  # type: ignore[union-attr, assignment]
@@ -47,11 +47,11 @@ def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
 
 
 def _share_direction(head: nn.Linear, generator: torch.Generator) -> None:
-    """Give the classes that choose queries one direction in common, as trained ones have: what tells objects from background.
+    """Gives the classes of the query selection a common direction, as training does: it separates objects from background.
 
     Without it a token's score is the largest of independent draws, one for each class. That varies a third as much over the
-    tokens as any one class does, and every error counts threefold: in fp16, dfine-s's class logits are off by 3 % and the
-    scores that choose its queries were by 9 %. The spread of a class stays what it was.
+    tokens as a single class does, and every error counts threefold: in fp16, dfine-s's class logits are wrong by 3 % and the
+    scores of the query selection were wrong by 9 %. The standard deviation of a class is unchanged.
     """
     weight = head.weight
     common = torch.randn(1, weight.shape[1], generator=generator) * weight.std()
@@ -59,11 +59,11 @@ def _share_direction(head: nn.Linear, generator: torch.Generator) -> None:
 
 
 def _draw_affine(norm: nn.Module, generator: torch.Generator) -> None:
-    """Biases around one, so that most of what arrives at the activation passes it.
+    """Draws biases around one, so that most inputs of the activation pass it.
 
-    Around zero, a deep stack of random layers is chaotic and amplifies every rounding, as no trained one does: storing
-    weights as float16 moved dfine-l's memory by 5 % with biases around a half and by 0.9 % with these, dfine-x's by 1.4 %. A
-    large difference would say nothing of the conversion (the theory is in Poole et al., "Exponential expressivity in deep
+    Around zero, a deep stack of random layers is chaotic and amplifies every rounding, unlike a trained one: storing weights as
+    float16 moved dfine-l's memory by 5 % with biases around a half and by 0.9 % with these, dfine-x's by 1.4 %. A large
+    difference would not be evidence about the conversion (the theory is in Poole et al., "Exponential expressivity in deep
     neural networks through transient chaos", 2016).
     """
     weight, bias = _held(norm, "weight"), _held(norm, "bias")
@@ -72,10 +72,10 @@ def _draw_affine(norm: nn.Module, generator: torch.Generator) -> None:
 
 
 def _measure_statistics(model: nn.Module, norms: list[nn.Module], heads: list[nn.Linear], image: Tensor) -> None:
-    """Give each normalisation the statistics of what arrives there, and each class an equal chance, in one pass over an image.
+    """Sets each normalisation's statistics to those of its input, and centres the classes, in one pass over an image.
 
-    Variances are rounded to quarters of an octave and means to an eighth of the deviation, so that the last bits of a
-    convolution, which depend on the machine, do not decide what the weights are.
+    Variances are rounded to quarters of an octave and means to an eighth of the deviation, so that the weights do not depend on
+    the last bits of a convolution, which differ between machines.
     """
     hooks = [norm.register_forward_pre_hook(_measure) for norm in norms]
     hooks += [head.register_forward_hook(_centre) for head in heads]
@@ -101,7 +101,7 @@ def _is_class_head(module: nn.Module, columns: int) -> TypeGuard[nn.Linear]:
 
 
 def _centre(head: nn.Module, _arguments: tuple[Tensor, ...], logits: Tensor) -> Tensor:
-    """Take away what separates the classes' means over all tokens; else what tokens have in common decides every class."""
+    """Removes the differences of the classes' means over all tokens; else the tokens' common part decides every class."""
     means = logits.flatten(0, -2).mean(0)
     shift = ((means.mean() - means) * 8).round() / 8
     _held(head, "bias").add_(shift)
@@ -109,13 +109,13 @@ def _centre(head: nn.Module, _arguments: tuple[Tensor, ...], logits: Tensor) -> 
 
 
 def _held(norm: nn.Module, name: str) -> Tensor:
-    """A parameter of an ordinary normalisation, or the buffer that takes its place in a frozen one."""
+    """Returns a parameter of an ordinary normalisation, or the corresponding buffer of a frozen one."""
     value: Tensor = getattr(norm, name)
     return value
 
 
 def _image(variant: Variant, generator: torch.Generator) -> Tensor:
-    """A normalised ``[1, 3, R, R]`` image with structure at every scale, as photographs have."""
+    """Draws a normalised ``[1, 3, R, R]`` image with structure at every scale, like photographs."""
     side = variant.resolution
     octaves: list[Tensor] = []
     size = 2

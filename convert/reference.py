@@ -1,7 +1,7 @@
-"""The reference: a detector as PyTorch computes it, reduced to image in, boxes and logits out.
+"""Builds the reference: a PyTorch detector reduced to image in, boxes and logits out.
 
 The model is transformers'. Weights in the original projects' naming are renamed by transformers' own conversion mapping, the
-same that ``from_pretrained`` applies to a folder, or, where it has none, by the family's; nothing may be left over or missing.
+same that ``from_pretrained`` applies to a folder, or, without one, by the family's; no tensor may be left over or missing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Reference:
         variant: the row it was built from.
         resolution: side of its input in pixels.
         num_queries, logit_columns: Q and C of its outputs.
-        source, sha256, random: where the weights are from, ``hash_tensors`` of them, and whether they are random.
+        source, sha256, random: the origin of the weights, their ``hash_tensors``, and whether they are random.
     """
 
     module: Detector
@@ -60,7 +60,7 @@ class Reference:
     random: bool
 
     def example_input(self, seed: int = 0) -> Tensor:
-        """A seeded ``[1, 3, R, R]`` image of unit variance."""
+        """Returns a seeded ``[1, 3, R, R]`` image of unit variance."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(1, 3, self.resolution, self.resolution, generator=generator)
 
@@ -68,10 +68,10 @@ class Reference:
 def build_reference(
     variant: Variant, checkpoint: Checkpoint | None = None, resolution: int | None = None, seed: int = 0
 ) -> Reference:
-    """The variant with a checkpoint's weights, or with seeded random ones where ``checkpoint`` is None.
+    """Builds the variant with a checkpoint's weights, or with seeded random ones if ``checkpoint`` is None.
 
-    Without ``resolution`` it is the variant's, or the one a checkpoint was fine-tuned at, where its position grid says so.
-    Position embeddings are kept in the checkpoint's grid and interpolated by the model (bicubic, antialiased, as rfdetr does).
+    The default ``resolution`` is the variant's, or that of a fine-tuned checkpoint, as derived from its position grid.
+    Position embeddings keep the checkpoint's grid and are interpolated by the model (bicubic, antialiased, as rfdetr does).
 
     Raises:
         UserError: the resolution does not fit, or the weights do not fit the variant.
@@ -90,8 +90,11 @@ def build_reference(
 
 
 def _trained_resolution(variant: Variant, checkpoint: Checkpoint | None) -> int:
-    """Where a variant's own grid is resolution / patch, a fine-tuned checkpoint's is too (rfdetr 1.6.5, config.py,
-    _sync_pe_with_resolution)."""
+    """Returns the resolution of a checkpoint's training, derived from its position grid.
+
+    If a variant's own grid is resolution / patch, a fine-tuned checkpoint's is too (rfdetr 1.6.5, config.py,
+    _sync_pe_with_resolution).
+    """
     grid = checkpoint.facts.get("position grid") if checkpoint is not None else None
     if grid is None or variant.patch is None or variant.position_grid is None:
         return variant.resolution
@@ -114,15 +117,15 @@ def _check_token_count(variant: Variant, side: int, num_queries: int) -> None:
 
 
 def _configuration(variant: Variant, checkpoint: Checkpoint | None) -> Any:
-    """The transformers configuration: the folder's own if there is one, else the row's with what the weights themselves say."""
+    """Returns the transformers configuration: the folder's own if there is one, else the row's with facts from the weights."""
     family = variant.family
     published = checkpoint is not None and checkpoint.logit_columns == len(variant.classes)
     if checkpoint is not None and checkpoint.config is not None:
         values = copy.deepcopy(dict(checkpoint.config))
-        # A folder converted from the original project's weights has transformers' defaults for what that project fixes; a
-        # folder that was trained in transformers was trained with what it says.
+        # A folder converted from the original project's weights has transformers' defaults for values that the project fixes; a
+        # folder that was trained in transformers was trained with the values it states.
         if published:
-            values.update(family.settled)
+            values.update(family.fixed_config)
     else:
         values = copy.deepcopy(dict(variant.config))
         if checkpoint is not None:
@@ -130,7 +133,7 @@ def _configuration(variant: Variant, checkpoint: Checkpoint | None) -> Any:
     columns = len(variant.classes) if checkpoint is None else checkpoint.logit_columns
     values["id2label"] = {column: f"class {column}" for column in range(columns)}
     values["label2id"] = {name: column for column, name in values["id2label"].items()}
-    # Fused attention is transformers' default for every part that has it; asking for it refuses backbones without attention.
+    # Fused attention is transformers' default for every part that has it; requesting it fails for backbones without attention.
     for key in ("num_labels", "attn_implementation", "_attn_implementation"):
         values.pop(key, None)
     with quiet():
@@ -138,7 +141,7 @@ def _configuration(variant: Variant, checkpoint: Checkpoint | None) -> Any:
         try:
             return config_class(**values)
         except Exception as error:
-            # Configurations validate themselves with errors of many types; only a folder's config.json can cause one.
+            # Configurations validate themselves and raise many types of errors; only a folder's config.json can cause one.
             where = checkpoint.source if checkpoint is not None else variant.name
             raise UserError(
                 f"config.json of {where} is not a valid {family.name} configuration: {_first_line(error)}"
@@ -146,7 +149,7 @@ def _configuration(variant: Variant, checkpoint: Checkpoint | None) -> Any:
 
 
 def _adopt(values: dict[str, Any], variant: Variant, checkpoint: Checkpoint) -> None:
-    for fact, setting in variant.family.adopted.items():
+    for fact, setting in variant.family.config_from_facts.items():
         if fact in checkpoint.facts:
             values[setting] = checkpoint.facts[fact]
     grid, path = checkpoint.facts.get("position grid"), variant.family.grid_field
@@ -169,11 +172,11 @@ def _loaded_model(variant: Variant, config: Any, checkpoint: Checkpoint) -> tupl
                 dtype=torch.float32,
             )
     except Exception as error:
-        # Shapes that do not fit are a RuntimeError here, and a config.json that contradicts itself can be anything.
+        # Shapes that do not fit raise a RuntimeError here; an inconsistent config.json can raise anything.
         raise UserError(f"the weights of {checkpoint.source} do not fit {variant.name}: {_first_line(error)}") from error
-    needless = variant.family.harmless + variant.unused
+    needless = variant.family.ignored_tensors + variant.unused
     for kind, names in (
-        ("missing", _without(report["missing_keys"], variant.family.harmless)),
+        ("missing", _without(report["missing_keys"], variant.family.ignored_tensors)),
         ("unexpected", _without(report["unexpected_keys"], needless)),
         ("of another shape", report["mismatched_keys"]),
     ):
@@ -190,7 +193,7 @@ def _without(names: Iterable[str], patterns: tuple[str, ...]) -> list[str]:
 
 
 def _random_model(variant: Variant, config: Any, seed: int) -> tuple[nn.Module, str]:
-    """A model with seeded weights that exercises every path; see ``convert.random_weights``."""
+    """Builds a model with seeded weights that exercise every path; see ``convert.random_weights``."""
     with quiet(), torch.random.fork_rng(devices=[]):
         model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
         torch.manual_seed(seed)
@@ -200,7 +203,7 @@ def _random_model(variant: Variant, config: Any, seed: int) -> tuple[nn.Module, 
 
 
 def count_parameters(variant: Variant) -> int:
-    """Number of the variant's parameters, without making any."""
+    """Counts the variant's parameters, without allocating them."""
     with quiet(), torch.device("meta"):
         model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
         model: nn.Module = model_class(_configuration(variant, None))
@@ -208,6 +211,6 @@ def count_parameters(variant: Variant) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of a message that says something; transformers begins some with an empty one."""
+    """Returns the first non-empty line of a message; some of transformers' begin with an empty one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""``convert verify``: all gates again, from a finished bundle and the checkpoint it was made from."""
+"""``convert verify``: runs all gates again, from a finished bundle and its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from detr2litert.convert.bundle import source_name
 from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
-from detr2litert.convert.compiler import Telling, compile_detector, tensor_specs
+from detr2litert.convert.compiler import tensor_specs
 from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary, told
-from detr2litert.convert.proof.golden import check_golden
-from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.prepare import gpus, prepare
+from detr2litert.convert.proof.prove import prove
 from detr2litert.convert.proof.reporting import report, write_reports
 from detr2litert.convert.proof.scenes import Picture, pictures
+from detr2litert.convert.proof.subject import Golden, Subject
 from detr2litert.convert.reference import Reference, build_reference
 from detr2litert.convert.targets import find_target
 from detr2litert.convert.variants import find_variant
@@ -46,24 +46,24 @@ def verify_bundle(
     fp16: bool = True,
     report_folder: Path | None = None,
 ) -> tuple[GateResult, ...]:
-    """Rebuild the reference, compute every stage anew, and judge the shipped files by it.
+    """Rebuilds the reference, recomputes every stage, and judges the shipped files by it.
 
     Args:
         path: of the bundle, a folder or a .zip file.
-        progress: told of each stage.
-        weights: checkpoint; the one that the manifest leads to if left out.
-        images: pictures to judge on beside the golden one; the demo scenes if there are none.
-        gpu: False leaves the GPU gates out.
-        fp16: False leaves the fp16 gate out.
-        report_folder: where to write a report, if anywhere.
+        progress: shows each stage.
+        weights: checkpoint [default: the one that the manifest names].
+        images: pictures to judge on beside the golden one [default: the demo scenes].
+        gpu: False skips the GPU gates.
+        fp16: False skips the fp16 gate.
+        report_folder: folder for a report, if one is requested.
 
     Raises:
-        UserError: the bundle is damaged or of another version, or its checkpoint cannot be had or is another one.
+        UserError: the bundle is damaged or of another version, or its checkpoint is not available or is another one.
     """
     with load_bundle(path) as bundle:
         manifest = bundle.manifest
         # Before anything that takes minutes.
-        golden_tensors, golden_detections = bundle.golden_tensors(), _golden_detections(bundle)
+        golden = _golden(bundle)
         with progress.stage("load weights") as stage:
             reference = _reference(manifest, weights)
             stage.detail = source_name(reference.source)
@@ -71,35 +71,24 @@ def verify_bundle(
         profile = target.profile
         if manifest.protection is not None:
             profile = replace(profile, protection=Protection(manifest.protection))
-        with progress.stage("export, rewrite, cut in two") as stage:
-            reference_path = ReferencePath(reference, manifest.classes, manifest.preprocess.resize)
-            judged = _pictures(bundle, images)
-            pixels = [reference_path.tensor(item.image) for item in judged]
-            compiled = compile_detector(reference, profile, pixels, Telling(stage.doing))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
-        proof = Proof(bundle.root, manifest, target, DetectionLimits(threshold=threshold), *gpus(gpu, fp16))
-        values = compiled.evaluate(pixels[0])
-        check_borders(manifest.graphs, compiled.parts.graphs, values)
-        with progress.stage("detect with PyTorch") as stage:
-            pairs = detect_all(reference_path, judged, proof.limits, stage.doing)
-            stage.detail = reference_summary(pairs, proof.limits)
-        evidence = prove(proof, reference_path, compiled, values, pairs, None, progress)
-        if manifest.golden is not None:
-            with progress.stage("gate: golden vectors") as stage:
-                pair = (golden_detections, pairs[0][1].above(proof.limits.floor))
-                result = check_golden(golden_tensors, values, pair, proof.limits)
-                evidence = Evidence((*evidence.gates, told(stage, result)), evidence.scenes)
+        limits = DetectionLimits(threshold=threshold)
+        judged, resize = _pictures(bundle, images), manifest.preprocess.resize
+        prepared = prepare(reference, manifest.classes, resize, profile, judged, limits, progress)
+        check_interfaces(manifest.graphs, prepared.compiled.parts.graphs, prepared.values)
+        subject = Subject(bundle.root, manifest, target, limits, *gpus(gpu, fp16), prepared, golden=golden)
+        evidence = prove(subject, progress)
         if report_folder is not None:
-            _write(report(manifest, evidence, progress, compiled), report_folder)
+            _write(report(manifest, evidence, progress, prepared.compiled), report_folder)
         return evidence.gates
 
 
-def check_borders(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str, NDArray[np.generic]]) -> None:
+def check_interfaces(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str, NDArray[np.generic]]) -> None:
     """That the bundle's graphs take and give what this version's take and give, without which no gate could compare them.
 
     Args:
-        graphs: as the manifest has them.
-        parts: the same graphs, compiled anew.
+        graphs: from the manifest.
+        parts: the same graphs, recompiled.
         values: the tensors of every stage, from the compiled graphs.
 
     Raises:
@@ -107,8 +96,8 @@ def check_borders(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[str
     """
     for name, spec in graphs.by_name.items():
         part = parts[name]
-        borders = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
-        for side, listed, names in borders:
+        interfaces = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
+        for side, listed, names in interfaces:
             found = {item.name: item.shape for item in listed}
             made = {item.name: item.shape for item in tensor_specs(names, values)}
             if found != made:
@@ -142,9 +131,9 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
         own = variant.default_weights
         source = weights or (own if own is not None and source_name(own) == manifest.weights.source else None)
         if source is None:
-            told = manifest.weights.source
-            told = told if len(told) <= _SOURCE_SHOWN else f"{told[:_SOURCE_SHOWN]}…"
-            raise UserError(f"the bundle was made from {told}; say where that is with --weights")
+            source = manifest.weights.source
+            source = source if len(source) <= _SOURCE_SHOWN else f"{source[:_SOURCE_SHOWN]}…"
+            raise UserError(f"the bundle was made from {source}; give its path with --weights")
         checkpoint = load_checkpoint(source)
         reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, side)
     if reference.sha256 != manifest.weights.sha256:
@@ -156,7 +145,7 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
 
 
 def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
-    """The golden picture, then the others, without a second copy of it."""
+    """Returns the golden picture, then the others, without a second copy of it."""
     golden, others = bundle.manifest.golden, pictures(images)
     if golden is None:
         return others
@@ -164,12 +153,12 @@ def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
     return first, *(other for other in others if not np.array_equal(np.asarray(other.image), np.asarray(first.image)))
 
 
-def _golden_detections(bundle: Bundle) -> Detections:
+def _golden(bundle: Bundle) -> Golden | None:
     golden = bundle.manifest.golden
     if golden is None:
-        return Detections((), 0, 0)
+        return None
     path = bundle.path(golden.detections)
     try:
-        return Detections.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return Golden(bundle.golden_tensors(), Detections.from_dict(json.loads(path.read_text(encoding="utf-8"))))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(f"{path} does not hold detections ({type(error).__name__}: {error}); {REMAKE}") from error

@@ -1,4 +1,4 @@
-"""``convert run``: from a checkpoint to a proven bundle."""
+"""``convert run``: converts a checkpoint to a verified bundle."""
 
 from __future__ import annotations
 
@@ -18,46 +18,47 @@ from detr2litert.convert.bundle import (
 )
 from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
 from detr2litert.convert.classes import Classes, resolve_classes
-from detr2litert.convert.compiler import CompiledDetector, Telling, compile_detector
+from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.convert.half_precision import store_half
 from detr2litert.convert.lowering.lower import lower
 from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.gates import Evidence, Proof, detect_all, gpus, prove, reference_summary
-from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.prepare import gpus, prepare
+from detr2litert.convert.proof.prove import Evidence, prove
 from detr2litert.convert.proof.reporting import report, write_reports
 from detr2litert.convert.proof.scenes import Picture, pictures
+from detr2litert.convert.proof.subject import Subject
 from detr2litert.convert.reference import Reference, build_reference
 from detr2litert.convert.targets import Target, find_target
 from detr2litert.convert.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Manifest, Resize
 from detr2litert.host_runtime.quiet import native_log
+from detr2litert.rewrites.driver import StepReport
 from detr2litert.rewrites.flatbuffer.pipeline import fix_up
-from detr2litert.rewrites.pipeline import StepReport
 from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.verify.parity.detections import DetectionLimits
 
 RANDOM = "random"
-"""The word that asks for seeded random weights."""
+"""Value of ``--weights`` for seeded random weights."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The options of a run.
 
     Attributes:
         target: name of the phone to convert for.
-        variant: name of the detector; None to tell it from the checkpoint.
-        weights: path, hub id, or ``"random"``; None for the variant's own.
+        variant: name of the detector; None to detect it from the checkpoint.
+        weights: path, hub id, or ``"random"``; None for the variant's default.
         classes: file of class names.
-        resolution: side of the input in pixels; None for the one the weights were trained at.
-        images: pictures to judge the bundle on; the demo scenes if there are none.
+        resolution: side of the input in pixels; None for the resolution of training.
+        images: pictures to judge the bundle on [default: the demo scenes].
         out: folder of the bundle; None for ``bundles/VARIANT-TARGET``.
         resize: interpolation of the pre-processing; None for the variant's.
         protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
         threshold: score above which a detection counts.
-        gpu: False leaves the GPU gates out.
-        fp16: False leaves the fp16 gate out.
+        gpu: False skips the GPU gates.
+        fp16: False skips the fp16 gate.
         zipped: also write the bundle as one file.
         seed: of random weights.
     """
@@ -80,7 +81,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left: the bundle's folder and the evidence."""
+    """The result of a run: the bundle's folder and the evidence."""
 
     folder: Path
     manifest: Manifest
@@ -88,10 +89,10 @@ class Result:
 
 
 def run(request: Request, progress: Progress) -> Result:
-    """Convert, prove and report.
+    """Converts a detector, runs the gates and writes the report.
 
     Raises:
-        UserError: for anything that is wrong with the request; nothing is left behind.
+        UserError: the request is invalid; nothing is left behind.
     """
     target = find_target(request.target)
     variant = None if request.variant is None else find_variant(request.variant)
@@ -115,18 +116,18 @@ def run(request: Request, progress: Progress) -> Result:
 def load_reference(
     variant: Variant | None, weights: str | None, resolution: int | None, seed: int = 0
 ) -> tuple[Reference, Checkpoint | None]:
-    """The reference detector, and its checkpoint unless its weights are random.
+    """Loads the reference detector, and its checkpoint unless its weights are random.
 
     Raises:
-        UserError: nothing says which detector it is, or the weights cannot be had or do not fit.
+        UserError: the detector is not specified, or the weights are not available or do not fit.
     """
     if weights == RANDOM:
         if variant is None:
-            raise UserError("--weights random needs --variant, for there is no checkpoint to tell it from")
+            raise UserError("--weights random needs --variant, since there is no checkpoint to detect it from")
         return build_reference(variant, None, resolution, seed), None
     source = weights or (variant.default_weights if variant is not None else None)
     if source is None and variant is not None:
-        raise UserError(f"no weights of {variant.name} are published in a form that can be fetched; give --weights")
+        raise UserError(f"no weights of {variant.name} are published in a form that can be downloaded; give --weights")
     if source is None:
         raise UserError("give --variant, --weights, or both (`convert variants` lists the detectors)")
     checkpoint = load_checkpoint(source)
@@ -143,26 +144,19 @@ def _build(
     judged: Sequence[Picture],
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
-    with progress.stage("export, rewrite, cut in two") as stage:
-        path = ReferencePath(reference, classes.names, request.resize)
-        images = [path.tensor(item.image) for item in judged]
-        compiled = compile_detector(reference, profile_of(target, request), images, Telling(stage.doing))
-        stage.detail = _told(compiled)
-    spec = preprocess_of(reference, request.resize)
     limits = DetectionLimits(threshold=request.threshold)
-    with progress.stage("detect with PyTorch") as stage:
-        pairs = detect_all(path, judged, limits, stage.doing)
-        found = pairs[0][1].above(limits.threshold)
-        golden = GoldenRun(judged[0].image, compiled.evaluate(images[0]), found, limits.threshold)
-        stage.detail = reference_summary(pairs, limits)
+    prepared = prepare(reference, classes.names, request.resize, profile_of(target, request), judged, limits, progress)
+    compiled = prepared.compiled
+    spec = preprocess_of(reference, request.resize)
+    golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
         float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
         with progress.stage("write bundle") as stage:
             manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
-        proof = Proof(folder, manifest, target, limits, *gpus(request.gpu, request.fp16))
-        evidence = prove(proof, path, compiled, golden.tensors, pairs, float32, progress)
+        adapters = gpus(request.gpu, request.fp16)
+        evidence = prove(Subject(folder, manifest, target, limits, *adapters, prepared, float32), progress)
     write_reports(report(manifest, evidence, progress, compiled, fix_ups), folder)
     return manifest, evidence
 
@@ -170,10 +164,10 @@ def _build(
 def _convert(
     folder: Path, scratch: Path, compiled: CompiledDetector, progress: Progress
 ) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
-    """Write both graphs into the folder, and their float32 forms into ``scratch``, for the proof.
+    """Writes both graphs into the folder, and their float32 forms into ``scratch``, for the gates.
 
     Returns:
-        The float32 files by graph, and what the fix-ups did to each file.
+        The float32 files by graph, and the reports of the fix-ups on each file.
     """
     float32, fix_ups = {}, {}
     for name, part in compiled.parts.graphs.items():
@@ -190,19 +184,5 @@ def _convert(
 
 
 def profile_of(target: Target, request: Request) -> Profile:
-    """The target's options of the rewrites, with what the user forces."""
+    """Returns the target's options of the rewrites, with the user's overrides."""
     return target.profile if request.protect is None else replace(target.profile, protection=Protection(request.protect))
-
-
-def _told(compiled: CompiledDetector) -> str:
-    last = {name: reports[-1].ops_after for name, reports in compiled.reports.items()}
-    norms = sum("layer_norm" in item.op for ranges in compiled.ranges.values() for item in ranges)
-    steps = [step for reports in compiled.reports.values() for step in reports]
-    norms_kept, sums_kept = (
-        sum(len(step.fired) for step in steps if step.name == name) for name in ("protect_layer_norm", "protect_sums")
-    )
-    sums = f" and {sums_kept} sums" if sums_kept else ""
-    return (
-        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.ops)}, "
-        f"{norms_kept} of {norms} layer norms{sums} protected"
-    )

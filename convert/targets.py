@@ -1,4 +1,4 @@
-"""The phones a bundle can be made for, and what each asks of the compiler and of the lint."""
+"""The phones that a bundle can be made for, and the options that each needs of the compiler and the lint."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Target:
     """One kind of phone GPU.
 
     Attributes:
-        name: what ``--target`` takes.
+        name: for ``--target``.
         devices: for the listing.
-        reason: what sets it apart, with the evidence.
+        reason: what distinguishes it, with the evidence.
         profile: options of the rewrites.
-        lint_rules: rules that apply to this target beside the general ones.
+        lint_rules: rules that apply to this target in addition to the general ones.
     """
 
     name: str
@@ -36,7 +36,7 @@ TARGETS: Mapping[str, Target] = {
             "pixel",
             "Google Pixel with a Tensor SoC (Arm Mali, Imagination)",
             "computes in fp16 whatever the file says, and overwrites token tensors that fan out (published for Mali, LiteRT "
-            "2.1): norms and sums protected where their values ask for it, tokens carried as maps, the selected "
+            "2.1): norms and sums protected where their values require it, tokens carried as maps, the selected "
             "tokens' tail in float32 on the host",
             Profile(tail=TailPlacement.HOST, token_maps=True),
             lint_rules=("token-fan-out",),
@@ -44,13 +44,13 @@ TARGETS: Mapping[str, Target] = {
         Target(
             "galaxy",
             "Samsung Galaxy and other phones with Qualcomm Adreno or Xclipse",
-            "computes in fp16 by default: norms and sums protected where their values ask for it, the tail inside graph B",
+            "computes in fp16 by default: norms and sums protected where their values require it, the tail inside graph B",
             Profile(tail=TailPlacement.GRAPH_B),
         ),
         Target(
             "desktop",
             "WebGPU on desktop GPUs and in browsers, in fp32",
-            "computes in fp32: plain norms, which take fewer ops, and the tail inside graph B",
+            "computes in fp32: plain norms, which need fewer ops, and the tail inside graph B",
             Profile(protection=Protection.NONE, tail=TailPlacement.GRAPH_B),
         ),
     )
@@ -59,7 +59,7 @@ TARGETS: Mapping[str, Target] = {
 
 
 def find_target(name: str) -> Target:
-    """The target called ``name``, in any case.
+    """Returns the target called ``name``, ignoring case.
 
     Raises:
         UserError: no such target; the nearest names are suggested.

@@ -1,46 +1,36 @@
-"""The host step as data: what runs between the two graphs, in the terms of the bundle's manifest."""
+"""The host step, from graph nodes: translated into ops of the runtimes' table, `host_runtime/host_ops.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import RewriteRefusedError, argument, aten, constant_of, normalise_dim, sizes, value_of
+from detr2litert.graphs.toolbox import RewriteRefusedError, argument, aten, constant_of, normalise_dim, sizes, value_of
+from detr2litert.host_runtime.host_program import HostOp, HostProgram
+from detr2litert.host_runtime.host_table import HOST_OPS
+from detr2litert.host_runtime.tensor_spec import TensorSpec
+
+_ADVICE = "choose a target whose tail runs in the second graph"
 
 
 @dataclass(frozen=True)
-class HostOp:
-    """One op of the host step: ``output = op(*inputs, **attributes)`` on named tensors.
-
-    ``source`` is the graph node whose value it computes, "" for one that only reads a buffer in another shape.
-    """
-
-    op: str
-    inputs: tuple[str, ...]
-    output: str
-    attributes: dict[str, Any] = field(default_factory=dict)
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class HostProgram:
-    """A small program in single assignment form.
+class HostPart:
+    """What runs between the two graphs: the program that the bundle carries, and what only the compiler knows of it.
 
     Attributes:
-        inputs: names of graph A's outputs that it reads.
-        constants: float32 or int64 tensors by name.
-        ops: in order.
-        outputs: names of graph B's inputs that it writes.
+        program: as the manifest writes it.
+        constants: the values of ``program.constants`` by name, float32.
+        sources: for a tensor of the program, the graph node whose value it is. A reshape that only reads a buffer in another
+            shape has none.
     """
 
-    inputs: tuple[str, ...]
+    program: HostProgram
     constants: dict[str, Tensor]
-    ops: tuple[HostOp, ...]
-    outputs: tuple[str, ...]
+    sources: dict[str, str]
 
 
 _ELEMENTWISE = {
@@ -71,11 +61,12 @@ class HostProgramBuilder:
         self._names = dict(names)
         self._constants: dict[str, Tensor] = {}
         self._ops: list[HostOp] = []
+        self._sources: dict[str, str] = {}
 
     def topk(self, scores: fx.Node, indices: fx.Node, k: int, axis: int) -> None:
         """The selection itself; every gather reads its result."""
         self._names[indices] = "indices"
-        self._ops.append(HostOp("topk", (self._names[scores],), "indices", {"k": k, "axis": axis}, indices.name))
+        self._append("topk", (self._names[scores],), indices, {"k": k, "axis": axis})
 
     def reshape(self, source: str, output: str, shape: list[int]) -> None:
         """Read the buffer of one tensor as another shape."""
@@ -95,7 +86,7 @@ class HostProgramBuilder:
         """Add a tail node.
 
         Raises:
-            RewriteRefusedError: the host step has no op for it.
+            RewriteRefusedError: the host step has no op for it, or none with such attributes.
         """
         translation = _TRANSLATIONS.get(node.target)
         if translation is not None:
@@ -103,25 +94,30 @@ class HostProgramBuilder:
         elif node.target in _ELEMENTWISE and not node.kwargs:
             op, operands, attributes = _ELEMENTWISE[node.target], list(node.args), {}
         else:
-            raise RewriteRefusedError(
-                node, "the host step has no such op", "choose a target whose tail runs in the second graph"
-            )
+            raise RewriteRefusedError(node, "the host step has no such op", _ADVICE)
         self._append(op, tuple(self._name(operand) for operand in operands if operand is not None), node, attributes)
 
-    def finish(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> HostProgram:
-        """The program so far."""
-        return HostProgram(inputs, dict(self._constants), tuple(self._ops), outputs)
+    def finish(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> HostPart:
+        """The program so far, which reads ``inputs`` and writes ``outputs``."""
+        specs = tuple(TensorSpec(name, tuple(sizes(value.shape))) for name, value in self._constants.items())
+        return HostPart(HostProgram(inputs, tuple(self._ops), outputs, specs), dict(self._constants), dict(self._sources))
 
     def _append(self, op: str, inputs: tuple[str, ...], node: fx.Node, attributes: dict[str, Any]) -> None:
+        try:
+            HOST_OPS[op].read_attributes(attributes)
+        except ValueError as error:
+            raise RewriteRefusedError(node, f"the host step's {op} {error}", _ADVICE) from error
         output = self._names.setdefault(node, node.name)
-        self._ops.append(HostOp(op, inputs, output, attributes, node.name))
+        self._sources[output] = node.name
+        self._ops.append(HostOp(op, inputs, output, attributes))
 
     def _name(self, operand: Any) -> str:
         if isinstance(operand, fx.Node):
             constant = constant_of(self._graph_module, operand)
             if constant is not None:
                 name = self._names.setdefault(operand, str(operand.target))
-                self._constants[name] = constant
+                # The host step computes in float32 only; a whole number in an elementwise op is promoted to it by PyTorch, too.
+                self._constants[name] = constant.to(torch.float32)
             return self._names[operand]
         name = f"number_{float(operand)!r}".replace(".", "_").replace("-", "minus_")
         self._constants[name] = torch.tensor([float(operand)])
@@ -136,7 +132,10 @@ def _linear(node: fx.Node) -> Translation:
 
 
 def _layer_norm(node: fx.Node) -> Translation:
-    return "layer_norm", [node.args[0], *node.args[2:4]], {"eps": float(argument(node, 4, "eps", 1e-5))}
+    weight, bias = argument(node, 2, "weight", None), argument(node, 3, "bias", None)
+    if weight is None and bias is not None:
+        raise RewriteRefusedError(node, "a norm with a bias and no weight", "give the norm a weight of ones")
+    return "layer_norm", [node.args[0], weight, bias], {"eps": float(argument(node, 4, "eps", 1e-5))}
 
 
 def _slice(node: fx.Node) -> Translation:
@@ -148,9 +147,7 @@ def _slice(node: fx.Node) -> Translation:
         argument(node, 2, "start", None), argument(node, 3, "end", None), argument(node, 4, "step", 1)
     ).indices(size)
     if step != 1:
-        raise RewriteRefusedError(
-            node, "a strided slice in the host step", "choose a target whose tail runs in the second graph"
-        )
+        raise RewriteRefusedError(node, "a strided slice in the host step", _ADVICE)
     return "slice", [x], {"axis": axis, "start": start, "end": end}
 
 

@@ -3,11 +3,11 @@
 Three parts come out::
 
     graph A    everything that the scores, and the tensors the selection gathers from, depend on
-    host step  the top-k, the gathers, and, if the profile says so, the selected tokens' tail
+    host step  the top-k, the gathers, and, if it is asked for, the selected tokens' tail
     graph B    the rest
 
 What crosses from A to B is as little as the graph allows: a tensor that is only another reading of a buffer (a reshape of a
-feature map) crosses as that buffer, in its four-dimensional form. Where the profile asks for token maps, everything else that
+feature map) crosses as that buffer, in its four-dimensional form. Where token maps are asked for, everything else that
 crosses with three dimensions does so as a map, too (see ``rewrites.lift_tokens``): a graph that began with a reshape of its
 input would let the converter move ops in front of it, back to three dimensions.
 """
@@ -19,10 +19,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
-from detr2litert.graphs.host_step import HostProgram, HostProgramBuilder
+from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
+from detr2litert.graphs.host_step import HostPart, HostProgramBuilder
+from detr2litert.graphs.op_traits import REARRANGEMENTS
 from detr2litert.graphs.selection import Selection, find_selection
-from detr2litert.graphs.sink_gather import SunkSelection, sink_gather
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.token_map import map_shape
+from detr2litert.graphs.toolbox import (
     RewriteRefusedError,
     ancestors,
     aten,
@@ -33,12 +36,7 @@ from detr2litert.rewrites.base import (
     sizes,
     value_of,
 )
-from detr2litert.rewrites.delegate import MAX_RANK
-from detr2litert.rewrites.lift_tokens import map_shape
-from detr2litert.rewrites.profile import Profile, TailPlacement
-from detr2litert.rewrites.rank.views import View
-
-_VIEWS = (aten.reshape.default, aten.permute.default, aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim)
+from detr2litert.graphs.views import View
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Partition:
     """A detector in three parts: ``b(host(a(image)), a(image))``."""
 
     a: Part
-    host: HostProgram
+    host: HostPart
     b: Part
 
     @property
@@ -69,29 +67,49 @@ class Partition:
         return {"graph_a": self.a, "graph_b": self.b}
 
 
-def partition(graph_module: fx.GraphModule, profile: Profile, inputs: Sequence[str], outputs: Sequence[str]) -> Partition:
-    """Cut ``graph_module``, whose inputs and outputs have the given names, at its query selection.
+def partition(
+    graph_module: fx.GraphModule,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    tail_on_host: bool = False,
+    token_maps: bool = False,
+) -> Partition:
+    """Cut a graph at its query selection.
+
+    Args:
+        graph_module: normalised; it is taken apart.
+        inputs, outputs: names of the graph's inputs and outputs.
+        tail_on_host: the per-token work behind the selection runs in the host step, else in the second graph.
+        token_maps: token tensors ``[1, N, C]`` cross as maps ``[1, H, W, C]``.
 
     Raises:
         NoSelectionError: it has none.
         RewriteRefusedError: it has one that cannot be cut.
     """
     selection = find_selection(graph_module)
-    sunk = sink_gather(graph_module, selection)
-    return _Cut(graph_module, selection, sunk, profile).split(tuple(inputs), tuple(outputs))
+    hoisted = hoist_gather(graph_module, selection)
+    return _Cut(graph_module, selection, hoisted, tail_on_host, token_maps).split(tuple(inputs), tuple(outputs))
 
 
 class _Cut:
-    def __init__(self, graph_module: fx.GraphModule, selection: Selection, sunk: SunkSelection, profile: Profile) -> None:
+    def __init__(
+        self,
+        graph_module: fx.GraphModule,
+        selection: Selection,
+        hoisted: HoistedSelection,
+        tail_on_host: bool,
+        token_maps: bool,
+    ) -> None:
         self._graph_module = graph_module
         self._selection = selection
-        self._sunk = sunk
-        self._tail_on_host = profile.tail is TailPlacement.HOST
-        self._token_maps = profile.token_maps
-        leaves = [g.all_input_nodes[0] for g in sunk.gathers if constant_of(graph_module, g.all_input_nodes[0]) is None]
+        self._hoisted = hoisted
+        self._tail_on_host = tail_on_host
+        self._token_maps = token_maps
+        leaves = [g.all_input_nodes[0] for g in hoisted.gathers if constant_of(graph_module, g.all_input_nodes[0]) is None]
         self._in_a = ancestors([selection.scores, *leaves])
-        on_host = [*sunk.gathers, *(sunk.tail if self._tail_on_host else [])]
-        self._on_host = set(on_host) | _between(selection.topk, sunk.gathers)
+        on_host = [*hoisted.gathers, *(hoisted.tail if self._tail_on_host else [])]
+        self._on_host = set(on_host) | _between(selection.topk, hoisted.gathers)
         self._output = next(n for n in graph_module.graph.nodes if n.op == "output")
         self._in_b = [
             n
@@ -101,7 +119,7 @@ class _Cut:
 
     def split(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Partition:
         whole = self._read_by_b(self._in_a)
-        leaves = {g: g.all_input_nodes[0] for g in self._sunk.gathers}
+        leaves = {g: g.all_input_nodes[0] for g in self._hoisted.gathers}
         runtime_leaves = [leaf for leaf in leaves.values() if constant_of(self._graph_module, leaf) is None]
         buffers = list(dict.fromkeys(_buffer(n) for n in [*whole, *runtime_leaves]))
         names = dict(zip(buffers, _numbered("memory", len(buffers)), strict=True))
@@ -113,7 +131,7 @@ class _Cut:
         b = self._part_b([*names.items(), *selected_names.items()], outputs)
         return Partition(a, program, b)
 
-    def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostProgram:
+    def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostPart:
         """Top-k, gathers and, where it belongs here, the tail; ``leaves`` are gathered from the buffers in ``names``."""
         inner = {node: f"{name}_tokens" if self._crosses_as_map(node) else name for node, name in selected.items()}
         host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **inner})
@@ -128,9 +146,9 @@ class _Cut:
                 host.reshape(names[buffer], tokens[buffer], shape)
             host.rename(leaf, tokens[buffer])
         for node in self._graph_module.graph.nodes:
-            if node in self._sunk.gathers:
+            if node in self._hoisted.gathers:
                 host.gather(node, self._selection.indices)
-            elif self._tail_on_host and node in self._sunk.tail:
+            elif self._tail_on_host and node in self._hoisted.tail:
                 host.translate(node)
         for node, name in selected.items():
             if self._crosses_as_map(node):
@@ -219,7 +237,7 @@ def _buffer(node: fx.Node) -> fx.Node:
     Walks up through reshapes and permutes, and stops where the order of the elements really differs.
     """
     best, chain, current = node, [node], node
-    while current.target in _VIEWS:
+    while current.target in REARRANGEMENTS:
         current = current.all_input_nodes[0]
         chain.append(current)
     for start in range(1, len(chain)):

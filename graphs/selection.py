@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from detr2litert.rewrites.base import RewriteRefusedError, argument, aten, calls, is_call, sizes, value_of
-
-_INDEX_VIEWS = (aten.expand.default, aten.repeat.default, aten.reshape.default, aten.unsqueeze.default)
+from detr2litert.graphs.op_traits import INDEX_VIEWS
+from detr2litert.graphs.toolbox import RewriteRefusedError, argument, aten, calls, is_call, sizes, value_of
 
 
 class NoSelectionError(Exception):
@@ -89,7 +88,7 @@ def _gathers(index: fx.Node) -> set[fx.Node]:
         for user in node.users:
             if user.target is aten.gather.default and user.args[2] is node:
                 found.add(user)
-            elif is_call(user, *_INDEX_VIEWS):
+            elif is_call(user, *INDEX_VIEWS):
                 pending.append(user)
             else:
                 raise RewriteRefusedError(user, "it reads the selection's indices", "only gathers of whole tokens can use them")

@@ -13,15 +13,15 @@ from cxcywh to xyxy times the image's size; then `predict` keeps `score > thresh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detr2litert.host_runtime.host_step import sigmoid
-from detr2litert.host_runtime.manifest import Postprocess
+from detr2litert.host_runtime.host_kernels import sigmoid
+from detr2litert.host_runtime.manifest import Manifest, Postprocess
 from detr2litert.host_runtime.selection import topk_indices
 
 Floats = NDArray[np.float32]
@@ -73,6 +73,30 @@ class Detections:
     def from_dict(cls, data: dict[str, Any]) -> Detections:
         """The reverse of `to_dict`."""
         return cls(tuple(Detection.from_dict(item) for item in data["detections"]), int(data["width"]), int(data["height"]))
+
+
+def decode_outputs(
+    manifest: Manifest,
+    outputs: Mapping[str, NDArray[Any]],
+    image_size: tuple[int, int],
+    *,
+    threshold: float = 0.5,
+    nms_iou: float | None = None,
+) -> Detections:
+    """Detections of one picture, as the manifest says: which outputs of graph B, how they are decoded, the classes' names.
+
+    Args:
+        manifest: the bundle's.
+        outputs: graph B's by name; others are ignored.
+        image_size, threshold, nms_iou: as for `decode`.
+
+    Raises:
+        ValueError: as `decode`.
+        KeyError: an output is missing, which a graph that was run does not do.
+    """
+    post = manifest.postprocess
+    boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
+    return decode(boxes, logits, image_size, post, manifest.classes, threshold=threshold, nms_iou=nms_iou)
 
 
 def decode(

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+REMAKE = "make the bundle again with `convert run`"
+"""What to do about a bundle that cannot be used."""
+
 
 class UserError(Exception):
     """Bad input or bad use, said in one line: what is wrong, where, and what to do next.

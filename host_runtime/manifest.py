@@ -10,31 +10,25 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jsonschema
 
+from detr2litert.host_runtime.errors import REMAKE as REMAKE
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.host_program import HostOp as HostOp
+from detr2litert.host_runtime.host_program import HostProgram as HostProgram
+from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 HOST_PARAMS_NAME = "host_params.safetensors"
 
-REMAKE = "make the bundle again with `convert run`"
-
 Resize = Literal["bilinear_antialias", "bilinear"]
 """Interpolation of the pre-processing's resize: antialiased, or not."""
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One tensor at a stage's border: row-major, static shape, dtype `float32`, `int32` or `int64`."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -84,28 +78,8 @@ class Preprocess:
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    channels: Literal["RGB", "BGR"] = "RGB"
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-
-
-@dataclass(frozen=True)
-class HostOp:
-    """One step of the host program: `output = op(*inputs, **attributes)`."""
-
-    op: str
-    inputs: tuple[str, ...]
-    output: str
-    attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class HostProgram:
-    """The query selection between the graphs, as straight-line code over named tensors (each name assigned once)."""
-
-    inputs: tuple[str, ...]
-    ops: tuple[HostOp, ...]
-    outputs: tuple[str, ...]
-    constants: tuple[TensorSpec, ...] = ()
+    channels: Literal["RGB"] = "RGB"
+    layout: Literal["NCHW"] = "NCHW"
 
 
 @dataclass(frozen=True)
@@ -178,7 +152,7 @@ class Manifest:
             UserError: not JSON, a newer schema, not of the schema, or inconsistent; the message names `where`.
         """
         try:
-            data = json.loads(text)
+            data = json.loads(text, parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{where} is not JSON ({error}); {REMAKE}") from error
         return cls.from_dict(data, where)
@@ -211,14 +185,21 @@ class Manifest:
 
 def load_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of manifest.json."""
-    text = importlib.resources.files("host_runtime").joinpath("manifest.schema.json").read_text(encoding="utf-8")
+    text = importlib.resources.files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 
 
+def _finite(text: str) -> float:
+    """A number of the text. Python's parser takes NaN, Infinity and 1e999, which are no JSON and not what the others read."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
 def _parse(data: dict[str, Any]) -> Manifest:
     """Schema-valid JSON to dataclasses."""
-    host = data["host_step"]
     pre = data["preprocess"]
     post = data["postprocess"]
     golden = data.get("golden")
@@ -230,14 +211,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         versions=dict(data["versions"]),
         preprocess=Preprocess(**{**pre, "mean": tuple(pre["mean"]), "std": tuple(pre["std"])}),
         graphs=Graphs(a=_parse_graph(data["graphs"]["a"]), b=_parse_graph(data["graphs"]["b"])),
-        host_step=HostProgram(
-            inputs=tuple(host["inputs"]),
-            constants=_parse_tensors(host.get("constants", [])),
-            ops=tuple(
-                HostOp(op["op"], tuple(op["inputs"]), op["output"], dict(op.get("attributes", {}))) for op in host["ops"]
-            ),
-            outputs=tuple(host["outputs"]),
-        ),
+        host_step=HostProgram.from_dict(data["host_step"]),
         postprocess=Postprocess(**{**post, "ignored_classes": tuple(post.get("ignored_classes", ()))}),
         classes=tuple(data["classes"]),
         files={name: FileRecord(**record) for name, record in data["files"].items()},
@@ -278,9 +252,9 @@ def _problems(manifest: Manifest) -> Iterable[str]:
             yield f"{name} is used but not listed under files"
 
     pre = manifest.preprocess
-    planes = (3, pre.height, pre.width) if pre.layout == "NCHW" else (pre.height, pre.width, 3)
-    if len(a.inputs) != 1 or a.inputs[0].shape != (1, *planes):
-        yield f"graph a must take one image of shape {(1, *planes)}, as preprocess says"
+    image = (1, 3, pre.height, pre.width)
+    if len(a.inputs) != 1 or a.inputs[0].shape != image:
+        yield f"graph a must take one image of shape {image}, as preprocess says"
 
     known = set()
     for name in host.inputs:

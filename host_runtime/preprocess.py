@@ -105,19 +105,16 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
         spec: the manifest's pre-processing.
 
     Returns:
-        float32 [1, 3, height, width], or [1, height, width, 3] for layout NHWC; contiguous.
+        float32 [1, 3, height, width], red, green, blue; contiguous.
     """
     pixels = np.asarray(image if image.mode == "RGB" else to_rgb(image))
-    if spec.channels == "BGR":
-        pixels = pixels[..., ::-1]
     antialias = spec.resize == "bilinear_antialias"
     rows = _resize_rows(pixels, spec.height, antialias)
     columns = _resize_rows(rows.transpose(1, 0, 2), spec.width, antialias)
     # Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
     unit = columns.transpose(1, 0, 2) / np.float32(1 / spec.scale)
     normal = (unit - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
-    tensor = normal.transpose(2, 0, 1) if spec.layout == "NCHW" else normal
-    return np.ascontiguousarray(tensor[None])
+    return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
 
 def _resize_rows(pixels: NDArray[np.uint8] | Floats, size: int, antialias: bool) -> Floats:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
 from detr2litert.host_runtime.compiled_graph import Accelerator, CompiledGraph
-from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import GraphSpec
 from detr2litert.host_runtime.preprocess import load_image, preprocess
@@ -125,17 +124,7 @@ class Runner:
         self, outputs: StageOutputs, image_size: tuple[int, int], *, threshold: float = 0.5, nms_iou: float | None = None
     ) -> Detections:
         """The detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN."""
-        manifest = self.bundle.manifest
-        post = manifest.postprocess
-        return decode(
-            np.asarray(outputs.graph_b[post.boxes], np.float32),
-            np.asarray(outputs.graph_b[post.logits], np.float32),
-            image_size,
-            post,
-            manifest.classes,
-            threshold=threshold,
-            nms_iou=nms_iou,
-        )
+        return decode_outputs(self.bundle.manifest, outputs.graph_b, image_size, threshold=threshold, nms_iou=nms_iou)
 
     def close(self) -> None:
         """Give the graphs back, and the temporary folder of a bundle that this runner unzipped."""

@@ -21,18 +21,19 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Site, constant_of, module_of
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.toolbox import constant_of
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, rewrite
 
 
-def bound_constants(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
-    limit = profile.constant_limit
+@rewrite(options=("constant_limit",), after=("evaluate_constants",))
+def bound_constants(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
+    found: list[Site | Miss] = []
+    limit = constant_limit
     for node in graph_module.graph.nodes:
         value = constant_of(graph_module, node)
         if value is None or not value.is_floating_point() or not (value.abs() > limit).any():
             continue
         count = int((value.abs() > limit).sum())
         setattr(graph_module, str(node.target), value.clamp(-limit, limit))
-        fired.append(Site(node.name, module_of(node), f"{count} of {value.numel()} elements held to ±{limit:g}"))
-    return fired
+        found.append(fired(node, f"{count} of {value.numel()} elements held to ±{limit:g}"))
+    return found

@@ -29,23 +29,24 @@ import math
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, is_call, module_of, remove_dead_code, replace
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.toolbox import Emitter, argument, aten, calls, is_call, replace
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 
-def cancel_logit(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite()
+def cancel_logit(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.log.default):
-        found = _inverted(node.args[0])
-        if found is None:
+        inverted = _inverted(node.args[0])
+        if inverted is None:
+            found.append(missed(node, "what it takes the logarithm of is no guarded p / (1 - p) of one sigmoid"))
             continue
-        x, guard = found
-        emit = Emitter(graph_module, node, "cancel_logit")
+        x, guard = inverted
+        emit = Emitter(graph_module, node)
         most = -math.log(guard)
-        fired.append(Site(node.name, module_of(node), f"the logit of {x.name}'s sigmoid, guarded at {guard:g}"))
+        found.append(fired(node, f"the logit of {x.name}'s sigmoid, guarded at {guard:g}"))
         replace(node, emit(aten.clamp.default, x, -most, most))
-    remove_dead_code(graph_module)
-    return fired
+    return found
 
 
 def _inverted(ratio: object) -> tuple[fx.Node, float] | None:

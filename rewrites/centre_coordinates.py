@@ -32,37 +32,40 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace
-from detr2litert.rewrites.fold_scales import VIEWS
-from detr2litert.rewrites.merge_scalars import ARITHMETIC, chain_of, viewed
-from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.graphs.op_traits import SCALAR_ARITHMETIC, VIEWS
+from detr2litert.graphs.toolbox import Emitter, aten, calls, is_call, remove_dead_code, replace
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
+from detr2litert.rewrites.merge_scalars import chain_of, viewed
+from detr2litert.rewrites.profile import Protection
 from detr2litert.rewrites.ranges import range_of
 
 _COORDINATE = 4.0
 
 
-def centre_coordinates(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    if profile.protection is Protection.NONE:
+@rewrite(options=("protection",))
+def centre_coordinates(graph_module: fx.GraphModule, protection: Protection) -> Findings:
+    if protection is Protection.NONE:
         return []
-    fired = []
+    found: list[Site | Miss] = []
     shifted: dict[tuple[fx.Node, float], fx.Node] = {}
-    for node in reversed(calls(graph_module, *ARITHMETIC)):
+    for node in reversed(calls(graph_module, *SCALAR_ARITHMETIC)):
         chain = chain_of(node)
         if not node.users or chain.scale * chain.shift >= 0:
             continue
         (total, views), shift = _behind_views(chain.base), chain.shift / chain.scale
         larger = _coordinate(total, -shift)
         if larger is None:
+            found.append(missed(node, f"{total.name} is no sum of two measured values of the size of {-shift:g}"))
             continue
         if (total, shift) not in shifted:
             shifted[total, shift] = _shifted(graph_module, total, larger, shift)
-        emit = Emitter(graph_module, node, "centre_coordinates")
+        emit = Emitter(graph_module, node)
         result = viewed(emit, shifted[total, shift], (*chain.views, *views))
         result = result if chain.scale == 1.0 else emit(aten.mul.Tensor, result, chain.scale)
-        fired.append(Site(node.name, module_of(node), f"{-shift:g} taken from {larger.name}"))
+        found.append(fired(node, f"{-shift:g} taken from {larger.name}"))
         replace(node, result)
         remove_dead_code(graph_module)
-    return fired
+    return found
 
 
 def _behind_views(node: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
@@ -89,7 +92,7 @@ def _largest(node: fx.Node) -> float:
 
 def _shifted(graph_module: fx.GraphModule, total: fx.Node, larger: fx.Node, shift: float) -> fx.Node:
     """``total + shift``, the shift taken from ``larger`` first."""
-    emit = Emitter(graph_module, total, "centre_coordinates")
+    emit = Emitter(graph_module, total)
     base, views = _behind_views(larger)
     if is_call(base, aten.sigmoid.default) and shift == -0.5:
         half = emit(aten.mul.Tensor, emit(aten.tanh.default, emit(aten.mul.Tensor, base.args[0], 0.5)), 0.5)

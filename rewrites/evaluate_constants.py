@@ -29,17 +29,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     RewriteRefusedError,
-    Site,
     add_constant,
     aten,
     is_call,
-    module_of,
-    remove_dead_code,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, rewrite
 
 _SHAPE_ONLY = (
     aten.full_like.default,
@@ -51,7 +48,8 @@ _SHAPE_ONLY = (
 )
 
 
-def evaluate_constants(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+@rewrite(after=("remove_identities",))
+def evaluate_constants(graph_module: fx.GraphModule) -> Findings:
     values: dict[fx.Node, Any] = {}
     for node in graph_module.graph.nodes:
         if node.op == "get_attr":
@@ -62,7 +60,7 @@ def evaluate_constants(graph_module: fx.GraphModule, profile: Profile) -> list[S
             )
         elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
             values[node] = _evaluate(node, values)
-    fired = []
+    found: list[Site | Miss] = []
     for node, value in values.items():
         if node.op == "get_attr" or not isinstance(value, Tensor):
             continue
@@ -70,9 +68,8 @@ def evaluate_constants(graph_module: fx.GraphModule, profile: Profile) -> list[S
             with graph_module.graph.inserting_before(node):
                 constant = add_constant(graph_module, value, f"constant_{node.name}")
             node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in values)
-            fired.append(Site(node.name, module_of(node), f"constant {list(value.shape)}"))
-    remove_dead_code(graph_module)
-    return fired
+            found.append(fired(node, f"constant {list(value.shape)}"))
+    return found
 
 
 def _evaluate(node: fx.Node, values: dict[fx.Node, Any]) -> Any:

@@ -27,36 +27,35 @@ import operator
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
-    Site,
     argument,
     aten,
     calls,
     constant_of,
     has_constant_parameters,
     is_call,
-    module_of,
     only_user,
-    remove_dead_code,
     replace,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 
-def fold_batch_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(after=("evaluate_constants",))
+def fold_batch_norm(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten._native_batch_norm_legit_no_training.default):
         results = [user for user in node.users if user.target is operator.getitem and user.args[1] == 0]
         statistics = [constant_of(graph_module, a) for a in node.args[1:5]]
         if len(results) != 1 or any(s is None and a is not None for s, a in zip(statistics, node.args[1:5], strict=True)):
+            found.append(missed(node, "its statistics depend on the image, or more than its result is read"))
             continue
         x = node.args[0]
         assert isinstance(x, fx.Node)
         scale, shift = _affine(statistics, float(node.args[6]))  # type: ignore[arg-type]
         per_channel = [1, -1] + [1] * (value_of(x).dim() - 2)
-        emit = Emitter(graph_module, results[0], "fold_batch_norm")
+        emit = Emitter(graph_module, results[0])
         if is_call(x, aten.conv2d.default) and has_constant_parameters(graph_module, x) and only_user(x) is node:
             weight, old_bias = (constant_of(graph_module, argument(x, i, "", None)) for i in (1, 2))
             assert weight is not None
@@ -68,10 +67,9 @@ def fold_batch_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site
             y = emit(aten.mul.Tensor, x, emit.constant(scale.view(per_channel), "scale"))
             y = emit(aten.add.Tensor, y, emit.constant(shift.view(per_channel), "shift"))
             detail = "to a scale and a shift"
-        fired.append(Site(node.name, module_of(node), detail))
+        found.append(fired(node, detail))
         replace(results[0], y)
-    remove_dead_code(graph_module)
-    return fired
+    return found
 
 
 def _affine(statistics: list[Tensor | None], eps: float) -> tuple[Tensor, Tensor]:

@@ -27,34 +27,33 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
-    Site,
     aten,
     calls,
     constant_of,
-    module_of,
-    remove_dead_code,
     replace,
     sizes,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 _FILLS = (aten.masked_fill.Scalar, aten.masked_fill.Tensor)
 _CHOICES = (aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf)
 
 
-def fold_masks(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(options=("constant_limit",), after=("evaluate_constants",))
+def fold_masks(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, *_FILLS, *_CHOICES):
         parts = _parts(graph_module, node)
         if parts is None or not value_of(node).is_floating_point():
+            found.append(missed(node, "its mask or its fill depends on the image, or it fills integers"))
             continue
         x, mask, fill = parts
-        fill = fill.to(value_of(node).dtype).clamp(-profile.constant_limit, profile.constant_limit)
+        fill = fill.to(value_of(node).dtype).clamp(-constant_limit, constant_limit)
         shape = sizes(value_of(node).shape)
-        emit = Emitter(graph_module, node, "fold_masks")
+        emit = Emitter(graph_module, node)
         if not mask.any():
             result = x if sizes(value_of(x).shape) == shape else emit(aten.expand.default, x, shape)
             detail = "mask is False everywhere"
@@ -65,10 +64,9 @@ def fold_masks(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
             filled = mask * fill
             result = emit(aten.add.Tensor, kept, emit.constant(filled, "fill")) if filled.any() else kept
             detail = f"{int(mask.sum())} of {mask.numel()} places filled"
-        fired.append(Site(node.name, module_of(node), detail))
+        found.append(fired(node, detail))
         replace(node, result)
-    remove_dead_code(graph_module)
-    return fired
+    return found
 
 
 def _parts(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor, Tensor] | None:

@@ -36,22 +36,20 @@ from math import ceil
 
 from torch import fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
-    Site,
     argument,
     aten,
     calls,
     is_call,
-    module_of,
     normalise_dim,
     only_user,
-    remove_dead_code,
     replace,
     sizes,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile, Sampling
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
+from detr2litert.rewrites.profile import Sampling
 from detr2litert.rewrites.sampling import check_mode, emit_tents, image_matrix
 
 
@@ -63,21 +61,21 @@ class _Match:
     weights: fx.Node
 
 
-def fold_sampling(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    if profile.sampling is not Sampling.FOLDED_TENT:
+@rewrite(options=("sampling", "matmul_limit"))
+def fold_sampling(graph_module: fx.GraphModule, sampling: Sampling, matmul_limit: int) -> Findings:
+    if sampling is not Sampling.FOLDED_TENT:
         return []
-    fired = []
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.sum.dim_IntList):
         match = _match(node)
         if match is None:
+            if is_call(node.args[0], aten.mul.Tensor):
+                found.append(missed(node, "it is no sum over points of samples times one weight a point"))
             continue
-        emit = Emitter(graph_module, node, "fold_sampling")
-        fired.append(
-            Site(node.name, module_of(node), f"{len(match.samplers)} level(s), {value_of(match.weights).shape[-1]} points")
-        )
-        replace(node, _emit(emit, match, profile.matmul_limit))
-    remove_dead_code(graph_module)
-    return fired
+        emit = Emitter(graph_module, node)
+        found.append(fired(node, f"{len(match.samplers)} level(s), {value_of(match.weights).shape[-1]} points"))
+        replace(node, _emit(emit, match, matmul_limit))
+    return found
 
 
 def _match(total: fx.Node) -> _Match | None:

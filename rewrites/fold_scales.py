@@ -29,64 +29,55 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.op_traits import VIEWS
+from detr2litert.graphs.toolbox import (
     Emitter,
-    Site,
     argument,
     aten,
     calls,
     constant_of,
     has_constant_parameters,
     is_call,
-    module_of,
     only_user,
-    remove_dead_code,
     replace,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
-
-VIEWS = (
-    aten.expand.default,
-    aten.permute.default,
-    aten.reshape.default,
-    aten.select.int,
-    aten.slice.Tensor,
-    aten.transpose.int,
-    aten.unsqueeze.default,
-)
-"""Ops that move values without changing them: a number commutes with them."""
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 
-def fold_scales(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = [*_fold_norms(graph_module), *_fold_factors(graph_module)]
-    remove_dead_code(graph_module)
-    return fired
+@rewrite(after=("lower_attention", "merge_scalars", "fold_batch_norm"))
+def fold_scales(graph_module: fx.GraphModule) -> Findings:
+    return [*_fold_norms(graph_module), *_fold_factors(graph_module)]
 
 
-def _fold_factors(graph_module: fx.GraphModule) -> list[Site]:
-    fired = []
+def _fold_factors(graph_module: fx.GraphModule) -> list[Site | Miss]:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.mul.Tensor, aten.div.Tensor):
         x, factor = _factor(graph_module, node)
         if x is None or factor is None or value_of(node).shape != value_of(x).shape:
             continue
         layer = _layer_behind(x, through_views=factor.numel() == 1)
-        if layer is None or not has_constant_parameters(graph_module, layer):
+        if layer is None:
+            found.append(missed(node, f"{x.name} is not made by a linear layer that nothing else reads"))
+            continue
+        if not has_constant_parameters(graph_module, layer):
+            found.append(missed(node, f"{layer.name} has weights that depend on the image"))
             continue
         if factor.numel() != 1 and factor.shape[-1] != factor.numel():
+            found.append(missed(node, f"its factor {list(factor.shape)} does not vary over channels alone"))
             continue
         weight, bias = (constant_of(graph_module, argument(layer, i, "", None)) for i in (1, 2))
         assert weight is not None
         scale = factor.reshape(-1)
-        emit = Emitter(graph_module, layer, "fold_scales")
+        emit = Emitter(graph_module, layer)
         parameters = [emit.constant(weight * scale[:, None], "scaled_weight")]
         if bias is not None:
             parameters.append(emit.constant(bias * scale, "scaled_bias"))
         scaled = emit(aten.linear.default, layer.args[0], *parameters)
-        fired.append(Site(node.name, module_of(node), f"factor into {layer.name}"))
+        found.append(fired(node, f"factor into {layer.name}"))
         replace(layer, scaled)
         replace(node, x if x is not layer else scaled)
-    return fired
+    return found
 
 
 def _factor(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node | None, Tensor | None]:
@@ -112,8 +103,8 @@ def _layer_behind(x: fx.Node, through_views: bool) -> fx.Node | None:
     return x if is_call(x, aten.linear.default) and only_user(x) is not None else None
 
 
-def _fold_norms(graph_module: fx.GraphModule) -> list[Site]:
-    fired = []
+def _fold_norms(graph_module: fx.GraphModule) -> list[Site | Miss]:
+    found: list[Site | Miss] = []
     for norm in calls(graph_module, aten.layer_norm.default):
         gamma, beta = (constant_of(graph_module, argument(norm, i, "", None)) for i in (2, 3))
         readers = list(norm.users)
@@ -121,14 +112,16 @@ def _fold_norms(graph_module: fx.GraphModule) -> list[Site]:
             continue
         if beta is None and argument(norm, 3, "bias", None) is not None:
             continue
-        if not all(_is_layer_over(graph_module, reader, norm) for reader in readers):
+        other = next((reader for reader in readers if not _is_layer_over(graph_module, reader, norm)), None)
+        if other is not None:
+            found.append(missed(norm, f"{other.name}, which reads it, is no linear layer with constant weights"))
             continue
-        emit = Emitter(graph_module, norm, "fold_scales")
+        emit = Emitter(graph_module, norm)
         bare = emit(norm.target, norm.args[0], norm.args[1], None, None, *norm.args[4:], **norm.kwargs)
         for reader in readers:
             weight, bias = (constant_of(graph_module, argument(reader, i, "", None)) for i in (1, 2))
             assert weight is not None
-            at_reader = Emitter(graph_module, reader, "fold_scales")
+            at_reader = Emitter(graph_module, reader)
             parameters = [at_reader.constant(weight * gamma, "scaled_weight")]
             if beta is not None:
                 shift = (weight.double() @ beta.double()).float()
@@ -136,8 +129,8 @@ def _fold_norms(graph_module: fx.GraphModule) -> list[Site]:
             elif bias is not None:
                 parameters.append(at_reader.constant(bias, "scaled_bias"))
             replace(reader, at_reader(aten.linear.default, bare, *parameters))
-        fired.append(Site(norm.name, module_of(norm), f"gamma and beta into {len(readers)} linear layer(s)"))
-    return fired
+        found.append(fired(norm, f"gamma and beta into {len(readers)} linear layer(s)"))
+    return found
 
 
 def _is_layer_over(graph_module: fx.GraphModule, reader: fx.Node, norm: fx.Node) -> bool:

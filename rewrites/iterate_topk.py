@@ -28,45 +28,43 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
     RewriteRefusedError,
-    Site,
     argument,
     aten,
     calls,
-    module_of,
     normalise_dim,
-    remove_dead_code,
     replace,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 _MOST_ROUNDS = 16
 _MOST_VALUES = 1024
 
 
-def iterate_topk(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(options=("constant_limit",))
+def iterate_topk(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.topk.default):
         x, k = node.args[0], int(node.args[1])  # type: ignore[arg-type]
         assert isinstance(x, fx.Node)
         rank = value_of(x).dim()
         largest = argument(node, 3, "largest", True)
         if any(reader.args[1] != 0 for reader in node.users) or normalise_dim(argument(node, 2, "dim", -1), rank) != rank - 1:
+            found.append(missed(node, "its indices are read, or it runs along another dimension than the last"))
             continue
         count = int(value_of(x).shape[-1])
         if k > _MOST_ROUNDS or count > _MOST_VALUES or not largest:
             wanted = f"the {k} {'largest' if largest else 'smallest'} of {count} values"
             raise RewriteRefusedError(node, wanted, f"take at most {_MOST_ROUNDS} largest of at most {_MOST_VALUES}")
-        emit = Emitter(graph_module, node, "iterate_topk")
-        values = _rounds(emit, x, k, profile.constant_limit)
-        fired.append(Site(node.name, module_of(node), f"{k} of {count} values"))
+        emit = Emitter(graph_module, node)
+        values = _rounds(emit, x, k, constant_limit)
+        found.append(fired(node, f"{k} of {count} values"))
         for reader in list(node.users):
             replace(reader, values)
-    remove_dead_code(graph_module)
-    return fired
+    return found
 
 
 def _rounds(emit: Emitter, x: fx.Node, k: int, mask: float) -> fx.Node:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, module_of, replace, value_of
+from detr2litert.graphs.toolbox import Emitter, argument, aten, calls, replace, value_of
+from detr2litert.rewrites.contract import Site, fired
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class LayerNorm:
         y = normalised if self.weight is None else emit(aten.mul.Tensor, normalised, self.weight)
         y = y if self.bias is None else emit(aten.add.Tensor, y, self.bias)
         detail = f"layer norm over {value_of(self.node).shape[-1]}, eps {self.eps:g}"
-        site = Site(self.node.name, module_of(self.node), detail)
+        site = fired(self.node, detail)
         replace(self.node, y)
         return site
 

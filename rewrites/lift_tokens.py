@@ -40,48 +40,33 @@ and right).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isqrt
 from typing import Any
 
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.op_traits import BINARY, REDUCTIONS, UNARY
+from detr2litert.graphs.token_map import map_shape
+from detr2litert.graphs.toolbox import (
     Emitter,
-    Site,
     argument,
     aten,
     constant_of,
     list_of,
-    module_of,
     normalise_dim,
-    remove_dead_code,
     sizes,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
-from detr2litert.rewrites.rank.elementwise import BINARY, UNARY
-from detr2litert.rewrites.rank.reductions import REDUCTIONS
+from detr2litert.rewrites.contract import Findings, Site, fired, rewrite
 
-_NAME = "lift_tokens"
 _TOKENS = 3
 _MATRIX_OPS = (aten.matmul.default, aten.pad.default)
 # Ops with one dimension as their second argument.
 _ALONG = (aten.slice.Tensor, aten.cat.default, aten.softmax.int)
 
 
-def lift_tokens(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    if not profile.token_maps:
-        return []
-    return _Lifter(graph_module).run()
-
-
-def map_shape(shape: Sequence[int]) -> list[int]:
-    """The map of a token tensor: ``[1, N, C]`` as ``[1, H, W, C]`` with H at most W, ``[B, N, C]`` as ``[1, B, N, C]``."""
-    batch, tokens, channels = shape
-    if batch > 1:
-        return [1, batch, tokens, channels]
-    height = next(h for h in range(isqrt(tokens), 0, -1) if tokens % h == 0)
-    return [1, height, tokens // height, channels]
+@rewrite(options=("token_maps",), after=("reduce_rank",))
+def lift_tokens(graph_module: fx.GraphModule, token_maps: bool) -> Findings:
+    return _Lifter(graph_module).run() if token_maps else []
 
 
 class _Lifter:
@@ -99,17 +84,16 @@ class _Lifter:
                 node.args = (tuple(self._result(node, result) for result in list_of(node.args[0])),)
             elif node.op == "call_function":
                 self._lift(node)
-        remove_dead_code(self._graph_module)
         return self._sites
 
     def _lift(self, node: fx.Node) -> None:
         if node.target is aten.reshape.default:
             self._alias(node)
         elif node.target in _HANDLERS and _is_tokens(node):
-            emit = Emitter(self._graph_module, node, _NAME)
+            emit = Emitter(self._graph_module, node)
             lifted = _HANDLERS[node.target](self, emit, node)
             self._stand_ins[node] = lifted
-            self._sites.append(Site(node.name, module_of(node), f"{_shape(node)} as {_shape(lifted)}"))
+            self._sites.append(fired(node, f"{_shape(node)} as {_shape(lifted)}"))
         elif any(n in self._stand_ins for n in node.all_input_nodes):
             self._feed(node)
 
@@ -124,7 +108,7 @@ class _Lifter:
 
     def _feed(self, node: fx.Node) -> None:
         """Give an op of another rank its operands: one leading dimension more where it broadcasts, else as they were."""
-        emit = Emitter(self._graph_module, node, _NAME)
+        emit = Emitter(self._graph_module, node)
         broadcasts = node.target in BINARY and value_of(node).dim() > _TOKENS
         for operand in node.all_input_nodes:
             if operand in self._stand_ins:
@@ -134,7 +118,7 @@ class _Lifter:
     def _result(self, output: fx.Node, result: fx.Node) -> fx.Node:
         if result not in self._stand_ins:
             return result
-        return self.read(Emitter(self._graph_module, output, _NAME, result), result, _shape(result))
+        return self.read(Emitter(self._graph_module, output, result), result, _shape(result))
 
     def read(self, emit: Emitter, node: fx.Node, shape: Sequence[int]) -> fx.Node:
         """The value of a token tensor, or of a constant, in another shape of its size."""

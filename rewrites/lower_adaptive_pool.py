@@ -21,16 +21,17 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, RewriteRefusedError, Site, aten, calls, module_of, replace, sizes, value_of
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.toolbox import Emitter, RewriteRefusedError, aten, calls, replace, sizes, value_of
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, rewrite
 
 
-def lower_adaptive_pool(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite()
+def lower_adaptive_pool(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.adaptive_avg_pool2d.default):
         (x,) = node.all_input_nodes
         extents, results = sizes(value_of(x).shape)[-2:], sizes(value_of(node).shape)[-2:]
-        emit = Emitter(graph_module, node, "lower_adaptive_pool")
+        emit = Emitter(graph_module, node)
         if results == [1, 1]:
             pooled = emit(aten.mean.dim, x, [-2, -1], True)
         else:
@@ -38,6 +39,6 @@ def lower_adaptive_pool(graph_module: fx.GraphModule, profile: Profile) -> list[
                 raise RewriteRefusedError(node, f"windows of unequal size over {extents}", "choose a resolution it divides")
             window = [extent // result for extent, result in zip(extents, results, strict=True)]
             pooled = emit(aten.avg_pool2d.default, x, window, window)
-        fired.append(Site(node.name, module_of(node), f"{extents} to {results}"))
+        found.append(fired(node, f"{extents} to {results}"))
         replace(node, pooled)
-    return fired
+    return found

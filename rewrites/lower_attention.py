@@ -26,23 +26,22 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
     RewriteRefusedError,
-    Site,
     argument,
     aten,
     calls,
     constant_of,
-    module_of,
     replace,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, rewrite
 
 
-def lower_attention(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(options=("constant_limit",))
+def lower_attention(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.scaled_dot_product_attention.default):
         q, k, v = node.args[:3]
         assert isinstance(q, fx.Node)
@@ -52,14 +51,14 @@ def lower_attention(graph_module: fx.GraphModule, profile: Profile) -> list[Site
             )
         scale = node.kwargs.get("scale")
         scale = float(value_of(q).shape[-1]) ** -0.5 if scale is None else scale
-        emit = Emitter(graph_module, node, "lower_attention")
+        emit = Emitter(graph_module, node)
         scores = emit(aten.matmul.default, emit(aten.mul.Tensor, q, scale), emit(aten.transpose.int, k, -1, -2))
         mask = argument(node, 3, "attn_mask", None)
         if mask is not None:
-            scores = emit(aten.add.Tensor, scores, _additive(graph_module, node, mask, emit, profile.constant_limit))
-        fired.append(Site(node.name, module_of(node), f"attention {list(value_of(node).shape)}"))
+            scores = emit(aten.add.Tensor, scores, _additive(graph_module, node, mask, emit, constant_limit))
+        found.append(fired(node, f"attention {list(value_of(node).shape)}"))
         replace(node, emit(aten.matmul.default, emit(aten.softmax.int, scores, -1), v))
-    return fired
+    return found
 
 
 def _additive(graph_module: fx.GraphModule, node: fx.Node, mask: fx.Node, emit: Emitter, limit: float) -> fx.Node:

@@ -26,17 +26,18 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, aten
+from detr2litert.graphs.toolbox import Emitter, aten
+from detr2litert.rewrites.contract import Findings, Miss, Site, rewrite
 from detr2litert.rewrites.layer_norm import layer_norms
-from detr2litert.rewrites.profile import Profile
 
 
-def lower_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(after=("protect_layer_norm",))
+def lower_layer_norm(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for norm in layer_norms(graph_module):
-        emit = Emitter(graph_module, norm.node, "lower_layer_norm")
+        emit = Emitter(graph_module, norm.node)
         centred = emit(aten.sub.Tensor, norm.x, emit(aten.mean.dim, norm.x, [-1], True))
         variance = emit(aten.mean.dim, emit(aten.mul.Tensor, centred, centred), [-1], True)
         root = emit(aten.rsqrt.default, emit(aten.add.Tensor, variance, norm.eps))
-        fired.append(norm.substitute(emit, emit(aten.mul.Tensor, centred, root)))
-    return fired
+        found.append(norm.substitute(emit, emit(aten.mul.Tensor, centred, root)))
+    return found

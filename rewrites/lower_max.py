@@ -20,22 +20,23 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, module_of, remove_dead_code, replace
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.toolbox import Emitter, argument, aten, calls, replace
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 _REDUCTION = {aten.max.dim: aten.amax.default, aten.min.dim: aten.amin.default}
 
 
-def lower_max(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite()
+def lower_max(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, *_REDUCTION):
         readers = list(node.users)
         if any(reader.args[1] != 0 for reader in readers):
+            found.append(missed(node, "its indices are read, too"))
             continue
-        emit = Emitter(graph_module, node, "lower_max")
+        emit = Emitter(graph_module, node)
         values = emit(_REDUCTION[node.target], node.args[0], [node.args[1]], argument(node, 2, "keepdim", False))  # type: ignore[index]
-        fired.append(Site(node.name, module_of(node), f"{node.target} read for its values only"))
+        found.append(fired(node, f"{node.target} read for its values only"))
         for reader in readers:
             replace(reader, values)
-    remove_dead_code(graph_module)
-    return fired
+    return found

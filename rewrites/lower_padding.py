@@ -36,46 +36,46 @@ from functools import reduce
 import torch
 from torch import fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
     RewriteRefusedError,
-    Site,
     argument,
     aten,
     calls,
     is_call,
-    module_of,
     pair,
     replace,
     shape_text,
     sizes,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 _PADS = (aten.pad.default, aten.constant_pad_nd.default)
 
 
-def lower_padding(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(options=("constant_limit",))
+def lower_padding(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
+    found: list[Site | Miss] = []
     for pool in calls(graph_module, aten.avg_pool2d.default):
         if any(pair(argument(pool, 3, "padding", 0))) or is_call(pool.args[0], *_PADS):
-            fired.append(Site(pool.name, module_of(pool), f"an average over a border around {shape_text(pool)}"))
+            found.append(fired(pool, f"an average over a border around {shape_text(pool)}"))
             _replace_average(graph_module, pool)
     for node in calls(graph_module, *_PADS):
         amounts: list[int] = list(node.args[1])  # type: ignore[arg-type]
-        value = max(-profile.constant_limit, min(profile.constant_limit, _border_value(node)))
+        value = max(-constant_limit, min(constant_limit, _border_value(node)))
         if min(amounts) < 0:
             raise RewriteRefusedError(node, f"padding by {amounts}", "cut with a slice instead of a negative padding")
         if value == 0 and value_of(node).dim() == 4 and all(is_call(user, aten.conv2d.default) for user in node.users):
+            found.append(missed(node, "only convolutions read it, which pad by themselves"))
             continue
-        fired.append(Site(node.name, module_of(node), f"{amounts} of {value:g} around {sizes(value_of(node).shape)}"))
-        replacement = _joined(Emitter(graph_module, node, "lower_padding"), node.all_input_nodes[0], amounts, value)
+        found.append(fired(node, f"{amounts} of {value:g} around {sizes(value_of(node).shape)}"))
+        replacement = _joined(Emitter(graph_module, node), node.all_input_nodes[0], amounts, value)
         if value == 0:
             for pool in [user for user in node.users if is_call(user, aten.max_pool2d.default)]:
                 _replace_maximum(graph_module, pool, replacement)
         replace(node, replacement)
-    return fired
+    return found
 
 
 def _border_value(node: fx.Node) -> float:
@@ -120,7 +120,7 @@ def _replace_maximum(graph_module: fx.GraphModule, pool: fx.Node, padded: fx.Nod
         raise RewriteRefusedError(pool, "a pool with a border of its own over a padded image", "pad once, by the whole border")
     if reach[0] > extents[0] or reach[1] > extents[1]:
         raise RewriteRefusedError(pool, "windows that reach beyond the border", "choose a size that the stride divides")
-    emit = Emitter(graph_module, pool, "lower_padding")
+    emit = Emitter(graph_module, pool)
     result = padded
     for dim, k, s, d, count in zip((2, 3), kernel, stride, dilation, results, strict=True):
         places = [emit(aten.slice.Tensor, result, dim, i * d, i * d + (count - 1) * s + 1, s) for i in range(k)]
@@ -137,7 +137,7 @@ def _replace_average(graph_module: fx.GraphModule, pool: fx.Node) -> None:
     if own or argument(pool, 6, "divisor_override", None) is not None:
         raise RewriteRefusedError(pool, "an average that does not count its border", "count the border")
     channels = int(value_of(x).shape[1])
-    emit = Emitter(graph_module, pool, "lower_padding")
+    emit = Emitter(graph_module, pool)
     weight = emit.constant(torch.full((channels, 1, *kernel), 1.0 / (kernel[0] * kernel[1]), dtype=value_of(x).dtype), "mean")
     mean = emit(aten.conv2d.default, x, weight, None, stride, border, [1, 1], channels)
     if value_of(mean).shape != value_of(pool).shape:

@@ -21,19 +21,20 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, aten, calls, module_of, remove_dead_code, replace, value_of
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.toolbox import Emitter, aten, calls, replace, value_of
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, rewrite
 from detr2litert.rewrites.sampling import check_mode, emit_tents, image_matrix
 
 
-def lower_sampling(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(after=("fold_sampling",))
+def lower_sampling(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.grid_sampler.default):
         check_mode(node)
         image = node.all_input_nodes[0]
         b, channels, queries, points = (int(s) for s in value_of(node).shape)
         height, width = (int(s) for s in value_of(image).shape[-2:])
-        emit = Emitter(graph_module, node, "lower_sampling")
+        emit = Emitter(graph_module, node)
         tents = emit_tents(emit, node)
         rows = emit(aten.transpose.int, tents.rows, 2, 3)
         rows = emit(aten.reshape.default, rows, [b, queries * points, height, 1])
@@ -41,7 +42,6 @@ def lower_sampling(graph_module: fx.GraphModule, profile: Profile) -> list[Site]
         matrix = emit(aten.reshape.default, emit(aten.mul.Tensor, rows, columns), [b, queries * points, height * width])
         sampled = emit(aten.matmul.default, matrix, image_matrix(emit, image))
         result = emit(aten.reshape.default, emit(aten.transpose.int, sampled, 1, 2), [b, channels, queries, points])
-        fired.append(Site(node.name, module_of(node), f"{queries * points} points on {height}x{width}"))
+        found.append(fired(node, f"{queries * points} points on {height}x{width}"))
         replace(node, result)
-    remove_dead_code(graph_module)
-    return fired
+    return found

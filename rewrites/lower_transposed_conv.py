@@ -23,27 +23,26 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
     RewriteRefusedError,
-    Site,
     argument,
     aten,
     calls,
     constant_of,
     has_constant_parameters,
-    module_of,
     pair,
     replace,
     shape_text,
     sizes,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, rewrite
 
 
-def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite()
+def lower_transposed_conv(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.conv_transpose2d.input):
         x, weight, bias = node.args[0], constant_of(graph_module, node.args[1]), argument(node, 2, "bias", None)
         window, stride = sizes(weight.shape[2:]) if weight is not None else [], pair(argument(node, 3, "stride", 1))
@@ -62,7 +61,7 @@ def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> lis
                 node, "a transposed convolution that is more than blocks side by side", "upsample, then convolve"
             )
         assert isinstance(x, fx.Node) and weight is not None
-        emit = Emitter(graph_module, node, "lower_transposed_conv")
+        emit = Emitter(graph_module, node)
         (n, _, h, w), (kh, kw), channels = sizes(value_of(x).shape), window, int(weight.shape[1])
         block_weight = weight.flatten(1).t().reshape(channels * kh * kw, -1, 1, 1)
         channel_bias = constant_of(graph_module, bias)
@@ -71,6 +70,6 @@ def lower_transposed_conv(graph_module: fx.GraphModule, profile: Profile) -> lis
             operands.append(emit.constant(channel_bias.repeat_interleave(kh * kw), "bias"))
         blocks = emit(aten.reshape.default, emit(aten.conv2d.default, x, *operands), [n, channels, kh, kw, h, w])
         laid_out = emit(aten.permute.default, blocks, [0, 1, 4, 2, 5, 3])
-        fired.append(Site(node.name, module_of(node), f"{channels} channels, window and stride {window}"))
+        found.append(fired(node, f"{channels} channels, window and stride {window}"))
         replace(node, emit(aten.reshape.default, laid_out, [n, channels, h * kh, w * kw]))
-    return fired
+    return found

@@ -31,11 +31,9 @@ from typing import Any
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, aten, calls, is_call, module_of, remove_dead_code, replace, value_of
-from detr2litert.rewrites.fold_scales import VIEWS
-from detr2litert.rewrites.profile import Profile
-
-ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.rsub.Scalar)
+from detr2litert.graphs.op_traits import SCALAR_ARITHMETIC, VIEWS
+from detr2litert.graphs.toolbox import Emitter, aten, calls, is_call, remove_dead_code, replace, value_of
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 
 @dataclass(frozen=True)
@@ -58,23 +56,26 @@ class Chain:
         return [*scaled, (aten.add.Tensor, self.shift)]
 
 
-def merge_scalars(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
-    for node in reversed(calls(graph_module, *ARITHMETIC)):
+@rewrite(after=("fold_sampling", "lower_sampling"))
+def merge_scalars(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
+    for node in reversed(calls(graph_module, *SCALAR_ARITHMETIC)):
         if not node.users or not value_of(node).is_floating_point():
             continue
         chain = chain_of(node)
         needed = (chain.scale != 1.0) + (chain.shift != 0.0)
         if chain.ops <= max(needed, 1):
+            if chain.ops > 1:
+                found.append(missed(node, f"its {chain.ops} steps cannot be fewer"))
             continue
-        emit = Emitter(graph_module, node, "merge_scalars")
+        emit = Emitter(graph_module, node)
         x = viewed(emit, chain.base, chain.views)
         for target, number in chain.arithmetic():
             x = emit(target, x, number)
-        fired.append(Site(node.name, module_of(node), f"{chain.ops} steps into {needed}"))
+        found.append(fired(node, f"{chain.ops} steps into {needed}"))
         replace(node, x)
         remove_dead_code(graph_module)
-    return fired
+    return found
 
 
 def viewed(emit: Emitter, x: fx.Node, views: Sequence[fx.Node]) -> fx.Node:
@@ -106,7 +107,7 @@ def chain_of(node: fx.Node) -> Chain:
 
 def _step(node: fx.Node) -> tuple[fx.Node, float, float] | None:
     """``(x, a, b)`` if the node computes ``a x + b`` with plain numbers."""
-    if not is_call(node, *ARITHMETIC) or node.kwargs or len(node.args) > 2:
+    if not is_call(node, *SCALAR_ARITHMETIC) or node.kwargs or len(node.args) > 2:
         return None
     if not all(value_of(operand).is_floating_point() for operand in node.all_input_nodes):
         return None

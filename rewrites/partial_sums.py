@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import aten, normalise_dim, pair
+from detr2litert.graphs.toolbox import aten, normalise_dim, pair
 
 _FOLLOWED = 16
 _SLICE = 4

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-
-from torch import fx
-
-from detr2litert.rewrites.base import Rewrite, Site, document_of
 from detr2litert.rewrites.bound_constants import bound_constants
 from detr2litert.rewrites.cancel_logit import cancel_logit
 from detr2litert.rewrites.centre_coordinates import centre_coordinates
+from detr2litert.rewrites.driver import Step
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
 from detr2litert.rewrites.fold_batch_norm import fold_batch_norm
 from detr2litert.rewrites.fold_masks import fold_masks
@@ -26,42 +21,12 @@ from detr2litert.rewrites.lower_padding import lower_padding
 from detr2litert.rewrites.lower_sampling import lower_sampling
 from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
 from detr2litert.rewrites.merge_scalars import merge_scalars
-from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
 from detr2litert.rewrites.protect_sums import protect_sums
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.rewrites.remove_identities import remove_identities
 from detr2litert.rewrites.split_clamp import split_clamp
 from detr2litert.rewrites.split_matmul import split_matmul
-
-
-@dataclass(frozen=True)
-class Step:
-    """A rewrite and why it stands where it does."""
-
-    rewrite: Rewrite
-    reason: str
-
-    @property
-    def name(self) -> str:
-        return self.rewrite.__name__
-
-    @property
-    def document(self) -> str:
-        """The rewrite's own explanation: its module's docstring."""
-        return document_of(self.rewrite)
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one rewrite did to one graph: where it fired, and the graph's ops before and after."""
-
-    name: str
-    reason: str
-    fired: tuple[Site, ...]
-    ops_before: int
-    ops_after: int
-
 
 NORMALISE: tuple[Step, ...] = (
     Step(remove_identities, "first: identities stand between the ops that the later patterns look for"),
@@ -106,29 +71,5 @@ LAY_OUT: tuple[Step, ...] = (
 IN_EACH_GRAPH = (*LOWER, *PROTECT, *LAY_OUT)
 """All that is done to a part, for where nothing is measured in between."""
 
-
-Watch = Callable[[StepReport, fx.GraphModule], None]
-"""Told of each rewrite as it has run, with the graph as it left it."""
-
-
-def run(
-    steps: Iterable[Step], graph_module: fx.GraphModule, profile: Profile, watch: Watch = lambda report, graph: None
-) -> list[StepReport]:
-    """Run rewrites in order on one graph, in place.
-
-    Raises:
-        RewriteRefusedError: the graph holds something that no rewrite can bring to the GPU.
-    """
-    reports = []
-    for step in steps:
-        before = _ops(graph_module)
-        fired = step.rewrite(graph_module, profile)
-        reports.append(StepReport(step.name, step.reason, tuple(fired), before, _ops(graph_module)))
-        watch(reports[-1], graph_module)
-    graph_module.graph.lint()
-    graph_module.recompile()
-    return reports
-
-
-def _ops(graph_module: fx.GraphModule) -> int:
-    return sum(node.op == "call_function" for node in graph_module.graph.nodes)
+WHOLE = (*NORMALISE, *IN_EACH_GRAPH)
+"""Every rewrite, in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from detr2litert.rewrites.delegate import MAX_SIDE
+from detr2litert.graphs.delegate import MAX_SIDE
 
 
 class Sampling(StrEnum):

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from detr2litert.rewrites.base import graph_module_of, meta_like, register_constant, remove_dead_code
+from detr2litert.graphs.toolbox import graph_module_of, meta_like, register_constant, remove_dead_code
 from detr2litert.rewrites.trace import trace
 
 aten = torch.ops.aten

@@ -33,22 +33,25 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, aten
-from detr2litert.rewrites.delegate import SPARE
+from detr2litert.graphs.delegate import SPARE
+from detr2litert.graphs.toolbox import Emitter, aten
+from detr2litert.rewrites.contract import Findings, Miss, Site, missed, rewrite
 from detr2litert.rewrites.layer_norm import layer_norms
-from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.rewrites.profile import Protection
 from detr2litert.rewrites.ranges import range_of
 
 _LARGEST = 8.0
 _FLOOR = 1.2e-7
 
 
-def protect_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(options=("protection",), after=("fold_scales", "protect_sums"))
+def protect_layer_norm(graph_module: fx.GraphModule, protection: Protection) -> Findings:
+    found: list[Site | Miss] = []
     for norm in layer_norms(graph_module):
-        if not _asked_for(norm.node, profile.protection):
+        if not _asked_for(norm.node, protection):
+            found.append(missed(norm.node, _why_not(norm.node, protection)))
             continue
-        emit = Emitter(graph_module, norm.node, "protect_layer_norm")
+        emit = Emitter(graph_module, norm.node)
         peak = emit(aten.amax.default, emit(aten.abs.default, norm.x), [-1], True)
         r = emit(aten.mul.Tensor, emit(aten.reciprocal.default, emit(aten.clamp_min.default, peak, _LARGEST)), _LARGEST)
         scaled = emit(aten.mul.Tensor, norm.x, r)
@@ -56,8 +59,15 @@ def protect_layer_norm(graph_module: fx.GraphModule, profile: Profile) -> list[S
         variance = emit(aten.mean.dim, emit(aten.mul.Tensor, centred, centred), [-1], True)
         small = emit(aten.mul.Tensor, emit(aten.mul.Tensor, r, r), norm.eps)
         floored = emit(aten.clamp_min.default, emit(aten.add.Tensor, variance, small), _FLOOR)
-        fired.append(norm.substitute(emit, emit(aten.mul.Tensor, centred, emit(aten.rsqrt.default, floored))))
-    return fired
+        found.append(norm.substitute(emit, emit(aten.mul.Tensor, centred, emit(aten.rsqrt.default, floored))))
+    return found
+
+
+def _why_not(node: fx.Node, protection: Protection) -> str:
+    values = range_of(node)
+    if protection is Protection.NONE or values is None:
+        return "the target's GPU computes in fp32"
+    return f"its values stay 2^{values.headroom:.1f} below fp16's largest number, of which 2^{SPARE:g} must be left"
 
 
 def _asked_for(node: fx.Node, protection: Protection) -> bool:

@@ -33,30 +33,43 @@ import math
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, constant_of, module_of, remove_dead_code, replace
-from detr2litert.rewrites.delegate import LARGEST, SPARE
-from detr2litert.rewrites.profile import Profile, Protection
+from detr2litert.graphs.delegate import LARGEST, SPARE
+from detr2litert.graphs.toolbox import Emitter, argument, aten, calls, constant_of, replace
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
+from detr2litert.rewrites.profile import Protection
 from detr2litert.rewrites.ranges import range_of
 
+_NEAR = 8.0
 _LAYERS = (aten.linear.default, aten.conv2d.default)
 _PRODUCTS = (aten.matmul.default, aten.bmm.default, aten.mm.default)
 _SUMS = (aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim)
 
 
-def protect_sums(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    if profile.protection is Protection.NONE:
+@rewrite(options=("protection",), after=("centre_coordinates", "fold_scales"))
+def protect_sums(graph_module: fx.GraphModule, protection: Protection) -> Findings:
+    if protection is Protection.NONE:
         return []
-    fired = []
+    found: list[Site | Miss] = []
     for node in calls(graph_module, *_LAYERS, *_PRODUCTS, *_SUMS):
-        scale = _scale(node, profile.protection)
+        scale = _scale(node, protection)
         if scale == 1:
+            found.extend(_near(node))
             continue
-        emit = Emitter(graph_module, node, "protect_sums")
+        emit = Emitter(graph_module, node)
         result = _layer(emit, node, scale) if node.target in _LAYERS else _operand(emit, node, scale)
-        fired.append(Site(node.name, module_of(node), f"terms divided by {scale:g}"))
+        found.append(fired(node, f"terms divided by {scale:g}"))
         replace(node, result)
-    remove_dead_code(graph_module)
-    return fired
+    return found
+
+
+def _near(node: fx.Node) -> list[Miss]:
+    """Why a sum within ``_NEAR`` powers of two of fp16's largest number is left as it is."""
+    values = range_of(node)
+    if values is None or values.sums is None or values.headroom > _NEAR:
+        return []
+    return [
+        missed(node, f"its sums stay 2^{values.headroom:.1f} below fp16's largest number, of which 2^{SPARE:g} must be left")
+    ]
 
 
 def _scale(node: fx.Node, protection: Protection) -> float:

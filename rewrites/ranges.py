@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import module_of
-from detr2litert.rewrites.delegate import LARGEST, LARGEST_INTEGER, SPARE
+from detr2litert.graphs.delegate import LARGEST, LARGEST_INTEGER, SPARE
+from detr2litert.graphs.toolbox import module_of
 from detr2litert.rewrites.partial_sums import PartialSum, partial_sum
 
 _HARMLESS = LARGEST / 2**SPARE

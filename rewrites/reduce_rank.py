@@ -35,41 +35,24 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.op_traits import BINARY, REDUCTIONS, RESHAPES, STRIDED_VIEWS, UNARY
+from detr2litert.graphs.provenance import provenance_of
+from detr2litert.graphs.toolbox import (
     RewriteRefusedError,
-    Site,
     argument,
     aten,
     list_of,
     module_of,
     normalise_dim,
-    remove_dead_code,
     sizes,
     value_of,
 )
-from detr2litert.rewrites.delegate import MAX_RANK
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.views import View
+from detr2litert.rewrites.contract import Findings, Site, rewrite
 from detr2litert.rewrites.rank import elementwise, joining, matrices, reductions
 from detr2litert.rewrites.rank.builder import Builder, Value
-from detr2litert.rewrites.rank.views import View
 
-_NAME = "reduce_rank"
-_RESHAPES = (
-    aten.reshape.default,
-    aten.flatten.using_ints,
-    aten.unflatten.int,
-)
-_VIEWS = (
-    aten.expand.default,
-    aten.movedim.int,
-    aten.permute.default,
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-    aten.t.default,
-    aten.transpose.int,
-    aten.unsqueeze.default,
-)
 # Ops that take four-dimensional tensors as they are and whose arguments need no translation.
 _IMAGE_OPS = (
     aten.avg_pool2d.default,
@@ -80,9 +63,10 @@ _IMAGE_OPS = (
 )
 
 
-def reduce_rank(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+@rewrite(after=("lower_layer_norm", "split_matmul", "lower_padding"))
+def reduce_rank(graph_module: fx.GraphModule) -> Findings:
     ops = [node for node in graph_module.graph.nodes if node.op == "call_function"]
-    if ops and all(node.meta.get("rewrites", ("",))[-1] == _NAME for node in ops):
+    if ops and all(provenance_of(node).rewrites[-1:] == (reduce_rank.name,) for node in ops):
         return []
     rebuilt = _Rebuilder(graph_module).run()
     for name in [name for name, _ in graph_module.named_buffers()]:
@@ -90,9 +74,8 @@ def reduce_rank(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
     for name, value in rebuilt.named_buffers():
         graph_module.register_buffer(name, value)
     graph_module.graph = rebuilt.graph
-    remove_dead_code(graph_module)
     return [
-        Site(str(node.meta.get("origin", node.name)), module_of(node), f"{node.target} {sizes(value_of(node).shape)}")
+        Site(provenance_of(node).origin or node.name, module_of(node), f"{node.target} {sizes(value_of(node).shape)}")
         for node in graph_module.graph.nodes
         if node.op == "call_function" and node.target in (aten.reshape.default, aten.permute.default)
     ]
@@ -103,7 +86,7 @@ class _Rebuilder:
 
     def __init__(self, graph_module: fx.GraphModule) -> None:
         self._original = graph_module
-        self._build = Builder(_NAME)
+        self._build = Builder()
         self._values: dict[fx.Node, Any] = {}
 
     def run(self) -> fx.GraphModule:
@@ -249,11 +232,11 @@ def _to_copy(build: Builder, node: fx.Node, args: Any) -> Value:
 
 
 _HANDLERS: dict[Any, Handler] = {
-    **dict.fromkeys(_RESHAPES, _reshape),
-    **dict.fromkeys(_VIEWS, _view),
-    **dict.fromkeys(elementwise.UNARY, _unary),
-    **dict.fromkeys(elementwise.BINARY, _binary),
-    **dict.fromkeys(reductions.REDUCTIONS, _reduce),
+    **dict.fromkeys(RESHAPES, _reshape),
+    **dict.fromkeys(STRIDED_VIEWS, _view),
+    **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(BINARY, _binary),
+    **dict.fromkeys(REDUCTIONS, _reduce),
     **dict.fromkeys(_IMAGE_OPS, _image_op),
     **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default), _split),
     **dict.fromkeys((aten.matmul.default, aten.bmm.default, aten.mm.default), _matmul),

@@ -22,19 +22,16 @@ from typing import Any
 
 from torch import fx
 
-from detr2litert.rewrites.base import (
-    Site,
+from detr2litert.graphs.toolbox import (
     argument,
     aten,
     calls,
     is_call,
     list_of,
-    module_of,
-    remove_dead_code,
     replace,
     value_of,
 )
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, rewrite
 
 _ALWAYS = (
     aten.alias.default,
@@ -59,17 +56,17 @@ _NEUTRAL: dict[Any, int] = {
 _CHECKS = (aten._assert_tensor_metadata.default, aten._assert_async.msg)
 
 
-def remove_identities(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired: list[Site] = []
+@rewrite()
+def remove_identities(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for check in calls(graph_module, *_CHECKS):
         graph_module.graph.erase_node(check)
     for node in list(graph_module.graph.nodes):
         kept = _identity_of(node)
         if kept is not None:
-            fired.append(Site(node.name, module_of(node), f"{node.target} is the identity"))
+            found.append(fired(node, f"{node.target} is the identity"))
             replace(node, kept)
-    remove_dead_code(graph_module)
-    return fired
+    return found
 
 
 def _identity_of(node: fx.Node) -> fx.Node | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, RewriteRefusedError, aten, value_of
+from detr2litert.graphs.toolbox import Emitter, RewriteRefusedError, aten, value_of
 
 BILINEAR, ZEROS = 0, 0
 """ATen's numbers for the interpolation and padding modes of ``grid_sampler``."""

@@ -23,29 +23,31 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, Site, argument, aten, calls, is_call, module_of, replace
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.toolbox import Emitter, argument, aten, calls, is_call, replace
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 _WITHIN = (aten.sigmoid.default, aten.softmax.int, aten.hardsigmoid.default)
 
 
-def split_clamp(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(after=("cancel_logit",))
+def split_clamp(graph_module: fx.GraphModule) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.clamp.default, aten.clamp_max.default, aten.hardtanh.default):
         low, high = _bounds(node)
         x = node.all_input_nodes[0]
         apart = low is None and any(_bounds(neighbour)[0] == 0 for neighbour in (x, *node.users))
         if high != 1 or (low != 0 and not apart):
+            found.append(missed(node, f"its bounds are {low} and {high}, not 0 and 1"))
             continue
         if is_call(x, *_WITHIN):
-            fired.append(Site(node.name, module_of(node), "already inside [0, 1]"))
+            found.append(fired(node, "already inside [0, 1]"))
             replace(node, x)
             continue
-        emit = Emitter(graph_module, node, "split_clamp")
+        emit = Emitter(graph_module, node)
         bounded = emit(aten.clamp.default, emit(aten.mul.Tensor, x, 2.0), low, 2.0)
-        fired.append(Site(node.name, module_of(node), "clamped at twice the scale"))
+        found.append(fired(node, "clamped at twice the scale"))
         replace(node, emit(aten.mul.Tensor, bounded, 0.5))
-    return fired
+    return found
 
 
 def _bounds(node: fx.Node) -> tuple[object, object]:

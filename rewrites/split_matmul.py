@@ -29,12 +29,13 @@ from math import ceil, prod
 
 from torch import fx
 
-from detr2litert.rewrites.base import Emitter, RewriteRefusedError, Site, aten, calls, constant_of, module_of, replace, value_of
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.toolbox import Emitter, RewriteRefusedError, aten, calls, constant_of, replace, value_of
+from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
 
 
-def split_matmul(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-    fired = []
+@rewrite(options=("matmul_limit",), after=("lower_attention", "lower_sampling"))
+def split_matmul(graph_module: fx.GraphModule, matmul_limit: int) -> Findings:
+    found: list[Site | Miss] = []
     for node in calls(graph_module, aten.matmul.default, aten.bmm.default, aten.mm.default):
         a, b = node.all_input_nodes[0], node.all_input_nodes[-1]
         if min(value_of(a).dim(), value_of(b).dim()) < 2 or (
@@ -42,18 +43,17 @@ def split_matmul(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
         ):
             continue
         batch, k = prod(value_of(node).shape[:-2]), int(value_of(b).shape[-2])
-        if batch * ceil(k / 4) <= profile.matmul_limit:
+        if batch * ceil(k / 4) <= matmul_limit:
+            found.append(missed(node, f"{batch * ceil(k / 4)} texels high: the limit is {matmul_limit}"))
             continue
-        if batch > profile.matmul_limit:
-            raise RewriteRefusedError(
-                node, f"a product of {batch} matrices", f"multiply at most {profile.matmul_limit} at once"
-            )
-        parts = ceil(k / (4 * (profile.matmul_limit // batch)))
+        if batch > matmul_limit:
+            raise RewriteRefusedError(node, f"a product of {batch} matrices", f"multiply at most {matmul_limit} at once")
+        parts = ceil(k / (4 * (matmul_limit // batch)))
         depth = ceil(k / parts)
-        emit = Emitter(graph_module, node, "split_matmul")
-        fired.append(Site(node.name, module_of(node), f"batch {batch}, depth {k} in parts of {depth}"))
+        emit = Emitter(graph_module, node)
+        found.append(fired(node, f"batch {batch}, depth {k} in parts of {depth}"))
         replace(node, _by_depth(emit, a, b, depth))
-    return fired
+    return found
 
 
 def _by_depth(emit: Emitter, a: fx.Node, b: fx.Node, per_part: int) -> fx.Node:

@@ -1,1 +1,1 @@
-"""Tools of the repository, which no user needs: they are run from its root and are not installed."""
+"""Tools of the repository, not needed by users: they are run from its root and are not installed."""

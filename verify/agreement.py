@@ -1,7 +1,7 @@
-"""Whether the lint gate and the delegate say the same of a file.
+"""Compares the lint gate's findings with the delegate's on the same files.
 
-The lint names places and ways out, the delegate has the last word. Where both refuse an operator, the delegate's finding points
-at the lint's. Where one of them is alone, that is said: a refusal that the table lacks, or a row that no longer holds.
+The lint names places and suggested fixes, the delegate decides. Where both refuse an operator, the delegate's finding points to
+the lint's. Where only one of them does, that is reported: a refusal that the table lacks, or a row that no longer holds.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import replace
 from detr2litert.verify.delegate.run import Outcome
 from detr2litert.verify.gates import Finding, GateResult, Verdict
 
-_KNOWN = "what mends it stands with what the lint finds of this operator"
+_KNOWN = "the suggested fix is in what the lint finds for this operator"
 _UNEXPLAINED = "no rule of the lint explains it: cut the graph in half, again and again, until the operator is found"
-_UNKNOWN = "no rule of the lint knows this refusal: rewrite it in operators that the delegate takes, or leave it to the host"
+_UNKNOWN = "no rule of the lint knows this refusal: rewrite it in operators that the delegate accepts, or leave it to the host"
 
 
 def compare(lint: GateResult, residency: GateResult) -> tuple[GateResult, GateResult]:
-    """Both gates with what each knows of the other. No verdict and no figure is changed.
+    """Returns both results, each with references to the other's findings. Verdicts and figures are unchanged.
 
     Args:
-        lint, residency: of the same files.
+        lint, residency: results for the same files.
     """
     if residency.verdict is Verdict.NOT_RUN:
         return lint, residency
@@ -30,16 +30,16 @@ def compare(lint: GateResult, residency: GateResult) -> tuple[GateResult, GateRe
     judged = tuple(_pointed(found, lint.findings, timed_out=found.graph in slow) for found in residency.findings)
     first = judged[0] if judged else None
     advice = f"{first.place}: {first.message}; {first.advice}" if first is not None else residency.advice
-    taken = {name for name, graph in graphs.items() if graph["outcome"] == Outcome.COMPILED}
-    doubtful = sorted({f.rule for f in lint.findings if f.severity == "refused" and any(_is_of(f, name) for name in taken)})
+    accepted = {name for name, graph in graphs.items() if graph["outcome"] == Outcome.COMPILED}
+    doubtful = sorted({f.rule for f in lint.findings if f.severity == "refused" and any(_is_of(f, name) for name in accepted)})
     if doubtful:
-        told = f"{lint.summary}; the delegate at hand took what {', '.join(doubtful)} calls refused"
-        lint = replace(lint, summary=told, data={**lint.data, "taken_all_the_same": doubtful})
+        summary = f"{lint.summary}; the available delegate accepted what {', '.join(doubtful)} calls refused"
+        lint = replace(lint, summary=summary, data={**lint.data, "accepted_by_delegate": doubtful})
     return lint, replace(residency, findings=judged, advice=advice)
 
 
 def _pointed(found: Finding, lint: Iterable[Finding], *, timed_out: bool) -> Finding:
-    """A refusal of the delegate, with where to look; a graph that took too long keeps its own advice."""
+    """Adds where to look to a refusal of the delegate; a graph that took too long keeps its own advice."""
     if found.severity != "refused":
         return found
     known = [f for f in lint if f.severity == "refused" and _is_of(f, found.graph)]
@@ -54,5 +54,5 @@ def _pointed(found: Finding, lint: Iterable[Finding], *, timed_out: bool) -> Fin
 
 
 def _is_of(found: Finding, file: str) -> bool:
-    """Whether a finding is about that file: the graph of one of several signatures has its name behind a colon."""
+    """Returns whether a finding is about that file: a graph of several signatures is named ``FILE:SIGNATURE``."""
     return found.graph == file or found.graph.startswith(f"{file}:")

@@ -1,8 +1,8 @@
-"""Named arrays in a file, as they go to a child process and come back.
+"""Named arrays in a file, for exchange with a child process.
 
 An .npz whose member ``names`` is the list of names as one JSON string, and whose members ``v0``, ``v1`` … are the arrays in
 that order: signature names may hold characters that an archive's member may not. The children, ``delegate/child.py`` and
-``parity/tensorflow_child.py``, import nothing of this project and read and write the same by themselves.
+``parity/tensorflow_child.py``, import nothing of this project and implement the same format themselves.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ def save_arrays(values: Arrays, path: Path) -> Path:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """What ``save_arrays`` or a child process wrote, in its order."""
+    """Reads arrays that ``save_arrays`` or a child process wrote, in the same order."""
     with np.load(path) as archive:
         return {name: archive[f"v{n}"] for n, name in enumerate(json.loads(str(archive["names"])))}

@@ -1,4 +1,4 @@
-"""What this machine has for the job: versions, the adapter, the tools, and for what is missing how to get it."""
+"""Diagnoses this machine: versions, Vulkan adapter, tools, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TOOLS = {
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that could not be run, and how to get it."""
+    """A missing component and how to get it."""
 
     what: str
     how: str
@@ -48,13 +48,13 @@ class Diagnosis:
 
     Attributes:
         versions: package to version, "" if it is not installed; ``python`` and ``system`` among them.
-        driver: the way to the adapter, None if there is none.
-        fp16_driver: the way to an adapter that computes in fp16, None if there is none.
-        delegate_adapter: the adapter in the delegate's own words, "" if there is none.
+        driver: how to reach the adapter, None if there is none.
+        fp16_driver: how to reach an adapter that computes in fp16, None if there is none.
+        delegate_adapter: the adapter as the delegate names it, "" if there is none.
         cache: folder for the fetched driver.
         tools: command to path, "" if it is not on the PATH.
         table: version and backend of the operator table in use.
-        missing: what could not be run.
+        missing: the missing components.
     """
 
     versions: Mapping[str, str]
@@ -68,20 +68,20 @@ class Diagnosis:
 
     @property
     def gpu_gates_run(self) -> bool:
-        """True if the residency gate and the GPU half of the numbers gate can run here."""
+        """True if the residency gate and the GPU half of the numerics gate can run here."""
         return self.driver is not None
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready record."""
+        """Returns a JSON-ready record."""
         record = asdict(self)
         record["gpu_gates_run"] = self.gpu_gates_run
         return record
 
     def lines(self) -> list[str]:
-        """The report as text, a fact a line."""
+        """Returns the report as text, one fact per line."""
         text = [f"{name:18} {number or 'not installed'}" for name, number in self.versions.items()]
         if self.driver is None:
-            text.append(f"{'Vulkan adapter':18} none: the GPU gates will say 'not run'")
+            text.append(f"{'Vulkan adapter':18} none: the GPU gates will not run")
         else:
             adapter = self.driver.adapter
             kind = "hardware" if adapter.hardware else "software"
@@ -90,7 +90,7 @@ class Diagnosis:
             text.append(f"{'driver':18} {self.driver.source}{': ' + self.driver.path if self.driver.path else ''}")
             text.append(f"{'delegate':18} {self.delegate_adapter}")
         if self.fp16_driver is None:
-            text.append(f"{'fp16 adapter':18} none: the fp16 gate will say 'not run'")
+            text.append(f"{'fp16 adapter':18} none: the fp16 gate will not run")
         else:
             text.append(f"{'fp16 adapter':18} {self.fp16_driver.adapter.name} ({self.fp16_driver.source})")
         text += [f"{name:18} {path or 'not found'}" for name, path in self.tools.items()]
@@ -99,7 +99,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Looks around; fetches nothing and raises nothing."""
+    """Examines this machine; downloads nothing and raises nothing."""
     versions = {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -116,7 +116,7 @@ def diagnose() -> Diagnosis:
     if fp16_driver is None:
         missing.append(Missing("an adapter that computes in fp16, for the fp16 gate", HOW_TO_GET_FP16))
     if not installed():
-        missing.append(Missing('TensorFlow, for the gate "second runtime", which no run needs', HOW_TO_GET_TENSORFLOW))
+        missing.append(Missing('TensorFlow, for the optional gate "second runtime"', HOW_TO_GET_TENSORFLOW))
     if table.runtime != runtime:
         missing.append(
             Missing(

@@ -85,7 +85,7 @@ class Finding:
         operator: its name, ``"GATHER_ND"`` or ``"CUSTOM:<code>"``; "" where there is none.
         tensors: those it is about.
         why: how it is known: what the delegate says, or what was measured.
-        mended_by: this project's rewrite that mends it, "" if none does.
+        fixed_by: this project's rewrite that mends it, "" if none does.
     """
 
     rule: str
@@ -98,7 +98,7 @@ class Finding:
     operator: str = ""
     tensors: tuple[TensorRef, ...] = ()
     why: str = ""
-    mended_by: str = ""
+    fixed_by: str = ""
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finding:
@@ -108,7 +108,8 @@ class Finding:
             TypeError, KeyError: it is no such record.
         """
         tensors = tuple(TensorRef(**{**t, "shape": tuple(t["shape"])}) for t in record.get("tensors", ()))
-        return cls(**{**record, "tensors": tensors})
+        renamed = {"fixed_by" if key == "mended_by" else key: value for key, value in record.items()}  # until December 2026
+        return cls(**{**renamed, "tensors": tensors})
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,15 @@ class GateResult:
     """The outcome of one gate.
 
     Attributes:
-        gate: ``"lint"``, ``"residency"`` … (``report.GATES``).
+        gate: its id: ``"lint"``, ``"residency"`` …
         verdict: passed, failed or not run.
         summary: one line for the table at the end of a run.
         advice: what to do next if the gate did not pass; empty otherwise.
         measurements, findings: the evidence.
         seconds: wall time.
         data: further JSON-ready detail for the report.
+        title: heading in the report; the id if empty.
+        proves: what a pass means, in a clause.
     """
 
     gate: str
@@ -133,6 +136,8 @@ class GateResult:
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
     data: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    proves: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready record; each measurement carries its own verdict."""

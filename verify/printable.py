@@ -1,16 +1,16 @@
-"""Text from a file, made safe to print.
+"""Makes text from a file safe to print.
 
-A tensor's name is whatever bytes its maker wrote. Printed as it is, it can recolour or clear a terminal, set its title, or turn
-the rest of the line around.
+A tensor's name can hold any bytes. Printed unchanged, they can recolour or clear a terminal, set its title, or reverse the rest
+of the line.
 """
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that is no visible one, and no space, as its escape: ``\x1b``, ``\n``, ``\u202e``.
+    r"""Escapes every character that is neither visible nor a space: ``\x1b``, ``\n``, ``\u202e``.
 
-    Visible is what ``str.isprintable`` says: control and format characters, lone surrogates and separators are not.
+    Visible is what ``str.isprintable`` accepts: not control and format characters, lone surrogates and separators.
     """
     if text.isprintable():
         return text

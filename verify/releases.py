@@ -1,4 +1,4 @@
-"""Which release of a package is installed, and which of several to go by for one that may be none of them."""
+"""The installed release of a package, and the nearest of several known releases to a given one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 
 def installed_release(package: str) -> str:
-    """A package's installed version, "" if it is not installed."""
+    """Returns a package's installed version, "" if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -17,11 +17,10 @@ def installed_release(package: str) -> str:
 
 
 def nearest_release(known: Iterable[str], wanted: str) -> str:
-    """The newest of the known releases that is not later than the wanted one, else the oldest of them.
+    """Returns the newest known release that is not later than the wanted one, else the oldest.
 
-    Versions are ordered as PEP 440 has it: 2.3.0rc1 comes before 2.3.0, and 2.10.0 after it. Text that is no version, and ""
-    of a package that is not installed, counts as earlier than all: of an unknown runtime nothing newer is to be taken for
-    granted.
+    Versions are ordered as PEP 440 has it: 2.3.0rc1 comes before 2.3.0, and 2.10.0 after it. Text that is not a version, and
+    "" for a package that is not installed, counts as earlier than all: nothing newer may be assumed of an unknown runtime.
 
     Args:
         known: at least one.

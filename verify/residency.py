@@ -1,6 +1,6 @@
-"""The residency gate: the real delegate takes every operator of every graph, in one partition, without an error line.
+"""The residency gate: the real delegate accepts every operator of every graph, in one partition, without an error line.
 
-It proves that the graph runs on the GPU, not that it computes the right thing: the numbers gate does that.
+It proves that the graph runs on the GPU, not that its results are right: the numerics gate does that.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from detr2litert.verify.gates import Doing, Finding, GateResult, Measurement, Te
 from detr2litert.verify.printable import printable
 
 TIMEOUT = 900.0
-"""Seconds for a graph. The delegate's own time grows faster than the operators: 1000 take 3 s, 2000 take 15 s."""
+"""Time limit in seconds for a graph. The delegate's time grows faster than the operators: 1000 take 3 s, 2000 take 15 s."""
 
 # "Node number 0 (GATHER_ND) failed to prepare." is how the runtime itself refuses an operator, a custom one by its code.
 _UNPREPARED = re.compile(r"Node number (\d+) \((.*?)\) failed to (?:prepare|invoke)")
-# What stands in front of a message: the exception's own place, or glog's letter, date, time, thread and place.
+# The prefix of a message: the exception's source location, or glog's letter, date, time, thread and location.
 _LOG_PREFIX = re.compile(r"(?:ERROR: )?\[\S+:\d+\]\s*(?:└\s*)?|^ERROR: |^[EFW]\d{4} \S+\s+\d+ \S+:\d+\] ")
 
 
 def check_residency(
     graphs: Mapping[str, Path], *, gpu: Driver | NoGpu = NO_ADAPTER, timeout: float = TIMEOUT, doing: Doing = unheard
 ) -> GateResult:
-    """Compiles each file for the GPU alone, each in a child process that may die.
+    """Compiles each file for the GPU alone, in a child process that may die.
 
-    A file of several entries (signatures) must give one partition for each.
+    A file of several entries (signatures) must yield one partition for each.
 
     Args:
         graphs: name in the report to file.
         gpu: how to reach it (``driver.find_driver()``), or why there is none.
         timeout: seconds for each graph.
-        doing: told what is being compiled.
+        doing: called with a description of each compilation.
 
     Returns:
         PASSED, FAILED, or NOT_RUN where there is no adapter.
 
     Raises:
-        UserError: a file is no readable LiteRT model.
+        UserError: a file is not a readable LiteRT model.
     """
     start = time.perf_counter()
     # An adapter that was found may still not open for the delegate.
@@ -51,7 +51,7 @@ def check_residency(
     jobs = [Job(path) for path in graphs.values()]
     if driver is not None:
         doing(f"compiling {' and '.join(graphs)} on {driver.adapter.name}")
-    runs = dict(zip(graphs, run_models(jobs, driver=driver, honest=True, timeout=timeout), strict=True))
+    runs = dict(zip(graphs, run_models(jobs, driver=driver, query_full_acceleration=True, timeout=timeout), strict=True))
     if any(run.outcome is Outcome.NO_ADAPTER for run in runs.values()):
         return GateResult(
             "residency",
@@ -78,7 +78,7 @@ def check_residency(
 
 
 def _expected(entries: Sequence[Graph]) -> int:
-    """Partitions of a file that is wholly on the GPU: one for each entry that computes anything."""
+    """Returns the partitions of a file that is entirely on the GPU: one for each entry that computes anything."""
     return sum(bool(graph.ops) for graph in entries)
 
 
@@ -98,7 +98,7 @@ def _measurements(name: str, run: DelegateRun, entries: Sequence[Graph]) -> list
 
 
 def _findings(name: str, run: DelegateRun, entries: Sequence[Graph]) -> list[Finding]:
-    """Why a file is not resident, most telling first; empty if it is."""
+    """Returns why a file is not resident, the most informative finding first; empty if it is resident."""
     if _resident(run, entries):
         return []
     found = [_refusal(name, refused, entries) for refused in run.refused]
@@ -106,31 +106,32 @@ def _findings(name: str, run: DelegateRun, entries: Sequence[Graph]) -> list[Fin
         found.append(_unfinished(name, run, entries))
     elif not run.refused:
         if not _expected(entries):
-            told, advice = "the graph has no operators", "nothing would run on a GPU: give the file that computes something"
+            message, advice = "the graph has no operators", "nothing would run on a GPU: give a file with operators"
         elif run.error_lines:
-            told, advice = _plain(run.error_lines[0]), "the outputs are not to be trusted: split or rewrite what the line names"
+            message, advice = _plain(run.error_lines[0]), "the outputs may be wrong: split or rewrite what the line names"
         else:
-            told = f"{run.partitions} partitions, not {_expected(entries)}; the C API says {run.non_cpu_fully_accelerated}"
-            advice = "a part runs elsewhere: see the lint gate, or rewrite what stands between the partitions"
-        found.append(Finding("compile", "wrong", name, printable(told), advice, graph=name))
+            message = f"{run.partitions} partitions, not {_expected(entries)}; "
+            message += f"fully accelerated according to the C API: {run.non_cpu_fully_accelerated}"
+            advice = "a part runs elsewhere: see the lint gate, or rewrite the operators between the partitions"
+        found.append(Finding("compile", "wrong", name, printable(message), advice, graph=name))
     return found
 
 
 def _refusal(name: str, refused: RefusedOp, entries: Sequence[Graph]) -> Finding:
-    """One line of the delegate's list: an operator once for each reason, and a tensor only where that is the reason."""
+    """Makes a finding from one line of the delegate's list: an operator once per reason, a tensor only if it is the reason."""
     makers = [(graph, op) for graph in entries for op in graph.ops if op.name.removeprefix("CUSTOM:") == refused.op]
     touching = [(graph, op) for graph, op in makers if refused.tensor in _names(graph, op)]
     places = touching if refused.tensor and touching else makers
     graph, op = places[0] if places else (None, None)
     tensors = () if graph is None or op is None else _refs(graph, op, refused.tensor)
     count = f" ({len(places)} in the graph, the first at op {op.index})" if op is not None and len(places) > 1 else ""
-    told = f" ({refused.tensor})" if refused.tensor else ""
+    tensor = f" ({refused.tensor})" if refused.tensor else ""
     return Finding(
         "refused-op",
         "refused",
-        printable(f"{name}{f' op {op.index}' if op is not None and len(places) == 1 else ''} {refused.op}{told}"),
-        printable(f"the delegate says: {refused.reason}{count}"),
-        "rewrite the operator, or leave it to the host; where the lint gate names it, it says how",
+        printable(f"{name}{f' op {op.index}' if op is not None and len(places) == 1 else ''} {refused.op}{tensor}"),
+        printable(f"the delegate reports: {refused.reason}{count}"),
+        "rewrite the operator, or leave it to the host; if the lint gate names it, see the suggested fix there",
         graph=name,
         op=op.index if op is not None and len(places) == 1 else None,
         operator=op.name if op is not None else refused.op,
@@ -139,11 +140,11 @@ def _refusal(name: str, refused: RefusedOp, entries: Sequence[Graph]) -> Finding
 
 
 def _unfinished(name: str, run: DelegateRun, entries: Sequence[Graph]) -> Finding:
-    """A compilation that gave no model."""
-    # The log's own error or fatal line tells more than what follows from it.
+    """Makes a finding from a compilation that gave no model."""
+    # The log's own error or fatal line is more informative than the exception that follows from it.
     lines = [line for line in run.error_lines if line[:1] in "EF" and line[1:5].isdigit()] or list(run.error_lines[-1:])
-    told = f"{run.outcome}: {_plain(run.error)}{f': {_plain(lines[0])}' if lines else ''}"
-    advice = "see the lint gate; the whole log is in the JSON form of this one"
+    message = f"{run.outcome}: {_plain(run.error)}{f': {_plain(lines[0])}' if lines else ''}"
+    advice = "see the lint gate; the whole log is in the JSON output of this gate"
     if run.outcome is Outcome.TIMED_OUT:
         advice = "give it more time, or look at the lint gate alone"
     place: dict[str, object] = {}
@@ -153,16 +154,16 @@ def _unfinished(name: str, run: DelegateRun, entries: Sequence[Graph]) -> Findin
             if index < len(graph.ops) and graph.ops[index].name.removeprefix("CUSTOM:") == kind:
                 op = graph.ops[index]
                 custom = op.name.startswith("CUSTOM:")
-                told = f"the runtime cannot prepare op {index} {op.name}"
+                message = f"the runtime cannot prepare op {index} {op.name}"
                 advice = (
                     "the runtime has no kernel for this custom operator: write it in builtin ones, or leave it to the host"
                     if custom
-                    else "its operands or options are not valid, on the CPU either: mend the converter, or the file"
+                    else "its operands or options are not valid, on the CPU either: fix the converter, or the file"
                 )
                 place = {"op": index, "operator": op.name, "tensors": _refs(graph, op, "")}
                 break
     where = f"{name} op {place['op']} {place['operator']}" if place else name
-    return Finding("compile", "refused", printable(where), printable(told), advice, graph=name, **place)  # type: ignore[arg-type]
+    return Finding("compile", "refused", printable(where), printable(message), advice, graph=name, **place)  # type: ignore[arg-type]
 
 
 def _names(graph: Graph, op: Op) -> set[str]:
@@ -170,14 +171,14 @@ def _names(graph: Graph, op: Op) -> set[str]:
 
 
 def _refs(graph: Graph, op: Op, name: str) -> tuple[TensorRef, ...]:
-    """The tensor of that name beside an operator, or its outputs."""
+    """Returns the tensor of that name among an operator's operands, or its outputs."""
     beside = [graph.tensors[t] for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0]
     chosen = [t for t in beside if t.name == name] or [graph.tensors[t] for t in op.outputs]
     return tuple(TensorRef(t.index, t.name, t.shape, t.dtype) for t in chosen)
 
 
 def _plain(line: str) -> str:
-    """A message without what the logger put in front of it, which holds a time and a thread and so differs at every run."""
+    """Strips the logger's prefix from a message: it holds a time and a thread, which differ at every run."""
     return " ".join(_LOG_PREFIX.sub("", line).split())
 
 

@@ -36,15 +36,15 @@ if ! cmp -s "$here/package-lock.json" "$here/node_modules/.installed"; then
   (cd "$here" && npm ci --ignore-scripts --no-audit --no-fund) || fail "npm ci in web_demo failed: see above; check the network"
   cp "$here/package-lock.json" "$here/node_modules/.installed"
 fi
-chromium=$(cd "$repo" && PYTHONPATH=$repo "$python" -m tests.web.chromium) || exit 2
+chromium=$(cd "$repo" && PYTHONPATH=$repo/src:$repo "$python" -m tests.web.chromium) || exit 2
 "$chromium" --version 2>"$work/chromium.log" || { cat "$work/chromium.log" >&2; fail "$chromium does not start: see above"; }
 
 say "style and types"
 (cd "$here" && node_modules/.bin/prettier --log-level warn --check src server test serve.js style.css && node_modules/.bin/tsc -p .)
 
 say "golden vectors"
-PYTHONPATH=$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"
-PYTHONPATH=$repo "$python" "$repo/tests/web/make_files.py" "$work/files" "$work/goldens/bundles/hand_made"
+PYTHONPATH=$repo/src:$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"
+PYTHONPATH=$repo/src:$repo "$python" "$repo/tests/web/make_files.py" "$work/files" "$work/goldens/bundles/hand_made"
 
 say "Node's tests"
 export GOLDENS=$work/goldens FILES=$work/files PYTHON=$python

@@ -1,4 +1,4 @@
-"""Checkpoints: from a file, a folder or a hub id to named tensors, class names and what they are a checkpoint of.
+"""Loads checkpoints: from a file, a folder or a hub id to named tensors, class names, family and variant.
 
 Nothing in a checkpoint is ever executed; see ``convert.checkpoints.unpickling``.
 """

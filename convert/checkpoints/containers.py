@@ -1,10 +1,10 @@
-"""Which part of a training checkpoint is the model.
+"""Finds the model's weights in a training checkpoint.
 
-The order is what the projects themselves load for inference:
+The order is that of the projects themselves when they load weights for inference:
 
-- ``{"ema": {"module": …}}``: RT-DETR and D-FINE evaluate the average.
-- ``{"model": …}``: rfdetr (src/rfdetr/models/weights.py, load_pretrain_weights) loads this and leaves ``ema_model`` beside it
-  for resuming; its best checkpoints already hold the average under ``model`` where that was better.
+- ``{"ema": {"module": …}}``: RT-DETR and D-FINE evaluate the averaged weights.
+- ``{"model": …}``: rfdetr (src/rfdetr/models/weights.py, load_pretrain_weights) loads this and uses ``ema_model`` beside it
+  only for resuming; its best checkpoints already hold the averaged weights under ``model`` where those were better.
 - ``{"state_dict": …}`` with ``model.`` before each name: Lightning, ``_orig_mod.`` as well after torch.compile; the arguments
   are in ``hyper_parameters``.
 - ``{"ema_model": …}`` alone, and a plain state dict.
@@ -25,9 +25,9 @@ from detr2litert.host_runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Contents:
-    """Weights and training arguments out of a container.
+    """Weights and training arguments from a container.
 
-    ``arguments_were_a_namespace`` tells an older training script from a newer one that saved a dict.
+    ``arguments_were_a_namespace`` distinguishes an older training script from a newer one that saved a dict.
     """
 
     tensors: dict[str, Tensor]
@@ -36,10 +36,10 @@ class Contents:
 
 
 def open_container(loaded: object, source: str) -> Contents:
-    """The model's tensors and the training arguments of an unpickled checkpoint.
+    """Returns the model's tensors and the training arguments of an unpickled checkpoint.
 
     Raises:
-        UserError: there are no named tensors in any of the known places.
+        UserError: none of the known places holds named tensors.
     """
     if isinstance(loaded, Mapping):
         stated = loaded.get("args") or loaded.get("hyper_parameters")
@@ -58,11 +58,11 @@ def open_container(loaded: object, source: str) -> Contents:
             if tensors:
                 return Contents(tensors, arguments if isinstance(arguments, Mapping) else {}, is_namespace)
     found = f"keys {', '.join(map(str, list(loaded)[:5]))}" if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
-    raise UserError(f"checkpoint {source} holds no model weights ({found}); pass a file that has a state dict in it")
+    raise UserError(f"checkpoint {source} holds no model weights ({found}); pass a file that contains a state dict")
 
 
 def _tensors(place: object) -> dict[str, Tensor]:
-    """The tensors of a state dict by name, wrappers' prefixes removed; empty if it is none."""
+    """Returns the tensors of a state dict by name, wrappers' prefixes removed; empty if it is not a state dict."""
     if not isinstance(place, Mapping):
         return {}
     tensors = {name: value for name, value in place.items() if isinstance(name, str) and _is_plain(value)}
@@ -73,7 +73,7 @@ def _tensors(place: object) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """A dense tensor with data. Quantised, sparse and meta tensors are no weights of a detector that could be converted."""
+    """True for a dense tensor with data. Quantised, sparse and meta tensors cannot be converted."""
     return isinstance(value, Tensor) and value.device.type == "cpu" and value.layout is torch.strided and not value.is_quantized
 
 

@@ -1,4 +1,4 @@
-"""Reading a transformers folder: config.json beside safetensors (whole or sharded) or a pytorch_model.bin."""
+"""Reads a transformers folder: config.json beside safetensors (whole or sharded) or a pytorch_model.bin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detr2litert.host_runtime.errors import UserError
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a transformers folder.
+    """Reads the tensors of a transformers folder.
 
     Raises:
         UserError: a file is missing or damaged, or an index points outside the folder.
@@ -32,10 +32,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of one safetensors file.
+    """Reads every tensor of one safetensors file.
 
     Raises:
-        UserError: the file is missing, empty, truncated or none.
+        UserError: the file is missing, empty, truncated or not a safetensors file.
     """
     try:
         if path.stat().st_size == 0:
@@ -47,12 +47,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except Exception as error:
         # safetensors raises its own SafetensorError, and ValueErrors for headers that contradict the data.
-        raise UserError(f"checkpoint {path} is damaged or no safetensors file ({error}); download or save it again") from error
+        raise UserError(
+            f"checkpoint {path} is damaged or not a safetensors file ({error}); download or save it again"
+        ) from error
     return tensors
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """One JSON object.
+    """Reads one JSON object.
 
     Raises:
         UserError: the file is missing or not a JSON object.

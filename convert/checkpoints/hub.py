@@ -1,4 +1,4 @@
-"""Fetching a transformers repository from the Hugging Face hub into its local cache."""
+"""Downloads a transformers repository from the Hugging Face hub into its local cache."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TIMEOUT = 10.0
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether ``text`` is written like ``organisation/name`` and not like a path to a weight file."""
+    """Returns whether ``text`` has the form ``organisation/name`` and not that of a path to a weight file."""
     return bool(_HUB_ID.fullmatch(text)) and not text.lower().endswith(_WEIGHT_SUFFIXES)
 
 
 def fetch(hub_id: str) -> Path:
-    """The local folder of a hub repository, from the network or, without one, from the cache.
+    """Returns the local folder of a hub repository, from the network or, without one, from the cache.
 
-    The hub is asked once, without retries, before anything is downloaded: a machine without a network is told so within
+    The hub is queried once, without retries, before anything is downloaded: a machine without a network gets an error within
     seconds instead of after the library's back-off.
 
     Raises:
@@ -39,7 +39,7 @@ def fetch(hub_id: str) -> Path:
         except RepositoryNotFoundError as error:
             raise UserError(f"the hub has no repository {hub_id}, or it is private: check the name, or set HF_TOKEN") from error
         except Exception as error:
-            # The errors of the HTTP library underneath, which is the hub client's own choice: any of them means not reached.
+            # Errors of the underlying HTTP library, which the hub client chooses: each means that the hub was not reached.
             reason = type(error).__name__
         try:
             return Path(snapshot_download(hub_id, allow_patterns=_FILES, local_files_only=True))

@@ -1,4 +1,4 @@
-"""What a set of tensors is a checkpoint of: its family, its architectural numbers, and the variants that have them."""
+"""Identifies a checkpoint from its tensors: its family, its architectural facts, and the matching variants."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from detr2litert.convert.variants import FAMILIES, VARIANTS, Fact, Family, Varia
 from detr2litert.host_runtime.errors import UserError
 
 _GRID = "position grid"
-"""The one fact that follows the resolution a model was trained at and not its architecture."""
+"""The only fact that depends on the training resolution and not on the architecture."""
 
 
 def recognise_family(tensors: Mapping[str, Tensor], source: str) -> Family:
-    """The family whose signature the tensors' names bear.
+    """Returns the family whose signature matches the tensor names.
 
     Raises:
-        UserError: a relative that cannot be converted (segmentation, adapters …), or an architecture no family describes.
+        UserError: a related model that cannot be converted (segmentation, adapters …), or an architecture of no known family.
     """
     whole = next((family for family in FAMILIES if all(_matching(pattern, tensors) for pattern in family.signature)), None)
     for family in FAMILIES if whole is None else (whole,):
@@ -34,7 +34,7 @@ def recognise_family(tensors: Mapping[str, Tensor], source: str) -> Family:
 
 
 def read_facts(family: Family, tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    """The family's facts that can be read, by name, and ``"queries"`` = query rows / groups where that is whole."""
+    """Reads the family's facts by name, and ``"queries"`` = query rows / groups where that is an integer."""
     facts = {name: value for name, fact in family.facts.items() if (value := _read(fact, tensors)) is not None}
     rows, groups = facts.get("query rows"), facts.get("groups")
     if rows and groups and rows % groups == 0:
@@ -43,11 +43,11 @@ def read_facts(family: Family, tensors: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def matching_variants(family: Family, facts: Mapping[str, int]) -> tuple[str, ...]:
-    """Names of the family's variants that have these facts.
+    """Returns the names of the family's variants that have these facts.
 
-    A model that was fine-tuned at its own resolution keeps its position grid, or, since rfdetr 1.6.5 (#956), has a grid that
-    follows the resolution. So the grid decides between variants of equal architecture where it is one of theirs, and
-    otherwise says nothing.
+    A model that was fine-tuned at another resolution keeps its position grid, or, since rfdetr 1.6.5 (#956), has a grid that
+    follows the resolution. So the grid decides between variants of equal architecture if it matches one of theirs, and is
+    ignored otherwise.
     """
     same = [row for row in VARIANTS.values() if row.family is family and not differences(row, facts)]
     exact = [row.name for row in same if row.expected.get(_GRID) == facts.get(_GRID)]
@@ -55,7 +55,7 @@ def matching_variants(family: Family, facts: Mapping[str, int]) -> tuple[str, ..
 
 
 def differences(variant: Variant, facts: Mapping[str, int]) -> list[str]:
-    """The architectural facts in which a checkpoint differs from a variant, as text."""
+    """Describes the architectural facts in which a checkpoint differs from a variant."""
     return [
         f"{name} {facts[name]} instead of {value}"
         for name, value in variant.expected.items()
@@ -64,10 +64,10 @@ def differences(variant: Variant, facts: Mapping[str, int]) -> list[str]:
 
 
 def choose_variant(checkpoint: Checkpoint, requested: str | None = None) -> Variant:
-    """The variant to build: the requested one if the checkpoint can be one, else the one the checkpoint is.
+    """Returns the variant to build: the requested one if the checkpoint matches it, else the one that the checkpoint matches.
 
     Raises:
-        UserError: an unknown name, a checkpoint of another variant (both are named) or of none, or one that could be several.
+        UserError: an unknown name, or a checkpoint that matches another variant (both are named), none, or several.
     """
     if requested is None:
         if len(checkpoint.variants) == 1:
@@ -75,9 +75,9 @@ def choose_variant(checkpoint: Checkpoint, requested: str | None = None) -> Vari
         if checkpoint.variants:
             raise UserError(
                 f"checkpoint {checkpoint.source} could be {' or '.join(checkpoint.variants)}, which differ only in resolution; "
-                "say which with --variant"
+                "choose one with --variant"
             )
-        raise UserError(f"checkpoint {checkpoint.source} is of no known variant: {_describe(checkpoint)}")
+        raise UserError(f"checkpoint {checkpoint.source} matches no known variant: {_describe(checkpoint)}")
     variant = find_variant(requested)
     if variant.name in checkpoint.variants:
         return variant

@@ -1,4 +1,4 @@
-"""From what the user passed as ``--weights`` to a ``Checkpoint``."""
+"""Loads the user's ``--weights`` as a ``Checkpoint``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from detr2litert.host_runtime.errors import UserError, readable
 
 
 def load_checkpoint(weights: str | Path) -> Checkpoint:
-    """Load weights from a ``.pth`` or ``.safetensors`` file, a transformers folder or a hub id ``organisation/name``.
+    """Loads weights from a ``.pth`` or ``.safetensors`` file, a transformers folder or a hub id ``organisation/name``.
 
     Raises:
-        UserError: with one line on what is wrong with the weights and what to do.
+        UserError: with a one-line message on the problem and what to do.
     """
     source = str(weights)
     try:
         path = Path(weights).expanduser()
     except RuntimeError as error:
-        raise UserError(f"no weights at {source}: nobody here has that home folder; write the path out") from error
+        raise UserError(f"no weights at {source}: this home folder does not exist; give the full path") from error
     with readable(path):
         is_folder, is_file = path.is_dir(), path.is_file()
     if is_folder:
@@ -51,16 +51,16 @@ def load_checkpoint(weights: str | Path) -> Checkpoint:
 def _from_folder(source: str, folder: Path) -> Checkpoint:
     config = read_json(folder / "config.json")
     if "model_type" not in config:
-        # Original projects publish weights beside a config.json of their own, too; the tensors then say what they are.
+        # Original projects also publish weights beside a config.json of their own; then the tensors decide.
         return _checkpoint(source, read_weights(folder))
     kind, known = config["model_type"], {family.model_type: family for family in FAMILIES}
     if not isinstance(kind, str):
-        raise UserError(f"config.json of {source} is damaged: model_type is {kind!r} instead of a name")
+        raise UserError(f"config.json of {source} is damaged: model_type is {kind!r}, not a string")
     if kind not in known:
         raise UserError(f"{source} is {describe_config(config)}")
     checkpoint = _checkpoint(source, read_weights(folder), config=config)
     if checkpoint.family is not known[kind]:
-        raise UserError(f"{source}: config.json says {kind!r}, but the weights are of {checkpoint.family.name}")
+        raise UserError(f"{source}: model_type in config.json is {kind!r}, but the weights are of {checkpoint.family.name}")
     return checkpoint
 
 
@@ -72,10 +72,10 @@ def _checkpoint(
 ) -> Checkpoint:
     family = recognise_family(tensors, source)
     for name, tensor in tensors.items():
-        # A crafted stride of 0 makes a few bytes look like terabytes.
+        # With a crafted stride of 0, a few bytes claim to be terabytes.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise UserError(f"checkpoint {source} is damaged: {name} is larger than its data")
-        needed = not any(re.search(pattern, name) for pattern in family.harmless)
+        needed = not any(re.search(pattern, name) for pattern in family.ignored_tensors)
         if needed and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise UserError(f"checkpoint {source} is damaged: {name} holds NaN or infinity")
     facts = read_facts(family, tensors)

@@ -1,4 +1,4 @@
-"""What a loaded checkpoint is."""
+"""A loaded checkpoint, and the hash of its weights."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from detr2litert.convert.variants import Family
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights with everything the file says about them.
+    """Weights with everything that the file states about them.
 
     Attributes:
-        source: what was asked for (path or hub id), for messages and the manifest.
+        source: the given path or hub id, for messages and the manifest.
         tensors: by name, on the CPU, in the naming and dtype of the file.
         sha256: see ``hash_tensors``; does not change when the same weights are stored in another container.
         family: architecture, recognised by the tensors' names.
-        facts: architectural numbers read from the tensors (``Family.facts``), with ``"queries"`` where rows and groups give it.
+        facts: architectural numbers read from the tensors (``Family.facts``), with ``"queries"`` if rows and groups are known.
         logit_columns: width of the class head.
         class_names: logit column → name as the file states it, or None if it states none.
         config: config.json of a transformers folder, else None.
-        variants: names of the variants whose architecture this is. One, where everything agrees; several, where only the
-            trained resolution tells them apart and it is none of theirs.
+        variants: names of the variants with this architecture. One, if everything agrees; several, if they differ only in the
+            trained resolution and the checkpoint's matches none of them.
     """
 
     source: str
@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over name, dtype, shape and little-endian bytes of each tensor, in the order of their names."""
+    """Computes the SHA-256 over name, dtype, shape and little-endian bytes of each tensor, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().contiguous()

@@ -1,4 +1,4 @@
-"""From the original project's tensor names to transformers'."""
+"""Renames tensors from the original project's names to transformers'."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from detr2litert.convert.variants import Family
 from detr2litert.host_runtime.errors import UserError
 
 _FUSED = re.compile(r"^(.*\.self_attn)\.in_proj_(weight|bias)$")
-"""torch.nn.MultiheadAttention keeps queries, keys and values in one tensor, in that order."""
+"""torch.nn.MultiheadAttention stores queries, keys and values in one tensor, in that order."""
 
 
 def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
-    """Tensors under the names that transformers loads, without those that the detector does not need.
+    """Returns the tensors under the names that transformers loads, without those that the detector does not need.
 
-    Names that are transformers' already stay as they are, and so does every name of a family that has no rules: transformers
-    then knows the original names itself. Where two names become one, they were one parameter under two modules.
+    Names that are already transformers' are unchanged, and so is every name of a family without rules: transformers then knows
+    the original names itself. Two names that become one are the same parameter in two modules.
 
     Raises:
-        UserError: two tensors of different values become one.
+        UserError: two tensors of different values get the same name.
     """
     renamed: dict[str, Tensor] = {}
 
@@ -35,7 +35,7 @@ def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, 
         renamed[name] = tensor
 
     for name, tensor in tensors.items():
-        if any(re.search(pattern, name) for pattern in family.harmless):
+        if any(re.search(pattern, name) for pattern in family.ignored_tensors):
             continue
         new = name
         for pattern, replacement in family.renaming:

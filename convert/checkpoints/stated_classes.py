@@ -1,4 +1,4 @@
-"""Which logit column is which class, as a checkpoint itself states it."""
+"""Reads the class of each logit column from a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from detr2litert.convert.coco import COCO_NAMES, COCO_SPARSE
 
 
 def classes_from_arguments(contents: Contents, columns: int) -> dict[int, str] | None:
-    """Logit column → class name, from the training arguments of an rfdetr checkpoint.
+    """Returns logit column → class name, from the training arguments of an rfdetr checkpoint.
 
-    The head has one column more than there are classes (rfdetr builds it with ``num_classes + 1``), and which one is spare
+    The head has one column more than there are classes (rfdetr builds it with ``num_classes + 1``), and which one is unused
     depends on the version that trained it:
 
     - since 1.5.0, labels are remapped to 0-based contiguous indices (CHANGELOG 1.5.0, #712; class_id_to_name in
-      src/rfdetr/utilities/class_names.py is ``dict(enumerate(class_names))``), and the last column is only ever background;
-    - before, on a Roboflow COCO dataset, labels were the category ids as they are (rfdetr/datasets/coco.py, ConvertCoco), in
+      src/rfdetr/utilities/class_names.py is ``dict(enumerate(class_names))``), and the last column is always background;
+    - before, on a Roboflow COCO dataset, labels were the unchanged category ids (rfdetr/datasets/coco.py, ConvertCoco), in
       which id 0 is the dataset's parent category, left out of ``class_names`` (rfdetr/detr.py, whose ``class_names`` property
-      was ``{i + 1: name}``). Such a checkpoint has a Namespace without 1.5's ``aug_config``, and the spare column is the first.
-      (A dataset of the user's own with ids from 0 would be an exception that nothing in the file shows; ``--classes`` with a
-      JSON object of id to name settles it.)
+      was ``{i + 1: name}``). Such a checkpoint has a Namespace without 1.5's ``aug_config``, and the first column is unused.
+      (A user's dataset with ids from 0 is an exception that cannot be detected from the file; pass ``--classes`` with a JSON
+      object of id to name.)
 
     The 80 COCO names over 91 columns are COCO's sparse ids (``is_coco_pretrained`` there).
     """
@@ -42,7 +42,7 @@ def classes_from_arguments(contents: Contents, columns: int) -> dict[int, str] |
 
 
 def classes_from_config(config: Mapping[str, Any]) -> dict[int, str] | None:
-    """Logit column → name from a config.json's ``id2label``; None if it only has transformers' placeholders."""
+    """Returns logit column → name from a config.json's ``id2label``; None if it only has transformers' placeholders."""
     stated = config.get("id2label")
     if not isinstance(stated, Mapping):
         return None

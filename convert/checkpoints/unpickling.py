@@ -1,12 +1,12 @@
-"""Reading a pickled file without running anything in it.
+"""Reads a pickled file without running any code in it.
 
 ``torch.load(weights_only=True)`` interprets the pickle itself and refuses every global outside torch's own list. Training
-scripts add a few types to what they save; those are let in here, and only as follows: the two plain attribute holders that
-carry training arguments as themselves, everything else as an inert placeholder, so that no code of theirs runs either.
+scripts save a few more types; those are allowed here, and only as follows: the two plain attribute holders that carry training
+arguments as themselves, everything else as an ``IgnoredObject``, so that no code of theirs runs either.
 
 What rfdetr writes: ``argparse.Namespace`` (before 1.6), a plain dict (since), ``types.SimpleNamespace`` (its
 utilities/state_dict.py mentions it), paths among the arguments, and, in some 1.8 versions, the enum
-``rfdetr.config.AugmentationBackend``. NumPy scalars come from users' own metrics.
+``rfdetr.config.AugmentationBackend``. NumPy scalars are from users' own metrics.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from detr2litert.convert.checkpoints.unsupported import describe_library
 from detr2litert.host_runtime.errors import UserError
 
 
-class Inert:
-    """Stands for a value that nobody reads: takes any arguments and any state, and keeps none."""
+class IgnoredObject:
+    """Placeholder for an object that is not needed: accepts any arguments and any state, and stores none."""
 
-    def __new__(cls, *_args: object, **_keywords: object) -> Inert:
+    def __new__(cls, *_args: object, **_keywords: object) -> IgnoredObject:
         return object.__new__(cls)
 
     def __init__(self, *_args: object, **_keywords: object) -> None:
@@ -48,31 +48,31 @@ _PLACEHOLDERS = (
 _SAFE: list[Any] = [
     (argparse.Namespace, "argparse.Namespace"),
     (types.SimpleNamespace, "types.SimpleNamespace"),
-    *((Inert, name) for name in _PLACEHOLDERS),
+    *((IgnoredObject, name) for name in _PLACEHOLDERS),
 ]
 
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
 def load_pickle(path: Path) -> object:
-    """The object in a file written by ``torch.save``, tensors on the CPU.
+    """Loads the object in a file written by ``torch.save``, with tensors on the CPU.
 
     Raises:
-        UserError: the file cannot be read, is empty, truncated or no torch file, or holds a type outside the allow-list, which
-            is named.
+        UserError: the file cannot be read, is empty, truncated or not a torch file, or holds a type outside the allow-list,
+            which is named.
     """
     try:
         if path.stat().st_size == 0:
             raise UserError(f"checkpoint {path} is empty; download or save it again")
         with torch.serialization.safe_globals(_SAFE), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols, which are the file's business
+            warnings.simplefilter("ignore")  # about pickle protocols, which are irrelevant here
             return torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except Exception as error:
-        # A damaged or hostile pickle can fail in any way the interpreter can; all of them mean the same to the user.
+        # A damaged or hostile pickle can raise any exception; they all mean the same to the user.
         raise UserError(_reason(path, error)) from error
 
 
@@ -87,4 +87,4 @@ def _reason(path: Path, error: Exception) -> str:
         )
     if "TorchScript" in str(error):
         return f"checkpoint {path} is a TorchScript archive, not weights; save model.state_dict() instead"
-    return f"checkpoint {path} is damaged or no torch checkpoint ({type(error).__name__}); download or save it again"
+    return f"checkpoint {path} is damaged or not a torch checkpoint ({type(error).__name__}); download or save it again"

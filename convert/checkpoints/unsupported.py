@@ -1,7 +1,7 @@
-"""What to say of a checkpoint that no family describes.
+"""Explains why a checkpoint of no known family cannot be converted.
 
 The compiler cuts a detector at its query selection, so a detector without one cannot be compiled at all, and one with it needs
-a row in the table of variants. Which of the two a checkpoint is, its names tell.
+a row in the table of variants. The tensor names show which of the two applies.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _SOUGHT = "a top-k whose indices select tokens (the query selection of a two-sta
 _NO_VARIANT = "`convert variants` lists those that can be converted"
 
 _SELECTION = r"\benc_(score_head|output|out_class_embed)\b"
-"""The heads that score the encoder's tokens, as every two-stage DETR that is known here names them."""
+"""Names of the heads that score the encoder's tokens, in all known two-stage DETRs."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A detector that is known and cannot be converted.
+    """A known detector that cannot be converted.
 
     Attributes:
         name: with its article.
         selects: whether it has a query selection.
         present, absent: patterns over tensor names that must match, and that must not.
         model_types: of transformers' config.json.
-        advice: what to do instead, where it selects.
+        advice: what to do instead, for one with a query selection.
     """
 
     name: str
@@ -86,7 +86,7 @@ _ARCHITECTURES = (
 
 
 def describe_names(names: Collection[str]) -> str:
-    """What tensors of these names are and why they cannot be converted, to follow "checkpoint X is"."""
+    """Describes a checkpoint by its tensor names and why it cannot be converted, to follow "checkpoint X is"."""
 
     def found(pattern: str) -> bool:
         return any(re.search(pattern, name) for name in names)
@@ -100,24 +100,24 @@ def describe_names(names: Collection[str]) -> str:
 
 
 def describe_config(config: Mapping[str, Any]) -> str:
-    """The same of a transformers folder, from its config.json."""
+    """Describes a transformers folder likewise, from its config.json."""
     kind = config.get("model_type")
     fitting = [architecture for architecture in _ARCHITECTURES if kind in architecture.model_types]
     if not fitting:
-        return f"a {kind!r} model (config.json), which no variant is; the compiler looks for {_SOUGHT}, and {_NO_VARIANT}"
+        return f"a {kind!r} model (config.json), which matches no variant; the compiler looks for {_SOUGHT}, and {_NO_VARIANT}"
     staged = [architecture for architecture in fitting if architecture.selects == bool(config.get("two_stage"))]
     best = (staged or fitting)[0]
     return _explain(f"{best.name} ({kind!r} in config.json)", best.selects, best.advice)
 
 
 def describe_library(type_name: str) -> str | None:
-    """The same of a pickled object of this type, if its library saves whole detectors instead of weights; else None."""
+    """Describes a pickled object of this type, if its library saves whole detectors instead of weights; else None."""
     if re.match(r"(ultralytics|yolox|yolov5|models\.(yolo|common))\b", type_name):
-        return _explain(f"a pickled YOLO or the like (a {type_name})", selects=False)
+        return _explain(f"a pickled YOLO or similar model (a {type_name})", selects=False)
     return None
 
 
 def _explain(what: str, selects: bool, advice: str = _NO_VARIANT) -> str:
     if selects:
-        return f"{what}: it has a query selection, but no variant has its architecture; {advice}"
+        return f"{what}: it has a query selection, but no variant matches its architecture; {advice}"
     return f"{what}: the compiler looks for {_SOUGHT} and found none"

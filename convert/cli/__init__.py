@@ -1,4 +1,4 @@
-"""The command line: each module holds the commands of one purpose, and does nothing until one is called."""
+"""The command line: each module holds the commands of one purpose, and does nothing on import."""
 
 from detr2litert.convert.cli.main import cli, main
 

@@ -1,4 +1,4 @@
-"""What the commands share: how they end, and the options that several take."""
+"""Shared by the commands: how they end, and common options."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STRICT_FLAG = click.option("--strict", is_flag=True, help="Exit with 1 if a gate
 
 
 def reported(command: Command) -> Command:
-    """Turn a user's error into one line and exit code 2, and a return value into the exit code."""
+    """Turns a user's error into one line and exit code 2, and a return value into the exit code."""
 
     from detr2litert.host_runtime.interrupt import arrived, leave, was_interrupted
 
@@ -44,22 +44,22 @@ def reported(command: Command) -> Command:
         try:
             code = command(*args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
-            # Native code may have turned an interrupt into an error of its own.
+            # Native code may have converted an interrupt into another error.
             if isinstance(error, KeyboardInterrupt) or was_interrupted():
                 arrived()
-                told = INTERRUPTED
+                message = INTERRUPTED
             elif isinstance(error, UserError):
-                told = str(error)
+                message = str(error)
             else:
                 raise
-            code = refuse(told)
+            code = refuse(message)
         leave(code or 0)
 
     return wrapped
 
 
 def refuse(message: str) -> int:
-    """Tell what is wrong in one line on standard error; returns the exit code."""
+    """Reports an error in one line on standard error; returns the exit code."""
     click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
     return BAD_INPUT
 
@@ -70,5 +70,5 @@ def exit_code(gates: Any, strict: bool) -> int:
     verdict = overall(gates)
     if verdict is Verdict.NOT_RUN:
         missing = ", ".join(gate.gate for gate in gates if gate.verdict is Verdict.NOT_RUN)
-        click.echo(f"not run, so not proven: {missing}", err=True)
+        click.echo(f"not verified: these gates did not run: {missing}", err=True)
     return GATE_FAILED if verdict is Verdict.FAILED or (strict and verdict is Verdict.NOT_RUN) else 0

@@ -1,4 +1,4 @@
-"""The commands that make bundles, and what they know."""
+"""The commands that make bundles, and the listings of variants, targets and rewrites."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from detr2litert.convert.cli.output import filled, print_gates, print_json, prin
 
 
 @click.command()
-@click.option("--variant", help="Detector; told from the checkpoint if left out. See `convert variants`.")
+@click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
 @click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
-@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint; the variant's published weights if left out.")
-@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one a line, or JSON.")
+@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
+@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
 @click.option("--resolution", type=int, metavar="N", help="Side of the square input, in pixels.")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
@@ -23,10 +23,10 @@ from detr2litert.convert.cli.output import filled, print_gates, print_json, prin
 @click.option(
     "--protect",
     type=click.Choice(["measured", "all", "none"]),
-    help="Norms and sums to keep from overflowing fp16: those whose values ask for it, all, or none [default: the target's].",
+    help="Norms and sums to protect from overflowing fp16: where values require it, all, or none [default: the target's].",
 )
 @click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
-@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not proven.")
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
 @click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
 @click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
@@ -34,12 +34,12 @@ from detr2litert.convert.cli.output import filled, print_gates, print_json, prin
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @reported
 def run(as_json: bool, strict: bool, **options: Any) -> int:
-    """Convert a detector and prove the result."""
+    """Convert a detector and verify the result."""
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.targets import find_target
     from detr2litert.convert.variants import find_variant
 
-    # Asked here as well, before the seconds that loading PyTorch takes.
+    # Checked here as well, before the seconds that loading PyTorch takes.
     find_target(options["target"])
     if options["variant"] is not None:
         find_variant(options["variant"])
@@ -58,7 +58,7 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
         click.echo(f"picture  {result.folder / PICTURES / picture_name(1)}")
         click.echo(f"report   {result.folder / 'report.html'}")
         if result.manifest.weights.random:
-            click.echo("weights  RANDOM: this bundle detects nothing; it shows only that the detector converts")
+            click.echo("weights  RANDOM: this bundle detects nothing; it only shows that the detector converts")
     return exit_code(result.evidence.gates, strict)
 
 
@@ -88,14 +88,28 @@ def targets(as_json: bool) -> None:
     print_table(("name", "devices", "reason"), [(t.name, t.devices, t.reason) for t in TARGETS.values()], as_json)
 
 
-@click.command(short_help="Say what each rewrite does and why.")
+@click.command(short_help="Explain the rewrites, or what they did to a bundle.")
 @click.argument("names", nargs=-1)
+@click.option("--explain", "bundle", type=click.Path(path_type=Path), help="Bundle whose conversion to explain.")
 @JSON_FLAG
 @reported
-def rewrites(names: tuple[str, ...], as_json: bool) -> None:
-    """Say what each rewrite does, why, and why it stands where it does in the order."""
+def rewrites(names: tuple[str, ...], bundle: Path | None, as_json: bool) -> None:
+    """Explain what each rewrite does, why, and the reason for its place in the order.
+
+    With --explain: where each fired in the conversion of a bundle, and where it nearly did and why it did not.
+    """
+    from detr2litert.convert.explain import explain_rewrites
     from detr2litert.convert.inspect import describe_rewrites
 
+    if bundle is not None:
+        explained = explain_rewrites(bundle, names)
+        if as_json:
+            print_json([entry.to_json() for entry in explained])
+        for explanation in () if as_json else explained:
+            click.secho(explanation.title, bold=True)
+            for line in explanation.lines():
+                click.echo(line)
+        return
     described = describe_rewrites(names)
     if as_json:
         print_json(described)

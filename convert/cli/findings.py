@@ -1,4 +1,4 @@
-"""What a gate found in a file, for a terminal: one paragraph for each rule, with its places, its reason and its way out."""
+"""Prints a gate's findings on a terminal: one paragraph for each rule, with its places, its reason and its suggested fix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = 60  # characters of a tensor's name
 
 
 def print_findings(gates: Iterable[GateResult]) -> None:
-    """Every finding of every gate, gravest first, the places of a rule under one heading."""
+    """Prints every finding of every gate, the most severe first, the places of a rule under one heading."""
     for gate in gates:
         rules: dict[tuple[str, str], list[Finding]] = {}
         for found in sorted(gate.findings, key=lambda found: SEVERITIES.index(found.severity)):
@@ -38,13 +38,13 @@ def _print_rule(gate: str, severity: str, rule: str, alike: Sequence[Finding]) -
         _echo("", f"… and {len(shown) - _PLACES} more; --json lists them all")
     _echo("why", "; ".join(dict.fromkeys(found.why for found in alike if found.why)))
     for advice in dict.fromkeys(found.advice for found in alike):
-        _echo("mend", advice)
-    for name in dict.fromkeys(found.mended_by for found in alike if found.mended_by):
+        _echo("fix", advice)
+    for name in dict.fromkeys(found.fixed_by for found in alike if found.fixed_by):
         _echo("", f"`convert run` does it by the rewrite {name}; `convert rewrites {name}` explains it")
 
 
 def _place(found: Finding) -> str:
-    """Operator, what is the matter, and the tensors with their shapes."""
+    """Describes a place: operator, message, and the tensors with their shapes."""
     if not found.graph:
         return f"{found.place}: {found.message}"
     where = f"{found.graph} op {found.op} {found.operator}" if found.op is not None else f"{found.graph} {found.operator}"

@@ -28,7 +28,7 @@ COMMANDS: tuple[click.Command, ...] = (
 
 
 def main() -> None:
-    """Run the command and end the process with its exit code."""
+    """Runs the command and ends the process with its exit code."""
     from detr2litert.host_runtime import interrupt
     from detr2litert.host_runtime.quiet import silence_exit
 
@@ -43,8 +43,8 @@ def main() -> None:
 @click.group(cls=Program, commands=COMMANDS, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="detr2litert")
 def cli() -> None:
-    """Compile a trained DETR detector into a bundle of LiteRT graphs that run entirely on a phone's GPU, and prove it.
+    """Compile a trained DETR detector into a bundle of LiteRT graphs that run entirely on a phone's GPU, and verify it.
 
-    Exit codes: 0 all gates passed, 1 a gate failed, 2 bad use or bad input, 141 whoever read the output went
-    away before its end.
+    Exit codes: 0 all gates passed, 1 a gate failed, 2 usage error or bad input, 141 the reader of the output closed
+    it early.
     """

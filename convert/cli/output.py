@@ -1,4 +1,4 @@
-"""How results look in a terminal."""
+"""Formats results for a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detr2litert.convert.console import console
 
 
 def filled(paragraph: str) -> str:
-    """A paragraph of a docstring as wide as the terminal, indented; lists and sketches keep their lines."""
+    """Fills a paragraph of a docstring to the terminal's width, indented; lists and sketches keep their lines."""
     lines = paragraph.strip("\n").splitlines()
     if any(line.startswith((" ", "- ", "|")) for line in lines):
         return "\n".join(f"  {line}".rstrip() for line in lines)
@@ -24,12 +24,12 @@ def filled(paragraph: str) -> str:
 
 
 def width() -> int:
-    """Columns to fill with text."""
+    """Returns the number of columns to fill with text."""
     return max(40, min(shutil.get_terminal_size().columns, 100))
 
 
 def print_json(value: Any) -> None:
-    """As JSON that any reader takes: a figure that is no finite number is a string, as in report.json."""
+    """Prints standard JSON: a non-finite figure is a string, as in report.json."""
     from detr2litert.verify.report.report import plain
 
     click.echo(json.dumps(plain(value), indent=1, allow_nan=False, default=str))

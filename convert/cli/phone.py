@@ -10,7 +10,7 @@ import click
 from detr2litert.convert.cli.base import BAD_INPUT, STRICT_FLAG, FiniteRange, exit_code, reported
 from detr2litert.convert.cli.output import print_gates
 
-_SERIAL = click.option("--serial", help="Device, as `adb devices` lists it; needed where there are several.")
+_SERIAL = click.option("--serial", help="Device, as `adb devices` lists it; required if there are several.")
 _PACKAGE = click.option("--package", default="org.detr2litert.sample", show_default=True, help="The app.")
 
 
@@ -20,32 +20,32 @@ _PACKAGE = click.option("--package", default="org.detr2litert.sample", show_defa
 @_PACKAGE
 @reported
 def push(bundle: Path, serial: str | None, package: str) -> None:
-    """Put a bundle into the Android app's storage over adb, hashes checked on both sides.
+    """Put a bundle into the Android app's storage over adb, with hashes checked on both sides.
 
-    Cut off, it goes on where it was when run again.
+    If it is interrupted, run it again to resume.
     """
     from detr2litert.convert.devices import push as push_bundle
 
     where, done = push_bundle(bundle, serial, package)
-    told = "was there already" if not done.bytes_sent else f"sent {done.bytes_sent} of {done.bytes_all} bytes"
-    click.echo(f"{where}  files/{done.folder}  {told}, every sha256 checked")
+    sent = "was already there" if not done.bytes_sent else f"sent {done.bytes_sent} of {done.bytes_all} bytes"
+    click.echo(f"{where}  files/{done.folder}  {sent}, every sha256 checked")
 
 
-@click.command("app-assets", short_help="Put a bundle into the Android project, for a build that carries it.")
+@click.command("app-assets", short_help="Put a bundle into the Android project, for a build that includes it.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--sample", type=click.Path(path_type=Path), help="The Android project [default: android_sample].")
 @reported
 def app_assets(bundle: Path, sample: Path | None) -> None:
-    """Put a bundle into the Android project's assets, for a build that carries it."""
+    """Put a bundle into the Android project's assets, for a build that includes it."""
     from detr2litert.convert.assets import app_assets as copy_assets
 
     click.echo(str(copy_assets(bundle, sample)))
 
 
-@click.command(short_help="Run a bundle on a phone over adb and prove it there.")
+@click.command(short_help="Run a bundle on a phone over adb and verify it there.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--serial", "serials", multiple=True, help="Device, as `adb devices` lists it; repeatable.")
-@click.option("--all", "every", is_flag=True, help="Every device that is connected.")
+@click.option("--all", "every", is_flag=True, help="Every connected device.")
 @_PACKAGE
 @click.option("--accelerator", type=click.Choice(["gpu", "cpu"]), default="gpu", show_default=True)
 @click.option("--precision", type=click.Choice(["default", "fp16", "fp32"]), default="default", show_default=True)

@@ -1,4 +1,4 @@
-"""How the program ends where no command does: bad use, and output that nobody takes."""
+"""How the program ends outside of a command: usage errors, and output that cannot be written."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from detr2litert.host_runtime.errors import reason
 from detr2litert.host_runtime.interrupt import arrived, leave
 
 READER_GONE = 141
-"""What a shell shows for a program that SIGPIPE ended, 128 + 13."""
+"""The exit code that a shell shows for a program ended by SIGPIPE, 128 + 13."""
 
 
 class OutputLostError(Exception):
-    """Standard output or standard error takes no more, and why.
+    """Standard output or standard error cannot be written, with the reason.
 
-    No ``OSError``: click and rich end the process with 1 for a broken pipe, as a failed gate does, and others let it pass.
+    Not an ``OSError``: click and rich end the process with 1 for a broken pipe, like a failed gate, and others ignore it.
     """
 
     def __init__(self, stream: io.TextIOWrapper, error: OSError) -> None:
@@ -32,7 +32,7 @@ class OutputLostError(Exception):
 
 
 class _Output(io.TextIOWrapper):
-    """A standard stream whose errors cannot be taken for those of another file."""
+    """A standard stream whose errors cannot be mistaken for those of another file."""
 
     def write(self, text: str) -> int:
         try:
@@ -48,10 +48,10 @@ class _Output(io.TextIOWrapper):
 
 
 def watched(stream: Any) -> Any:
-    """The stream with ``OutputLostError`` for its errors, and with a mark for a character that its terminal lacks."""
+    """Wraps a stream: raises ``OutputLostError`` for its errors and replaces characters that its terminal lacks."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    # A terminal that has no ✓ must not end a run.
+    # A terminal without ✓ must not end a run.
     return _Output(
         stream.buffer,
         encoding=stream.encoding,
@@ -62,7 +62,7 @@ def watched(stream: Any) -> Any:
 
 
 class Program(click.Group):
-    """A group of commands that tells in one line what click tells in several, and ends bad use with 2."""
+    """A group of commands that reports click's errors in one line, and exits with 2 for a usage error."""
 
     def main(
         self,
@@ -72,7 +72,7 @@ class Program(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run a command and end the process, unless ``standalone_mode`` is False."""
+        """Runs a command and ends the process, unless ``standalone_mode`` is False."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         code: object
@@ -90,7 +90,7 @@ class Program(click.Group):
 
 
 def end_process(code: int) -> NoReturn:
-    """End the process once all output is written, without Python's own end: to free what PyTorch and JAX hold takes seconds."""
+    """Ends the process once all output is written, without Python's shutdown: freeing the memory of PyTorch takes seconds."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -100,8 +100,8 @@ def end_process(code: int) -> NoReturn:
 
 
 def _without_output(lost: OutputLostError) -> int:
-    """Says why, where that can still be said."""
-    # What is left in the buffer must go somewhere, or Python's own last flush fails and changes the exit code.
+    """Reports the reason, if it can still be written; returns the exit code."""
+    # The rest of the buffer must be written somewhere, or Python's last flush fails and changes the exit code.
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, lost.stream.fileno())
@@ -109,13 +109,13 @@ def _without_output(lost: OutputLostError) -> int:
     if lost.error.errno == errno.EPIPE:
         return READER_GONE
     try:
-        return refuse(f"the output cannot be written ({lost}); free some space, or send it elsewhere")
+        return refuse(f"the output cannot be written ({lost}); free some space, or redirect it")
     except OutputLostError as both:
         return _without_output(both)
 
 
 def _one_line(error: click.ClickException, program: str) -> str:
-    told = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
     where = context.command_path if context is not None else program
-    return f"{told[:1].lower()}{told[1:]}{'' if told.endswith('?') else ';'} see `{where} --help`"
+    return f"{message[:1].lower()}{message[1:]}{'' if message.endswith('?') else ';'} see `{where} --help`"

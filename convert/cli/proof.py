@@ -22,7 +22,7 @@ from detr2litert.convert.cli.output import print_gates, print_json, print_result
     default="wrong",
     show_default=True,
     type=click.Choice(["refused", "wrong", "risk"]),
-    help="Mildest finding to exit with 1 for: what is refused; also what is computed wrong; also risks.",
+    help="Least severe finding to exit with 1 for: what is refused; also what is computed wrong; also risks.",
 )
 @STRICT_FLAG
 @click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON, each finding with its op index and tensors.")
@@ -38,17 +38,17 @@ def check(path: Path, strict: bool, as_json: bool, fail_on: str, **options: Any)
         print_result(gates, as_json)
     else:
         print_findings(gates)
-        # What a gate would advise stands with its findings.
+        # A gate's advice is printed with its findings.
         print_gates([replace(gate, advice="" if gate.findings else gate.advice) for gate in gates])
     milder = [g.gate for g in gates if g.verdict is Verdict.FAILED and g.gate not in failing(gates, fail_on)]
     if milder:
-        click.echo(f"failed by less than --fail-on {fail_on}, so not counted: {', '.join(milder)}", err=True)
+        click.echo(f"less severe than --fail-on {fail_on}, so not counted: {', '.join(milder)}", err=True)
     return exit_code([gate for gate in gates if gate.gate not in milder], strict)
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the variant's own].")
+@click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the bundle's].")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates.")
 @click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate.")
@@ -86,11 +86,11 @@ def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
     print_json(detect_images(bundle, images, **options))
 
 
-@click.command(short_help="Say what this machine has and lacks.")
+@click.command(short_help="Show what this machine has and lacks.")
 @JSON_FLAG
 @reported
 def doctor(as_json: bool) -> None:
-    """Say what this machine has, which adapter was found, what cannot be run and how to get it."""
+    """Show what this machine has, which adapter was found, what is missing and how to get it."""
     from detr2litert.verify.doctor import diagnose
 
     diagnosis = diagnose()

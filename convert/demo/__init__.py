@@ -1,1 +1,1 @@
-"""The embedded demo detectors: their weights, and the scenes they know."""
+"""The bundled demo detectors: their weights, and the scenes they are trained on."""

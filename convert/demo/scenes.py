@@ -1,8 +1,8 @@
-"""Rendered scenes of labelled shapes: the demo detectors' whole world.
+"""Renders scenes of labelled shapes, the data on which the demo detectors are trained.
 
 A scene is a textured background with one to six shapes on it, which differ in colour, size and rotation and may hide up to a
-quarter of one another. Everything follows from the scene's index, so that a training run, its held-out set and the demo
-pictures can be made again anywhere without storing an image.
+quarter of one another. Everything is determined by the scene's index, so that a training run, its held-out set and the demo
+pictures can be reproduced anywhere without storing an image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIDE = 160
 """Side of a scene in pixels."""
 
 HELD_OUT_START = 1_000_000_000
-"""Scene indices from here on are never drawn in training."""
+"""First scene index that is never drawn in training, nor are those after it."""
 
 _SUPERSAMPLING = 2
 _MAX_OBJECTS = 6
@@ -45,7 +45,7 @@ class Scene:
 
 
 def render(index: int, side: int = SIDE) -> Scene:
-    """Draw scene number ``index`` at ``side`` pixels.
+    """Draws scene number ``index`` at ``side`` pixels.
 
     The same index and side always give the same pixels.
     """
@@ -69,7 +69,7 @@ def render(index: int, side: int = SIDE) -> Scene:
 
 
 def _background(rng: np.random.Generator, side: int) -> Image.Image:
-    """Blend two colours by smooth noise at two scales."""
+    """Blends two colours by smooth noise at two scales."""
     colours = rng.uniform(20, 235, (2, 3))
     field = np.zeros((side, side))
     for cells, weight in ((4, 0.6), (16, 0.4)):
@@ -80,7 +80,7 @@ def _background(rng: np.random.Generator, side: int) -> Image.Image:
 
 
 def _place(rng: np.random.Generator, big: int, covered: list[np.ndarray]) -> tuple[int, Image.Image] | None:
-    """Find a class and a place that leave every shape at least three quarters visible."""
+    """Finds a class and a place that leave every shape at least three quarters visible."""
     label = int(rng.integers(len(CLASSES)))
     for _ in range(_PLACEMENT_TRIES):
         radius = big * float(rng.uniform(0.065, 0.19))
@@ -111,7 +111,7 @@ def _disc(centre: np.ndarray, radius: float) -> tuple[float, float, float, float
 
 
 def _outline(name: str) -> Points:
-    """Corners of a shape inside the unit circle."""
+    """Returns the corners of a shape inside the unit circle."""
     if name == "square":
         return _ring([1.0] * 4)
     if name == "triangle":
@@ -136,7 +136,7 @@ def _rotate_quarter(point: tuple[float, float], turns: int) -> tuple[float, floa
 
 
 def _paint(rng: np.random.Generator, canvas: Image.Image, mask: Image.Image) -> None:
-    """Fill a shape with a shaded colour that stands out from what is under it."""
+    """Fills a shape with a shaded colour that contrasts with its background."""
     inside = np.asarray(mask) > 127
     under = np.asarray(canvas)[inside].mean(0)
     colour = rng.uniform(0, 255, 3)

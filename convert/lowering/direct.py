@@ -1,9 +1,9 @@
-"""The most frequent ATen operators in StableHLO, without JAX.
+"""Lowers the most frequent ATen operators to StableHLO without JAX.
 
-litert-torch has JAX trace most operators anew for each shape, serialise the result and parse it: half of what lowering took.
-What JAX answers is written down here, operation for operation, so that the files keep their bytes
-(``tests/convert/lowering``). Each function takes a node and its operands, MLIR values and numbers, and returns None for a case
-that is left to litert-torch: other types than float32, steps, options.
+litert-torch has JAX trace most operators again for each shape, serialise the result and parse it: half of the lowering time.
+JAX's result is reproduced here, operation by operation, so that the files keep their bytes (``tests/convert/lowering``). Each
+function takes a node and its operands, MLIR values and numbers, and returns None for a case that is left to litert-torch: types
+other than float32, steps, options.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Lowering = Callable[..., Any]
 
 
 def result_type(node: fx.Node) -> Any:
-    """The MLIR type of a node's tensor."""
+    """Returns the MLIR type of a node's tensor."""
     value = node.meta["val"]
     return ir.RankedTensorType.get(list(value.shape), export_utils.torch_dtype_to_ir_element_type(value.dtype))
 
 
 def lower_directly(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What a node is in MLIR, or None where litert-torch's own lowering is needed."""
+    """Lowers a node to MLIR; returns None where litert-torch's own lowering is needed."""
     lowering = _LOWERINGS.get(node.target)
     return lowering(node, *args, **kwargs) if lowering is not None else None
 
@@ -39,7 +39,7 @@ _numbers = ir.DenseI64ArrayAttr.get
 
 
 def _is_float(value: Any) -> bool:
-    """Whether ``value`` is a float32 tensor of MLIR."""
+    """True if ``value`` is a float32 tensor of MLIR."""
     return isinstance(value, ir.Value) and value.type.element_type == ir.F32Type.get()
 
 
@@ -48,7 +48,7 @@ def _constant(value: float) -> Any:
 
 
 def _filled(value: float, shape: Sequence[int]) -> Any:
-    """A tensor that is one number everywhere."""
+    """Builds a tensor filled with one number."""
     return _spread(_constant(value), shape)
 
 
@@ -61,7 +61,7 @@ def _tensor(shape: Sequence[int]) -> Any:
 
 
 def _broadcast(operand: Any, shape: Sequence[int]) -> Any:
-    """An operand in the shape that it is broadcast to: first in its rank, then in its lengths."""
+    """Broadcasts an operand to a shape: first its rank, then its lengths."""
     own, rank = list(operand.type.shape), len(shape)
     if own and len(own) < rank:
         own = [1] * (rank - len(own)) + own
@@ -82,12 +82,12 @@ def _transpose(_node: fx.Node, operand: Any, dims: Sequence[int]) -> Any:
 
 
 def _same(node: fx.Node, operand: Any, *_: Any, **__: Any) -> Any:
-    """The operand itself, where the node changes nothing of it."""
+    """Returns the operand itself, if the node does not change it."""
     return operand if operand.type == result_type(node) else None
 
 
 def _slice(_node: fx.Node, operand: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
-    """A slice without a stride, whose bounds may be counted from the end or lie beyond it."""
+    """Lowers a slice without a stride, whose bounds may be counted from the end or be beyond it."""
     if step != 1:
         return None
     shape = list(operand.type.shape)
@@ -98,7 +98,7 @@ def _slice(_node: fx.Node, operand: Any, dim: int = 0, start: int | None = None,
 
 
 def _binary(build: Callable[[Any, Any], Any]) -> Lowering:
-    """An operator on two float tensors that may be broadcast, or on a tensor and a number."""
+    """Builds the lowering of an operator on two float tensors that may be broadcast, or on a tensor and a number."""
 
     def lowered(node: fx.Node, left: Any, right: Any, **options: Any) -> Any:
         shape = node.meta["val"].shape
@@ -143,14 +143,14 @@ def _clamp(_node: fx.Node, operand: Any, least: float | None = None, most: float
 
 
 def _bound(value: float, shape: Sequence[int]) -> Any:
-    """A bound as JAX has it: in Python's own type, and converted. Folded, it names no tensor that shares the number."""
+    """Builds a bound as JAX does: in Python's own type, and converted. Folded, it names no tensor that shares the number."""
     dtype = np.int64 if isinstance(value, int) else np.float64
     own = stablehlo.constant(ir.DenseElementsAttr.get(np.asarray(value, dtype)))
     return _spread(stablehlo.convert(_tensor([]), own), shape)
 
 
 def _matmul(node: fx.Node, left: Any, right: Any) -> Any:
-    """A product of matrices, or of a batch of them; a batch of one is a product of matrices."""
+    """Lowers a product of matrices, or of batches of them; a batch of one becomes a product of matrices."""
     if not (_is_float(left) and _is_float(right)):
         return None
     if len(left.type.shape) == 2:

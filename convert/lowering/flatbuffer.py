@@ -1,4 +1,4 @@
-"""From a decomposed ATen graph to the bytes of a .tflite file: MLIR, and litert-torch's converter."""
+"""Converts a decomposed ATen graph to the bytes of a .tflite file, through MLIR and litert-torch's converter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGNATURE = "serving_default"
 
 
 def to_flatbuffer(graph_module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """Lower a graph of operators that litert-torch has lowerings for; changes the graph.
+    """Lowers a graph of operators that litert-torch has lowerings for; changes the graph.
 
     Args:
         graph_module: as ``retrace`` returns it.
@@ -39,7 +39,7 @@ def to_flatbuffer(graph_module: fx.GraphModule, inputs: Sequence[str], outputs: 
 
 
 def _settings() -> Any:
-    """What ``litert_torch.convert`` sets for a model of static shapes."""
+    """Returns the settings that ``litert_torch.convert`` uses for a model of static shapes."""
     settings = converter_api_ext.ConvertToTFLConfig()
     settings.model_origin_framework = "PYTORCH"
     settings.unsafe_fuse_dynamic_shaped_broadcast = True
@@ -49,7 +49,7 @@ def _settings() -> Any:
 
 
 def _lowered(graph_module: fx.GraphModule, context: ir.Context) -> ir.Module:
-    """The graph as StableHLO: one function, ``main``."""
+    """Lowers the graph to StableHLO: one function, ``main``."""
     for node in graph_module.graph.find_nodes(op="get_attr"):
         node.op, node.args = "call_function", (getattr(graph_module, str(node.target)),)
         node.target = tensor_lowering_placeholder
@@ -58,8 +58,8 @@ def _lowered(graph_module: fx.GraphModule, context: ir.Context) -> ir.Module:
     lowering.add_plugin(InlineConstsContext())
     interpreter = _Interpreter(graph_module, lowering)
     types = [result_type(node) for node in graph_module.graph.find_nodes(op="placeholder")]
-    # Functions that are added to the module on the way can damage the one under construction (litert_torch.backend.export says
-    # why), so the operators are collected in one and copied to another.
+    # Functions that are added to the module meanwhile can damage the one under construction (see litert_torch.backend.export),
+    # so the operators are collected in one and copied to another.
     draft = _function(module, "draft", types, [])
     with ir.InsertionPoint(draft.add_entry_block()):
         interpreter.run(*draft.arguments, enable_io_processing=False)
@@ -78,9 +78,9 @@ def _function(module: ir.Module, name: str, inputs: list[Any], outputs: list[Any
 
 
 class _Interpreter(LoweringInterpreter):  # type: ignore[misc]
-    """litert-torch's walk over the graph, with the most frequent operators lowered by ourselves."""
+    """litert-torch's graph interpreter, with direct lowerings of the most frequent operators."""
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """What one operator is in MLIR."""
+        """Lowers one operator to MLIR."""
         direct = lower_directly(self.lctx.node, args, kwargs)
         return super().call_function(target, args, kwargs) if direct is None else direct

@@ -1,18 +1,18 @@
-"""From a rewritten part of the detector to a .tflite file.
+"""Lowers a rewritten part of the detector to a .tflite file.
 
-litert-torch has the lowerings of single operators and the converter behind them. Its public way, ``litert_torch.convert``,
-takes any module and therefore exports it, decomposes it three times, and runs nine passes. A part is an ATen graph with static
-shapes already, so this module takes the way of its back end (``litert_torch.backend``) from there, with the three steps that
-our graphs need:
+litert-torch has the lowerings of single operators and the converter behind them. Its public API, ``litert_torch.convert``,
+accepts any module and therefore exports it, decomposes it three times, and runs nine passes. A part is already an ATen graph
+with static shapes, so this module uses the back end (``litert_torch.backend``) directly, with the three steps that our graphs
+need:
 
-1. ``decompose``: linear layers, matmuls and activations become the operators that lowerings exist for.
+1. ``decompose``: linear layers, matmuls and activations become operators that have lowerings.
 2. ``OptimizeLayoutTransposesPass``: TFLite convolutions and pools read NHWC, PyTorch's NCHW; a minimum cut places the
-   transposes. What it changes are Python functions, which are traced again.
-3. ``BuildAtenCompositePass``: GELU, average pooling and resizing stay one operator.
+   transposes. It inserts Python functions, which are traced again.
+3. ``BuildAtenCompositePass``: GELU, average pooling and resizing stay single operators.
 
-Left out, because the rewrites leave nothing for them: dead code, views above rank four, integers of 64 bits, quantised tensors,
-masks of zeros, outputs that are no user's, inputs in bfloat16. ``tests/convert/lowering`` holds the files against those of the
-public way: they have the same bytes.
+Left out, because the rewrites already removed the cases: dead code, views above rank four, integers of 64 bits, quantised
+tensors, masks of zeros, unused outputs, inputs in bfloat16. ``tests/convert/lowering`` compares the files with those of the
+public API: they have the same bytes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from torch import fx
 from detr2litert.convert.lowering.retrace import Table, retrace
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.partition import Part
+from detr2litert.graphs.provenance import provenance_of
+from detr2litert.graphs.toolbox import module_of
 from detr2litert.host_runtime.interrupt import in_thread
-from detr2litert.rewrites.base import module_of
 
 
 def lower(part: Part, path: Path) -> None:
-    """Write ``part`` as a float32 .tflite file.
+    """Writes ``part`` as a float32 .tflite file.
 
     Args:
         part: a part whose graph has been through ``rewrites.pipeline.IN_EACH_GRAPH``.
@@ -50,28 +51,28 @@ def lower(part: Part, path: Path) -> None:
         with quiet(), torch.no_grad():
             return to_flatbuffer(decompose(with_origins(part)), part.input_names, part.output_names)
 
-    # Not with the library's own writer: on a full disk that ends the process silently, past every clean-up.
+    # Not with the library's own writer: on a full disk it ends the process silently, without any clean-up.
     path.write_bytes(in_thread(convert))
 
 
 def with_origins(part: Part) -> fx.GraphModule:
-    """A copy of the part whose nodes carry their origin in the form in which litert-torch names tensors by it."""
+    """Returns a copy of the part whose nodes carry their origin in the form from which litert-torch derives tensor names."""
     module = copy.deepcopy(part.graph_module)
     for node in module.graph.nodes:
         if node.op == "call_function":
-            origin = f"{module_of(node)}|{'+'.join(dict.fromkeys(node.meta.get('rewrites', ())))}|"
+            origin = f"{module_of(node)}|{'+'.join(dict.fromkeys(provenance_of(node).rewrites))}|"
             node.meta["nn_module_stack"] = {"origin": (node.name, origin)}
     return module
 
 
 def decompose(graph_module: fx.GraphModule) -> fx.GraphModule:
-    """The graph in the operators that litert-torch has lowerings for, convolutions and pools in NHWC."""
+    """Decomposes the graph to operators that litert-torch has lowerings for, convolutions and pools in NHWC."""
     from litert_torch._convert import fx_passes
 
     before, behind = _tables()
     simple = retrace(graph_module, before)
-    # The pass asks an exported program for its graph, and for its parameters' names: here they are get_attr nodes, which it
-    # knows to be constant by itself.
+    # The pass reads an exported program's graph and its parameters' names: here they are get_attr nodes, which it recognises as
+    # constants.
     program = SimpleNamespace(graph_module=simple, graph=simple.graph, graph_signature=SimpleNamespace(input_specs=()))
     laid_out = fx_passes.OptimizeLayoutTransposesPass().call(program).exported_program.graph_module
     if any(_is_python(node) for node in laid_out.graph.nodes):
@@ -81,13 +82,13 @@ def decompose(graph_module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _is_python(node: fx.Node) -> bool:
-    """Whether a node calls a function of a pass rather than an operator."""
+    """True if a node calls a function of a pass rather than an operator."""
     return node.op == "call_function" and not isinstance(node.target, torch._ops.OpOverload)
 
 
 @cache
 def _tables() -> tuple[Table, Table]:
-    """litert-torch's decompositions: before its passes, where what they look for stays whole, and behind them."""
+    """Returns litert-torch's decompositions: those before its passes, which keep what the passes match, and those after."""
     from litert_torch.fx_infra import decomp
 
     def whole(table: Any) -> Table:

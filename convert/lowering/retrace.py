@@ -1,9 +1,9 @@
-"""Record an ATen graph again in simpler operators: decompositions in one run over tensors without data.
+"""Traces an ATen graph again in simpler operators: applies decompositions in one run over tensors without data.
 
-``ExportedProgram.run_decompositions`` does the same for any program: it traces several times to learn which tensors alias, are
+``ExportedProgram.run_decompositions`` does the same for any program: it traces several times to find which tensors alias, are
 written to or need a gradient, and took two thirds of a conversion. A rewritten part has static shapes, no gradient and no
-operator that writes into its operands, so that one run on meta tensors says all: each operator is either in the table, and then
-its decomposition runs, or it is recorded as it is.
+operator that writes into its operands, so that one run on meta tensors is sufficient: each operator is either in the table, and
+then its decomposition runs, or it is recorded unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map
 
-from detr2litert.rewrites.base import graph_module_of
+from detr2litert.graphs.toolbox import graph_module_of
 
 aten = torch.ops.aten
 
@@ -29,22 +29,22 @@ Table = Mapping[Any, Callable[..., Any]]
 
 _ORIGIN = "nn_module_stack"
 _FUNCTIONAL: Mapping[Any, Any] = {aten.add_.Tensor: aten.add.Tensor}
-"""Operators that write into their first operand, by the form that does not. litert-torch's layout pass adds a bias so."""
+"""In-place operators and their out-of-place forms. litert-torch's layout pass adds a bias in place."""
 
 
 @torch.no_grad()
 def retrace(graph_module: fx.GraphModule, table: Table, *, shapes_hold: bool = True) -> fx.GraphModule:
-    """The graph with every operator of ``table`` decomposed, and every Python function traced.
+    """Returns the graph with every operator of ``table`` decomposed, and every Python function traced.
 
     Args:
         graph_module: placeholders, ``get_attr`` constants, calls of ATen overloads or of Python functions on tensors, and an
             output that is a tuple. Each placeholder has ``meta["val"]``.
         table: decompositions.
-        shapes_hold: every other node has ``meta["val"]`` too, and it is right; False where a pass has changed layouts since.
+        shapes_hold: every other node has a valid ``meta["val"]`` too; False if a pass has changed layouts since.
 
     Returns:
-        A graph of overloads alone, whose constants are those of ``graph_module`` and come first, in the order in which they are
-        registered there. Nodes have ``meta["val"]``, a meta tensor, and the module stack of the node that they come from.
+        A graph of overloads only, whose constants are those of ``graph_module`` and come first, in the order of their
+        registration there. Nodes have ``meta["val"]``, a meta tensor, and the module stack of their original node.
 
     Raises:
         TypeError: an operator writes into an operand.
@@ -64,13 +64,13 @@ def retrace(graph_module: fx.GraphModule, table: Table, *, shapes_hold: bool = T
 
 
 def _constants_first(graph_module: fx.GraphModule) -> list[fx.Node]:
-    """The nodes in an order in which they can run; the converter writes constants in the order in which it meets them."""
+    """Returns the nodes in execution order, constants first; the converter writes constants in order of appearance."""
     place = {name: number for number, (name, _) in enumerate(graph_module.named_buffers(remove_duplicate=False))}
     return sorted(graph_module.graph.nodes, key=lambda n: place[str(n.target)] if n.op == "get_attr" else len(place))
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator that reaches the dispatcher; what PyTorch's own C++ kernels are composed of arrives in parts."""
+    """Records every operator that reaches the dispatcher; operators that PyTorch composes in C++ arrive in parts."""
 
     def __init__(self, table: Table, shapes_hold: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -79,42 +79,42 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._shapes_hold = shapes_hold
         self._origin: dict[str, Any] = {}
         self._nodes: dict[int, fx.Node] = {}
-        self.decomposing = 0  # how many decompositions deep: within one, PyTorch takes apart what it composes
-        self._alive: list[Tensor] = []  # an id is a tensor's own only while the tensor lives
+        self.decomposing = 0  # depth of nested decompositions: within one, PyTorch decomposes its composite operators
+        self._alive: list[Tensor] = []  # an id is unique only while its tensor is alive
 
     def placeholder(self, node: fx.Node) -> Tensor:
-        """An input of the graph."""
+        """Adds an input of the graph."""
         copy = self.graph.placeholder(str(node.target))
         return self._stands_for(copy, torch.empty_like(node.meta["val"], device="meta"))
 
     def constant(self, name: str, value: Tensor) -> Tensor:
-        """A constant that the root module has under ``name``."""
+        """Adds a constant that the root module has under ``name``."""
         return self._stands_for(self.graph.get_attr(name), torch.empty_like(value, device="meta"))
 
     def output(self, values: Any) -> None:
-        """End of the graph."""
+        """Adds the graph's output."""
         self.graph.output(tree_map(self._operand, values))
 
     def run(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        """The node's value, recorded on the way."""
+        """Computes and records the node's value."""
         target: Any = node.target
         self._origin = {_ORIGIN: node.meta[_ORIGIN]} if _ORIGIN in node.meta else {}
         if self._shapes_hold and self._stays(target) and isinstance(node.meta.get("val"), Tensor):
             value = node.meta["val"]
-            # Its shape is known: to ask the operator for it once more takes most of the time.
+            # Its shape is known: computing it again would take most of the time.
             known = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
             return self.record(target, args, kwargs, known)
         with _Composites(self), self:
             return target(*args, **kwargs)
 
     def _stays(self, target: Any) -> bool:
-        """Whether an operator is recorded as it is: not in the table, and nothing that PyTorch takes apart."""
+        """True if an operator is recorded unchanged: it is not in the table, and PyTorch does not decompose it."""
         if not isinstance(target, torch._ops.OpOverload) or target in self._table or target in _FUNCTIONAL:
             return False
         return _is_composite(target) or not target._can_decompose()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What the operator returns, with the nodes of what it is composed of added to the graph."""
+        """Returns the operator's result and adds the nodes of its parts to the graph."""
         kwargs = kwargs or {}
         result = self.decompose(func, args, kwargs)
         if result is NotImplemented:
@@ -122,11 +122,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 result = func.decompose(*args, **kwargs)
         if result is NotImplemented:
             return self.record(func, args, kwargs)
-        # A view must not be the very tensor that it is a view of, as a transpose of nothing is once it is decomposed.
+        # A view must not be the same object as its base, as the decomposition of an identity transpose returns it.
         return self._another(result) if any(result is argument for argument in args) else result
 
     def decompose(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What the operator's decomposition returns, recorded on the way; NotImplemented if the table has none."""
+        """Runs and records the operator's decomposition; NotImplemented if the table has none."""
         if func not in self._table:
             return NotImplemented
         self.decomposing += 1
@@ -136,7 +136,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def record(self, func: Any, args: Any, kwargs: Any, known: Tensor | None = None) -> Any:
-        """What the operator returns, with its node added to the graph; ``known`` where that is known."""
+        """Returns the operator's result, or ``known`` if given, and adds its node to the graph."""
         target = _FUNCTIONAL.get(func, func)
         if target._schema.is_mutable:
             raise TypeError(f"{target} writes into an operand: a graph that is lowered must not")
@@ -158,7 +158,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._nodes[id(value)] if isinstance(value, Tensor) else value
 
     def _another(self, value: Tensor) -> Tensor:
-        """A second tensor for the node that a tensor stands for."""
+        """Returns a second tensor for the node of a tensor."""
         copy = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
         return self._stands_for(self._nodes[id(value)], copy)
 
@@ -170,7 +170,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Composites(TorchFunctionMode):
-    """Brings the recorder operators that the dispatcher would take apart before it sees them."""
+    """Passes to the recorder those operators that the dispatcher would decompose first."""
 
     def __init__(self, recorder: _Recorder) -> None:
         super().__init__()
@@ -187,10 +187,10 @@ class _Composites(TorchFunctionMode):
 
 @cache
 def _is_composite(func: torch._ops.OpOverload) -> bool:
-    """Whether PyTorch composes an operator of others, and a program may keep it whole all the same: it makes no view."""
+    """True for an operator that PyTorch composes of others but that a program may keep whole, since it makes no view."""
     return bool(_is_preservable_cia_op(func))
 
 
 def _without_data(value: Any) -> Any:
-    """The value on the meta device, where an operator such as ``arange`` made it elsewhere."""
+    """Moves the value to the meta device, if an operator such as ``arange`` made it elsewhere."""
     return value.to("meta") if isinstance(value, Tensor) else value

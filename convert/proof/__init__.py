@@ -1,1 +1,1 @@
-"""Proof that a bundle is right, with PyTorch as the reference: the gates that need the compiler, and the record of a run."""
+"""Verifies a bundle with PyTorch as the reference: the gates that need the compiler, and the record of a run."""

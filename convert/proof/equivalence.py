@@ -1,13 +1,13 @@
-"""The gate on the compiler itself: cut and rewritten, the detector still computes what the original does, in PyTorch.
+"""The gate on the compiler itself: in PyTorch, the cut and rewritten detector computes the same as the original.
 
-The other gates hold the files against the rewritten graphs, and detections against the original; a rewrite that is wrong but
-finds the same objects in these pictures, or a detector with random weights that finds none, would pass them. Where the outputs
-differ, the compilation is done again, compared after every step, and the first step that changed a value is named.
+The other gates compare the files with the rewritten graphs, and detections with the original; a wrong rewrite that finds the
+same objects in these pictures, or a detector with random weights that finds none, would pass them. Where the outputs differ,
+the compilation is repeated and compared after every step, and the first step that changed a value is named.
 
-Equal scores may be selected in another order than PyTorch's top-k leaves open, which only permutes the queries: outputs that
-agree query by query in another order count as equal. Scores that rounding puts in another order matter more where a query is
-learned for its rank: the queries then swap places. So where the outputs differ, they are compared once more with the proposals
-in the order of the original's scores, which must agree with the rewritten detector's. The summary says how many moved.
+The order of equal scores in PyTorch's top-k is undefined, which only permutes the queries: outputs that agree query by query in
+another order count as equal. Scores that rounding reorders matter more where a query is learned for its rank: the queries then
+swap places. So where the outputs differ, they are compared once more with the proposals in the order of the original's scores,
+which must agree with the rewritten detector's. The summary reports how many moved.
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ from torch.overrides import TorchFunctionMode
 from detr2litert.convert.compiler import (
     INPUT_NAMES,
     OUTPUT_NAMES,
+    CompilationObserver,
     CompiledDetector,
-    Watcher,
     compile_detector,
     evaluate_parts,
     host_arrays,
-    manifest_program,
     run_part,
     trace,
 )
 from detr2litert.convert.reference import Reference
 from detr2litert.graphs.partition import Partition
+from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
-from detr2litert.rewrites.base import aten, calls
-from detr2litert.rewrites.pipeline import StepReport
+from detr2litert.rewrites.driver import StepReport
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.figures import figures
 from detr2litert.verify.parity.metrics import Difference, difference, residual
@@ -50,12 +49,12 @@ Arrays = Mapping[str, Array]
 
 GATE = "rewrites"
 LIMIT = 0.9999999
-"""Correlation of each output, and so a relative error of 4.5e-4. The demo detectors' own are below 2e-6; a layer norm that lost
-its epsilon moves tiny's logits by 8e-4."""
+"""Lowest correlation of each output, equivalent to a relative error of 4.5e-4. The demo detectors' errors are below 2e-6; a
+layer norm without its epsilon changes tiny's logits by 8e-4."""
 _NOISES = 8
 _CLEAR = 1e-5
 _SITES_SHOWN = 3
-_HOST = "compare the op with its row in host_runtime/host_step.py, and run the tests of graphs/"
+_HOST = "compare the op with its row in host_runtime/host_kernels.py, and run the tests of graphs/"
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class WrongStep:
 
     Attributes:
         place: the step, ``"rewrite fold_sampling of graph_b"``.
-        detail: where it fired, or what it made wrong.
+        detail: where it fired, or what is wrong after it.
         advice: what to do.
     """
 
@@ -74,9 +73,9 @@ class WrongStep:
 
 
 def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arrays) -> GateResult:
-    """The compiled detector's outputs against the original's, for the first picture and for noise.
+    """Compares the compiled detector's outputs with the original's, for the first picture and for noise.
 
-    Noise reaches what a picture may not: boxes over the border, and classes that are not in it.
+    Noise covers cases that a picture may not: boxes across the border, and classes that are not in it.
 
     Args:
         reference: the original.
@@ -86,8 +85,8 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
     start = time.perf_counter()
     compared = list(_compared(reference, compiled, values))
     if not compared:
-        told = f"of a picture and {_NOISES} noises, none has a last selected score that stands out from the next"
-        return GateResult(GATE, Verdict.NOT_RUN, told, "give another first picture with --image")
+        summary = f"of a picture and {_NOISES} noises, none has a last selected score clearly above the next"
+        return GateResult(GATE, Verdict.NOT_RUN, summary, "give another first picture with --image")
     off = next((item for item in compared if not item.agrees), None)
     wrong = None if off is None else locate(reference, compiled, off.image)
     largest = max(found.max_abs_error for item in compared for found in item.differences.values())
@@ -99,7 +98,7 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
         summary = f"{summary}, {moved} queries of equal or nearly equal score in another order"
     if wrong is not None and off is not None:
         name, worst = next((name, item) for name, item in off.differences.items() if not item.within(LIMIT))
-        summary = f"{name} is not the original's (correlation {worst.correlation:.6f}); first wrong: {wrong.place}"
+        summary = f"{name} differs from the original's (correlation {worst.correlation:.6f}); first wrong: {wrong.place}"
     return GateResult(
         GATE,
         Verdict.PASSED if wrong is None else Verdict.FAILED,
@@ -114,7 +113,7 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
 
 @dataclass(frozen=True)
 class _Compared:
-    """One input's outputs: each one's difference from the original's, and how many queries stood elsewhere."""
+    """The outputs for one input: their differences from the original's, and how many queries were at another position."""
 
     name: str
     image: Tensor
@@ -132,7 +131,7 @@ class _Compared:
 
 
 def _compared(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
-    """The first picture and the first noise, of those whose selection is clear."""
+    """Compares the first picture and the first noise among those whose selection is clear."""
     picture = torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))
     expected, selection = _original(reference, picture)
     if selection.clear:
@@ -162,7 +161,7 @@ def _compare(
 
 
 def _places_moved(found: Array, expected: Array, count: int) -> int:
-    """How many of the best places another proposal holds."""
+    """Counts the best positions that are held by another proposal."""
     ours, theirs = (
         np.argsort(-np.asarray(scores, np.float64).reshape(-1), kind="stable")[:count] for scores in (found, expected)
     )
@@ -170,15 +169,15 @@ def _places_moved(found: Array, expected: Array, count: int) -> int:
 
 
 class _Selection(TorchFunctionMode):
-    """Notes how clear the selection of queries within it is: how far the last score is above the next, as a share of all.
+    """Records how clear the selection of queries within it is: how far the last score is above the next, as a share of all.
 
-    Where that is as small as rounding, PyTorch and the rewritten graph may rightly select different tokens. It is the original
-    that is asked, for a wrong rewrite can make any selection unclear.
+    Where that is as small as rounding, PyTorch and the rewritten graph may legitimately select different tokens. It is measured
+    in the original, since a wrong rewrite can make any selection unclear.
 
     Attributes:
         queries: how many are selected.
-        gap: that share; 1 until a selection is seen.
-        scores: of all proposals, in the shape in which the selection has them; None until one is seen.
+        gap: that share; 1 until a selection is recorded.
+        scores: of all proposals, in the shape used by the selection; None until one is recorded.
     """
 
     def __init__(self, queries: int) -> None:
@@ -189,11 +188,11 @@ class _Selection(TorchFunctionMode):
 
     @property
     def clear(self) -> bool:
-        """Whether rounding cannot select other tokens."""
+        """True if rounding cannot select other tokens."""
         return self.gap > _CLEAR
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # Heads take the top of other things too, of a few bins for example.
+        # Heads use top-k elsewhere too, for example over a few bins.
         if func in (torch.topk, Tensor.topk) and args[1] == self.queries < args[0].numel():
             self.scores = args[0].detach().contiguous().numpy()
             scores = args[0].flatten().sort(descending=True).values
@@ -203,20 +202,20 @@ class _Selection(TorchFunctionMode):
 
 
 def _original(reference: Reference, image: Tensor) -> tuple[dict[str, Array], _Selection]:
-    """The original's outputs, and what was seen of its selection."""
+    """Computes the original's outputs and records its selection."""
     with _Selection(reference.num_queries) as selection:
         outputs = _reference_outputs(reference, image)
     return outputs, selection
 
 
 def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
-    """The outputs with their queries in the order of the expected ones, if that is all that separates them.
+    """Returns the outputs with their queries in the order of the expected ones, if they differ only in the order.
 
     Args:
         found, expected: ``[1, Q, …]`` by name, all of one Q.
 
     Returns:
-        The outputs, and how many queries stood elsewhere; as they were given, and 0, where no order makes them agree.
+        The outputs, and how many queries were at another position; the given outputs and 0 if no order makes them agree.
     """
     plain = {name: np.asarray(value) for name, value in found.items()}
     alike = all(plain[name].shape == expected[name].shape for name in plain)
@@ -240,13 +239,13 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
 
 
 def locate(reference: Reference, compiled: CompiledDetector, image: Tensor) -> WrongStep:
-    """Compile again, with the same options and pictures, and name the first step after which a value of this image differs."""
+    """Compiles again, with the same options and pictures, and names the first step after which a value differs."""
     try:
         compile_detector(reference, compiled.profile, compiled.calibration, _Comparison(reference, image))
     except _FoundError as found:
         return found.step
     return WrongStep(
-        "the compilation", "compiled once more, every step agrees: it does not do the same twice", "report this with its bundle"
+        "the compilation", "in a second compilation every step agrees: it is not deterministic", "report this with its bundle"
     )
 
 
@@ -256,8 +255,8 @@ class _FoundError(Exception):
         self.step = step
 
 
-class _Comparison(Watcher):
-    """Raises at the first step whose result computes something else."""
+class _Comparison(CompilationObserver):
+    """Raises at the first step whose result differs."""
 
     def __init__(self, reference: Reference, image: Tensor) -> None:
         self._image = image
@@ -266,8 +265,8 @@ class _Comparison(Watcher):
         self._outputs: dict[str, dict[str, Array]] = {}
 
     def exported(self, whole: fx.GraphModule) -> None:
-        told = "torch.export traced something else than the module computes"
-        self._check(whole, "the export", told, "look for data-dependent Python in the model")
+        message = "torch.export traced something else than the module computes"
+        self._check(whole, "the export", message, "look for data-dependent Python in the model")
 
     def rewritten(self, where: str, step: StepReport, graph_module: fx.GraphModule) -> None:
         sites = "; ".join(f"{site.node} of {site.module or '(root)'}: {site.detail}" for site in step.fired[:_SITES_SHOWN])
@@ -284,10 +283,10 @@ class _Comparison(Watcher):
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         nodes = trace(whole, self._image)
         a = run_part(parts.a, {INPUT_NAMES[0]: self._image.numpy()})
-        host = HostStep(manifest_program(parts.host), host_arrays(parts.host)).trace(a)
+        host = HostStep(parts.host.program, host_arrays(parts.host)).trace(a)
         order: Array | None = None
-        for op in parts.host.ops:
-            wanted = nodes.get(op.source)
+        for op in parts.host.program.ops:
+            wanted = nodes.get(parts.host.sources.get(op.output, ""))
             if op.op == "topk":
                 (scores,), indices = (a[name] for name in op.inputs), host[op.output]
                 axis = int(op.attributes["axis"])
@@ -303,8 +302,8 @@ class _Comparison(Watcher):
                 _raise_unless(_differences(found, reference), f"host step op {op.op}", detail, _HOST)
         values = evaluate_parts(parts, self._image)
         outputs, _ = in_order({name: values[name] for name in OUTPUT_NAMES}, self._expected)
-        told = "right before it and wrong after it"
-        _raise_unless(_differences(outputs, self._expected), "the cut", told, "run the tests of graphs/")
+        message = "right before it and wrong after it"
+        _raise_unless(_differences(outputs, self._expected), "the cut", message, "run the tests of graphs/")
         for where, part in parts.graphs.items():
             self._inputs[where] = tuple(torch.from_numpy(np.asarray(values[name])) for name in part.input_names)
             self._outputs[where] = _outputs(part.graph_module, self._inputs[where])
@@ -316,7 +315,7 @@ class _Comparison(Watcher):
 
 
 def _order(whole: fx.GraphModule, nodes: Arrays, indices: Array) -> Array | None:
-    """Where each token that the host step selects stands in PyTorch's selection; None if they do not select the same."""
+    """Returns the position in PyTorch's selection of each token that the host step selects; None if the sets differ."""
     for node in calls(whole, aten.topk.default):
         for user in node.users:
             chosen = nodes.get(user.name)
@@ -334,7 +333,7 @@ def _raise_unless(differences: Mapping[str, Difference], place: str, detail: str
 
 
 def _differences(found: Arrays, expected: Arrays) -> dict[str, Difference]:
-    """By name; outputs of another shape differ by all there is."""
+    """Returns the differences by name; outputs of another shape differ completely."""
     return {
         name: difference(found[name], value, tolerance=residual(LIMIT))
         if found[name].shape == value.shape
@@ -349,7 +348,7 @@ def _agree(differences: Mapping[str, Difference]) -> bool:
 
 @torch.no_grad()
 def _outputs(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[str, Array]:
-    """A graph's outputs by their number."""
+    """Computes a graph's outputs by their number."""
     return {str(number): value.numpy() for number, value in enumerate(graph_module(*inputs))}
 
 

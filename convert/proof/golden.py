@@ -1,4 +1,4 @@
-"""Are a finished bundle's golden vectors still what its checkpoint computes?"""
+"""Checks that a finished bundle's golden vectors are still what its checkpoint computes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def check_golden(
     limits: DetectionLimits,
     tolerance: float = 1e-3,
 ) -> GateResult:
-    """Judge a bundle's golden vectors and detections by the checkpoint's.
+    """Compares a bundle's golden vectors and detections with the checkpoint's.
 
     Args:
         golden: the bundle's tensors.
-        values: the same stages from the checkpoint, every one of which the bundle must hold.
+        values: the same stages from the checkpoint; the bundle must have every one of them.
         detections: the bundle's and the checkpoint's.
         limits: of the comparison of detections.
         tolerance: largest difference of a tensor, relative to its largest magnitude.
@@ -60,7 +60,7 @@ def check_golden(
 
 
 def _relative_error(found: Array | None, wanted: Array) -> float:
-    """Largest difference over the largest magnitude; infinite where there is nothing to compare."""
+    """Returns the largest difference over the largest magnitude; infinite if there is nothing to compare."""
     if found is None or found.shape != wanted.shape:
         return float("inf")
     a, b = np.asarray(found, np.float64), np.asarray(wanted, np.float64)

@@ -1,8 +1,8 @@
-"""The gate on what a phone's CPU does: pre-processing, host step and post-processing, against PyTorch's own operators.
+"""The host gate: compares the CPU's part (pre-processing, host step, post-processing) with PyTorch's own operators.
 
-It runs what the bundle says (manifest, constants) through ``host_runtime``, and what the checkpoint's row says through PyTorch.
-The inputs are made to show what pictures seldom do: noise of odd sizes for the resize; scores of which most are tied for the
-selection; logits of which most are tied, in every column, for the post-processing.
+It runs the bundle's definition (manifest, constants) through ``host_runtime``, and the checkpoint's row through PyTorch. The
+inputs cover cases that are rare in pictures: noise of odd sizes for the resize; mostly tied scores for the selection; mostly
+tied logits, in every column, for the post-processing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from PIL import Image
 
 from detr2litert.convert.proof.host_reference import run_host_step, with_ties
 from detr2litert.convert.proof.reference_path import ReferencePath
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 from detr2litert.host_runtime.bundle import Bundle
-from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.decode import Detections, decode_outputs
+from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
@@ -30,7 +31,7 @@ from detr2litert.verify.parity.metrics import difference, residual
 
 GATE = "host"
 LIMIT = 0.999999
-"""Correlation of tensors: both sides compute in float32, in another order of summation."""
+"""Lowest correlation of tensors: both sides compute in float32, in different orders of summation."""
 PIXELS, SCORE = 1e-3, 1e-6
 """Largest differences of a box's side and of a score."""
 _NOISE_SIZES = ((97, 61), (701, 523))
@@ -38,15 +39,15 @@ _PICTURE = (640, 480)
 _LOGITS = np.linspace(-4, 4, 17, dtype=np.float32)
 _THRESHOLD = 0.3
 _ADVICE = {
-    "pre-processing": "the manifest's size, resize, mean, std or channels are not the detector's: make the bundle again",
-    "host step": "its program or constants are not this checkpoint's: make the bundle again, and run the tests of host_runtime",
-    "post-processing": "the manifest's num_select, ignored or class names are not the detector's: make the bundle again",
+    "pre-processing": "the manifest's size, resize, mean, std or channels differ from the detector's: make the bundle again",
+    "host step": "program or constants differ from this checkpoint's: make the bundle again, and run the tests of host_runtime",
+    "post-processing": "the manifest's num_select, ignored or class names differ from the detector's: make the bundle again",
 }
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """One thing compared: which stage, what, the figures, and what is wrong, "" if nothing is."""
+    """One comparison: its stage, subject, figures, and what is wrong, "" if nothing is."""
 
     stage: str
     subject: str
@@ -54,11 +55,11 @@ class _Comparison:
     wrong: str = ""
 
 
-def check_host(bundle: Bundle, path: ReferencePath, program: HostProgram, values: Mapping[str, NDArray[Any]]) -> GateResult:
-    """Judge the bundle's host side.
+def check_host(bundle: Bundle, path: ReferencePath, program: HostPart, values: Mapping[str, NDArray[Any]]) -> GateResult:
+    """Judges the bundle's host side.
 
     Args:
-        bundle: what is shipped.
+        bundle: the shipped bundle.
         path: the official processing around the detector.
         program: the compiler's host step.
         values: graph A's outputs for the first picture, by name.
@@ -67,7 +68,7 @@ def check_host(bundle: Bundle, path: ReferencePath, program: HostProgram, values
     compared = [*_preprocessing(bundle, path), *_host_step(bundle, program, values), _postprocessing(bundle, path)]
     wrong = [item for item in compared if item.wrong]
     errors = [m.value for item in compared for m in item.measurements if m.metric == "max_abs_error"]
-    good = f"pre-processing, host step and post-processing are PyTorch's to {max(errors, default=0):.1e}, equal scores included"
+    good = f"pre-, post-processing and host step equal PyTorch's to {max(errors, default=0):.1e}, equal scores included"
     return GateResult(
         GATE,
         Verdict.FAILED if wrong else Verdict.PASSED,
@@ -87,9 +88,13 @@ def _preprocessing(bundle: Bundle, path: ReferencePath) -> Iterator[_Comparison]
         yield _tensors("pre-processing", f"pre-processing of {width} x {height} noise", found, wanted)
 
 
-def _host_step(bundle: Bundle, program: HostProgram, values: Mapping[str, NDArray[Any]]) -> Iterator[_Comparison]:
+def _host_step(bundle: Bundle, program: HostPart, values: Mapping[str, NDArray[Any]]) -> Iterator[_Comparison]:
     manifest = bundle.manifest
-    step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    try:
+        step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    except UserError as error:
+        yield _Comparison("host step", "host step", (Measurement("host step", "made", 0.0, limit=1.0),), str(error))
+        return
     for case, inputs in (("first picture", dict(values)), ("tied scores", with_ties(program, values))):
         wanted = run_host_step(program, inputs)
         try:
@@ -103,12 +108,12 @@ def _host_step(bundle: Bundle, program: HostProgram, values: Mapping[str, NDArra
 
 def _tensors(stage: str, subject: str, found: NDArray[Any] | None, wanted: NDArray[Any]) -> _Comparison:
     if found is None or found.shape != wanted.shape:
-        told = f"it is {'missing' if found is None else list(found.shape)}, not {list(wanted.shape)}"
-        return _Comparison(stage, subject, (Measurement(subject, "shape", 0.0, limit=1.0),), told)
+        message = f"it is {'missing' if found is None else list(found.shape)}, not {list(wanted.shape)}"
+        return _Comparison(stage, subject, (Measurement(subject, "shape", 0.0, limit=1.0),), message)
     apart = difference(found, wanted, tolerance=residual(LIMIT))
     measurements = figures(subject, apart, LIMIT)
-    told = f"correlation {apart.correlation:.6f}, relative error {apart.relative_error:.2g}"
-    return _Comparison(stage, subject, measurements, "" if apart.within(LIMIT) else told)
+    message = f"correlation {apart.correlation:.6f}, relative error {apart.relative_error:.2g}"
+    return _Comparison(stage, subject, measurements, "" if apart.within(LIMIT) else message)
 
 
 def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
@@ -119,7 +124,8 @@ def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
     subject = f"post-processing of {queries} x {columns} tied logits"
     wanted = path.decode(torch.from_numpy(boxes), torch.from_numpy(logits), _PICTURE, _THRESHOLD)
     try:
-        found = decode(boxes, logits, _PICTURE, manifest.postprocess, manifest.classes, threshold=_THRESHOLD)
+        outputs = {manifest.postprocess.boxes: boxes, manifest.postprocess.logits: logits}
+        found = decode_outputs(manifest, outputs, _PICTURE, threshold=_THRESHOLD)
     except ValueError as error:
         return _Comparison("post-processing", subject, (Measurement(subject, "ran", 0.0, limit=1.0),), str(error))
     wrong = _first_other(found, wanted)
@@ -129,16 +135,16 @@ def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
 
 
 def _first_other(found: Detections, wanted: Detections) -> str:
-    """What the first detection that is another one is, "" if there is none."""
+    """Describes the first detection that differs, "" if there is none."""
     for rank, (ours, theirs) in enumerate(zip(found, wanted, strict=False), start=1):
         if (ours.class_index, ours.name) != (theirs.class_index, theirs.name):
-            told = f"class {ours.class_index} '{ours.name}', not {theirs.class_index} '{theirs.name}'"
+            message = f"class {ours.class_index} '{ours.name}', not {theirs.class_index} '{theirs.name}'"
         elif abs(ours.score - theirs.score) > SCORE:
-            told = f"score {ours.score:.6f}, not {theirs.score:.6f}"
+            message = f"score {ours.score:.6f}, not {theirs.score:.6f}"
         elif max(abs(a - b) for a, b in zip(ours.box, theirs.box, strict=True)) > PIXELS:
             sides = ([round(side, 2) for side in item.box] for item in (ours, theirs))
-            told = "box {}, not {}".format(*sides)
+            message = "box {}, not {}".format(*sides)
         else:
             continue
-        return f"detection {rank} has {told}"
+        return f"detection {rank} has {message}"
     return "" if len(found) == len(wanted) else f"{len(found)} detections, not {len(wanted)}"

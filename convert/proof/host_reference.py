@@ -1,4 +1,4 @@
-"""The host step computed by PyTorch's own operators: what the runtimes' interpreters are held against."""
+"""Computes the host step with PyTorch's own operators, as a reference for the runtimes' interpreters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -19,22 +19,23 @@ _LEVELS = 16
 
 
 @torch.no_grad()
-def run_host_step(program: HostProgram, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """The program's outputs by name.
+def run_host_step(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    """Computes the program's outputs by name.
 
     Args:
-        program: the host step as the compiler has it.
+        host: the host step as the compiler has it.
         inputs: graph A's outputs.
     """
-    values = {name: torch.from_numpy(np.asarray(inputs[name])) for name in program.inputs} | program.constants
+    program = host.program
+    values = {name: torch.from_numpy(np.asarray(inputs[name])) for name in program.inputs} | host.constants
     for op in program.ops:
         values[op.output] = _OPS[op.op](*(values[name] for name in op.inputs), **op.attributes)
     return {name: values[name].contiguous().numpy() for name in program.outputs}
 
 
-def with_ties(program: HostProgram, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """The inputs with the scores that are selected by rounded to sixteen levels, so that most of them are tied."""
-    ranked = {op.inputs[0] for op in program.ops if op.op == "topk"}
+def with_ties(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    """Returns the inputs with the scores that are selected by rounded to sixteen levels, so that most of them are tied."""
+    ranked = {op.inputs[0] for op in host.program.ops if op.op == "topk"}
     changed = dict(inputs)
     for name in ranked & set(inputs):
         scores = np.asarray(inputs[name])
@@ -45,12 +46,12 @@ def with_ties(program: HostProgram, inputs: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def _topk(scores: Tensor, *, k: int, axis: int) -> Tensor:
-    """The best first, equal scores by lower index, as a stable sort gives them."""
+    """Returns the best first, equal scores by lower index, like a stable sort."""
     return scores.sort(dim=axis, descending=True, stable=True).indices.narrow(axis, 0, k)
 
 
 def _gather(x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
-    assert axis == 1 and x.shape[0] == 1, "the compiler makes gathers of tokens only"
+    assert axis == 1 and x.shape[0] == 1, "the compiler emits gathers of tokens only"
     return x.index_select(axis, indices.flatten())
 
 

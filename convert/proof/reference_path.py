@@ -1,8 +1,8 @@
-"""From picture to detections as PyTorch computes them: the official pre- and post-processing around the uncut detector.
+"""Computes detections from a picture in PyTorch: the official pre- and post-processing around the uncut detector.
 
 It shares no arithmetic with ``host_runtime``, so that a fault on either side shows when the two are compared. Sources: rfdetr's
 ``predict`` and ``PostProcess`` (see ``host_runtime.preprocess`` and ``host_runtime.decode`` for the lines), which D-FINE,
-RT-DETRv2, LW-DETR and DEIMv2 share but for the normalisation and the antialiasing that their rows state.
+RT-DETRv2, LW-DETR and DEIMv2 share except for the normalisation and the antialiasing stated in their rows.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ANTIALIASED = "bilinear_antialias"
 
 
 class ReferencePath:
-    """The whole way from picture to detections with the graphs computed by PyTorch, uncut and unrewritten.
+    """The complete path from picture to detections in PyTorch, with the uncut, original detector.
 
     Args:
         reference: the detector.
         classes: a name for each logit column; a column without one is never reported.
-        resize: ``"bilinear"`` or ``"bilinear_antialias"``; the variant's own if None.
+        resize: ``"bilinear"`` or ``"bilinear_antialias"``; the variant's if None.
     """
 
     def __init__(self, reference: Reference, classes: Sequence[str | None], resize: Resize | None = None) -> None:
@@ -37,7 +37,7 @@ class ReferencePath:
         self._classes = tuple(classes)
 
     def tensor(self, image: Image.Image) -> Tensor:
-        """An RGB picture as the detector's input ``[1, 3, R, R]``."""
+        """Converts an RGB picture to the detector's input ``[1, 3, R, R]``."""
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].to(torch.float32) / 255
         size = (self.reference.resolution, self.reference.resolution)
         resized = functional.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=self._antialias)
@@ -47,17 +47,17 @@ class ReferencePath:
 
     @torch.no_grad()
     def outputs(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes ``[1, Q, 4]`` and logits ``[1, Q, C]`` of an input tensor."""
+        """Computes boxes ``[1, Q, 4]`` and logits ``[1, Q, C]`` of an input tensor."""
         boxes, logits = self.reference.module(tensor)
         return boxes, logits
 
     def detect(self, image: Image.Image, threshold: float) -> Detections:
-        """The official detections above ``threshold``, best first, equal scores by query and column."""
+        """Computes the official detections above ``threshold``, best first, equal scores by query and column."""
         boxes, logits = self.outputs(self.tensor(image))
         return self.decode(boxes, logits, image.size, threshold)
 
     def decode(self, boxes: Tensor, logits: Tensor, size: tuple[int, int], threshold: float) -> Detections:
-        """The official post-processing of the detector's outputs, for a picture of (width, height) pixels."""
+        """Applies the official post-processing to the detector's outputs, for a picture of (width, height) pixels."""
         scores, order = logits.sigmoid().flatten().sort(descending=True, stable=True)
         columns = logits.shape[2]
         width, height = size

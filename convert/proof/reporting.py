@@ -1,4 +1,4 @@
-"""The record of a run: report.json and report.html beside the bundle's files."""
+"""Writes the record of a run: report.json and report.html beside the bundle's files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from PIL import Image
 
 from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.gates import Evidence
+from detr2litert.convert.proof.prove import Evidence
 from detr2litert.host_runtime.manifest import Manifest
-from detr2litert.rewrites.pipeline import PROTECT, StepReport
+from detr2litert.rewrites.driver import StepReport
+from detr2litert.rewrites.pipeline import PROTECT
 from detr2litert.verify.report.headroom import RangeRecord
 from detr2litert.verify.report.html import write_html
-from detr2litert.verify.report.report import RewriteRecord, RunReport, Scene, Stage, write_report
+from detr2litert.verify.report.report import Place, RewriteRecord, RunReport, Scene, Stage, write_report
 
 PROTECTING = tuple(step.name for step in PROTECT)
 PICTURES = "pictures"
-"""Folder beside the report with the bundle's detections drawn on each picture it was judged on."""
+"""Folder beside the report with each test picture and the bundle's detections drawn on it."""
 
 
 def report(
@@ -30,14 +31,14 @@ def report(
     compiled: CompiledDetector,
     fix_ups: Mapping[str, Sequence[StepReport]] | None = None,
 ) -> RunReport:
-    """Put together what a run did and proved.
+    """Assembles the record of a run.
 
     Args:
         manifest: of the bundle.
-        evidence: what the gates said; the lint has counted the operators.
+        evidence: the gates' results; the lint has counted the operators.
         progress: the stages so far.
-        compiled: what the rewrites did, and the ranges that they saw.
-        fix_ups: what was done to each converted file; None for a bundle that is only judged again.
+        compiled: has the reports of the rewrites, and the measured ranges.
+        fix_ups: the fix-ups of each converted file; None for a bundle that is only verified again.
     """
     return RunReport(
         variant=manifest.variant,
@@ -50,6 +51,7 @@ def report(
         op_counts=next((gate.data["op_counts"] for gate in evidence.gates if "op_counts" in gate.data), {}),
         files={name: record.bytes for name, record in manifest.files.items()},
         gates=evidence.gates,
+        expected_gates=evidence.expected,
         scenes=tuple(Scene(s.name, _png(s.reference), _png(s.bundle), s.rows) for s in evidence.scenes),
         ranges=_ranges(compiled),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -57,7 +59,7 @@ def report(
 
 
 def write_reports(record: RunReport, folder: Path) -> None:
-    """Write report.json, report.html and the bundle's view of each picture into ``folder``."""
+    """Writes report.json, report.html and each picture with the bundle's detections into ``folder``."""
     write_report(record, folder / "report.json")
     write_html(record, folder / "report.html")
     if record.scenes:
@@ -67,13 +69,22 @@ def write_reports(record: RunReport, folder: Path) -> None:
 
 
 def picture_name(number: int) -> str:
-    """File name of the overlay of the ``number``-th picture, counted from one."""
+    """Returns the file name of the overlay of the ``number``-th picture, counted from one."""
     return f"scene-{number}.png"
 
 
 def _rewrites(passes: Mapping[str, Sequence[StepReport]]) -> tuple[RewriteRecord, ...]:
     return tuple(
-        RewriteRecord(graph, step.name, step.reason, len(step.fired), step.ops_before, step.ops_after)
+        RewriteRecord(
+            graph,
+            step.name,
+            step.reason,
+            len(step.fired),
+            step.ops_before,
+            step.ops_after,
+            tuple(Place(site.node, site.module, site.detail) for site in step.fired),
+            tuple(Place(miss.node, miss.module, miss.reason) for miss in step.missed),
+        )
         for graph, steps in passes.items()
         for step in steps
     )

@@ -24,13 +24,13 @@ class Picture:
 
 
 def pictures(paths: Sequence[Path]) -> tuple[Picture, ...]:
-    """The pictures at ``paths``, or the demo scenes if there are none.
+    """Loads the pictures at ``paths``, or the demo scenes if there are none.
 
     Raises:
         UserError: a picture cannot be read.
     """
     if paths:
-        # Judged by name, so two pictures of one name in two folders must not become one.
+        # Results are keyed by name, so two pictures with the same name in two folders must stay distinct.
         seen = [sum(other.name == path.name for other in paths[: i + 1]) for i, path in enumerate(paths)]
         names = [path.name if count == 1 else f"{path.name} ({count})" for path, count in zip(paths, seen, strict=True)]
         return tuple(Picture(name, load_image(path).convert("RGB")) for name, path in zip(names, paths, strict=True))

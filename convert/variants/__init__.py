@@ -1,4 +1,4 @@
-"""The detectors the compiler can be asked for by name."""
+"""The detectors that the compiler knows by name."""
 
 from detr2litert.convert.variants.row import ClassNames, Fact, Family, Variant
 from detr2litert.convert.variants.table import FAMILIES, VARIANTS, checked_resolution, find_variant

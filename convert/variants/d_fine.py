@@ -1,4 +1,4 @@
-"""D-FINE: HGNetV2, hybrid encoder, two-stage selection, decoder that refines distributions (FDR) with a quality head (LQE)."""
+"""D-FINE: HGNetV2, hybrid encoder, two-stage selection, decoder with distribution refinement (FDR) and quality head (LQE)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detr2litert.convert.coco import COCO_CONTIGUOUS
-from detr2litert.convert.variants.distribution_heads import DISTRIBUTION_SPREAD
+from detr2litert.convert.variants.distribution_heads import DISTRIBUTION_INIT_STD
 from detr2litert.convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
 from detr2litert.convert.variants.row import ClassNames, Fact, Family, Renaming, Variant
 
@@ -50,13 +50,13 @@ D_FINE = Family(
         "sampling points": Fact(r"\bdecoder\.layers\.0\.(cross|encoder)_attn\.attention_weights\.bias$"),
     },
     other_models={
-        r"\.conv_bn_fused\.": "a D-FINE converted for deployment, its normalisations already folded; pass the checkpoint that "
-        "training wrote",
+        r"\.conv_bn_fused\.": "a D-FINE converted for deployment, its normalisations already folded; pass the checkpoint "
+        "written by training",
     },
-    harmless=RECOMPUTED,
+    ignored_tensors=RECOMPUTED,
     renaming=_NAMES,
-    spread=DISTRIBUTION_SPREAD,
-    jitter={r"\.lab\.(scale|bias)$": 0.1, r"norm\.(weight|bias)$": 0.1, r"\b(v_proj|o_proj)\.bias$": 0.1},
+    init_std=DISTRIBUTION_INIT_STD,
+    init_noise={r"\.lab\.(scale|bias)$": 0.1, r"norm\.(weight|bias)$": 0.1, r"\b(v_proj|o_proj)\.bias$": 0.1},
 )
 
 # name: stem channels; in, mid and out channels of the four stages; blocks of each; layers of each block.
@@ -73,8 +73,8 @@ _D_FINE_SOURCE = (
 )
 
 
-def _backbone(name: str, affine: bool, taps: tuple[int, ...]) -> dict[str, Any]:
-    """The transformers configuration of one of HGNetV2's published sizes; ``affine``: with learnable affine blocks."""
+def _backbone(name: str, affine: bool, feature_levels: tuple[int, ...]) -> dict[str, Any]:
+    """Returns the transformers configuration of a published size of HGNetV2; ``affine``: with learnable affine blocks."""
     stem, into, middle, out, blocks, layers = _HGNET_V2[name]
     return {
         "model_type": "hgnet_v2",
@@ -89,7 +89,7 @@ def _backbone(name: str, affine: bool, taps: tuple[int, ...]) -> dict[str, Any]:
         "stage_light_block": [False, False, True, True],
         "stage_kernel_size": [3, 3, 5, 5],
         "use_learnable_affine_block": affine,
-        "out_indices": list(taps),
+        "out_indices": list(feature_levels),
     }
 
 
@@ -117,7 +117,7 @@ def d_fine_row(
     hub_id: str | None = None,
     bundled: str | None = None,
 ) -> Variant:
-    """A row of the D-FINE family; the defaults are what most of its published sizes share."""
+    """Builds a row of the D-FINE family; the defaults are those of most published sizes."""
     levels = len(strides)
     return Variant(
         name=name,
@@ -162,7 +162,7 @@ def d_fine_row(
         bundled=bundled,
         strides=strides,
         decoder_layers=decoder_layers,
-        taps=tuple(backbone["out_indices"]),
+        feature_levels=tuple(backbone["out_indices"]),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         # Its validation transforms resize the PIL image with torchvision, which is Pillow's antialiased bilinear filter
@@ -174,7 +174,7 @@ def d_fine_row(
 ROWS: tuple[Variant, ...] = (
     d_fine_row(
         "dfine-n",
-        backbone=_backbone("B0", affine=True, taps=(3, 4)),
+        backbone=_backbone("B0", affine=True, feature_levels=(3, 4)),
         decoder_layers=3,
         width=128,
         encoder_width=128,
@@ -189,7 +189,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     d_fine_row(
         "dfine-s",
-        backbone=_backbone("B0", affine=True, taps=(2, 3, 4)),
+        backbone=_backbone("B0", affine=True, feature_levels=(2, 3, 4)),
         decoder_layers=3,
         expansion=0.5,
         depth=0.34,
@@ -198,7 +198,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     d_fine_row(
         "dfine-m",
-        backbone=_backbone("B2", affine=True, taps=(2, 3, 4)),
+        backbone=_backbone("B2", affine=True, feature_levels=(2, 3, 4)),
         decoder_layers=4,
         depth=0.67,
         hub_id="ustc-community/dfine-medium-coco",
@@ -206,14 +206,14 @@ ROWS: tuple[Variant, ...] = (
     ),
     d_fine_row(
         "dfine-l",
-        backbone=_backbone("B4", affine=False, taps=(2, 3, 4)),
+        backbone=_backbone("B4", affine=False, feature_levels=(2, 3, 4)),
         decoder_layers=6,
         hub_id="ustc-community/dfine-large-coco",
         source=_D_FINE_SOURCE.format(config="dfine_hgnetv2_l_coco.yml at 1856159"),
     ),
     d_fine_row(
         "dfine-x",
-        backbone=_backbone("B5", affine=False, taps=(2, 3, 4)),
+        backbone=_backbone("B5", affine=False, feature_levels=(2, 3, 4)),
         decoder_layers=6,
         encoder_width=384,
         encoder_ffn=2048,

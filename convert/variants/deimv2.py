@@ -1,16 +1,16 @@
 """DEIMv2: D-FINE's decoder with gated feed-forward networks behind HGNetV2 (small sizes) or a ViT with a spatial adapter.
 
-The architecture is transformers'. It differs from the original project's at several places, so that weights converted from the
-original detect less well here: transformers' own test finds one cat, at 0.27, in COCO's image of two. The original
+The architecture is transformers'. It differs from the original project's in several places, so that weights converted from the
+original detect worse here: transformers' own test finds one cat, at 0.27, in COCO's image of two. The original
 (engine/deim/deim_decoder.py and hybrid_encoder.py, engine/backbone/vit_tiny.py; as in mymuse77/DEIMv2 at 63701ba,
 demuxin/DEIMv2-deploy at 6a1f0be, yyq19990828/DEIMv2 at 3e491c6)
 
-- scores the tokens as they are, where transformers has a LayerNorm before;
+- scores the tokens directly, where transformers has a LayerNorm before;
 - computes the queries' position embedding once, not in each decoder layer;
 - has SiLU in the box heads (``mlp_act``), where transformers has ReLU;
-- leaves the last tap of the two tiny ViTs as it is, where transformers normalises it, and has 1e-6 in their LayerNorms;
+- uses the last feature level of the two tiny ViTs unchanged, where transformers normalises it, and 1e-6 in their LayerNorms;
 - adds position embeddings in the hybrid encoder. transformers leaves them out where ``eval_size`` is set, which its converter
-  does: that one is settled below.
+  does; ``fixed_config`` below overrides that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detr2litert.convert.coco import COCO_CONTIGUOUS
-from detr2litert.convert.variants.distribution_heads import DISTRIBUTION_SPREAD
+from detr2litert.convert.variants.distribution_heads import DISTRIBUTION_INIT_STD
 from detr2litert.convert.variants.row import Fact, Family, Variant
 
 DEIMV2 = Family(
@@ -45,15 +45,15 @@ DEIMV2 = Family(
         r"\bswish_ffn\.": "an original DEIMv2, whose tensor names transformers does not know; pass a transformers folder "
         "(convert_deimv2_original_pytorch_checkpoint_to_hf.py of huggingface/transformers makes one)",
     },
-    # The mask token serves the ViT's pre-training.
-    harmless=(r"num_batches_tracked$", r"\bembeddings\.mask_token$"),
-    settled={"eval_size": None},
-    spread={
-        **DISTRIBUTION_SPREAD,
+    # The mask token is used only in the ViT's pre-training.
+    ignored_tensors=(r"num_batches_tracked$", r"\bembeddings\.mask_token$"),
+    fixed_config={"eval_size": None},
+    init_std={
+        **DISTRIBUTION_INIT_STD,
         r"\.mlp\.(gate|up|down)_proj\.weight$": 1.4,
         r"\bpatch_embeddings\.weight$": 1.0,
     },
-    jitter={
+    init_noise={
         r"\.lab\.(scale|bias)$": 0.1,
         r"\.lambda1$": 0.3,
         r"\b(cls_token|register_tokens)$": 0.5,
@@ -75,7 +75,7 @@ _DEIMV2_SOURCE = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """What feeds the encoder: transformers' configuration of it, the channels it hands over, and how it wants its image."""
+    """The backbone: its transformers configuration, its output channels, and the normalisation of its image."""
 
     config: Mapping[str, Any]
     channels: tuple[int, ...]
@@ -84,14 +84,14 @@ class Backbone:
 
     @property
     def is_vit(self) -> bool:
-        """Whether it is a ViT with an adapter of ``adapter`` channels."""
+        """True for a ViT with an adapter of ``adapter`` channels."""
         return self.adapter is not None
 
 
 def _hgnet(
-    *, out: list[int], hidden: list[int] | None = None, blocks: list[int], kernels: list[int], taps: tuple[int, ...]
+    *, out: list[int], hidden: list[int] | None = None, blocks: list[int], kernels: list[int], feature_levels: tuple[int, ...]
 ) -> Backbone:
-    """HGNetV2 of 3 or 4 stages with 3 layers a block; the first is 16 channels wide inside, each other twice the one before."""
+    """Builds an HGNetV2 of 3 or 4 stages, 3 layers per block; inner widths start at 16 channels and double at each stage."""
     stages = len(out)
     return Backbone(
         config={
@@ -108,9 +108,9 @@ def _hgnet(
             "stage_kernel_size": kernels,
             "stage_numb_of_layers": [3] * stages,
             "use_learnable_affine_block": True,
-            "out_indices": list(taps),
+            "out_indices": list(feature_levels),
         },
-        channels=tuple(out[tap - 1] for tap in taps),
+        channels=tuple(out[level - 1] for level in feature_levels),
     )
 
 
@@ -118,14 +118,14 @@ def _vit(
     *,
     width: int,
     hidden: int,
-    taps: tuple[int, ...],
+    feature_levels: tuple[int, ...],
     adapter: int,
     distilled: bool,
     ffn: int | None = None,
 ) -> Backbone:
-    """DINOv3's ViT-S or its gated sibling, or one of the two tiny ViTs that DEIMv2 distilled from it.
+    """Builds DINOv3's ViT-S or its gated variant, or one of the two tiny ViTs that DEIMv2 distilled from it.
 
-    ``hidden``: channels that the fusion with the adapter hands over.
+    ``hidden``: output channels of the fusion with the adapter.
     """
     return Backbone(
         config={
@@ -140,7 +140,7 @@ def _vit(
             "pos_embed_rescale": None if distilled else 2.0,
             "key_bias": not distilled,
             "rope_theta": 100.0,
-            "out_indices": list(taps),
+            "out_indices": list(feature_levels),
             "apply_layernorm": not distilled,
             "reshape_hidden_states": True,
         },
@@ -167,7 +167,7 @@ def deimv2_row(
     num_queries: int = 300,
     hub_id: str | None = None,
 ) -> Variant:
-    """A row of the DEIMv2 family. Without ``encoder_ffn`` the encoder is the light one, and decoder layers have no gates."""
+    """Builds a row of the DEIMv2 family. Without ``encoder_ffn`` the encoder is the light one without gates in the decoder."""
     light, levels = encoder_ffn is None, len(strides)
     mean, std = backbone.normalisation
     config: dict[str, Any] = {
@@ -218,7 +218,7 @@ def deimv2_row(
         hub_id=hub_id,
         strides=strides,
         decoder_layers=decoder_layers,
-        taps=tuple(backbone.config["out_indices"]),
+        feature_levels=tuple(backbone.config["out_indices"]),
         mean=mean,
         std=std,
         # val_dataloader: torchvision's Resize of the PIL image, which is Pillow's antialiased bilinear filter.
@@ -231,7 +231,7 @@ def deimv2_row(
 ROWS: tuple[Variant, ...] = (
     deimv2_row(
         "atto",
-        backbone=_hgnet(out=[64, 256, 256], blocks=[1, 1, 1], kernels=[3, 3, 3], taps=(3,)),
+        backbone=_hgnet(out=[64, 256, 256], blocks=[1, 1, 1], kernels=[3, 3, 3], feature_levels=(3,)),
         width=64,
         decoder_layers=3,
         decoder_ffn=160,
@@ -245,7 +245,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     deimv2_row(
         "femto",
-        backbone=_hgnet(out=[64, 256, 512], blocks=[1, 1, 1], kernels=[3, 3, 5], taps=(3,)),
+        backbone=_hgnet(out=[64, 256, 512], blocks=[1, 1, 1], kernels=[3, 3, 5], feature_levels=(3,)),
         width=96,
         decoder_layers=3,
         decoder_ffn=256,
@@ -259,7 +259,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     deimv2_row(
         "pico",
-        backbone=_hgnet(out=[64, 256, 512], blocks=[1, 1, 2], kernels=[3, 3, 5], taps=(3,)),
+        backbone=_hgnet(out=[64, 256, 512], blocks=[1, 1, 2], kernels=[3, 3, 5], feature_levels=(3,)),
         width=112,
         decoder_layers=3,
         decoder_ffn=320,
@@ -274,7 +274,11 @@ ROWS: tuple[Variant, ...] = (
     deimv2_row(
         "n",
         backbone=_hgnet(
-            out=[64, 256, 512, 1024], hidden=[128, 256, 512, 1024], blocks=[1, 1, 2, 1], kernels=[3, 3, 5, 5], taps=(3, 4)
+            out=[64, 256, 512, 1024],
+            hidden=[128, 256, 512, 1024],
+            blocks=[1, 1, 2, 1],
+            kernels=[3, 3, 5, 5],
+            feature_levels=(3, 4),
         ),
         width=128,
         decoder_layers=3,
@@ -289,7 +293,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     deimv2_row(
         "s",
-        backbone=_vit(width=192, hidden=192, taps=(4, 8, 12), adapter=16, distilled=True),
+        backbone=_vit(width=192, hidden=192, feature_levels=(4, 8, 12), adapter=16, distilled=True),
         width=192,
         decoder_layers=4,
         decoder_ffn=512,
@@ -301,7 +305,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     deimv2_row(
         "m",
-        backbone=_vit(width=256, hidden=256, taps=(4, 8, 12), adapter=16, distilled=True),
+        backbone=_vit(width=256, hidden=256, feature_levels=(4, 8, 12), adapter=16, distilled=True),
         width=256,
         decoder_layers=4,
         decoder_ffn=512,
@@ -312,7 +316,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     deimv2_row(
         "l",
-        backbone=_vit(width=384, hidden=224, taps=(6, 9, 12), adapter=32, distilled=False),
+        backbone=_vit(width=384, hidden=224, feature_levels=(6, 9, 12), adapter=32, distilled=False),
         width=224,
         decoder_layers=4,
         decoder_ffn=1792,
@@ -323,7 +327,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     deimv2_row(
         "x",
-        backbone=_vit(width=384, hidden=256, taps=(6, 9, 12), adapter=64, distilled=False, ffn=1536),
+        backbone=_vit(width=384, hidden=256, feature_levels=(6, 9, 12), adapter=64, distilled=False, ffn=1536),
         width=256,
         decoder_layers=6,
         decoder_ffn=2048,

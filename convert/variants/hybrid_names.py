@@ -1,7 +1,7 @@
-"""Original names of what RT-DETR and its descendants share, in the naming of their published transformers folders.
+"""Renaming rules for the common parts of RT-DETR and its descendants, to the naming of their published transformers folders.
 
-Rules apply in order to each name, each to what the one before left. The target is the naming that the published folders have;
-what transformers has renamed since, its own conversion mapping renames when it loads. Sources: huggingface/transformers
+Rules apply in order to each name, each to the result of the one before. The target is the naming of the published folders;
+later renames are covered by transformers' own conversion mapping on load. Sources: huggingface/transformers
 convert_d_fine_original_pytorch_checkpoint_to_hf.py at 1e98d00 (ORIGINAL_TO_CONVERTED_KEY_MAPPING, read_in_q_k_v) and
 convert_rt_detr_v2_weights_to_hf.py at 03bb2cc (create_rename_keys, read_in_q_k_v); the original modules are
 Peterande/D-FINE src/zoo/dfine and lyuwenyu/RT-DETR rtdetrv2_pytorch/src/zoo/rtdetr (hybrid_encoder.py, *_decoder.py).
@@ -40,4 +40,4 @@ TWO_STAGE_DECODER: Renaming = (
 """Query selection, decoder layers and heads."""
 
 RECOMPUTED = (r"num_batches_tracked$", r"^decoder\.(anchors|valid_mask)$")
-"""Tensors of a checkpoint that follow from the resolution or serve training alone."""
+"""Tensors of a checkpoint that are derived from the resolution or used only in training."""

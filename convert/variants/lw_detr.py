@@ -1,10 +1,9 @@
 """LW-DETR: plain ViT with windowed and global blocks, one or two feature levels, two-stage selection, deformable decoder.
 
-RF-DETR descends from it: the decoder and the heads are the same and have the same names; the backbones differ.
+RF-DETR is derived from it: the decoder and the heads are the same and have the same names; the backbones differ.
 
-Where a side has 50 or more cells, as the finer level of the two largest sizes has, the original lets the border cells take part
-in the query selection with blanked features, while transformers leaves them out (proposals within 0.01 of the border count as
-invalid).
+If a side has 50 or more cells, like the finer level of the two largest sizes, the original includes the border cells in the
+query selection with zeroed features, while transformers excludes them (proposals within 0.01 of the border count as invalid).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ LW_DETR = Family(
         r"\bprojector\.",
         r"\b(refpoint_embed|reference_point_embed)\.weight$",
         r"\benc_out_class_embed\.0\.weight$",
-        # The scales of CAE's pre-trained blocks, which no other backbone of a detector like this has.
+        # The scales of CAE's pre-trained blocks, unique to this backbone among such detectors.
         r"\bencoder\.(layer|blocks)\.\d+\.gamma_1$",
     ),
     facts={
@@ -40,9 +39,9 @@ LW_DETR = Family(
         "folder (convert_lw_detr_to_hf.py of huggingface/transformers makes one) or a hub id, like "
         "AnnaZhang/lwdetr_small_60e_coco",
     },
-    harmless=(r"num_batches_tracked$",),
-    adopted={"groups": "group_detr", "queries": "num_queries"},
-    spread={
+    ignored_tensors=(r"num_batches_tracked$",),
+    config_from_facts={"groups": "group_detr", "queries": "num_queries"},
+    init_std={
         r"\.(q_proj|k_proj)\.weight$": 1.0,
         r"\.(v_proj|o_proj|value_proj|output_proj)\.weight$": 1.0,
         r"\.(sampling_offsets|attention_weights)\.weight$": 1.0,
@@ -55,7 +54,7 @@ LW_DETR = Family(
         r"bbox_embed(\.\d+)?\.layers\.2\.weight$": 0.3,
         r"class_embed(\.\d+)?\.weight$": 1.0,
     },
-    jitter={
+    init_noise={
         r"\bposition_embeddings$": 0.3,
         r"\.gamma_[12]$": 0.2,
         r"norm(_before|_after|\.\d+)?\.(weight|bias)$": 0.1,
@@ -74,7 +73,7 @@ def lw_detr_row(
     *,
     width: int,
     windowed: tuple[int, ...] = (0, 1, 3, 6, 7, 9),
-    taps: tuple[int, ...] = (3, 5, 6, 10),
+    feature_levels: tuple[int, ...] = (3, 5, 6, 10),
     layers: int = 10,
     scales: tuple[float, ...] = (1.0,),
     d_model: int = 256,
@@ -83,11 +82,11 @@ def lw_detr_row(
     points: int = 2,
     num_queries: int = 300,
 ) -> Variant:
-    """A row of the LW-DETR family; the defaults are what most of its published sizes share.
+    """Builds a row of the LW-DETR family; the defaults are those of most published sizes.
 
-    ``windowed`` are the blocks that attend within windows, counted from 0. ``taps`` are the blocks whose output is read,
-    counted from 1, as transformers does: its stage 0 is what enters the first block. (The original's out_feature_indexes, and
-    those in transformers' converter, count from 0.)
+    ``windowed`` are the blocks that attend within windows, counted from 0. ``feature_levels`` are the blocks whose output is
+    read, counted from 1, as in transformers: its stage 0 is the input of the first block. (The original's out_feature_indexes,
+    and those in transformers' converter, count from 0.)
     """
     hub_id = f"AnnaZhang/lwdetr_{size}_60e_coco"
     return Variant(
@@ -110,7 +109,7 @@ def lw_detr_row(
                 "mlp_ratio": 4,
                 "num_windows": 16,
                 "window_block_indices": list(windowed),
-                "out_indices": list(taps),
+                "out_indices": list(feature_levels),
                 "layer_norm_eps": 1e-6,
             },
             "projector_scale_factors": list(scales),
@@ -138,7 +137,7 @@ def lw_detr_row(
         patch=16,
         windows=4,
         decoder_layers=3,
-        taps=taps,
+        feature_levels=feature_levels,
         # datasets/coco.py, make_coco_transforms_square_div_64: torchvision resizes the PIL image, which is Pillow's antialiased
         # bilinear filter; then ImageNet's mean and deviation.
         resize="bilinear_antialias",
@@ -146,7 +145,7 @@ def lw_detr_row(
 
 
 ROWS: tuple[Variant, ...] = (
-    lw_detr_row("tiny", width=192, layers=6, windowed=(0, 2, 4), taps=(2, 4, 6), num_queries=100),
+    lw_detr_row("tiny", width=192, layers=6, windowed=(0, 2, 4), feature_levels=(2, 4, 6), num_queries=100),
     lw_detr_row("small", width=192),
     lw_detr_row("medium", width=384),
     lw_detr_row("large", width=384, scales=(2.0, 0.5), d_model=384, self_heads=12, cross_heads=24, points=4),

@@ -1,8 +1,9 @@
 """RF-DETR: windowed DINOv2, one feature level, two-stage selection, deformable decoder.
 
-Two differences between transformers' model and rfdetr's are known. ``layer_norm_eps`` of the projector is settled below. And
-where a side has 50 or more cells, rfdetr lets the border cells take part in the query selection with blanked features, while
-transformers leaves them out (proposals within 0.01 of the border count as invalid); every published resolution has fewer.
+Two differences between transformers' model and rfdetr's are known. ``layer_norm_eps`` of the projector is set by
+``fixed_config`` below. And if a side has 50 or more cells, rfdetr includes the border cells in the query selection with zeroed
+features, while transformers excludes them (proposals within 0.01 of the border count as invalid); every published resolution
+has fewer.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ RF_DETR = Family(
         r"\b(refpoint_embed|reference_point_embed)\.weight$",
         r"\benc_out_class_embed\.0\.weight$",
         r"(^|\.)class_embed\.weight$",
-        # All the others LW-DETR has too.
+        # LW-DETR has all the others too.
         r"embeddings\.patch_embeddings\.projection\.weight$",
     ),
     facts={
@@ -38,17 +39,17 @@ RF_DETR = Family(
         "checkpoints can be converted",
         r"keypoint": "an RF-DETR keypoint checkpoint; only detection checkpoints can be converted",
         r"lora_|\.base_layer\.": "a checkpoint with unmerged LoRA adapters; merge them (merge_and_unload in peft) first",
-        r"register_tokens": "an RF-DETR with register tokens, which no variant has",
+        r"register_tokens": "an RF-DETR with register tokens, which no variant supports",
         r"projector\.stages\.[1-9]": "an RF-DETR with more than one feature level (the deprecated 2025 rf-detr-large), which "
-        "no variant has; use the present large",
+        "no variant supports; use the current large",
     },
-    harmless=(r"num_batches_tracked$",),
+    ignored_tensors=(r"num_batches_tracked$",),
     # rfdetr's projector normalises with eps 1e-6 (rfdetr/models/backbone/projector.py, LayerNorm); transformers' class default
     # is 1e-5 and its converter leaves it there, which moves logits by up to 1.
-    settled={"layer_norm_eps": 1e-6},
-    adopted={"groups": "group_detr", "queries": "num_queries"},
+    fixed_config={"layer_norm_eps": 1e-6},
+    config_from_facts={"groups": "group_detr", "queries": "num_queries"},
     grid_field=("backbone_config", "image_size"),
-    spread={
+    init_std={
         r"\.(q_proj|k_proj)\.weight$": 1.0,
         r"\.(sampling_offsets|attention_weights)\.weight$": 1.0,
         r"bbox_embed(\.\d+)?\.layers\.[01]\.weight$": 1.4,
@@ -71,7 +72,7 @@ def rf_detr_row(
     windows: int,
     decoder_layers: int,
     position_grid: int,
-    taps: tuple[int, ...],
+    feature_levels: tuple[int, ...],
     source: str,
     classes: ClassNames = COCO_SPARSE,
     num_queries: int = 300,
@@ -87,7 +88,7 @@ def rf_detr_row(
     hub_id: str | None = None,
     bundled: str | None = None,
 ) -> Variant:
-    """A row of the RF-DETR family; the defaults are what its published sizes share."""
+    """Builds a row of the RF-DETR family; the defaults are those of the published sizes."""
     return Variant(
         name=name,
         family=RF_DETR,
@@ -106,7 +107,7 @@ def rf_detr_row(
                 "num_attention_heads": heads,
                 "mlp_ratio": 4,
                 "num_windows": windows,
-                "out_indices": list(taps),
+                "out_indices": list(feature_levels),
                 "layer_norm_eps": 1e-6,
             },
             "d_model": d_model,
@@ -133,14 +134,14 @@ def rf_detr_row(
         source=source,
         hub_id=hub_id,
         bundled=bundled,
-        # rfdetr's predict resizes without antialias since 1.9.0 (pull request 1206); --resize has the older form.
+        # rfdetr's predict resizes without antialias since 1.9.0 (pull request 1206); --resize selects the older form.
         resize="bilinear",
         strides=(patch,),
         patch=patch,
         windows=windows,
         decoder_layers=decoder_layers,
         position_grid=position_grid,
-        taps=taps,
+        feature_levels=feature_levels,
     )
 
 
@@ -152,7 +153,7 @@ ROWS: tuple[Variant, ...] = (
         windows=2,
         decoder_layers=2,
         position_grid=24,
-        taps=(3, 6, 9, 12),
+        feature_levels=(3, 6, 9, 12),
         hub_id="Roboflow/rf-detr-nano",
         source=_RF_DETR_SOURCE.format(config="RFDETRNanoConfig"),
     ),
@@ -163,7 +164,7 @@ ROWS: tuple[Variant, ...] = (
         windows=2,
         decoder_layers=3,
         position_grid=32,
-        taps=(3, 6, 9, 12),
+        feature_levels=(3, 6, 9, 12),
         hub_id="Roboflow/rf-detr-small",
         source=_RF_DETR_SOURCE.format(config="RFDETRSmallConfig"),
     ),
@@ -174,7 +175,7 @@ ROWS: tuple[Variant, ...] = (
         windows=2,
         decoder_layers=4,
         position_grid=36,
-        taps=(3, 6, 9, 12),
+        feature_levels=(3, 6, 9, 12),
         hub_id="Roboflow/rf-detr-medium",
         source=_RF_DETR_SOURCE.format(config="RFDETRMediumConfig"),
     ),
@@ -185,7 +186,7 @@ ROWS: tuple[Variant, ...] = (
         windows=4,
         decoder_layers=3,
         position_grid=37,
-        taps=(2, 5, 8, 11),
+        feature_levels=(2, 5, 8, 11),
         hub_id="Roboflow/rf-detr-base",
         source=_RF_DETR_SOURCE.format(config="RFDETRBaseConfig"),
     ),
@@ -196,7 +197,7 @@ ROWS: tuple[Variant, ...] = (
         windows=2,
         decoder_layers=4,
         position_grid=44,
-        taps=(3, 6, 9, 12),
+        feature_levels=(3, 6, 9, 12),
         hub_id="Roboflow/rf-detr-large",
         source=_RF_DETR_SOURCE.format(config="RFDETRLargeConfig, the 2026 one"),
     ),
@@ -207,7 +208,7 @@ ROWS: tuple[Variant, ...] = (
         windows=2,
         decoder_layers=2,
         position_grid=16,
-        taps=(2, 3, 5, 6),
+        feature_levels=(2, 3, 5, 6),
         classes=("circle", "square", "triangle", "star", "cross", "crescent"),
         num_queries=40,
         group_detr=3,

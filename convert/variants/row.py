@@ -1,8 +1,8 @@
-"""What a row of the table of detectors holds.
+"""The rows of the table of detectors, and their families.
 
-A row is data. Everything that differs from one detector to the next (the transformers model, its configuration, input size,
-normalisation, classes, post-processing, how its checkpoints are told from others) is in the row or in the family the row
-belongs to, so that a new detector is a new row and no new code.
+A row is data. Everything that differs between detectors (the transformers model, its configuration, input size, normalisation,
+classes, post-processing, how its checkpoints are recognised) is in the row or in its family, so that a new detector is a new
+row and no new code.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Literal
 from detr2litert.host_runtime.manifest import Resize
 
 ClassNames = tuple[str | None, ...]
-"""One entry a logit column; None for a column that no class uses."""
+"""One entry per logit column; None for a column that no class uses."""
 
 Renaming = tuple[tuple[str, str], ...]
-"""Regular expressions and what replaces them (``re.sub``), applied in order."""
+"""Regular expressions and their replacements (``re.sub``), applied in order."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Family:
-    """What the variants of one architecture share.
+    """The properties shared by the variants of one architecture.
 
     Attributes:
         name: for messages.
@@ -50,16 +50,16 @@ class Family:
         signature: patterns that must each match a tensor's name for a checkpoint to be of this family.
         facts: architectural numbers that can be read from the tensors. ``logits`` is required: the number of columns.
         other_models: pattern over tensor names → what such a checkpoint is and what to do; these are refused.
-        harmless: patterns of tensors that a checkpoint may hold and the detector does not need.
+        ignored_tensors: patterns of tensors that a checkpoint may hold and the detector does not need.
         renaming: original tensor names → transformers', where transformers does not know the original names itself.
-        settled: configuration values that the original project fixes and that configurations converted from it may leave at
-            transformers' default.
-        adopted: fact → field of the configuration that takes its value from the checkpoint.
+        fixed_config: configuration values that the original project fixes and that configurations converted from it may leave
+            at transformers' default.
+        config_from_facts: fact → field of the configuration that takes its value from the checkpoint.
         grid_field: path of the configuration field that holds position grid × patch, or ().
-        spread: how seeded random weights are drawn (see ``convert.random_weights``): pattern over parameter names → standard
-            deviation of that layer's output when its input has unit variance.
-        jitter: pattern over parameter names → standard deviation of what is added to random weights, for scales and biases
-            that start at one and zero.
+        init_std: how seeded random weights are drawn (see ``convert.random_weights``): pattern over parameter names →
+            standard deviation of that layer's output when its input has unit variance.
+        init_noise: pattern over parameter names → standard deviation of the noise added to random weights, for scales and
+            biases that start at one and zero.
     """
 
     name: str
@@ -69,13 +69,13 @@ class Family:
     signature: tuple[str, ...]
     facts: Mapping[str, Fact]
     other_models: Mapping[str, str] = field(default_factory=dict)
-    harmless: tuple[str, ...] = ()
+    ignored_tensors: tuple[str, ...] = ()
     renaming: Renaming = ()
-    settled: Mapping[str, Any] = field(default_factory=dict)
-    adopted: Mapping[str, str] = field(default_factory=dict)
+    fixed_config: Mapping[str, Any] = field(default_factory=dict)
+    config_from_facts: Mapping[str, str] = field(default_factory=dict)
     grid_field: tuple[str, ...] = ()
-    spread: Mapping[str, float] = field(default_factory=dict)
-    jitter: Mapping[str, float] = field(default_factory=dict)
+    init_std: Mapping[str, float] = field(default_factory=dict)
+    init_noise: Mapping[str, float] = field(default_factory=dict)
     boxes_output: str = "pred_boxes"
     logits_output: str = "logits"
 
@@ -85,23 +85,23 @@ class Variant:
     """One detector.
 
     Attributes:
-        name: what ``--variant`` takes.
+        name: for ``--variant``.
         family: architecture.
         resolution: side of the square input in pixels.
         resolution_step: every valid resolution is a multiple of it (patch × windows, or the coarsest stride).
-        num_queries: boxes that leave the detector.
-        num_select: detections that the official post-processing keeps before any threshold.
+        num_queries: number of boxes in the detector's output.
+        num_select: number of detections that the official post-processing selects before any threshold.
         classes: class names of the published weights.
         config: keyword arguments of the transformers configuration class.
-        expected: the facts (see ``Family.facts``) that tell this variant's checkpoints from the family's others.
+        expected: the facts (see ``Family.facts``) that distinguish this variant's checkpoints from others of the family.
         source: where the figures were checked.
-        unused: patterns of tensors (transformers' names) that this variant's checkpoints hold and its evaluation never reaches.
+        unused: patterns of tensors (transformers' names) that this variant's checkpoints hold and its evaluation never uses.
         hub_id: published weights on the Hugging Face hub.
         bundled: folder of weights that ships with the package, relative to it.
-        strides: of the feature maps whose cells are the tokens that queries are selected from, for families that need at least
-            as many tokens as queries.
-        patch, windows, decoder_layers, position_grid, taps: backbone and decoder figures, for listings and inference; None
-            or empty where the architecture has no such thing. ``taps`` are backbone stages whose output is read.
+        strides: of the feature maps whose cells are the tokens of the query selection, for families that need at least as many
+            tokens as queries.
+        patch, windows, decoder_layers, position_grid, feature_levels: backbone and decoder figures, for listings and inference;
+            None or empty where they do not apply. ``feature_levels`` are the backbone stages whose output is read.
         mean, std: per-channel normalisation of RGB scaled to [0, 1].
         resize: interpolation of the square resize, as host_runtime names it.
     """
@@ -124,14 +124,14 @@ class Variant:
     windows: int | None = None
     decoder_layers: int | None = None
     position_grid: int | None = None
-    taps: tuple[int, ...] = ()
+    feature_levels: tuple[int, ...] = ()
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     resize: Resize = "bilinear_antialias"
 
     @property
     def default_weights(self) -> str | None:
-        """What ``--weights`` stands for when it is not given: the bundled folder, else the hub id."""
+        """Default of ``--weights``: the bundled folder, else the hub id."""
         if self.bundled is not None:
             return str(Path(__file__).parents[1] / self.bundled)
         return self.hub_id

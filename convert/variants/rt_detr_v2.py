@@ -1,7 +1,7 @@
 """RT-DETRv2: ResNet-vd, hybrid encoder, two-stage selection, deformable decoder with three feature levels.
 
-The original project also trains each size with discrete sampling (its ``_dsp_`` configurations). Nothing in their ``.pth``
-files says so, and they are taken for the ordinary ones; in a transformers folder, config.json says it (``decoder_method``).
+The original project also trains each size with discrete sampling (its ``_dsp_`` configurations). Their ``.pth`` files do not
+record it, so they are treated as the ordinary ones; in a transformers folder, config.json has it (``decoder_method``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RT_DETR_V2 = Family(
         r"\b(conv1\.conv1_1\.conv|embedder\.embedder\.0\.convolution)\.weight$",
         r"\blateral_convs\.0\.",
         r"\benc_score_head\.weight$",
-        # The buffer that RT-DETR's first version has not.
+        # A buffer that RT-DETR's first version lacks.
         r"\bdecoder\.layers\.0\.(cross_attn\.num_points_scale|encoder_attn\.n_points_scale)$",
     ),
     facts={
@@ -51,11 +51,11 @@ RT_DETR_V2 = Family(
     },
     other_models={
         r"\bbottlenecks\.\d+\.conv\.": "an RT-DETRv2 converted for deployment, its branches already merged; pass the "
-        "checkpoint that training wrote",
+        "checkpoint written by training",
     },
-    harmless=RECOMPUTED,
+    ignored_tensors=RECOMPUTED,
     renaming=_NAMES,
-    spread={
+    init_std={
         r"\.(q_proj|k_proj)\.weight$": 1.0,
         r"\.(v_proj|o_proj|value_proj|output_proj)\.weight$": 1.0,
         r"\.(sampling_offsets|attention_weights)\.weight$": 1.0,
@@ -66,7 +66,7 @@ RT_DETR_V2 = Family(
         r"(enc_bbox_head|bbox_embed\.\d+)\.layers\.2\.weight$": 0.3,
         r"(class_embed\.\d+|enc_score_head)\.weight$": 1.0,
     },
-    jitter={r"norm\.(weight|bias)$": 0.1, r"\b(v_proj|o_proj|value_proj|output_proj)\.bias$": 0.1},
+    init_noise={r"norm\.(weight|bias)$": 0.1, r"\b(v_proj|o_proj|value_proj|output_proj)\.bias$": 0.1},
 )
 
 _RT_DETR_V2_SOURCE = (
@@ -88,9 +88,9 @@ def rt_detr_v2_row(
     trained_layers: int = 0,
     hub_id: str | None = None,
 ) -> Variant:
-    """A row of the RT-DETRv2 family; ``basic`` blocks are those of ResNet-18 and 34, the others are bottlenecks.
+    """Builds a row of the RT-DETRv2 family; ``basic`` blocks are those of ResNet-18 and 34, the others are bottlenecks.
 
-    ``trained_layers`` decoder layers are in the checkpoints where evaluation ends before the last.
+    ``trained_layers``: decoder layers in the checkpoints, if evaluation stops before the last.
     """
     channels = [64, 128, 256, 512] if basic else [256, 512, 1024, 2048]
     return Variant(
@@ -128,12 +128,12 @@ def rt_detr_v2_row(
             "sampling points": 8 * 3 * 4,
         },
         source=source,
-        # transformers' names, of the heads as well, which it keeps twice.
+        # transformers' names, including the heads, which it stores twice.
         unused=tuple(rf"\bdecoder\.(layers|class_embed|bbox_embed)\.{i}\." for i in range(decoder_layers, trained_layers)),
         hub_id=hub_id,
         strides=(8, 16, 32),
         decoder_layers=decoder_layers,
-        taps=(2, 3, 4),
+        feature_levels=(2, 3, 4),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         # Its validation transforms resize the PIL image with torchvision, which is Pillow's antialiased bilinear filter

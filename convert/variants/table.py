@@ -1,4 +1,4 @@
-"""The table of detectors and the look-ups in it."""
+"""The table of detectors, and look-ups in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAMILIES: tuple[Family, ...] = tuple({row.family.name: row.family for row in VAR
 
 
 def find_variant(name: str) -> Variant:
-    """The variant called ``name``, in any case.
+    """Returns the variant called ``name``, ignoring case.
 
     Raises:
         UserError: no such variant; the nearest names are suggested.
@@ -37,7 +37,7 @@ def find_variant(name: str) -> Variant:
 
 
 def checked_resolution(variant: Variant, resolution: int) -> int:
-    """``resolution`` if the variant can run at it.
+    """Returns ``resolution`` if the variant can run at it.
 
     Raises:
         UserError: not a positive multiple of ``variant.resolution_step``; the valid neighbours are named.

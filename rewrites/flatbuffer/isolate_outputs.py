@@ -28,7 +28,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
-from detr2litert.rewrites.base import Site
+from detr2litert.rewrites.contract import Site
 
 _CHEAP = {
     schema.BuiltinOperator.ADD,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
-from detr2litert.rewrites.base import Site, document_of
+from detr2litert.rewrites.contract import Site, document_of
+from detr2litert.rewrites.driver import StepReport
 from detr2litert.rewrites.flatbuffer.isolate_outputs import isolate_outputs
 from detr2litert.rewrites.flatbuffer.restore_rank import restore_rank
-from detr2litert.rewrites.pipeline import StepReport
 
 
 @dataclass(frozen=True)

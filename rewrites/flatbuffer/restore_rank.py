@@ -1,7 +1,7 @@
 """Give the partner of a constant its rank back.
 
 Hazard (the lint's ``constant-low-rank``): the delegate accepts an elementwise op of a runtime tensor of rank below four with a
-constant, and applies the constant wrongly (``rewrites.delegate.misapplies_constant`` says for which shapes). The converter
+constant, and applies the constant wrongly (``graphs.delegate.misapplies_constant`` says for which shapes). The converter
 makes such pairs from ordinary code: ``linear(x) + pos[1, N, C]`` becomes a FULLY_CONNECTED of rank two and an ADD with a
 constant of rank three, and a reshape in the graph is canonicalised away again.
 
@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from detr2litert.graphs.delegate import MAX_RANK, misapplies_constant
 from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
-from detr2litert.rewrites.base import Site
-from detr2litert.rewrites.delegate import MAX_RANK, misapplies_constant
+from detr2litert.rewrites.contract import Site
 
 _ELEMENTWISE = {
     schema.BuiltinOperator.ADD,

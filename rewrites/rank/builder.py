@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from detr2litert.rewrites.base import RewriteRefusedError, add_constant, aten, evaluate_meta, sizes, value_of
-from detr2litert.rewrites.delegate import MAX_RANK
-from detr2litert.rewrites.rank.views import View, contiguous_strides, inverse, merged_runs
+from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.provenance import inherit
+from detr2litert.graphs.toolbox import RewriteRefusedError, add_constant, aten, evaluate_meta, sizes, value_of
+from detr2litert.graphs.views import View, contiguous_strides, inverse, merged_runs
 
 Value = View | Tensor
 """A logical tensor: a view of an emitted node, or a constant that is still just data."""
@@ -27,10 +28,9 @@ class Builder:
         source: the original node at hand; emitted nodes inherit its module stack.
     """
 
-    def __init__(self, rewrite: str) -> None:
+    def __init__(self) -> None:
         self.graph_module = fx.GraphModule(nn.Module(), fx.Graph())
         self.source: fx.Node | None = None
-        self._rewrite = rewrite
         self._emitted: dict[object, fx.Node] = {}
         self._names: dict[int, str] = {}
         self._kept: list[Tensor] = []
@@ -58,10 +58,7 @@ class Builder:
         node = self.graph_module.graph.call_function(target, args, kwargs)
         node.meta["val"] = evaluate_meta(node)
         if self.source is not None:
-            if "nn_module_stack" in self.source.meta:
-                node.meta["nn_module_stack"] = self.source.meta["nn_module_stack"]
-            node.meta["rewrites"] = (*self.source.meta.get("rewrites", ()), self._rewrite)
-            node.meta["origin"] = self.source.name
+            inherit(node, self.source, origin=self.source.name)
             if value_of(node).dim() > MAX_RANK:
                 raise RewriteRefusedError(self.source, f"it needs a tensor of rank {value_of(node).dim()}", _RANK_HINT)
         self._emitted[key] = node

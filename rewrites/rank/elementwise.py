@@ -8,47 +8,11 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import RewriteRefusedError, aten, sizes
-from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten, sizes
+from detr2litert.graphs.views import View, broadcast_shape
 from detr2litert.rewrites.rank.builder import Builder, Value, restored
-from detr2litert.rewrites.rank.views import View, broadcast_shape
 
-UNARY = (
-    aten.abs.default,
-    aten.clamp.default,
-    aten.clamp_max.default,
-    aten.clamp_min.default,
-    aten.cos.default,
-    aten.elu.default,
-    aten.exp.default,
-    aten.gelu.default,
-    aten.hardsigmoid.default,
-    aten.hardswish.default,
-    aten.hardtanh.default,
-    aten.leaky_relu.default,
-    aten.log.default,
-    aten.neg.default,
-    aten.pow.Tensor_Scalar,
-    aten.reciprocal.default,
-    aten.relu.default,
-    aten.rsqrt.default,
-    aten.rsub.Scalar,
-    aten.sigmoid.default,
-    aten.sign.default,
-    aten.silu.default,
-    aten.sin.default,
-    aten.softplus.default,
-    aten.sqrt.default,
-    aten.tanh.default,
-)
-BINARY = (
-    aten.add.Tensor,
-    aten.sub.Tensor,
-    aten.mul.Tensor,
-    aten.div.Tensor,
-    aten.maximum.default,
-    aten.minimum.default,
-)
 _COMMUTATIVE = (aten.add.Tensor, aten.mul.Tensor, aten.maximum.default, aten.minimum.default)
 _WITH_NUMBER: dict[Any, Any] = {aten.maximum.default: aten.clamp_min.default, aten.minimum.default: aten.clamp_max.default}
 

@@ -7,10 +7,10 @@ from math import prod
 
 from torch import Tensor
 
-from detr2litert.rewrites.base import aten, sizes
-from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.toolbox import aten, sizes
+from detr2litert.graphs.views import View
 from detr2litert.rewrites.rank.builder import Builder, Value, physical, restored
-from detr2litert.rewrites.rank.views import View
 
 
 def slice_along(build: Builder, x: View, dim: int, start: int, end: int, step: int = 1) -> View:

@@ -6,10 +6,10 @@ from math import prod
 
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import RewriteRefusedError, aten, sizes
-from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten, sizes
+from detr2litert.graphs.views import View, broadcast_shape
 from detr2litert.rewrites.rank.builder import Builder, Value, restored
-from detr2litert.rewrites.rank.views import View, broadcast_shape
 
 
 def parameter(build: Builder, node: fx.Node, value: Value | None) -> fx.Node | None:

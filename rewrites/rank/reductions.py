@@ -7,17 +7,10 @@ from math import prod
 
 from torch import fx
 
-from detr2litert.rewrites.base import aten, sizes
-from detr2litert.rewrites.delegate import MAX_RANK
+from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.toolbox import aten, sizes
+from detr2litert.graphs.views import View
 from detr2litert.rewrites.rank.builder import Builder, restored
-from detr2litert.rewrites.rank.views import View
-
-REDUCTIONS = (
-    aten.sum.dim_IntList,
-    aten.mean.dim,
-    aten.amax.default,
-    aten.amin.default,
-)
 
 
 def reduce(build: Builder, node: fx.Node, x: View, dims: Sequence[int], keepdim: bool) -> View:

@@ -2,8 +2,10 @@
 
 OUT gets, for android_sample/core's JVM tests:
 
-- host_steps/NAME.json + .safetensors: a host program with inputs, constants and what `HostStep` makes of them. Every op of
-  `host_runtime.host_step.OPS` is there, and ties, NaN, infinities and -0 for the selection.
+- host_ops.json: the table of host ops, to compare a runtime's own with.
+- host_steps/NAME.json + .safetensors: a host program with inputs, constants and what `HostStep` makes of them. Every op of the
+  table is there, and ties, NaN, infinities and -0 for the selection.
+- random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused`: empty, `made` or `run`.
 - resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, both resize kinds, up and down.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS.
 - colours.json: class colours by index.
@@ -32,12 +34,14 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
 import tiny_bundle
+from random_host_programs import random_cases
 
 from detr2litert.host_runtime.bundle import load_bundle
-from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.decode import Detections, decode, decode_outputs
 from detr2litert.host_runtime.draw import class_colour
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.host_table import load_table
 from detr2litert.host_runtime.manifest import HostOp, HostProgram, Manifest, Postprocess, Preprocess, TensorSpec
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 from detr2litert.host_runtime.quiet import silence_exit
@@ -79,11 +83,10 @@ def host_cases() -> Iterator[tuple[str, HostProgram, dict[str, Array], dict[str,
         "topk_special": one("topk", {"x": special}, k=64, axis=1),
         "topk_special_few": one("topk", {"x": special}, k=5, axis=-1),
         "topk_middle_axis": one("topk", {"x": rng.integers(0, 4, (2, 9, 3)).astype(np.float32)}, k=4, axis=1),
-        "topk_integers": one("topk", {"x": rng.integers(-5, 5, (1, 40)).astype(np.int32)}, k=12, axis=1),
         "gather_batched": one("gather", {"x": normal(2, 30, 5), "i": rng.integers(0, 30, (2, 7)).astype(np.int32)}, axis=1),
         "gather_flat": one("gather", {"x": normal(1, 4, 9), "i": rng.integers(0, 9, 6).astype(np.int32)}, axis=2),
         "gather_scalars": one("gather", {"x": normal(1, 30), "i": rng.integers(0, 30, (1, 7)).astype(np.int32)}, axis=1),
-        "gather_int64": one("gather", {"x": normal(1, 8, 2)}, constants={"i": np.asarray([[7, 0, 3]], np.int64)}, axis=1),
+        "gather_constant": one("gather", {"x": normal(1, 8, 2)}, constants={"i": np.asarray([[7, 0, 3]], np.int32)}, axis=1),
         "linear": one("linear", {"x": normal(1, 300, 96)}, constants={"w": normal(94, 96), "b": normal(94)}, tolerance=2e-6),
         "linear_no_bias": one("linear", {"x": normal(7, 5)}, constants={"w": normal(3, 5)}, tolerance=2e-6),
         "linear_computed": one("linear", {"x": normal(1, 3, 6), "w": normal(2, 6)}, tolerance=2e-6),
@@ -105,18 +108,10 @@ def host_cases() -> Iterator[tuple[str, HostProgram, dict[str, Array], dict[str,
         "concat": one("concat", {"x": normal(1, 3, 2), "y": normal(1, 3, 4), "z": normal(1, 3, 1)}, axis=2),
         "concat_front": one("concat", {"x": normal(2, 3), "y": normal(1, 3)}, axis=0),
         "reshape": one("reshape", {"x": normal(1, 4, 6)}, shape=[1, -1, 3]),
-        "where": one("where", {"m": (normal(1, 6, 1) > 0).astype(np.float32), "x": normal(1, 6, 4), "y": normal(4)}),
-        "where_integers": one("where", {"m": (normal(1, 5) > 0).astype(np.int32), "x": normal(1, 5), "y": normal(1, 5)}),
-        "where_bool": one("where", {"m": normal(1, 5) > 0, "x": normal(1, 5), "y": normal(1, 5)}),
-        "reduce_max": one("reduce_max", {"x": normal(2, 7, 3)}, axis=1),
-        "reduce_max_keep": one("reduce_max", {"x": normal(1, 9, 20)}, axis=-1, keepdims=True),
     }
     for op in ("add", "sub", "mul", "div", "maximum", "minimum"):
         cases[op] = one(op, {"x": normal(1, 6, 4), "y": normal(1, 1, 4)})
         cases[f"{op}_ranks"] = one(op, {"x": normal(3, 1), "y": normal(2, 1, 5)})
-    for op in ("add", "sub", "mul", "maximum", "minimum"):
-        whole = {"x": rng.integers(-9, 9, (1, 6)).astype(np.int32), "y": rng.integers(-9, 9, (1, 1)).astype(np.int32)}
-        cases[f"{op}_integers"] = one(op, whole)
     for name, (program, inputs, constants, tolerance) in cases.items():
         yield name, program, inputs, constants, tolerance
 
@@ -130,6 +125,16 @@ def write_host_steps(folder: Path) -> None:
         tensors |= {f"const.{key}": value for key, value in constants.items()}
         tensors |= {f"out.{key}": value for key, value in expected.items()}
         _save(folder / name, tensors, {"host_step": _program(program), "tolerance": tolerance})
+
+
+def write_random_programs(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for case in random_cases():
+        tensors = {f"in.{key}": value for key, value in case.tensors.items()}
+        tensors |= {f"const.{key}": value for key, value in case.constants.items()}
+        tensors |= {f"out.{key}": value for key, value in case.outputs.items()}
+        settings = {"host_step": case.program, "inputs": case.specs, "tolerance": case.tolerance, "refused": case.refused}
+        _save(folder / case.name, tensors, settings)
 
 
 def _program(program: HostProgram) -> dict[str, Any]:
@@ -156,18 +161,16 @@ def write_resizes(folder: Path) -> None:
         (1, 1, 8, 4),
         (900, 30, 20, 30),
     ]
-    for number, (old_height, old_width, height, width) in enumerate(sizes):
+    for old_height, old_width, height, width in sizes:
         for resize in ("bilinear", "bilinear_antialias"):
             pixels = rng.integers(0, 256, (old_height, old_width, 3), dtype=np.uint8)
-            spec = Preprocess(
-                height, width, resize, channels="BGR" if number == 2 else "RGB", layout="NHWC" if number in (1, 2) else "NCHW"
-            )
+            spec = Preprocess(height, width, resize)
             wide = pixels.astype(np.int64)
             packed = (255 << 24 | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32).view(np.int32)
             tensors = {"picture": packed, "input": preprocess(Image.fromarray(pixels), spec)}
             settings = {
                 "height": height, "width": width, "resize": resize, "scale": spec.scale, "mean": list(spec.mean),
-                "std": list(spec.std), "channels": spec.channels, "layout": spec.layout,
+                "std": list(spec.std),
             }  # fmt: skip
             _save(folder / f"{old_height}x{old_width}_to_{height}x{width}_{resize}", tensors, {"preprocess": settings})
 
@@ -244,12 +247,19 @@ def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield changed("mean_two", ["preprocess", "mean"], [0, 0])
     yield changed("resize_unknown", ["preprocess", "resize"], "nearest")
     yield changed("channels_unknown", ["preprocess", "channels"], "RGBA")
+    yield changed("channels_bgr", ["preprocess", "channels"], "BGR")
+    yield changed("layout_nhwc", ["preprocess", "layout"], "NHWC")
+    yield "scale_infinite", json.dumps(sound).replace(f'"scale": {sound["preprocess"]["scale"]}', '"scale": 1e999')
     yield changed("sha_upper", ["weights", "sha256"], "A" * 64)
     yield changed("sha_short", ["weights", "sha256"], "a" * 63)
     yield changed("random_number", ["weights", "random"], 0)
     yield changed("versions_number", ["versions"], {"torch": 2})
     yield changed("rank_five", ["graphs", "a", "outputs", 0, "shape"], [1, 1, 1, 1, 1])
-    yield changed("dtype_unknown", ["graphs", "a", "outputs", 0, "dtype"], "float16")
+    for dtype in ("float16", "int64", "bool"):
+        yield changed(f"dtype_{dtype}", ["graphs", "a", "outputs", 0, "dtype"], dtype)
+    yield changed("constant_bool", ["host_step", "constants", 0, "dtype"], "bool")
+    for op in ("where", "reduce_max", "toString"):
+        yield changed(f"host_op_{op}", ["host_step", "ops", 1, "op"], op)
     yield changed("no_outputs", ["graphs", "a", "outputs"], [])
     yield changed("twice", ["graphs", "a", "outputs", 1, "name"], sound["graphs"]["a"]["outputs"][0]["name"])
     yield changed("graph_c", ["graphs", "c"], sound["graphs"]["a"])
@@ -297,11 +307,7 @@ def write_bundle(source: Path, folder: Path) -> None:
         assert manifest.golden is not None
         tensors = bundle.golden_tensors()
         picture = load_image(bundle.path(manifest.golden.image))
-        post = manifest.postprocess
-        found = decode(
-            np.asarray(tensors[post.boxes], np.float32), np.asarray(tensors[post.logits], np.float32), picture.size, post,
-            manifest.classes, threshold=manifest.golden.threshold,
-        )  # fmt: skip
+        found = decode_outputs(manifest, tensors, picture.size, threshold=manifest.golden.threshold)
         pixels = np.asarray(picture).astype(np.int64)
         packed = (255 << 24 | pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).astype(np.uint32).view(np.int32)
         own = preprocess(picture, manifest.preprocess)
@@ -325,7 +331,7 @@ def hand_made_bundle(folder: Path) -> Path:
 
 
 def _save(stem: Path, tensors: dict[str, Array], settings: dict[str, Any]) -> None:
-    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    contiguous = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     safetensors.numpy.save_file(contiguous, stem.with_name(stem.name + ".safetensors"))
     stem.with_name(stem.name + ".json").write_text(json.dumps(settings))
 
@@ -334,7 +340,9 @@ def make(out: Path, bundles: list[Path]) -> None:
     """Write everything into the folder `out`, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    (out / "host_ops.json").write_text(json.dumps(load_table()))
     write_host_steps(out / "host_steps")
+    write_random_programs(out / "random_programs")
     write_resizes(out / "resizes")
     write_decodes(out / "decodes")
     (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))

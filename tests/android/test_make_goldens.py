@@ -9,19 +9,20 @@ import make_goldens
 import pytest
 import tiny_bundle
 
-from detr2litert.host_runtime.host_step import OPS
+from detr2litert.host_runtime.host_table import HOST_OPS
 from detr2litert.host_runtime.manifest import Manifest
 
 
 def test_every_op_has_a_case():
     used = {op.op for _, program, *_ in make_goldens.host_cases() for op in program.ops}
-    assert used == set(OPS)
+    assert used == set(HOST_OPS)
 
 
 def test_cases_are_the_same_every_time(tmp_path: Path):
     for name in ("first", "second"):
         make_goldens.write_host_steps(tmp_path / name)
         make_goldens.write_decodes(tmp_path / f"{name}-decodes")
+        make_goldens.write_random_programs(tmp_path / f"{name}-random")
     for path in sorted(tmp_path.glob("first*/*")):
         other = tmp_path / path.parent.name.replace("first", "second") / path.name
         assert path.read_bytes() == other.read_bytes(), path.name

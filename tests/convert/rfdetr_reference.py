@@ -2,7 +2,7 @@
 
 Independent of transformers: tensors are taken by name from the dict, and the arithmetic is spelled out, so that agreement with
 the reference says something about both. Facts from roboflow/rf-detr: models/backbone/dinov2_with_windowed_attn.py (windows,
-position embedding, taps), models/backbone/projector.py (C2f, channels-first LayerNorm, eps 1e-6), models/transformer.py
+position embedding, levels), models/backbone/projector.py (C2f, channels-first LayerNorm, eps 1e-6), models/transformer.py
 (two-stage selection, box reparametrisation, decoder), models/ops/modules/ms_deform_attn.py, models/lwdetr.py (heads).
 """
 
@@ -27,7 +27,7 @@ class Sizes:
 
     patch: int
     windows: int
-    taps: tuple[int, ...]
+    feature_levels: tuple[int, ...]
     backbone_heads: int
     self_heads: int
     cross_heads: int
@@ -41,7 +41,7 @@ class Sizes:
         return cls(
             patch=variant.patch,
             windows=variant.windows,
-            taps=variant.taps,
+            feature_levels=variant.feature_levels,
             backbone_heads=config["backbone_config"]["num_attention_heads"],
             self_heads=config["decoder_self_attention_heads"],
             cross_heads=config["decoder_cross_attention_heads"],
@@ -114,9 +114,11 @@ def _backbone(state: Mapping[str, Tensor], image: Tensor, sizes: Sizes) -> list[
     ]
     hidden = torch.stack(windows)
     maps = []
-    for layer in range(sizes.taps[-1]):
-        hidden = _backbone_layer(state, f"{_BACKBONE}.encoder.layer.{layer}", hidden, layer in sizes.taps, sizes.backbone_heads)
-        if layer + 1 in sizes.taps:
+    for layer in range(sizes.feature_levels[-1]):
+        hidden = _backbone_layer(
+            state, f"{_BACKBONE}.encoder.layer.{layer}", hidden, layer in sizes.feature_levels, sizes.backbone_heads
+        )
+        if layer + 1 in sizes.feature_levels:
             normed = _norm(state, f"{_BACKBONE}.layernorm", hidden, 1e-6)[:, 1:]
             map_ = torch.empty(cells, cells, width)
             for i, window in enumerate(normed):
@@ -139,7 +141,7 @@ def _backbone_layer(state: Mapping[str, Tensor], name: str, hidden: Tensor, ever
 
 
 def _projector(state: Mapping[str, Tensor], features: Tensor, eps: float) -> Tensor:
-    """C2f over the concatenated taps, one scale (P4), then a LayerNorm over channels."""
+    """C2f over the concatenated feature levels, one scale (P4), then a LayerNorm over channels."""
     stage = "backbone.0.projector.stages.0"
 
     def unit(name: str, value: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Small relatives of the published detectors: the same operators in the same wiring, a quarter as wide.
 
-Layers, blocks, feature levels, taps, windows, heads, points and groups are the published ones; channels, queries and classes
+Layers, blocks, feature levels, windows, heads, points and groups are the published ones; channels, queries and classes
 are few. The resolution is the smallest that
 
 - gives every window and every level at least two cells a side, and as many tokens as there are queries;

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detr2litert.convert.document import read_document
 from detr2litert.host_runtime.manifest import Weights
-from detr2litert.rewrites import pipeline
+from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile, Sampling
 from detr2litert.rewrites.program import export
 from detr2litert.verify.gates import GateResult, Verdict
@@ -83,7 +83,7 @@ def lowered(sampling: Sampling) -> Cost:
         torch.zeros(BATCH, 1, QUERIES, POINTS),
     )
     graph_module = export(Decoder(), inputs)
-    pipeline.run(pipeline.IN_EACH_GRAPH, graph_module, replace(Profile(), sampling=sampling))
+    driver.run(pipeline.IN_EACH_GRAPH, graph_module, replace(Profile(), sampling=sampling))
     core = sampling_core(graph_module)
     assert any(node.op == "call_function" for node in set(graph_module.graph.nodes) - set(core))
     return cost_of(core)
@@ -191,8 +191,8 @@ def test_bad_input_ends_in_one_line_before_anything_is_measured(tmp_path):
         assert result.output.count("\n") == 1
 
 
-def test_the_readme_has_the_markers():
-    assert read_document(ROOT / "README.md", "benchmark")
+def test_the_measurements_have_the_markers():
+    assert read_document(ROOT / "docs" / "measurements.md", "benchmark")
 
 
 def test_the_process_that_measures_memory_holds_no_torch():

@@ -74,7 +74,7 @@ def test_a_damaged_record_is_bad_input(tmp_path: Path, damaged: str) -> None:
     record = tmp_path / "r.json"
     record.write_text(damaged)
     result = CliRunner().invoke(main, ["--variants", "tiny", "--record", str(record)])
-    assert result.exit_code == 2 and "is no record" in result.output and record.read_text() == damaged
+    assert result.exit_code == 2 and "is not a record" in result.output and record.read_text() == damaged
 
 
 def test_a_record_that_cannot_be_kept_is_told_before_anything_is_measured(tmp_path: Path) -> None:
@@ -90,3 +90,8 @@ def test_a_record_of_another_target_is_measured_again(tmp_path: Path, monkeypatc
     assert CliRunner().invoke(main, ["--variants", "dfine-n", "--target", "galaxy", "--record", str(record)]).exit_code == 0
     assert read_record(record)["dfine-n"].target == "galaxy"
     assert CliRunner().invoke(main, ["--target", "toaster", "--record", str(record)]).exit_code == 2
+
+
+def test_the_documents_table_is_that_of_the_record() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    assert render(read_record(docs / "catalogue.json")) in (docs / "catalogue.md").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ def test_json_has_place_tensors_reason_and_way_out_as_fields(tmp_path: Path) -> 
     assert (found["graph"], found["op"], found["operator"]) == ("model", 0, "GATHER_ND")
     assert found["tensors"] == [{"index": 2, "name": "taken", "shape": [1, 4, 4, 8], "dtype": "float32"}]
     assert found["rule"] == "gather-nd" and found["severity"] == "refused"
-    assert "not supported" in found["why"] and "one-hot" in found["advice"] and "mended_by" in found
+    assert "not supported" in found["why"] and "one-hot" in found["advice"] and "fixed_by" in found
 
 
 def test_text_groups_places_under_their_rule(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_delegate_counts_as_its_findings_do(driver: Driver, tmp_path: Path) 
     path = w.write(tmp_path / "texture.tflite", ["y"])
     assert verdicts(invoke("check", path, "--json").json) == {"lint": "failed", "residency": "failed"}
     mild = invoke("check", path, "--fail-on", "refused")
-    assert mild.code == 0 and "less than --fail-on refused, so not counted: residency" in mild.stderr
+    assert mild.code == 0 and "less severe than --fail-on refused, so not counted: residency" in mild.stderr
     refused = foreign.one_op(tmp_path / "mystery.tflite", "CUSTOM:Mystery")
     assert invoke("check", refused, "--fail-on", "refused").code == 1
 

@@ -79,7 +79,7 @@ def test_eighty_names_are_put_at_cocos_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"a\nb", "has 2 classes, but the class head has 4 columns; it takes 4 names, or 3"),
+        (b"a\nb", "has 2 classes, but the class head has 4 columns; give 4 names, or 3"),
         (b"a\nb\nc\nd\ne", "has 5 classes, but the class head has 4 columns"),
         (b'{"4": "e"}', "names id 4, but the class head has 4 columns .0 to 3."),
         (b"", "is empty"),

@@ -109,7 +109,7 @@ def test_check_without_the_gpu_says_so(tiny: Made) -> None:
     outcome = invoke("check", tiny.bundle, "--no-gpu", "--target", "pixel")
     assert outcome.code == 0
     assert "the GPU was left out" in outcome.stdout
-    assert outcome.stderr == "not run, so not proven: residency\n"
+    assert outcome.stderr == "not verified: these gates did not run: residency\n"
     assert invoke("check", tiny.bundle, "--no-gpu", "--strict").code == 1
 
 

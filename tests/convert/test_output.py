@@ -52,7 +52,7 @@ def test_a_full_disk_under_the_output_is_one_line(arguments: tuple[str, ...], en
         code, told = _ending(arguments, env, full.fileno(), subprocess.PIPE)
         assert (code, told) == (
             2,
-            "error: the output cannot be written (no space left on device); free some space, or send it elsewhere\n",
+            "error: the output cannot be written (no space left on device); free some space, or redirect it\n",
         )
         assert _ending(arguments, env, full.fileno(), full.fileno())[0] == 2
 

@@ -17,7 +17,7 @@ _KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.
     [
         (("--only", "pad_3d_bach"), "did you mean pad_3d_batch"),
         (("--only", "xxxxxxxx"), "one of add-into-reduce-max"),
-        (("--only", "pad_3d", "--write", "x.json"), "--write keeps a measurement of the whole suite"),
+        (("--only", "pad_3d", "--write", "x.json"), "--write records a measurement of the whole suite"),
         (("--against", "none.json"), "none.json: cannot be read"),
         (("--write", "none/x.json"), "there is no folder none"),
     ],

@@ -79,6 +79,6 @@ def test_zero_and_constant_starts_are_redrawn(reference: Reference) -> None:
 
 
 def test_models_without_batch_norm_are_not_run() -> None:
-    """RF-DETR's weights are what its spread says and nothing else."""
+    """RF-DETR's weights are what its init_std says and nothing else."""
     first = build_reference(VARIANTS["tiny"], seed=3)
     assert not any(hasattr(module, "running_var") for module in first.module.modules())

@@ -20,7 +20,7 @@ from tests.convert.rfdetr_reference import Output, Sizes, detect
 
 NAMES = ("bolt", "nut", "washer")
 TINY = VARIANTS["tiny"]
-# Base's peculiarities at a small size: 4 windows, a position grid that is not the input's, taps before the last layer.
+# Base's peculiarities at a small size: 4 windows, a position grid that is not the input's, levels before the last layer.
 LIKE_BASE = rf_detr_row(
     "like-base",
     resolution=168,
@@ -28,7 +28,7 @@ LIKE_BASE = rf_detr_row(
     windows=4,
     decoder_layers=3,
     position_grid=9,
-    taps=(2, 3, 5),
+    feature_levels=(2, 3, 5),
     num_queries=50,
     group_detr=2,
     width=64,

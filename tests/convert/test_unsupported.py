@@ -87,7 +87,7 @@ def test_a_detector_with_a_selection_and_no_variant(what: str, tmp_path: Path) -
     for names in WITH_SELECTION[what]:
         message = refusal(names, tmp_path)
         assert f"x.pth is {what}" in message
-        assert "it has a query selection, but no variant has its architecture" in message
+        assert "it has a query selection, but no variant matches its architecture" in message
     if "RT-DETR" in what:
         assert "use RT-DETRv2 weights" in message
 

@@ -13,7 +13,7 @@ from detr2litert.convert.variants import FAMILIES, VARIANTS, Variant, checked_re
 from detr2litert.host_runtime.errors import UserError
 from tools.demo_training.detectors import DEMO_DETECTORS, d_fine_config, rf_detr_config
 
-# name: resolution, patch, windows, decoder layers, position grid, taps (roboflow/rf-detr, src/rfdetr/config.py).
+# name: resolution, patch, windows, decoder layers, position grid, feature levels (roboflow/rf-detr, src/rfdetr/config.py).
 PUBLISHED = {
     "nano": (384, 16, 2, 2, 24, (3, 6, 9, 12)),
     "small": (512, 16, 2, 3, 32, (3, 6, 9, 12)),
@@ -45,7 +45,9 @@ WITHOUT_WEIGHTS = ("rtdetrv2-r50m",)
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_figures(name: str) -> None:
     row = VARIANTS[name]
-    assert (row.resolution, row.patch, row.windows, row.decoder_layers, row.position_grid, row.taps) == PUBLISHED[name]
+    assert (row.resolution, row.patch, row.windows, row.decoder_layers, row.position_grid, row.feature_levels) == PUBLISHED[
+        name
+    ]
     assert row.config["layer_norm_eps"] == 1e-6
     assert row.config["decoder_n_points"] == 2
     assert (row.num_queries, row.num_select, len(row.classes)) == (300, 300, 91)

@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor, fx
 
 from detr2litert.convert.compiler import CompiledDetector
-from detr2litert.graphs.host_step import HostOp, HostProgram
+from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.partition import Part
-from detr2litert.rewrites.pipeline import StepReport
+from detr2litert.host_runtime.host_program import HostOp
+from detr2litert.rewrites.driver import StepReport
 
 
 def render(title: str, compiled: CompiledDetector) -> str:
@@ -55,15 +56,15 @@ def _signature(where: str, part: Part) -> Iterator[str]:
             yield f"{where:<10}{kind:<8}{name:<16}{_shape(node.meta['val'])}"
 
 
-def _host_step(program: HostProgram) -> Iterator[str]:
+def _host_step(host: HostPart) -> Iterator[str]:
     """The host's ops in order, values counted from %0 and constants shown as their shapes.
 
     The names that the ops themselves have are the exported program's, where one node more renames all that follow.
     """
-    names = {name: name for name in (*program.inputs, *program.outputs)}
-    names |= {name: _shape(value) for name, value in program.constants.items()}
+    names = {name: name for name in (*host.program.inputs, *host.program.outputs)}
+    names |= {name: _shape(value) for name, value in host.constants.items()}
     numbers = count()
-    for op in program.ops:
+    for op in host.program.ops:
         if op.output not in names:
             names[op.output] = f"%{next(numbers)}"
         yield f"{'host':<10}{names[op.output]} = {op.op}({', '.join(names[name] for name in op.inputs)}){_attributes(op)}"

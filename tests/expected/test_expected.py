@@ -9,8 +9,7 @@ from torch import fx
 
 from detr2litert.convert.variants import VARIANTS
 from detr2litert.rewrites import pipeline
-from detr2litert.rewrites.base import Site
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, rewrite
 from tests.expected.files import compiled_text, difference, path_of, stale_files
 
 QUICKEST = "tiny"
@@ -41,7 +40,8 @@ def test_nothing_depends_on_the_weights() -> None:
 
 
 def test_a_rewrite_that_does_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fold_scales(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    @rewrite()
+    def fold_scales(graph_module: fx.GraphModule) -> Findings:
         return []
 
     steps = [replace(step, rewrite=fold_scales) if step.name == "fold_scales" else step for step in pipeline.LOWER]

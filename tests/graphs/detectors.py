@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.graphs.partition import Partition, partition
-from detr2litert.rewrites import pipeline
+from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile, TailPlacement
 from detr2litert.rewrites.program import export
 
@@ -67,18 +67,24 @@ class TwoStage(nn.Module):
 def normalised(module: nn.Module, *inputs: Tensor) -> fx.GraphModule:
     """The graph in the form that the cut looks at."""
     graph_module = export(module.eval(), inputs)
-    pipeline.run(pipeline.NORMALISE, graph_module, Profile())
+    driver.run(pipeline.NORMALISE, graph_module, Profile())
     return graph_module
 
 
 def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool = False, token_maps: bool = False) -> Partition:
     """Cut a detector, and bring the parts to the GPU's ops if asked to."""
     profile = Profile(tail=tail, token_maps=token_maps)
-    parts = partition(normalised(module, example), profile, ["image"], ["boxes", "logits"])
+    parts = partition(
+        normalised(module, example),
+        ["image"],
+        ["boxes", "logits"],
+        tail_on_host=profile.tail is TailPlacement.HOST,
+        token_maps=profile.token_maps,
+    )
     for part in (parts.a, parts.b):
         part.graph_module.graph.lint()
         if lowered:
-            pipeline.run(pipeline.IN_EACH_GRAPH, part.graph_module, profile)
+            driver.run(pipeline.IN_EACH_GRAPH, part.graph_module, profile)
     return parts
 
 

@@ -10,7 +10,7 @@ from detectors import CHANNELS, SELECTED, TOKENS, TwoStage, image, normalised
 from torch import Tensor, nn
 
 from detr2litert.graphs.selection import NoSelectionError, find_selection
-from detr2litert.rewrites.base import RewriteRefusedError, aten, calls
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten, calls
 
 TARGETS = "aten.gather.default"
 

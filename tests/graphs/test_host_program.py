@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,9 @@ from detectors import CHANNELS, SELECTED, TwoStage, assert_equal_to_the_whole, c
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.convert.proof import host_reference
+from detr2litert.graphs.toolbox import RewriteRefusedError
+from detr2litert.host_runtime.host_table import HOST_OPS
 from detr2litert.rewrites.profile import TailPlacement
 
 
@@ -31,40 +34,56 @@ def inverse_sigmoid(x: Tensor) -> Tensor:
     return torch.log(x.clamp(min=1e-5) / (1 - x).clamp(min=1e-5))
 
 
-@pytest.mark.parametrize(
-    ("function", "op"),
-    [
-        (torch.relu, "relu"),
-        (F.silu, "silu"),
-        (F.gelu, "gelu"),
-        (lambda b: F.gelu(b, approximate="tanh"), "gelu"),
-        (torch.sigmoid, "sigmoid"),
-        (lambda b: b.clamp(-1, 1).exp(), "exp"),
-        (inverse_sigmoid, "log"),
-        (lambda b: torch.clamp_max(torch.clamp_min(b, -0.5), 0.7), "clamp"),
-        (lambda b: 1 - b, "sub"),
-        (lambda b: b - 0.1234567, "sub"),
-        (lambda b: (b * 0.1234567) / 0.1234568 + 1e-5, "div"),
-        (lambda b: torch.maximum(b, b[..., :1]) + torch.minimum(b[..., 1:2], b), "maximum"),
-        (lambda b: torch.cat([b[..., 2:], b[..., :2] * b[..., 2:].exp()], -1), "concat"),
-        (lambda b: F.layer_norm(b, [4], eps=1e-3), "layer_norm"),
-    ],
-)
+CASES: list[tuple[Callable[[Tensor], Tensor], str]] = [
+    (torch.relu, "relu"),
+    (F.silu, "silu"),
+    (F.gelu, "gelu"),
+    (lambda b: F.gelu(b, approximate="tanh"), "gelu"),
+    (torch.sigmoid, "sigmoid"),
+    (lambda b: b.clamp(-1, 1).exp(), "exp"),
+    (inverse_sigmoid, "log"),
+    (lambda b: torch.clamp_max(torch.clamp_min(b, -0.5), 0.7), "clamp"),
+    (lambda b: 1 - b, "sub"),
+    (lambda b: b - 0.1234567, "sub"),
+    (lambda b: (b * 0.1234567) / 0.1234568 + 1e-5, "div"),
+    (lambda b: torch.maximum(b, b[..., :1]) + torch.minimum(b[..., 1:2], b), "maximum"),
+    (lambda b: torch.cat([b[..., 2:], b[..., :2] * b[..., 2:].exp()], -1), "concat"),
+    (lambda b: F.layer_norm(b, [4], eps=1e-3), "layer_norm"),
+]
+
+
+@pytest.mark.parametrize(("function", "op"), CASES)
 def test_ops(function: Callable[[Tensor], Tensor], op: str) -> None:
     parts = cut(WithTail(function), image(), TailPlacement.HOST)
-    assert op in {o.op for o in parts.host.ops}
+    assert op in {o.op for o in parts.host.program.ops}
     assert_equal_to_the_whole(parts, WithTail(function), image(), 2e-6)
 
 
 def test_it_is_a_program_in_single_assignment_form() -> None:
-    host = cut(TwoStage(), image(), TailPlacement.HOST).host
-    known = {*host.inputs, *host.constants}
+    part = cut(TwoStage(), image(), TailPlacement.HOST).host
+    host = part.program
+    known = {*host.inputs, *part.constants}
+    assert [spec.name for spec in host.constants] == list(part.constants)
     assert host.inputs[0] == "enc_scores" and host.ops[0].op == "topk"
     assert host.ops[0].attributes == {"k": SELECTED, "axis": 1}
     for op in host.ops:
         assert set(op.inputs) <= known and op.output not in known
         known.add(op.output)
     assert set(host.outputs) <= known
+
+
+def test_the_table_has_what_the_compiler_emits_and_nothing_else() -> None:
+    emitted = {op for _, op in CASES}
+    for function in (lambda b: b * b[..., :1], lambda b: torch.maximum(b, b[..., :1]) + torch.minimum(b[..., 1:2], b)):
+        emitted |= {op.op for op in cut(WithTail(function), image(), TailPlacement.HOST, token_maps=True).host.program.ops}
+    assert emitted == set(HOST_OPS) == set(host_reference._OPS)
+
+
+def test_whole_numbers_of_a_buffer_become_float32() -> None:
+    module = WithTail(lambda b: b * torch.tensor([1, 2, 3, 4]))
+    parts = cut(module, image(), TailPlacement.HOST)
+    assert {spec.dtype for spec in parts.host.program.constants} == {"float32"}
+    assert_equal_to_the_whole(parts, module, image(), 2e-6)
 
 
 def test_numbers_that_print_alike_stay_apart() -> None:
@@ -80,6 +99,9 @@ def test_numbers_that_print_alike_stay_apart() -> None:
         (lambda b: torch.rsub(b, 1, alpha=2), "aten.rsub.Scalar"),
         (lambda b: torch.cat([b, b], -1)[..., ::2], "aten.slice.Tensor"),
         (torch.tanh, "aten.tanh.default"),
+        (lambda b: F.layer_norm(b, [4], None, torch.ones(4)), "aten.layer_norm.default"),
+        (lambda b: F.layer_norm(b, [4], eps=2.0), "aten.layer_norm.default"),
+        (lambda b: b.clamp(min=-math.inf), "aten.clamp.default"),
     ],
 )
 def test_refusals(function: Callable[[Tensor], Tensor], op: str) -> None:

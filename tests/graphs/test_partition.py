@@ -15,7 +15,7 @@ from detr2litert.convert.quiet import quiet
 from detr2litert.convert.reference import Detector
 from detr2litert.graphs.partition import Part, Partition
 from detr2litert.graphs.selection import NoSelectionError
-from detr2litert.rewrites.base import RewriteRefusedError, sizes, value_of
+from detr2litert.graphs.toolbox import RewriteRefusedError, sizes, value_of
 from detr2litert.rewrites.profile import TailPlacement
 from tools.demo_training.detectors import rf_detr_config
 
@@ -41,8 +41,8 @@ def input_shapes(part: Part) -> list[list[int]]:
 def names_meet(parts: Partition) -> None:
     """Every input of the host step and of graph B is made by an earlier stage, with its shape."""
     made = set(parts.a.output_names)
-    assert set(parts.host.inputs) <= made
-    assert set(parts.b.input_names) <= made | set(parts.host.outputs)
+    assert set(parts.host.program.inputs) <= made
+    assert set(parts.b.input_names) <= made | set(parts.host.program.outputs)
     assert len(set(parts.b.input_names)) == len(parts.b.input_names) == len(input_shapes(parts.b))
     assert all(len(shape) <= 4 for shape in input_shapes(parts.b))
 
@@ -54,8 +54,8 @@ def test_the_tail_on_the_host() -> None:
     assert parts.a.input_names == ("image",) and parts.b.output_names == ("boxes", "logits")
     assert parts.a.output_names == ("enc_scores", "memory")
     assert values["enc_scores"].shape == (1, TOKENS)
-    assert [op.op for op in parts.host.ops].count("linear") == 3
-    assert {tuple(values[name].shape) for name in parts.host.outputs} == {(1, SELECTED, 4), (1, SELECTED, CHANNELS)}
+    assert [op.op for op in parts.host.program.ops].count("linear") == 3
+    assert {tuple(values[name].shape) for name in parts.host.program.outputs} == {(1, SELECTED, 4), (1, SELECTED, CHANNELS)}
 
 
 def test_other_scores_put_the_queries_in_another_order_and_change_nothing_else() -> None:
@@ -75,8 +75,8 @@ def test_the_tail_in_graph_b() -> None:
     parts = cut(TwoStage(), image(), GRAPH_B)
     assert_equal_to_the_whole(parts, TwoStage(), image(), 1e-6)
     names_meet(parts)
-    assert {op.op for op in parts.host.ops} == {"topk", "reshape", "gather"} - (
-        {"reshape"} if len(parts.host.ops) == 3 else set()
+    assert {op.op for op in parts.host.program.ops} == {"topk", "reshape", "gather"} - (
+        {"reshape"} if len(parts.host.program.ops) == 3 else set()
     )
 
 
@@ -93,8 +93,8 @@ def test_tokens_cross_as_maps_where_the_profile_asks_for_it(tail: TailPlacement,
     values = assert_equal_to_the_whole(parts, TwoStage(), image(3), 1e-5)
     names_meet(parts)
     assert {len(shape) for shape in input_shapes(parts.b)} == {4}
-    assert {values[name].ndim for name in parts.host.outputs} == {4}
-    assert [op.op for op in parts.host.ops].count("reshape") >= len(parts.host.outputs)
+    assert {values[name].ndim for name in parts.host.program.outputs} == {4}
+    assert [op.op for op in parts.host.program.ops].count("reshape") >= len(parts.host.program.outputs)
 
 
 @pytest.mark.parametrize("tail", [HOST, GRAPH_B])
@@ -118,8 +118,8 @@ def test_a_memory_that_is_gathered_twice_over_is_reshaped_once() -> None:
 
     parts = cut(Twice(), image(), HOST)
     assert_equal_to_the_whole(parts, Twice(), image(), 1e-6)
-    assert len({op.output for op in parts.host.ops}) == len(parts.host.ops)
-    assert [op.op for op in parts.host.ops].count("reshape") <= 1
+    assert len({op.output for op in parts.host.program.ops}) == len(parts.host.program.ops)
+    assert [op.op for op in parts.host.program.ops].count("reshape") <= 1
 
 
 def test_a_constant_that_is_gathered_travels_with_the_host_step() -> None:

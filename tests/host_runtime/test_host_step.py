@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.host_step import OPS, HostStep
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.host_table import HOST_OPS
 from detr2litert.host_runtime.manifest import HostOp, HostProgram, TensorSpec
 
 F = torch.nn.functional
@@ -28,7 +29,6 @@ X = normal(1, 5, 8) * 3
 T = torch.from_numpy
 W, B = normal(4, 8, seed=1), normal(4, seed=2)
 G, H = normal(8, seed=3), normal(8, seed=4)
-M = normal(1, 5, 8, seed=5) > 0
 I3 = np.array([[4, 0, 4]], np.int32)
 
 # op, its tensors, its attributes, what torch gives
@@ -36,8 +36,13 @@ CASES = [
     ("topk", (X,), {"k": 3, "axis": 1}, lambda: T(X).topk(3, dim=1)[1].int()),
     ("topk", (X,), {"k": 2, "axis": -1}, lambda: T(X).topk(2, dim=-1)[1].int()),
     ("gather", (X, I3), {"axis": 1}, lambda: T(X)[:, [4, 0, 4]]),
-    ("gather", (X, I3[0].astype(np.int64)), {"axis": 2}, lambda: T(X)[:, :, [4, 0, 4]]),
-    ("gather", (np.stack([X[0], -X[0]]), np.array([[1], [2]])), {"axis": 1}, lambda: T(np.stack([X[0, [1]], -X[0, [2]]]))),
+    ("gather", (X, I3[0]), {"axis": 2}, lambda: T(X)[:, :, [4, 0, 4]]),
+    (
+        "gather",
+        (np.stack([X[0], -X[0]]), np.array([[1], [2]], np.int32)),
+        {"axis": 1},
+        lambda: T(np.stack([X[0, [1]], -X[0, [2]]])),
+    ),
     ("gather", (X[..., 0], I3), {"axis": 1}, lambda: T(X[:, [4, 0, 4], 0])),
     ("linear", (X, W, B), {}, lambda: F.linear(T(X), T(W), T(B))),
     ("linear", (X, W), {}, lambda: F.linear(T(X), T(W))),
@@ -63,10 +68,6 @@ CASES = [
     ("slice", (X,), {"axis": -1, "start": -3, "end": 8}, lambda: T(X)[..., -3:]),
     ("concat", (X, X[..., :2]), {"axis": -1}, lambda: torch.cat((T(X), T(X)[..., :2]), -1)),
     ("reshape", (X,), {"shape": [2, 4, -1]}, lambda: T(X).reshape(2, 4, -1)),
-    ("where", (M, X, G), {}, lambda: torch.where(T(M), T(X), T(G))),
-    ("where", (M.astype(np.float32), X, G), {}, lambda: torch.where(T(M), T(X), T(G))),
-    ("reduce_max", (X,), {"axis": -1}, lambda: T(X).amax(-1)),
-    ("reduce_max", (X,), {"axis": 1, "keepdims": True}, lambda: T(X).amax(1, keepdim=True)),
 ]
 
 
@@ -82,7 +83,7 @@ def test_each_op_is_torchs(op, tensors, attributes, expected):
 
 
 def test_every_op_of_the_table_is_tested():
-    assert {case[0] for case in CASES} == set(OPS)
+    assert {case[0] for case in CASES} == set(HOST_OPS)
 
 
 def test_specials_flow_on_as_in_torch_and_without_a_warning(recwarn):
@@ -130,9 +131,9 @@ def test_trace_gives_the_intermediates():
     assert {"grid", "i", "delta", "boxes", "memory"} <= set(known)
 
 
-def test_integer_division_stays_float32():
-    assert run("div", np.array([1], np.int32), np.array([2], np.int32)).dtype == np.float32
-    assert math.isclose(run("div", np.array([1], np.int32), np.array([2], np.int32))[0], 0.5)
+def test_a_scalar_stays_one():
+    for op in ("relu", "sigmoid", "gelu", "exp", "add"):
+        assert run(op, *[np.asarray(0.5, np.float32)] * HOST_OPS[op].arity[0]).shape == ()
 
 
 def program_of(*ops: HostOp, outputs: tuple[str, ...] = ("y",), constants: tuple[TensorSpec, ...] = ()) -> HostProgram:
@@ -149,6 +150,20 @@ def program_of(*ops: HostOp, outputs: tuple[str, ...] = ("y",), constants: tuple
         (program_of(HostOp("relu", ("later",), "y")), "reads 'later', which is not computed before it"),
         (program_of(HostOp("relu", ("x",), "x")), "assigns that name a second time"),
         (program_of(HostOp("relu", ("x",), "z")), "output 'y' is never computed"),
+        (program_of(HostOp("relu", ("x",), "y"), outputs=("y", "y")), "outputs name a tensor twice"),
+        (program_of(HostOp("relu", ("x",), "y"), constants=(TensorSpec("x", (2,)),)), "'x' assigns that name a second time"),
+        (program_of(HostOp("gelu", ("x",), "y", {"approximate": "cubic"})), "has approximate = 'cubic', not 'none' or 'tanh'"),
+        (
+            program_of(HostOp("topk", ("x",), "y", {"k": 0, "axis": 0})),
+            "'topk' giving 'y' has k = 0, not a whole number",
+        ),
+        (program_of(HostOp("topk", ("x",), "y", {"k": True, "axis": 0})), "has k = True, not a whole number"),
+        (program_of(HostOp("topk", ("x",), "y", {"k": 1, "axis": 0.5})), "has axis = 0.5, not a whole number from -4 to 3"),
+        (program_of(HostOp("topk", ("x",), "y", {"k": 1, "axis": 7})), "has axis = 7, not a whole number from -4 to 3"),
+        (program_of(HostOp("clamp", ("x",), "y", {"min": None})), "has min = None, not a number"),
+        (program_of(HostOp("clamp", ("x",), "y", {"min": math.nan})), "has min = nan, not a number"),
+        (program_of(HostOp("reshape", ("x",), "y", {"shape": 3})), "has shape = 3, not a list of whole numbers"),
+        (program_of(HostOp("where", ("x", "x", "x"), "y")), "op 0 'where' giving 'y' is not an op this runtime knows"),
         (program_of(HostOp("add", ("x", "c"), "y"), constants=(TensorSpec("c", (2,)),)), "constant 'c' is missing"),
     ],
 )
@@ -161,6 +176,16 @@ def test_a_constant_of_another_shape_is_refused():
     program = program_of(HostOp("add", ("x", "c"), "y"), constants=(TensorSpec("c", (2,)),))
     with pytest.raises(UserError, match=r"'c' is float32\[3\], not float32\[2\]"):
         HostStep(program, {"c": np.zeros(3, np.float32)})
+
+
+def test_with_all_shapes_given_a_program_is_refused_when_made():
+    program = program_of(HostOp("topk", ("x",), "i", {"k": 6, "axis": 1}), HostOp("relu", ("i",), "y"))
+    with pytest.raises(UserError, match=r"'topk' giving 'i' cannot take 'x' \[1, 5\]: cannot take the 6 largest of 5; make"):
+        HostStep(program, input_specs=(TensorSpec("x", (1, 5)),))
+    with pytest.raises(UserError, match=r"'relu' giving 'y' cannot take 'i' .*: input 'x' is int32, not float32; make"):
+        HostStep(program, input_specs=(TensorSpec("x", (1, 6)),))
+    with pytest.raises(UserError, match=r"input 'x' is int64\[1, 6\]: rank or dtype is not supported"):
+        HostStep(program, input_specs=(TensorSpec("x", (1, 6), "int64"),))
 
 
 class TestWrongTensors:
@@ -187,16 +212,21 @@ class TestWrongTensors:
         ("op", "tensors", "attributes", "words"),
         [
             ("topk", (X,), {"k": 6, "axis": 1}, "op 0 'topk' giving 'y' cannot take 'x0'"),
-            ("topk", (X,), {"k": 1, "axis": 7}, "'topk'"),
-            ("gather", (X, np.array([[5]])), {"axis": 1}, r"outside 0\.\.4"),
-            ("gather", (X, np.array([[-1]])), {"axis": 1}, r"outside 0\.\.4"),
-            ("gather", (X, np.array([[0], [1]])), {"axis": 1}, "do not index axis 1"),
+            ("topk", (X,), {"k": 1, "axis": 3}, "'topk' .* axis = 3 is not one of rank 3"),
+            ("gather", (X, np.array([[5]], np.int32)), {"axis": 1}, r"outside 0\.\.4"),
+            ("gather", (X, np.array([[-1]], np.int32)), {"axis": 1}, r"outside 0\.\.4"),
+            ("gather", (X, np.array([[0], [1]], np.int32)), {"axis": 1}, "do not index axis 1"),
             ("gather", (X, np.array([[0.0]], np.float32)), {"axis": 1}, "not integers"),
             ("linear", (X, W.T), {}, "'linear'"),
             ("add", (X, B), {}, r"'x0' \[1, 5, 8\], 'x1' \[4\]"),
             ("reshape", (X,), {"shape": [3, 3]}, "'reshape'"),
             ("concat", (X, W), {"axis": 1}, "'concat'"),
-            ("gelu", (X,), {"approximate": "cubic"}, "'cubic'"),
+            ("gather", (X[0, 0, 0], np.array([0], np.int32)), {"axis": 0}, "input 'x' has rank 0, not 1 to 4"),
+            ("layer_norm", (X[0, 0, 0],), {"eps": 1e-5}, "input 'x' has rank 0, not 1 to 4"),
+            ("div", (I3, I3), {}, "input 'x' is int32, not float32"),
+            ("slice", (X,), {"axis": 1, "start": 3, "end": 3}, "nothing of 5 lies from 3 to 3"),
+            ("clamp", (X,), {}, "neither min nor max"),
+            ("add", (np.zeros((1, 2**14, 1), np.float32), np.zeros((2**14,), np.float32)), {}, "more than 67108864"),
         ],
     )
     def test_an_op_that_cannot_take_them_says_so(self, op, tensors, attributes, words):

@@ -8,6 +8,7 @@ import pytest
 import tiny_bundle
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.host_table import DTYPES, HOST_OPS, MAX_RANK
 from detr2litert.host_runtime.manifest import HostOp, Manifest, Postprocess, TensorSpec, load_schema
 
 
@@ -87,6 +88,12 @@ def test_text_that_is_not_json_is_refused(text):
         (("extra",), 1, "extra"),
         (("preprocess", "resize"), "nearest", "resize"),
         (("preprocess", "std"), [0, 1, 1], "std"),
+        (("preprocess", "channels"), "BGR", "channels"),
+        (("preprocess", "layout"), "NHWC", "layout"),
+        (("host_step", "ops", 1, "op"), "where", r"ops\[1\].op: 'where'"),
+        (("host_step", "ops", 1, "op"), "reduce_max", r"ops\[1\].op: 'reduce_max'"),
+        (("host_step", "constants", 0, "dtype"), "bool", r"constants\[0\].dtype: 'bool'"),
+        (("graphs", "b", "inputs", 0, "dtype"), "int64", r"inputs\[0\].dtype: 'int64'"),
         (("weights", "sha256"), "abc", "sha256"),
         (("graphs", "a", "inputs"), [], "inputs"),
         (("graphs", "a", "outputs"), [{"name": "x", "shape": [1, 2, 3, 4, 5], "dtype": "float32"}], "outputs"),
@@ -149,3 +156,17 @@ def test_what_does_not_fit_together_is_named(whole, change, words):
 
 def test_the_schema_itself_is_valid():
     jsonschema.Draft202012Validator.check_schema(load_schema())
+
+
+def test_the_schema_names_the_ops_and_dtypes_of_the_table():
+    definitions = load_schema()["$defs"]
+    assert definitions["host_op"] == {"enum": list(HOST_OPS)}
+    assert definitions["tensor"]["properties"]["dtype"] == {"enum": list(DTYPES)}
+    assert definitions["tensor"]["properties"]["shape"]["maxItems"] == MAX_RANK
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_not_json(whole, number):
+    text = whole.to_json().replace('"threshold": 0.3', f'"threshold": {number}')
+    with pytest.raises(UserError, match=r"is not JSON .*not a finite number"):
+        Manifest.from_json(text)

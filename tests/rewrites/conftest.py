@@ -8,7 +8,7 @@ import pytest
 from passes import Function, RightOnDelegate, assert_same, evaluate, outputs_of, run_on_delegate, run_pass, traced
 from torch import Tensor, nn
 
-from detr2litert.rewrites.base import Rewrite
+from detr2litert.rewrites.contract import Rewrite
 from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.verify.delegate.adapters import Driver

@@ -10,7 +10,9 @@ from torch import Tensor, fx, nn
 
 from detr2litert.convert.lowering.lower import lower
 from detr2litert.graphs.partition import Part
-from detr2litert.rewrites.base import Rewrite, Site, calls
+from detr2litert.graphs.toolbox import calls
+from detr2litert.rewrites.contract import Rewrite, Site
+from detr2litert.rewrites.driver import apply, wrong_shapes
 from detr2litert.rewrites.flatbuffer.pipeline import fix_up
 from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.program import export
@@ -40,10 +42,11 @@ def traced(module: nn.Module | Function, *inputs: Tensor) -> fx.GraphModule:
 
 def run_pass(rewrite: Rewrite, graph_module: fx.GraphModule, profile: Profile | None = None) -> list[Site]:
     """Run one pass and check that the graph it leaves is well formed."""
-    fired = rewrite(graph_module, profile or Profile())
-    graph_module.graph.lint()
+    findings = apply(rewrite, graph_module, profile or Profile())
+    assert wrong_shapes(graph_module) == []
     graph_module.recompile()
-    return fired
+    assert all(found.node and (found.detail if isinstance(found, Site) else found.reason) for found in findings)
+    return [found for found in findings if isinstance(found, Site)]
 
 
 @torch.no_grad()

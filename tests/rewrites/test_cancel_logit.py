@@ -9,7 +9,7 @@ import torch
 from passes import RightOnDelegate, count, ops, outputs_of, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor
 
-from detr2litert.rewrites.base import aten
+from detr2litert.graphs.toolbox import aten
 from detr2litert.rewrites.cancel_logit import cancel_logit
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.rewrites.split_clamp import split_clamp

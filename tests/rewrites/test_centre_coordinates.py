@@ -19,8 +19,9 @@ from passes import (
 )
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import Site, aten
+from detr2litert.graphs.toolbox import aten
 from detr2litert.rewrites.centre_coordinates import centre_coordinates
+from detr2litert.rewrites.contract import Findings, Site, rewrite
 from detr2litert.rewrites.merge_scalars import merge_scalars
 from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.rewrites.ranges import measure
@@ -99,9 +100,10 @@ def test_does_not_fire_where_nothing_is_known_or_protected() -> None:
 
 @pytest.mark.gpu
 def test_delegate(right_on_delegate: RightOnDelegate) -> None:
-    def with_ranges(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    @rewrite(options=("protection",))
+    def with_ranges(graph_module: fx.GraphModule, protection: Protection) -> Findings:
         measure(graph_module, (LOGITS, OFFSETS))
-        return centre_coordinates(graph_module, profile)
+        return centre_coordinates.run(graph_module, protection)
 
     right_on_delegate([merge_scalars, with_ranges], from_logits, LOGITS, OFFSETS)
 

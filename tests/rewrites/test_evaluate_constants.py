@@ -8,7 +8,7 @@ from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.graphs.toolbox import RewriteRefusedError
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
 
 X = torch.randn(1, 16, 8, generator=torch.Generator().manual_seed(0))

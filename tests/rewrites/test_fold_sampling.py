@@ -8,7 +8,7 @@ from passes import RightOnDelegate, count, rewritten
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import aten
+from detr2litert.graphs.toolbox import aten
 from detr2litert.rewrites.fold_sampling import fold_sampling
 from detr2litert.rewrites.profile import Sampling
 

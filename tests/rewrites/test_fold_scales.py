@@ -8,7 +8,7 @@ from passes import RightOnDelegate, ops, rewritten
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import aten, calls
+from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.rewrites.fold_scales import fold_scales
 
 X = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(0))

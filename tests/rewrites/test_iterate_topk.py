@@ -7,7 +7,7 @@ import torch
 from passes import RightOnDelegate, count, rewritten, run_pass, traced
 from torch import Tensor
 
-from detr2litert.rewrites.base import RewriteRefusedError, aten
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten
 from detr2litert.rewrites.iterate_topk import iterate_topk
 
 # Whole numbers between -3 and 3: nearly every row has ties among its largest.

@@ -10,8 +10,9 @@ from passes import assert_same, evaluate, ops, outputs_of, run_on_delegate, run_
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from detr2litert.graphs.toolbox import aten, calls, module_of, sizes, value_of
 from detr2litert.host_runtime.tflite.graph import read_graph
-from detr2litert.rewrites.base import Rewrite, aten, calls, module_of, sizes, value_of
+from detr2litert.rewrites.contract import Rewrite
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
 from detr2litert.rewrites.lift_tokens import lift_tokens, map_shape
 from detr2litert.rewrites.profile import Profile

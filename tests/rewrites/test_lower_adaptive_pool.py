@@ -8,7 +8,7 @@ from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.graphs.toolbox import RewriteRefusedError
 from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
 
 X = torch.randn(1, 8, 12, 20, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ import torch
 from passes import RightOnDelegate, evaluate, ops, outputs_of, rewritten, run_on_delegate, run_pass, traced
 from torch import nn
 
-from detr2litert.rewrites.base import Rewrite
+from detr2litert.rewrites.contract import Rewrite
 from detr2litert.rewrites.lower_layer_norm import lower_layer_norm
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.verify.delegate.adapters import Driver

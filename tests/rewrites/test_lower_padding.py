@@ -21,7 +21,7 @@ from passes import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import RewriteRefusedError, aten, calls, is_call
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten, calls, is_call
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
 from detr2litert.rewrites.lower_padding import lower_padding
 from detr2litert.rewrites.reduce_rank import reduce_rank

@@ -7,7 +7,7 @@ import torch
 from passes import RightOnDelegate, count, rewritten, run_pass, traced
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import RewriteRefusedError, aten
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten
 from detr2litert.rewrites.lower_sampling import lower_sampling
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -8,7 +8,7 @@ from passes import RightOnDelegate, ops, rewritten, run_pass, traced
 from torch import nn
 from torch.nn import functional
 
-from detr2litert.rewrites.base import RewriteRefusedError
+from detr2litert.graphs.toolbox import RewriteRefusedError
 from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
 
 X = torch.randn(1, 8, 5, 6, generator=torch.Generator().manual_seed(0))

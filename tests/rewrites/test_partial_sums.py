@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import aten
+from detr2litert.graphs.toolbox import aten
 from detr2litert.rewrites.partial_sums import PartialSum, partial_sum
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -9,7 +9,7 @@ import torch
 from passes import RightOnDelegate, evaluate, ops, outputs_of, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor, fx, nn
 
-from detr2litert.rewrites.base import value_of
+from detr2litert.graphs.toolbox import value_of
 from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
 from detr2litert.rewrites.ranges import measure
@@ -30,8 +30,7 @@ def norm(eps: float = 1e-6, affine: bool = True) -> nn.LayerNorm:
 
 def safe(layer: nn.Module, x: Tensor) -> fx.GraphModule:
     graph_module = traced(layer, x)
-    protect_layer_norm(graph_module, Profile())
-    graph_module.recompile()
+    run_pass(protect_layer_norm, graph_module)
     return graph_module
 
 

@@ -10,7 +10,7 @@ import torch
 from passes import RightOnDelegate, assert_same, evaluate, outputs_of, run_on_delegate, run_pass, traced
 from torch import Tensor, fx, nn
 
-from detr2litert.rewrites.base import Rewrite, Site
+from detr2litert.rewrites.contract import Findings, Rewrite, Site, rewrite
 from detr2litert.rewrites.profile import Profile, Protection
 from detr2litert.rewrites.protect_sums import protect_sums
 from detr2litert.rewrites.ranges import measure
@@ -84,9 +84,10 @@ def test_all_goes_by_what_any_order_could_reach() -> None:
 def test_delegate(name: str, right_on_delegate: RightOnDelegate) -> None:
     module, inputs = CASES[name]
 
-    def with_ranges(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
+    @rewrite(options=("protection",))
+    def with_ranges(graph_module: fx.GraphModule, protection: Protection) -> Findings:
         measure(graph_module, inputs)
-        return protect_sums(graph_module, profile)
+        return protect_sums.run(graph_module, protection)
 
     passes: list[Rewrite] = [with_ranges]
     right_on_delegate(passes, module, *inputs)

@@ -9,7 +9,8 @@ from passes import RightOnDelegate, assert_same, count, evaluate, ops, run_pass,
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import RewriteRefusedError, aten, value_of
+from detr2litert.graphs.provenance import provenance_of
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten, value_of
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.rewrites.remove_identities import remove_identities
@@ -84,7 +85,7 @@ def test_names_and_modules_survive() -> None:
 
     graph_module = lowered(Outer(), TOKENS)
     (linear,) = [n for n in graph_module.graph.nodes if n.target is aten.linear.default]
-    assert "layer" in str(linear.meta["nn_module_stack"]) and linear.meta["rewrites"][-1] == "reduce_rank"
+    assert "layer" in str(linear.meta["nn_module_stack"]) and provenance_of(linear).rewrites[-1] == "reduce_rank"
     assert [n.target for n in graph_module.graph.nodes if n.op == "placeholder"] == ["tokens"]
 
 

@@ -8,7 +8,7 @@ from passes import RightOnDelegate, count, ops, rewritten, run_pass, traced
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detr2litert.rewrites.base import aten
+from detr2litert.graphs.toolbox import aten
 from detr2litert.rewrites.remove_identities import remove_identities
 
 X = torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(0))

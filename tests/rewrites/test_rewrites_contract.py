@@ -12,8 +12,9 @@ from passes import traced
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detr2litert.rewrites import pipeline
-from detr2litert.rewrites.base import Emitter, RewriteRefusedError, aten, module_of
+from detr2litert.graphs.provenance import provenance_of, stamp
+from detr2litert.graphs.toolbox import Emitter, RewriteRefusedError, aten, module_of
+from detr2litert.rewrites import driver
 from detr2litert.rewrites.pipeline import IN_EACH_GRAPH, NORMALISE
 from detr2litert.rewrites.profile import Profile
 
@@ -30,7 +31,7 @@ def test_no_model_is_named_and_files_are_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [*NORMALISE, *IN_EACH_GRAPH], ids=lambda step: step.name)
-def test_every_pass_explains_itself(step: pipeline.Step) -> None:
+def test_every_pass_explains_itself(step: driver.Step) -> None:
     for part in ("Hazard", "Identit", "Given", "Result", "not fire"):
         assert part.lower() in step.document.lower() or (part == "not fire" and "Refuses" in step.document), part
     assert step.reason and (ROOT / "rewrites" / f"{step.name}.py").exists()
@@ -66,7 +67,7 @@ def test_the_whole_pipeline_on_a_bit_of_everything() -> None:
     image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     module = Block().eval()
     graph_module = traced(module, image)
-    reports = [report for steps in (NORMALISE, IN_EACH_GRAPH) for report in pipeline.run(steps, graph_module, Profile())]
+    reports = [report for steps in (NORMALISE, IN_EACH_GRAPH) for report in driver.run(steps, graph_module, Profile())]
     torch.testing.assert_close(graph_module(image)[0], module(image), atol=1e-5, rtol=0)
     fired = {report.name for report in reports if report.fired}
     assert {"fold_batch_norm", "lower_attention", "fold_sampling", "fold_scales", "split_clamp", "reduce_rank"} <= fired
@@ -77,9 +78,10 @@ def test_the_whole_pipeline_on_a_bit_of_everything() -> None:
 def test_emitted_nodes_keep_the_module_and_name_the_rewrite() -> None:
     graph_module = traced(Block(), torch.zeros(1, 3, 16, 16))
     source = next(n for n in graph_module.graph.nodes if n.target is aten.conv2d.default)
-    emitted = Emitter(graph_module, source, "a_rewrite")(aten.relu.default, source.args[0])
+    emitted = Emitter(graph_module, source)(aten.relu.default, source.args[0])
     assert module_of(emitted) == module_of(source) == "conv"
-    assert emitted.meta["rewrites"] == ("a_rewrite",) and emitted.meta["val"].shape == (1, 3, 16, 16)
+    stamp([emitted], "a_rewrite")
+    assert provenance_of(emitted).rewrites == ("a_rewrite",) and emitted.meta["val"].shape == (1, 3, 16, 16)
 
 
 def test_a_refusal_names_where_it_is() -> None:

@@ -9,7 +9,7 @@ import torch
 from passes import RightOnDelegate, assert_same, count, rewritten, run_on_delegate, run_pass, traced
 from torch import Tensor
 
-from detr2litert.rewrites.base import RewriteRefusedError, aten
+from detr2litert.graphs.toolbox import RewriteRefusedError, aten
 from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.rewrites.split_matmul import split_matmul

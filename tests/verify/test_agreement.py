@@ -22,7 +22,7 @@ def _refusal(op: int | None, operator: str, rule: str = "refused-op", graph: str
 def test_a_refusal_that_the_lint_names_points_there() -> None:
     lint, residency = compare(_lint(_refusal(4, "PAD", "pad-rank")), _residency("refused", _refusal(4, "PAD")))
     assert "what the lint finds" in residency.findings[0].advice and residency.findings[0].advice in residency.advice
-    assert "taken_all_the_same" not in lint.data
+    assert "accepted_by_delegate" not in lint.data
 
 
 def test_a_refusal_that_the_lint_lacks_is_said_to_be_one() -> None:
@@ -48,9 +48,9 @@ def test_a_compilation_that_took_too_long_keeps_its_own_advice() -> None:
 def test_what_the_delegate_takes_against_the_table_is_said() -> None:
     for name, graph in (("m", "m"), ("m", "m:other"), ("a:b", "a:b")):
         lint, _ = compare(_lint(_refusal(4, "PAD", "pad-rank", graph=graph)), _residency("compiled", name=name))
-        assert lint.data["taken_all_the_same"] == ["pad-rank"] and "took what pad-rank calls refused" in lint.summary
+        assert lint.data["accepted_by_delegate"] == ["pad-rank"] and "accepted what pad-rank calls refused" in lint.summary
     lint, _ = compare(_lint(_refusal(4, "PAD", "pad-rank", graph="m2")), _residency("compiled"))
-    assert "taken_all_the_same" not in lint.data
+    assert "accepted_by_delegate" not in lint.data
 
 
 def test_nothing_is_said_where_the_delegate_was_not_asked() -> None:

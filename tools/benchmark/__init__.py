@@ -1,1 +1,1 @@
-"""What a conversion costs and how fast its bundle runs, measured here and written into the README's tables."""
+"""Measures the cost of a conversion and the speed of its bundle, and writes the README's tables."""

@@ -1,4 +1,4 @@
-"""``python -m tools.benchmark``: measure, and write the README's tables."""
+"""``python -m tools.benchmark``: measures, and writes the README's tables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main(
     json_path: Path | None,
     document: Path | None,
 ) -> None:
-    """Measure conversions and bundles on this machine; prints the tables. Best on an idle one."""
+    """Measure conversions and bundles on this machine, which should be idle; prints the tables."""
     silence_exit()
     try:
         _benchmark(variants, target, runs, conversions, threads or min(4, os.cpu_count() or 1), json_path, document)
@@ -59,7 +59,7 @@ def _benchmark(
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         conversions: dict[str, list[Conversion]] = {name: [] for name in chosen}
-        # In turns, so that a machine that grows slow for a minute does not hit one variant alone.
+        # In turns, so that a temporary slowdown of the machine does not affect one variant alone.
         for repeat, (name, variant) in itertools.product(range(repeats), chosen.items()):
             click.echo(f"{name}: converting, {repeat + 1} of {repeats}", err=True)
             conversions[name].append(convert(variant, target, Path(scratch) / f"{name}-{repeat}"))

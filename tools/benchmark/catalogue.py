@@ -1,7 +1,7 @@
 """``python -m tools.benchmark.catalogue``: every variant through ``convert run``, gates included, as one table.
 
-A variant takes minutes to half an hour, most of it a software GPU's. So each one's figures are kept in a file as soon as they
-are there, and a later call goes on with the variants that the file lacks.
+A variant takes minutes to half an hour, mostly on a software GPU. So each one's figures are written to a file as soon as they
+are available, and a later call continues with the variants that the file lacks.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _COLUMNS = ("variant", "input", "M params", "ops A + B", "MB A + B", "host step"
 
 @dataclass(frozen=True)
 class Entry:
-    """What was measured of one variant.
+    """The figures of one variant.
 
     Attributes:
         resolution: side of its input in pixels.
         parameters: of the PyTorch model.
         host_step_ms: median time of the host step in NumPy, milliseconds.
         conversion: figures of the run.
-        target: what it was converted for.
+        target: of the conversion.
         versions: of the libraries that made and judged the bundle.
     """
 
@@ -56,8 +56,8 @@ class Entry:
 @click.command()
 @click.option("--variants", default="all", show_default=True, help="Names, separated by commas.")
 @click.option("--target", default="pixel", show_default=True, help="Phone to convert for.")
-@click.option("--again", is_flag=True, help="Measure variants that the record holds already.")
-@click.option("--record", "record_path", type=click.Path(path_type=Path), required=True, help="File that keeps the figures.")
+@click.option("--again", is_flag=True, help="Measure variants again that the record already has.")
+@click.option("--record", "record_path", type=click.Path(path_type=Path), required=True, help="File for the figures.")
 @click.option("--write", "document", type=click.Path(path_type=Path), help="Document whose table to replace.")
 def main(variants: str, target: str, again: bool, record_path: Path, document: Path | None) -> None:
     """Convert and judge every variant on this machine; prints the table."""
@@ -83,10 +83,10 @@ def main(variants: str, target: str, again: bool, record_path: Path, document: P
 
 
 def read_record(path: Path) -> dict[str, Entry]:
-    """Entries by variant; empty if there is no such file yet.
+    """Reads the entries by variant; empty if there is no such file yet.
 
     Raises:
-        UserError: the file cannot be read, or is no record.
+        UserError: the file cannot be read, or is not a record.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -96,11 +96,11 @@ def read_record(path: Path) -> dict[str, Entry]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is no record of a catalogue; name another file or remove it") from error
+        raise UserError(f"{path} is not a record of a catalogue; name another file or remove it") from error
 
 
 def write_record(path: Path, entries: Mapping[str, Entry]) -> None:
-    """Replace the file in one step, so that an interrupted run keeps what it had.
+    """Replaces the file in one step, so that an interrupted run leaves the old one.
 
     Raises:
         UserError: it cannot be written.
@@ -109,7 +109,7 @@ def write_record(path: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def render(entries: Mapping[str, Entry]) -> str:
-    """The table, in the order of ``convert variants``."""
+    """Renders the table, in the order of ``convert variants``."""
     rows = [_row(name, entries[name]) for name in VARIANTS if name in entries]
     rule = ["---", *["--:"] * (len(_COLUMNS) - 2), "---"]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (_COLUMNS, rule, *rows))
@@ -131,7 +131,7 @@ def _row(name: str, entry: Entry) -> list[str]:
 
 
 def _gates(verdicts: Mapping[str, str]) -> str:
-    """All that passed in a word; any other by name."""
+    """Summarises the gates: those that passed together, any other by name."""
     others = [f"{gate} {verdict}" for gate, verdict in verdicts.items() if verdict != "passed"]
     passed = [gate for gate, verdict in verdicts.items() if verdict == "passed"]
     return "; ".join([", ".join(passed), *others])
@@ -147,7 +147,7 @@ def _measure(variant: Variant, target: str) -> Entry:
 
 
 def _parameters(variant: Variant) -> int:
-    """Counted in a process of its own: Linux would count this one's memory as the next conversion's (see ``convert``)."""
+    """Counts parameters in a separate process: Linux would count this one's memory as the next run's (see ``convert``)."""
     code = (
         "from detr2litert.convert.reference import count_parameters; from detr2litert.convert.variants import find_variant; "
         f"print(count_parameters(find_variant({variant.name!r})))"

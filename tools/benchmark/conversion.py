@@ -1,4 +1,4 @@
-"""Time and memory of ``convert run``, as a process of its own."""
+"""Measures time and memory of ``convert run`` in a separate process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Conversion:
         ops: graph → number of operators.
         file_bytes: graph → size of the file with float16 weights.
         gates: gate → verdict.
-        random_weights: True if no trained weights were at hand.
+        random_weights: True if no trained weights were available.
     """
 
     seconds: float
@@ -41,9 +41,9 @@ class Conversion:
 
 
 def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conversion:
-    """Convert ``variant`` into the folder ``out``, with its bundled weights or, where there are none, random ones.
+    """Converts ``variant`` into the folder ``out``, with its bundled weights or, if there are none, random ones.
 
-    Without ``gpu`` the gates that need one are left out.
+    Without ``gpu`` the gates that need one are skipped.
 
     Call it before this process imports PyTorch: Linux counts the parent's memory as a child's until the child's exec.
 
@@ -71,7 +71,7 @@ def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conv
 
 
 def from_report(report: RunReport, seconds: float, peak_bytes: int) -> Conversion:
-    """The figures of a run, with the time and memory that were measured from outside."""
+    """Returns the figures of a run, with externally measured time and memory."""
     return Conversion(
         seconds=seconds,
         peak_bytes=peak_bytes,
@@ -85,4 +85,4 @@ def from_report(report: RunReport, seconds: float, peak_bytes: int) -> Conversio
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")

@@ -1,8 +1,8 @@
-"""Arithmetic and memory traffic of a rewritten graph, counted from its nodes' shapes.
+"""Counts arithmetic and memory traffic of a rewritten graph from its nodes' shapes.
 
 - A matmul or linear layer costs its output's elements times the length of the summed axis, in multiply-accumulates (MACs).
 - An elementwise op costs one operation for each element it writes, a reduction or softmax one for each element it reads.
-- Every tensor that an op writes is an intermediate of 4 bytes an element (float32), a reshape's excepted: it renames one.
+- Every tensor that an op writes is an intermediate of 4 bytes per element (float32), except for a reshape's, which is a view.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from torch import Tensor, fx
 
 from detr2litert.convert.compiler import compile_detector
 from detr2litert.convert.reference import Reference
-from detr2litert.rewrites.base import aten, is_call, module_of, value_of
+from detr2litert.graphs.provenance import provenance_of
+from detr2litert.graphs.toolbox import aten, is_call, module_of, value_of
 from detr2litert.rewrites.profile import Profile, Sampling
 from tools.benchmark.record import Cost
 
 SAMPLING_REWRITES = frozenset({"fold_sampling", "lower_sampling"})
-"""Names, in a node's provenance, of the rewrites that write sampling without a gather."""
+"""Names, in a node's provenance, of the rewrites that express sampling without a gather."""
 
 _RENAMED = (aten.reshape.default, aten.unsqueeze.default, aten.squeeze.dim)
 _MOVED = (aten.permute.default, aten.transpose.int, aten.slice.Tensor, aten.select.int, aten.cat.default)
@@ -29,23 +30,23 @@ _FLOAT32 = 4
 
 
 def cost_of(nodes: Iterable[fx.Node]) -> Cost:
-    """The sum over the calls among ``nodes``; anything else costs nothing."""
+    """Returns the sum over the calls among ``nodes``; anything else costs nothing."""
     return sum((_cost(node) for node in nodes if node.op == "call_function"), Cost())
 
 
 def sampling_core(graph_module: fx.GraphModule) -> list[fx.Node]:
-    """The nodes of every module that samples, found by the provenance of its nodes.
+    """Returns the nodes of every module that samples, found by the provenance of its nodes.
 
-    The whole module is taken, so that the weighting and summing of the samples counts in the unfolded form, where it is not
-    the sampling rewrite's own, as it does in the folded form, where it is.
+    The whole module is counted, so that the weighting and summing of the samples is included in the unfolded form, where it is
+    separate from the sampling rewrite, as in the folded form, where it is part of it.
     """
     nodes = [node for node in graph_module.graph.nodes if node.op == "call_function"]
-    modules = {module_of(node) for node in nodes if SAMPLING_REWRITES & set(node.meta.get("rewrites", ()))}
+    modules = {module_of(node) for node in nodes if SAMPLING_REWRITES & set(provenance_of(node).rewrites)}
     return [node for node in nodes if module_of(node) in modules]
 
 
 def compare_sampling(reference: Reference, profile: Profile) -> dict[str, Cost]:
-    """Cost of the sampling core of both graphs together, by the name of the sampling form."""
+    """Returns the cost of the sampling core of both graphs together, by the name of the sampling form."""
     costs = {}
     for sampling in Sampling:
         parts = compile_detector(reference, replace(profile, sampling=sampling)).parts

@@ -1,4 +1,4 @@
-"""How long one picture takes through a bundle on the CPU, stage by stage, with ``host_runtime`` alone."""
+"""Measures the latency of one picture through a bundle on the CPU, stage by stage, with ``host_runtime`` alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detr2litert.host_runtime.preprocess import load_image, preprocess
 from detr2litert.host_runtime.runner import Runner
 
 PICTURE_SIZE = (640, 480)
-"""Width and height of the picture, in pixels; what a camera's preview often has."""
+"""Width and height of the picture, in pixels; a frequent size of camera previews."""
 STAGES = ("pre-processing", "graph A", "host step", "graph B", "post-processing", "whole frame")
 _WARM_UP = 3
 
@@ -28,16 +28,16 @@ class Timing:
 
 
 def timing(milliseconds: Sequence[float]) -> Timing:
-    """Median and 95th percentile, interpolated linearly between the two nearest runs."""
+    """Returns median and 95th percentile, interpolated linearly between the two nearest runs."""
     return Timing(float(np.median(milliseconds)), float(np.percentile(milliseconds, 95)), len(milliseconds))
 
 
 def measure(bundle: Path, runs: int, threads: int) -> Mapping[str, Timing]:
-    """Time every stage of ``STAGES`` on the bundle's golden picture, brought to ``PICTURE_SIZE``.
+    """Times every stage of ``STAGES`` on the bundle's golden picture, resized to ``PICTURE_SIZE``.
 
     Args:
         bundle: folder of a bundle with golden vectors.
-        runs: timed frames, after three that are not.
+        runs: timed frames, after three untimed ones.
         threads: of LiteRT's CPU kernels.
     """
     taken: dict[str, list[float]] = {stage: [] for stage in STAGES}

@@ -1,4 +1,4 @@
-"""Where and with what a benchmark was run."""
+"""Describes the machine and the software of a benchmark."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Machine:
     Attributes:
         date: ISO 8601, UTC.
         system: name of the operating system.
-        cpu: the processor's own name, "" where it gives none.
-        cores: that the system sees.
+        cpu: the processor's name, "" if unknown.
+        cores: number that the system reports.
         memory_bytes: of RAM.
-        load: average number of busy cores in the minute before the benchmark; much above 0 spoils its times.
+        load: average number of busy cores in the minute before the benchmark; much above 0 makes its times unreliable.
         versions: package to version, Python's among them.
     """
 
@@ -37,7 +37,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """This machine, now (Linux)."""
+    """Describes this machine in its current state (Linux)."""
     return Machine(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         system=platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
@@ -53,7 +53,7 @@ def describe_machine() -> Machine:
 
 
 def _cpu_name(cpuinfo: str) -> str:
-    """``model name`` in Linux's /proc/cpuinfo; Arm's kernels give none."""
+    """Returns ``model name`` of Linux's /proc/cpuinfo; Arm kernels have none."""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":

@@ -1,4 +1,4 @@
-"""The record of a benchmark, which the JSON file and the tables are made from; loads nothing large."""
+"""The record of a benchmark, from which the JSON file and the tables are made; imports nothing large."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.benchmark.machine import Machine
 
 @dataclass(frozen=True)
 class Cost:
-    """What a set of nodes costs.
+    """The cost of a set of nodes.
 
     Attributes:
         macs: multiply-accumulates of matmuls and linear layers.
@@ -31,7 +31,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class VariantRecord:
-    """What was measured for one variant.
+    """The measurements of one variant.
 
     Attributes:
         conversions: time and memory of each ``convert run``, at least one.
@@ -45,7 +45,7 @@ class VariantRecord:
 
     @property
     def conversion(self) -> Conversion:
-        """The fastest: other work on the machine can only make one slower."""
+        """The fastest conversion: other work on the machine can only make one slower."""
         return min(self.conversions, key=lambda run: run.seconds)
 
 
@@ -59,5 +59,5 @@ class Record:
     variants: Mapping[str, VariantRecord]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready record."""
+        """Returns a JSON-ready record."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""A benchmark as Markdown tables."""
+"""Renders a benchmark as Markdown tables."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _FORMS = {str(Sampling.TENT): "unfolded", str(Sampling.FOLDED_TENT): "folded"}
 
 
 def render(record: Record) -> str:
-    """All tables, with what a reader must know to repeat them."""
+    """Renders all tables, with the information needed to reproduce them."""
     runs = next(iter(next(iter(record.variants.values())).latency.values())).runs
     random = [name for name, entry in record.variants.items() if entry.conversion.random_weights]
+    weights = f" Weights of {' and '.join(random)} are random: none were available, and no shape depends on them."
     frame = f"a picture of {PICTURE_SIZE[0]} × {PICTURE_SIZE[1]} pixels"
     parts = [
         _machine_line(record),
         f"Conversion: `convert run --target {record.target} --no-gpu`, seconds. The stages are those of the fastest run, and "
-        "the time of every run is given. Residency and the GPU's half of the numbers gate are left out. Memory is the largest "
-        "resident set of any one process."
-        + (f" Weights of {' and '.join(random)} are random: none were at hand, and no shape hangs on them." if random else ""),
+        "the time of every run is given. Residency and the GPU's half of the numerics gate are left out. Memory is the largest "
+        "resident set of any one process." + (weights if random else ""),
         _conversion_table(record),
-        "What comes out:",
+        "Result:",
         _table(record, _OUTPUT_ROWS),
         f"On the CPU (XNNPACK, {record.threads} threads), {frame}, milliseconds, median / 95th percentile of {runs} frames:",
         _table(record, [(stage, _timing_cell(stage)) for stage in STAGES]),

@@ -1,1 +1,1 @@
-"""How the demo detectors in convert/demo were trained, and how they are judged."""
+"""Trains and evaluates the demo detectors in convert/demo."""

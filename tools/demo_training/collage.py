@@ -1,4 +1,4 @@
-"""The README's picture, a small PNG: ``python -m tools.demo_training.collage PICTURE… OUT`` puts pictures side by side."""
+"""Makes the README's picture: ``python -m tools.demo_training.collage PICTURE… OUT`` puts pictures side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLOURS = 256
 
 
 def collage(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures in a row, on white, with a palette of their own."""
+    """Arranges pictures in a row, on white, with an adaptive palette."""
     width = sum(picture.width for picture in pictures) + _GAP * (len(pictures) - 1)
     row = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
     left = 0

@@ -1,7 +1,7 @@
-"""A training target that sees every cell of a feature map, thrown away after training.
+"""A training target on every cell of a feature map, discarded after training.
 
-A one-to-many target teaches the backbone what a shape is long before the Hungarian matching settles, and makes training from
-scratch possible in an hour or two on two cores.
+A one-to-many target trains the backbone long before the Hungarian matching becomes stable, and makes training from scratch
+possible in an hour or two on two cores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tools.demo_training.pool import Targets
 
 
 class DenseHead(nn.Module):
-    """One-to-many training targets on the feature map: every cell near a box's middle predicts its class and box."""
+    """One-to-many training targets on the feature map: every cell near a box's centre predicts its class and box."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class DenseHead(nn.Module):
             nn.init.constant_(self.out.bias[: len(CLASSES)], -math.log(99))
 
     def loss(self, features: Tensor, targets: Targets) -> Tensor:
-        """Focal loss on classes plus GIoU loss on boxes, for features ``[B, C, H, W]``."""
+        """Computes the focal loss on classes plus GIoU loss on boxes, for features ``[B, C, H, W]``."""
         cells = features.shape[-1]
         prediction = self.out(self.tower(features)).permute(0, 2, 3, 1)
         axis = (torch.arange(cells) + 0.5) / cells
@@ -60,7 +60,7 @@ def _corners(boxes: Tensor) -> Tensor:
 
 
 def _giou_loss(a: Tensor, b: Tensor) -> Tensor:
-    """1 - generalised IoU (Rezatofighi et al., 2019) of paired corner boxes ``[n, 4]``."""
+    """Computes 1 - generalised IoU (Rezatofighi et al., 2019) of paired corner boxes ``[n, 4]``."""
     overlap = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(-1)
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(-1)
     union = (a[:, 2:] - a[:, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1) - overlap

@@ -1,4 +1,4 @@
-"""The demo detectors: what is trained, and where its dense auxiliary target looks."""
+"""The demo detectors: the models to train, and the feature maps of their dense auxiliary targets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class DemoDetector:
-    """A detector that is trained here.
+    """A detector to train.
 
     Attributes:
         build: the untrained model.
         features: the module whose first output is the feature map ``[B, C, H, W]`` of the dense target, and C.
-        dense_weight: of the dense loss against the set loss; the latter sums more terms where there are more layers.
-        mean, std: normalisation of pixels in [0, 1], a channel each.
+        dense_weight: weight of the dense loss relative to the set loss; the latter sums more terms with more layers.
+        mean, std: normalisation of pixels in [0, 1], per channel.
     """
 
     build: Callable[[], PreTrainedModel]
@@ -35,12 +35,12 @@ class DemoDetector:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """``pixels`` ``[B, 3, H, W]`` as the detector takes them."""
+        """Normalises ``pixels`` ``[B, 3, H, W]`` for the detector."""
         return (pixels - torch.tensor(self.mean).view(1, 3, 1, 1)) / torch.tensor(self.std).view(1, 3, 1, 1)
 
 
 def rf_detr_config() -> RfDetrConfig:
-    """RF-DETR's architecture at about 1.7 M parameters, 160 × 160 pixels."""
+    """Returns RF-DETR's architecture at about 1.7 M parameters, 160 × 160 pixels."""
     return RfDetrConfig(
         backbone_config={
             "model_type": "rf_detr_dinov2",
@@ -69,7 +69,7 @@ def rf_detr_config() -> RfDetrConfig:
 
 
 def d_fine_config() -> DFineConfig:
-    """D-FINE's architecture at about 1.4 M parameters, 160 × 160 pixels: HGNetV2 of light blocks, three levels, LQE."""
+    """Returns D-FINE's architecture at about 1.4 M parameters, 160 × 160 pixels: HGNetV2 of light blocks, three levels, LQE."""
     return DFineConfig(
         backbone_config={
             "model_type": "hgnet_v2",
@@ -120,4 +120,4 @@ DEMO_DETECTORS: Mapping[str, DemoDetector] = {
         dense_weight=6.0,
     ),
 }
-"""By the name of the variant that each becomes."""
+"""The demo detectors by the name of their variant."""

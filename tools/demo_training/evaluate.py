@@ -1,6 +1,6 @@
-"""COCO's metrics of a demo detector on held-out scenes: ``python -m tools.demo_training.evaluate BUNDLE_OR_FOLDER``.
+"""Computes a demo detector's COCO metrics on held-out scenes: ``python -m tools.demo_training.evaluate BUNDLE_OR_FOLDER``.
 
-The scenes are numbered from ``HELD_OUT_START`` on, which no training draws from. The evaluator is pycocotools'.
+The scenes are numbered from ``HELD_OUT_START`` on, which training never uses. The evaluator is pycocotools'.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Detect = Callable[[Image.Image], Detections]
 
 
 def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
-    """COCO detection metrics of ``detect``, which is asked for every detection it has.
+    """Computes the COCO detection metrics of ``detect``, which must return all its detections.
 
     Returns:
         ``"mAP"`` (IoU 0.50 to 0.95), ``"AP50"``, ``"AP75"`` and ``"AR"`` (at most 100 detections).
@@ -64,7 +64,7 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
 
 
 def reference_detector(folder: Path) -> tuple[str, Detect]:
-    """The variant and the detector of a transformers folder, computed by PyTorch."""
+    """Returns the variant and the detector of a transformers folder, computed by PyTorch."""
     from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
     from detr2litert.convert.classes import resolve_classes
     from detr2litert.convert.proof.reference_path import ReferencePath
@@ -79,7 +79,7 @@ def reference_detector(folder: Path) -> tuple[str, Detect]:
 
 
 def bundle_detector(folder: Path) -> tuple[str, Detect]:
-    """The variant and the detector of a bundle, computed by LiteRT on the CPU."""
+    """Returns the variant and the detector of a bundle, computed by LiteRT on the CPU."""
     from detr2litert.host_runtime.runner import Runner
 
     runner = Runner(folder)
@@ -88,7 +88,7 @@ def bundle_detector(folder: Path) -> tuple[str, Detect]:
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--scenes", default=200, show_default=True, help="How many held-out scenes.")
+@click.option("--scenes", default=200, show_default=True, help="Number of held-out scenes.")
 @click.option("--write", "card", type=click.Path(path_type=Path), help="Model card whose figures to replace.")
 def main(path: Path, scenes: int, card: Path | None) -> None:
     """Evaluate a transformers folder or a bundle of a demo detector; prints JSON."""
@@ -108,7 +108,7 @@ def main(path: Path, scenes: int, card: Path | None) -> None:
 
 
 def table(figures: Mapping[str, float], scenes: int) -> str:
-    """The figures as a Markdown table."""
+    """Renders the figures as a Markdown table."""
     return "\n".join(
         (
             f"| scenes | {' | '.join(figures)} |",

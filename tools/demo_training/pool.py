@@ -12,7 +12,7 @@ from torch import Tensor
 from detr2litert.convert.demo.scenes import SIDE, render
 
 Targets = list[dict[str, Tensor]]
-"""One entry an image: ``boxes`` ``[n, 4]`` as cx, cy, w, h in [0, 1], ``class_labels`` ``[n]``."""
+"""One entry per image: ``boxes`` ``[n, 4]`` as cx, cy, w, h in [0, 1], ``class_labels`` ``[n]``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pool:
         return cls(np.stack([np.asarray(s.image) for s in scenes]), boxes, [s.labels for s in scenes])
 
     def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Targets]:
-        """A random batch, mirrored, transposed and recoloured: no class depends on direction or colour.
+        """Draws a random batch, mirrored, transposed and recoloured: no class depends on direction or colour.
 
         Returns:
             Pixels ``[batch, 3, S, S]`` in [0, 1] and their targets.
@@ -57,10 +57,10 @@ class Pool:
         return _pixels(np.stack(images)), targets
 
     def plain(self, which: slice) -> Tensor:
-        """Pixels ``[n, 3, S, S]`` in [0, 1] of some scenes as they are."""
+        """Returns the pixels ``[n, 3, S, S]`` in [0, 1] of some scenes without augmentation."""
         return _pixels(self.images[which])
 
 
 def _pixels(images: np.ndarray) -> Tensor:
-    # Already channels-last, which convolutions on a CPU prefer.
+    # Already channels-last, which is faster for convolutions on a CPU.
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

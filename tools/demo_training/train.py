@@ -1,4 +1,4 @@
-"""Train a demo detector from scratch on rendered scenes: ``python -m tools.demo_training.train VARIANT``.
+"""Trains a demo detector from scratch on rendered scenes: ``python -m tools.demo_training.train VARIANT``.
 
 The recipe is transformers' own set loss of the detector plus a dense auxiliary loss that exists in training only.
 
@@ -24,11 +24,11 @@ from tools.demo_training.pool import Pool
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, on one machine and thread count.
+    """Everything that determines the weights, on one machine and thread count.
 
     Attributes:
         steps: length of the learning rate's schedule.
-        stop_after: steps after which to stop all the same; the schedule is not shortened.
+        stop_after: steps after which to stop early; the schedule is not shortened.
     """
 
     steps: int
@@ -51,7 +51,7 @@ def _learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def train(detector: DemoDetector, recipe: Recipe, out: Path, log_every: int = 50, save_every: int = 500) -> None:
-    """Train and write a transformers folder (config.json, model.safetensors) of the averaged weights to ``out``."""
+    """Trains and writes a transformers folder (config.json, model.safetensors) of the averaged weights to ``out``."""
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     model = detector.build().train().to(memory_format=torch.channels_last)
@@ -91,7 +91,7 @@ def train(detector: DemoDetector, recipe: Recipe, out: Path, log_every: int = 50
 
 
 def settle_statistics(model: nn.Module, detector: DemoDetector, pool: Pool, batches: int = 32, batch: int = 16) -> None:
-    """Measure the batch norms' statistics anew: averaged weights have never met those of the weights they are averaged from."""
+    """Measures the batch norms' statistics again: those of the individual weights do not fit the averaged ones."""
     pixels = (pool.plain(slice(i * batch, (i + 1) * batch)) for i in range(min(batches, len(pool.images) // batch)))
     torch.optim.swa_utils.update_bn((detector.normalise(p) for p in pixels), model)
 
@@ -99,7 +99,7 @@ def settle_statistics(model: nn.Module, detector: DemoDetector, pool: Pool, batc
 @click.command()
 @click.argument("variant", type=click.Choice(list(DEMO_DETECTORS)))
 @click.option("--steps", default=5000, show_default=True, help="Optimiser steps; the schedule is a cosine over all of them.")
-@click.option("--stop-after", default=None, type=int, help="Steps actually taken  [default: all].")
+@click.option("--stop-after", default=None, type=int, help="Steps to run  [default: all].")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True, help="Torch threads; part of what makes a run reproducible.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for config.json and model.safetensors.")

@@ -1,7 +1,7 @@
 """An app's private files, by run-as: hashes, folders, resumable copies.
 
 run-as enters the data folder of a debuggable app as that app. It may read what adb pushed to /data/local/tmp, so a file goes
-there first, in pieces, and is appended from there; pieces that have arrived need not be sent again.
+there first, in pieces, and is appended from there; pieces that have arrived are not sent again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from detr2litert.verify.adb.errors import AppMissingError, CommandFailedError, D
 PACKAGE = "org.detr2litert.sample"
 FILES = PurePosixPath("files")
 PIECE = 8 * 2**20
-"""Bytes sent at once: what a cut connection can cost."""
+"""Bytes sent at once: the most that is lost when the connection is cut."""
 CLEANING = 10.0
-"""Seconds for removing something after an error, when the device may be in any state and the user waits."""
+"""Time limit in seconds for cleaning up after an error, when the device may be in any state and the user is waiting."""
 _OTHER_HASH = 66
 _NO_HASHES = 67
 _TEMPORARY = PurePosixPath("/data/local/tmp")
@@ -32,7 +32,7 @@ _PACKAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 _UNKNOWN = re.compile(r"unknown package|is unknown|unable to find package|package .* not (?:found|installed)", re.IGNORECASE)
 _CLOSED = re.compile(r"not debuggable|is not an application", re.IGNORECASE)
 Moved = Callable[[int], None]
-"""Told the bytes that have just arrived."""
+"""Called with the number of bytes that have just arrived."""
 
 
 class App:
@@ -43,12 +43,12 @@ class App:
 
     def __init__(self, device: Device, package: str = PACKAGE) -> None:
         if not _PACKAGE_NAME.fullmatch(package):
-            raise AppMissingError(f"'{package}' is no package name; the sample's is {PACKAGE}")
+            raise AppMissingError(f"'{package}' is not a package name; the sample's is {PACKAGE}")
         self.device = device
         self.package = package
 
     def check(self) -> None:
-        """That run-as can enter it.
+        """Checks that run-as can enter the app.
 
         Raises:
             AppMissingError, NotDebuggableError: it is not installed, or a release build.
@@ -56,51 +56,51 @@ class App:
         self.run("true")
 
     def run(self, script: str, timeout: float = SHORT) -> str:
-        """Standard output of a shell script run as the app, which must succeed."""
+        """Runs a shell script as the app, which must succeed; returns its standard output."""
         answer = self.attempt(script, timeout)
         if answer.code != 0:
             raise self.device.failure(answer, script)
         return answer.text
 
     def attempt(self, script: str, timeout: float = SHORT) -> Answer:
-        """A shell script run as the app, whatever its exit code."""
+        """Runs a shell script as the app; any exit code is an answer."""
         answer = self.device.shell(self.command(script), timeout)
         if answer.code != 0:
             self._check_entered(answer)
         return answer
 
     def read(self, path: PurePosixPath, timeout: float = SHORT) -> bytes:
-        """A file's bytes. A cut connection may leave them short without a word: compare a hash or a length."""
+        """Reads a file's bytes. A cut connection may silently truncate them: compare a hash or a length."""
         return self.device.read(f"run-as {self.package} cat {quoted(path)}", timeout)
 
     def hashes(self, folder: PurePosixPath) -> dict[str, str]:
-        """Every file below a folder with its sha256, by relative path; empty if there is no such folder."""
+        """Returns the sha256 of every file below a folder, by relative path; empty if there is no such folder."""
         there = f"command -v sha256sum >/dev/null || exit {_NO_HASHES}; cd {quoted(folder)} 2>/dev/null || exit 0"
         script = f"{there}; find . -type f -exec sha256sum {{}} +"
         answer = self.attempt(script, timeout=300.0)
         if answer.code == _NO_HASHES:
-            told = "it has no sha256sum, so nothing could be checked there; use one with Android 8 or newer"
-            raise CommandFailedError(f"{self.device.serial}: {told}")
+            message = "it has no sha256sum, so no file could be checked there; use a device with Android 8 or newer"
+            raise CommandFailedError(f"{self.device.serial}: {message}")
         if answer.code != 0:
             raise self.device.failure(answer, script)
         return parse_hashes(answer.text)
 
     def put(self, source: Path, destination: PurePosixPath, moved: Moved = lambda count: None, resume: bool = True) -> int:
-        """Copies a file into the app, going on where an earlier call was cut off.
+        """Copies a file into the app, resuming where an earlier call was cut off.
 
         The bytes grow in ``DESTINATION.part``, renamed when their sha256 is the source's. Two calls of adb for each piece.
 
         Args:
             source: on this machine.
             destination: in the app; its folder is made.
-            moved: told of every piece that has arrived.
-            resume: False where nothing can be there, which saves a call.
+            moved: called for every piece that has arrived.
+            resume: False where no part of the file can be there yet, which saves a call.
 
         Returns:
-            Bytes that had to be sent.
+            The number of bytes sent.
 
         Raises:
-            CommandFailedError: the copy has another sha256; nothing of it is left.
+            CommandFailedError: the copy has another sha256; it was removed.
         """
         part = destination.with_name(destination.name + ".part")
         size = source.stat().st_size
@@ -142,7 +142,7 @@ class App:
         self.device.output(f"am force-stop {self.package}", timeout)
 
     def command(self, script: str) -> str:
-        """A script of the app's for the device's shell, quoted so that run-as passes it whole to a second one."""
+        """Quotes a script for the device's shell so that run-as passes it unchanged to a second shell."""
         return f"run-as {self.package} sh -c {shlex.quote(script)}"
 
     def _check_entered(self, answer: Answer) -> None:
@@ -161,7 +161,7 @@ class App:
             )
 
     def _resume_at(self, source: Path, part: PurePosixPath, size: int) -> int:
-        """Bytes of the source that lie in the part already, 0 if anything in it differs."""
+        """Returns how many bytes of the source the partial file holds, 0 if any of them differ."""
         there = self.run(f"[ -f {quoted(part)} ] && wc -c < {quoted(part)} && sha256sum {quoted(part)} || true", 300.0).split()
         if len(there) < 2 or not there[0].isdigit():
             return 0
@@ -180,22 +180,22 @@ class App:
         command = self.command(script) + (f"; code=$?; rm -f {remote}; exit $code" if remote else "")
         answer = self.device.shell(command, timeout=300.0)
         if answer.code == _OTHER_HASH:
-            told = f"{destination} arrived with another sha256; run the same command again"
-            raise CommandFailedError(f"{self.device.serial}: {told}")
+            message = f"{destination} arrived with another sha256; run the same command again"
+            raise CommandFailedError(f"{self.device.serial}: {message}")
         if answer.code != 0:
             self._check_entered(answer)
             raise self.device.failure(answer, script)
 
 
 def parse_hashes(text: str) -> dict[str, str]:
-    """Hash by relative path, from what sha256sum prints about ``./PATH``; any other line is passed over."""
+    """Parses the output of sha256sum on ``./PATH`` into hashes by relative path; other lines are skipped."""
     found = (re.fullmatch(r"([0-9a-f]{64})\s+\*?\./(.+)", line) for line in text.splitlines())
     return {match[2]: match[1] for match in found if match}
 
 
 @contextmanager
 def temporary(device: Device) -> Iterator[PurePosixPath]:
-    """A path in the shell's temporary folder, of a name of its own; what is left of it is removed after an error."""
+    """Yields a unique path in the shell's temporary folder; after an error the file is removed."""
     path = _TEMPORARY / f"detr2litert-{secrets.token_hex(6)}"
     try:
         yield path
@@ -211,7 +211,7 @@ def clear_temporary(device: Device) -> None:
 
 
 def quoted(path: PurePosixPath | Path) -> str:
-    """A path as one word of the device's shell."""
+    """Quotes a path as one word for the device's shell."""
     return shlex.quote(str(path))
 
 

@@ -1,7 +1,7 @@
-"""Where the adb program is.
+"""Finds the adb program.
 
-Places: $ADB, PATH, then ``platform-tools`` of the SDK: $ANDROID_HOME, $ANDROID_SDK_ROOT, and where Android Studio puts it on
-Linux, macOS and Windows (developer.android.com/tools/variables).
+Search order: $ADB, PATH, then ``platform-tools`` of the SDK: $ANDROID_HOME, $ANDROID_SDK_ROOT, and where Android Studio puts it
+on Linux, macOS and Windows (developer.android.com/tools/variables).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _USUAL = ("Android/Sdk", "Library/Android/sdk", "AppData/Local/Android/Sdk")
 
 
 def find_adb(environment: Mapping[str, str] | None = None, home: Path | None = None) -> Path:
-    """The adb program.
+    """Returns the path of the adb program.
 
     Args:
         environment: variables to look at [default: this process's].
-        home: the user's folder [default: this user's].
+        home: the user's home folder [default: this user's].
 
     Raises:
-        NoAdbError: it is in none of the places, or $ADB names something that cannot be run.
+        NoAdbError: it is in none of these places, or $ADB names something that cannot be run.
     """
     environment = os.environ if environment is None else environment
     named = environment.get("ADB")
     if named:
         found = shutil.which(named, path=environment.get("PATH", ""))
         if found is None:
-            raise NoAdbError(f"ADB is set to {named}, which is no program; correct or unset it")
+            raise NoAdbError(f"ADB is set to {named}, which is not a program; correct or unset it")
         return Path(found)
     folders = [Path(environment[name]) for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT") if environment.get(name)]
     folders += [(home or Path.home()) / place for place in _USUAL]

@@ -1,7 +1,7 @@
-"""The adb program as typed calls, each with a time limit.
+"""Typed calls of the adb program, each with a time limit.
 
-Why the program and not a library: it gives exit codes and stderr apart, it is what the phone's owner has authorised, and it
-keeps up with Android. Its own messages are told apart by their text, as printed by adb 29 to 36 (sources:
+Why the program and not a library: it returns the exit code and stderr separately, it is what the phone's owner has authorised,
+and it keeps up with Android. Its own messages are recognised by their text, as printed by adb 29 to 36 (sources:
 packages/modules/adb, client/commandline.cpp, client/file_sync_client.cpp, transport.cpp).
 """
 
@@ -26,7 +26,7 @@ from detr2litert.verify.adb.errors import (
 )
 
 SHORT = 30.0
-"""Seconds for a call that moves little."""
+"""Time limit in seconds for a call that transfers little data."""
 _BYTES_A_SECOND = 1e6  # a slow cable; USB 2 does thirty times that
 _LOST = re.compile(
     r"device (?:offline|unauthorized)|device '[^']*' not found|no devices/emulators found|connection reset|protocol fault"
@@ -40,7 +40,7 @@ _FULL = re.compile(r"No space left on device", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Answer:
-    """How a call ended: exit code, and both outputs."""
+    """The result of a call: exit code, standard output and standard error."""
 
     code: int
     stdout: bytes
@@ -54,7 +54,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of ``adb devices``: serial number and state (``device`` if it can be used)."""
+    """One line of ``adb devices``: serial number and state (``device`` if it can be used)."""
 
     serial: str
     state: str
@@ -67,14 +67,14 @@ class Adb:
         program: its path [default: ``find_adb()``].
 
     Raises:
-        NoAdbError: there is none.
+        NoAdbError: it is not installed.
     """
 
     def __init__(self, program: Path | None = None) -> None:
         self.program = program or find_adb()
 
     def call(self, *arguments: str, timeout: float = SHORT) -> Answer:
-        """One run of the program; an exit code other than 0 is an answer, not an error.
+        """Runs the program once; an exit code other than 0 is an answer, not an error.
 
         Raises:
             AdbTimeoutError: it did not end within ``timeout`` seconds; it was killed.
@@ -85,9 +85,9 @@ class Adb:
                 [str(self.program), *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
             )
         except subprocess.TimeoutExpired as error:
-            told = " ".join(arguments)
+            command = " ".join(arguments)
             raise AdbTimeoutError(
-                f"`adb {told[:120]}` did not end within {timeout:.0f} s; look at the device, and try `adb reconnect`",
+                f"`adb {command[:120]}` did not end within {timeout:.0f} s; look at the device, and try `adb reconnect`",
                 (error.stdout or b"").decode("utf-8", "replace"),
             ) from error
         except OSError as error:
@@ -95,7 +95,7 @@ class Adb:
         return Answer(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
 
     def devices(self) -> tuple[Listed, ...]:
-        """What ``adb devices`` lists; starts adb's server if none runs.
+        """Lists the connected devices (``adb devices``); starts adb's server if none runs.
 
         Raises:
             CommandFailedError: the server does not start.
@@ -107,11 +107,11 @@ class Adb:
         return tuple(Listed(parts[0], parts[1].strip()) for parts in lines if len(parts) == 2)
 
     def choose(self, serials: tuple[str, ...] = (), every: bool = False) -> tuple[Device, ...]:
-        """The devices to use, each of them ready.
+        """Chooses the devices to use and checks that each is ready.
 
         Args:
-            serials: those to use; none for the only one there is.
-            every: all that are connected.
+            serials: the devices to use; empty for the only one connected.
+            every: use all connected devices.
 
         Raises:
             NoDeviceError, SeveralDevicesError, UnauthorizedError, OfflineError: naming the device and what to do.
@@ -146,26 +146,26 @@ class Device:
         self.serial = serial
 
     def call(self, *arguments: str, timeout: float = SHORT) -> Answer:
-        """``adb -s SERIAL ARGUMENTS``; the device's own exit code is the answer's.
+        """Runs ``adb -s SERIAL ARGUMENTS``; the answer has the device's own exit code.
 
         Raises:
             ConnectionCutError, AdbTimeoutError: the device went away, or took too long.
         """
         answer = self.adb.call("-s", self.serial, *arguments, timeout=timeout)
-        # adb gives 255 where no exit code came from the device, and 1 with a line of its own for most else.
+        # adb returns 255 where no exit code came from the device, and 1 with a message of its own for most other failures.
         if answer.code == 255 or (answer.code != 0 and _LOST.search(answer.stderr)):
             self._check_connected(answer)
         return answer
 
     def shell(self, command: str, timeout: float = SHORT) -> Answer:
-        """A command of the device's shell, as one string, which ``adb shell`` passes on as it is."""
+        """Runs a command in the device's shell, as one string, which ``adb shell`` passes on unchanged."""
         return self.call("shell", "-T", "-n", command, timeout=timeout)
 
     def output(self, command: str, timeout: float = SHORT) -> str:
-        """Standard output of a command that must succeed.
+        """Runs a command that must succeed; returns its standard output.
 
         Raises:
-            DeviceFullError, CommandFailedError: by what it said.
+            DeviceFullError, CommandFailedError: depending on the command's output.
         """
         answer = self.shell(command, timeout)
         if answer.code != 0:
@@ -173,41 +173,41 @@ class Device:
         return answer.text
 
     def read(self, command: str, timeout: float = SHORT) -> bytes:
-        """What a command writes, byte by byte (``exec-out``). There is no exit code: check what came."""
+        """Returns the raw bytes that a command writes (``exec-out``). There is no exit code: check the bytes."""
         answer = self.call("exec-out", command, timeout=timeout)
         if answer.code != 0:
             raise self.failure(answer, command)
         return answer.stdout
 
     def push(self, source: Path, destination: PurePosixPath) -> None:
-        """Copies a file to where the device's shell may write; its time limit grows with its size."""
+        """Copies a file to where the device's shell may write; the time limit grows with the file's size."""
         limit = SHORT + source.stat().st_size / _BYTES_A_SECOND
         answer = self.call("push", str(source), str(destination), timeout=limit)
         if answer.code != 0:
-            # `adb push` reports a lost device in many words, on standard output too: ask whether it is still there. The server
-            # may not know yet that it is not, so some words are sure by themselves.
-            said = answer.stderr + answer.text
-            if not _FULL.search(said):
-                self._check_connected(answer, sure=_LOST.search(said) is not None)
+            # `adb push` reports a lost device in many wordings, on standard output too: ask whether it is still connected. The
+            # server may not have noticed yet, so some wordings count by themselves.
+            output = answer.stderr + answer.text
+            if not _FULL.search(output):
+                self._check_connected(answer, sure=_LOST.search(output) is not None)
             raise self.failure(answer, f"push {source.name}")
 
     def properties(self) -> dict[str, str]:
-        """The device's system properties (``getprop``)."""
+        """Returns the device's system properties (``getprop``)."""
         return dict(re.findall(r"^\[(.+?)\]: \[(.*?)\]$", self.output("getprop"), re.MULTILINE))
 
     def failure(self, answer: Answer, command: str) -> DeviceError:
-        """The error for a call that failed on the device."""
-        said = _line(answer.stderr or answer.text)
+        """Builds the error for a call that failed on the device."""
+        output = _line(answer.stderr or answer.text)
         if _FULL.search(answer.stderr + answer.text):
             return DeviceFullError(
                 f"{self.serial}: no space left on the device; remove something there, then run the same again"
             )
         return CommandFailedError(
-            f"{self.serial}: `{command[:100]}` failed with exit code {answer.code}: {said or 'no word why'}"
+            f"{self.serial}: `{command[:100]}` failed with exit code {answer.code}: {output or 'no output'}"
         )
 
     def state(self) -> str:
-        """``device``, ``offline``, …; ``missing`` if adb does not list it."""
+        """Returns ``device``, ``offline``, …; ``missing`` if adb does not list the device."""
         return next((listed.state for listed in self.adb.devices() if listed.serial == self.serial), "missing")
 
     def _check_connected(self, answer: Answer, sure: bool = True) -> None:
@@ -215,7 +215,7 @@ class Device:
         if sure or state != "device":
             now = "it is back" if state == "device" else f"it is {state}"
             raise ConnectionCutError(
-                f"{self.serial}: the connection was cut ({now}; adb: {_line(answer.stderr or answer.text) or 'no word why'}); "
+                f"{self.serial}: the connection was cut ({now}; adb: {_line(answer.stderr or answer.text) or 'no output'}); "
                 "check the cable and run the same command again"
             )
 
@@ -228,12 +228,12 @@ def _check_state(listed: Listed) -> None:
         )
     if listed.state.startswith("no permissions"):
         raise UnauthorizedError(
-            f"{listed.serial}: this user may not open it ({listed.state}); install android-sdk-platform-tools-common"
+            f"{listed.serial}: no permission to open it ({listed.state}); install android-sdk-platform-tools-common"
         )
     if listed.state != "device":
         raise OfflineError(f"{listed.serial} is {listed.state}, not ready; plug it in again, or `adb reconnect offline`")
 
 
 def _line(text: str) -> str:
-    """A program's words in one line, the last 300 characters."""
+    """Joins a program's output into one line and keeps the last 300 characters."""
     return " ".join(text.split())[-300:]

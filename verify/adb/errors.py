@@ -1,4 +1,4 @@
-"""What can go wrong between this machine and an app on a device: one type each, one line each, with what to do next.
+"""Errors between this machine and an app on a device: one type each, with a one-line message that says what to do next.
 
 All are ``UserError``: the command prints the line and exits with 2.
 """
@@ -9,15 +9,15 @@ from detr2litert.host_runtime.errors import UserError
 
 
 class DeviceError(UserError):
-    """Any of the below."""
+    """Base class of all errors of a device."""
 
 
 class NoAdbError(DeviceError):
-    """There is no adb program."""
+    """The adb program was not found."""
 
 
 class NoDeviceError(DeviceError):
-    """No device is connected, or not the one asked for."""
+    """No device is connected, or not the requested one."""
 
 
 class UnauthorizedError(DeviceError):
@@ -25,11 +25,11 @@ class UnauthorizedError(DeviceError):
 
 
 class OfflineError(DeviceError):
-    """The device is known to adb and does not answer."""
+    """The device is known to adb but does not respond."""
 
 
 class SeveralDevicesError(DeviceError):
-    """More than one device, and none was named."""
+    """More than one device is connected and none was named."""
 
 
 class AppMissingError(DeviceError):
@@ -37,19 +37,19 @@ class AppMissingError(DeviceError):
 
 
 class NotDebuggableError(DeviceError):
-    """The app is installed, but run-as may not enter it: a release build."""
+    """The app is a release build, which run-as may not enter."""
 
 
 class DeviceFullError(DeviceError):
-    """No space left on the device."""
+    """The device has no space left."""
 
 
 class ConnectionCutError(DeviceError):
-    """The device went away in the middle of a call."""
+    """The connection to the device was lost during a call."""
 
 
 class AdbTimeoutError(DeviceError):
-    """A call did not end within its limit.
+    """A call did not end within its time limit.
 
     Attributes:
         stdout: what it had printed by then.
@@ -61,4 +61,4 @@ class AdbTimeoutError(DeviceError):
 
 
 class CommandFailedError(DeviceError):
-    """A command on the device, or adb itself, failed in another way."""
+    """A command on the device, or adb itself, failed for another reason."""

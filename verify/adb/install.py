@@ -1,7 +1,7 @@
-"""Puts a bundle into the app's storage, ``files/bundles/NAME``, whole or not at all.
+"""Installs a bundle into the app's storage, ``files/bundles/NAME``, completely or not at all.
 
-It is made in a folder beside, which the app's list leaves out (its name begins with ``.staging-``), and moved into place when
-every file has the manifest's sha256 there. A command that is cut off leaves that folder, and the next one goes on from it.
+It is assembled in a folder beside, which the app does not list (its name begins with ``.staging-``), and moved into place once
+every file there has the manifest's sha256. An interrupted command leaves that folder, and the next one resumes from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detr2litert.verify.adb.errors import CommandFailedError, DeviceFullError
 
 BUNDLES = PurePosixPath("bundles")
 Progress = Callable[[str, int, int], None]
-"""Told the file being sent, and the bytes done and to do of the whole bundle."""
+"""Called with the file being sent, the bytes sent and the total bytes of the whole bundle."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Installed:
         name: its folder's name under ``files/bundles``.
         manifest_sha256: of its manifest, in hex.
         bytes_all: its size.
-        bytes_sent: what had to be sent; the rest was there already.
+        bytes_sent: the bytes that were sent; the rest was already on the device.
     """
 
     name: str
@@ -39,25 +39,25 @@ class Installed:
 
     @property
     def folder(self) -> PurePosixPath:
-        """Relative to the app's files folder, as the instrumentation wants it."""
+        """Path relative to the app's files folder, as the instrumentation expects it."""
         return BUNDLES / self.name
 
 
 def bundle_name(bundle: Bundle) -> str:
-    """The folder's name: variant and target, as the app names what it imports."""
+    """Returns the folder's name: variant and target, as the app names the bundles it imports."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", f"{bundle.manifest.variant}-{bundle.manifest.target}")
 
 
 def install_bundle(app: App, bundle: Bundle, progress: Progress = lambda name, done, total: None) -> Installed:
-    """Sends what the app lacks of a bundle and puts it in place.
+    """Sends the missing files of a bundle and moves the bundle into place.
 
     Args:
-        app: where to.
-        bundle: checked already, so that the hashes on this side are the manifest's.
-        progress: told after every file or piece of one.
+        app: where to install it.
+        bundle: already checked, so that the hashes on this side are the manifest's.
+        progress: called after every file or piece of one.
 
     Raises:
-        DeviceError: of any kind; after ``DeviceFullError`` nothing of this bundle is left but an older one in its place.
+        DeviceError: of any kind; after ``DeviceFullError`` nothing of this bundle is left except an older one in its place.
     """
     app.check()
     clear_temporary(app.device)
@@ -80,7 +80,7 @@ def install_bundle(app: App, bundle: Bundle, progress: Progress = lambda name, d
     if found != wanted:
         wrong = next(file for file in sorted({*wanted, *found}) if found.get(file) != wanted.get(file))
         app.remove(staging)
-        raise CommandFailedError(f"{app.device.serial}: {wrong} is not what was sent; run the same command again")
+        raise CommandFailedError(f"{app.device.serial}: {wrong} differs from what was sent; run the same command again")
     app.run(f"rm -rf {quoted(place)} && mv {quoted(staging)} {quoted(place)}")
     return Installed(name, wanted[MANIFEST_NAME], total, sent)
 
@@ -88,16 +88,16 @@ def install_bundle(app: App, bundle: Bundle, progress: Progress = lambda name, d
 def _fill(
     app: App, bundle: Bundle, staging: PurePosixPath, place: PurePosixPath, wanted: dict[str, str], progress: Progress
 ) -> int:
-    """Brings the staging folder to hold exactly the bundle's files; returns the bytes that had to be sent."""
+    """Makes the staging folder hold exactly the bundle's files; returns the number of bytes sent."""
     app.run(f"mkdir -p {quoted(staging)}")
     staged, installed = app.hashes(staging), app.hashes(place)
-    # Of what is there but not wanted, only the beginnings of wanted files are of use.
+    # Of the files there that do not belong to the bundle, only partial copies of its files are of use.
     stale = [file for file in staged if file not in wanted and file.removesuffix(".part") not in wanted]
     if stale:
         app.remove(*(staging / file for file in stale))
     done, sent = 0, 0
     total = sum(bundle.path(file).stat().st_size for file in wanted)
-    # The manifest last: a folder without one is no bundle.
+    # The manifest last: a folder without one is not a bundle.
     for file in sorted(wanted, key=lambda name: (name == MANIFEST_NAME, name)):
         source, target = bundle.path(file), staging / file
         size = source.stat().st_size

@@ -1,1 +1,1 @@
-"""The real GPU delegate, in a child process, and the drivers that let it run on any machine."""
+"""Runs the real GPU delegate in a child process, and provides drivers with which it runs on any machine."""

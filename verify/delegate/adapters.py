@@ -1,7 +1,7 @@
-"""Vulkan devices: what the loader finds under a given environment, asked in a child process.
+"""Lists the Vulkan devices that the loader finds under a given environment, in a child process.
 
-A child, because a broken driver can crash the process that loads it, and because the loader reads its environment once. The
-child is this very file run as a script, so it needs nothing but the standard library.
+A child process, because a broken driver can crash the process that loads it, and because the loader reads its environment once.
+The child is this file run as a script, so it needs only the standard library.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Driver:
     Attributes:
         source: ``"environment"`` (the user's VK_* variables), ``"system"``, or one that this project fetched: ``"swiftshader"``
             or ``"lavapipe"``.
-        environment: variables a child process needs on top of the caller's own.
-        adapters: what is found that way.
+        environment: variables a child process needs in addition to the caller's own.
+        adapters: the adapters found that way.
         path: the driver's folder or description file, "" for the system's.
     """
 
@@ -59,12 +59,12 @@ class Driver:
 
     @property
     def adapter(self) -> Adapter:
-        """The adapter to name in a report: hardware first. The delegate's own choice is in ``DelegateRun.adapter``."""
+        """Returns the adapter to name in a report: hardware first. ``DelegateRun.adapter`` has the delegate's own choice."""
         return next((a for a in self.adapters if a.hardware), self.adapters[0])
 
 
 def list_adapters(environment: Mapping[str, str] | None = None) -> tuple[Adapter, ...]:
-    """All Vulkan devices the loader finds with ``environment`` added to our own; empty if there is none, or no loader."""
+    """Lists all Vulkan devices the loader finds with ``environment`` added; empty without devices or without a loader."""
     try:
         done = subprocess.run(
             [sys.executable, "-I", __file__],
@@ -81,7 +81,7 @@ def list_adapters(environment: Mapping[str, str] | None = None) -> tuple[Adapter
 
 
 def loader_present() -> bool:
-    """True if the system has a Vulkan loader (libvulkan.so.1)."""
+    """Returns whether the system has a Vulkan loader (libvulkan.so.1)."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", "import ctypes; ctypes.CDLL('libvulkan.so.1')"], capture_output=True, check=False
     )
@@ -104,7 +104,7 @@ class _ApplicationInfo(ctypes.Structure):
 
 
 class _Properties(ctypes.Structure):
-    """The head of VkPhysicalDeviceProperties; the tail (limits, about 800 bytes) is only made room for."""
+    """The head of VkPhysicalDeviceProperties; the tail (limits, about 800 bytes) is padding."""
 
     _fields_ = (
         ("api", ctypes.c_uint32), ("driver", ctypes.c_uint32), ("vendor", ctypes.c_uint32), ("device", ctypes.c_uint32),
@@ -121,7 +121,7 @@ class _Features(ctypes.Structure):
 
 
 def _enumerate() -> list[dict[str, object]]:
-    """Asks the loader; runs in the child only."""
+    """Queries the loader; runs in the child only."""
     vulkan = ctypes.CDLL("libvulkan.so.1")
     # Structure types 0, 1, 1000059000 and 1000082000 are VkStructureType's values for the structures beside them.
     application = _ApplicationInfo(type=0, api_version=(1 << 22) | (1 << 12))

@@ -1,4 +1,4 @@
-"""What the fetched drivers share of the cache folder: one installer at a time, and a word for what cannot be written."""
+"""The cache folder of the fetched drivers: one installer at a time, and an error message where it cannot be written."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from detr2litert.host_runtime.errors import UserError
 
 READY = "ready"
-"""In a scratch folder: the folder that is to be kept."""
+"""Name, in a scratch folder, of the folder to keep."""
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """One installer at a time; two would each fetch 30 MB.
+    """Lets one installer run at a time; two would each download 30 MB.
 
     Raises:
-        UserError: ``folder`` cannot be made or written to. What goes wrong within the lock is passed on as it is.
+        UserError: ``folder`` cannot be made or written to. Errors raised within the lock are passed on unchanged.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,22 +33,22 @@ def lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Within this, files are written under ``folder``.
+    """Turns errors of writing under ``folder`` into a ``UserError``.
 
     Raises:
-        UserError: one of them cannot be, for lack of room or permission.
+        UserError: a file cannot be written, for lack of space or permission.
     """
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{folder}: {error.strerror or error}; make it writable and leave room for 300 MB, or set XDG_CACHE_HOME"
+            f"{folder}: {error.strerror or error}; make it writable and free 300 MB, or set XDG_CACHE_HOME"
         ) from error
 
 
 @contextmanager
 def replacing(place: Path) -> Iterator[Path]:
-    """A scratch folder, whose folder ``READY`` then takes the place of ``place`` in one step; on an error nothing changes.
+    """Yields a scratch folder, whose subfolder ``READY`` then replaces ``place`` in one step; on an error nothing changes.
 
     Raises:
         UserError: something cannot be written beside ``place``.

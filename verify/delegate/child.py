@@ -1,7 +1,7 @@
-"""The child process of ``run.py``: compiles models, runs them, and writes down what happened.
+"""The child process of ``run.py``: compiles models, runs them, and records what happened.
 
 It is run as a script with one argument, a job file, and may be killed at any moment by the model it compiles; so every
-result is a file of its own, written when it is known, and a mark on stderr says which job the lines after it belong to.
+result is a file of its own, written as soon as it is known, and a mark on stderr assigns the lines after it to a job.
 Imports nothing of this project.
 """
 
@@ -30,7 +30,7 @@ _QUIET_WINDOWS = 3
 
 
 def _mark(mark: str, text: str) -> None:
-    """The line at which run.py splits stderr."""
+    """Writes the line at which run.py splits stderr."""
     sys.stdout.flush()
     os.write(2, f"\n{mark} {text}\n".encode())
 
@@ -46,13 +46,13 @@ def _run(
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     wanted = model.get_input_tensor_details(signature)
     if set(given) != set(wanted):
-        raise ValueError(f"the model's inputs are {sorted(wanted)}, given were {sorted(given)}")
+        raise ValueError(f"the model's inputs are {sorted(wanted)}, but {sorted(given)} were given")
     inputs = {}
     for name, details in wanted.items():
         value = np.asarray(given[name])
         if value.dtype != np.dtype(details["dtype"]) or not _fits(model, signature, name, details["shape"], value.shape):
             raise ValueError(
-                f"input {name} is {details['dtype']}{details['shape']}, given was {value.dtype}{list(value.shape)}"
+                f"input {name} is {details['dtype']}{details['shape']}, but {value.dtype}{list(value.shape)} was given"
             )
         inputs[name] = model.create_input_buffer_by_name(signature, name)
         inputs[name].write(value)
@@ -74,7 +74,7 @@ def _run(
 
 
 def _fits(model: CompiledModel, signature: str, name: str, shape: Sequence[int], given: Sequence[int]) -> bool:
-    """Whether the input has the shape that is given, or takes it because its signature leaves that dimension open."""
+    """Returns whether the input has the given shape, or accepts it because its signature leaves that dimension open."""
     if list(shape) == list(given):
         return True
     try:
@@ -85,11 +85,11 @@ def _fits(model: CompiledModel, signature: str, name: str, shape: Sequence[int],
 
 
 def _settle() -> None:
-    """Wait until a software driver's threads have nothing left to do.
+    """Waits until a software driver's threads are idle.
 
-    The delegate waits for a run for about three minutes when its output is read, and then gives up for good ("Failed to lock
-    custom tensor buffer"); a software driver needs longer for a large graph. A run ends when this process stops using the CPU
-    and no thread of it waits for one, as all do for seconds on a machine that is busy with something else.
+    When an output is read, the delegate waits about three minutes for the run and then fails for good ("Failed to lock custom
+    tensor buffer"); a software driver needs longer for a large graph. A run has ended when this process uses no CPU time and
+    none of its threads is waiting for a CPU, as they all do for seconds on a busy machine.
     """
     quiet = 0
     while quiet < _QUIET_WINDOWS:
@@ -100,7 +100,7 @@ def _settle() -> None:
 
 
 def _others_runnable() -> bool:
-    """True if a thread other than this one is running or could run (proc(5): state R, or D while it waits for a disk)."""
+    """Returns whether a thread other than this one is running or runnable (proc(5): state R, or D: waiting for a disk)."""
     own = threading.get_native_id()
     for task in Path("/proc/self/task").glob("[0-9]*"):
         try:
@@ -113,7 +113,7 @@ def _others_runnable() -> bool:
 
 
 def _non_cpu_fully_accelerated(path: str) -> bool | None:
-    """The C API's own answer for this model on the GPU alone; None if a call fails.
+    """Asks the C API whether the model runs on the GPU alone; None if a call fails.
 
     Python's ``is_fully_accelerated`` counts XNNPACK as an accelerator (measured: True with no operator on the GPU); this symbol
     does not, and is not in the Python wrapper, so the model is compiled once more through the C API. Needs the package's folder
@@ -141,7 +141,7 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
         "compile_seconds": 0.0,
         "run_seconds": [],
         "outputs": 0,
-        "honest": None,
+        "query_full_acceleration": None,
     }
     start = time.perf_counter()
     try:
@@ -161,21 +161,20 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
             np.savez(work / f"out_{index}_{position}.npz", names=np.array(json.dumps(list(values))), **members)
             result["outputs"] = position + 1
             result["run_seconds"] += seconds
-        if settings["honest"] and settings["accelerator"] == "gpu":
-            _mark(settings["mark"], f"{index} honest")
-            result["honest"] = _non_cpu_fully_accelerated(job["model"])
+        if settings["query_full_acceleration"] and settings["accelerator"] == "gpu":
+            _mark(settings["mark"], f"{index} query_full_acceleration")
+            result["query_full_acceleration"] = _non_cpu_fully_accelerated(job["model"])
     except Exception as error:
         result["error"] = " ".join(str(error).split()) or type(error).__name__
     return result
 
 
 def main() -> None:
-    """Runs the jobs of the job file from its ``first`` on; writes ``result_<i>.json`` and ``out_<i>_<input>.npz`` beside it."""
+    """Runs the job file's jobs from its ``first`` on; writes ``result_<i>.json`` and ``out_<i>_<input>.npz`` beside it."""
     path = Path(sys.argv[1])
     settings = json.loads(path.read_text())
     work = path.parent
-    # Named folders that hold no plug-ins: left empty, the wrapper would search the package for NPU vendors and log their
-    # failure.
+    # Folders without plug-ins are named: left empty, the wrapper would search the package for NPU vendors and log an error.
     nothing = str(work)
     environment = Environment.create(
         options=EnvironmentOptions(

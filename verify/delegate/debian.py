@@ -1,7 +1,7 @@
-"""Fetches Debian packages and takes files out of them, without root; nothing is installed.
+"""Downloads Debian packages and extracts files from them, without root; nothing is installed.
 
-apt-get downloads as any user once its state and cache are folders of one's own. Packages are unpacked with dpkg-deb, which runs
-none of their scripts.
+apt-get downloads as any user if its state and cache folders are writable. Packages are unpacked with dpkg-deb, which runs none
+of their scripts.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _SOURCES = Path("/etc/apt/sources.list")
 
 
 def require_tools(what: str, instead: str) -> None:
-    """Raises UserError where apt-get or dpkg-deb is missing; ``what`` is wanted, ``instead`` says what else to do."""
+    """Raises UserError if apt-get or dpkg-deb is missing; ``what`` names the purpose, ``instead`` the alternative."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise UserError(f"{what} and {tool} is not on this machine; {instead}")
 
 
 def download(package: str, work: Path, instead: str) -> Path:
-    """Fetches one package into ``work``: with the machine's package lists if they serve, else with lists of our own.
+    """Downloads one package into ``work``: with the machine's package lists if they are usable, else with lists of our own.
 
     Raises:
         UserError: no such package, or no network.
@@ -43,14 +43,14 @@ def download(package: str, work: Path, instead: str) -> Path:
 
 
 def download_with_missing(package: str, work: Path, instead: str, *, suite: str = "") -> list[Path]:
-    """Fetches a package and all it needs that this machine does not have installed.
+    """Downloads a package and those of its dependencies that are not installed on this machine.
 
     Args:
         package: its name.
         work: an empty folder.
-        instead: what else to do, for messages.
-        suite: a suite of the machine's own mirror to take it from although the machine does not list that suite, for
-            example ``"bookworm-backports"``; "" for what the machine lists.
+        instead: the alternative, for messages.
+        suite: a suite of the machine's own mirror to download it from even if the machine does not list that suite, for
+            example ``"bookworm-backports"``; "" for the suites the machine lists.
 
     Raises:
         UserError: no such package, no mirror that has the suite, or no network.
@@ -65,12 +65,12 @@ def download_with_missing(package: str, work: Path, instead: str, *, suite: str 
     wanted = f"{package}/{suite}" if suite else package
     done = _apt([*own, "install", "-y", "--download-only", "--no-install-recommends", wanted], work, instead)
     if done.returncode != 0:
-        raise UserError(f"apt-get: {wanted} cannot be had ({_reason(done)}); check the network, or {instead}")
+        raise UserError(f"apt-get: {wanted} cannot be downloaded ({_reason(done)}); check the network, or {instead}")
     return sorted((work / "cache/archives").glob("*.deb"))
 
 
 def own_lists(work: Path) -> list[str]:
-    """apt-get's options for state and cache in ``work``; the machine's record of what is installed stays."""
+    """Returns apt-get options that put state and cache in ``work``; the machine's record of installed packages stays in use."""
     for part in ("state/lists/partial", "cache/archives/partial"):
         (work / part).mkdir(parents=True, exist_ok=True)
     return [
@@ -83,7 +83,7 @@ def unpack(packages: Sequence[Path], into: Path, instead: str) -> None:
     """Unpacks packages over one another.
 
     Raises:
-        UserError: a package is damaged, or there is no room.
+        UserError: a package is damaged, or there is no space left.
     """
     for package in packages:
         done = _run(["dpkg-deb", "-x", str(package), str(into)], instead)
@@ -95,7 +95,7 @@ def unpack(packages: Sequence[Path], into: Path, instead: str) -> None:
 
 
 def _mirror(release: str, instead: str) -> str:
-    """The URI that this machine takes a release from."""
+    """Returns the URI from which this machine downloads a release."""
     done = _run(["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"], instead)
     for line in done.stdout.splitlines():
         found, _, uri = line.partition(" ")

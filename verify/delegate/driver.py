@@ -1,14 +1,14 @@
-"""Finds a way to a Vulkan adapter, and where there is none fetches a software one.
+"""Finds a Vulkan adapter, and downloads a software one where there is none.
 
 The GPU delegate of the desktop runtime needs a Vulkan loader and a driver. A machine without a GPU can use SwiftShader,
-Chromium's software rasteriser (``verify.delegate.swiftshader``), which is fetched without root. Debian 12's own software driver
-(Mesa 22's lavapipe) is seen by the loader and refused by the delegate ("No adapters found"), so a driver counts as found only
-after a model has been compiled on it.
+Chromium's software rasteriser (``verify.delegate.swiftshader``), which is downloaded without root. Debian 12's own software
+driver (Mesa 22's lavapipe) is seen by the loader and refused by the delegate ("No adapters found"), so a driver counts as found
+only after a model has been compiled on it.
 
-SwiftShader computes in fp32 only. To see what a phone's fp16 does takes an adapter that computes in fp16: a GPU's own, or Mesa
-25's lavapipe (``verify.delegate.lavapipe``). One counts as found only after a model has been computed in fp16 on it.
+SwiftShader computes in fp32 only. Measuring the effects of a phone's fp16 needs an adapter that computes in fp16: a GPU's own,
+or Mesa 25's lavapipe (``verify.delegate.lavapipe``). It counts as found only after a model has been computed in fp16 on it.
 
-``python -m detr2litert.verify.delegate.driver`` makes sure that there is a driver, and with ``--fp16`` one for fp16.
+``python -m detr2litert.verify.delegate.driver`` ensures that there is a driver, and with ``--fp16`` one for fp16.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HOW_TO_GET = (
 
 @dataclass(frozen=True)
 class NoGpu:
-    """Why nothing runs on a GPU, and what to do about it."""
+    """The reason why nothing runs on a GPU, and what to do about it."""
 
     reason: str
     advice: str
@@ -56,7 +56,7 @@ NO_ADAPTER = NoGpu("no Vulkan adapter", HOW_TO_GET)
 NO_FP16 = NoGpu("no adapter that computes in fp16", HOW_TO_GET_FP16)
 LEFT_OUT = NoGpu("the GPU was left out", "run it again without --no-gpu")
 LEFT_OUT_FP16 = NoGpu("the fp16 gate was left out", "run it again without --no-fp16")
-"""The user said so, whatever this machine has."""
+"""The user's choice, independent of this machine's hardware."""
 
 
 def cache_folder() -> Path:
@@ -65,7 +65,7 @@ def cache_folder() -> Path:
 
 
 def fp16_folder() -> Path:
-    """The same for lavapipe."""
+    """Returns the same folder for lavapipe."""
     return lavapipe.folder(_cache())
 
 
@@ -75,7 +75,7 @@ def _cache() -> Path:
 
 @cache
 def find_driver() -> Driver | None:
-    """A driver on which a model compiles, without fetching anything; None if there is none. Asked once a process.
+    """Finds a driver on which a model compiles, without downloading; None if there is none. Runs once per process.
 
     Order: what VK_DRIVER_FILES or VK_ICD_FILENAMES name, and then nothing else; the system's drivers; SwiftShader in the
     cache folder; lavapipe there.
@@ -88,7 +88,7 @@ def find_driver() -> Driver | None:
 
 @cache
 def find_fp16_driver() -> Driver | None:
-    """A driver on which the delegate computes in fp16, without fetching anything; None if there is none. Asked once a process.
+    """Finds a driver on which the delegate computes in fp16, without downloading; None if there is none. Runs once per process.
 
     Order: the driver of ``find_driver`` (a GPU's own, or what the user's variables name, and then nothing else); lavapipe in
     the cache folder.
@@ -101,11 +101,11 @@ def find_fp16_driver() -> Driver | None:
 
 
 def ensure_driver() -> Driver:
-    """``find_driver``, fetching SwiftShader if nothing else works.
+    """Calls ``find_driver`` and downloads SwiftShader if nothing else works.
 
     Raises:
-        UserError: the user's own VK_* variables lead nowhere; or SwiftShader cannot be had here. The message says what to
-            do instead.
+        UserError: the user's own VK_* variables name no usable driver; or SwiftShader cannot be downloaded. The message says
+            what to do instead.
     """
     if driver := find_driver():
         return driver
@@ -126,10 +126,10 @@ def ensure_driver() -> Driver:
 
 
 def ensure_fp16_driver() -> Driver:
-    """``find_fp16_driver``, fetching lavapipe if nothing else computes in fp16.
+    """Calls ``find_fp16_driver`` and downloads lavapipe if nothing else computes in fp16.
 
     Raises:
-        UserError: the user's own VK_* variables lead to a driver without fp16; or lavapipe cannot be had here.
+        UserError: the user's own VK_* variables name a driver without fp16; or lavapipe cannot be downloaded.
     """
     if driver := find_fp16_driver():
         return driver
@@ -148,12 +148,12 @@ def ensure_fp16_driver() -> Driver:
 
 
 def _fetching(what: str, folder: Path) -> None:
-    """Says what is about to be downloaded; on standard error, as all progress."""
+    """Prints what is about to be downloaded, on standard error like all progress."""
     print(f"Fetching {what}; once, into {folder}", file=sys.stderr, flush=True)
 
 
 def _named_by_user() -> str | None:
-    """The variable with which the user chose a driver, if any."""
+    """Returns the variable with which the user chose a driver, if any."""
     return next((name for name in _USER_VARIABLES if os.environ.get(name)), None)
 
 
@@ -168,7 +168,7 @@ def _swiftshader(folder: Path) -> Driver | None:
 
 
 def _working(source: str, environment: Mapping[str, str], path: str = "") -> Driver | None:
-    """The driver behind an environment, if it has adapters and a model compiles on one of them."""
+    """Returns the driver behind an environment, if it has adapters and a model compiles on one of them."""
     adapters = list_adapters(environment)
     driver = Driver(source, environment, adapters, path) if adapters else None
     return driver if driver is not None and try_driver(driver).ok else None
@@ -184,9 +184,9 @@ def try_driver(driver: Driver) -> DelegateRun:
 
 
 def computes_in_fp16(driver: Driver) -> bool:
-    """Whether the delegate computes in fp16 on a driver, by default: asked of a number, not of the driver's word.
+    """Returns whether the delegate computes in fp16 on a driver by default, measured by a computation, not the feature bit.
 
-    3 * (1 + 2^-11) - 3 is 0.00146 in fp32 and 0 in fp16, whose numbers next to one are 2^-10 apart.
+    3 * (1 + 2^-11) - 3 is 0.00146 in fp32 and 0 in fp16, whose values next to one are 2^-10 apart.
     """
     if not any(adapter.fp16 for adapter in driver.adapters):
         return False
@@ -202,9 +202,9 @@ def computes_in_fp16(driver: Driver) -> bool:
 
 
 def activate(driver: Driver) -> None:
-    """Make this very process reach the driver, before LiteRT first looks for a GPU.
+    """Makes this process itself use the driver; call it before LiteRT first looks for a GPU.
 
-    The loader's search path cannot be changed in a running process, but a library that is loaded already is found by its name.
+    The loader's search path cannot be changed in a running process, but an already loaded library is found by its name.
     """
     os.environ.update(driver.environment)
     for folder in driver.environment.get("LD_LIBRARY_PATH", "").split(os.pathsep):
@@ -213,7 +213,7 @@ def activate(driver: Driver) -> None:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Makes sure that there is a driver and prints it; 2 with one line on stderr if there can be none.
+    """Ensures that there is a driver and prints it; returns 2, with one line on stderr, if there is none.
 
     Args:
         arguments: ``--fp16`` for a driver that computes in fp16.
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m detr2litert.verify.delegate.driver", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--fp16", action="store_true", help="one that computes in fp16, as phones do")
+    parser.add_argument("--fp16", action="store_true", help="one that computes in fp16, like phone GPUs")
     try:
         driver = ensure_fp16_driver() if parser.parse_args(arguments).fp16 else ensure_driver()
     except UserError as error:

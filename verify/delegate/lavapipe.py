@@ -1,14 +1,14 @@
-"""Mesa's software Vulkan driver, lavapipe, which computes in fp16: fetched out of Debian's packages, without root.
+"""Mesa's software Vulkan driver, lavapipe, which computes in fp16: downloaded from Debian's packages, without root.
 
-SwiftShader computes in fp32 only, so nothing on it shows what a phone's fp16 does. lavapipe of Mesa 25 has shaderFloat16, and
+SwiftShader computes in fp32 only, so it cannot show the effects of a phone's fp16. lavapipe of Mesa 25 has shaderFloat16, and
 the delegate then computes in fp16 as it does on phones (measured: 3 * (1 + 2^-11) - 3 is 0, a sum of 64 squares of 100 is
 65504). Debian 12's own Mesa is 22.3, which the delegate refuses ("shaderUniform*ArrayDynamicIndexing required"); its backports
 have 25.0.7, later releases have it themselves.
 
-The driver compiles its shaders at run time, and keeps them in MESA_SHADER_CACHE_DIR. The first run of a small detector's two
-graphs takes LLVM 64 CPU seconds with vectors as wide as the machine has them (256 bits), and 30 with vectors of 128, which
-compute the same bits in about the same time (0.9 and 1.0 s for the larger graph); 64 bits compute wrong numbers. Mesa 25.0.7
-does not tell shaders of different widths apart in its cache, and a mixed one ends the process; so each width has its folder.
+The driver compiles its shaders at run time, and caches them in MESA_SHADER_CACHE_DIR. The first run of a small detector's two
+graphs takes LLVM 64 CPU seconds with the machine's widest vectors (256 bits), and 30 with vectors of 128 bits, which
+compute the same bits in about the same time (0.9 and 1.0 s for the larger graph); 64 bits compute wrong results. Mesa 25.0.7
+does not distinguish shaders of different widths in its cache, and a mixed one ends the process; so each width has its folder.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _BACKPORTS = {"bookworm": "bookworm-backports"}
 """Releases whose own Mesa is too old."""
 _WIDTH_VARIABLE, _WIDTH = "LP_NATIVE_VECTOR_WIDTH", "128"
 _INSTEAD = "point VK_DRIVER_FILES at a Vulkan driver with shaderFloat16 (a GPU's own, or Mesa 25's lavapipe)"
-# Another C library than the running one cannot be loaded beside it.
+# A second C library cannot be loaded beside the running one.
 _NEVER = "libc6_"
 
 
 def folder(cache: Path) -> Path:
-    """Where the driver is kept in this project's cache folder."""
+    """Returns the driver's folder in this project's cache folder."""
     return cache / "lavapipe"
 
 
 def environment(place: Path) -> dict[str, str]:
-    """The variables that lead a child process to the driver at ``place``; its shaders are kept beside it.
+    """Returns the variables with which a child process uses the driver at ``place``; its shaders are cached beside it.
 
-    What the user has set stays: the vectors' width, and the cache's folder, of which a folder inside is used.
+    The user's settings are respected: the vector width, and the cache folder, inside which a subfolder is used.
     """
     paths = [str(place), os.environ.get("LD_LIBRARY_PATH", "")]
     width = os.environ.get(_WIDTH_VARIABLE) or _WIDTH
@@ -58,10 +58,10 @@ def environment(place: Path) -> dict[str, str]:
 
 
 def install(place: Path) -> None:
-    """Fetches the driver and the libraries that this machine lacks for it (LLVM among them), and puts them at ``place``.
+    """Downloads the driver and the libraries it needs that this machine lacks (LLVM among them), and puts them at ``place``.
 
     Raises:
-        UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
+        UserError: no apt-get or dpkg-deb, no such package, no network, or no space left.
     """
     require_tools(f"lavapipe comes from Debian's {PACKAGE} package", _INSTEAD)
     with replacing(place) as work:
@@ -69,7 +69,7 @@ def install(place: Path) -> None:
 
 
 def _fetch(work: Path, ready: Path) -> None:
-    """Makes the driver's folder, ``ready``, with whatever else it takes in ``work``."""
+    """Builds the driver's folder, ``ready``; intermediate files go to ``work``."""
     packages = [
         path
         for path in download_with_missing(PACKAGE, work, _INSTEAD, suite=_BACKPORTS.get(_codename(), ""))
@@ -90,7 +90,7 @@ def _fetch(work: Path, ready: Path) -> None:
 
 
 def _take_libraries(root: Path, ready: Path) -> None:
-    """Copies shared libraries under the one name that programs ask for (libdrm.so.2), without Mesa's other drivers."""
+    """Copies shared libraries under the name that programs load (libdrm.so.2), without Mesa's other drivers."""
     found = [path for path in sorted(root.rglob("lib*.so*")) if path.exists()]
     asked_for = {path.name for path in found if path.is_symlink()}
     behind = {path.resolve().name for path in found if path.is_symlink()} - asked_for

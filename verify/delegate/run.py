@@ -1,8 +1,8 @@
-"""Runs .tflite models on the LiteRT GPU delegate, or on the CPU, in a child process whose stderr is judged.
+"""Runs .tflite models on the LiteRT GPU delegate, or on the CPU, in a child process whose stderr is parsed.
 
-A child, because some models kill the process that compiles them, and because the delegate names the operators it refuses on
-stderr only. The GPU is asked for alone: together with the CPU the runtime would run what the delegate refuses on XNNPACK
-and still call the model fully accelerated. Nothing here raises because of what a model does; the outcome says it.
+A child process, because some models kill the process that compiles them, and because the delegate names the operators it
+refuses on stderr only. The GPU alone is requested: with the CPU as well, the runtime would run what the delegate refuses on
+XNNPACK and still call the model fully accelerated. Nothing here raises because of what a model does; see ``Outcome``.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _NO_ADAPTER = "No adapters found"
 
 
 class Outcome(StrEnum):
-    """How a model ended. Only ``COMPILED`` has outputs."""
+    """The outcome of compiling and running a model. Only ``COMPILED`` has outputs."""
 
     COMPILED = "compiled"
-    REFUSED = "refused"  # the delegate named operators it will not take
+    REFUSED = "refused"  # the delegate named operators it does not accept
     FAILED = "failed"  # an exception for another reason
     DIED = "died"  # the model killed the process
     TIMED_OUT = "timed out"
@@ -58,7 +58,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class RefusedOp:
-    """One line of the delegate's list: operator, its reason, and the tensor where the line names one ("" if not)."""
+    """One line of the delegate's list: operator, reason, and the tensor if the line names one ("" if not)."""
 
     op: str
     reason: str
@@ -67,7 +67,7 @@ class RefusedOp:
 
 @dataclass(frozen=True)
 class Job:
-    """One model and the input sets to run it on, by signature name; none to compile only."""
+    """One model and the input sets to run it on, by signature name; without input sets it is only compiled."""
 
     model: Path
     inputs: tuple[Arrays, ...] = ()
@@ -75,21 +75,21 @@ class Job:
 
 @dataclass(frozen=True)
 class DelegateRun:
-    """What happened to one model.
+    """The result of one model.
 
     Attributes:
         model: its path.
         accelerator: ``"gpu"`` or ``"cpu"``.
         outcome: see ``Outcome``.
-        partitions: how often the delegate built a graph; 1 for a model that is all on the GPU, 0 on the CPU.
-        refused: operators the delegate will not take.
+        partitions: how often the delegate built a graph; 1 for a model that is entirely on the GPU, 0 on the CPU.
+        refused: operators the delegate does not accept.
         ops_on_gpu, ops_on_cpu: the delegate's own count; None where it printed none, as for a fully delegated graph.
-        non_cpu_fully_accelerated: the C API's answer, None unless asked for with ``honest``.
-        error: the exception's text, or how the process died; "" if all went well.
-        death: the signal or exit code that the process ended with by itself, ``"SIGSEGV"`` or ``"exit code 1"``; "" if it did
-            not, and where it was ended at the time limit.
+        non_cpu_fully_accelerated: the C API's answer, None unless requested with ``query_full_acceleration``.
+        error: the exception's text, or how the process died; "" without an error.
+        death: the signal or exit code with which the process ended by itself, ``"SIGSEGV"`` or ``"exit code 1"``; "" if it did
+            not, and where it was killed at the time limit.
         error_lines: stderr lines of error or fatal level.
-        adapter: the one the delegate chose, in its words; "" if it did not get that far.
+        adapter: the adapter the delegate chose, as it names it; "" if it did not get that far.
         outputs: for each input set, signature name to array.
         compile_seconds, run_seconds: wall times; a run includes reading its outputs.
         log: the child's stderr for this model.
@@ -114,33 +114,33 @@ class DelegateRun:
 
     @property
     def ok(self) -> bool:
-        """Compiled, and every input set was run."""
+        """True if the model compiled and every input set was run."""
         return self.outcome is Outcome.COMPILED
 
     @property
     def fully_on_gpu(self) -> bool:
-        """Compiled for the GPU alone, no operator counted on the CPU, a partition or more, and the C API does not object."""
+        """True if compiled for the GPU alone, in at least one partition, with no operator on the CPU by count or C API."""
         return self.ok and self.partitions > 0 and not self.ops_on_cpu and self.non_cpu_fully_accelerated is not False
 
 
 def run_model(model: Path, inputs: Sequence[Arrays] = (), **options: Any) -> DelegateRun:
-    """``run_models`` for one model."""
+    """Calls ``run_models`` for one model."""
     return run_models([Job(model, tuple(inputs))], **options)[0]
 
 
 def run_models(jobs: Sequence[Job], **options: Any) -> list[DelegateRun]:
-    """Compiles and runs models, one after another in one child; ``start_models`` has the options."""
+    """Compiles and runs models, one after another in one child; ``start_models`` lists the options."""
     return side_by_side(start_models(jobs, **options))[0]
 
 
 Running = Generator[None, None, list[DelegateRun]]
-"""Models under way: every step looks after their child once, and ends it when closed."""
+"""Models being run: every step polls their child once; closing the generator kills it."""
 
 
 def side_by_side(*running: Running) -> list[list[DelegateRun]]:
-    """The runs of several ``start_models``, whose children work at the same time.
+    """Runs several ``start_models`` concurrently and returns their runs.
 
-    One thread looks after all of them, the caller's: an interrupt reaches it, and no child outlives it.
+    The caller's thread polls all of their children: an interrupt reaches it, and no child outlives it.
     """
     ended: dict[int, list[DelegateRun]] = {}
     try:
@@ -168,11 +168,11 @@ def start_models(
     enforce_f32: bool = False,
     threads: int = 2,
     repeats: int = 1,
-    honest: bool = False,
+    query_full_acceleration: bool = False,
     settle: bool = True,
     timeout: float = 900.0,
 ) -> Running:
-    """Models one after another in one child, with a fresh child after each one that died; for ``side_by_side``.
+    """Runs models one after another in one child, with a fresh child after each one that died; for ``side_by_side``.
 
     Args:
         jobs: models and inputs. An input set that does not fit the signature gives ``Outcome.FAILED``.
@@ -182,16 +182,16 @@ def start_models(
         enforce_f32: compute in fp32 even where the adapter could in fp16; by default the delegate prefers fp16.
         threads: CPU threads, for the CPU only.
         repeats: runs per input set, for timing.
-        honest: also ask the C API whether all is off the CPU; compiles a second time.
-        settle: wait for a software driver to come to rest before its outputs are read, which large graphs need (child.py) and
-            which takes 0.2 s a run.
+        query_full_acceleration: also ask the C API whether nothing runs on the CPU; compiles a second time.
+        settle: wait until a software driver is idle before its outputs are read, which large graphs need (child.py) and which
+            takes 0.2 s per run.
         timeout: seconds for each model.
     """
     if accelerator == "gpu" and driver is None:
         return [DelegateRun(job.model, accelerator, Outcome.NO_ADAPTER, error="no Vulkan adapter was found") for job in jobs]
     with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
         work = Path(folder)
-        # Unknown to whoever made the model, whose names the delegate writes into the same log.
+        # Random, so that a model's author cannot forge it: the delegate writes the model's names into the same log.
         mark = f"@@detr2litert-{secrets.token_hex(8)}"
         settings = {
             "mark": mark,
@@ -200,7 +200,7 @@ def start_models(
             "settle": settle and driver is not None and not any(adapter.hardware for adapter in driver.adapters),
             "threads": threads,
             "repeats": repeats,
-            "honest": honest,
+            "query_full_acceleration": query_full_acceleration,
             "first": 0,
             "jobs": [
                 {
@@ -220,21 +220,21 @@ def start_models(
                 index = len(runs)
                 runs.append(_finished(jobs[index], index, work, accelerator, sections.get(index, {})))
             if len(runs) < len(jobs):
-                # The child stopped before writing this one's result: whatever ended it belongs to this model.
+                # The child ended before writing this model's result: this model is the cause.
                 runs.append(_lost(jobs[len(runs)], accelerator, code, sections.get(len(runs), {"compile": log})))
-        # The delegate names its adapter once a process.
+        # The delegate names its adapter once per process.
         chosen = next((run.adapter for run in runs if run.adapter), "")
         return [run if run.outcome is Outcome.NO_ADAPTER else replace(run, adapter=chosen) for run in runs]
 
 
 def _environment(driver: Driver | None, work: Path) -> dict[str, str]:
-    """The child's environment: the caller's, the driver's, and the runtime's library folder for the C API."""
+    """Returns the child's environment: the caller's, the driver's, and the runtime's library folder for the C API."""
     added = dict(driver.environment) if driver else {}
     spec = find_spec("ai_edge_litert")
     runtime = list(spec.submodule_search_locations or ()) if spec else []
     paths = [added.get("LD_LIBRARY_PATH", ""), *runtime, os.environ.get("LD_LIBRARY_PATH", "")]
     added["LD_LIBRARY_PATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
-    # Without it the Vulkan loader complains on stderr, which is judged here.
+    # Without it the Vulkan loader writes a warning to stderr, which is parsed here.
     return {**os.environ, "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or str(work), **added}
 
 
@@ -243,7 +243,7 @@ def _spawn(
 ) -> Generator[None, None, tuple[int | None, str]]:
     """Runs the child until it ends or one model takes longer than ``timeout``; returns its exit code and its stderr.
 
-    The code is negative for a signal, and None where the time limit was reached and the child was ended.
+    The code is negative for a signal, and None where the time limit was reached and the child was killed.
     """
     log = work / f"stderr_{first}.txt"
     with log.open("wb") as sink:
@@ -265,7 +265,7 @@ def _spawn(
 
 
 def _death(code: int) -> str:
-    """``"exit code 1"``, ``"SIGSEGV"``, or ``"signal 40"`` for one without a name."""
+    """Describes an exit code: ``"exit code 1"``, ``"SIGSEGV"``, or ``"signal 40"`` for a signal without a name."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -279,20 +279,20 @@ def _link(work: Path, index: int) -> Path:
 
 
 def _linked(model: Path, link: Path) -> Path:
-    """The model under a plain name: the runtime takes no path that is not UTF-8, and Linux lets a file have one."""
+    """Links the model under an ASCII name: the runtime accepts only UTF-8 paths, and Linux allows others."""
     link.symlink_to(model.absolute())
     return link
 
 
 def _named(text: str, model: Path, link: Path) -> str:
-    """What the runtime said, with the model's own name for that of the link."""
+    """Replaces the link's name in the runtime's output by the model's own."""
     return text.replace(str(link), printable(str(model)))
 
 
 def _sections(log: str, mark: str, jobs: Sequence[Job], work: Path) -> dict[int, dict[str, str]]:
-    """Splits the log at the child's marks: job index to phase (``"compile"``, ``"run"``, ``"honest"``) to text.
+    """Splits the log at the child's marks: job index to phase to text.
 
-    A mark with something else behind it splits nothing.
+    The phases are ``"compile"``, ``"run"`` and ``"query_full_acceleration"``. A malformed mark splits nothing.
     """
     found: dict[int, dict[str, str]] = {}
     _, *parts = re.split(rf"^{mark} (\d+) (\w+)\n", log, flags=re.MULTILINE | re.ASCII)
@@ -318,7 +318,7 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
         accelerator,
         outcome,
         error=_named(result["error"], job.model, _link(work, index)),
-        non_cpu_fully_accelerated=result["honest"],
+        non_cpu_fully_accelerated=result["query_full_acceleration"],
         outputs=outputs,
         compile_seconds=result["compile_seconds"],
         run_seconds=tuple(result["run_seconds"]),
@@ -327,10 +327,10 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
 
 
 def _lost(job: Job, accelerator: str, code: int | None, phases: Mapping[str, str]) -> DelegateRun:
-    """The run of a model whose child ended before its result, with ``code``, or with None at the time limit."""
+    """Returns the run of a model whose child ended without a result: with ``code``, or None at the time limit."""
     facts = _read_log(phases)
     if code is None:
-        error = "the time limit was reached and the process was ended"
+        error = "the time limit was reached and the process was killed"
         return DelegateRun(job.model, accelerator, Outcome.TIMED_OUT, error=error, **facts)
     death = _death(code)
     error = f"the process died of {death}" if code < 0 else f"the process exited with code {code}"
@@ -338,7 +338,7 @@ def _lost(job: Job, accelerator: str, code: int | None, phases: Mapping[str, str
 
 
 def _read_log(phases: Mapping[str, str]) -> dict[str, Any]:
-    """What the log of one model says; the second compilation (``honest``) is left out of the counts."""
+    """Parses the log of one model; the second compilation (``query_full_acceleration``) is not counted."""
     lines = [line for phase in ("compile", "run") for line in phases.get(phase, "").splitlines()]
     split = next((m for m in map(_OPS_SPLIT.search, lines) if m), None)
     adapter = next((m for m in map(_ADAPTER.search, lines) if m), None)
@@ -354,7 +354,7 @@ def _read_log(phases: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _refused(lines: Sequence[str]) -> tuple[RefusedOp, ...]:
-    """The lines between the delegate's heading and its count."""
+    """Parses the lines between the delegate's heading and its count."""
     found: list[RefusedOp] = []
     inside = False
     for line in lines:

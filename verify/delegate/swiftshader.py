@@ -1,6 +1,6 @@
-"""SwiftShader, Chromium's software Vulkan driver: fetched out of Debian's packages, without root.
+"""SwiftShader, Chromium's software Vulkan driver: downloaded from Debian's packages, without root.
 
-It is two files of 5.4 MB out of Debian's chromium-common package, which also holds a Vulkan loader. It computes in fp32 only;
+It is two files of 5.4 MB from Debian's chromium-common package, which also holds a Vulkan loader. It computes in fp32 only;
 ``verify.delegate.lavapipe`` is the driver that computes in fp16.
 """
 
@@ -21,21 +21,21 @@ PACKAGE = "chromium-common"
 ICD = "vk_swiftshader_icd.json"
 LOADER = "libvulkan.so.1"
 _LIBRARY = "libvk_swiftshader.so"
-INSTEAD = "install a Vulkan driver the delegate accepts (a GPU's own, or Mesa 25's lavapipe), if need be with VK_DRIVER_FILES"
+INSTEAD = "install a Vulkan driver the delegate accepts (a GPU's own, or Mesa 25's lavapipe), if necessary with VK_DRIVER_FILES"
 
 
 def folder(cache: Path) -> Path:
-    """Where the driver is kept in this project's cache folder."""
+    """Returns the driver's folder in this project's cache folder."""
     return cache / "swiftshader"
 
 
 def environment(place: Path) -> dict[str, str]:
-    """The variables that lead a child process to the driver at ``place``."""
+    """Returns the variables with which a child process uses the driver at ``place``."""
     return with_loader(place, {"VK_DRIVER_FILES": str(place / ICD), "VK_ICD_FILENAMES": str(place / ICD)})
 
 
 def with_loader(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Adds the loader that was fetched with the driver at ``place``, where the system has none."""
+    """Adds the loader that was downloaded with the driver at ``place``, if the system has none."""
     loader = place / "loader"
     if not (loader / LOADER).exists() or loader_present():
         return dict(environment)
@@ -44,10 +44,10 @@ def with_loader(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def install(place: Path) -> None:
-    """Downloads PACKAGE with apt-get, takes its three files, and puts them at ``place`` in one step.
+    """Downloads PACKAGE with apt-get, extracts three files, and puts them at ``place`` in one step.
 
     Raises:
-        UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
+        UserError: no apt-get or dpkg-deb, no such package, no network, or no space left.
     """
     require_tools(f"SwiftShader comes from Debian's {PACKAGE} package", INSTEAD)
     with replacing(place) as work:
@@ -55,7 +55,7 @@ def install(place: Path) -> None:
 
 
 def _fetch(work: Path, ready: Path) -> None:
-    """Makes the driver's folder, ``ready``, with whatever else it takes in ``work``."""
+    """Builds the driver's folder, ``ready``; intermediate files go to ``work``."""
     package = download(PACKAGE, work, INSTEAD)
     unpack([package], work / "x", INSTEAD)
     found = {name: next((work / "x").rglob(name), None) for name in (ICD, _LIBRARY, LOADER)}

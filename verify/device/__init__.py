@@ -1,1 +1,1 @@
-"""Parity on a device: drive the app's instrumentation over adb, judge here what it wrote down."""
+"""Parity on a device: runs the app's instrumentation over adb and judges its output on this machine."""

@@ -1,4 +1,4 @@
-"""What the delegate took, from its own line in logcat.
+"""Parses from logcat which nodes the delegate accepted.
 
 Tag ``tflite``, level I: ``Replacing N out of M node(s) with delegate (NAME) node, yielding P partitions for subgraph S.``
 (LiteRT, tflite/core/subgraph.cc). Other apps log the same line, so only lines of the app's own process count; the app's line
@@ -21,7 +21,7 @@ _CPU_DELEGATE = "xnnpack"
 
 @dataclass(frozen=True)
 class Delegated:
-    """One line about one graph."""
+    """One line of a delegate about one graph."""
 
     file: str
     delegate: str
@@ -31,12 +31,12 @@ class Delegated:
 
     @property
     def whole(self) -> bool:
-        """Every node in one partition, and not by the CPU's own delegate."""
+        """True if every node is in one partition, of a delegate other than the CPU's own."""
         return self.taken == self.nodes > 0 and self.partitions == 1 and _CPU_DELEGATE not in self.delegate.lower()
 
 
 def parse_log(text: str, pid: int) -> tuple[Delegated, ...]:
-    """The delegates' lines of one process in ``logcat -v threadtime``, in order."""
+    """Parses the delegates' lines of one process in ``logcat -v threadtime``, in order."""
     found, file = [], ""
     for line in text.splitlines():
         match = _LINE.match(line)
@@ -51,11 +51,11 @@ def parse_log(text: str, pid: int) -> tuple[Delegated, ...]:
 
 
 def last_pid(text: str, pid: int | None = None) -> int | None:
-    """The process of the last ``compiling`` line: whose log to read where the app died before it could tell.
+    """Returns the process of the last ``compiling`` line: whose log to read where the app died before it reported its id.
 
     Args:
         text: of logcat.
-        pid: look for this one alone.
+        pid: look for this process only.
     """
     matches = [match for match in map(_LINE.match, text.splitlines()) if match and _COMPILING.search(match["text"])]
     pids = [int(match["pid"]) for match in matches]

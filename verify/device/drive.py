@@ -1,4 +1,4 @@
-"""One parity run on one device: inputs in, ``am instrument``, outputs and the log out, and nothing left behind."""
+"""Performs one parity run on one device: sends inputs, runs ``am instrument``, fetches outputs and log, cleans up."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _LOG_KEPT = 20_000
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """What a run on a device gave.
+    """The outcome of a run on a device.
 
     Attributes:
-        request: what was asked for.
+        request: what was requested.
         ended: how it ended; ``hung`` if it took longer than allowed.
-        result: its record, None unless it ended well.
+        result: its record, None unless it succeeded.
         tensors: stage to name to values.
         delegated: what the delegate logged.
         log: the process's lines of logcat, the last part.
@@ -58,12 +58,12 @@ class ParityRuns:
 
     def __init__(self, app: App, installed: Installed, inputs: Mapping[str, bytes]) -> None:
         self._app, self._installed, self._inputs = app, installed, inputs
-        # A name of its own for each: an earlier run's files cannot be taken for this one's.
+        # A unique name each: an earlier run's files cannot be mistaken for this one's.
         self._place = RUNS / f"{_PREFIX}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         self._count = 0
 
     def __enter__(self) -> ParityRuns:
-        """Removes what earlier commands left, and sends the inputs.
+        """Removes the files that earlier commands left, and sends the inputs.
 
         Raises:
             DeviceError: of any kind; the inputs are removed again if the device can be reached.
@@ -82,11 +82,11 @@ class ParityRuns:
         self._clean()
 
     def run(self, request: Request) -> DeviceRun:
-        """One run in a folder of its own.
+        """Performs one run in a folder of its own.
 
         Raises:
-            DeviceError: the device or the connection failed, or what came back is not of this run. That the bundle failed on
-                it is no error: see ``DeviceRun.ended``.
+            DeviceError: the device or the connection failed, or the result belongs to another run. A failure of the bundle
+                itself is not an error: see ``DeviceRun.ended``.
         """
         self._count += 1
         run = self._place / f"run-{self._count}"
@@ -146,7 +146,7 @@ class ParityRuns:
         return self._app.device.output(f"logcat -d -v threadtime {since}{_TAGS}", timeout=60.0)
 
     def _tensors(self, run: PurePosixPath, result: Result) -> dict[str, dict[str, Array]]:
-        """Everything that was written, in one call, each tensor checked by its sha256."""
+        """Fetches all written tensors in one call and checks each by its sha256."""
         files = result.tensors
         names = " ".join(shlex.quote(item.file) for item in files)
         script = f"cd {FILES / run} && cat {names}"
@@ -167,11 +167,10 @@ class ParityRuns:
         return tensors
 
     def _check_still_there(self) -> None:
-        """That something came back wrong is the connection's fault where there is none left; raises ConnectionCutError."""
+        """Raises ConnectionCutError if the device is gone, which then explains the damaged data."""
         state = self._app.device.state()
         if state != "device":
-            told = f"{self._app.device.serial}: the connection was cut (it is {state}); run the same again"
-            raise ConnectionCutError(told)
+            raise ConnectionCutError(f"{self._app.device.serial}: the connection was cut (it is {state}); run the same again")
 
     def _clean(self) -> None:
         with uninterrupted(), suppress(DeviceError):

@@ -1,9 +1,9 @@
-"""Judges a device's run on this machine: ran, resident, stage by stage, no silent CPU, detections, times.
+"""Judges a device's run on this machine: completion, residency, each stage, silent CPU fallback, detections, times.
 
 Every stage is judged on inputs that are known to be right, so that a fault shows in its own stage and nowhere else: graph A on
 the golden picture, the host step on the golden outputs of A, graph B on its golden inputs, all against the golden vectors.
-Then the chain, link by link: the host step and graph B against what this machine computes from what the device itself gave
-them, which finds a fault between stages, such as a buffer that is read too early.
+Then the chain, link by link: the host step and graph B are compared with what this machine computes from the inputs that the
+device itself gave them, which finds a fault between stages, such as a buffer that is read too early.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from detr2litert.verify.parity.metrics import Difference, difference
 
 _NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
 _ADVICE = {
-    "a": "compare with the numbers gate of `convert verify`, and with --precision fp32",
+    "a": "compare with the numerics gate of `convert verify`, and with --precision fp32",
     "host": "the app's host step is at fault, not the GPU: run android_sample/check.sh with this bundle",
-    "b": "compare with the numbers gate of `convert verify`, and with --precision fp32",
+    "b": "compare with the numerics gate of `convert verify`, and with --precision fp32",
 }
 _THROTTLED = 2  # PowerManager.THERMAL_STATUS_MODERATE
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
@@ -35,11 +35,11 @@ _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shu
 class StageLimits:
     """Lowest correlation per output, each also a limit of sqrt(1 - r²) on the relative error (``verify.parity.metrics``).
 
-    On a software GPU in float16 the demo detectors' outputs keep them with room to spare (``verify.parity.fp16.Fp16Limits`` has
-    the figures). No phone was at hand.
+    On a software GPU in float16 the demo detectors' outputs meet them with a wide margin (``verify.parity.fp16.Fp16Limits`` has
+    the figures). No phone was available.
 
     Attributes:
-        graph: of graphs A and B against their reference, with float16 weights as in the numbers gate, and float16 sums.
+        graph: of graphs A and B against their reference, with float16 weights as in the numerics gate, and float16 sums.
         host: of the host step, which is float32 arithmetic everywhere.
     """
 
@@ -48,10 +48,10 @@ class StageLimits:
 
 
 def detection_limits(request: Request, threshold: float) -> DetectionLimits:
-    """As in a conversion where the sums are float32; wider where the GPU may compute in float16.
+    """Returns the conversion's limits where the sums are float32; wider ones where the GPU may compute in float16.
 
-    Wider than the fp16 gate's too (IoU 0.98, scores within 0.02): a phone's GPU adds in another order than the software GPU
-    that those were measured on.
+    Also wider than the fp16 gate's (IoU 0.98, scores within 0.02): a phone's GPU adds in another order than the software GPU
+    on which those were measured.
     """
     if request.accelerator == "cpu" or request.precision == "fp32":
         return DetectionLimits(threshold)
@@ -59,33 +59,33 @@ def detection_limits(request: Request, threshold: float) -> DetectionLimits:
 
 
 def check_ran(run: DeviceRun) -> GateResult:
-    """The instrumentation came to its end."""
+    """Checks that the instrumentation completed."""
     ended = run.ended
     if ended.status == "ok":
         return GateResult("run", Verdict.PASSED, f"{run.request.runs} timed runs after {run.request.warmup} to warm up")
-    told = {"crashed": "the app's process died", "hung": "the app hung", "failed": "the app reported a failure"}[ended.status]
-    message = f"{told} in stage '{ended.stage}': {ended.message}"
+    what = {"crashed": "the app's process died", "hung": "the app hung", "failed": "the app reported a failure"}[ended.status]
+    message = f"{what} in stage '{ended.stage}': {ended.message}"
     advice = "see the log in report.json, and try --accelerator cpu" if run.request.accelerator == "gpu" else "see report.json"
     finding = Finding(ended.kind, "refused", ended.stage, ended.message, advice)
     return GateResult("run", Verdict.FAILED, message, advice, findings=(finding,), data={"log": run.log[-8000:]})
 
 
 def check_delegated(run: DeviceRun, graphs: Mapping[str, str]) -> GateResult:
-    """The delegate took each graph whole, by its own line in logcat.
+    """Checks by the delegate's line in logcat that it accepted each graph whole.
 
     Args:
         run: the device's.
         graphs: ``graph_a`` and ``graph_b`` to their files' names.
     """
     if run.request.accelerator == "cpu":
-        return GateResult("residency", Verdict.NOT_RUN, "the CPU was asked for", "run it with --accelerator gpu")
-    findings, measurements, told = [], [], []
+        return GateResult("residency", Verdict.NOT_RUN, "the CPU was requested", "run it with --accelerator gpu")
+    findings, measurements, summaries = [], [], []
     for graph, file in graphs.items():
         lines = [line for line in run.delegated if line.file == file]
         whole = len(lines) == 1 and lines[0].whole
         measurements.append(Measurement(graph, "one line, all nodes, one partition", float(whole), limit=1.0))
         for line in lines:
-            told.append(f"{graph} {line.taken}/{line.nodes}")
+            summaries.append(f"{graph} {line.taken}/{line.nodes}")
             measurements.append(
                 Measurement(graph, "nodes left to the CPU", float(line.nodes - line.taken), 0.0, at_least=False)
             )
@@ -95,7 +95,7 @@ def check_delegated(run: DeviceRun, graphs: Mapping[str, str]) -> GateResult:
     return GateResult(
         "residency",
         Verdict.FAILED if findings else Verdict.PASSED,
-        f"{findings[0].place}: {findings[0].message}" if findings else f"{', '.join(told)} nodes, one partition each",
+        f"{findings[0].place}: {findings[0].message}" if findings else f"{', '.join(summaries)} nodes, one partition each",
         findings[0].advice if findings else "",
         tuple(measurements),
         tuple(findings),
@@ -105,13 +105,13 @@ def check_delegated(run: DeviceRun, graphs: Mapping[str, str]) -> GateResult:
 
 def _why_not(lines: list[Delegated]) -> str:
     if not lines:
-        return "logcat has no line of the delegate about it, so nothing shows that the GPU ran it"
+        return "logcat has no line of the delegate about it, so there is no evidence that the GPU ran it"
     if len(lines) > 1:
-        return f"{len(lines)} lines of delegates about it, where one should take all of it"
+        return f"{len(lines)} lines of delegates about it, where one delegate should accept all of it"
     line = lines[0]
     if line.taken == line.nodes and line.partitions == 1:
-        return f"the CPU's own delegate took it ({line.delegate})"
-    return f"the delegate took {line.taken} of {line.nodes} nodes in {line.partitions} partitions"
+        return f"the CPU's own delegate accepted it ({line.delegate})"
+    return f"the delegate accepted {line.taken} of {line.nodes} nodes in {line.partitions} partitions"
 
 
 def _residency_advice(lines: list[Delegated]) -> str:
@@ -139,17 +139,17 @@ class Compared:
         return f"{_NAMES[self.stage]} / {self.name} ({'golden inputs' if self.link == 'golden' else 'in the chain'})"
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """Its figures, against its limit."""
+        """Returns its figures with their limits."""
         return figures(self.subject, self.found, self.limit)
 
 
 def check_stages(run: DeviceRun, golden: Mapping[str, Array], chain: Mapping[str, Mapping[str, Array]]) -> GateResult:
-    """Each stage's outputs; the first stage that is off is the one named.
+    """Compares each stage's outputs; names the first stage that differs from the reference.
 
     Args:
         run: the device's, with every output of every stage.
         golden: every stage's golden tensors by name.
-        chain: what this machine makes of the device's own inputs of ``host`` and ``b``.
+        chain: what this machine computes from the device's own inputs of ``host`` and ``b``.
     """
     limits = StageLimits()
     compared = []
@@ -167,10 +167,11 @@ def check_stages(run: DeviceRun, golden: Mapping[str, Array], chain: Mapping[str
     wrong = [item for item in compared if not item.good]
     findings = tuple(Finding(f"stage-{i.stage}", "wrong", i.subject, _figures(i), _ADVICE[i.stage]) for i in wrong)
     if wrong:
-        summary, advice = f"{_NAMES[wrong[0].stage]} is off: {wrong[0].name} {_figures(wrong[0])}", _ADVICE[wrong[0].stage]
+        summary = f"{_NAMES[wrong[0].stage]} differs from the reference: {wrong[0].name} {_figures(wrong[0])}"
+        advice = _ADVICE[wrong[0].stage]
         if wrong[0].link == "chain":
             summary = f"{summary}, though it is right on its golden inputs"
-            advice = "what one stage wrote is not what the next one read: buffers are shared or read too early"
+            advice = "one stage read something else than the stage before it wrote: buffers are shared or read too early"
     else:
         worst = min(compared, key=lambda item: item.found.correlation)
         summary = f"{len(compared)} outputs agree, lowest correlation {worst.found.correlation:.6f} ({worst.subject})"
@@ -194,9 +195,9 @@ def _figures(item: Compared) -> str:
 
 
 def check_fallback(gpu: DeviceRun, cpu: DeviceRun | None) -> GateResult:
-    """A graph whose every output equals the device's own CPU run bit by bit was most likely not run on the GPU."""
+    """Flags a graph whose every output equals the device's own CPU run bit by bit: most likely it did not run on the GPU."""
     if cpu is None or not cpu.tensors:
-        why = "not asked for" if cpu is None else f"the device's CPU run {cpu.ended.status} ({cpu.ended.message})"
+        why = "not requested" if cpu is None else f"the device's CPU run {cpu.ended.status} ({cpu.ended.message})"
         return GateResult("fallback", Verdict.NOT_RUN, f"no CPU run to compare with: {why}", "look at the report's log")
     findings, measurements = [], []
     for stage, written in (("a", "a"), ("b", "b_given")):
@@ -206,23 +207,23 @@ def check_fallback(gpu: DeviceRun, cpu: DeviceRun | None) -> GateResult:
         measurements.append(Measurement(_NAMES[stage], "outputs bit-identical to the CPU's", float(same)))
         measurements.append(Measurement(_NAMES[stage], "all of them", float(alike), 0.0, at_least=False))
         if alike:
-            told = "every output is bit-identical to the CPU run: suspected fallback to the CPU"
-            findings.append(Finding("suspected-fallback", "risk", _NAMES[stage], told, "check the GPU options and the log"))
+            message = "every output is bit-identical to the CPU run: suspected fallback to the CPU"
+            findings.append(Finding("suspected-fallback", "risk", _NAMES[stage], message, "check the GPU options and the log"))
     if findings:
         summary, advice = f"{findings[0].place}: {findings[0].message}", findings[0].advice
     else:
-        summary, advice = "the GPU's outputs differ from the device's CPU in their bits, as they should", ""
+        summary, advice = "the GPU's outputs are not bit-identical to the device's CPU's, as expected", ""
     verdict = Verdict.FAILED if findings else Verdict.PASSED
     return GateResult("fallback", verdict, summary, advice, tuple(measurements), tuple(findings))
 
 
 def check_latency(run: DeviceRun) -> GateResult:
-    """Times after warm-up, in milliseconds, with the thermal status; figures without limits."""
+    """Reports times after warm-up, in milliseconds, with the thermal status; figures without limits."""
     if run.result is None:
         return GateResult("latency", Verdict.NOT_RUN, "no times")
     times = {stage: np.array(values, np.float64) for stage, values in run.result.milliseconds.items()}
     if not all(len(times[stage]) == run.request.runs for stage in TIMED):
-        return GateResult("latency", Verdict.FAILED, f"not {run.request.runs} times of every stage", "install a current app")
+        return GateResult("latency", Verdict.FAILED, f"not {run.request.runs} times for every stage", "install a current app")
     groups = {
         "whole chain": sum((times[stage] for stage in TIMED), np.zeros(run.request.runs)),
         "graph_a (write, run, read)": times["write_a"] + times["run_a"] + times["read_a"],

@@ -1,4 +1,4 @@
-"""A bundle on one device from end to end: install, run, judge."""
+"""Checks a bundle on one device from end to end: installs, runs and judges it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from detr2litert.host_runtime.bundle import Bundle
-from detr2litert.host_runtime.decode import Detections, decode
+from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Golden, Manifest
 from detr2litert.host_runtime.preprocess import load_image
@@ -38,7 +36,7 @@ _EMULATED = re.compile(
     re.IGNORECASE,
 )
 _CPU_RUNS = 1
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ class DeviceRow:
 
     Attributes:
         serial: as adb names it.
-        emulator: it says of itself that it is one, so that nothing here is about a phone.
-        facts: what it says of itself.
+        emulator: it reports that it is one, so that no figure here applies to a phone.
+        facts: the properties it reports.
         gates: in order.
         error: why there are no gates, "" if there are.
     """
@@ -66,14 +64,14 @@ class DeviceRow:
 
 
 def is_emulator(properties: Mapping[str, str]) -> bool:
-    """Whether a device's properties say that it is no phone.
+    """Returns whether a device's properties identify it as an emulator.
 
     Android's emulators set ``ro.kernel.qemu`` or ``ro.boot.qemu``; the names are theirs, Cuttlefish's and Genymotion's.
     """
     product = tuple(f"ro.product.{name}" for name in ("manufacturer", "model", "device", "name"))
     named = (*product, "ro.hardware", "ro.build.fingerprint")
-    told = any(_EMULATED.search(properties.get(name, "")) for name in named)
-    return told or any(properties.get(name) == "1" for name in ("ro.kernel.qemu", "ro.boot.qemu"))
+    matched = any(_EMULATED.search(properties.get(name, "")) for name in named)
+    return matched or any(properties.get(name) == "1" for name in ("ro.kernel.qemu", "ro.boot.qemu"))
 
 
 def check_device(
@@ -81,18 +79,18 @@ def check_device(
     package: str,
     bundle: Bundle,
     request: Request,
-    tell: Tell = lambda text: None,
+    report: Report = lambda text: None,
     sending: Progress | None = None,
 ) -> DeviceRow:
-    """Runs a bundle on a device and judges it; the bundle stays there, everything else is removed.
+    """Runs a bundle on a device and judges it; the bundle stays on the device, everything else is removed.
 
     Args:
         device: ready.
         package: of the app.
         bundle: with golden vectors.
         request: what to run.
-        tell: told what is being done.
-        sending: told how far sending the bundle is.
+        report: called with a description of each step.
+        sending: called with the progress of sending the bundle.
 
     Raises:
         UserError: the bundle has no golden vectors, or its golden vectors lack a tensor.
@@ -100,19 +98,19 @@ def check_device(
     """
     golden, tensors = _golden(bundle)
     app = App(device, package)
-    tell("install the bundle")
+    report("install the bundle")
     installed = install_bundle(app, bundle, sending or (lambda name, done, total: None))
     properties = device.properties()
     emulator = is_emulator(properties)
     named = f" of an {EMULATOR}" if emulator else ""
     with ParityRuns(app, installed, _inputs(bundle, tensors)) as runs:
-        tell(f"run on the {request.accelerator.upper()}{named}")
+        report(f"run on the {request.accelerator.upper()}{named}")
         run = runs.run(request)
         cpu = None
         if run.ended.status == "ok" and request.accelerator == "gpu":
-            tell(f"run on the CPU{named}, to compare")
+            report(f"run on the CPU{named}, to compare")
             cpu = runs.run(replace(request, accelerator="cpu", runs=_CPU_RUNS, warmup=0))
-    tell("judge")
+    report("judge")
     gates = _judge(bundle, golden, tensors, run, cpu)
     if emulator:
         gates = tuple(replace(gate, summary=f"[{EMULATOR}] {gate.summary}") for gate in gates)
@@ -133,7 +131,7 @@ def _golden(bundle: Bundle) -> tuple[Golden, dict[str, Array]]:
 
 
 def _inputs(bundle: Bundle, tensors: Mapping[str, Array]) -> dict[str, bytes]:
-    """Golden inputs of every stage, as files of a run's folder."""
+    """Returns the golden inputs of every stage, as files of a run's folder."""
     manifest = bundle.manifest
     return {
         **given([spec.name for spec in manifest.graphs.a.inputs], tensors, "a"),
@@ -150,7 +148,7 @@ def _judge(
     ran = check_ran(run)
     if ran.verdict is not Verdict.PASSED:
         names = ("residency", "stages", "fallback", "detections", "latency")
-        return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not end well", ran.advice) for name in names)
+        return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not complete", ran.advice) for name in names)
     _check_written(manifest, tensors, run)
     limits = detection_limits(run.request, golden.threshold)
     picture = load_image(bundle.path(golden.image))
@@ -159,9 +157,7 @@ def _judge(
         chain = {"host": runner.host_step(device_a), "b": runner.graph_b({**device_a, **run.tensors["host"]})}
 
     def decoded(outputs: Mapping[str, Array]) -> Detections:
-        post = manifest.postprocess
-        boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
-        return decode(boxes, logits, picture.size, post, manifest.classes, threshold=limits.floor)
+        return decode_outputs(manifest, outputs, picture.size, threshold=limits.floor)
 
     try:
         case = DetectionCase("golden picture", decoded(tensors).items, decoded(run.tensors["b"]).items)
@@ -175,22 +171,22 @@ def _judge(
 
 
 def _check_written(manifest: Manifest, tensors: Mapping[str, Array], run: DeviceRun) -> None:
-    """That the app wrote every output of every stage, in its shape; raises CommandFailedError."""
+    """Checks that the app wrote every output of every stage, in its shape; raises CommandFailedError if not."""
     names = {stage: {spec.name for spec in getattr(manifest.graphs, stage).outputs} for stage in ("a", "b")}
     names["host"] = set(manifest.host_step.outputs)
     for written in STAGES:
         lacking = names[written.removesuffix("_given")] ^ set(run.tensors.get(written, {}))
         if lacking:
-            told = f"the app wrote other outputs of {written} than the bundle has ({', '.join(sorted(lacking))})"
-            raise CommandFailedError(f"{told}; install the app's build of this version")
+            message = f"the app wrote other outputs of {written} than the bundle has ({', '.join(sorted(lacking))})"
+            raise CommandFailedError(f"{message}; install the app's build of this version")
         for name, values in run.tensors[written].items():
             if values.shape != tensors[name].shape:
-                told = f"the app wrote {name} of {written} as {list(values.shape)}, not {list(tensors[name].shape)}"
-                raise CommandFailedError(f"{told}; install the app's build of this version")
+                message = f"the app wrote {name} of {written} as {list(values.shape)}, not {list(tensors[name].shape)}"
+                raise CommandFailedError(f"{message}; install the app's build of this version")
 
 
 def _facts(properties: Mapping[str, str], run: DeviceRun) -> dict[str, Any]:
-    """Device, SoC, Android and runtime; from the system's properties where the app did not come to tell."""
+    """Returns device, SoC, Android and runtime; from the system's properties where the app did not report them."""
     if run.result is not None:
         return {"device": dict(run.result.device), "android": dict(run.result.android), "app": dict(run.result.app)}
     named = {"manufacturer": "ro.product.manufacturer", "model": "ro.product.model", "hardware": "ro.hardware"}

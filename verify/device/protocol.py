@@ -1,4 +1,4 @@
-"""The app's parity protocol as typed data; android_sample/INSTRUMENTATION.md is its description."""
+"""The app's parity protocol as typed data; android_sample/INSTRUMENTATION.md describes it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Request:
     """What to run.
 
     Attributes:
-        accelerator: ``"gpu"`` or ``"cpu"``, that one alone.
+        accelerator: ``"gpu"`` or ``"cpu"``, exclusively.
         precision: of the GPU.
         runs: timed runs of the chain, after ``warmup`` others.
         seconds: how long the instrumentation may take.
@@ -61,19 +61,19 @@ class TensorFile:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(_STORED[self.dtype]).itemsize
 
     def decode(self, data: bytes) -> Array:
-        """Its values."""
+        """Decodes the file's bytes into the tensor's values."""
         return np.frombuffer(data, _STORED[self.dtype]).reshape(self.shape)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A result.json of a run that went well.
+    """The result.json of a successful run.
 
     Attributes:
         pid: of the app's process.
-        device, android, app: facts, as the app tells them.
-        milliseconds: one number a timed run, by stage of ``TIMED``.
-        thermal: status before and after, 0 (none) to 6 (shutdown); None where Android does not tell.
+        device, android, app: facts, as the app reports them.
+        milliseconds: one number per timed run, by stage of ``TIMED``.
+        thermal: status before and after, 0 (none) to 6 (shutdown); None where Android does not report it.
         tensors: what it wrote.
     """
 
@@ -88,7 +88,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Ended:
-    """How ``am instrument`` said that it ended.
+    """How the instrumentation ended, as ``am instrument`` reports it.
 
     Attributes:
         status: ``"ok"``, ``"failed"``, or ``"crashed"`` if the process died.
@@ -104,7 +104,7 @@ class Ended:
 
 
 def parse_instrument(text: str) -> Ended:
-    """Standard output of ``am instrument -w -r``, whole or cut off."""
+    """Parses the standard output of ``am instrument -w -r``, complete or cut off."""
     results = dict(re.findall(r"^INSTRUMENTATION_RESULT: ([^=\n]+)=(.*?)\r?$", text, re.MULTILINE))
     stages = re.findall(r"^INSTRUMENTATION_STATUS: stage=(\S+)", text, re.MULTILINE)
     stage = results.get("stage") or (stages[-1] if stages else "start")
@@ -114,19 +114,19 @@ def parse_instrument(text: str) -> Ended:
 
 
 def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
-    """A result.json, which must be of this run and of this bundle.
+    """Parses a result.json, which must belong to this run and this bundle.
 
     Raises:
-        CommandFailedError: it is not, or it is not of protocol 1.
+        CommandFailedError: it does not, or it is not of protocol 1.
     """
     try:
         record = json.loads(data)
         if record["protocol"] != PROTOCOL:
-            told = f"the app speaks parity protocol {record['protocol']}, not {PROTOCOL}"
-            raise CommandFailedError(f"{told}; install its build of this version")
+            message = f"the app uses parity protocol {record['protocol']}, not {PROTOCOL}"
+            raise CommandFailedError(f"{message}; install its build of this version")
         if record["request"]["run"] != run:
-            told = f"result.json is of another run ({record['request']['run']}, not {run})"
-            raise CommandFailedError(f"{told}; run the same again")
+            message = f"result.json is of another run ({record['request']['run']}, not {run})"
+            raise CommandFailedError(f"{message}; run the same again")
         if record["bundle"]["manifest_sha256"] != manifest_sha256:
             raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
         thermal = record.get("thermal") or {}
@@ -140,12 +140,12 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
             tensors=tuple(map(_tensor_file, record["tensors"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        told = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
-        raise CommandFailedError(told) from error
+        message = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
+        raise CommandFailedError(message) from error
 
 
 def _tensor_file(record: Mapping[str, Any]) -> TensorFile:
-    """One entry of ``tensors``; raises KeyError, TypeError or ValueError if it is none that can be read."""
+    """Parses one entry of ``tensors``; raises KeyError, TypeError or ValueError if it is malformed."""
     shape = tuple(int(side) for side in record["shape"])
     parts = str(record["file"]).split("/")
     if record["stage"] not in STAGES or record["dtype"] not in _STORED or min(shape, default=0) < 0:
@@ -160,7 +160,7 @@ def _status(value: Any) -> int | None:
 
 
 def file_name(name: str, dtype: str) -> str:
-    """A tensor's file: bytes of the name other than ASCII letters, digits, ``_``, ``-`` and a dot inside are ``%XX``."""
+    """Names a tensor's file: bytes of the name other than ASCII letters, digits, ``_``, ``-`` and inner dots become ``%XX``."""
     plain = re.compile(rb"[A-Za-z0-9_-]")
     stem = "".join(
         chr(byte) if plain.fullmatch(bytes([byte])) or (byte == ord(".") and place) else f"%{byte:02X}"
@@ -170,10 +170,10 @@ def file_name(name: str, dtype: str) -> str:
 
 
 def encode(values: Array) -> bytes:
-    """A tensor as the app reads it: raw, little-endian, row-major; int64 narrowed."""
+    """Encodes a tensor as the app reads it: raw, little-endian, row-major; int64 narrowed."""
     return np.ascontiguousarray(values, _STORED[str(values.dtype)]).tobytes()
 
 
 def given(names: Sequence[str], tensors: Mapping[str, Array], folder: str) -> dict[str, bytes]:
-    """Files of the run folder's ``in/FOLDER`` for the named tensors."""
+    """Returns the files of the run folder's ``in/FOLDER`` for the named tensors."""
     return {f"in/{folder}/{file_name(name, str(tensors[name].dtype))}": encode(tensors[name]) for name in names}

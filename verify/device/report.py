@@ -1,7 +1,7 @@
-"""What a bundle did on devices, as one typed record, as JSON, and as an HTML page in the style of a conversion's.
+"""The report of a bundle on devices, as one typed record, as JSON, and as an HTML page in the style of a conversion's.
 
-A device that says of itself that it is an emulator is called one in every place: the page's title, a banner, its row, each of
-its gates, and the JSON.
+A device that reports to be an emulator is labelled as one everywhere: in the page's title, a banner, its row, each of its
+gates, and the JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DeviceReport:
         variant, target: of the bundle.
         manifest_sha256: of its manifest.
         request: what was run.
-        rows: one a device.
+        rows: one per device.
         created: ISO 8601 time.
     """
 
@@ -45,12 +45,12 @@ class DeviceReport:
 
     @property
     def emulated(self) -> bool:
-        """Whether any of the devices is an emulator."""
+        """True if any of the devices is an emulator."""
         return any(row.emulator for row in self.rows)
 
     @property
     def ran_on(self) -> str:
-        """What the gates are about, for a reader who looks at nothing else."""
+        """Describes in one phrase what the gates ran on: devices, emulators or both."""
         ran = [row.emulator for row in self.rows if not row.error]
         if any(ran):
             return EMULATOR if all(ran) else f"{len(ran) - sum(ran)} devices and {sum(ran)} {EMULATOR}"
@@ -58,12 +58,12 @@ class DeviceReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Failed if a device's is; else not run if a device's is; else passed."""
+        """Failed if a device's verdict is; else not run if a device's verdict is; else passed."""
         verdicts = [row.verdict for row in self.rows]
         return next((v for v in (Verdict.FAILED, Verdict.NOT_RUN) if v in verdicts), Verdict.PASSED)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready; a figure that is no finite number is a string."""
+        """Returns a JSON-ready record; a non-finite figure is a string."""
         record = {
             "schema_version": SCHEMA_VERSION,
             "kind": "device",
@@ -81,24 +81,22 @@ class DeviceReport:
 
 
 def check_folder(folder: Path) -> None:
-    """That a report could be written there, which changes nothing; the folder need not be there yet.
+    """Checks that a report could be written to a folder, which need not exist yet; changes nothing.
 
     Raises:
-        UserError: something else has its place, or this user may not write there.
+        UserError: the path is not a folder, or this user may not write there.
     """
     try:
         near = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
         good = near.is_dir() and os.access(near, os.W_OK | os.X_OK)
     except OSError as error:
-        raise UserError(f"{folder} cannot be looked at ({error.strerror}); give another --report") from error
+        raise UserError(f"{folder} cannot be accessed ({error.strerror}); give another --report") from error
     if not good:
-        raise UserError(
-            f"no report can be written to {folder}: {near} is no folder that you may write to; give another --report"
-        )
+        raise UserError(f"no report can be written to {folder}: {near} is not a writable folder; give another --report")
 
 
 def write_reports(report: DeviceReport, folder: Path) -> None:
-    """Writes report.json and report.html into a folder, which is made if it is not there.
+    """Writes report.json and report.html into a folder, which is created if necessary.
 
     Raises:
         UserError: they cannot be written.
@@ -112,7 +110,7 @@ def write_reports(report: DeviceReport, folder: Path) -> None:
 
 
 def render_html(report: DeviceReport) -> str:
-    """The page; it needs nothing else and may fetch nothing."""
+    """Renders the page, which is self-contained and may fetch nothing."""
     environment = page_environment(
         figure=_figure,
         clock=lambda created: created.replace("T", " ").replace("+00:00", " UTC"),
@@ -135,7 +133,7 @@ def _row(row: DeviceRow) -> dict[str, Any]:
 
 
 def _identity(row: DeviceRow) -> str:
-    """Device, SoC, Android and runtime in one line, what is known of them."""
+    """Describes device, SoC, Android and runtime in one line, as far as they are known."""
     device, android, app = (row.facts.get(part, {}) for part in ("device", "android", "app"))
     makers = [str(device.get(key) or "") for key in ("manufacturer", "model")]
     named = [

@@ -1,1 +1,1 @@
-"""What the delegate refuses and gets wrong, as data, and the gate that holds files against it."""
+"""The table of what the delegate refuses and computes wrong, and the gate that checks files against it."""

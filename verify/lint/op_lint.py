@@ -1,7 +1,7 @@
-"""The lint gate: what a .tflite would meet on the GPU delegate, read off the file alone.
+"""The lint gate: predicts from the file alone what the GPU delegate does with a .tflite.
 
-Every row of the support table that applies to the target is held against every operator. It needs no GPU and takes
-milliseconds, and it knows what no compilation shows: patterns the delegate accepts and computes wrongly.
+Every row of the support table that applies to the target is checked on every operator. It needs no GPU and takes milliseconds,
+and it detects what no compilation shows: patterns that the delegate accepts and computes wrong.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from detr2litert.verify.lint.op_support import SEVERITIES, Rule, SupportTable, l
 from detr2litert.verify.printable import printable
 
 FAIL_ON = ("refused", "wrong")
-_NAME_LENGTH = 120  # of a tensor's name in words; the finding's ``tensors`` have it whole
+_NAME_LENGTH = 120  # of a tensor's name in a place; the finding's ``tensors`` have the full name
 
 
 def severities_from(level: str) -> tuple[str, ...]:
-    """The severities that are as grave as ``level`` or graver: ``"wrong"`` is refused and wrong.
+    """Returns the severities at least as severe as ``level``: ``"wrong"`` gives refused and wrong.
 
     Raises:
         ValueError: no such severity.
@@ -32,12 +32,12 @@ def severities_from(level: str) -> tuple[str, ...]:
 
 
 def lint_graph(graph: Graph, support: SupportTable | None = None, *, add: Iterable[str] = ()) -> list[Finding]:
-    """Holds a graph against the table.
+    """Checks a graph against the table.
 
     Args:
         graph: the graph.
-        support: the table; by default that of the installed runtime.
-        add: rules that hold only for some targets and hold for this one.
+        support: the table [default: that of the installed runtime].
+        add: rules that apply only to some targets, this one among them.
 
     Returns:
         Findings in order of the operators, those about the whole graph last.
@@ -61,19 +61,19 @@ def lint_graph(graph: Graph, support: SupportTable | None = None, *, add: Iterab
 
 
 def lint_file(path: Path, support: SupportTable | None = None, *, add: Iterable[str] = ()) -> list[Finding]:
-    """``lint_graph`` on every entry of a file.
+    """Runs ``lint_graph`` on every entry of a file.
 
     Raises:
-        UserError: the file is no readable LiteRT model.
+        UserError: the file is not a readable LiteRT model.
     """
     return [found for graph in named_entries(path.name, path) for found in lint_graph(graph, support, add=add)]
 
 
 def named_entries(name: str, path: Path) -> tuple[Graph, ...]:
-    """A file's graphs under a name of the caller's; where there are several, each with its signature's behind it.
+    """Returns a file's graphs under the caller's name, followed by the signature's name if there are several.
 
     Raises:
-        UserError: the file is no readable LiteRT model.
+        UserError: the file is not a readable LiteRT model.
     """
     graphs = read_entries(path)
     if len(graphs) == 1:
@@ -88,10 +88,10 @@ def check_lint(
     add: Iterable[str] = (),
     fail_on: Iterable[str] = FAIL_ON,
 ) -> GateResult:
-    """The gate: passes if no graph has a finding of a severity in ``fail_on``; others are only reported.
+    """Runs the gate: passes if no graph has a finding of a severity in ``fail_on``; others are only reported.
 
     Raises:
-        UserError: a file is no readable LiteRT model.
+        UserError: a file is not a readable LiteRT model.
     """
     start = time.perf_counter()
     table, severities = support or load_support(), tuple(fail_on)
@@ -126,14 +126,14 @@ def check_lint(
 def _summary(operators: int, findings: Iterable[Finding]) -> str:
     total = Counter(finding.severity for finding in findings)
     nouns = {"refused": "refused", "wrong": "computed wrong", "risk": f"risk{'s' * (total['risk'] != 1)}"}
-    told = [f"{total[severity]} {nouns[severity]}" for severity in SEVERITIES if total[severity]]
+    counts = [f"{total[severity]} {nouns[severity]}" for severity in SEVERITIES if total[severity]]
     if not total["refused"] and not total["wrong"]:
-        told.insert(0, "nothing the delegate refuses or gets wrong")
-    return f"{operators} operator{'s' * (operators != 1)}: {', '.join(told)}"
+        counts.insert(0, "nothing the delegate refuses or gets wrong")
+    return f"{operators} operator{'s' * (operators != 1)}: {', '.join(counts)}"
 
 
 def _hits(check: Iterator[Hit]) -> tuple[list[Hit], str]:
-    """What a check finds, and what stopped it: a foreign file may have operators without the operands they need."""
+    """Returns a check's hits and the error that stopped it: a foreign file may have operators that lack operands."""
     hits: list[Hit] = []
     try:
         hits.extend(check)
@@ -143,9 +143,9 @@ def _hits(check: Iterator[Hit]) -> tuple[list[Hit], str]:
 
 
 def _malformed(graph: Graph, op: Op | None, error: str) -> Finding:
-    told = f"operands or options are not what the schema asks for ({error})"
-    advice = "the file is damaged, or its converter is at fault: make it again"
-    return _placed(graph, op, op.outputs if op else (), "malformed-op", "refused", told, advice)
+    message = f"operands or options do not match the schema ({error})"
+    advice = "the file is damaged, or its converter is at fault: convert it again"
+    return _placed(graph, op, op.outputs if op else (), "malformed-op", "refused", message, advice)
 
 
 def _whole_graph(graph: Graph, rules: Iterable[Rule]) -> Iterator[Finding]:
@@ -159,7 +159,7 @@ def _whole_graph(graph: Graph, rules: Iterable[Rule]) -> Iterator[Finding]:
 
 
 def _where(graph: Graph, hit: Hit) -> Op | None:
-    """The operator that a find about the whole graph is about: its own, or the maker of its first tensor."""
+    """Returns the operator of a hit about the whole graph: its own, or the producer of its first tensor."""
     if hit.op is None and hit.tensors:
         return graph.producer(hit.tensors[0])
     return hit.op
@@ -168,7 +168,7 @@ def _where(graph: Graph, hit: Hit) -> Op | None:
 def _finding(graph: Graph, row: Rule, hit: Hit, op: Op | None) -> Finding:
     advice = row.advice + (f" ({row.issue})" if row.issue else "")
     found = _placed(graph, op, hit.tensors, row.rule, row.severity, hit.message, advice)
-    return replace(found, why=row.evidence, mended_by=row.mended_by)
+    return replace(found, why=row.evidence, fixed_by=row.fixed_by)
 
 
 def _placed(
@@ -195,11 +195,11 @@ def _cut(name: str) -> str:
 
 
 def short_name(name: str) -> str:
-    """The last two modules of a tensor's name.
+    """Returns the last two modules of a tensor's name.
 
-    litert-torch names a tensor after the modules it came through, ``pkg.A_x/pkg.B_y/torch.nn.modules.linear.Linear_z;2``,
-    and joins the names of fused operators with ``;``; of that one this gives ``B_y/Linear_z``. A name with a ``|`` was made
-    by this project's lowering, ``MODULE|REWRITES|_NODE;N``, and is given whole but for the number.
+    litert-torch names a tensor after its modules, ``pkg.A_x/pkg.B_y/torch.nn.modules.linear.Linear_z;2``, and joins the names
+    of fused operators with ``;``; for that name the result is ``B_y/Linear_z``. A name with a ``|`` was made by this project's
+    lowering, ``MODULE|REWRITES|_NODE;N``, and is returned whole, without the number.
     """
     if "|" in name:
         return name.partition(";")[0]

@@ -1,7 +1,7 @@
-"""The list of checks that rows of op_support.json can name.
+"""The checks that rows of op_support.json can name.
 
-Each looks at one operator, or at the whole graph, and yields what it finds. The conditions are those measured on the
-delegate; each row of the table says which probes show it.
+Each examines one operator, or the whole graph, and yields its hits. The conditions are those measured on the delegate; each row
+of the table lists the probes that show it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What the GPU delegate accepts, refuses and gets wrong: a table that is data (op_support.json), keyed by runtime version
-and backend.
+"""The table of what the GPU delegate accepts, refuses and computes wrong (op_support.json), keyed by runtime and backend.
 
-A row names a check (a function that op_rules.py lists), its parameters, and where the knowledge comes from: the probes that
-show it, whose results on this runtime are kept beside them (``verify.probe``). A new runtime is a new table, not new code.
+A row names a check (a function that op_rules.py lists), its parameters, and its evidence: the probes that show it, whose
+results on this runtime are recorded (``verify.probe``). A new runtime is a new table, not new code.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ class Rule:
         rule: stable identifier.
         check: name of the function in op_rules.py.
         ops: operator names it looks at; empty for all, or for the whole graph.
-        parameters: what the check needs to know.
+        parameters: of the check.
         severity: one of ``SEVERITIES``.
-        default: False for a rule that only holds for targets that list it.
-        condition, advice: in words, for the report.
-        evidence: what was seen.
-        mended_by: the rewrite or the fix-up of the flatbuffer that writes it otherwise (``convert rewrites``); "" if none does.
-        runtime, backend: where it was seen: the table's own, but for a fault that was published for another.
-        adapters: where it was seen: names of kept measurements (``verify/probe/measured``), or a published device in words.
+        default: False for a rule that applies only to targets that list it.
+        condition, advice: text for the report.
+        evidence: what was observed.
+        fixed_by: the rewrite or the fix-up of the flatbuffer that avoids the pattern (``convert rewrites``); "" if none does.
+        runtime, backend: where it was observed: the table's own, except for a fault that was published for another.
+        adapters: where it was observed: names of recorded measurements (``verify/probe/measured``), or a published device.
         date: of the measurement.
         probes: the probes that show it (``verify.probe.suite``).
         issue: the public issue it belongs to, "" if none.
@@ -51,7 +50,7 @@ class Rule:
     condition: str
     advice: str
     evidence: str
-    mended_by: str
+    fixed_by: str
     runtime: str
     backend: str
     adapters: tuple[str, ...]
@@ -68,7 +67,7 @@ class SupportTable:
         runtime: ai-edge-litert's version.
         backend: ``"webgpu"``, the delegate's backend the rows were measured on.
         measured_on: drivers and extent of the measurement.
-        accepted_ops: operators that ran right in at least one probe.
+        accepted_ops: operators whose result was right in at least one probe.
         rules: the rows.
     """
 
@@ -79,10 +78,10 @@ class SupportTable:
     rules: tuple[Rule, ...]
 
     def select(self, add: Iterable[str] = ()) -> tuple[Rule, ...]:
-        """The default rows, with those of ``add``.
+        """Returns the default rows and those named in ``add``.
 
         Raises:
-            UserError: an identifier that no row has.
+            UserError: an unknown identifier.
         """
         added = set(add)
         if unknown := sorted(added - {row.rule for row in self.rules}):
@@ -93,16 +92,16 @@ class SupportTable:
 
 
 def installed_runtime() -> str:
-    """ai-edge-litert's installed version, "" if it is not installed."""
+    """Returns ai-edge-litert's installed version, "" if it is not installed."""
     return installed_release("ai-edge-litert")
 
 
 @cache
 def load_support(runtime: str = "", backend: str = "webgpu") -> SupportTable:
-    """The table for a runtime; for one that was not measured, the newest that was not later, else the oldest.
+    """Returns the table for a runtime; for one that was not measured, the newest that is not later, else the oldest.
 
     Args:
-        runtime: a version such as ``"2.3.0"``; the installed one if empty. The table's own ``runtime`` tells which was taken.
+        runtime: a version such as ``"2.3.0"``; the installed one if empty. The table's own ``runtime`` says which was used.
         backend: the delegate's backend.
 
     Raises:

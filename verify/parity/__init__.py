@@ -1,1 +1,1 @@
-"""How far a bundle is from PyTorch: metrics, the gates that hold them to limits, and where they first go wrong."""
+"""How far a bundle differs from PyTorch: metrics, the gates that apply limits, and the search for the first difference."""

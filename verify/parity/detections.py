@@ -1,18 +1,18 @@
-"""The detections gate: the bundle finds what the reference finds, compared as sets.
+"""The detections gate: compares the bundle's detections with the reference's, as sets.
 
-Sets, because near ties at the query selection may reorder queries without moving a single box.
+As sets, because near ties at the query selection may reorder queries without moving any box.
 
 The rule. With threshold t, score tolerance d and IoU limit u, a reference detection and a candidate detection fit if they are
 of the same class, their boxes have IoU >= u and their scores differ by at most d. Detections are paired one to one.
 
 - Every detection that scores more than t + d, on either side, must be paired: an unpaired one of the reference is *missing*,
   one of the candidate is *extra*. Its partner scores within d of it, so more than t.
-- A detection that scores within d of t (t - d < score <= t + d) may stand on the other side of the threshold in the other list,
-  so it need not be paired (*borderline*); it may be somebody's partner.
-- Detections that score t - d or less are not looked at.
-- A detector decodes its best-scored proposals, each with the query of its rank. Slightly other scores can put two of them in
-  another order, and then it may find one object twice. An extra detection that the reference finds too, once its proposals are
-  in the candidate's order, is a *near tie*, and allowed. A missing one never is.
+- A detection that scores within d of t (t - d < score <= t + d) may be on the other side of the threshold in the other list, so
+  it need not be paired (*borderline*); it may be the partner of another detection.
+- Detections that score t - d or less are ignored.
+- A detector decodes its best-scored proposals, each with the query of its rank. A small change of the scores can swap two of
+  them, and then the detector may find one object twice. An extra detection that the reference also finds once its proposals are
+  in the candidate's order is a *near tie*, and allowed. A missing one is never allowed.
 
 Both lists are decoded with a threshold of t - d or lower, so that a pair on the two sides of t is seen as one.
 """
@@ -45,18 +45,18 @@ class DetectionLimits:
 
     @property
     def floor(self) -> float:
-        """The threshold to decode both lists with."""
+        """Returns the threshold with which to decode both lists."""
         return max(0.0, self.threshold - self.score)
 
 
 @dataclass(frozen=True)
 class DetectionCase:
-    """One picture, and what is found in it, decoded down to ``DetectionLimits.floor``.
+    """One picture and its detections, decoded down to ``DetectionLimits.floor``.
 
     Attributes:
         name: of the picture.
-        reference, candidate: what each side finds.
-        reordered: what the reference finds with its proposals in the candidate's order; empty where that was not asked.
+        reference, candidate: the detections of each side.
+        reordered: the reference's detections with its proposals in the candidate's order; empty where not computed.
     """
 
     name: str
@@ -73,10 +73,10 @@ class MatchRow:
         status: ``"matched"``, ``"missing"`` (reference only), ``"extra"`` (candidate only), ``"borderline"`` (one side only,
             and allowed, since it scores within the tolerance of the threshold), or ``"near tie"`` (candidate only, and allowed,
             since the reference finds it with its proposals in the candidate's order).
-        class_name, class_index: what it is.
-        reference_score, candidate_score: None on the side where it is not.
+        class_name, class_index: of the detection.
+        reference_score, candidate_score: None on the side that lacks it.
         iou: with its partner; None without one.
-        note: for a missing or extra one what came nearest.
+        note: for a missing or extra detection, the nearest one on the other side.
     """
 
     status: str
@@ -90,7 +90,7 @@ class MatchRow:
 
 @dataclass(frozen=True)
 class _Sides:
-    """What of a case is looked at, and how the two sides relate."""
+    """The detections of a case that are compared, and the IoU of each pair."""
 
     reference: tuple[Detection, ...]
     candidate: tuple[Detection, ...]
@@ -123,7 +123,7 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
 
     Returns:
         FAILED if a detection is missing or extra. NOT_RUN if the reference detects nothing above the threshold on any picture
-        (as with random weights), or only what need not be paired and is not, for then nothing could be shown. Else PASSED.
+        (as with random weights), or only unpaired borderline detections, since then nothing was compared. Else PASSED.
     """
     start = time.perf_counter()
     limits = limits or DetectionLimits()
@@ -137,7 +137,7 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
         missing = sum(row.status == MISSING for _, row in wrong)
         verdict, summary = Verdict.FAILED, f"{missing} missing, {len(wrong) - missing} extra; {shown}"
         advice = (
-            f"{wrong[0][0]}: {_told(wrong[0][1])}; if the numbers gate passes, the host step or the post-processing is at fault"
+            f"{wrong[0][0]}: {_describe(wrong[0][1])}; if numerics passes, the host step or the post-processing is at fault"
         )
     elif not matched:
         verdict, summary = Verdict.NOT_RUN, f"the reference detects nothing above {limits.threshold} in {images}"
@@ -160,7 +160,7 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
         advice=advice,
         measurements=tuple(m for name, found in rows.items() for m in _measurements(name, found, limits)),
         findings=tuple(
-            Finding(f"detection-{row.status}", "wrong", name, _told(row), "see the picture in the report")
+            Finding(f"detection-{row.status}", "wrong", name, _describe(row), "see the picture in the report")
             for name, row in wrong
         ),
         seconds=time.perf_counter() - start,
@@ -176,7 +176,7 @@ def _sides(reference: Sequence[Detection], candidate: Sequence[Detection], limit
 
 
 def _match(sides: _Sides, limits: DetectionLimits) -> list[tuple[int, int]]:
-    """Indices of the detections that are partners."""
+    """Returns the indices of the paired detections."""
     required = [[_required(d, limits) for d in side] for side in (sides.reference, sides.candidate)]
     alike = np.array([[r.class_index == c.class_index for c in sides.candidate] for r in sides.reference], bool)
     fits = alike.reshape(sides.iou.shape) & (sides.iou >= limits.iou) & (sides.gap <= limits.score + _ROUNDING)
@@ -184,7 +184,7 @@ def _match(sides: _Sides, limits: DetectionLimits) -> list[tuple[int, int]]:
 
 
 def _explained(case: DetectionCase, sides: _Sides, limits: DetectionLimits) -> set[int]:
-    """The candidate's detections that have a partner in the reordered reference."""
+    """Returns the candidate's detections that have a partner in the reordered reference."""
     return {right for _, right in _match(_sides(case.reordered, sides.candidate, limits), limits)}
 
 
@@ -198,7 +198,7 @@ def _pair(sides: _Sides, left: int, right: int) -> MatchRow:
 
 
 def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side: str) -> str:
-    """What the other side has in its place: of the same class if that overlaps at all, else of any class."""
+    """Describes the nearest detection of the other side: of the same class if one overlaps at all, else of any class."""
     same = [i for i, other in enumerate(others) if other.class_index == found.class_index and ious[i] > 0]
     pool = same or [i for i in range(len(others)) if ious[i] > 0]
     if not pool:
@@ -207,7 +207,7 @@ def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side:
     return f"nearest of {side}: {others[best].name} {others[best].score:.3f}, IoU {ious[best]:.4f}"
 
 
-def _told(row: MatchRow) -> str:
+def _describe(row: MatchRow) -> str:
     score = row.reference_score if row.status == MISSING else row.candidate_score
     return f"{row.status} {row.class_name} {score:.3f}: {row.note}"
 

@@ -1,4 +1,4 @@
-"""What a report says of one tensor's difference: figures against a limit, and a few words."""
+"""The figures of one tensor's difference with their limits, and a short description, for reports."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from detr2litert.verify.parity.metrics import Difference, residual
 
 
 def figures(subject: str, found: Difference, limit: float) -> tuple[Measurement, ...]:
-    """Correlation and relative error against the limit; the largest error without one, for it has the tensor's own scale.
+    """Returns correlation and relative error with a limit, and the largest error without one, since it depends on the scale.
 
     Args:
         subject: what was compared with what.
-        found: how far the two are apart.
+        found: the difference between the two.
         limit: lowest correlation; it limits the relative error too (see ``metrics``).
     """
     return (
@@ -22,7 +22,7 @@ def figures(subject: str, found: Difference, limit: float) -> tuple[Measurement,
 
 
 def describe(found: Difference) -> str:
-    """A difference in a few words."""
+    """Describes a difference briefly."""
     bad = f", {found.non_finite} non-finite" if found.non_finite else ""
     return (
         f"correlation {found.correlation:.6f}, relative error {found.relative_error:.2g}, "

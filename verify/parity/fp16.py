@@ -1,13 +1,13 @@
-"""The gate on fp16: the graphs compute well enough in it, as the delegate itself does it.
+"""The fp16 gate: the graphs are accurate enough when the delegate itself computes them in fp16.
 
 Phones compute in fp16 whatever the file says. Here every graph runs on the delegate at its default precision, on an adapter
 that has fp16, and every output is compared with PyTorch's on identical inputs. Then the detections of the whole chain (graph
 A in fp16, the host step in fp32, graph B in fp16) are compared with PyTorch's as sets.
 
-A graph that differs runs once more with fp32 enforced, which tells whether fp16 is to blame. If it is, the first tensor that
-fp16 spoils is named, with its operator, module and rewrites, and whether it is an overflow, precision lost in one step, or a
-slow drift. A software driver compiles a shader for every operator of every precision on one core, minutes of work the first
-time; so a graph that agrees is not run in fp32, and both graphs' shaders are compiled side by side.
+A graph that differs runs once more with fp32 enforced, which shows whether fp16 is the cause. If it is, the first tensor that
+diverges in fp16 is named, with its operator, module and rewrites, and whether it is an overflow, precision lost in one step, or
+a slow drift. A software driver compiles a shader for every operator and precision on one core, minutes of work the first time;
+so a graph that agrees is not run in fp32, and both graphs' shaders are compiled concurrently.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ GATE = "fp16"
 _ADVICE = {
     Kind.OVERFLOW: "convert for a target whose norms are written fp16-safe (`convert targets`), or scale the values before it",
     Kind.PRECISION: "rewrite this step so that large values do not cancel and no constant is below fp16's resolution",
-    Kind.COMPOUNDING: "no one step is at fault: the graph is too deep or too ill-conditioned for fp16 within this limit",
+    Kind.COMPOUNDING: "no single step is at fault: the graph is too deep or too ill-conditioned for fp16 within this limit",
 }
 _MOVED = "the graphs are within limits, so fp16 moves this detection by itself: judge it on more pictures with --image"
 _FIRST_TIME = "; its shaders are compiled the first time, half a minute or more"
-_NOT_FP16 = "the same graph is off in fp32 on this adapter as well, so fp16 is not to blame: see the numbers gate"
+_NOT_FP16 = "the same graph differs in fp32 on this adapter as well, so fp16 is not the cause: see the numerics gate"
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Fp16Limits:
         graph: lowest correlation of an output; also a limit of sqrt(1 - r²) on its relative error (see ``metrics``), 6.3 %.
             Measured on lavapipe against PyTorch: tiny 0.99997 (relative error 0.8 %), dfine-tiny 0.99994 (1.1 %); with random
             weights nano 0.99933 (3.7 %), dfine-s 0.99918 (4.0 %): sixty convolutions, each of up to 2304 terms added in fp16.
-            A norm that overflows leaves none.
-        iou, score: lowest IoU of a confident detection with its partner, and how far their scores may be apart.
-        max_taps: tensors to measure in naming the first one that is off, per graph.
+            A norm that overflows leaves no correlation.
+        iou, score: lowest IoU of a confident detection with its partner, and the largest difference of their scores.
+        max_taps: tensors to measure in the search for the first one that differs, per graph.
     """
 
     graph: float = 0.998
@@ -67,7 +67,7 @@ class Fp16Limits:
     max_taps: int = 32
 
     def detections(self, threshold: float) -> DetectionLimits:
-        """As the detection gate takes them."""
+        """Converts them to the limits of the detections gate."""
         return DetectionLimits(threshold, iou=self.iou, score=self.score)
 
 
@@ -80,7 +80,7 @@ class ChainScene:
         inputs: graph A's.
         reference: PyTorch's detections, decoded down to the limits' floor.
         decode: graph B's outputs to detections, decoded alike; raises ValueError on NaN.
-        reorder: graph A's outputs to what PyTorch detects if it takes its proposals in the order of their scores there.
+        reorder: graph A's outputs to what PyTorch detects with its proposals in the order of those scores.
     """
 
     name: str
@@ -92,10 +92,10 @@ class ChainScene:
 
 @dataclass(frozen=True)
 class Chain:
-    """What makes a detector of two graphs.
+    """The host step and the pictures that make a detector of two graphs.
 
     Attributes:
-        host_step: graph A's outputs to what else graph B reads, in fp32.
+        host_step: graph A's outputs to the other inputs of graph B, in fp32.
         scenes: pictures. Those in which the reference finds nothing above the threshold are not run.
         limits: of their detections.
     """
@@ -105,14 +105,14 @@ class Chain:
     limits: DetectionLimits
 
     @property
-    def telling(self) -> tuple[ChainScene, ...]:
-        """The pictures that are run: with random weights none, and a picture costs seconds or minutes on a software GPU."""
+    def compared_scenes(self) -> tuple[ChainScene, ...]:
+        """The pictures that are run: none with random weights, since each takes seconds or minutes on a software GPU."""
         return tuple(s for s in self.scenes if any(found.score > self.limits.threshold for found in s.reference))
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """One graph's outputs against PyTorch's, or why there are none.
+    """One graph's outputs compared with PyTorch's, or why there are none.
 
     Attributes:
         case: the graph.
@@ -133,7 +133,7 @@ class _Judged:
         return {name: found for name, found in self.exact.items() if not found.within(limit)}
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Returns plain data for JSON."""
         outputs, in_fp32 = ({name: one.as_dict() for name, one in side.items()} for side in (self.found, self.exact))
         return {"graph": self.case.name, "broken": self.broken, "outputs": outputs, "in_fp32": in_fp32}
 
@@ -147,19 +147,19 @@ def check_fp16(
     timeout: float = 900.0,
     doing: Doing = unheard,
 ) -> GateResult:
-    """Runs graphs in fp16, and graphs A and B as one detector, and names the place of what is off.
+    """Runs graphs in fp16, and graphs A and B as one detector, and locates the first difference.
 
     Args:
         cases: the graphs, each judged on its first input set by itself.
         chain: how the first two of them, A and B, make a detector; None to judge no detections.
         gpu: how to reach an adapter that computes in fp16 (``driver.find_fp16_driver()``), or why there is none.
-        limits: bounds, the project's own by default.
+        limits: bounds [default: the project's].
         timeout: seconds for each run of a graph.
-        doing: told what is being computed.
+        doing: called with a description of each computation.
 
     Returns:
-        FAILED if an output is off or a detection is lost or invented; NOT_RUN if there is no such adapter; else PASSED, also
-        where the reference detects nothing and only the outputs could be judged: the summary says so.
+        FAILED if an output misses its limit or a detection is missing or extra; NOT_RUN if there is no such adapter; else
+        PASSED, also where the reference detects nothing and only the outputs could be judged, which the summary reports.
     """
     start = time.perf_counter()
     if isinstance(gpu, NoGpu):
@@ -174,7 +174,7 @@ def check_fp16(
     places: list[dict[str, Any]] = []
     for one in judged:
         if one.broken or one.failing(limits.graph):
-            doing(f"{one.case.name}: finding the first tensor that fp16 spoils")
+            doing(f"{one.case.name}: finding the first tensor that diverges in fp16")
             fault, finding = _explain(one, gpu, limits, timeout)
             findings.append(finding)
             places += [] if fault is None else [_located(one, fault)]
@@ -209,11 +209,11 @@ def _advice(findings: Sequence[Finding], lost: Sequence[Finding]) -> str:
 
 
 def _located(one: _Judged, fault: Fault) -> dict[str, Any]:
-    """A place as the report keeps it."""
+    """Returns the record of a fault's place for the report."""
     return {
         "graph": one.case.name,
         "kind": str(fault.kind),
-        "told": fault.told,
+        "summary": fault.summary,
         "drift": fault.drift,
         "place": fault.place.place,
         **asdict(fault.place),
@@ -222,11 +222,11 @@ def _located(one: _Judged, fault: Fault) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Ran:
-    """What the delegate computed in fp16.
+    """The outputs that the delegate computed in fp16.
 
     Attributes:
         alone: each graph on its own input set; graph A on the pictures as well.
-        behind: graph B on what the host step made of graph A's outputs for the pictures; None where it did not run.
+        behind: graph B on the host step's outputs for the pictures; None where it did not run.
         misfit: why the host step could not be run on graph A's outputs.
     """
 
@@ -236,8 +236,8 @@ class _Ran:
 
 
 def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, timeout: float) -> _Ran:
-    """Every graph in fp16; with a chain, the second one also on what the first made of the pictures."""
-    pictures = () if chain is None else tuple(scene.inputs for scene in chain.telling)
+    """Runs every graph in fp16; with a chain, graph B also on the results of graph A for the pictures."""
+    pictures = () if chain is None else tuple(scene.inputs for scene in chain.compared_scenes)
     sets = [(*case.inputs[:1], *(pictures if index == 0 else ())) for index, case in enumerate(cases)]
     started = (_start(case, given, driver, timeout) for case, given in zip(cases, sets, strict=True))
     alone = tuple(runs[0] for runs in side_by_side(*started))
@@ -253,12 +253,12 @@ def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, ti
 
 
 def _start(case: GraphCase, sets: tuple[Arrays, ...], driver: Driver, timeout: float) -> Running:
-    """One graph in fp16 on input sets, each with the whole time limit."""
+    """Starts one graph in fp16 on input sets, each with the full time limit."""
     return start_models([Job(case.shipped, sets)], driver=driver, timeout=timeout * max(len(sets), 1))
 
 
 def _judge_all(cases: Sequence[GraphCase], ran: _Ran, driver: Driver, limits: Fp16Limits, timeout: float) -> list[_Judged]:
-    """Every graph's outputs against PyTorch's; those of one that differs in fp32 as well."""
+    """Compares every graph's outputs with PyTorch's; a graph that differs is also run in fp32."""
     judged = []
     for index, (case, run) in enumerate(zip(cases, ran.alone, strict=True)):
         found, broken = _compare(case, run, "fp16", limits)
@@ -274,33 +274,33 @@ def _judge_all(cases: Sequence[GraphCase], ran: _Ran, driver: Driver, limits: Fp
 
 
 def _compare(case: GraphCase, run: DelegateRun, precision: str, limits: Fp16Limits) -> tuple[dict[str, Difference], str]:
-    """Each output's difference from PyTorch's, or why there are none."""
+    """Returns each output's difference from PyTorch's, or why there are none."""
     if not run.ok or not run.outputs:
         return {}, _failure(run, precision)
     expected, produced = case.expected[0], run.outputs[0]
     if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in produced.items()}:
-        return {}, f"outputs are {sorted(produced)}, expected were {sorted(expected)}, or their shapes differ"
+        return {}, f"outputs are {sorted(produced)}, expected {sorted(expected)}, or their shapes differ"
     tolerance = residual(limits.graph)
     return {name: difference(produced[name], expected[name], tolerance=tolerance) for name in expected}, ""
 
 
 def _failure(run: DelegateRun, precision: str) -> str:
-    """Why a run gave nothing."""
+    """Describes why a run gave no outputs."""
     refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
     return f"{run.outcome} in {precision}: {refused or run.error}"
 
 
 def _detections(chain: Chain, ran: _Ran) -> GateResult:
-    """The chain's detections; where it gave NaN nothing counts as found."""
+    """Judges the chain's detections; where it gave NaN, it detects nothing."""
     cases = []
     behind = ran.behind.outputs if ran.behind is not None else ()
-    for scene, scores, outputs in zip_longest(chain.telling, ran.alone[0].outputs[1:], behind):
+    for scene, scores, outputs in zip_longest(chain.compared_scenes, ran.alone[0].outputs[1:], behind):
         try:
             found = scene.decode(outputs).items if outputs is not None else ()
         except ValueError:
             found = ()
         case = DetectionCase(scene.name, scene.reference.items, found)
-        # Only an extra one asks for it: it costs a run of both graphs in PyTorch.
+        # Needed only for an extra detection: it costs a run of both graphs in PyTorch.
         if any(row.status == EXTRA for row in compare_detections(case, chain.limits)):
             case = replace(case, reordered=scene.reorder(scores).items)
         cases.append(case)
@@ -313,8 +313,8 @@ def _measurements(one: _Judged, limits: Fp16Limits) -> list[Measurement]:
     measurements: list[Measurement] = []
     pairs = [(f"{output}: fp16 vs PyTorch", found) for output, found in one.found.items()]
     pairs += [(f"{output}: fp32 on the same adapter vs PyTorch", found) for output, found in one.exact.items()]
-    for told, found in pairs:
-        measurements += figures(f"{one.case.name} / {told}", found, limits.graph)
+    for subject, found in pairs:
+        measurements += figures(f"{one.case.name} / {subject}", found, limits.graph)
     return measurements
 
 
@@ -323,12 +323,12 @@ def _summary(judged: Sequence[_Judged], detections: GateResult | None, limits: F
     good = sum(name not in one.failing(limits.graph) for one in judged for name in one.found)
     broken = "".join(f"{one.case.name} did not run, " for one in judged if one.broken)
     lowest = min((found.correlation for found in all_found), key=lambda r: (r == r, r), default=float("nan"))
-    told = f"{broken}{good} of {len(all_found)} outputs within limits, lowest correlation {lowest:.6f}"
-    return f"{told}{f'; {detections.summary}' if detections else ''} ({adapter})"
+    summary = f"{broken}{good} of {len(all_found)} outputs within limits, lowest correlation {lowest:.6f}"
+    return f"{summary}{f'; {detections.summary}' if detections else ''} ({adapter})"
 
 
 def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -> tuple[Fault | None, Finding]:
-    """Where a graph that is off goes wrong."""
+    """Locates the fault of a graph that differs from PyTorch."""
     case = one.case
     if one.broken:
         return None, Finding("fp16", "wrong", f"{case.name}: fp16", one.broken, "see the residency gate and the host gate")
@@ -337,7 +337,7 @@ def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -
     head += f" (limit {limits.graph})"
     place = f"{case.name} / {', '.join(outputs)}"
     if one.off_in_fp32(limits.graph):
-        return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numbers gate")
+        return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numerics gate")
     try:
         with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
             fault = locate_fp16(
@@ -347,5 +347,5 @@ def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -
         return None, Finding("fp16", "wrong", place, f"{head}; {error}", "run it on pictures of another kind")
     found = fault.place
     note = f"; {found.note}" if found.note else ""
-    message = f"{head}; {fault.kind}: {fault.told}; first tensor off: {found.origin}{note}"
+    message = f"{head}; {fault.kind}: {fault.summary}; first tensor that differs: {found.origin}{note}"
     return fault, Finding(f"fp16-{fault.kind}", "wrong", f"{case.name} {found.place}", message, _ADVICE[fault.kind])

@@ -1,8 +1,8 @@
-"""Names the place where fp16 goes wrong on the delegate, and tells what kind of fault it is.
+"""Locates a fault of fp16 on the delegate, and classifies it.
 
-By bisection over taps, each a run of its own. The tapped tensor is compared with LiteRT's CPU kernels in fp32. Where it is off,
-the same file is run on the delegate in fp32 as well: a tap that is off there too is no evidence, for making a tensor an output
-changes what the delegate fuses and can itself spoil it (LiteRT issue 8599 and its family).
+By bisection over taps, each a run of its own. The tapped tensor is compared with LiteRT's CPU kernels in fp32. If it differs,
+the same file is run on the delegate in fp32 as well: a tap that differs there too is no evidence, since making a tensor an
+output changes what the delegate fuses and can itself corrupt it (LiteRT issue 8599 and its family).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.graphs.delegate import LARGEST
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
-from detr2litert.rewrites.delegate import LARGEST
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, run_models
 from detr2litert.verify.parity.locate import Located, bisect_off, inner_values
@@ -28,42 +28,42 @@ from detr2litert.verify.parity.taps import HALVED, read_tap, write_tap
 Arrays = Mapping[str, NDArray[Any]]
 
 _JUMP = 8.0
-"""An error this many times that of what the tensor is made from arose in one step: a step of well-behaved arithmetic adds a few
-roundings (2^-11 each) to what came in."""
+"""An error this many times that of the tensor's inputs arose in one step: a step of well-behaved arithmetic adds only a few
+roundings (2^-11 each)."""
 _ROUNDING = 2.0**-11
 _LOST_SHARE = 0.005
 _TAKES_PART = frozenset({"GATHER", "SLICE", "SPLIT", "STRIDED_SLICE", "UNPACK"})
 
 
 class Kind(StrEnum):
-    """What fp16 did."""
+    """The kind of a fault of fp16."""
 
     OVERFLOW = "overflow"  # past 65504: infinities, NaN, or the zeros that an infinity leaves behind
-    PRECISION = "precision"  # in one step: cancellation, or neighbouring values that fp16 cannot tell apart
+    PRECISION = "precision"  # in one step: cancellation, or neighbouring values that fp16 cannot distinguish
     COMPOUNDING = "compounding"  # a slow drift over many steps
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Where fp16 goes wrong and how.
+    """The place and the kind of a fault of fp16.
 
     Attributes:
-        place: the first tensor that is off.
+        place: the first tensor that differs.
         kind: what happened there.
-        told: the same in words, with figures.
-        drift: what was measured on the way, in the graph's order: operator index and relative error.
+        summary: the same in words, with figures.
+        drift: what was measured in the search, in the graph's order: operator index and relative error.
     """
 
     place: Located
     kind: Kind
-    told: str
+    summary: str
     drift: tuple[tuple[int, float], ...]
 
 
 def locate_fp16(
     model: Path, inputs: Arrays, output: str, driver: Driver, limit: float, max_taps: int, timeout: float, folder: Path
 ) -> Fault:
-    """The first tensor of a file that the delegate computes wrong in fp16, and the kind of fault.
+    """Finds the first tensor of a file that the delegate computes wrong in fp16, and the kind of fault.
 
     Args:
         model: the file.
@@ -71,7 +71,7 @@ def locate_fp16(
         output: a failing one.
         driver: of an adapter that computes in fp16.
         limit: correlation limit.
-        max_taps: tensors to measure; each costs one run, or two where it is off.
+        max_taps: tensors to measure; each costs one run, or two where it differs.
         timeout: seconds for each run.
         folder: for the tapped files.
 
@@ -84,35 +84,35 @@ def locate_fp16(
     target = graph.signature_outputs[output]
     taps.measure(target)
     place = bisect_off(graph, target, taps.measure, limit, max_taps=max_taps, confirm=True)
-    if taps.mended and place.tensor != target:
-        told = f"the output is right once {taps.mended[0]} is tapped: a fusion of the delegate has part in it"
-        place = replace(place, note="; ".join(filter(None, (place.note, told))))
+    if taps.fixed and place.tensor != target:
+        note = f"the output is right once {taps.fixed[0]} is tapped: a fusion of the delegate contributes to the fault"
+        place = replace(place, note="; ".join(filter(None, (place.note, note))))
     found = taps.found.get(place.tensor)
     seen = taps.seen.get(place.tensor)
     if found is None or seen is None:
-        told = "its value could not be seen: a tap of it is off in fp32 as well, or it could not be tapped"
-        return Fault(place, Kind.COMPOUNDING, told, taps.drift())
+        unseen = "its value could not be read: a tap of it differs in fp32 as well, or it could not be tapped"
+        return Fault(place, Kind.COMPOUNDING, unseen, taps.drift())
     if found.within(limit):
         lost = "a copy of the output is right: the delegate computes the value and loses it as an output (LiteRT issue 8599)"
         return Fault(place, Kind.PRECISION, lost, taps.drift())
-    kind, told = classify(seen, values[place.tensor], found, _before(graph, place, taps))
+    kind, summary = classify(seen, values[place.tensor], found, _before(graph, place, taps))
     if kind is Kind.PRECISION and place.op in _TAKES_PART:
-        told += f"; {place.op} computes nothing: it takes a part that varies less than the whole, by which the error counts"
-    return Fault(place, kind, told, taps.drift())
+        summary += f"; {place.op} computes nothing: it selects a part that varies less than the whole, so the error weighs more"
+    return Fault(place, kind, summary, taps.drift())
 
 
 def classify(seen: NDArray[Any], wanted: NDArray[Any], found: Difference, before: float) -> tuple[Kind, str]:
-    """The kind of a fault, and the figures that say so.
+    """Classifies a fault, and describes it with the figures that show it.
 
     Args:
         seen: the tensor as computed in fp16.
         wanted: the same in fp32.
-        found: how far they are apart.
-        before: largest relative error of what it is made from; NaN if that was not measured.
+        found: the difference between them.
+        before: largest relative error of its inputs; NaN if that was not measured.
     """
     top = float(np.abs(wanted).max(initial=0.0))
     bad = int(np.count_nonzero(~np.isfinite(seen) & np.isfinite(wanted)))
-    # Zeros that only an infinity explains: fp16 holds these values well.
+    # Zeros that only an infinity explains: these values are within fp16's range.
     held = np.isfinite(wanted) & (np.abs(wanted) > 2.0**-14)
     zeros = int(np.count_nonzero((seen == 0) & held))
     full = int(np.count_nonzero(np.abs(seen) >= LARGEST)) - int(np.count_nonzero(~np.isfinite(seen)))
@@ -126,13 +126,13 @@ def classify(seen: NDArray[Any], wanted: NDArray[Any], found: Difference, before
     error = found.relative_error
     jump = error / max(before, _ROUNDING)
     if math.isnan(before) or jump >= _JUMP:
-        came = "" if math.isnan(before) else f", {jump:.0f} times that of what it is made from"
+        came = "" if math.isnan(before) else f", {jump:.0f} times that of its inputs"
         return Kind.PRECISION, f"relative error {error:.2g}{came}"
-    return Kind.COMPOUNDING, f"relative error {error:.2g}, after {before:.2g} in what it is made from"
+    return Kind.COMPOUNDING, f"relative error {error:.2g}, after {before:.2g} in its inputs"
 
 
 def _before(graph: Graph, place: Located, taps: _Taps) -> float:
-    """Largest relative error among the measured tensors nearest before a place; NaN if there is none."""
+    """Returns the largest relative error among the measured tensors nearest before a place; NaN if there is none."""
     errors, seen, stack = [], {place.tensor}, [place.tensor]
     while stack:
         maker = graph.producer(stack.pop())
@@ -150,7 +150,7 @@ def _before(graph: Graph, place: Located, taps: _Taps) -> float:
 
 
 class _Taps:
-    """Measures tensors one at a time and keeps what was seen."""
+    """Measures tensors one at a time and records the results."""
 
     def __init__(
         self,
@@ -166,12 +166,12 @@ class _Taps:
     ) -> None:
         self._model, self._graph, self._inputs, self._values = model, graph, inputs, values
         self._output, self._driver, self._limit, self._timeout, self._folder = output, driver, limit, timeout, folder
-        self.mended: list[str] = []
+        self.fixed: list[str] = []
         self.found: dict[int, Difference] = {}
         self.seen: dict[int, NDArray[Any]] = {}
 
     def measure(self, tensor: int) -> Difference | None:
-        """A tensor's difference in fp16 from fp32 on the CPU; None if it cannot be had, or if the tap spoils the tensor."""
+        """Returns a tensor's difference in fp16 from fp32 on the CPU; None if unavailable, or if the tap corrupts it."""
         if tensor not in self._values:
             return None
         tapped = write_tap(self._model, tensor, self._folder / "tapped.tflite", factor=HALVED)
@@ -179,7 +179,7 @@ class _Taps:
         if outputs is None:
             return None
         if self._difference(outputs[self._output], self._graph.signature_outputs[self._output]).within(self._limit):
-            self.mended.append(self._graph.tensors[tensor].name)
+            self.fixed.append(self._graph.tensors[tensor].name)
         seen = read_tap(outputs, factor=HALVED)
         found = self._difference(seen, tensor)
         if not found.within(self._limit):

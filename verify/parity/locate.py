@@ -1,7 +1,7 @@
-"""Finding the first tensor of a graph that is off, where every value can be had at once and where each costs a run.
+"""Finds the first tensor of a graph that differs from the reference, from all values at once or from one run per value.
 
-"First" means: it is off and all that it is made from is right, so the fault lies in the operators between. An error is taken
-to go on to whatever is made from it; if it is cancelled on the way to the output it does not matter.
+"First" means: it differs and all its inputs are right, so the fault lies in the operators between. An error is assumed to
+propagate to everything computed from it; one that is cancelled before the output does not matter.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.host_runtime.tflite.graph import Graph, Op
-from detr2litert.rewrites.delegate import MAX_RANK
 from detr2litert.verify.parity.metrics import Difference, difference, residual
 from detr2litert.verify.parity.taps import describe_origin, parse_origins, preserved_tensors, runtime_ancestors
 
@@ -27,21 +27,21 @@ _NAME_SHOWN = 120
 
 
 class LocateError(Exception):
-    """The place could not be found; the message says why, and what that tells."""
+    """The place could not be found; the message says why, and what follows from that."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """The first tensor that is off.
+    """The first tensor that differs from the reference.
 
     Attributes:
         tensor, name: its index and name in the file.
-        op_index, op: the operator that makes it.
-        origin: module, node and rewrites it came from, in words.
-        difference: how far it is off; None where only its consequences were measured.
-        since: the operators between it and the last tensors known to be right, itself the last, as ``"12 CONV_2D"``.
-        note: what else was found out.
-        taps: how many runs it took.
+        op_index, op: the operator that produces it.
+        origin: description of the module, node and rewrites it came from.
+        difference: its difference; None where only its consequences were measured.
+        since: the operators between it and the last tensors known to be right, its own last, as ``"12 CONV_2D"``.
+        note: further observations.
+        taps: the number of runs.
     """
 
     tensor: int
@@ -56,13 +56,13 @@ class Located:
 
     @property
     def place(self) -> str:
-        """Operator and tensor; a name that is long (fused operators, foreign files) is cut at the front."""
+        """Operator and tensor; a long name (fused operators, foreign files) is cut at the front."""
         name = self.name if len(self.name) <= _NAME_SHOWN else f"…{self.name[1 - _NAME_SHOWN :]}"
         return f"op {self.op_index} {self.op} ({name})"
 
 
 def inner_values(model: Path, graph: Graph, inputs: Named) -> dict[int, NDArray[Any]]:
-    """Every tensor of a file by index, computed by LiteRT's CPU kernels in fp32.
+    """Returns every tensor of a file by index, computed by LiteRT's CPU kernels in fp32.
 
     Raises:
         LocateError: they cannot be read.
@@ -76,7 +76,7 @@ def inner_values(model: Path, graph: Graph, inputs: Named) -> dict[int, NDArray[
 def located(
     graph: Graph, tensor: int, found: Difference | None, right: Iterable[int], *, note: str = "", taps: int = 0
 ) -> Located:
-    """Names a tensor's place; ``right`` are the tensors known to be right, which end the stretch of suspects."""
+    """Describes a tensor's place; ``right`` are the tensors known to be right, where the range of suspects ends."""
     op = _maker(graph, tensor)
     suspects = _stretch(graph, tensor, set(right))
     return Located(
@@ -90,8 +90,8 @@ def compare_trace(graph: Graph, values: Values, trace: Named, limit: float) -> d
 
     Of several tensors named after one node the last with its number of elements is its value: the others are steps of its
     decomposition. A fused operator is named after several nodes and is right if it equals one of them. Elements are compared
-    in row-major order; where that fails and the shapes are permutations of each other, in sorted order, which a changed
-    layout survives, and the note says so.
+    in row-major order; where that fails and the shapes are permutations of each other, in sorted order, which is independent
+    of the layout, and the note says so.
 
     Returns:
         Tensor index to its difference and a note, for the tensors that could be compared.
@@ -129,9 +129,9 @@ def _either_order(value: NDArray[Any], expected: NDArray[Any], limit: float) -> 
 def first_off(
     graph: Graph, targets: Iterable[int], found: Mapping[int, tuple[Difference, str]], limit: float
 ) -> Located | None:
-    """The first tensor that is off, among those compared, on the way to the failing outputs ``targets``.
+    """Finds the first tensor that differs, among those compared, on the way to the failing outputs ``targets``.
 
-    A tensor whose own readers are all right again is no culprit (a name can be misleading; an error that vanishes is none).
+    A tensor whose readers are all right again is not a culprit (its name may be misleading, or its error vanishes).
     None if there is no such tensor.
     """
     targets = set(targets)
@@ -147,7 +147,7 @@ def first_off(
 
 
 def _goes_on(graph: Graph, tensor: int, relevant: set[int], off: set[int], right: set[int]) -> bool:
-    """True if among the nearest compared tensors made from this one a tensor is off, or none was compared."""
+    """True if one of the nearest compared tensors computed from this one differs, or none was compared."""
     seen, stack, any_right = {tensor}, [tensor], False
     while stack:
         for op in graph.consumers(stack.pop()):
@@ -170,21 +170,21 @@ Measure = Callable[[int], "Difference | None"]
 def bisect_off(
     graph: Graph, target: int, measure: Measure, limit: float, *, max_taps: int = 24, confirm: bool = False
 ) -> Located:
-    """Finds the first tensor that is off on the way to ``target``, which is off, with one measurement a step.
+    """Finds the first tensor that differs on the way to ``target``, which differs, with one measurement per step.
 
-    As ``git bisect`` does on a history that branches: a tensor that is right clears all it is made from, one that is off
-    leaves only what it is made from; each step measures the tensor that halves what is left best. At the end the direct
+    Like ``git bisect`` on a branching history: a tensor that is right clears everything it is computed from, one that differs
+    leaves only what it is computed from; each step measures the tensor that splits the rest most evenly. At the end the direct
     inputs that were only inferred to be right are measured too.
 
     Args:
         graph: the graph.
-        target: tensor index of an output that is off.
-        measure: a tensor's difference from what it should be; None if it cannot be measured.
+        target: tensor index of an output that differs.
+        measure: a tensor's difference from its reference; None if it cannot be measured.
         limit: correlation limit.
-        max_taps: stop after so many measurements and name the best tensor so far.
-        confirm: follow a tensor that is off only if one of those made from it on the way to the target is off too, and not
-            because of another input that is further off. Costs more measurements; needed where tensors can be off without harm,
-            as what fp16 rounds to zero before it is added.
+        max_taps: stop after this many measurements and return the best tensor so far.
+        confirm: follow a tensor that differs only if one computed from it on the way to the target differs too, and not
+            because of another input that differs more. Costs more measurements; needed where a difference can be without
+            effect, such as a value that fp16 rounds to zero before it is added.
     """
     results: dict[int, Difference | None] = {}
     harmless: set[int] = set()
@@ -199,7 +199,7 @@ def bisect_off(
         return found is not None and not found.within(limit)
 
     def to_blame(tensor: int) -> int | None:
-        """The tensor, or another input of what is made from it that is further off; None if nothing made from it is off."""
+        """Returns the tensor, or another input of its readers that differs more; None if nothing computed from it differs."""
         for reader in _readers_towards(graph, tensor, culprit):
             maker = _maker(graph, reader)
             others = {t for t in _measurable(graph, maker.inputs) if t != tensor and tensor not in runtime_ancestors(graph, t)}
@@ -214,7 +214,7 @@ def bisect_off(
             suspects = {t for t in _measurable(graph, _maker(graph, culprit).inputs) if t not in results}
         if not suspects:
             break
-        # Being right clears a tensor and all behind it, being off leaves what is behind it: take the most even split.
+        # A right tensor clears itself and all its ancestors, a wrong one leaves its ancestors: choose the most even split.
         behind = {t: len(runtime_ancestors(graph, t) & suspects) for t in suspects}
         pick = max(suspects, key=lambda t: (min(behind[t] + 1, len(suspects) - behind[t]), -t))
         if off(pick):
@@ -228,14 +228,14 @@ def bisect_off(
 
 
 def _readers_towards(graph: Graph, tensor: int, target: int) -> list[int]:
-    """The tensors made from one directly that the target is made from, the target among them."""
+    """Returns the direct readers' outputs of a tensor from which the target is computed, the target included."""
     on_the_way = runtime_ancestors(graph, target) | {target}
     made = {output for op in graph.consumers(tensor) for output in op.outputs if output in on_the_way}
     return sorted(made & (_measurable(graph, made) | {target}))
 
 
 def _outweighs(one: Difference | None, other: Difference | None, op: str) -> bool:
-    """True if one input's error counts for more than another's in what an operator makes of them."""
+    """True if one input's error has more effect than another's on an operator's output."""
     if one is None or other is None or one.non_finite != other.non_finite:
         return one is not None and (other is None or one.non_finite > other.non_finite)
     if op in ("ADD", "SUB", "MAXIMUM", "MINIMUM"):
@@ -246,10 +246,10 @@ def _outweighs(one: Difference | None, other: Difference | None, op: str) -> boo
 def _suspects(
     graph: Graph, culprit: int, results: Mapping[int, Difference | None], harmless: set[int], limit: float
 ) -> set[int]:
-    """What may still be the first tensor off: behind the culprit, not measured, and behind no tensor that is right.
+    """Returns the candidates for the first wrong tensor: ancestors of the culprit, not measured, and of no right tensor.
 
-    A tensor that is right although one behind it is off (an error that was lost on the way) clears nothing, unless that one is
-    known to be ``harmless``.
+    A tensor that is right although one of its ancestors differs (an error that was lost on the way) clears nothing, unless
+    that ancestor is known to be ``harmless``.
     """
     off = {t for t, found in results.items() if found is not None and not found.within(limit)}
     left = _measurable(graph, runtime_ancestors(graph, culprit)) - results.keys()
@@ -260,7 +260,7 @@ def _suspects(
 
 
 def _measurable(graph: Graph, tensors: Iterable[int]) -> set[int]:
-    """Float tensors that operators make at run time, of a rank the delegate takes."""
+    """Returns the float tensors that operators compute at run time, of a rank the delegate accepts."""
     return {
         t
         for t in tensors
@@ -274,12 +274,12 @@ def _measurable(graph: Graph, tensors: Iterable[int]) -> set[int]:
 def _maker(graph: Graph, tensor: int) -> Op:
     maker = graph.producer(tensor)
     if maker is None:
-        raise ValueError(f"tensor {tensor} of {graph.name} is made by no operator")
+        raise ValueError(f"tensor {tensor} of {graph.name} is not the output of an operator")
     return maker
 
 
 def _stretch(graph: Graph, tensor: int, right: set[int]) -> list[Op]:
-    """The operators between a tensor and the nearest tensors known to be right, in execution order."""
+    """Returns the operators between a tensor and the nearest tensors known to be right, in execution order."""
     found: dict[int, Op] = {}
     stack = [tensor]
     while stack:

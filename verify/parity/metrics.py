@@ -1,9 +1,9 @@
-"""How far two tensors, or two sets of boxes, are apart. All arithmetic in float64.
+"""Measures how far two tensors, or two sets of boxes, differ. All arithmetic in float64.
 
-Pearson correlation alone does not see a wrong scale or offset, so every pair of tensors is also given its relative error: the
-root mean square of the difference over the standard deviation of the reference. The two are tied: a correlation of r leaves a
+Pearson correlation alone does not detect a wrong scale or offset, so every pair of tensors also has a relative error: the root
+mean square of the difference over the standard deviation of the reference. The two are related: a correlation of r leaves a
 residual of at least sqrt(1 - r²) of the reference's standard deviation (the coefficient of determination), so a correlation
-limit r is also a limit of sqrt(1 - r²) on the relative error, and no second number has to be chosen.
+limit r is also a limit of sqrt(1 - r²) on the relative error, and no second limit has to be chosen.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _CONSTANT = 1e-6
 
 @dataclass(frozen=True)
 class Difference:
-    """What separates a candidate tensor from its reference.
+    """The difference between a candidate tensor and its reference.
 
     Attributes:
-        correlation: Pearson's; see ``correlation`` for constants. NaN if there is no answer.
+        correlation: Pearson's; see ``correlation`` for constants. NaN if undefined.
         relative_error: RMS of the difference over the reference's standard deviation; over max(1, |reference|) for a constant
             reference. NaN where a value is missing, infinite on one side only, or NaN.
         max_abs_error: largest absolute difference over the finite elements; infinite if a value is non-finite on one side only.
@@ -42,28 +42,28 @@ class Difference:
     non_finite: int = 0
 
     def within(self, limit: float) -> bool:
-        """True if both the correlation and the relative error keep a correlation limit; NaN never does."""
+        """True if both the correlation and the relative error meet a correlation limit; NaN never does."""
         return self.correlation >= limit and self.relative_error <= residual(limit)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Returns plain data for JSON."""
         return dict(vars(self))
 
 
 def residual(limit: float) -> float:
-    """The relative error that a correlation limit allows: sqrt(1 - limit²), at least float64's rounding."""
+    """Returns the relative error that a correlation limit allows: sqrt(1 - limit²), at least float64's rounding."""
     return max(math.sqrt(max(0.0, 1.0 - limit * limit)), 1e-15)
 
 
 def difference(candidate: NDArray[Any], reference: NDArray[Any], *, tolerance: float = 1e-5) -> Difference:
     """Compares two tensors element by element in row-major order; shapes may differ, sizes may not.
 
-    Elements that are the same infinity on both sides agree and are left out. Any other non-finite element makes correlation
-    and relative error NaN, which no limit accepts.
+    Elements that are the same infinity on both sides agree and are skipped. Any other non-finite element makes correlation
+    and relative error NaN, which meets no limit.
 
     Args:
         candidate, reference: any shapes with equal numbers of elements.
-        tolerance: how near a constant must be to count as equal, as a share of max(1, |reference|).
+        tolerance: how close constants must be to count as equal, as a share of max(1, |reference|).
 
     Raises:
         ValueError: the numbers of elements differ.
@@ -82,7 +82,7 @@ def difference(candidate: NDArray[Any], reference: NDArray[Any], *, tolerance: f
 
 
 def correlation(candidate: NDArray[Any], reference: NDArray[Any], *, tolerance: float = 1e-5) -> float:
-    """Pearson's r of finite tensors of equal size.
+    """Computes Pearson's r of finite tensors of equal size.
 
     Undefined where a side is constant. Then 1.0 if all elements are equal within ``tolerance`` x max(1, |reference|), else NaN.
     Two empty tensors are equal.
@@ -113,7 +113,7 @@ def _flat(x: NDArray[Any]) -> Float64:
 
 
 def iou_matrix(first: NDArray[Any], second: NDArray[Any]) -> Float64:
-    """Intersection over union of every box of ``first`` [N, 4] with every box of ``second`` [M, 4], left, top, right, bottom.
+    """Computes the IoU of every box of ``first`` [N, 4] with every box of ``second`` [M, 4]: left, top, right, bottom.
 
     Two boxes whose union has no area have IoU 1 if they are the same box, else 0.
     """
@@ -129,14 +129,14 @@ def iou_matrix(first: NDArray[Any], second: NDArray[Any]) -> Float64:
 def match_sets(
     edges: NDArray[np.bool_], weight: Float64, left_required: Sequence[bool], right_required: Sequence[bool]
 ) -> list[tuple[int, int]]:
-    """Pairs the elements of two sets so that as many required ones as can have a partner do, on both sides at once.
+    """Pairs the elements of two sets so that as many required ones as possible have a partner, on both sides at once.
 
     Augmenting paths (Kuhn 1955): first from every required left element, then from every required right one, where an optional
     right element may lose its partner. A left element once paired stays so, and by the theorem of Mendelsohn and Dulmage (1958)
-    the second phase therefore costs the first nothing. Last, optional elements are paired among what is left.
+    the second phase therefore costs the first nothing. Last, optional elements are paired among the rest.
 
-    Best-first greedy pairing would not do: of two boxes that each fit two others it can take the one partner that only the
-    other could have had, and report a detection as missing that is not.
+    Greedy best-first pairing is not sufficient: of two boxes that each fit two others it can take the only possible partner of
+    the other one, and report a detection as missing that is not.
 
     Args:
         edges: [N, M], True where a pair is allowed.

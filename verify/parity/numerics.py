@@ -1,10 +1,10 @@
-"""The numbers gate: every graph computes the right numbers, judged on identical inputs, one link of the chain at a time.
+"""The numerics gate: every graph computes the right values, judged on identical inputs, one link of the chain at a time.
 
 - "CPU vs PyTorch": the float32 file on LiteRT's CPU against PyTorch. A fault here is a rewrite's or the converter's.
 - "shipped vs float32": the shipped (fp16 weights) file on the CPU against the float32 one. A fault here is the quantisation's.
 - "GPU vs CPU": the shipped file on the delegate in fp32 against the CPU. A fault here is the delegate's.
 
-Where a link fails, the first tensor that is off is named, with its operator, module and rewrites.
+Where a link fails, the first tensor that differs is named, with its operator, module and rewrites.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _RULES = {CPU: "cpu-vs-pytorch", SHIPPED: "shipped-vs-float32", SHIPPED_DIRECT: 
 _ADVICE = {
     CPU: "run the tests of the rewrites named, and of the converter's lowering of this operator, on that module's shapes",
     SHIPPED: "an fp16 weight overflows or loses too much here: keep this operator's weights in float32",
-    SHIPPED_DIRECT: "compare the float32 file as well, to tell the conversion from the fp16 weights",
-    GPU: "the delegate takes this operator and computes something else: see the lint gate, or rewrite it in another form",
+    SHIPPED_DIRECT: "compare the float32 file as well, to distinguish the conversion from the fp16 weights",
+    GPU: "the delegate accepts this operator and computes it wrong: see the lint gate, or rewrite it in another form",
 }
 
 
@@ -51,7 +51,7 @@ class Limits:
         cpu: float32 file on the CPU against PyTorch.
         shipped: shipped file against the float32 file, or against PyTorch where there is none.
         gpu: shipped file on the delegate, computing in fp32, against the CPU.
-        max_taps: GPU runs spent on naming the first tensor that is off, per graph.
+        max_taps: GPU runs spent on finding the first tensor that differs, per graph.
     """
 
     cpu: float = 0.99999
@@ -62,11 +62,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class GraphCase:
-    """One graph and what it should compute.
+    """One graph and its expected outputs.
 
     Attributes:
         name: ``"graph_a"``, for the report.
-        float32: the file with float32 weights; None where only the shipped one is at hand.
+        float32: the file with float32 weights; None where only the shipped one is available.
         shipped: the file of the bundle.
         inputs: input sets, by signature name.
         expected: PyTorch's outputs for each input set, by signature name.
@@ -82,7 +82,7 @@ class GraphCase:
 
     def __post_init__(self) -> None:
         if not self.inputs or len(self.inputs) != len(self.expected):
-            raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.expected)} expected ones")
+            raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.expected)} sets of expected outputs")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class _Link:
     broken: str = ""
 
     def worst(self, output: str) -> Difference:
-        """The worst figure of each metric over the input sets; NaN is the worst there is."""
+        """Returns the worst figure of each metric over the input sets; NaN is the worst of all."""
         found = [by_name[output] for by_name in self.sets]
         worst: dict[str, Any] = {
             name: max((getattr(d, name) for d in found), key=_badness) for name in ("relative_error", "max_abs_error")
@@ -106,7 +106,7 @@ class _Link:
 
     @property
     def failing(self) -> tuple[int, tuple[str, ...]] | None:
-        """The first input set with outputs that are off, and those outputs."""
+        """Returns the first input set with failing outputs, and those outputs."""
         for index, by_name in enumerate(self.sets):
             if names := tuple(name for name, found in by_name.items() if not found.within(self.limit)):
                 return index, names
@@ -125,14 +125,14 @@ def check_numerics(
     timeout: float = 900.0,
     doing: Doing = unheard,
 ) -> GateResult:
-    """Compares every output of every graph along the chain and names the place of what is off.
+    """Compares every output of every graph along the chain and locates the first difference.
 
     Args:
         cases: the graphs, each with a name of its own.
         gpu: how to reach it (``driver.find_driver()``), or why there is none.
-        limits: bounds, the project's own by default.
+        limits: bounds [default: the project's].
         timeout: seconds for each model.
-        doing: told what is being computed.
+        doing: called with a description of each computation.
 
     Returns:
         FAILED if any comparison that could be made failed; else NOT_RUN if there was no adapter; else PASSED.
@@ -186,7 +186,7 @@ def _badness(value: float) -> float:
 
 
 def _links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits) -> list[_Link]:
-    """The comparisons that can be made of one graph."""
+    """Returns the comparisons that can be made for one graph."""
     shipped = cpu[case.name, case.shipped]
     links = []
     if case.float32 is not None:
@@ -208,10 +208,10 @@ def _link(case: GraphCase, kind: str, limit: float, run: DelegateRun, reference:
     sets = []
     for produced, wanted in zip(run.outputs, reference, strict=True):
         if produced.keys() != wanted.keys():
-            return _Link(case, kind, limit, broken=f"outputs are {sorted(produced)}, expected were {sorted(wanted)}")
+            return _Link(case, kind, limit, broken=f"outputs are {sorted(produced)}, expected {sorted(wanted)}")
         for name, value in wanted.items():
             if produced[name].shape != value.shape:
-                shapes = f"{list(produced[name].shape)}, expected was {list(value.shape)}"
+                shapes = f"{list(produced[name].shape)}, expected {list(value.shape)}"
                 return _Link(case, kind, limit, broken=f"output {name} has shape {shapes}")
         sets.append({name: difference(produced[name], value, tolerance=residual(limit)) for name, value in wanted.items()})
     return _Link(case, kind, limit, tuple(sets))
@@ -246,20 +246,20 @@ def _summary(links: Sequence[_Link], verdict: Verdict, absent: str, adapter: str
     good = sum(link.passed for link in links)
     figures = [link.worst(output).correlation for link in links for output in (link.sets[0] if link.sets else {})]
     lowest = "nan" if any(map(math.isnan, figures)) else f"{min(figures, default=math.nan):.7f}"
-    told = f"{good} of {len(links)} comparisons within limits, lowest correlation {lowest}"
+    summary = f"{good} of {len(links)} comparisons within limits, lowest correlation {lowest}"
     if absent:
-        return f"{told}; {absent}, so nothing was compared on it"
-    return f"{told} ({adapter})" if verdict is Verdict.PASSED and adapter else told
+        return f"{summary}; {absent}, so nothing was compared on it"
+    return f"{summary} ({adapter})" if verdict is Verdict.PASSED and adapter else summary
 
 
 def _explain(
     link: _Link, cpu: CpuRuns, driver: Driver | None, limits: Limits, timeout: float
 ) -> tuple[Located | None, Finding]:
-    """Where a comparison that failed went wrong."""
+    """Locates the fault of a failed comparison."""
     rule, advice = _RULES[link.kind], _ADVICE[link.kind]
     if link.failing is None:
-        told = "see the residency gate" if link.kind == GPU else "the file does not fit the reference: convert it again"
-        return None, Finding(rule, "wrong", f"{link.case.name}: {link.kind}", link.broken, told)
+        advice = "see the residency gate" if link.kind == GPU else "the file does not fit the reference: convert it again"
+        return None, Finding(rule, "wrong", f"{link.case.name}: {link.kind}", link.broken, advice)
     index, outputs = link.failing
     given, case = link.case.inputs[index], link.case
     worst = ", ".join(f"{name} {describe(link.sets[index][name])}" for name in outputs)
@@ -283,5 +283,5 @@ def _explain(
     between = f", last right before {' > '.join(place.since[-6:])}" if len(place.since) > 1 else ""
     found = f" {describe(place.difference)}" if place.difference else ""
     note = f"; {place.note}" if place.note else ""
-    message = f"{head}; first tensor off{found}: {place.origin}{between}{note}"
+    message = f"{head}; first tensor that differs{found}: {place.origin}{between}{note}"
     return place, Finding(rule, "wrong", f"{case.name} {place.place}", message, advice)

@@ -1,4 +1,4 @@
-"""Names the place of a numeric fault, one way for each comparison of the numbers gate."""
+"""Locates a numeric fault, with one method for each comparison of the numerics gate."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Arrays = Mapping[str, NDArray[Any]]
 def locate_traced(
     model: Path, inputs: Arrays, trace: Arrays, expected: Arrays, seen: Arrays, outputs: Sequence[str], limit: float
 ) -> Located:
-    """The first tensor of a file on the CPU that differs from PyTorch's node of its name.
+    """Finds the first tensor of a file on the CPU that differs from PyTorch's node of the same name.
 
     Args:
         model: the file.
         inputs: by signature name.
-        trace: PyTorch's values by fx node; empty if there are none, and then only outputs are compared.
+        trace: PyTorch's values by fx node; if empty, only outputs are compared.
         expected, seen: PyTorch's outputs and the file's own (with XNNPACK), by signature name.
         outputs: the failing ones.
         limit: correlation limit.
@@ -45,11 +45,11 @@ def locate_traced(
         raise LocateError(f"LiteRT's own kernels compute it right, so the fault is XNNPACK's ({again} between the two)")
     place = first_off(graph, targets, {**found, **own}, limit)
     if place is None:
-        raise LocateError("no tensor that is off could be named")
+        raise LocateError("no tensor that differs could be identified")
     if not trace:
         return replace(place, note="no trace of PyTorch's nodes was given, so only outputs were compared")
     if place.tensor in targets and _computed_by(trace, values[place.tensor], limit):
-        hint = "the rewritten graph computes just this: the fault came before conversion, in a rewrite or the cut"
+        hint = "the rewritten graph computes the same value: the fault arose before conversion, in a rewrite or the cut"
         return replace(place, note="; ".join(filter(None, (place.note, hint))))
     return place
 
@@ -60,7 +60,7 @@ def _computed_by(trace: Arrays, value: NDArray[Any], limit: float) -> bool:
 
 
 def locate_shipped(shipped: Path, float32: Path, inputs: Arrays, outputs: Sequence[str], limit: float) -> Located:
-    """The first tensor of the shipped file that differs from the float32 file's tensor of the same name, both on the CPU."""
+    """Finds the first tensor of the shipped file that differs from the float32 file's of the same name, both on the CPU."""
     graph, full = read_graph(shipped), read_graph(float32)
     values, wanted = inner_values(shipped, graph, inputs), inner_values(float32, full, inputs)
     by_name = {full.tensors[tensor].name: value for tensor, value in wanted.items()}
@@ -81,15 +81,15 @@ def locate_shipped(shipped: Path, float32: Path, inputs: Arrays, outputs: Sequen
 def locate_gpu(
     model: Path, inputs: Arrays, output: str, driver: Driver, limit: float, max_taps: int, timeout: float, folder: Path
 ) -> Located:
-    """The first tensor of a file that the delegate computes differently from the CPU, by bisection over taps.
+    """Finds the first tensor of a file that the delegate computes differently from the CPU, by bisection over taps.
 
-    Every tap is a run of its own with one more output, since one tap could disturb another. A fault that a tap mends is one of
-    the delegate's fusions; the note then says which tap.
+    Every tap is a run of its own with one more output, since one tap could disturb another. A fault that disappears with a tap
+    is one of the delegate's fusions; the note then names the tap.
     """
     graph = read_graph(model)
     values = inner_values(model, graph, inputs)
     target = graph.signature_outputs[output]
-    mended: list[str] = []
+    fixed: list[str] = []
 
     def measure(tensor: int, copy: bool = True) -> Difference | None:
         if tensor not in values:
@@ -100,28 +100,28 @@ def locate_gpu(
             return None
         whole = difference(run.outputs[0][output], values[target], tolerance=residual(limit))
         if whole.within(limit):
-            mended.append(graph.tensors[tensor].name)
+            fixed.append(graph.tensors[tensor].name)
         return difference(read_tap(run.outputs[0], copy=copy), values[tensor], tolerance=residual(limit))
 
     place = bisect_off(graph, target, measure, limit, max_taps=max_taps)
     notes = [place.note] if place.note else []
     if graph.tensors[place.tensor].dtype == "float32":
         notes.append(_confirmed(place, target, measure(place.tensor, copy=place.tensor == target), limit))
-    if mended and place.tensor != target:
-        notes.append(f"the output is right once {mended[0]} is tapped: a fusion of the delegate is at fault")
+    if fixed and place.tensor != target:
+        notes.append(f"the output is right once {fixed[0]} is tapped: a fusion of the delegate is at fault")
     return replace(place, note="; ".join(notes))
 
 
 def _confirmed(place: Located, target: int, again: Difference | None, limit: float) -> str:
-    """What a tap of the other kind says: a copy of the failing output, or the inner tensor itself as an output."""
+    """Describes the result of a tap of the other kind: a copy of the failing output, or the inner tensor as an output."""
     if again is None:
         return "a second kind of tap could not be run"
     if not again.within(limit):
-        return "a second kind of tap is off as well"
+        return "a second kind of tap differs as well"
     if place.tensor == target:
         return (
             "a copy of it is right: the delegate computes the value and loses it as an output (LiteRT issue 8599); "
-            "let the graph's output be a tensor that nothing else reads"
+            "make the graph's output a tensor that nothing else reads"
         )
     return "it is right where the tensor itself is made an output: a fusion of the delegate is at fault"
 

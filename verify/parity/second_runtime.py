@@ -1,14 +1,14 @@
 """The gate "second runtime": TensorFlow's own interpreter, on the same files and inputs, computes what LiteRT's does.
 
 The other gates trust ai-edge-litert's CPU interpreter as the link between PyTorch and the GPU. Here another build of another
-project runs the shipped files, with kernels of its own (LiteRT computes on XNNPACK, this without it): a file that only LiteRT
-reads in this way, or an output that only LiteRT computes so, is found. Where the two disagree, the finding names graph and
-output, and which of them is off PyTorch's values.
+project runs the shipped files, with kernels of its own (LiteRT computes on XNNPACK, this without it), which finds a file that
+only LiteRT interprets in this way, or an output that only LiteRT computes so. Where the two disagree, the finding names graph
+and output, and which of them differs from PyTorch's values.
 
-An extra witness and no condition. TensorFlow is a download of 270 MB and 1.3 GB on disk, and what the bundle promises is held
-against PyTorch by the numbers gate already. So the gate is part of a run only where TensorFlow is installed
-(``tensorflow_run.installed``), and its absence leaves nothing unproven: neither ``--strict`` nor the verdict of a report
-(``report.GATES``) asks for it. Where it is installed and cannot do its work, it says "not run" like any gate.
+The gate is optional. TensorFlow is a download of 270 MB and 1.3 GB on disk, and the numerics gate already compares the bundle
+with PyTorch. So the gate is part of a run only where TensorFlow is installed (``tensorflow_run.installed``), and without it
+nothing remains unverified: neither ``--strict`` nor the verdict of a report requires it. Where TensorFlow is
+installed but cannot run, the verdict is "not run", as for any gate.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from detr2litert.verify.parity.numerics import GraphCase
 from detr2litert.verify.parity.tensorflow_run import HOW_TO_GET, TensorFlowRun, run_tensorflow
 
 GATE = "second runtime"
-_WITHOUT = "no fault of the file is known by it: the numbers gate holds it against PyTorch"
+_WITHOUT = "this is not a fault of the file: the numerics gate compares it with PyTorch"
 _RUNTIMES, _REFERENCE = "TensorFlow vs LiteRT", "TensorFlow vs PyTorch"
 
 
@@ -35,9 +35,9 @@ class Limits:
     """Lowest correlations of an output; each is also a limit of sqrt(1 - r²) on its relative error (see ``metrics``).
 
     Attributes:
-        runtimes: TensorFlow's against LiteRT's. Both compute in float32 and differ by the order of their sums alone; measured:
+        runtimes: TensorFlow's against LiteRT's. Both compute in float32 and differ only by the order of their sums; measured:
             relative errors of 2e-6 for both demo detectors, 2e-5 for nano.
-        reference: TensorFlow's against PyTorch's, where the fp16 weights show, as in the numbers gate.
+        reference: TensorFlow's against PyTorch's, which includes the effect of fp16 weights, as in the numerics gate.
     """
 
     runtimes: float = 0.999999
@@ -51,13 +51,13 @@ def check_second_runtime(
 
     Args:
         cases: the graphs with their inputs and PyTorch's outputs.
-        limits: bounds, the project's own by default.
+        limits: bounds [default: the project's].
         timeout: seconds for TensorFlow, all graphs together.
         python: interpreter that has TensorFlow.
 
     Returns:
-        FAILED if an output is off or a runtime cannot run a graph that the other can; else NOT_RUN if TensorFlow is not there,
-        does not load, or lacks a kernel; else PASSED.
+        FAILED if an output misses its limit or a runtime cannot run a graph that the other can; else NOT_RUN if TensorFlow is
+        not installed, does not load, or lacks a kernel; else PASSED.
     """
     start, limits = time.perf_counter(), limits or Limits()
     answer = run_tensorflow([Job(case.shipped, case.inputs) for case in cases], timeout=timeout, python=python)
@@ -109,7 +109,7 @@ def _summary(
 def _compare(
     case: GraphCase, index: int, theirs: TensorFlowRun, litert: DelegateRun, limits: Limits, version: str
 ) -> tuple[list[Measurement], list[Finding]]:
-    """Figures and findings of one input set."""
+    """Returns figures and findings of one input set."""
     measured, findings = [], []
     suffix = f" (input set {index})" if len(case.inputs) > 1 else ""
     ours, wanted, found = litert.outputs[index], case.expected[index], theirs.outputs[index]
@@ -117,8 +117,8 @@ def _compare(
         shapes = [list(values[name].shape) if name in values else "absent" for values in (found, ours, wanted)]
         if any(shape != shapes[0] for shape in shapes):
             measured.append(Measurement(f"{case.name} / {name}{suffix}: all three", "same shape", 0.0, limit=1.0))
-            told = "its shape is {} on TensorFlow, {} on LiteRT, {} in PyTorch".format(*shapes)
-            findings.append(_finding(case, name, told, "the file does not fit the reference: convert it again"))
+            message = "its shape is {} on TensorFlow, {} on LiteRT, {} in PyTorch".format(*shapes)
+            findings.append(_finding(case, name, message, "the file does not fit the reference: convert it again"))
             continue
         between = difference(found[name], ours[name], tolerance=residual(limits.runtimes))
         reference = difference(found[name], wanted[name], tolerance=residual(limits.reference))
@@ -126,24 +126,24 @@ def _compare(
         measured += figures(f"{case.name} / {name}{suffix}: {_REFERENCE}", reference, limits.reference)
         if not between.within(limits.runtimes):
             mine = difference(ours[name], wanted[name], tolerance=residual(limits.reference))
-            told = f"TensorFlow {version} and LiteRT compute different values{suffix}: {describe(between)}"
-            told += f"; against PyTorch, TensorFlow's {describe(reference)}, LiteRT's {describe(mine)}"
-            findings.append(_finding(case, name, told, _who(reference, mine, limits)))
+            message = f"TensorFlow {version} and LiteRT compute different values{suffix}: {describe(between)}"
+            message += f"; against PyTorch, TensorFlow's {describe(reference)}, LiteRT's {describe(mine)}"
+            findings.append(_finding(case, name, message, _who(reference, mine, limits)))
         elif not reference.within(limits.reference):
-            told = f"both runtimes agree, and are off PyTorch{suffix}: {describe(reference)}"
-            findings.append(_finding(case, name, told, "see the numbers gate, which names the first tensor that is off"))
+            message = f"both runtimes agree, and differ from PyTorch{suffix}: {describe(reference)}"
+            findings.append(_finding(case, name, message, "see the numerics gate, which names the first tensor that differs"))
     return measured, findings
 
 
 def _who(theirs: Difference, ours: Difference, limits: Limits) -> str:
-    """Which runtime to look at."""
+    """Returns advice on which runtime to look at."""
     if theirs.within(limits.reference) and not ours.within(limits.reference):
-        return "LiteRT is off: see the numbers gate, and try another version of ai-edge-litert"
+        return "LiteRT differs from PyTorch: see the numerics gate, and try another version of ai-edge-litert"
     if ours.within(limits.reference) and not theirs.within(limits.reference):
-        return "TensorFlow is off: the file means something else to it; look at operators whose options or version are unusual"
+        return "TensorFlow differs from PyTorch: it reads the file differently; look for unusual operator options or versions"
     if ours.within(limits.reference):
-        return "both are near PyTorch: an operator is read in two ways, or fp16 weights hide a small fault; tap the graph"
-    return "both are off PyTorch, and differently: see the numbers gate first"
+        return "both are close to PyTorch: an operator is read in two ways, or fp16 weights hide a small fault; tap the graph"
+    return "both differ from PyTorch, and from each other: see the numerics gate first"
 
 
 def _finding(case: GraphCase, output: str, message: str, advice: str) -> Finding:
@@ -151,7 +151,7 @@ def _finding(case: GraphCase, output: str, message: str, advice: str) -> Finding
 
 
 def _broken(case: GraphCase, theirs: TensorFlowRun, litert: DelegateRun) -> Finding:
-    said = [f"TensorFlow: {theirs.error}" if theirs.error else "", "" if litert.ok else f"LiteRT: {litert.error}"]
-    message = f"does not run: {'; '.join(filter(None, said))}"
-    advice = "the file is not valid, or means something else to this runtime: see the numbers gate"
+    errors = [f"TensorFlow: {theirs.error}" if theirs.error else "", "" if litert.ok else f"LiteRT: {litert.error}"]
+    message = f"does not run: {'; '.join(filter(None, errors))}"
+    advice = "the file is not valid, or this runtime interprets it differently: see the numerics gate"
     return Finding("second-runtime", "wrong", case.name, message, advice, graph=case.name)

@@ -1,14 +1,14 @@
-"""Looking inside a .tflite file: where a tensor comes from, what it holds on the CPU, and how to see it on the GPU.
+"""Inspects the inner tensors of a .tflite file: their origins, their values on the CPU, and taps to read them on the GPU.
 
 Origins. litert-torch names a tensor after the location it was traced from, "PATH;" or "PATH;N", and joins the locations of
-fused operators with another semicolon: "A;;B;;C;3". The conversion makes PATH say ``MODULE|REWRITES|_NODE``: module path,
-names of rewrites joined by "+", then an underscore and the name of the fx node.
+fused operators with another semicolon: "A;;B;;C;3". The conversion sets PATH to ``MODULE|REWRITES|_NODE``: module path, names
+of rewrites joined by "+", then an underscore and the name of the fx node.
 
 Taps. Making an inner tensor a graph output changes what the delegate fuses, and a tensor that is an output and is read by one
-operator may come back as uninitialised memory (LiteRT issue 8599 and its family). So a tap is by default the tensor times 2,
-as a tensor of its own, halved again by the reader: exact in binary arithmetic short of overflow, not an identity that an
-optimiser would remove, and a second reader, with which those faults were never seen. Where the delegate computes in fp16 the
-tap is half of the tensor instead, since twice 32768 is more than fp16 holds.
+operator may be left as uninitialised memory (LiteRT issue 8599 and its family). So a tap is by default the tensor times 2, as a
+tensor of its own, halved again by the reader: exact in binary arithmetic except for overflow, not an identity that an optimiser
+would remove, and a second reader, with which those faults were never observed. Where the delegate computes in fp16 the tap is
+half of the tensor instead, since twice 32768 overflows fp16.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _STEP = re.compile(r"^(?:[\w<>]+\.)*[A-Za-z0-9<>]+_(?P<attribute>.+)$")
 
 @dataclass(frozen=True)
 class TensorOrigin:
-    """Where a tensor of a .tflite file comes from.
+    """The origin of a tensor of a .tflite file.
 
     Attributes:
-        module: path of the PyTorch module, "" for the root or where the name tells nothing.
-        rewrites: the passes that made the node, in order; empty for an original node or a foreign file.
+        module: path of the PyTorch module, "" for the root or where the name does not contain it.
+        rewrites: the rewrites that made the node, in order; empty for an original node or a foreign file.
         node: name of the fx node; None for a foreign file.
     """
 
@@ -58,9 +58,9 @@ class TensorOrigin:
 
 
 def parse_origins(name: str) -> tuple[TensorOrigin, ...]:
-    """The origins that a tensor's name tells, several for a fused operator, the outermost last; empty if it tells none.
+    """Parses a tensor's origins from its name: several for a fused operator, the outermost last; empty if it contains none.
 
-    A file of another conversion gives the module alone where litert-torch named it; names of other converters give nothing.
+    A file of another conversion yields the module alone if litert-torch named it; names of other converters yield nothing.
     """
     found: list[TensorOrigin] = []
     for match in _LOCATION.finditer(name):
@@ -79,7 +79,7 @@ def parse_origins(name: str) -> tuple[TensorOrigin, ...]:
 
 
 def describe_origin(graph: Graph, tensor: int) -> str:
-    """A tensor's outermost origin in words; for one that tells none (an output has its signature's name) that of its inputs."""
+    """Describes a tensor's outermost origin; for a name without one (an output has its signature's name), its inputs'."""
     if origins := parse_origins(graph.tensors[tensor].name):
         return str(origins[-1])
     seen, frontier = {tensor}, [tensor]
@@ -96,7 +96,7 @@ def describe_origin(graph: Graph, tensor: int) -> str:
 
 
 def runtime_ancestors(graph: Graph, tensor: int) -> frozenset[int]:
-    """All tensors made by operators from runtime data that a tensor depends on, without itself."""
+    """Returns all tensors that operators compute from runtime data and that a tensor depends on, without itself."""
     seen: set[int] = set()
     stack = [tensor]
     while stack:
@@ -111,9 +111,9 @@ def runtime_ancestors(graph: Graph, tensor: int) -> frozenset[int]:
 def preserved_tensors(
     model: Path, graph: Graph, inputs: Mapping[str, NDArray[Any]], *, threads: int = 2
 ) -> dict[int, NDArray[Any]]:
-    """Every runtime tensor's value, by tensor index, from LiteRT's own CPU kernels.
+    """Returns every runtime tensor's value, by tensor index, from LiteRT's own CPU kernels.
 
-    Without XNNPACK: it would run whole stretches of the graph and leave nothing to read between.
+    Without XNNPACK, which would run whole sections of the graph and leave no inner values to read.
 
     Raises:
         ValueError, RuntimeError: the interpreter refuses the model or an input.
@@ -162,7 +162,7 @@ def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True,
 
 
 def read_tap(outputs: Mapping[str, NDArray[Any]], *, copy: bool = True, factor: float = DOUBLED) -> NDArray[Any]:
-    """The tapped tensor's value from a run of what ``write_tap`` wrote with the same arguments."""
+    """Returns the tapped tensor's value from a run of the file that ``write_tap`` wrote with the same arguments."""
     return outputs[TAP] / np.float32(factor) if copy else outputs[TAP]
 
 

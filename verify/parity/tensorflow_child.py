@@ -1,6 +1,6 @@
-"""The child process of ``second_runtime.py``: runs graphs on TensorFlow's own interpreter and writes down their outputs.
+"""The child process of ``second_runtime.py``: runs graphs on TensorFlow's own interpreter and writes their outputs.
 
-It is run as a script with one argument, a folder with ``jobs.json``, and leaves there ``started.json`` once TensorFlow is
+It is run as a script with one argument, a folder with ``jobs.json``, and writes there ``started.json`` once TensorFlow is
 loaded, then for each graph ``result_<i>.json`` and ``out_<i>_<input>.npz``. Imports nothing of this project.
 """
 
@@ -16,12 +16,12 @@ import numpy as np
 
 
 def _run(lite: Any, job: dict[str, Any], index: int, work: Path) -> str:
-    """Runs one graph on all its input sets; returns what went wrong, "" if nothing did."""
+    """Runs one graph on all its input sets; returns the error, "" if there is none."""
     try:
-        # Without a delegate: TensorFlow would bring XNNPACK, on which LiteRT computes, and so ask the same witness twice. And
-        # with a buffer for every tensor: TensorFlow 2.21, and ai-edge-litert 2.3.0 without XNNPACK, lay two tensors of which
-        # one is still to be read into one buffer (measured on dfine-tiny's graph B: operator 757 of 838 reads what was
-        # written over, boxes are off by 0.127; with buffers of their own both are right). XNNPACK and the GPU are not affected.
+        # Without a delegate: TensorFlow would use XNNPACK, on which LiteRT computes too, so the check would not be independent.
+        # With a buffer for every tensor: TensorFlow 2.21, and ai-edge-litert 2.3.0 without XNNPACK, put two tensors into one
+        # buffer although one is still to be read (measured on dfine-tiny's graph B: operator 757 of 838 reads overwritten data,
+        # boxes are wrong by 0.127; with separate buffers both are right). XNNPACK and the GPU are not affected.
         interpreter = lite.Interpreter(
             job["model"],
             num_threads=job["threads"],
@@ -43,7 +43,7 @@ def _run(lite: Any, job: dict[str, Any], index: int, work: Path) -> str:
 
 def main() -> None:
     work = Path(sys.argv[1])
-    warnings.simplefilter("ignore")  # a notice that tf.lite has moved to LiteRT, which is the runtime it is held against
+    warnings.simplefilter("ignore")  # a notice that tf.lite has moved to LiteRT, which is the runtime it is compared with
     import tensorflow
 
     lite = tensorflow.lite

@@ -1,7 +1,7 @@
 """Runs .tflite models on TensorFlow's own interpreter.
 
-In a child process: TensorFlow takes seconds to start, and it and PyTorch, each with libraries of its own of the same names, are
-better kept apart.
+In a child process: TensorFlow takes seconds to start, and it conflicts with PyTorch, since each brings its own libraries of the
+same names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from detr2litert.verify.delegate.run import Job
 
 HOW_TO_GET = "pip install -c constraints.txt -e '.[second-runtime]' (TensorFlow's CPU build, 270 MB)"
 _CHILD = Path(__file__).with_name("tensorflow_child.py")
-# What TensorFlow says of an operator, or of a version of one, for which it has no kernel.
+# TensorFlow's messages for an operator, or a version of one, for which it has no kernel.
 _NO_KERNEL = ("unresolved custom op", "Didn't find op for builtin opcode", "Op builtin_code out of range")
 _THREADS = 2
 
@@ -35,8 +35,8 @@ class TensorFlowRun:
 
     Attributes:
         outputs: for each input set, signature name to array.
-        error: what went wrong, "" if nothing did.
-        unable: True if that is no fault of the file: TensorFlow lacks an operator, or needs too long.
+        error: the error, "" if there is none.
+        unable: True if that is not a fault of the file: TensorFlow lacks an operator, or takes too long.
     """
 
     outputs: tuple[dict[str, NDArray[Any]], ...] = field(default=(), repr=False)
@@ -46,7 +46,7 @@ class TensorFlowRun:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the child said.
+    """The child's answer.
 
     Attributes:
         version: TensorFlow's, "" if it did not load.
@@ -60,7 +60,7 @@ class Answer:
 
 
 def installed() -> bool:
-    """Whether there is a TensorFlow to import. It is not imported: that takes seconds, and does not mix with PyTorch."""
+    """Returns whether TensorFlow is installed, without importing it: that takes seconds and conflicts with PyTorch."""
     return find_spec("tensorflow") is not None
 
 
@@ -69,7 +69,7 @@ def run_tensorflow(jobs: Sequence[Job], *, timeout: float, python: str = sys.exe
 
     Args:
         jobs: models and inputs, by signature name.
-        timeout: seconds, all of them together.
+        timeout: seconds for all models together.
         python: interpreter that has TensorFlow.
     """
     with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
@@ -92,10 +92,10 @@ def run_tensorflow(jobs: Sequence[Job], *, timeout: float, python: str = sys.exe
 
 
 def _spawn(work: Path, timeout: float, python: str) -> tuple[str, bool]:
-    """Runs the child to its end; returns how it ended, with its last word, and whether that was at the time limit."""
-    # No GPU is looked for, and no operator of TensorFlow's own runs: only its interpreter does.
+    """Runs the child until it ends; returns how it ended, with its last line, and whether that was at the time limit."""
+    # TensorFlow searches for no GPU and runs no operator of its own: only its interpreter is used.
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    # -P: this script's folder stays off the import path, where its neighbours' names could stand in for others'.
+    # -P: keeps this script's folder off the import path, where its neighbours could shadow other modules.
     command = [python, "-P", str(_CHILD), str(work)]
     environment = {**os.environ, **quiet}
     try:
@@ -106,8 +106,8 @@ def _spawn(work: Path, timeout: float, python: str) -> tuple[str, bool]:
         return f"not done after {timeout:.0f} s", True
     except OSError as error:
         return f"{python}: {error.strerror}", False
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return ", ".join([*said[-1:], f"exit code {done.returncode}"]), False
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return ", ".join([*lines[-1:], f"exit code {done.returncode}"]), False
 
 
 def _finished(work: Path, index: int, sets: int, ended: str, *, timed_out: bool) -> TensorFlowRun:

@@ -1,1 +1,1 @@
-"""The project's own probe suite: small models that show what a runtime's GPU delegate takes, refuses and gets wrong."""
+"""The project's probe suite: small models that show what a runtime's GPU delegate accepts, refuses and computes wrong."""

@@ -1,4 +1,4 @@
-"""What the suite's modules write their models with."""
+"""Helpers with which the suite's modules write their models."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Operand = Shape | str | NDArray[Any] | None
 X4, X3, X2 = (1, 4, 4, 8), (1, 6, 8), (6, 8)
 """A map, tokens, and tokens without a batch."""
 STEP: Mapping[str, Any] = {"strideH": 1, "strideW": 1}
-"""Options of a convolution or pool that moves by one pixel; its padding is the schema's default, SAME."""
+"""Options of a convolution or pool with stride 1; its padding is the schema's default, SAME."""
 
 
 def data(*shape: int, seed: int = 0) -> NDArray[np.float32]:
-    """A constant of normally distributed numbers."""
+    """Returns a constant of normally distributed numbers."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def ints(*values: Any) -> NDArray[np.int32]:
-    """A constant of whole numbers: axes, amounts, indices, shapes."""
+    """Returns a constant of whole numbers: axes, amounts, indices, shapes."""
     return np.array(values, np.int32)
 
 
@@ -39,17 +39,17 @@ def single(
     operands: Sequence[Operand],
     out: Shape | Mapping[str, Shape],
     *,
-    breaks: str = "",
-    spares: tuple[str, ...] = (),
+    triggers: str = "",
+    must_not_trigger: tuple[str, ...] = (),
     span: tuple[float, float] | None = None,
     given: str = "float32",
     reference: Callable[[Values], Values] | None = None,
     **options: Any,
 ) -> Probe:
-    """A model of one operator.
+    """Builds a probe whose model is one operator.
 
     Args:
-        name, about, does, breaks, spares, span, reference: of the probe.
+        name, about, does, triggers, must_not_trigger, span, reference: of the probe.
         kind: the operator's.
         operands: a shape is an input ``x0``, ``x1`` …, by position; an array a constant ``c0`` …; a string an earlier one
             again; None an operand that is absent.
@@ -71,17 +71,17 @@ def single(
         w.op(kind, names, outputs, **options)
         return list(outputs)
 
-    return Probe(name, about, does, build, breaks, spares, span, reference=reference)
+    return Probe(name, about, does, build, triggers, must_not_trigger, span, reference=reference)
 
 
 def linear(w: ModelWriter, source: str, shape: Shape, name: str = "f", inputs: int = 8, **options: Any) -> str:
-    """A FULLY_CONNECTED of ``inputs`` channels with constant weights and bias, whose result is ``name`` of ``shape``."""
+    """Adds a FULLY_CONNECTED of ``inputs`` channels with constant weights and bias, whose result is ``name`` of ``shape``."""
     weights = w.constant(f"{name}_w", data(shape[-1], inputs, seed=4))
     bias = w.constant(f"{name}_b", data(shape[-1], seed=5))
     return w.op("FULLY_CONNECTED", [source, weights, bias], {name: shape}, **options)
 
 
 def convolution(w: ModelWriter, source: str, shape: Shape, name: str = "f", inputs: int = 8) -> str:
-    """A 1x1 CONV_2D of ``inputs`` channels with constant weights and bias, whose result is ``name`` of ``shape``."""
+    """Adds a 1x1 CONV_2D of ``inputs`` channels with constant weights and bias, whose result is ``name`` of ``shape``."""
     weights = w.constant(f"{name}_w", data(shape[-1], 1, 1, inputs, seed=4))
     return w.op("CONV_2D", [source, weights, w.constant(f"{name}_b", data(shape[-1], seed=5))], {name: shape}, **STEP)

@@ -1,4 +1,4 @@
-"""What differs between two measurements of the suite, the worst first, and which lint rules it touches."""
+"""Compares two measurements of the suite: the changes, the worst first, and the lint rules they affect."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from detr2litert.verify.probe.table import Measured, Result, plain_result
 
 
 class Kind(StrEnum):
-    """How a probe's result changed, in the order in which changes are told."""
+    """How a probe's result changed, in the order in which changes are reported."""
 
     WRONG = "newly wrong"
     DIED = "newly died"
     REFUSED = "newly refused"
     NOT_RUN = "not run"
     RIGHT = "newly right"
-    REASON = "another reason"  # refused or died before and now, with other words
+    REASON = "another reason"  # refused or died before and now, with another message
     ADDED = "not recorded"
     GONE = "no longer a probe"
 
@@ -36,13 +36,13 @@ _ORDER = tuple(Kind)
 
 @dataclass(frozen=True)
 class Change:
-    """One probe that did something else.
+    """One probe whose result changed.
 
     Attributes:
         probe: its name.
         kind: see ``Kind``.
         before, after: the results, None where there is none.
-        rules: the lint rules that it shows or that spare it.
+        rules: the lint rules that it triggers or must not trigger.
     """
 
     probe: str
@@ -52,7 +52,7 @@ class Change:
     rules: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Returns plain data."""
         return {
             "probe": self.probe,
             "kind": str(self.kind),
@@ -63,15 +63,15 @@ class Change:
 
 
 def compare(before: Measured, after: Measured, suite: Mapping[str, Probe], *, whole: bool = True) -> tuple[Change, ...]:
-    """What differs, sorted by kind and name.
+    """Returns the changes, sorted by kind and name.
 
-    Differences from the reference are not compared: those of wrong results are often what happened to lie in memory, and those
-    of right ones are rounding.
+    Differences from the reference are not compared: those of wrong results are often arbitrary memory contents, and those of
+    right ones are rounding.
 
     Args:
         before, after: the measurements.
         suite: the probes by name, for the rules.
-        whole: ``after`` is of the whole suite, so that a probe it lacks is gone.
+        whole: ``after`` covers the whole suite, so that a probe it lacks no longer exists.
     """
     names = set(after.results) | (set(before.results) if whole else set())
     changes = [
@@ -95,4 +95,4 @@ def _kind(before: Result | None, after: Result | None) -> Kind | None:
 def _rules(probe: Probe | None) -> tuple[str, ...]:
     if probe is None:
         return ()
-    return ((probe.breaks,) if probe.breaks else ()) + probe.spares
+    return ((probe.triggers,) if probe.triggers else ()) + probe.must_not_trigger

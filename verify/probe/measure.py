@@ -1,6 +1,6 @@
-"""Runs probes on the delegate and judges each by its reference.
+"""Runs probes on the delegate and compares each with its reference.
 
-All run in child processes: one for as many as survive it, and a fresh one after each that ended its own.
+All run in child processes: one for as many probes as possible, and a fresh one after each probe that ended its process.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _TIME_LIMIT = 120.0
 _NOTHING_MORE = ("Some ops are not accelerated", "Failed to initialize kernel")
 _STATIC_ONLY = "Attempting to use a delegate that only supports static-sized tensors"
 _FATAL = re.compile(r"^F\d{4} .*\] (.*)$")
-# Time, thread and source line in front of a line of the log, and its level: they change from run to run.
+# Level, time, thread and source line at the start of a log line: they change from run to run.
 _PREFIX = re.compile(r"^(?:[EWF]\d{4} [\d:.]+\s+\d+ [^\]]+\] |(?:ERROR|WARNING): )+")
 
 
 def measure(probes: Sequence[Probe], driver: Driver, *, fp16: bool = False) -> Measured:
-    """Runs probes and says what each did.
+    """Runs probes and records the result of each.
 
     Args:
         probes: what to run.
@@ -51,7 +51,7 @@ def measure(probes: Sequence[Probe], driver: Driver, *, fp16: bool = False) -> M
 def _references(
     probes: Sequence[Probe], jobs: Sequence[Job], given: Sequence[Values], ran: Sequence[bool]
 ) -> list[Values | None]:
-    """The right outputs of those that ran: NumPy's where the probe has its own, else the CPU's, else None."""
+    """Returns the reference outputs of the probes that ran: NumPy's where the probe has them, else the CPU's, else None."""
     found: list[Values | None] = [
         probe.reference(values) if did and probe.reference is not None else None
         for probe, values, did in zip(probes, given, ran, strict=True)
@@ -64,7 +64,7 @@ def _references(
 
 
 def judge(probe: Probe, run: DelegateRun, reference: Values | None) -> Result:
-    """What a run of a probe says, with its right outputs, or None where there are none to be had."""
+    """Judges a probe's run by its reference outputs, or None where none are available."""
     if run.outcome is Outcome.NO_ADAPTER:
         return Result(Behaviour.NOT_RUN, refusal=run.error)
     if run.outcome is Outcome.DIED:
@@ -81,14 +81,14 @@ def judge(probe: Probe, run: DelegateRun, reference: Values | None) -> Result:
 
 
 def _compare(outputs: Values, reference: Values, limit: float) -> tuple[float, bool]:
-    """Largest absolute difference over all outputs, and whether all are within the limit."""
+    """Returns the largest absolute difference over all outputs, and whether all are within the limit."""
     difference, right = 0.0, True
     for name, wanted in reference.items():
-        with np.errstate(invalid="ignore"):  # what lies in memory may be a signalling NaN
+        with np.errstate(invalid="ignore"):  # uninitialised memory may hold a signalling NaN
             left, true = (np.asarray(array, np.float64) for array in (outputs[name], wanted))
         same = (left == true) | (np.isnan(left) & np.isnan(true))
         finite = np.isfinite(left) & np.isfinite(true)
-        # What is infinite or no number on one side only is as far off as can be.
+        # A value that is infinite or NaN on one side only counts as an infinite difference.
         gaps = np.where(same, 0.0, math.inf)
         gaps[finite] = np.abs(left[finite] - true[finite])
         allowed = np.zeros_like(gaps)
@@ -103,7 +103,7 @@ def _two_digits(value: float) -> float:
 
 
 def _refusal(run: DelegateRun) -> str:
-    """The first line in which the delegate, or the runtime, says why."""
+    """Returns the first line in which the delegate, or the runtime, gives the reason."""
     if run.refused:
         return f"{run.refused[0].op}: {run.refused[0].reason}"
     static = next((line for line in run.log.splitlines() if _STATIC_ONLY in line), "")

@@ -1,4 +1,4 @@
-"""One probe: a small model, what it is for, and how its result is judged."""
+"""One probe: a small model, its purpose, and how its result is judged."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Build = Callable[[ModelWriter], Sequence[str]]
 class Behaviour(StrEnum):
     """What the delegate does with a model."""
 
-    ACCEPTED = "accepted"  # compiled, and the numbers are right
+    ACCEPTED = "accepted"  # compiled, and the values are right
     REFUSED = "refused"  # it does not compile
-    WRONG = "wrong"  # compiled, and the numbers are not
+    WRONG = "wrong"  # compiled, and the values are wrong
     DIED = "died"  # it ends the process that compiles or runs it
     NOT_RUN = "not run"
 
@@ -34,23 +34,23 @@ class Probe:
 
     Attributes:
         name: unique in the suite.
-        about: what the model is and what it shows, in words.
-        does: what the delegate of the runtime that this project pins does with it.
+        about: describes the model and what it shows.
+        does: what the delegate of the pinned runtime does with it.
         build: adds the operators to a writer and returns the names of the outputs.
-        breaks: the lint rule that it shows; "" for a model that no rule may find.
-        spares: lint rules that it comes close to and keeps: what to write instead, or what a rule must leave alone.
-        span: its float inputs are drawn evenly from (low, high); from the normal distribution if None.
+        triggers: the lint rule that it triggers; "" for a model on which no rule may fire.
+        must_not_trigger: similar lint rules that must not fire on it: it shows what to write instead, or a rule's boundary.
+        span: its float inputs are drawn uniformly from (low, high); from the normal distribution if None.
         values: inputs that are given rather than drawn.
-        reference: computes the outputs in NumPy, for a model that the CPU kernels refuse or get wrong; None for the CPU's.
-        limit: largest difference that is right, absolute and relative to the reference.
+        reference: computes the outputs in NumPy, for a model that the CPU kernels refuse or compute wrong; None for the CPU's.
+        limit: largest difference that counts as right, absolute and relative to the reference.
     """
 
     name: str
     about: str
     does: Behaviour
     build: Build
-    breaks: str = ""
-    spares: tuple[str, ...] = ()
+    triggers: str = ""
+    must_not_trigger: tuple[str, ...] = ()
     span: tuple[float, float] | None = None
     values: Values = field(default_factory=dict)
     reference: Callable[[Values], Values] | None = None
@@ -62,9 +62,9 @@ class Probe:
         return writer.write(folder / f"{self.name}.tflite", self.build(writer))
 
     def inputs(self, model: Path) -> dict[str, NDArray[Any]]:
-        """Inputs for the model, by signature name: the same every time.
+        """Returns the model's inputs by signature name: the same every time.
 
-        Whole numbers are 0 to 3, which every table and axis of the suite has.
+        Whole numbers are 0 to 3, valid indices for every table and axis of the suite.
         """
         graph, rng = read_graph(model), np.random.default_rng(7)
         drawn: dict[str, NDArray[Any]] = {}

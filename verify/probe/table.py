@@ -1,6 +1,6 @@
-"""What a suite was measured to do on one runtime and adapter: the record, its file, and where this project keeps its own.
+"""Recorded measurements of the suite on one runtime and adapter: the data types, the file format, and the project's own files.
 
-One file a runtime, backend, adapter and precision, ``measured/2.3.0-webgpu-swiftshader-fp32.json``, sorted by the probes'
+One file per runtime, backend, adapter and precision, ``measured/2.3.0-webgpu-swiftshader-fp32.json``, sorted by the probes'
 names, so that two of them can be compared line by line.
 """
 
@@ -25,14 +25,14 @@ FOLDER = Path(__file__).with_name("measured")
 
 @dataclass(frozen=True)
 class Result:
-    """What one probe did.
+    """The result of one probe.
 
     Attributes:
-        behaviour: in a word.
+        behaviour: what the delegate did.
         max_abs_diff: largest difference from the reference, to two digits; None where nothing was computed or there is no
-            reference, infinite where one of the two has a number and the other has not.
+            reference, infinite where only one of the two is a finite number.
         refusal: the delegate's first line about it; for another failure, the line of the log or of the exception.
-        death: the signal or exit code that the process ended with, "" if it did not.
+        death: the signal or exit code with which the process ended, "" if it did not.
     """
 
     behaviour: Behaviour
@@ -48,8 +48,8 @@ class Measured:
     Attributes:
         runtime: ai-edge-litert's version.
         backend: of the delegate.
-        adapter: the one that the delegate chose, in its words.
-        precision: ``"fp32"`` or ``"fp16"``, what the delegate was asked to compute in.
+        adapter: the one that the delegate chose, as it names it.
+        precision: the requested precision, ``"fp32"`` or ``"fp16"``.
         date: of the measurement, ISO.
         results: by the probe's name.
     """
@@ -63,13 +63,13 @@ class Measured:
 
     @property
     def file_name(self) -> str:
-        """The name under which the project keeps it."""
+        """Name of the project's file for it."""
         adapter = re.sub(r"[^a-z0-9]+", "-", self.adapter.partition(" (")[0].lower()).strip("-")
         adapter = next((known for known in ("swiftshader", "llvmpipe") if adapter.startswith(known)), adapter) or "unknown"
         return f"{self.runtime}-{self.backend}-{adapter}-{self.precision}.json"
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data, the probes in order of their names; an infinite difference as the string ``"inf"``."""
+        """Returns plain data, the probes in order of their names; an infinite difference as the string ``"inf"``."""
         return {
             "schema_version": SCHEMA_VERSION,
             "runtime": self.runtime,
@@ -82,7 +82,7 @@ class Measured:
 
 
 def write_measured(measured: Measured, path: Path) -> None:
-    """Writes a table, one probe a line.
+    """Writes a table, one probe per line.
 
     Raises:
         UserError: it cannot be written.
@@ -101,7 +101,7 @@ def read_measured(path: Path) -> Measured:
     """Reads a table.
 
     Raises:
-        UserError: the file cannot be read, or is no table of this version.
+        UserError: the file cannot be read, or is not a table of this version.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
@@ -115,16 +115,16 @@ def read_measured(path: Path) -> Measured:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a file that `convert probe --write` wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(
-            f"{path}: no table of `convert probe` ({type(error).__name__}: {error}); write one with --write"
+            f"{path}: not a table of `convert probe` ({type(error).__name__}: {error}); write one with --write"
         ) from error
     return Measured(**facts, results=results)
 
 
 def recorded(runtime: str, adapter: str, precision: str, folder: Path = FOLDER) -> Measured | None:
-    """The measurement to hold a new one against, of those that are kept.
+    """Returns the recorded measurement with which to compare a new one.
 
     The newest of a runtime that is not later than ``runtime`` (the oldest if all are), and of those of one runtime the one on
-    the same adapter, else any. None if nothing of that precision is kept.
+    the same adapter, else any. None if none of that precision is recorded.
     """
     kept = [table for table in map(read_measured, sorted(folder.glob("*.json"))) if table.precision == precision]
     if not kept:
@@ -136,7 +136,7 @@ def recorded(runtime: str, adapter: str, precision: str, folder: Path = FOLDER) 
 
 
 def plain_result(result: Result) -> dict[str, Any]:
-    """One entry of the file."""
+    """Returns one entry of the file."""
     difference = result.max_abs_diff
     return {
         "outcome": str(result.behaviour),

@@ -1,1 +1,1 @@
-"""What the gates said, as JSON and as a page."""
+"""The results of the gates, as JSON and as an HTML page."""

@@ -1,6 +1,6 @@
-"""How near the detector's values come to fp16's largest number, layer by layer: the range analysis and its chart.
+"""The fp16 headroom of each layer, from the range analysis, and its chart.
 
-A bar is as high as the powers of two that are left between the largest value, or partial sum, of a layer and 65504.
+A bar's height is the number of powers of two between the largest value, or partial sum, of a layer and 65504.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detr2litert.rewrites.delegate import SPARE
+from detr2litert.graphs.delegate import SPARE
 
 _WIDTH, _HEIGHT, _BELOW = 1000.0, 200.0, 24.0
 _MOST = 20.0
@@ -19,15 +19,15 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class RangeRecord:
-    """The values of one operator of a graph, on the calibration pictures, before anything was protected.
+    """The value range of one operator of a graph, on the calibration pictures, before any rewrite protected it.
 
     Attributes:
         graph, node, op, module: where; the module is the dotted path in the PyTorch detector.
         largest: of |x|.
-        partial_sum: largest |prefix| of what it adds up; None where it adds nothing up.
-        bound: largest sum of absolute terms, which no order of adding passes; None likewise.
+        partial_sum: largest |prefix| of its sums; None where it sums nothing.
+        bound: largest sum of absolute terms, an upper bound for every order of summation; None likewise.
         headroom: powers of two between the larger of both and 65504; below zero it overflows.
-        blurred: integers in it that fp16 cannot tell apart.
+        blurred: integers in it that fp16 cannot distinguish.
         protected: the rewrite that keeps it inside fp16; "" where the plain form ships.
     """
 
@@ -44,7 +44,7 @@ class RangeRecord:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> RangeRecord:
-        """From ``report.json``, where a figure that is not finite is a string."""
+        """Reads a record of ``report.json``, where a non-finite figure is a string."""
         figures = {
             name: None if record[name] is None else float(record[name])
             for name in ("largest", "partial_sum", "bound", "headroom")
@@ -53,7 +53,7 @@ class RangeRecord:
 
     @property
     def state(self) -> str:
-        """``"protected"``, ``"over"`` (it overflows), ``"near"`` (with less room than there should be) or ``"fits"``."""
+        """``"protected"``, ``"over"`` (it overflows), ``"near"`` (with too little headroom) or ``"fits"``."""
         if self.protected:
             return "protected"
         return "over" if self.headroom < 0 else "near" if self.headroom < SPARE else "fits"
@@ -61,19 +61,19 @@ class RangeRecord:
 
 @dataclass(frozen=True)
 class Bar:
-    """A layer in the chart: its place and size in the drawing's units, how it looks, and what it is."""
+    """A layer in the chart: its position and size in the drawing's units, its style, and its description."""
 
     x: float
     y: float
     width: float
     height: float
     state: str
-    told: str
+    title: str
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One graph's layers, and those of its operators that come nearest the limit."""
+    """One graph's layers, and its operators with the least headroom."""
 
     graph: str
     bars: tuple[Bar, ...]
@@ -86,7 +86,7 @@ class Chart:
 
 
 def charts(records: Iterable[RangeRecord]) -> tuple[Chart, ...]:
-    """A chart for every graph, in order."""
+    """Returns a chart for every graph, in order."""
     by_graph: dict[str, list[RangeRecord]] = {}
     for record in records:
         by_graph.setdefault(record.graph, []).append(record)
@@ -109,7 +109,7 @@ def _bar(x: float, width: float, record: RangeRecord) -> Bar:
     bits = max(-_MOST, min(_MOST, record.headroom))
     size = _HEIGHT * bits / _MOST if bits >= 0 else min(_BELOW, -_HEIGHT * bits / _MOST)
     top = _HEIGHT - size if bits >= 0 else _HEIGHT
-    room = "no end of room" if record.headroom == math.inf else f"{record.headroom:.1f} powers of two left"
-    told = f"{record.module or '(top)'}, {record.op}: largest {record.largest:.4g}"
-    told += "" if record.partial_sum is None else f", partial sums up to {record.partial_sum:.4g}"
-    return Bar(x, top, width, max(size, 1.0), record.state, f"{told}; {room}")
+    room = "unlimited headroom" if record.headroom == math.inf else f"{record.headroom:.1f} powers of two left"
+    title = f"{record.module or '(top)'}, {record.op}: largest {record.largest:.4g}"
+    title += "" if record.partial_sum is None else f", partial sums up to {record.partial_sum:.4g}"
+    return Bar(x, top, width, max(size, 1.0), record.state, f"{title}; {room}")

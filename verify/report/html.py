@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: styles and pictures are inside, and its own policy forbids any fetch."""
+"""Renders the report as one self-contained HTML page: styles and pictures are inline, and its own policy forbids any fetch."""
 
 from __future__ import annotations
 
@@ -10,24 +10,13 @@ from typing import Any
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.report.headroom import charts
 from detr2litert.verify.report.page import MARKS, page_environment
-from detr2litert.verify.report.report import GATES, RunReport, rejudge, write_whole
+from detr2litert.verify.report.report import RunReport, rejudge, write_whole
 
 _TEMPLATE = "report/report.html.jinja"
-_TITLES = {
-    "rewrites": ("Rewrites", "cut and rewritten, the detector computes what the original does"),
-    "lint": ("Operator lint", "no operator that the delegate refuses or gets wrong"),
-    "residency": ("Residency", "the real delegate takes every operator, in one partition"),
-    "numerics": ("Numbers", "every output equals PyTorch's, link by link"),
-    "second runtime": ("Second runtime", "TensorFlow's interpreter computes what LiteRT's does"),
-    "fp16": ("fp16", "the delegate computes it well enough in fp16, as phones do"),
-    "host": ("Host side", "pre-processing, host step and post-processing are PyTorch's"),
-    "detections": ("Detections", "the bundle finds what the reference finds"),
-    "golden": ("Golden vectors", "what the bundle carries to be judged by on a phone is what the checkpoint computes"),
-}
 
 
 def render_html(report: RunReport) -> str:
-    """The page."""
+    """Renders the page."""
     environment = page_environment(png=_png, figure=_figure, size=_size, duration=_duration)
     graphs = list(dict.fromkeys((*report.op_counts, *(r.graph for r in report.rewrites))))
     operators = sorted(
@@ -39,8 +28,8 @@ def render_html(report: RunReport) -> str:
         verdict=report.verdict,
         marks=MARKS,
         gates=[_gate(gate) for gate in report.gates],
-        not_run=[_title(gate.gate) for gate in report.gates if rejudge(gate) is Verdict.NOT_RUN],
-        absent=[_title(name) for name in GATES if name not in {gate.gate for gate in report.gates}],
+        not_run=[gate.gate for gate in report.gates if rejudge(gate) is Verdict.NOT_RUN],
+        absent=list(report.absent_gates),
         graphs=graphs,
         rewrites={graph: _rewrites(report, graph) for graph in graphs},
         operators=operators,
@@ -60,17 +49,13 @@ def write_html(report: RunReport, path: Path) -> Path:
     return write_whole(path, render_html(report))
 
 
-def _title(gate: str) -> str:
-    return _TITLES.get(gate, (gate, ""))[0]
-
-
 def _gate(gate: GateResult) -> dict[str, Any]:
-    """What the page shows of a gate; figures that missed their limit first."""
+    """Returns what the page shows of a gate; figures that missed their limit come first."""
     verdict = rejudge(gate)
     return {
         "name": gate.gate,
-        "title": _title(gate.gate),
-        "proves": _TITLES.get(gate.gate, ("", ""))[1],
+        "title": gate.title or gate.gate,
+        "proves": gate.proves,
         "verdict": verdict,
         "summary": gate.summary,
         "advice": gate.advice if verdict is not Verdict.PASSED else "",
@@ -81,7 +66,7 @@ def _gate(gate: GateResult) -> dict[str, Any]:
 
 
 def _rewrites(report: RunReport, graph: str) -> list[dict[str, Any]]:
-    """A graph's passes with the widths of their bars, in per cent of its largest node count."""
+    """Returns a graph's rewrites with the widths of their bars, in per cent of its largest node count."""
     records = [record for record in report.rewrites if record.graph == graph]
     most = max((max(r.nodes_before, r.nodes_after) for r in records), default=1) or 1
     return [{"record": r, "width": 100 * r.nodes_after / most, "before": 100 * r.nodes_before / most} for r in records]
@@ -92,7 +77,7 @@ def _png(data: bytes) -> str:
 
 
 def _figure(value: float) -> str:
-    """A figure to read: counts whole, figures near 1 with the digits that tell them from 1, tiny ones in powers of ten."""
+    """Formats a figure: counts as integers, figures near 1 with the digits that differ from 1, tiny ones in powers of ten."""
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
     if value == int(value) and abs(value) < 1e15:

@@ -1,4 +1,4 @@
-"""What every HTML report shares: how its template is rendered, and the marks of the verdicts."""
+"""Shared by every HTML report: the template environment and the marks of the verdicts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKS = {Verdict.PASSED: "✓", Verdict.FAILED: "✕", Verdict.NOT_RUN: "–"}
 
 
 def page_environment(**filters: Callable[..., Any]) -> Environment:
-    """Templates below verify/, every value escaped and none allowed to be missing, with a page's own filters."""
+    """Returns an environment for templates below verify/ that escapes all values and lets none be missing, with own filters."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parents[1]),
         autoescape=True,
@@ -27,5 +27,5 @@ def page_environment(**filters: Callable[..., Any]) -> Environment:
 
 
 def slug(text: str) -> str:
-    """A name as a part of a CSS class or an anchor."""
+    """Converts a name to a part of a CSS class or an anchor."""
     return str(text).replace(" ", "-")

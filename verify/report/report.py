@@ -1,7 +1,7 @@
-"""What a run did and proved, as one typed record and as report.json.
+"""The report of a run, as one typed record and as report.json.
 
-The JSON holds everything but the pictures, so that a run can be judged again from it: ``load_report`` then ``judge``. The HTML
-page is made from the same record (``verify.report.html``).
+The JSON holds everything except the pictures, so that a run can be judged again from it: ``load_report`` then ``judge``. The
+HTML page is made from the same record (``verify.report.html``).
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from detr2litert.verify.parity.detections import MatchRow
 from detr2litert.verify.report.headroom import RangeRecord
 
 SCHEMA_VERSION = 1
-GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
+_FIRST_GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
+"""What reports had to have before they said so themselves."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: its name, wall time, and a few words on what it did."""
+    """One stage of a run: its name, wall time, and a short description."""
 
     name: str
     seconds: float
@@ -33,15 +34,26 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A node that a rewrite looked at: its name, its module's dotted path, and what was done or why nothing was."""
+
+    node: str
+    module: str
+    text: str
+
+
+@dataclass(frozen=True)
 class RewriteRecord:
-    """One pass over one graph.
+    """One rewrite of one graph.
 
     Attributes:
         graph: ``"detector"`` before the cut, ``"graph_a"`` or ``"graph_b"`` after it, and the files' names once converted.
-        name: the pass.
+        name: the rewrite.
         reason: why it is there, in a line.
         fired: how often it fired.
         nodes_before, nodes_after: operators of the graph.
+        sites: where it fired.
+        misses: where it looked and did not fire; only a rewrite that matches a pattern has any.
     """
 
     graph: str
@@ -50,6 +62,14 @@ class RewriteRecord:
     fired: int
     nodes_before: int
     nodes_after: int
+    sites: tuple[Place, ...] = ()
+    misses: tuple[Place, ...] = ()
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> RewriteRecord:
+        """Reads a record back; reports of 2026 before December have no places."""
+        places = {key: tuple(Place(**place) for place in record.get(key, ())) for key in ("sites", "misses")}
+        return cls(**{**record, **places})
 
 
 @dataclass(frozen=True)
@@ -64,7 +84,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class RunReport:
-    """All of a run.
+    """The whole record of a run.
 
     Attributes:
         variant, target: names from their tables.
@@ -76,6 +96,7 @@ class RunReport:
         op_counts: graph to operator to number, of the files that ship.
         files: file of the bundle to bytes.
         gates: in order.
+        expected_gates: ids of those that a complete record has; one that is absent did not run.
         scenes: the pictures compared.
         ranges: the range analysis, in the graphs' order; empty if nothing was measured.
         created: ISO 8601 time, "" if not recorded.
@@ -94,13 +115,19 @@ class RunReport:
     scenes: tuple[Scene, ...] = ()
     ranges: tuple[RangeRecord, ...] = ()
     created: str = ""
+    expected_gates: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        return judge(self.gates)
+        return judge(self.gates, self.expected_gates)
+
+    @property
+    def absent_gates(self) -> tuple[str, ...]:
+        """Ids of expected gates that are not in the record."""
+        return tuple(name for name in self.expected_gates if name not in {gate.gate for gate in self.gates})
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready; a figure that is no finite number is the string "nan", "inf" or "-inf"."""
+        """Returns a JSON-ready record; a non-finite figure is the string "nan", "inf" or "-inf"."""
         record = {
             "schema_version": SCHEMA_VERSION,
             "verdict": str(self.verdict),
@@ -109,6 +136,7 @@ class RunReport:
             "target": self.target,
             "weights": asdict(self.weights),
             "adapter": self.adapter,
+            "expected_gates": list(self.expected_gates),
             "gates": [gate.to_json() for gate in self.gates],
             "stages": [asdict(stage) for stage in self.stages],
             "rewrites": [asdict(rewrite) for rewrite in self.rewrites],
@@ -123,16 +151,18 @@ class RunReport:
 
 
 def rejudge(gate: GateResult) -> Verdict:
-    """A gate's verdict from its own figures: failed if it says so or if a figure misses its limit."""
+    """Derives a gate's verdict from its own figures: failed if recorded as failed or if a figure misses its limit."""
     if any(not measurement.passed for measurement in gate.measurements):
         return Verdict.FAILED
     return gate.verdict
 
 
-def judge(gates: Iterable[GateResult]) -> Verdict:
-    """The verdict of a run. A gate that is absent from the record did not run."""
+def judge(gates: Iterable[GateResult], expected: Iterable[str] = ()) -> Verdict:
+    """The verdict of a run. An expected gate that is absent from the record did not run, and no gate at all proves nothing."""
     gates = tuple(gates)
-    missing = set(GATES) - {gate.gate for gate in gates}
+    missing = set(expected) - {gate.gate for gate in gates}
+    if not gates:
+        return Verdict.NOT_RUN
     absent = [GateResult(name, Verdict.NOT_RUN, "not in the record") for name in sorted(missing)]
     return overall([*(GateResult(gate.gate, rejudge(gate), gate.summary) for gate in gates), *absent])
 
@@ -157,7 +187,7 @@ def load_report(path: Path) -> RunReport:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a report.json") from error
     except ValueError as error:
-        raise UserError(f"{path}: no valid JSON; run the conversion again to write it anew") from error
+        raise UserError(f"{path}: not valid JSON; run the conversion again to rewrite it") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(f"{path}: report version {version}, this program reads up to {SCHEMA_VERSION}; upgrade it")
@@ -166,12 +196,12 @@ def load_report(path: Path) -> RunReport:
             raise ValueError(f"schema_version is {version!r}")
         return _report(record)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        told = f"no '{error.args[0]}'" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path}: not a report of this program ({told}); run the conversion again to write it anew") from error
+        reason = f"no '{error.args[0]}'" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path}: not a report of this program ({reason}); run the conversion again to rewrite it") from error
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Writes a text file so that a reader sees the old one or the new one and nothing between.
+    """Writes a text file atomically: a reader sees the old one or the new one.
 
     Raises:
         UserError: it cannot be written.
@@ -182,12 +212,12 @@ def write_whole(path: Path, text: str) -> Path:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder or make room") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder or free some space") from error
     return path
 
 
 def plain(value: Any) -> Any:
-    """NumPy scalars, tuples and paths as JSON knows them, and non-finite numbers as strings."""
+    """Converts NumPy scalars, tuples and paths to JSON types, and non-finite numbers to strings."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -203,7 +233,7 @@ T = TypeVar("T")
 
 
 def _each(items: Any, build: Callable[..., T]) -> tuple[T, ...]:
-    """A dataclass for every record of a list."""
+    """Builds a dataclass from every record of a list."""
     return tuple(build(**item) for item in items)
 
 
@@ -215,10 +245,11 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         versions=dict(record["versions"]),
         adapter=record["adapter"],
         stages=_each(record["stages"], Stage),
-        rewrites=_each(record["rewrites"], RewriteRecord),
+        rewrites=tuple(RewriteRecord.from_json(entry) for entry in record["rewrites"]),
         op_counts={graph: dict(counts) for graph, counts in record["op_counts"].items()},
         files=dict(record["files"]),
         gates=tuple(_gate(gate) for gate in record["gates"]),
+        expected_gates=tuple(record.get("expected_gates", _FIRST_GATES)),
         scenes=tuple(Scene(scene["name"], b"", b"", _each(scene["rows"], MatchRow)) for scene in record["scenes"]),
         ranges=tuple(RangeRecord.from_json(entry) for entry in record.get("ranges", ())),
         created=record["created"],
@@ -240,4 +271,6 @@ def _gate(record: Mapping[str, Any]) -> GateResult:
         findings=tuple(map(Finding.from_json, record["findings"])),
         seconds=float(record["seconds"]),
         data=record["data"],
+        title=record.get("title", ""),
+        proves=record.get("proves", ""),
     )

@@ -1,4 +1,4 @@
-"""The gates as a table for the terminal."""
+"""Formats the gates as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.NOT_RUN:
 
 
 def gate_table(gates: Iterable[GateResult]) -> Table:
-    """One row a gate: name, verdict, summary and, where it did not pass, what to do next."""
+    """Returns a table with one row per gate: name, verdict, summary and, if it did not pass, what to do next."""
     table = Table("gate", "verdict", "", "time", title_justify="left", show_edge=False, pad_edge=False)
     table.columns[3].justify = "right"
     for gate in gates:
         verdict = rejudge(gate)
-        told = escape(gate.summary)
+        text = escape(gate.summary)
         if gate.advice and verdict is not Verdict.PASSED:
-            told += f"\n[dim]→ {escape(gate.advice)}[/dim]"
-        table.add_row(gate.gate, f"[{_STYLES[verdict]}]{verdict}[/]", told, f"{gate.seconds:.1f} s")
+            text += f"\n[dim]→ {escape(gate.advice)}[/dim]"
+        table.add_row(gate.gate, f"[{_STYLES[verdict]}]{verdict}[/]", text, f"{gate.seconds:.1f} s")
     return table

@@ -1,7 +1,7 @@
 /**
- * Serves the page, the manifest's schema and some bundles, on this machine alone and read-only:
+ * Serves the page, what it shares with the Python runtime, and some bundles, on this machine alone and read-only:
  *
- *   /web_demo/…  /host_runtime/manifest.schema.json  /bundles/NAME/…
+ *   /web_demo/…  /host_runtime/manifest.schema.json  /host_runtime/host_ops.json  /bundles/NAME/…
  */
 
 import { createReadStream } from 'node:fs';
@@ -11,6 +11,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
+const SHARED = ['manifest.schema.json', 'host_ops.json'];
 /** @type {Record<string, string>} */
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
@@ -58,7 +59,7 @@ export class Server {
         top === 'bundles'
           ? [this.bundles.get(rest[0]), rest.slice(1)]
           : [['web_demo', 'host_runtime'].includes(top) ? path.join(REPOSITORY, top) : undefined, rest];
-      if (!root || (top === 'host_runtime' && inside.join('/') !== 'manifest.schema.json')) return undefined;
+      if (!root || (top === 'host_runtime' && !SHARED.includes(inside.join('/')))) return undefined;
       const folder = await realpath(root);
       const file = await realpath(path.join(folder, ...inside.slice(0, -1), inside.at(-1) || 'index.html'));
       return file.startsWith(folder + path.sep) && (await stat(file)).isFile() ? file : undefined;

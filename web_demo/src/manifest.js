@@ -5,7 +5,7 @@
  * @typedef {import('./tensor.js').TensorSpec} TensorSpec
  * @typedef {{file: string, signature: string, inputs: TensorSpec[], outputs: TensorSpec[]}} GraphSpec
  * @typedef {{height: number, width: number, resize: 'bilinear' | 'bilinear_antialias', scale: number, mean: number[],
- *   std: number[], channels: 'RGB' | 'BGR', layout: 'NCHW' | 'NHWC'}} Preprocess
+ *   std: number[], channels: 'RGB', layout: 'NCHW'}} Preprocess
  * @typedef {{op: string, inputs: string[], output: string, attributes?: Record<string, unknown>}} HostOp
  * @typedef {{inputs: string[], constants?: TensorSpec[], ops: HostOp[], outputs: string[]}} HostProgram
  * @typedef {{kind: 'topk_sigmoid', num_select: number, boxes: string, logits: string, box_format: 'cxcywh',
@@ -35,7 +35,7 @@ export const HOST_PARAMS_NAME = 'host_params.safetensors';
 export function parseManifest(text, schema, where = MANIFEST_NAME) {
   let data;
   try {
-    data = JSON.parse(text);
+    data = JSON.parse(text, finite);
   } catch (error) {
     throw new UserError(`${where} is not JSON (${messageOf(error)}); ${REMAKE}`, error);
   }
@@ -50,6 +50,12 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
   const manifest = /** @type {Manifest} */ (data);
   for (const problem of problems(manifest)) throw new UserError(`${where} does not fit together: ${problem}; ${REMAKE}`);
   return manifest;
+}
+
+/** 1e999 is read as infinity, which no manifest means. @param {string} _key @param {unknown} value */
+function finite(_key, value) {
+  if (typeof value === 'number' && !Number.isFinite(value)) throw new RangeError('a number is not finite');
+  return value;
 }
 
 /**
@@ -77,7 +83,7 @@ function* problems(manifest) {
   for (const name of needed) if (!Object.hasOwn(manifest.files, name)) yield `${name} is used but not listed under files`;
 
   const pre = manifest.preprocess;
-  const image = pre.layout === 'NCHW' ? [1, 3, pre.height, pre.width] : [1, pre.height, pre.width, 3];
+  const image = [1, 3, pre.height, pre.width];
   if (a.inputs.length !== 1 || !sameShape(a.inputs[0].shape, image)) {
     yield `graph a must take one image of shape [${image.join(', ')}], as preprocess says`;
   }

@@ -13,25 +13,23 @@ const f = Math.fround;
 /**
  * @param {Picture} picture
  * @param {import('./manifest.js').Preprocess} spec
- * @returns {import('./tensor.js').Tensor} float32 [1, 3, height, width], or [1, height, width, 3] for layout NHWC
+ * @returns {import('./tensor.js').Tensor} float32 [1, 3, height, width], red, green, blue
  */
 export function preprocess(picture, spec) {
   const columns = resizeColumns(resizeRows(picture, spec), picture.width, spec);
   const { height, width } = spec;
   const plane = height * width;
-  const nchw = spec.layout === 'NCHW';
   const out = new Float32Array(3 * plane);
   // Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
   const divisor = f(1 / spec.scale);
   for (let channel = 0; channel < 3; channel += 1) {
-    const source = spec.channels === 'BGR' ? 2 - channel : channel;
     const [mean, std] = [f(spec.mean[channel]), f(spec.std[channel])];
     for (let pixel = 0; pixel < plane; pixel += 1) {
-      const value = f(f(columns[pixel * 3 + source] / divisor) - mean) / std;
-      out[nchw ? channel * plane + pixel : pixel * 3 + channel] = value;
+      const value = f(f(columns[pixel * 3 + channel] / divisor) - mean) / std;
+      out[channel * plane + pixel] = value;
     }
   }
-  return floats(out, nchw ? [1, 3, height, width] : [1, height, width, 3]);
+  return floats(out, [1, 3, height, width]);
 }
 
 /**

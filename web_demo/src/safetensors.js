@@ -11,8 +11,6 @@ const HEADER_LIMIT = 16 * 2 ** 20;
 const TYPES = {
   F32: { dtype: 'float32', bytes: 4 },
   I32: { dtype: 'int32', bytes: 4 },
-  I64: { dtype: 'int64', bytes: 8 },
-  BOOL: { dtype: 'bool', bytes: 1 },
 };
 
 /**
@@ -43,7 +41,7 @@ export function readSafetensors(bytes, where) {
     reached = item.end;
   }
   if (reached !== data.byteLength) throw refuse(`its tensors take ${reached} bytes of ${data.byteLength}`);
-  return new Map(entries.map((item) => [item.name, decode(item, data, refuse)]));
+  return new Map(entries.map((item) => [item.name, decode(item, data)]));
 }
 
 /**
@@ -80,19 +78,13 @@ function isExtents(value) {
   return Array.isArray(value) && value.every((extent) => Number.isSafeInteger(extent) && extent >= 0);
 }
 
-/** @param {Entry} item @param {Uint8Array} data @param {Refuse} refuse @returns {Tensor} */
-function decode(item, data, refuse) {
+/** @param {Entry} item @param {Uint8Array} data @returns {Tensor} */
+function decode(item, data) {
   // A copy: typed arrays must begin at a multiple of their element, and every machine with WebGPU is little-endian.
   const copy = new Uint8Array(item.end - item.start);
   copy.set(data.subarray(item.start, item.end));
   const own = copy.buffer;
   const { dtype, shape } = item;
   if (dtype === 'float32') return { dtype, shape, data: new Float32Array(own) };
-  if (dtype === 'int32') return { dtype, shape, data: new Int32Array(own) };
-  if (dtype === 'bool') return { dtype, shape, data: new Uint8Array(own) };
-  const narrow = Int32Array.from(new BigInt64Array(own), (value) => {
-    if (value !== BigInt.asIntN(32, value)) throw refuse(`'${item.name}' holds ${value}, which is no index`);
-    return Number(value);
-  });
-  return { dtype, shape, data: narrow };
+  return { dtype, shape, data: new Int32Array(own) };
 }

@@ -1,15 +1,11 @@
 /**
- * Tensors: row-major, rank 4 at most, as the manifest declares them.
+ * Tensors: row-major, rank 4 at most, as the manifest declares them; a Float32Array holds float32, an Int32Array int32.
  *
- * @typedef {'float32' | 'int32' | 'int64' | 'bool'} DType
- * @typedef {Float32Array | Int32Array | Uint8Array} Values
+ * @typedef {'float32' | 'int32'} DType
+ * @typedef {Float32Array | Int32Array} Values
  * @typedef {{dtype: DType, shape: readonly number[], data: Values}} Tensor
- *   `data` is a Float32Array for float32, an Int32Array for int32 and int64 (an index never needs more; a value that would not
- *   fit is refused when it is read), a Uint8Array of 0 and 1 for bool.
  * @typedef {{name: string, shape: number[], dtype: DType}} TensorSpec
  */
-
-export const MAX_RANK = 4;
 
 /** The number of elements of a shape. @param {readonly number[]} shape */
 export function sizeOf(shape) {
@@ -19,7 +15,7 @@ export function sizeOf(shape) {
 /** Zeros. @param {DType} dtype @param {readonly number[]} shape @returns {Tensor} */
 export function zeros(dtype, shape) {
   const size = sizeOf(shape);
-  const data = dtype === 'float32' ? new Float32Array(size) : dtype === 'bool' ? new Uint8Array(size) : new Int32Array(size);
+  const data = dtype === 'float32' ? new Float32Array(size) : new Int32Array(size);
   return { dtype, shape: [...shape], data };
 }
 

@@ -19,7 +19,7 @@ import { describe, fits } from './tensor.js';
 const HOST_LIMIT = 0.99999;
 
 /**
- * Limits by precision. fp32: weights are float16, as in the numbers gate. fp16: as for a phone.
+ * Limits by precision. fp32: weights are float16, as in the numerics gate. fp16: as for a phone.
  *
  * @type {Record<import('./gpu/graph.js').Precision, {graph: number, iou: number, score: number}>}
  */

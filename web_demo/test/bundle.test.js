@@ -122,8 +122,6 @@ test('safetensors come back as they were written', () => {
   /** @type {Map<string, import('../src/tensor.js').Tensor>} */
   const written = new Map([
     ['f', { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, -0, NaN, Infinity) }],
-    ['b', { dtype: 'bool', shape: [3], data: Uint8Array.of(1, 0, 1) }],
-    ['w', { dtype: 'int64', shape: [1], data: Int32Array.of(-7) }],
     ['i', { dtype: 'int32', shape: [], data: Int32Array.of(9) }],
   ]);
   assert.deepEqual(readSafetensors(writeSafetensors(written), 'x'), written);
@@ -140,6 +138,8 @@ test('safetensors that lie are refused', () => {
     [good.replace('[0,8]', '[0,7]'), 7],
     [good.replace('[2]', '[3]'), 8],
     [good.replace('F32', 'F16'), 8],
+    [good.replace('F32', 'BOOL').replace('[2]', '[8]'), 8],
+    [good.replace('F32', 'I64').replace('[2]', '[1]'), 8],
     [good.replace('[0,8]', '[8,0]'), 8],
     [good.replace('[0,8]', '[]'), 8],
     [good.replace('[0,8]', '[0]'), 8],
@@ -152,8 +152,4 @@ test('safetensors that lie are refused', () => {
     assert.throws(() => readSafetensors(joined(header, [new Uint8Array(length)]), 'x'), UserError, header);
   assert.throws(() => readSafetensors(new Uint8Array(3), 'x'), UserError);
   assert.throws(() => readSafetensors(new Uint8Array(8).fill(255), 'x'), UserError);
-  const wide = joined('{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}', [
-    new Uint8Array(new BigInt64Array([2n ** 40n]).buffer),
-  ]);
-  assert.throws(() => readSafetensors(wide, 'x'), /1099511627776/);
 });

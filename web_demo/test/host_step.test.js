@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { UserError } from '../src/errors.js';
-import { HostStep, OPS } from '../src/host/host_step.js';
+import { HostStep, KERNELS } from '../src/host/host_step.js';
+import { HOST_OPS } from '../src/host/table.js';
 import { floats } from '../src/tensor.js';
 import { assertClose, cases, get, scaleOf } from './goldens.js';
 
@@ -26,7 +27,8 @@ for (const { name, settings, tensors } of golden) {
 
 test('the golden cases have every op', () => {
   const seen = new Set(golden.flatMap(({ settings }) => settings.host_step.ops.map((/** @type {{op: string}} */ op) => op.op)));
-  assert.deepEqual([...seen].sort(), Object.keys(OPS).sort());
+  assert.deepEqual([...seen].sort(), Object.keys(HOST_OPS).sort());
+  assert.deepEqual(Object.keys(KERNELS), Object.keys(HOST_OPS));
 });
 
 /** @param {Partial<import('../src/manifest.js').HostOp>} op */

@@ -45,6 +45,7 @@ test('the page, the schema and the bundles are served, and nothing else', async 
     '/web_demo/',
     '/web_demo/src/page/main.js',
     '/host_runtime/manifest.schema.json',
+    '/host_runtime/host_ops.json',
     '/bundles/a%20b/manifest.json',
   ])
     assert.equal(await status(target), 200, target);

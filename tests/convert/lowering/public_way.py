@@ -8,7 +8,7 @@ import torch
 from detr2litert.convert.lowering.lower import with_origins
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.partition import Part
-from detr2litert.rewrites.base import value_of
+from detr2litert.graphs.toolbox import value_of
 
 
 def convert_publicly(part: Part) -> bytes:

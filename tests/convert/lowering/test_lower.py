@@ -14,7 +14,7 @@ from detr2litert.convert.half_precision import store_half
 from detr2litert.convert.lowering.lower import lower
 from detr2litert.graphs.partition import Part
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
-from detr2litert.rewrites import pipeline
+from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.program import export
 from detr2litert.verify.delegate.run import run_model
@@ -51,7 +51,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     inputs = {"image": torch.randn(1, 3, 16, 16), "bias": torch.randn(1, 16, 64)}
     graph_module = export(module, tuple(inputs.values()))
     for steps in (pipeline.NORMALISE, pipeline.IN_EACH_GRAPH):
-        pipeline.run(steps, graph_module, Profile())
+        driver.run(steps, graph_module, Profile())
     path = tmp_path_factory.mktemp("lowering") / "block.tflite"
     part = Part(graph_module, tuple(inputs), ("features", "peaks"))
     lower(part, path)

@@ -15,7 +15,7 @@ from detr2litert.convert.lowering.lower import lower
 from detr2litert.convert.reference import build_reference
 from detr2litert.convert.targets import find_target
 from detr2litert.graphs.partition import Part
-from detr2litert.rewrites import pipeline
+from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.program import export
 from tests.convert.lowering.public_way import convert_publicly
@@ -102,7 +102,7 @@ def test_the_bytes_are_those_of_the_public_way(tmp_path: Path, name: str) -> Non
     module = computed if isinstance(computed, nn.Module) else Wrapped(computed)
     graph_module = export(module.eval(), tuple(torch.randn(shape) for shape in shapes))
     outputs = next(iter(graph_module.graph.find_nodes(op="output"))).args[0]
-    pipeline.run(pipeline.NORMALISE, graph_module, Profile())
+    driver.run(pipeline.NORMALISE, graph_module, Profile())
     inputs = tuple(str(node.target) for node in graph_module.graph.find_nodes(op="placeholder"))
     part = Part(graph_module, inputs, tuple(f"out_{i}" for i in range(len(outputs))))
     lower(part, tmp_path / "short.tflite")

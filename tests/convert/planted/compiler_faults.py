@@ -10,8 +10,8 @@ import pytest
 from torch import Tensor, fx
 
 from detr2litert.graphs import host_step
+from detr2litert.graphs.toolbox import Emitter, aten, calls, sizes, value_of
 from detr2litert.rewrites import lower_layer_norm, sampling
-from detr2litert.rewrites.base import Emitter, aten, calls, sizes, value_of
 from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
 from tests.convert.planted.fault import Fault, Plant, after
 

@@ -10,8 +10,7 @@ import pytest
 from torch import fx
 
 from detr2litert.rewrites import pipeline
-from detr2litert.rewrites.base import Site
-from detr2litert.rewrites.profile import Profile
+from detr2litert.rewrites.contract import Findings, Rewrite
 
 BOTH = ("tiny", "dfine-tiny")
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -58,14 +57,12 @@ def after(step: str, mutation: Mutation) -> Plant:
     return plant
 
 
-def _followed_by(
-    rewrite: Callable[[fx.GraphModule, Profile], list[Site]], mutation: Mutation
-) -> Callable[[fx.GraphModule, Profile], list[Site]]:
-    @functools.wraps(rewrite)
-    def wrong(graph_module: fx.GraphModule, profile: Profile) -> list[Site]:
-        fired = rewrite(graph_module, profile)
+def _followed_by(rewrite: Rewrite, mutation: Mutation) -> Rewrite:
+    @functools.wraps(rewrite.run)
+    def wrong(graph_module: fx.GraphModule, **options: object) -> Findings:
+        findings = rewrite.run(graph_module, **options)
         mutation(graph_module)
         graph_module.recompile()
-        return fired
+        return findings
 
-    return wrong
+    return replace(rewrite, run=wrong)

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from detr2litert.graphs.partition import Part
-from detr2litert.rewrites.base import Emitter, aten, calls, list_of, sizes, value_of
+from detr2litert.graphs.toolbox import Emitter, aten, calls, list_of, sizes, value_of
 from tests.convert.planted.fault import BOTH
 
 
@@ -35,7 +35,7 @@ def _broadcast_batch(part: Part) -> Part:
         batch = sizes(value_of(right).shape)[:-2]
         if batch and max(batch) > 1 and right.op == "call_function":
             dim = batch.index(max(batch))
-            emit = Emitter(part.graph_module, node, "planted")
+            emit = Emitter(part.graph_module, node)
             node.update_arg(1, emit(aten.slice.Tensor, right, dim, 0, 1))
             return _recompiled(part)
     raise AssertionError("no batched matmul")
@@ -55,7 +55,7 @@ def _map_and_reader(part: Part) -> tuple[fx.Node, fx.Node]:
 def _constant_of_low_rank(part: Part) -> Part:
     """A constant ``[N, C]`` is added to tokens of as many dimensions."""
     node, reader = _map_and_reader(part)
-    emit, shape = Emitter(part.graph_module, reader, "planted"), sizes(value_of(node).shape)
+    emit, shape = Emitter(part.graph_module, reader), sizes(value_of(node).shape)
     flat = [shape[1] * shape[2], shape[3]]
     values = torch.linspace(-1, 1, flat[0] * flat[1]).reshape(flat)
     shifted = emit(aten.add.Tensor, emit(aten.reshape.default, node, flat), emit.constant(values, "shift"))
@@ -66,7 +66,7 @@ def _constant_of_low_rank(part: Part) -> Part:
 def _tokens_out_and_read(part: Part) -> Part:
     """Tokens ``[1, N, C]`` are handed out and read on."""
     node, reader = _map_and_reader(part)
-    emit, shape = Emitter(part.graph_module, reader, "planted"), sizes(value_of(node).shape)
+    emit, shape = Emitter(part.graph_module, reader), sizes(value_of(node).shape)
     tokens = emit(aten.relu.default, emit(aten.reshape.default, node, [1, shape[1] * shape[2], shape[3]]))
     reader.replace_input_with(node, emit(aten.reshape.default, emit(aten.mul.Tensor, tokens, 1.5), shape))
     output = next(n for n in part.graph_module.graph.nodes if n.op == "output")
@@ -77,7 +77,7 @@ def _tokens_out_and_read(part: Part) -> Part:
 def _unclamped_relu(part: Part) -> Part:
     """A clamp to [0, 1] in one op, which the converter turns into RELU_0_TO_1."""
     node, reader = _map_and_reader(part)
-    emit = Emitter(part.graph_module, reader, "planted")
+    emit = Emitter(part.graph_module, reader)
     reader.replace_input_with(node, emit(aten.clamp.default, node, 0.0, 1.0))
     return _recompiled(part)
 

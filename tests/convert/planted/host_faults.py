@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from detr2litert.host_runtime import decode, host_step
+from detr2litert.convert.proof import host
+from detr2litert.host_runtime import decode, host_kernels
 from detr2litert.host_runtime.bundle import Bundle
-from detr2litert.host_runtime.manifest import HostOp
+from detr2litert.host_runtime.manifest import HostOp, Preprocess
+from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.host_runtime.selection import topk_indices
 from tests.convert.planted.fault import BOTH
 
@@ -89,6 +92,10 @@ def _runtime(module: Any, name: str, wrong: Any) -> Change:
     return change
 
 
+def _blue_first(image: Image.Image, spec: Preprocess) -> NDArray[np.float32]:
+    return preprocess(Image.fromarray(np.asarray(image)[..., ::-1].copy()), spec)
+
+
 def _skips_the_best(scores: NDArray[Any], k: int) -> NDArray[Any]:
     return topk_indices(scores, k + 1)[1:]
 
@@ -108,16 +115,18 @@ def _other_constants(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
 
 
 HOST_FAULTS = (
-    HostFault("BGR for RGB", _preprocess(channels="BGR"), "pre-processing of"),
+    HostFault("BGR for RGB", _runtime(host, "preprocess", _blue_first), "pre-processing of"),
     HostFault("missing normalisation", _preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), "pre-processing of", ("tiny",)),
     HostFault(
         "normalised though the detector is not", _preprocess(mean=(0.485, 0.456, 0.406)), "pre-processing of", ("dfine-tiny",)
     ),
     HostFault("bilinear for antialiased resize", _other_resize, r"pre-processing of 701 x 523"),
     HostFault("scale of another range", _preprocess(scale=1.0), "pre-processing of"),
-    HostFault("top-k off by one", _runtime(host_step, "topk_indices", _skips_the_best), r"host step / selected"),
+    HostFault("top-k off by one", _runtime(host_kernels, "topk_indices", _skips_the_best), r"host step / selected"),
     HostFault(
-        "ties reversed", _runtime(host_step, "topk_indices", _ties_by_higher_index), r"host step / selected\S* \(tied scores\)"
+        "ties reversed",
+        _runtime(host_kernels, "topk_indices", _ties_by_higher_index),
+        r"host step / selected\S* \(tied scores\)",
     ),
     HostFault("k too small", _smaller_k, r"host step"),
     HostFault("host parameters of another checkpoint", _other_constants, r"host step / selected"),

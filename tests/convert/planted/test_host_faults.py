@@ -18,7 +18,7 @@ from detr2litert.convert.reference import Reference
 from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS
 from detr2litert.convert.variants import VARIANTS
-from detr2litert.graphs.host_step import HostProgram
+from detr2litert.graphs.host_step import HostPart
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
 from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.fault import BOTH
@@ -30,7 +30,7 @@ class Case:
     """A detector, its host program, its bundle, and graph A's outputs for the golden picture."""
 
     reference: Reference
-    program: HostProgram
+    program: HostPart
     bundle: Bundle
     values: dict[str, NDArray[Any]]
 

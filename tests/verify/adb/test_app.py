@@ -58,7 +58,7 @@ def test_any_name_is_a_name(device: FolderDevice, tmp_path: Path, name: str) -> 
 
 @pytest.mark.parametrize("package", ["", "sample", "a.b; reboot", "a..b", "1.b", "a.b/"])
 def test_what_is_no_package_name(device: FolderDevice, package: str) -> None:
-    with pytest.raises(AppMissingError, match="is no package name"):
+    with pytest.raises(AppMissingError, match="is not a package name"):
         App(device, package)
     assert device.scripts == []
 

@@ -99,7 +99,7 @@ def test_a_lost_device(stderr: str) -> None:
 
 
 def test_no_exit_code_from_the_device_is_a_cut() -> None:
-    with pytest.raises(ConnectionCutError, match="it is back; adb: no word why"):
+    with pytest.raises(ConnectionCutError, match="it is back; adb: no output"):
         Device(ScriptedAdb(said(255, "")), SERIAL).shell("am instrument")
 
 

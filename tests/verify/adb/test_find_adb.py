@@ -43,7 +43,7 @@ def test_the_order(tmp_path: Path) -> None:
 
 def test_a_wrong_adb_variable_is_told_and_nothing_else_taken(tmp_path: Path) -> None:
     program(tmp_path / "bin")
-    with pytest.raises(NoAdbError, match=r"ADB is set to /no/such/adb, which is no program; correct or unset it"):
+    with pytest.raises(NoAdbError, match=r"ADB is set to /no/such/adb, which is not a program; correct or unset it"):
         find_adb({"ADB": "/no/such/adb", "PATH": str(tmp_path / "bin")}, tmp_path)
 
 

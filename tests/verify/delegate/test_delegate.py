@@ -43,7 +43,7 @@ def killer(tmp_path: Path) -> Path:
 @pytest.mark.gpu
 def test_several_inputs_on_the_gpu(adder: Path, driver: Driver) -> None:
     x = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
-    run = run_model(adder, [{"in/put:0": x}, {"in/put:0": -x}], driver=driver, honest=True, repeats=2)
+    run = run_model(adder, [{"in/put:0": x}, {"in/put:0": -x}], driver=driver, query_full_acceleration=True, repeats=2)
     assert run.outcome is Outcome.COMPILED and run.fully_on_gpu and run.partitions == 1
     assert run.non_cpu_fully_accelerated is True
     assert run.adapter and not run.error_lines and run.ops_on_cpu is None
@@ -96,7 +96,7 @@ def test_driver_that_finds_nothing_is_no_adapter(adder: Path, tmp_path: Path) ->
     [
         ({"x": np.zeros(SHAPE, np.float32)}, "the model's inputs are"),
         ({"in/put:0": np.zeros((1, 2), np.float32)}, "float32[1, 4, 4, 8]"),
-        ({"in/put:0": np.zeros(SHAPE, np.int32)}, "given was int32"),
+        ({"in/put:0": np.zeros(SHAPE, np.int32)}, "but int32"),
     ],
 )
 def test_inputs_that_do_not_fit(adder: Path, given: dict[str, np.ndarray], message: str) -> None:
@@ -144,7 +144,7 @@ def test_signal_is_named() -> None:
     [
         (-11, "the process died of SIGSEGV", "SIGSEGV"),
         (3, "the process exited with code 3", "exit code 3"),
-        (None, "the time limit was reached and the process was ended", ""),
+        (None, "the time limit was reached and the process was killed", ""),
     ],
 )
 def test_how_a_process_ended_is_told_and_kept(code: int | None, error: str, death: str) -> None:
@@ -163,7 +163,7 @@ def test_log_of_a_partly_delegated_model() -> None:
             "10 operations will run on the GPU, and the remaining 6 operations will run on the CPU.\n"
             "I0000 00:00:1.0 1 delegate_kernel.cc:984] Initializing WebGPU-based API from graph.\n",
             "run": "E0000 00:00:1795225299.16 5352 environment.cc:105] Validation error: Texture size\n",
-            "honest": "I0000 00:00:1.0 1 delegate_kernel.cc:984] Initializing WebGPU-based API from graph.\n",
+            "query_full_acceleration": "I0000 00:00:1.0 1 delegate_kernel.cc:984] Initializing WebGPU-based API from graph.\n",
         }
     )
     assert [(op.op, op.tensor) for op in facts["refused"]] == [("GATHER_ND", ""), ("TRANSPOSE", "x0"), ("RESHAPE", "main.W;11")]

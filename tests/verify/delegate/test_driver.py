@@ -108,7 +108,7 @@ def test_package_without_the_driver(tools: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "name", "code", "words"),
     [
-        (shutil, "move", errno.ENOSPC, "No space left on device; make it writable and leave room"),
+        (shutil, "move", errno.ENOSPC, "No space left on device; make it writable and free 300 MB"),
         (subprocess, "run", errno.ENOMEM, r"apt-get cannot be started: Cannot allocate memory; install a Vulkan driver"),
     ],
 )
@@ -127,7 +127,7 @@ def test_no_room_and_a_tool_that_does_not_start_are_told_apart(
 def test_a_cache_folder_that_cannot_be_made_is_the_users_to_mend(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "list_adapters", lambda environment: ())
     (home / "cache").write_text("a file")
-    with pytest.raises(UserError, match=r"make it writable and leave room for 300 MB, or set XDG_CACHE_HOME"):
+    with pytest.raises(UserError, match=r"make it writable and free 300 MB, or set XDG_CACHE_HOME"):
         module.ensure_driver()
 
 

@@ -104,7 +104,7 @@ def test_a_phone_beside_an_emulator() -> None:
 def test_a_device_that_could_not_be_used() -> None:
     broken = report(row(error="R5CT: no space left on the device"), row("other"))
     assert broken.verdict is Verdict.FAILED
-    assert "It could not be used R5CT: no space left" in Reader(render_html(broken)).text
+    assert "This device could not be used R5CT: no space left" in Reader(render_html(broken)).text
     alone = report(row(error="gone"))
     assert (alone.verdict, alone.ran_on) == (Verdict.NOT_RUN, "nothing")
 
@@ -140,11 +140,11 @@ def test_a_folder_for_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file/below/it"):
-        with pytest.raises(UserError, match=f"no report can be written to {place}: .*/file is no folder"):
+        with pytest.raises(UserError, match=f"no report can be written to {place}: .*/file is not a writable folder"):
             check_folder(place)
 
 
 def test_a_folder_that_this_user_may_not_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
-    with pytest.raises(UserError, match="that you may write to; give another --report"):
+    with pytest.raises(UserError, match="is not a writable folder; give another --report"):
         check_folder(tmp_path / "report")

@@ -1,4 +1,4 @@
-"""Judging a device's run: each gate, and that the first stage that is off is the one named."""
+"""Judging a device's run: each gate, and that the first stage that differs is the one named."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_a_run_that_did_not_end_well(ended: Ended, words: str) -> None:
     [
         ((), "graph_a", "logcat has no line of the delegate about it"),
         ((("graph_a", 120, 120, 1),), "graph_b", "no line of the delegate"),
-        ((("graph_a", 117, 120, 2), ("graph_b", 1, 45, 9)), "graph_a", "took 117 of 120 nodes in 2 partitions"),
-        ((("graph_a", 120, 120, 1), ("graph_b", 45, 45, 2)), "graph_b", "took 45 of 45 nodes in 2 partitions"),
+        ((("graph_a", 117, 120, 2), ("graph_b", 1, 45, 9)), "graph_a", "accepted 117 of 120 nodes in 2 partitions"),
+        ((("graph_a", 120, 120, 1), ("graph_b", 45, 45, 2)), "graph_b", "accepted 45 of 45 nodes in 2 partitions"),
         ((("graph_a", 120, 120, 1), ("graph_a", 120, 120, 1), ("graph_b", 45, 45, 1)), "graph_a", "2 lines of delegates"),
     ],
 )
@@ -73,7 +73,7 @@ def test_not_resident(lines: tuple[tuple[str, int, int, int], ...], place: str, 
 
 def test_the_cpus_own_delegate_is_not_the_gpu() -> None:
     lines = tuple(Delegated(file, "TfLiteXNNPackDelegate", 9, 9, 1) for file in GRAPHS.values())
-    assert "the CPU's own delegate took it" in check_delegated(device_run(delegated=lines), GRAPHS).summary
+    assert "the CPU's own delegate accepted it" in check_delegated(device_run(delegated=lines), GRAPHS).summary
 
 
 def test_on_the_cpu_nothing_is_resident() -> None:
@@ -89,7 +89,7 @@ def test_the_first_wrong_stage_is_named(first: int) -> None:
     stage = order[first].removesuffix("_given")
     named = {"a": "graph_a", "host": "host step", "b": "graph_b"}[stage]
     assert gate.verdict is FAILED
-    assert gate.summary.startswith(f"{named} is off: {OUTPUTS[stage][0]} has correlation -1.00000")
+    assert gate.summary.startswith(f"{named} differs from the reference: {OUTPUTS[stage][0]} has correlation -1.00000")
     assert gate.findings[0].rule == f"stage-{stage}"
     in_chain = "though it is right on its golden inputs" in gate.summary
     assert in_chain == (order[first] in ("host", "b"))
@@ -103,7 +103,7 @@ def test_a_value_that_is_no_number_fails(value: float) -> None:
     spoiled[0, 3, 1] = value
     gate = check_stages(device_run(tensors=written(b_given={"boxes": spoiled})), golden(), chain())
     assert gate.verdict is FAILED
-    assert gate.summary.startswith("graph_b is off: boxes has correlation nan")
+    assert gate.summary.startswith("graph_b differs from the reference: boxes has correlation nan")
     assert "largest error inf" in gate.summary
     assert sum(not figure.passed for figure in gate.measurements) == 2
 
@@ -133,7 +133,7 @@ def test_graphs_may_be_off_by_what_float16_loses_and_no_more(share: float, verdi
 def test_the_host_step_is_always_held_to_float32() -> None:
     noise = np.random.default_rng(1).standard_normal((1, 40, 4)).astype(np.float32)
     noisy = written(host_given={"selected": golden()["selected"] + 0.05 * noise})
-    assert check_stages(device_run(tensors=noisy), golden(), chain()).summary.startswith("host step is off")
+    assert check_stages(device_run(tensors=noisy), golden(), chain()).summary.startswith("host step differs from the reference")
 
 
 def test_a_silent_cpu() -> None:
@@ -164,7 +164,7 @@ def test_minus_zero_and_nan_are_compared_as_bits() -> None:
 def test_no_cpu_run_to_compare_with(cpu: object) -> None:
     gate = check_fallback(device_run(), cpu)  # type: ignore[arg-type]
     assert gate.verdict is NOT_RUN
-    assert ("died" if cpu else "not asked for") in gate.summary
+    assert ("died" if cpu else "not requested") in gate.summary
 
 
 def test_percentiles_of_the_whole_chain() -> None:
@@ -199,4 +199,4 @@ def test_the_thermal_note(thermal: tuple[int | None, int | None], words: str, th
 def test_times_that_are_missing() -> None:
     assert check_latency(device_run(result=None)).verdict is NOT_RUN
     gate = check_latency(device_run(result=result(runs=3)))
-    assert (gate.verdict, gate.summary) == (FAILED, "not 4 times of every stage")
+    assert (gate.verdict, gate.summary) == (FAILED, "not 4 times for every stage")

@@ -57,7 +57,7 @@ def test_a_result() -> None:
 @pytest.mark.parametrize(
     ("keys", "value", "words"),
     [
-        (("protocol",), 2, "speaks parity protocol 2, not 1; install"),
+        (("protocol",), 2, "uses parity protocol 2, not 1; install"),
         (("request", "run"), "runs/convert-0/run-1", "another run .runs/convert-0/run-1, not"),
         (("bundle", "manifest_sha256"), "cd" * 32, "another bundle; `convert push`"),
         (("app",), {}, "'pid'"),

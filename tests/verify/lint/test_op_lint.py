@@ -30,40 +30,40 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("probe", SUITE, ids=lambda probe: probe.name)
 def test_rule_fires_exactly_where_it_should(probe: Probe, models: dict[str, Path]) -> None:
-    fired = {finding.rule for finding in lint_file(models[probe.name], add=[probe.breaks] if probe.breaks else [])}
-    if probe.breaks:
-        assert probe.breaks in fired
+    fired = {finding.rule for finding in lint_file(models[probe.name], add=[probe.triggers] if probe.triggers else [])}
+    if probe.triggers:
+        assert probe.triggers in fired
     else:
         assert not fired
-    spared = {finding.rule for finding in lint_file(models[probe.name], add=probe.spares)}
-    assert not spared & set(probe.spares)
+    spared = {finding.rule for finding in lint_file(models[probe.name], add=probe.must_not_trigger)}
+    assert not spared & set(probe.must_not_trigger)
 
 
 def test_every_rule_has_a_probe_that_breaks_it_and_one_that_it_spares() -> None:
     failing = {name for name, row in _RULES.items() if row.severity in FAIL_ON}
-    assert failing <= {probe.breaks for probe in SUITE}
-    assert failing <= {rule for probe in SUITE for rule in probe.spares}
-    assert {rule for probe in SUITE for rule in (probe.breaks, *probe.spares) if rule} <= set(_RULES)
+    assert failing <= {probe.triggers for probe in SUITE}
+    assert failing <= {rule for probe in SUITE for rule in probe.must_not_trigger}
+    assert {rule for probe in SUITE for rule in (probe.triggers, *probe.must_not_trigger) if rule} <= set(_RULES)
 
 
 def test_every_rule_names_the_probes_that_break_it() -> None:
     for name, row in _RULES.items():
-        assert row.probes == tuple(probe.name for probe in SUITE if probe.breaks == name), name
+        assert row.probes == tuple(probe.name for probe in SUITE if probe.triggers == name), name
 
 
 def test_what_mends_a_rule_is_a_rewrite() -> None:
     known = {step.name for step in (*pipeline.NORMALISE, *pipeline.IN_EACH_GRAPH, *FIX_UPS)}
-    mended = {row.rule: row.mended_by for row in _RULES.values() if row.mended_by}
-    assert set(mended.values()) <= known
-    assert mended["constant-low-rank"] == "restore_rank" and mended["relu-0-to-1"] == "split_clamp"
+    fixed = {row.rule: row.fixed_by for row in _RULES.values() if row.fixed_by}
+    assert set(fixed.values()) <= known
+    assert fixed["constant-low-rank"] == "restore_rank" and fixed["relu-0-to-1"] == "split_clamp"
 
 
 @pytest.mark.parametrize("name", ["linear_dropped_dims", "add_sum_output", "add_conv_output"])
 def test_a_fix_up_mends_what_it_is_named_for(name: str, models: dict[str, Path], tmp_path: Path) -> None:
     (before,) = {finding.rule for finding in lint_file(models[name])}
-    assert _RULES[before].mended_by in {step.name for step in FIX_UPS}
-    fix_up(models[name], tmp_path / "mended.tflite")
-    assert not lint_file(tmp_path / "mended.tflite")
+    assert _RULES[before].fixed_by in {step.name for step in FIX_UPS}
+    fix_up(models[name], tmp_path / "fixed.tflite")
+    assert not lint_file(tmp_path / "fixed.tflite")
 
 
 def test_table_is_well_formed() -> None:

@@ -105,7 +105,7 @@ def test_cancellation_is_told_from_overflow(tmp_path: Path, fp16_driver: Driver)
     w.op("SUB", [kept, large], {"boxes": (1, N, C)})
     result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], gpu=fp16_driver)
     (finding,) = result.findings
-    assert finding.rule == "fp16-precision" and "times that of what it is made from" in finding.message
+    assert finding.rule == "fp16-precision" and "times that of its inputs" in finding.message
 
 
 @pytest.mark.gpu
@@ -113,7 +113,7 @@ def test_file_that_is_wrong_in_fp32_too_is_not_fp16s_fault(tmp_path: Path, fp16_
     model = write_lost_output(tmp_path / "m.tflite")
     result = check_fp16([on_cpu(model)], gpu=fp16_driver)
     (finding,) = result.findings
-    assert finding.rule == "fp16" and "off in fp32 on this adapter as well" in finding.message
+    assert finding.rule == "fp16" and "differs in fp32 on this adapter as well" in finding.message
 
 
 @pytest.mark.gpu
@@ -125,7 +125,7 @@ def test_tap_that_is_spoiled_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_dri
     w.op("ADD", [linear, w.constant("pos", 3 * image(9)["x"][None])], {"boxes": (1, N, C)})
     model = w.write(tmp_path / "m.tflite", ["boxes"])
     fault = locate_fp16(model, image(), "boxes", fp16_driver, LIMIT, 8, 300.0, tmp_path)
-    assert "off in fp32 as well" in fault.told
+    assert "differs in fp32 as well" in fault.summary
     assert [index for index, _ in fault.drift] == [0] and tensor_named(model, "net||_linear;") == 3
 
 
@@ -134,7 +134,7 @@ def test_graph_that_does_not_run_is_a_failure(tmp_path: Path, fp16_driver: Drive
     case = on_cpu(write_net(tmp_path / "net.tflite"))
     foreign = GraphCase("graph_a", None, case.shipped, ({"y": image()["x"]},), case.expected)
     result = check_fp16([foreign], gpu=fp16_driver)
-    assert result.verdict is Verdict.FAILED and "given were ['y']" in result.findings[0].message
+    assert result.verdict is Verdict.FAILED and "but ['y'] were given" in result.findings[0].message
 
 
 def test_kinds_of_fault() -> None:

@@ -1,4 +1,4 @@
-"""The numbers gate: passes on the right file, and names the right place of a planted fault on each link of the chain."""
+"""The numerics gate: passes on the right file, and names the right place of a planted fault on each link of the chain."""
 
 from __future__ import annotations
 
@@ -133,10 +133,10 @@ def test_without_float32_file_the_shipped_one_meets_pytorch(good: tuple[Path, Pa
 def test_file_that_does_not_fit_its_reference_fails(good: tuple[Path, Path]) -> None:
     foreign: tuple[Arrays, ...] = ({"other": np.zeros(3, np.float32)},) * 2
     (finding,) = check_numerics([case(*good, expected=foreign)], gpu=NO_ADAPTER).findings
-    assert "outputs are ['boxes', 'memory'], expected were ['other']" in finding.message
+    assert "outputs are ['boxes', 'memory'], expected ['other']" in finding.message
     short = tuple({name: value[:2] for name, value in reference(image(seed))[0].items()} for seed in (0, 1))
     (finding,) = check_numerics([case(*good, expected=short)], gpu=NO_ADAPTER).findings
-    assert "has shape [6, 4], expected was [2, 4]" in finding.message
+    assert "has shape [6, 4], expected [2, 4]" in finding.message
     wrong_inputs = ({"y": image()["x"]},) * 2
     assert check_numerics([case(*good, inputs=wrong_inputs)], gpu=NO_ADAPTER).verdict is Verdict.FAILED
     with pytest.raises(ValueError, match="2 input sets and 1"):
@@ -158,7 +158,7 @@ def test_delegate_fault_is_bisected_to_its_operator(tmp_path: Path, driver: Driv
     assert place["taps"] <= 6  # 14 operators: four halvings, and the direct input
     (finding,) = result.findings
     assert "module net.embed, node add, made by reduce_rank" in finding.message
-    assert "a second kind of tap is off as well" in finding.message
+    assert "a second kind of tap differs as well" in finding.message
 
 
 @pytest.mark.gpu

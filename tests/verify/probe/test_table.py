@@ -61,7 +61,7 @@ _HUGE = json.dumps(
 )
 def test_what_is_no_table_is_a_users_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(text)
-    with pytest.raises(UserError, match=r"no table of `convert probe`"):
+    with pytest.raises(UserError, match=r"not a table of `convert probe`"):
         read_measured(tmp_path / "t.json")
 
 

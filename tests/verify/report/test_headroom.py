@@ -27,7 +27,7 @@ def test_state_says_what_ships() -> None:
 def test_a_layer_is_as_high_as_its_worst_operator() -> None:
     chart = only(record(10.0, "one"), record(5.0, "one"), record(20.0, "two"))
     assert [bar.height for bar in chart.bars] == [chart.zero * 5 / chart.most, chart.zero]
-    assert chart.bars[0].y + chart.bars[0].height == chart.zero and "one" in chart.bars[0].told
+    assert chart.bars[0].y + chart.bars[0].height == chart.zero and "one" in chart.bars[0].title
     assert [r.headroom for r in chart.least] == [5.0, 10.0, 20.0]
 
 
@@ -37,12 +37,12 @@ def test_overflow_hangs_below_the_line_and_stays_in_the_drawing() -> None:
     (bar,) = only(record(-math.inf)).bars
     assert bar.y + bar.height == Chart.height
     (bar,) = only(record(math.inf)).bars
-    assert bar.y == 0 and "no end of room" in bar.told
+    assert bar.y == 0 and "unlimited headroom" in bar.title
 
 
 def test_page_draws_every_graph_and_names_what_it_must() -> None:
     page = render_html(sample())
     assert page.count('<svg class="chart"') == 2 == len(charts(ranges()))
     assert "model.encoder.layer.4.layer_norm" in page and "protect_layer_norm" in page
-    assert "integers that fp16 cannot tell apart" in page
+    assert "integers that fp16 cannot distinguish" in page
     assert "<svg" not in render_html(replace(sample(), ranges=()))

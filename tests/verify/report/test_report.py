@@ -18,7 +18,7 @@ from detr2litert.verify.gates import GateResult, Measurement, Verdict
 from detr2litert.verify.report.html import render_html, write_html
 from detr2litert.verify.report.report import Stage, judge, load_report, write_report
 from detr2litert.verify.report.summary import gate_table
-from tests.verify.report.sample_report import failing_gate, gates, sample
+from tests.verify.report.sample_report import EXPECTED, failing_gate, gates, sample
 
 REWRITES, LINT, RESIDENCY, NUMERICS, FP16, HOST, DETECTIONS = gates()
 ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", advice="run `[driver]`")
@@ -42,7 +42,8 @@ def test_json_is_strict_and_says_its_version(tmp_path: Path) -> None:
         "at_least": True, "passed": False,
     }  # fmt: skip
     assert set(record) == {
-        "schema_version", "verdict", "created", "variant", "target", "weights", "adapter", "gates", "stages", "rewrites",
+        "schema_version", "verdict", "created", "variant", "target", "weights", "adapter", "expected_gates", "gates", "stages",
+        "rewrites",
         "op_counts", "files", "versions", "ranges", "scenes",
     }  # fmt: skip
 
@@ -50,17 +51,18 @@ def test_json_is_strict_and_says_its_version(tmp_path: Path) -> None:
 def test_verdict_is_judged_from_the_figures() -> None:
     assert sample().verdict is Verdict.PASSED
     flattered = replace(NUMERICS, measurements=(Measurement("graph_b / boxes", "correlation", 0.5, 0.999),))
-    assert judge([REWRITES, LINT, RESIDENCY, flattered, FP16, HOST, DETECTIONS]) is Verdict.FAILED
-    assert judge([REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS]) is Verdict.NOT_RUN
-    assert judge([REWRITES, LINT, NUMERICS, FP16, HOST, DETECTIONS]) is Verdict.NOT_RUN  # a gate that is left out did not run
+    assert judge([REWRITES, LINT, RESIDENCY, flattered, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.FAILED
+    assert judge([REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
+    # A gate that is left out did not run.
+    assert judge([REWRITES, LINT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
     assert judge([]) is Verdict.NOT_RUN
-    assert judge([ABSENT, failing_gate()]) is Verdict.FAILED
+    assert judge([ABSENT, failing_gate()], EXPECTED) is Verdict.FAILED
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no valid JSON"),
+        ("", "not valid JSON"),
         ("[1]", "not a report"),
         ('{"schema_version": 2}', "upgrade"),
         ('{"schema_version": 1}', "no 'variant'"),
@@ -123,7 +125,7 @@ def test_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
 def test_page_shows_all_that_was_recorded() -> None:
     text = read_page(render_html(sample())).text
     for words in (
-        "Rewrites", "Operator lint", "Residency", "Numbers", "Host side", "Detections",
+        "Rewrites", "Lint", "Residency", "Numerics", "Host side", "Detections",
         "graph_b / boxes: GPU vs CPU", "lower graph_a", "14.2 s",
         "protect_layer_norm", "squares overflow fp16", "BATCH_MATMUL", "graph_a.tflite", "3.4 MB", "ai-edge-quantizer",
         "9f1c9f1c", "SwiftShader", "circle", "≥ 0.99999", "1 − 2e-10", "PyTorch reference",
@@ -135,8 +137,8 @@ def test_page_shows_all_that_was_recorded() -> None:
 def test_gates_come_first_and_trouble_is_plain() -> None:
     report = sample(gates=(LINT, ABSENT, failing_gate()), weights=Weights("random, seed 0", "ab" * 32, True), adapter="")
     text = read_page(render_html(report)).text
-    assert "Random weights" in text and "Not proved: Residency, Rewrites, fp16, Host side, Detections" in text
-    assert text.index("Random weights") < text.index("Operator lint") < text.index("Stages")
+    assert "Random weights" in text and "Not proved: residency, rewrites, fp16, host, detections" in text
+    assert text.index("Random weights") < text.index("Lint") < text.index("Stages")
     assert "not a number" in text and "∞" in text and "rewrite it in another form" in text
     assert "none: the GPU gates did not run" in text
 
@@ -153,7 +155,7 @@ def test_page_escapes_what_it_is_given() -> None:
 def test_page_of_an_empty_run() -> None:
     report = sample(stages=(), rewrites=(), op_counts={}, files={}, gates=(), scenes=(), versions={}, created="")
     text = read_page(render_html(report)).text
-    assert "Not proved: Rewrites, Operator lint, Residency, Numbers, fp16, Host side, Detections" in text
+    assert "Not proved: rewrites, lint, residency, numerics, fp16, host, detections" in text
 
 
 def test_terminal_table() -> None:

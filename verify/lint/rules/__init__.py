@@ -1,1 +1,1 @@
-"""The checks behind the rows of op_support.json, by what the delegate does with what they find."""
+"""The checks behind the rows of op_support.json, grouped by what the delegate does with a hit."""

@@ -1,4 +1,4 @@
-"""What ends the process that compiles it, on some or all of its forms."""
+"""Checks for patterns that, in some or all forms, end the process that compiles them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def same_input(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     if pads_nothing(graph, op) and any(op.inputs[0] in reader.inputs for reader in graph.consumers(op.outputs[0])):
-        yield Hit("a pad by nothing, and its reader reads the tensor without it too", (op.inputs[0], *op.outputs))
+        yield Hit("a pad by nothing, whose reader also reads the unpadded tensor", (op.inputs[0], *op.outputs))
 
 
 def runtime_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

@@ -1,4 +1,4 @@
-"""What the checks share: what they give, and how they look at an operator's operands."""
+"""Shared by the checks: the type of a hit, and helpers for an operator's operands."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from detr2litert.verify.lint.op_support import Rule
 
 @dataclass(frozen=True)
 class Hit:
-    """One find.
+    """One hit of a check.
 
     Attributes:
-        message: the sentence.
-        tensors: indices of those it is about.
-        op: the operator a find of the whole graph is about; None where the maker of its first tensor is.
+        message: describes it.
+        tensors: indices of the tensors involved.
+        op: the operator involved, for a check of the whole graph; None for the producer of the first tensor.
     """
 
     message: str
@@ -38,7 +38,7 @@ def only_consumer(graph: Graph, tensor: int) -> Op | None:
 
 
 def constant_operand(graph: Graph, op: Op) -> tuple[Tensor, Tensor] | None:
-    """(runtime tensor, constant's own tensor) of a binary operator with one constant."""
+    """Returns (runtime tensor, constant's own tensor) of a binary operator with one constant."""
     if len(op.inputs) != 2:
         return None
     for runtime, constant in (op.inputs, op.inputs[::-1]):

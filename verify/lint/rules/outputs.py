@@ -1,4 +1,4 @@
-"""Fusions that forget that a tensor is an output of the graph (LiteRT #8599 and its family)."""
+"""Checks for fusions that lose a graph output (LiteRT #8599 and its family)."""
 
 from __future__ import annotations
 

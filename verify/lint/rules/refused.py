@@ -1,11 +1,11 @@
-"""Operators that the delegate will not take: the compilation fails, and its log names them."""
+"""Checks for operators that the delegate does not accept: the compilation fails, and its log names them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.host_runtime.tflite.graph import Graph, Op
-from detr2litert.rewrites.delegate import MAX_RANK
 from detr2litert.verify.lint.op_support import Rule
 from detr2litert.verify.lint.rules.find import Hit, shape_of
 
@@ -59,7 +59,7 @@ def select_branch(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def op_version(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     if op.version > rule.parameters["max_version"]:
-        yield Hit(f"version {op.version}, at most {rule.parameters['max_version']} is taken", op.outputs)
+        yield Hit(f"version {op.version}, at most {rule.parameters['max_version']} is accepted", op.outputs)
 
 
 def pad_rank(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
@@ -99,7 +99,7 @@ def dequantize_int8(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         and source.dtype in ("int8", "uint8")
         and any(c.name == "FULLY_CONNECTED" for c in graph.consumers(op.outputs[0]))
     ):
-        yield Hit(f"{source.dtype} weights are dequantised in front of a FULLY_CONNECTED", op.inputs[:1])
+        yield Hit(f"{source.dtype} weights are dequantised before a FULLY_CONNECTED", op.inputs[:1])
 
 
 def missing_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

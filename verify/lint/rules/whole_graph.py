@@ -1,4 +1,4 @@
-"""Checks that look at a graph as a whole."""
+"""Checks of a graph as a whole."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def dynamic_shape(graph: Graph, rule: Rule) -> Iterator[Hit]:
 
 
 def token_fan_out(graph: Graph, rule: Rule) -> Iterator[Hit]:
-    """A token tensor that is made in the graph and used more than once.
+    """Finds token tensors that are computed in the graph and used more than once.
 
-    Exactly: rank 3, ``[1, N, C]`` with N above 1, made by an operator, with two uses or more. A use is an operator that reads
-    it (once, however often it names it), or its being an output. The smallest graphs, each of two or three operators::
+    Exactly: rank 3, ``[1, N, C]`` with N above 1, produced by an operator, with two or more uses. A use is an operator that
+    reads it (counted once per operator), or being an output. The smallest graphs, each of two or three operators::
 
         wrong   x -> MUL -> t;  t -> SIN -> y;                outputs y, t      an output that is read
         wrong   x -> MUL -> t;  t -> SIN -> y;  t -> COS -> z; outputs y, z     two readers
@@ -28,7 +28,7 @@ def token_fan_out(graph: Graph, rule: Rule) -> Iterator[Hit]:
         right   x -> SIN -> y;  x -> COS -> z;                outputs y, z      an input, or a constant, fans out
         right   the first two with t of shape [1, H, W, C]
 
-    The first is what was seen to fail; the second is what its finders name with it. The table has the evidence.
+    The first was observed to fail; its reporters name the second as well. The table has the evidence.
     """
     for op in graph.ops:
         for index in op.outputs:

@@ -1,4 +1,4 @@
-"""What the delegate takes and computes wrongly: ``W1`` … ``W10`` are the names of the faults that were found first."""
+"""Checks for what the delegate accepts and computes wrong: ``W1`` … ``W10`` name the faults that were found first."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from detr2litert.graphs.delegate import MAX_SIDE, misapplies_constant
 from detr2litert.host_runtime.tflite.graph import Graph, Op
-from detr2litert.rewrites.delegate import MAX_SIDE, misapplies_constant
 from detr2litert.verify.lint.op_support import Rule
 from detr2litert.verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
 
-_LOWEST = -3.0e38  # a max pool pads with the lowest float, so a pad at or below this is what it would do itself
+_LOWEST = -3.0e38  # a max pool pads with the lowest float, so a pad at or below this changes nothing
 
 
 def constant_low_rank(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
@@ -49,7 +49,7 @@ def zeros_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         return
     constants = [tensor for t in op.inputs if (tensor := graph.source(t)) is not None and tensor.values() is not None]
     if any(not np.any(tensor.values()) for tensor in constants):
-        yield Hit(f"zeros are joined to what the {reader.name} after it reads", op.outputs)
+        yield Hit(f"zeros are concatenated to the input of the {reader.name} after it", op.outputs)
 
 
 def add_into_reduce(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

@@ -1,4 +1,4 @@
-"""The suite: every probe, by topic."""
+"""The probe suite: every probe, by topic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUITE: tuple[Probe, ...] = tuple(
     for topic in (refused, constants, padding, matrices, outputs, composites, emitted, quantised, accepted)
     for probe in topic.PROBES
 )
-"""What the delegate does in fp32, in the order in which the probes run. The lint's rules rest on these."""
+"""What the delegate does in fp32, in the order in which the probes run. The lint's rules are based on these."""
 
 FP16_SUITE: tuple[Probe, ...] = half.PROBES
-"""What fp16 does to numbers, on an adapter that computes in it."""
+"""Effects of fp16, on an adapter that computes in it."""

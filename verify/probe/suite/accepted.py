@@ -1,4 +1,4 @@
-"""Operators that the delegate takes and computes right: the list that the lint calls known."""
+"""Operators that the delegate accepts and computes right: the operators that the lint calls known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _name(kind: str, suffix: str = "") -> str:
 
 
 def _resized(kind: str, how: str, size: int) -> Probe:
-    """``kind`` from 4x4 to a square of ``size``, with the corners aligned, the pixels' halves counted, or neither."""
+    """``kind`` from 4x4 to a square of ``size``, with align_corners, half_pixel_centers, or neither."""
     name, about, out = f"{_name(kind)}_{how}_{size}", f"{kind} to {size}x{size}, {how}", (1, size, size, 8)
     corners, halves = how == "corners", how == "halves"
     operands: Sequence[Operand] = (X4, ints(size, size))
@@ -44,7 +44,7 @@ def _pool(kind: str, padding: int) -> Probe:
 
 
 def _top_k(name: str, shape: Shape, k: int) -> Probe:
-    """Values and indices of the last dimension, with ties, which the delegate breaks as the CPU does: lower index first."""
+    """Values and indices along the last dimension, with ties, which the delegate resolves like the CPU: lower index first."""
     out = (*shape[:-1], k)
     probe = single(name, f"the {k} largest of {list(shape)}", ACCEPTED, "TOPK_V2", [shape, np.array(k, np.int32)],
                    {"y": out, "i": out}, dtype=("float32", "int32"))  # fmt: skip
@@ -57,7 +57,9 @@ def _gathered(name: str, shape: Shape, axis: int) -> Probe:
     def build(w: ModelWriter) -> Sequence[str]:
         return [w.op("GATHER", [w.input("x", shape), w.input("i", (3,), "int32")], {"y": out}, axis=axis)]
 
-    return Probe(name, f"runtime indices into axis {axis} of {list(shape)}", ACCEPTED, build, spares=("gather-index",))
+    return Probe(
+        name, f"runtime indices into axis {axis} of {list(shape)}", ACCEPTED, build, must_not_trigger=("gather-index",)
+    )
 
 
 def _logical(w: ModelWriter, kind: str) -> Sequence[str]:
@@ -82,7 +84,7 @@ def _cast_index(w: ModelWriter) -> Sequence[str]:
 
 
 def _through(w: ModelWriter, kind: str, code: int) -> Sequence[str]:
-    """CAST to a type, by its number in the schema, and back."""
+    """CAST to a type, given by its code in the schema, and back."""
     there = w.op("CAST", [w.input("x", X3)], {"t": X3}, dtype=kind, outDataType=code)
     return [w.op("CAST", [there], {"y": X3}, inDataType=code)]
 
@@ -146,23 +148,23 @@ _ELEMENTS = (
     single("add_scalar", "a map plus a number", ACCEPTED, "ADD", [X4, np.array(0.5, np.float32)], X4),
     single("add_broadcast", "a map plus a runtime row", ACCEPTED, "ADD", [X4, (1, 1, 1, 8)], X4),
     single("add_outer", "a column plus a row", ACCEPTED, "ADD", [(1, 4, 1, 8), (1, 1, 4, 8)], X4),
-    single("add_self", "a tensor plus itself", ACCEPTED, "ADD", [X4, "x0"], X4, spares=("same-input-matmul",)),
+    single("add_self", "a tensor plus itself", ACCEPTED, "ADD", [X4, "x0"], X4, must_not_trigger=("same-input-matmul",)),
     single("pow_number", "a tensor to the power of a number", ACCEPTED, "POW", [X4, np.array(1.5, np.float32)], X4,
            span=_POSITIVE),
     single("pow_base_2", "2 to the power of a tensor gives its square", WRONG, "POW", [np.array(2.0, np.float32), X4], X4,
-           breaks="pow-constant-base"),
+           triggers="pow-constant-base"),
     single("pow_base_3", "3 to the power of a tensor", WRONG, "POW", [np.array([3.0], np.float32), X4], X4,
-           breaks="pow-constant-base"),
+           triggers="pow-constant-base"),
     single("pow_base_4", "4 to the power of a tensor is right", ACCEPTED, "POW", [np.array(4.0, np.float32), X4], X4,
-           spares=("pow-constant-base",)),
+           must_not_trigger=("pow-constant-base",)),
     single("pow_base_twos", "eight twos to the power of a tensor", ACCEPTED, "POW", [np.full(8, 2.0, np.float32), X4], X4,
-           spares=("pow-constant-base",)),
+           must_not_trigger=("pow-constant-base",)),
     *(Probe(_name(kind), f"{kind} of masks", ACCEPTED, partial(_logical, kind=kind))
       for kind in ("LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT")),
     *(Probe(_name(kind, "_int32"), f"{kind} of whole numbers", ACCEPTED, partial(_whole, kind=kind))
       for kind in ("ADD", "MUL", "FLOOR_DIV", "FLOOR_MOD")),
     *(Probe(f"cast_{kind}_and_back", f"CAST to {kind} and back", ACCEPTED, partial(_through, kind=kind, code=code),
-            spares=("int64",)) for kind, code in (("int32", 2), ("bool", 6), ("float16", 1))),
+            must_not_trigger=("int64",)) for kind, code in (("int32", 2), ("bool", 6), ("float16", 1))),
     Probe("quantize", "QUANTIZE and DEQUANTIZE of a runtime tensor", ACCEPTED, _eight_bits),
 )  # fmt: skip
 
@@ -179,10 +181,12 @@ _REDUCTIONS = (
     ),
     Probe("reduce_any", "REDUCE_ANY of a mask", ACCEPTED, _any),
     single("cumsum", "CUMSUM over the tokens", ACCEPTED, "CUMSUM", [X3, np.array(1, np.int32)], X3,
-           spares=("cumsum-integers",)),
-    single("softmax_1d", "SOFTMAX of rank 1 is all ones", WRONG, "SOFTMAX", [(16,)], (16,), breaks="softmax-rank-1", beta=1.0),
-    single("softmax_2d", "SOFTMAX of rank 2", ACCEPTED, "SOFTMAX", [(1, 16)], (1, 16), spares=("softmax-rank-1",), beta=1.0),
-    single("softmax_4d", "SOFTMAX of rank 4", ACCEPTED, "SOFTMAX", [X4], X4, spares=("softmax-rank-1",), beta=1.0),
+           must_not_trigger=("cumsum-integers",)),
+    single("softmax_1d", "SOFTMAX of rank 1 is all ones", WRONG, "SOFTMAX", [(16,)], (16,),
+           triggers="softmax-rank-1", beta=1.0),
+    single("softmax_2d", "SOFTMAX of rank 2", ACCEPTED, "SOFTMAX", [(1, 16)], (1, 16),
+           must_not_trigger=("softmax-rank-1",), beta=1.0),
+    single("softmax_4d", "SOFTMAX of rank 4", ACCEPTED, "SOFTMAX", [X4], X4, must_not_trigger=("softmax-rank-1",), beta=1.0),
     _top_k("top_k", (1, 64), 10),
     _top_k("top_k_1d", (64,), 10),
     _top_k("top_k_4d", (1, 4, 4, 64), 5),
@@ -194,11 +198,11 @@ _LAYOUT = (
              [(2, 3, 4, 5)[: len(order)], ints(*order)], tuple((2, 3, 4, 5)[axis] for axis in order))
       for order in ((1, 0), (0, 2, 1), (2, 1, 0), (0, 2, 1, 3), (0, 3, 1, 2), (1, 0, 2, 3))),
     single("reshape_batch", "RESHAPE that moves the batch", ACCEPTED, "RESHAPE", [X4, ints(4, 4, 8)], (4, 4, 8),
-           spares=("reshape-runtime-shape",), newShape=[4, 4, 8]),
+           must_not_trigger=("reshape-runtime-shape",), newShape=[4, 4, 8]),
     single("concat", "CONCATENATION of tokens", ACCEPTED, "CONCATENATION", [X3, X3], (1, 12, 8), axis=1),
     single("concat_batch", "CONCATENATION along the batch", ACCEPTED, "CONCATENATION", [X4, X4], (2, 4, 4, 8), axis=0),
     single("concat_constant", "CONCATENATION with a constant token", ACCEPTED, "CONCATENATION", [data(1, 1, 8), X3], (1, 7, 8),
-           spares=("zeros-into-pool",), axis=1),
+           must_not_trigger=("zeros-into-pool",), axis=1),
     single("slice", "SLICE of tokens", ACCEPTED, "SLICE", [X3, ints(0, 1, 0), ints(1, 3, 8)], (1, 3, 8)),
     single("slice_channels", "SLICE of channels", ACCEPTED, "SLICE", [X4, ints(0, 0, 0, 3), ints(1, 4, 4, 2)], (1, 4, 4, 2)),
     Probe("split", "SPLIT of channels", ACCEPTED, _split),
@@ -209,15 +213,15 @@ _LAYOUT = (
     _gathered("gather_tokens", X3, 1),
     _gathered("gather_map_rows", X4, 1),
     _gathered("gather_channels", X4, 3),
-    Probe("gather_top_k", "the rows of a top-k", ACCEPTED, partial(_selected, batch=False), spares=("gather-index",)),
+    Probe("gather_top_k", "the rows of a top-k", ACCEPTED, partial(_selected, batch=False), must_not_trigger=("gather-index",)),
     Probe("gather_top_k_batch", "the rows of a top-k of [1, N]", ACCEPTED, partial(_selected, batch=True),
-          spares=("gather-index",)),
-    Probe("gather_cast", "indices out of a CAST", ACCEPTED, _cast_index, spares=("gather-index",),
+          must_not_trigger=("gather-index",)),
+    Probe("gather_cast", "indices out of a CAST", ACCEPTED, _cast_index, must_not_trigger=("gather-index",),
           values={"i": np.array([0, 5, 2], np.float32)}),
     Probe("update_slice", "DYNAMIC_UPDATE_SLICE at a computed place", ACCEPTED, partial(_updated, constant=False),
-          spares=("update-slice-constant",), values={"at": ints(0, 3, 0)}),
+          must_not_trigger=("update-slice-constant",), values={"at": ints(0, 3, 0)}),
     Probe("update_slice_constant", "DYNAMIC_UPDATE_SLICE at a constant place", REFUSED, partial(_updated, constant=True),
-          breaks="update-slice-constant"),
+          triggers="update-slice-constant"),
 )  # fmt: skip
 
 _IMAGES = (
@@ -225,7 +229,7 @@ _IMAGES = (
       for how, size in (("plain", 8), ("corners", 7), ("halves", 8), ("halves", 3))),
     *(_pool(kind, padding) for kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D") for padding in (0, 1)),
     Probe("transpose_conv", "TRANSPOSE_CONV of 2x2, stride 2", ACCEPTED, _transposed_conv),
-    Probe("resampler", "the custom operator Resampler, which the CPU runtime has not", ACCEPTED, _resampler, span=(-1, 4),
+    Probe("resampler", "the custom operator Resampler, which the CPU runtime lacks", ACCEPTED, _resampler, span=(-1, 4),
           reference=_resampled),
 )  # fmt: skip
 

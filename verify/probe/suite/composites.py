@@ -1,4 +1,4 @@
-"""Composites: operators of their own with a decomposition, which the delegate does not look into."""
+"""Composites: operators with a decomposition, which the delegate does not use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _rms_body(w: ModelWriter) -> Sequence[str]:
 
 
 def _norm_body(w: ModelWriter, affine: bool = True) -> Sequence[str]:
-    """Layer norm as litert-torch writes it, with the mean kept and the difference squared."""
+    """Layer norm as litert-torch writes it: a mean with keepdims, and the squared difference."""
     x = w.input("x", X3)
     operands = [w.input("g", (8,)), w.input("b", (8,))] if affine else []
     axes, mean = w.constant("axes", ints(2)), (1, 6, 1)
@@ -83,13 +83,21 @@ def _attention(w: ModelWriter) -> Sequence[str]:
 
 
 PROBES: tuple[Probe, ...] = (
-    Probe("composite_rms_norm", "odml.rms_norm", DIED, partial(_rms, constant=True), breaks=_RULE),
-    Probe("composite_rms_runtime", "odml.rms_norm, weights at run time", REFUSED, partial(_rms, constant=False), breaks=_RULE),
-    Probe("composite_layer_norm", "odml.layer_norm", REFUSED, partial(_layer_norm, name="odml.layer_norm"), breaks=_RULE),
-    Probe("composite_own", "a composite of a name of one's own", REFUSED, partial(_layer_norm, name="my.norm"), breaks=_RULE),
-    Probe("composite_group_norm", "odml.group_norm", DIED, _group_norm, breaks=_RULE),
-    Probe("composite_attention", "odml.scaled_dot_product_attention", DIED, _attention, breaks=_RULE),
-    Probe("layer_norm", "layer norm as litert-torch writes it", ACCEPTED, partial(_norm_body, affine=False), spares=(_RULE,)),
-    Probe("attention", "attention written out", ACCEPTED, _attention_body, spares=(_RULE,)),
-    Probe("rms_norm", "RMS norm written out, weights at run time", ACCEPTED, _rms_body, spares=(_RULE,)),
+    Probe("composite_rms_norm", "odml.rms_norm", DIED, partial(_rms, constant=True), triggers=_RULE),
+    Probe(
+        "composite_rms_runtime", "odml.rms_norm, weights at run time", REFUSED, partial(_rms, constant=False), triggers=_RULE
+    ),
+    Probe("composite_layer_norm", "odml.layer_norm", REFUSED, partial(_layer_norm, name="odml.layer_norm"), triggers=_RULE),
+    Probe("composite_own", "a composite with a custom name", REFUSED, partial(_layer_norm, name="my.norm"), triggers=_RULE),
+    Probe("composite_group_norm", "odml.group_norm", DIED, _group_norm, triggers=_RULE),
+    Probe("composite_attention", "odml.scaled_dot_product_attention", DIED, _attention, triggers=_RULE),
+    Probe(
+        "layer_norm",
+        "layer norm as litert-torch writes it",
+        ACCEPTED,
+        partial(_norm_body, affine=False),
+        must_not_trigger=(_RULE,),
+    ),
+    Probe("attention", "attention as primitive operators", ACCEPTED, _attention_body, must_not_trigger=(_RULE,)),
+    Probe("rms_norm", "RMS norm as primitive operators, weights at run time", ACCEPTED, _rms_body, must_not_trigger=(_RULE,)),
 )

@@ -1,4 +1,4 @@
-"""W1: an elementwise operator of a runtime tensor of low rank with a constant."""
+"""W1: an elementwise operator on a low-rank runtime tensor and a constant."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _RULE = "constant-low-rank"
 
 
 def _wrong(name: str, about: str, kind: str, operands: Sequence[Operand], out: Shape, **options: Any) -> Probe:
-    return single(name, about, WRONG, kind, operands, out, breaks=_RULE, **options)
+    return single(name, about, WRONG, kind, operands, out, triggers=_RULE, **options)
 
 
 def _right(name: str, about: str, kind: str, operands: Sequence[Operand], out: Shape) -> Probe:
-    return single(name, about, ACCEPTED, kind, operands, out, spares=(_RULE,))
+    return single(name, about, ACCEPTED, kind, operands, out, must_not_trigger=(_RULE,))
 
 
 def _unpacked(w: ModelWriter) -> Sequence[str]:
@@ -41,7 +41,7 @@ def _attention_bias(w: ModelWriter, rank: int) -> Sequence[str]:
 
 def _built(name: str, about: str, does: Behaviour, build: Build) -> Probe:
     wrong = does is not ACCEPTED
-    return Probe(name, about, does, build, breaks=_RULE if wrong else "", spares=() if wrong else (_RULE,))
+    return Probe(name, about, does, build, triggers=_RULE if wrong else "", must_not_trigger=() if wrong else (_RULE,))
 
 
 PROBES: tuple[Probe, ...] = (
@@ -69,7 +69,7 @@ PROBES: tuple[Probe, ...] = (
     _wrong("const_mask_4d", "scores [4, 6, 6] plus a constant mask", "ADD", [(4, 6, 6), data(1, 4, 6, 6)], (1, 4, 6, 6)),
     _right("const_none", "two runtime tensors of different ranks", "ADD", [X2, X3], X3),
     _right("runtime_batch_3d", "[4, 6, 8] plus a runtime [4, 1, 1]", "ADD", [(4, 6, 8), (4, 1, 1)], (4, 6, 8)),
-    _built("const_fp16", "the constant is kept in fp16 and unpacked by DEQUANTIZE", WRONG, _unpacked),
+    _built("const_fp16", "the constant is stored in fp16 and unpacked by DEQUANTIZE", WRONG, _unpacked),
     _built(
         "linear_dropped_dims",
         "what litert-torch makes of Linear(x) + position[1, N, C]: the layer drops the batch",
@@ -78,7 +78,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     _built(
         "linear_kept_dims",
-        "the same with keep_num_dims, as restore_rank leaves it",
+        "the same with keep_num_dims, as restore_rank writes it",
         ACCEPTED,
         lambda w: _position(w, keep=True),
     ),
@@ -96,10 +96,10 @@ PROBES: tuple[Probe, ...] = (
         "SUB",
         [X3, X3],
         X3,
-        breaks="op-version",
+        triggers="op-version",
         version=3,
     ),
-    single("sub_version_2", "SUB of version 2", ACCEPTED, "SUB", [X3, X3], X3, spares=("op-version",), version=2),
-    single("add_version_3", "ADD of version 3", ACCEPTED, "ADD", [X3, X3], X3, spares=("op-version",), version=3),
-    single("mul_version_3", "MUL of version 3", ACCEPTED, "MUL", [X3, X3], X3, spares=("op-version",), version=3),
+    single("sub_version_2", "SUB of version 2", ACCEPTED, "SUB", [X3, X3], X3, must_not_trigger=("op-version",), version=2),
+    single("add_version_3", "ADD of version 3", ACCEPTED, "ADD", [X3, X3], X3, must_not_trigger=("op-version",), version=3),
+    single("mul_version_3", "MUL of version 3", ACCEPTED, "MUL", [X3, X3], X3, must_not_trigger=("op-version",), version=3),
 )

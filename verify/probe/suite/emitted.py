@@ -1,4 +1,4 @@
-"""Layers operator by operator as litert-torch 0.10 emits them, and what a rewrite or a hand makes of the same layer."""
+"""Layers operator by operator as litert-torch 0.10 emits them, beside rewritten and hand-written forms of the same layer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _layer_norm(w: ModelWriter) -> Sequence[str]:
 
 
 def _layer_norm_by_hand(w: ModelWriter) -> Sequence[str]:
-    """The same with scale and shift left where they are, so that the linear layer reads a sum with a constant."""
+    """The same with scale and shift as operators, so that the linear layer reads a sum with a constant."""
     x, axes = w.input("x", X3), w.constant("axes", ints(2))
     mean = w.op("MEAN", [x, axes], {"m": _COLUMN}, keepDims=True)
     centred = w.op("SUB", [x, mean], {"c": X3})
@@ -86,7 +86,7 @@ def _group_norm(w: ModelWriter) -> Sequence[str]:
 
 
 def _group_norm_in_groups(w: ModelWriter) -> Sequence[str]:
-    """The same, scaled while each group is a row of its own, so that nothing needs broadcasting."""
+    """The same, scaled while each group is a row, so that nothing needs broadcasting."""
     groups = _reshape(w, w.input("x", _MAP), "groups", *_GROUPS)
     mean, root = _group_statistics(w, groups)
     normed = w.op("MUL", [w.op("SUB", [groups, mean], {"z": _GROUPS}), root], {"t": _GROUPS})
@@ -94,7 +94,7 @@ def _group_norm_in_groups(w: ModelWriter) -> Sequence[str]:
 
 
 def _grid_sample(w: ModelWriter) -> Sequence[str]:
-    """One of the four corners of a bilinear grid_sample: its pixels' indices, and what is gathered there."""
+    """One of the four corners of a bilinear grid_sample: the pixels' indices, and the gather."""
     every, last = (*_POINTS, 2), (*_POINTS, 1)
     grid = _reshape(w, w.input("grid", (1, 3, 2, 2)), "g5", 1, 1, 3, 2, 2)
     for_all = w.op("BROADCAST_TO", [grid, w.constant("all", ints(*every))], {"gb": every}, version=2)
@@ -118,14 +118,15 @@ def _log_of_zero(w: ModelWriter) -> Sequence[str]:
 
 PROBES: tuple[Probe, ...] = (
     Probe("emitted_layer_norm", "a layer norm, an output and read by a linear layer", ACCEPTED, _layer_norm,
-          spares=(_FORWARD,)),
-    Probe("layer_norm_by_hand", "the same as it is written by hand", WRONG, _layer_norm_by_hand, breaks=_FORWARD),
+          must_not_trigger=(_FORWARD,)),
+    Probe("layer_norm_by_hand", "the same as it is written by hand", WRONG, _layer_norm_by_hand, triggers=_FORWARD),
     Probe("scale_shift_conv_output", "scaled and shifted, an output and read by CONV_2D", WRONG, _scaled_and_shifted,
-          breaks=_FORWARD),
-    Probe("emitted_group_norm", "a group norm", REFUSED, _group_norm, breaks=_TO),
-    Probe("group_norm_in_groups", "a group norm scaled within its groups", ACCEPTED, _group_norm_in_groups, spares=(_TO,)),
-    Probe("emitted_grid_sample", "one corner of a grid_sample", REFUSED, _grid_sample, breaks=_ND),
+          triggers=_FORWARD),
+    Probe("emitted_group_norm", "a group norm", REFUSED, _group_norm, triggers=_TO),
+    Probe("group_norm_in_groups", "a group norm scaled within its groups", ACCEPTED, _group_norm_in_groups,
+          must_not_trigger=(_TO,)),
+    Probe("emitted_grid_sample", "one corner of a grid_sample", REFUSED, _grid_sample, triggers=_ND),
     # LOG of 0 is -88 on SwiftShader and -inf on lavapipe.
-    Probe("log_of_zero", "EXP of LOG of 0 is 0, whatever LOG makes of it", ACCEPTED, _log_of_zero,
+    Probe("log_of_zero", "EXP of LOG of 0 is 0, whatever LOG returns", ACCEPTED, _log_of_zero,
           values={"x": np.zeros(X4, np.float32)}),
 )  # fmt: skip

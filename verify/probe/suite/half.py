@@ -1,7 +1,7 @@
-"""Hazards of fp16: what overflows, what is rounded away, and the forms that keep out of both.
+"""Hazards of fp16: what overflows, what is rounded away, and the forms that avoid both.
 
-Right is what fp32 computes. They need an adapter that computes in fp16; no lint rule can see them, for they depend on the
-numbers. The gates that do are ``verify.parity.fp16`` and the analysis of ranges.
+The fp32 result counts as right. They need an adapter that computes in fp16; no lint rule can detect them, since they depend on
+the values. ``verify.parity.fp16`` and the range analysis can.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SPREAD = (500 * data(1, 6, 64)).astype(np.float32)
 
 
 def _chain(w: ModelWriter, shape: Shape, steps: Sequence[tuple[str, float]]) -> Sequence[str]:
-    """One operator after the other, each with a number."""
+    """A chain of operators, each with a scalar constant."""
     tensor = w.input("x", shape)
     for position, (kind, number) in enumerate(steps):
         constant = w.constant(f"c{position}", np.array(number, np.float32))
@@ -114,7 +114,7 @@ PROBES: tuple[Probe, ...] = (
     _half("half_norm", "a layer norm of numbers about 500", WRONG, partial(_norm, protected=False), _SPREAD),
     _half("half_norm_product", "the same with a product for the square", ACCEPTED,
           partial(_norm, protected=False, product=True), _SPREAD),
-    _half("half_norm_protected", "the same in the safe form", ACCEPTED, partial(_norm, protected=True), _SPREAD),
+    _half("half_norm_protected", "the same in the fp16-safe form", ACCEPTED, partial(_norm, protected=True), _SPREAD),
     _half("half_norm_small", "a plain layer norm of numbers about 1", ACCEPTED, partial(_norm, protected=False),
           data(1, 6, 64)),
     _half("half_epsilon", "1 / sqrt(1e-8)", WRONG, partial(_root, epsilon=1e-8), _full(_POINT, 0)),

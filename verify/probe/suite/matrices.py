@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detr2litert.rewrites.delegate import MAX_SIDE
+from detr2litert.graphs.delegate import MAX_SIDE
 from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, Operand, Shape, data, single
 from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
@@ -34,15 +34,17 @@ PROBES: tuple[Probe, ...] = (
     _product("matmul_adj_x", "the left side transposed", ACCEPTED, (1, 4, 8, 6), (1, 4, 8, 6), (1, 4, 6, 6), adjX=True),
     _product("matmul_adj_y", "the right side transposed", ACCEPTED, (1, 4, 6, 8), (1, 4, 6, 8), (1, 4, 6, 6), adjY=True),
     _product("matmul_odd", "sizes that are no multiple of 4", ACCEPTED, (3, 5, 7), (3, 7, 11), (3, 5, 11)),
-    _product("matmul_self", "a tensor times itself", DIED, (1, 8, 8), "x0", (1, 8, 8), breaks="same-input-matmul"),
+    _product("matmul_self", "a tensor times itself", DIED, (1, 8, 8), "x0", (1, 8, 8), triggers="same-input-matmul"),
     _product(
-        "matmul_two", "two tensors of that shape", ACCEPTED, (1, 8, 8), (1, 8, 8), (1, 8, 8), spares=("same-input-matmul",)
+        "matmul_two", "two tensors of that shape", ACCEPTED, (1, 8, 8), (1, 8, 8), (1, 8, 8),
+        must_not_trigger=("same-input-matmul",)
     ),
     _product(
-        "matmul_const_lhs", "a constant on the left", REFUSED, data(1, 4, 6), X3, (1, 4, 8), breaks="matmul-constant-lhs"
+        "matmul_const_lhs", "a constant on the left", REFUSED, data(1, 4, 6), X3, (1, 4, 8), triggers="matmul-constant-lhs"
     ),
     _product(
-        "matmul_const_rhs", "a constant on the right", ACCEPTED, X3, data(1, 8, 4), (1, 6, 4), spares=("matmul-constant-lhs",)
+        "matmul_const_rhs", "a constant on the right", ACCEPTED, X3, data(1, 8, 4), (1, 6, 4),
+        must_not_trigger=("matmul-constant-lhs",)
     ),
     _product(
         "matmul_broadcast",
@@ -51,7 +53,7 @@ PROBES: tuple[Probe, ...] = (
         (1, 4, 6, 8),
         (1, 1, 8, 6),
         (1, 4, 6, 6),
-        breaks="matmul-broadcast-batch",
+        triggers="matmul-broadcast-batch",
     ),
     _product(
         "matmul_broadcast_left",
@@ -60,7 +62,7 @@ PROBES: tuple[Probe, ...] = (
         (1, 1, 6, 8),
         (1, 4, 8, 6),
         (1, 4, 6, 6),
-        breaks="matmul-broadcast-batch",
+        triggers="matmul-broadcast-batch",
     ),
     _product(
         "matmul_broadcast_const",
@@ -69,7 +71,7 @@ PROBES: tuple[Probe, ...] = (
         (1, 4, 6, 8),
         data(1, 1, 8, 6),
         (1, 4, 6, 6),
-        breaks="matmul-broadcast-batch",
+        triggers="matmul-broadcast-batch",
     ),
     _product(
         "matmul_broadcast_rank",
@@ -78,10 +80,11 @@ PROBES: tuple[Probe, ...] = (
         (4, 6, 8),
         (8, 6),
         (4, 6, 6),
-        breaks="matmul-broadcast-batch",
+        triggers="matmul-broadcast-batch",
     ),
     _product(
-        "matmul_equal", "equal batches", ACCEPTED, (1, 4, 6, 8), (1, 4, 8, 6), (1, 4, 6, 6), spares=("matmul-broadcast-batch",)
+        "matmul_equal", "equal batches", ACCEPTED, (1, 4, 6, 8), (1, 4, 8, 6), (1, 4, 6, 6),
+        must_not_trigger=("matmul-broadcast-batch",)
     ),
     _product(
         "matmul_const_2d",
@@ -90,7 +93,7 @@ PROBES: tuple[Probe, ...] = (
         (4, 6, 8),
         data(8, 6),
         (4, 6, 6),
-        spares=("matmul-broadcast-batch",),
+        must_not_trigger=("matmul-broadcast-batch",),
     ),
     _product(
         "matmul_high",
@@ -99,7 +102,7 @@ PROBES: tuple[Probe, ...] = (
         (8, 4, 4100),
         (8, 4100, 8),
         (8, 4, 8),
-        breaks="matmul-texture-limit",
+        triggers="matmul-texture-limit",
     ),
     _product(
         "matmul_at_limit",
@@ -108,7 +111,7 @@ PROBES: tuple[Probe, ...] = (
         (8, 4, MAX_SIDE // 2),
         (8, MAX_SIDE // 2, 8),
         (8, 4, 8),
-        spares=("matmul-texture-limit",),
+        must_not_trigger=("matmul-texture-limit",),
     ),
     _product(
         "matmul_wide",
@@ -117,7 +120,7 @@ PROBES: tuple[Probe, ...] = (
         (1, 4, 8),
         (1, 8, 32772),
         (1, 4, 32772),
-        breaks="matmul-texture-limit",
+        triggers="matmul-texture-limit",
     ),
     _product(
         "matmul_small_many",
@@ -126,7 +129,7 @@ PROBES: tuple[Probe, ...] = (
         (519, 4, 64),
         (519, 64, 16),
         (519, 4, 16),
-        spares=("matmul-texture-limit",),
+        must_not_trigger=("matmul-texture-limit",),
     ),
     _product(
         "matmul_adj_high",
@@ -135,7 +138,7 @@ PROBES: tuple[Probe, ...] = (
         (8, 64, 4100),
         (8, 32, 4100),
         (8, 64, 32),
-        breaks="matmul-texture-limit",
+        triggers="matmul-texture-limit",
         adjY=True,
     ),
     single("fc_2d", "a linear layer", ACCEPTED, "FULLY_CONNECTED", [X2, data(4, 8), data(4)], (6, 4)),
@@ -158,7 +161,7 @@ PROBES: tuple[Probe, ...] = (
         "FULLY_CONNECTED",
         [X2, (4, 8), data(4)],
         (6, 4),
-        breaks="runtime-weights-bias",
+        triggers="runtime-weights-bias",
     ),
     single(
         "fc_runtime_no_bias",
@@ -167,7 +170,7 @@ PROBES: tuple[Probe, ...] = (
         "FULLY_CONNECTED",
         [X2, (4, 8), None],
         (6, 4),
-        spares=("runtime-weights-bias", "runtime-bias"),
+        must_not_trigger=("runtime-weights-bias", "runtime-bias"),
     ),
     single(
         "fc_runtime_bias",
@@ -176,9 +179,10 @@ PROBES: tuple[Probe, ...] = (
         "FULLY_CONNECTED",
         [X2, (4, 8), (4,)],
         (6, 4),
-        breaks="runtime-bias",
+        triggers="runtime-bias",
     ),
-    _conv("conv_1x1", "a 1x1 convolution", ACCEPTED, [X4, _WEIGHTS, data(8)], X4, spares=("runtime-bias", "conv-without-bias")),
+    _conv("conv_1x1", "a 1x1 convolution", ACCEPTED, [X4, _WEIGHTS, data(8)], X4,
+          must_not_trigger=("runtime-bias", "conv-without-bias")),
     _conv("conv_3x3", "a 3x3 convolution", ACCEPTED, [X4, data(4, 3, 3, 8), data(4)], (1, 4, 4, 4)),
     _conv(
         "conv_dilated",
@@ -208,7 +212,7 @@ PROBES: tuple[Probe, ...] = (
         DIED,
         [X4, data(4, 1, 1, 8), (4,)],
         (1, 4, 4, 4),
-        breaks="runtime-bias",
+        triggers="runtime-bias",
     ),
     _conv(
         "conv_runtime_both",
@@ -216,7 +220,7 @@ PROBES: tuple[Probe, ...] = (
         REFUSED,
         [X4, (4, 1, 1, 8), (4,)],
         (1, 4, 4, 4),
-        breaks="runtime-bias",
+        triggers="runtime-bias",
     ),
     _conv(
         "conv_without_bias",
@@ -224,20 +228,20 @@ PROBES: tuple[Probe, ...] = (
         REFUSED,
         [X4, _WEIGHTS],
         X4,
-        breaks="conv-without-bias",
+        triggers="conv-without-bias",
         reference=_without_bias,
     ),
     _conv("conv_groups_of_1", "8 groups of 1 channel, 16 outputs", WRONG, [X4, data(16, 1, 1, 1), data(16)], (1, 4, 4, 16),
-          breaks="grouped-conv"),
-    _conv("conv_groups_of_2", "4 groups of 2 channels", WRONG, [X4, data(8, 1, 1, 2), data(8)], X4, breaks="grouped-conv"),
+          triggers="grouped-conv"),
+    _conv("conv_groups_of_2", "4 groups of 2 channels", WRONG, [X4, data(8, 1, 1, 2), data(8)], X4, triggers="grouped-conv"),
     _conv("conv_groups_of_3", "4 groups of 3 channels", WRONG, [_PIXEL, data(12, 3, 3, 3), data(12)], _PIXEL,
-          breaks="grouped-conv"),
+          triggers="grouped-conv"),
     _conv("conv_groups_of_4", "2 groups of 4 channels", ACCEPTED, [X4, data(8, 1, 1, 4), data(8)], X4,
-          spares=("grouped-conv",)),
+          must_not_trigger=("grouped-conv",)),
     _conv("conv_groups_of_6", "2 groups of 6 channels", DIED, [_PIXEL, data(12, 3, 3, 6), data(12)], _PIXEL,
-          breaks="grouped-conv"),
+          triggers="grouped-conv"),
     single("depthwise", "a depthwise convolution", ACCEPTED, "DEPTHWISE_CONV_2D", [X4, data(1, 3, 3, 8), data(8)], X4,
-           spares=("grouped-conv",), depthMultiplier=1, **STEP),
+           must_not_trigger=("grouped-conv",), depthMultiplier=1, **STEP),
     single("depthwise_twice", "two outputs a channel", ACCEPTED, "DEPTHWISE_CONV_2D", [X4, data(1, 3, 3, 16), data(16)],
            (1, 4, 4, 16), depthMultiplier=2, **STEP),
 )  # fmt: skip

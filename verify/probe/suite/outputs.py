@@ -16,7 +16,7 @@ from detr2litert.verify.probe.probe import Behaviour, Build, Probe
 _REDUCED = "output-and-reduced"
 _FORWARD, _BACKWARD = "output-fused-forward", "output-fused-backward"
 _TOKENS = "token-fan-out"
-_ROWS = (1, 300, 4)  # many short rows: where only some of them are wrong, some are
+_ROWS = (1, 300, 4)  # many short rows, for faults that affect only some of them
 
 
 def _sum(w: ModelWriter, kind: str, *, axis: int = 2, output: bool = False, second: bool = False) -> Sequence[str]:
@@ -55,7 +55,7 @@ def _layer(w: ModelWriter, kind: str, source: str, name: str) -> str:
 
 
 def _chain(w: ModelWriter, first: str, then: Sequence[str], output: bool = True) -> Sequence[str]:
-    """``then`` all read what ``first`` makes, which is an output too."""
+    """All of ``then`` read the result of ``first``, which is an output too."""
     made = _layer(w, first, w.input("x", X4), "t0")
     ends = [_layer(w, kind, made, f"t{position}") for position, kind in enumerate(then, 1)]
     return [*ends, made] if output else ends
@@ -103,25 +103,27 @@ def _flattened_map(w: ModelWriter) -> Sequence[str]:
     return [first, second, w.op("REDUCE_MAX", [tokens, w.constant("axes", ints(2))], {"m": (1, 16)}), tokens]
 
 
-def _probe(name: str, about: str, build: Build, breaks: str = "", spares: tuple[str, ...] = ()) -> Probe:
-    """One that is wrong if it breaks a rule, but for the token fan-out, which this delegate does not have."""
-    does = WRONG if breaks and breaks != _TOKENS else ACCEPTED
-    return Probe(name, about, Behaviour(does), build, breaks, spares)
+def _probe(name: str, about: str, build: Build, triggers: str = "", must_not_trigger: tuple[str, ...] = ()) -> Probe:
+    """A probe that is wrong if it triggers a rule, except for the token fan-out, which this delegate does not have."""
+    does = WRONG if triggers and triggers != _TOKENS else ACCEPTED
+    return Probe(name, about, Behaviour(does), build, triggers, must_not_trigger)
 
 
-def _reduced(name: str, about: str, kind: str, rule: str = "", spares: tuple[str, ...] = (), **options: Any) -> Probe:
-    return _probe(name, about, partial(_sum, kind=kind, **options), rule, spares)
+def _reduced(name: str, about: str, kind: str, rule: str = "", must_not_trigger: tuple[str, ...] = (), **options: Any) -> Probe:
+    return _probe(name, about, partial(_sum, kind=kind, **options), rule, must_not_trigger)
 
 
-def _fused(name: str, first: str, *then: str, rule: str = "", spares: tuple[str, ...] = (), output: bool = True) -> Probe:
+def _fused(
+    name: str, first: str, *then: str, rule: str = "", must_not_trigger: tuple[str, ...] = (), output: bool = True
+) -> Probe:
     about = f"{first} read by {' and '.join(then)}, {'an output' if output else 'no output'}"
-    return _probe(name, about, partial(_chain, first=first, then=then, output=output), rule, spares)
+    return _probe(name, about, partial(_chain, first=first, then=then, output=output), rule, must_not_trigger)
 
 
-def _fan_out(name: str, shape: Shape, uses: str, breaks: bool = False) -> Probe:
+def _fan_out(name: str, shape: Shape, uses: str, triggers: bool = False) -> Probe:
     about = f"{list(shape)} made in the graph: {uses}"
     return _probe(
-        name, about, partial(_tokens, shape=shape, uses=uses), _TOKENS if breaks else "", () if breaks else (_TOKENS,)
+        name, about, partial(_tokens, shape=shape, uses=uses), _TOKENS if triggers else "", () if triggers else (_TOKENS,)
     )
 
 
@@ -132,22 +134,38 @@ PROBES: tuple[Probe, ...] = (
     _reduced("add_amax", "the maximum of a sum starts from the second operand", "REDUCE_MAX", _W4),
     _reduced("add_amin", "the minimum of a sum", "REDUCE_MIN", _W4),
     _reduced("add_amax_tokens", "the maximum of a sum over the tokens", "REDUCE_MAX", _W4, axis=1),
-    _reduced("add_amax_two_readers", "the sum has a second reader", "REDUCE_MAX", spares=(_W4,), second=True),
-    _reduced("add_sum", "the sum of a sum", "SUM", spares=(_W4, _REDUCED)),
+    _reduced("add_amax_two_readers", "the sum has a second reader", "REDUCE_MAX", must_not_trigger=(_W4,), second=True),
+    _reduced("add_sum", "the sum of a sum", "SUM", must_not_trigger=(_W4, _REDUCED)),
     _reduced("add_sum_output", "a sum that is summed and an output is its first operand", "SUM", _REDUCED, output=True),
     _reduced("add_mean_output", "the same with MEAN", "MEAN", _REDUCED, output=True),
     _reduced("add_max_output", "the same with REDUCE_MAX", "REDUCE_MAX", _REDUCED, output=True),
     _reduced("add_sum_output_axis_1", "the same over the tokens", "SUM", _REDUCED, axis=1, output=True),
-    _reduced("add_sum_output_two_readers", "with a second reader", "SUM", spares=(_REDUCED,), output=True, second=True),
-    _probe("sub_sum_output", "a difference instead of a sum", partial(_made_and_reduced, kind="SUB"), spares=(_REDUCED,)),
-    _probe("mul_sum_output", "a product instead of a sum", partial(_made_and_reduced, kind="MUL"), spares=(_REDUCED,)),
-    _probe("add_mul_output", "a sum that is an output and multiplied", partial(_sum_and_read, kind="MUL"), spares=(_REDUCED,)),
-    _probe("add_sin_output", "a sum that is an output and read by SIN", partial(_sum_and_read, kind="SIN"), spares=(_REDUCED,)),
+    _reduced(
+        "add_sum_output_two_readers", "with a second reader", "SUM", must_not_trigger=(_REDUCED,), output=True, second=True
+    ),
+    _probe(
+        "sub_sum_output", "a difference instead of a sum", partial(_made_and_reduced, kind="SUB"), must_not_trigger=(_REDUCED,)
+    ),
+    _probe(
+        "mul_sum_output", "a product instead of a sum", partial(_made_and_reduced, kind="MUL"), must_not_trigger=(_REDUCED,)
+    ),
+    _probe(
+        "add_mul_output",
+        "a sum that is an output and multiplied",
+        partial(_sum_and_read, kind="MUL"),
+        must_not_trigger=(_REDUCED,),
+    ),
+    _probe(
+        "add_sin_output",
+        "a sum that is an output and read by SIN",
+        partial(_sum_and_read, kind="SIN"),
+        must_not_trigger=(_REDUCED,),
+    ),
     _probe(
         "add_fc_output",
         "a sum that is an output and read by a linear layer",
         partial(_sum_and_read, kind="FULLY_CONNECTED"),
-        spares=(_REDUCED, _FORWARD),
+        must_not_trigger=(_REDUCED, _FORWARD),
     ),
     _fused("add_conv_output", "ADD", "CONV_2D", rule=_FORWARD),
     _fused("mul_conv_output", "MUL", "CONV_2D", rule=_FORWARD),
@@ -155,23 +173,23 @@ PROBES: tuple[Probe, ...] = (
     _fused("mul_fc_const_output", "MUL", "FULLY_CONNECTED", rule=_FORWARD),
     _fused("mul_depthwise_output", "MUL", "DEPTHWISE_CONV_2D", rule=_FORWARD),
     _fused("mul_number_conv_output", "MUL number", "CONV_2D", rule=_FORWARD),
-    _fused("mul_conv", "MUL", "CONV_2D", spares=(_FORWARD,), output=False),
-    _fused("mul_two_fc_output", "MUL", "FULLY_CONNECTED", "FULLY_CONNECTED", spares=(_FORWARD,)),
+    _fused("mul_conv", "MUL", "CONV_2D", must_not_trigger=(_FORWARD,), output=False),
+    _fused("mul_two_fc_output", "MUL", "FULLY_CONNECTED", "FULLY_CONNECTED", must_not_trigger=(_FORWARD,)),
     _fused("conv_mul_output", "CONV_2D", "MUL", rule=_BACKWARD),
     _fused("conv_add_output", "CONV_2D", "ADD", rule=_BACKWARD),
     _fused("conv_mul_number_output", "CONV_2D", "MUL number", rule=_BACKWARD),
     _fused("depthwise_mul_output", "DEPTHWISE_CONV_2D", "MUL", rule=_BACKWARD),
     _fused("fc_mul_output", "FULLY_CONNECTED", "MUL", rule=_BACKWARD),
-    _fused("conv_mul", "CONV_2D", "MUL", spares=(_BACKWARD,), output=False),
-    _fused("conv_mul_add_output", "CONV_2D", "MUL", "ADD", spares=(_BACKWARD,)),
+    _fused("conv_mul", "CONV_2D", "MUL", must_not_trigger=(_BACKWARD,), output=False),
+    _fused("conv_mul_add_output", "CONV_2D", "MUL", "ADD", must_not_trigger=(_BACKWARD,)),
     # The CPU's outputs are garbage too.
     replace(
         _probe("input_output", "a graph input that is an output", _passed_on, _INPUT),
         reference=lambda values: {"y": values["x"] * values["z"], "x": values["x"]},
     ),
-    _probe("input_copied", "a copy of a graph input that is an output", _copied, spares=(_INPUT,)),
-    _fan_out("tokens_read_and_output", X3, "read and output", breaks=True),
-    _fan_out("tokens_two_readers", X3, "two readers", breaks=True),
+    _probe("input_copied", "a copy of a graph input that is an output", _copied, must_not_trigger=(_INPUT,)),
+    _fan_out("tokens_read_and_output", X3, "read and output", triggers=True),
+    _fan_out("tokens_two_readers", X3, "two readers", triggers=True),
     _probe("tokens_of_a_map", "a flattened map that is an output, projected twice and reduced", _flattened_map, _TOKENS),
     _fan_out("tokens_leaf", X3, "leaf"),
     _fan_out("tokens_one_reader", X3, "one reader"),
@@ -181,6 +199,8 @@ PROBES: tuple[Probe, ...] = (
     _fan_out("rows_two_readers", X2, "two readers"),
     _fan_out("batch_two_readers", (2, 3, 8), "two readers"),
     _fan_out("one_token_two_readers", (1, 1, 8), "two readers"),
-    _probe("tokens_input_fans_out", "a graph input with two readers", _input_fans_out, spares=(_TOKENS,)),
-    _probe("tokens_constant_fans_out", "an unpacked constant with two readers", _constant_fans_out, spares=(_TOKENS,)),
+    _probe("tokens_input_fans_out", "a graph input with two readers", _input_fans_out, must_not_trigger=(_TOKENS,)),
+    _probe(
+        "tokens_constant_fans_out", "an unpacked constant with two readers", _constant_fans_out, must_not_trigger=(_TOKENS,)
+    ),
 )

@@ -1,4 +1,4 @@
-"""Borders: what PAD takes (W2, W10), and what happens to it in front of a pool or a convolution (W3)."""
+"""Padding: what PAD accepts (W2, W10), and what happens to it before a pool or a convolution (W3)."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def _into(name: str, about: str, does: Behaviour, kind: str, value: float | None
     rule = "pad-into-pool"
     right = does is ACCEPTED
     build = partial(_padded_reader, kind=kind, value=value, between=between)
-    return Probe(name, about, does, build, breaks="" if right else rule, spares=(rule,) if right else ())
+    return Probe(name, about, does, build, triggers="" if right else rule, must_not_trigger=(rule,) if right else ())
 
 
 def _joined(name: str, about: str, does: Behaviour, kind: str, value: float) -> Probe:
     rule = "zeros-into-pool"
     right = does is ACCEPTED
     build = partial(_joined_pool, kind=kind, value=value)
-    return Probe(name, about, does, build, breaks="" if right else rule, spares=(rule,) if right else ())
+    return Probe(name, about, does, build, triggers="" if right else rule, must_not_trigger=(rule,) if right else ())
 
 
 def _nothing(w: ModelWriter, reader: str, output: bool = False) -> Sequence[str]:
@@ -67,9 +67,9 @@ def _nothing(w: ModelWriter, reader: str, output: bool = False) -> Sequence[str]
 
 
 PROBES: tuple[Probe, ...] = (
-    single("pad_rank_1", "PAD of rank 1", REFUSED, "PAD", [(8,), ints([1, 1])], (10,), breaks="pad-rank"),
-    single("pad_rank_2", "PAD of rank 2", REFUSED, "PAD", [X2, ints([1, 1], [0, 0])], (8, 8), breaks="pad-rank"),
-    single("pad_rank_4", "PAD of rank 4", ACCEPTED, "PAD", [X4, _AROUND], _WIDER, spares=("pad-rank", "pad-rank-3")),
+    single("pad_rank_1", "PAD of rank 1", REFUSED, "PAD", [(8,), ints([1, 1])], (10,), triggers="pad-rank"),
+    single("pad_rank_2", "PAD of rank 2", REFUSED, "PAD", [X2, ints([1, 1], [0, 0])], (8, 8), triggers="pad-rank"),
+    single("pad_rank_4", "PAD of rank 4", ACCEPTED, "PAD", [X4, _AROUND], _WIDER, must_not_trigger=("pad-rank", "pad-rank-3")),
     single(
         "pad_channels",
         "PAD of rank 4 along the channels",
@@ -77,7 +77,7 @@ PROBES: tuple[Probe, ...] = (
         "PAD",
         [X4, ints([0, 0], [0, 0], [0, 0], [1, 2])],
         (1, 4, 4, 11),
-        spares=("pad-rank",),
+        must_not_trigger=("pad-rank",),
     ),
     single(
         "pad_3d_batch",
@@ -86,7 +86,7 @@ PROBES: tuple[Probe, ...] = (
         "PAD",
         [(4, 6, 8), ints([0, 0], [1, 1], [0, 0])],
         (4, 8, 8),
-        breaks="pad-rank-3",
+        triggers="pad-rank-3",
     ),
     single(
         "pad_3d_leading",
@@ -95,7 +95,7 @@ PROBES: tuple[Probe, ...] = (
         "PAD",
         [X3, ints([1, 0], [0, 0], [0, 0])],
         (2, 6, 8),
-        breaks="pad-rank-3",
+        triggers="pad-rank-3",
     ),
     single(
         "pad_3d",
@@ -104,7 +104,7 @@ PROBES: tuple[Probe, ...] = (
         "PAD",
         [X3, ints([0, 0], [1, 1], [0, 0])],
         (1, 8, 8),
-        spares=("pad-rank-3", "pad-rank"),
+        must_not_trigger=("pad-rank-3", "pad-rank"),
     ),
     single(
         "pad_infinite",
@@ -113,7 +113,7 @@ PROBES: tuple[Probe, ...] = (
         "PADV2",
         [X4, _AROUND, np.array([-np.inf], np.float32)],
         _WIDER,
-        breaks="pad-infinite",
+        triggers="pad-infinite",
     ),
     single(
         "pad_finite",
@@ -122,22 +122,35 @@ PROBES: tuple[Probe, ...] = (
         "PADV2",
         [X4, _AROUND, np.array([-1e4], np.float32)],
         _WIDER,
-        spares=("pad-infinite",),
+        must_not_trigger=("pad-infinite",),
     ),
     single(
-        "mirror_symmetric", "MIRROR_PAD, SYMMETRIC", REFUSED, "MIRROR_PAD", [X4, _AROUND], _WIDER, breaks="mirror-pad", mode=1
+        "mirror_symmetric", "MIRROR_PAD, SYMMETRIC", REFUSED, "MIRROR_PAD", [X4, _AROUND], _WIDER, triggers="mirror-pad", mode=1
     ),
     single(
-        "mirror_reflect", "MIRROR_PAD, REFLECT", ACCEPTED, "MIRROR_PAD", [X4, _AROUND], _WIDER, spares=("mirror-pad",), mode=0
+        "mirror_reflect",
+        "MIRROR_PAD, REFLECT",
+        ACCEPTED,
+        "MIRROR_PAD",
+        [X4, _AROUND],
+        _WIDER,
+        must_not_trigger=("mirror-pad",),
+        mode=0,
     ),
     Probe("pad_nothing_add", "x and a pad of x by nothing, added", DIED, partial(_nothing, reader="ADD"), "identity-pad"),
-    Probe("pad_nothing", "a pad by nothing", ACCEPTED, partial(_nothing, reader="SIN"), spares=("identity-pad", _NOTHING)),
+    Probe(
+        "pad_nothing",
+        "a pad by nothing",
+        ACCEPTED,
+        partial(_nothing, reader="SIN"),
+        must_not_trigger=("identity-pad", _NOTHING),
+    ),
     Probe(
         "pad_nothing_conv",
         "a pad by nothing in front of a convolution",
         ACCEPTED,
         partial(_nothing, reader="CONV_2D"),
-        spares=("identity-pad", _NOTHING),
+        must_not_trigger=("identity-pad", _NOTHING),
     ),
     Probe(
         "pad_nothing_conv_output", "the same, an output too", WRONG, partial(_nothing, reader="CONV_2D", output=True), _NOTHING
@@ -154,7 +167,7 @@ PROBES: tuple[Probe, ...] = (
         "in front of SIN, an output too",
         ACCEPTED,
         partial(_nothing, reader="SIN", output=True),
-        spares=(_NOTHING,),
+        must_not_trigger=(_NOTHING,),
     ),
     _into("pad_average", "zeros in front of an average pool", WRONG, "AVERAGE_POOL_2D", None),
     _into("pad_add_average", "the same with an ADD of 0 between", ACCEPTED, "AVERAGE_POOL_2D", None, between=True),

@@ -1,4 +1,4 @@
-"""Weights of eight and sixteen bits, open dimensions, and what else the delegate does where the CPU kernels differ."""
+"""Weights of eight and sixteen bits, open dimensions, and other cases in which the CPU kernels differ from the delegate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _codes(*shape: int) -> NDArray[np.int8]:
 
 
 def _dequantised(w: ModelWriter, kind: str) -> Sequence[str]:
-    """Weights of int8 that a DEQUANTIZE of their own unpacks."""
+    """Weights of int8, unpacked by a DEQUANTIZE."""
     shape = (8, 8) if kind == "FULLY_CONNECTED" else (8, 1, 1, 8)
     weights = w.op("DEQUANTIZE", [w.constant("q", _codes(*shape), scales=[_SCALE])], {"w": shape})
     tensor = X2 if kind == "FULLY_CONNECTED" else X4
@@ -37,7 +37,7 @@ def _halves(w: ModelWriter) -> Sequence[str]:
 
 
 def _hybrid(w: ModelWriter, kind: str, scales: Sequence[float]) -> Sequence[str]:
-    """Weights of int8 that the layer itself reads: dynamic-range quantisation."""
+    """Weights of int8 that the layer reads directly: dynamic-range quantisation."""
     shape = (8, 8) if kind == "FULLY_CONNECTED" else (8, 1, 1, 8)
     tensor = X2 if kind == "FULLY_CONNECTED" else X4
     options = {} if kind == "FULLY_CONNECTED" else STEP
@@ -67,19 +67,19 @@ def _open(w: ModelWriter) -> Sequence[str]:
 
 PROBES: tuple[Probe, ...] = (
     Probe("dequantize_int8_fc", "int8 weights unpacked for a linear layer", REFUSED,
-          partial(_dequantised, kind="FULLY_CONNECTED"), breaks=_RULE),
+          partial(_dequantised, kind="FULLY_CONNECTED"), triggers=_RULE),
     Probe("dequantize_int8_conv", "int8 weights unpacked for a convolution", ACCEPTED,
-          partial(_dequantised, kind="CONV_2D"), spares=(_RULE,)),
-    Probe("dequantize_fp16_fc", "fp16 weights unpacked for a linear layer", ACCEPTED, _halves, spares=(_RULE,)),
+          partial(_dequantised, kind="CONV_2D"), must_not_trigger=(_RULE,)),
+    Probe("dequantize_fp16_fc", "fp16 weights unpacked for a linear layer", ACCEPTED, _halves, must_not_trigger=(_RULE,)),
     Probe("hybrid_fc", "a linear layer with int8 weights", ACCEPTED,
-          partial(_hybrid, kind="FULLY_CONNECTED", scales=(_SCALE,)), spares=(_RULE,),
+          partial(_hybrid, kind="FULLY_CONNECTED", scales=(_SCALE,)), must_not_trigger=(_RULE,),
           reference=partial(_product, scales=(_SCALE,))),
     Probe("hybrid_fc_channels", "one scale a channel", ACCEPTED, partial(_hybrid, kind="FULLY_CONNECTED", scales=_SCALES),
-          spares=(_RULE,), reference=partial(_product, scales=_SCALES)),
+          must_not_trigger=(_RULE,), reference=partial(_product, scales=_SCALES)),
     Probe("hybrid_conv", "a convolution with int8 weights", ACCEPTED, partial(_hybrid, kind="CONV_2D", scales=_SCALES),
-          spares=(_RULE,), reference=partial(_product, scales=_SCALES)),
-    Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, spares=(_RULE,)),
-    Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, breaks="dynamic-shape"),
-    Probe("open_dimension_resized", "an open dimension, resized before the run", ACCEPTED, _open, breaks="dynamic-shape",
+          must_not_trigger=(_RULE,), reference=partial(_product, scales=_SCALES)),
+    Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, must_not_trigger=(_RULE,)),
+    Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, triggers="dynamic-shape"),
+    Probe("open_dimension_resized", "an open dimension, resized before the run", ACCEPTED, _open, triggers="dynamic-shape",
           values={"x": data(1, 20, 8), "z": data(1, 20, 8, seed=1)}),
 )  # fmt: skip

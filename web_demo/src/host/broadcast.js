@@ -2,9 +2,6 @@
 
 import { sizeOf } from '../tensor.js';
 
-/** @typedef {import('../tensor.js').Tensor} Tensor */
-/** @typedef {import('../tensor.js').DType} DType */
-
 /** The shape that all shapes broadcast to. @param {(readonly number[])[]} shapes @returns {number[]} */
 export function broadcastShape(shapes) {
   const rank = Math.max(...shapes.map((shape) => shape.length));
@@ -37,13 +34,6 @@ export function broadcastOffsets(own, shape) {
     repeat *= outer;
   }
   return offsets;
-}
-
-/** What NumPy makes of two types, float64 narrowed to float32. @param {DType} one @param {DType} other @returns {DType} */
-export function promoted(one, other) {
-  if (one === other) return one;
-  if (one === 'float32' || other === 'float32') return 'float32';
-  return one === 'int64' || other === 'int64' ? 'int64' : 'int32';
 }
 
 /**

@@ -1,82 +1,62 @@
-/** The query selection between the graphs: a small program, given as data in the manifest, checked once and interpreted. */
+/**
+ * The query selection between the graphs: a small program, given as data in the manifest, checked once and interpreted. Its ops
+ * are the rows of `host_runtime/host_ops.json` (`table.js`); here is what computes them.
+ */
 
 import { REMAKE, UserError, messageOf } from '../errors.js';
-import { MAX_RANK, describe, fits } from '../tensor.js';
-import { binary, clamp, geluOp, relu, sigmoid, unary, where } from './elementwise.js';
+import { describe, fits } from '../tensor.js';
+import { binary, clamp, geluOp, sigmoid, unary } from './elementwise.js';
 import { concat, gather, reshape, slice, topk } from './moving.js';
-import { layerNorm, linear, reduceMax } from './rows.js';
+import { layerNorm, linear } from './rows.js';
+import { HOST_OPS, arity, checkAttributes, resultOf, supported } from './table.js';
 
 /**
  * @typedef {import('../tensor.js').Tensor} Tensor
  * @typedef {import('../manifest.js').HostProgram} HostProgram
  * @typedef {import('../manifest.js').HostOp} HostOp
- * @typedef {(inputs: Tensor[], attributes: Record<string, any>) => Tensor} Call
- * @typedef {{call: Call, least: number, most: number, required: string[], optional: string[]}} Op
+ * @typedef {import('./table.js').Kind} Kind
+ * @typedef {(inputs: Tensor[], attributes: Record<string, any>, shape: number[]) => Tensor} Kernel
+ *   computes an op whose inputs and attributes were checked; `shape` is its output's
  */
 
-/**
- * @param {Call} call
- * @param {number} least
- * @param {number} [most]
- * @param {string[]} [required]
- * @param {string[]} [optional]
- * @returns {Op}
- */
-const op = (call, least, most = least, required = [], optional = []) => ({ call, least, most, required, optional });
-
-/** The same table as in `host_runtime/host_step.py`. @type {Record<string, Op>} */
-export const OPS = {
-  topk: op(topk, 1, 1, ['k', 'axis']),
-  gather: op(gather, 2, 2, ['axis']),
-  linear: op(linear, 2, 3),
-  layer_norm: op(layerNorm, 1, 3, ['eps']),
-  relu: op(relu, 1),
-  silu: op(
-    unary((x) => x * sigmoid(x)),
-    1,
-  ),
-  gelu: op(geluOp, 1, 1, [], ['approximate']),
-  sigmoid: op(unary(sigmoid), 1),
-  exp: op(unary(Math.exp), 1),
-  log: op(unary(Math.log), 1),
-  add: op(
-    binary((x, y) => x + y),
-    2,
-  ),
-  sub: op(
-    binary((x, y) => x - y),
-    2,
-  ),
-  mul: op(
-    binary((x, y) => x * y),
-    2,
-  ),
-  div: op(
-    binary((x, y) => x / y, { divides: true }),
-    2,
-  ),
-  maximum: op(binary(Math.max), 2),
-  minimum: op(binary(Math.min), 2),
-  clamp: op(clamp, 1, 1, [], ['min', 'max']),
-  slice: op(slice, 1, 1, ['axis', 'start', 'end']),
-  concat: op(concat, 1, 64, ['axis']),
-  reshape: op(reshape, 1, 1, ['shape']),
-  where: op(where, 3),
-  reduce_max: op(reduceMax, 1, 1, ['axis'], ['keepdims']),
+/** By the op's name. @type {Record<string, Kernel>} */
+export const KERNELS = {
+  topk,
+  gather,
+  linear,
+  layer_norm: layerNorm,
+  relu: unary((x) => Math.max(x, 0)),
+  silu: unary((x) => x * sigmoid(x)),
+  gelu: geluOp,
+  sigmoid: unary(sigmoid),
+  exp: unary(Math.exp),
+  log: unary(Math.log),
+  add: binary((x, y) => x + y),
+  sub: binary((x, y) => x - y),
+  mul: binary((x, y) => x * y),
+  div: binary((x, y) => x / y),
+  maximum: binary(Math.max),
+  minimum: binary(Math.min),
+  clamp,
+  slice,
+  concat,
+  reshape,
 };
 
-/** A host program made ready once; `run` it with graph A's outputs. */
+/** A host program that was checked once; `run` it with graph A's outputs. */
 export class HostStep {
   /**
    * @param {HostProgram} program
    * @param {Map<string, Tensor>} constants
-   * @param {import('../tensor.js').TensorSpec[]} inputSpecs what the inputs must be: graph A's outputs
+   * @param {import('../tensor.js').TensorSpec[]} inputSpecs what the inputs must be: graph A's outputs. With all of them given,
+   *   every shape in the program is checked here, and a run can fail on indices only.
    * @throws {UserError} a program that this version cannot run; the message names the op and the tensor.
    */
   constructor(program, constants, inputSpecs) {
     this.program = program;
     this.constants = constants;
     this.specs = new Map(inputSpecs.map((spec) => [spec.name, spec]));
+    check(program, this.specs);
     for (const spec of program.constants ?? []) {
       const found = constants.get(spec.name);
       if (!found || !fits(found, spec)) {
@@ -85,7 +65,6 @@ export class HostStep {
         );
       }
     }
-    check(program);
   }
 
   /**
@@ -95,8 +74,9 @@ export class HostStep {
    */
   run(tensors) {
     /** @type {Map<string, Tensor>} */
-    const known = new Map(this.constants);
+    const known = new Map();
     for (const name of this.program.inputs) known.set(name, this.input(name, tensors));
+    for (const { name } of this.program.constants ?? []) known.set(name, present(this.constants, name));
     this.program.ops.forEach((item, number) => known.set(item.output, runOp(item, number, known)));
     return new Map(this.program.outputs.map((name) => [name, present(known, name)]));
   }
@@ -107,56 +87,84 @@ export class HostStep {
     if (!tensor) throw new Error(`the host step needs '${name}' but was given ${[...tensors.keys()].join(', ') || 'nothing'}`);
     const spec = this.specs.get(name);
     if (spec && !fits(tensor, spec)) throw new Error(`the host step's '${name}' is ${describe(tensor)}, not ${describe(spec)}`);
-    if (tensor.shape.length > MAX_RANK)
-      throw new Error(`the host step's '${name}' is ${describe(tensor)}: rank above ${MAX_RANK}`);
+    if (!supported(tensor)) throw new Error(`the host step's '${name}' is ${describe(tensor)}: rank or dtype is not supported`);
     return tensor;
   }
 }
 
-/** @param {HostProgram} program */
-function check(program) {
-  const known = new Set([...program.inputs, ...(program.constants ?? []).map((spec) => spec.name)]);
-  program.ops.forEach((item, number) => {
-    const label = labelOf(item, number);
-    const found = Object.hasOwn(OPS, item.op) ? OPS[item.op] : undefined;
-    if (!found) throw new UserError(`host step ${label} is not an op this page knows; take a newer page, or ${REMAKE}`);
-    if (item.inputs.length < found.least || item.inputs.length > found.most) {
-      throw new UserError(
-        `host step ${label} has ${item.inputs.length} inputs, not ${found.least} to ${found.most}; ${REMAKE}`,
-      );
-    }
-    const given = Object.keys(item.attributes ?? {});
-    const wrong = [
-      ...found.required.filter((name) => !given.includes(name)),
-      ...given.filter((name) => !found.required.includes(name) && !found.optional.includes(name)),
-    ];
-    if (wrong.length)
-      throw new UserError(`host step ${label} lacks or does not know the attribute ${wrong.join(', ')}; ${REMAKE}`);
-    for (const name of item.inputs) {
-      if (!known.has(name))
-        throw new UserError(`host step ${label} reads '${name}', which is not computed before it; ${REMAKE}`);
-    }
-    if (known.has(item.output)) throw new UserError(`host step ${label} assigns that name a second time; ${REMAKE}`);
-    known.add(item.output);
-  });
+/**
+ * All that can be known of a program before it runs: as much as the inputs' shapes are given.
+ *
+ * @param {HostProgram} program
+ * @param {ReadonlyMap<string, Kind>} specs
+ */
+function check(program, specs) {
+  /** @type {Map<string, Kind | undefined>} */
+  const known = new Map();
+  /** @param {string} name @param {Kind | undefined} kind @param {string} what */
+  const assign = (name, kind, what) => {
+    if (known.has(name)) throw new UserError(`${what} assigns that name a second time; ${REMAKE}`);
+    if (kind && !supported(kind))
+      throw new UserError(`${what} is ${describe(kind)}: rank or dtype is not supported; ${REMAKE}`);
+    known.set(name, kind);
+  };
+  for (const name of program.inputs) assign(name, specs.get(name), `the host step's input '${name}'`);
+  for (const spec of program.constants ?? []) assign(spec.name, spec, `the host step's constant '${spec.name}'`);
+  program.ops.forEach((item, number) =>
+    assign(item.output, checkOp(item, number, known), `host step ${labelOf(item, number)}`),
+  );
   for (const name of program.outputs) {
     if (!known.has(name)) throw new UserError(`the host step's output '${name}' is never computed; ${REMAKE}`);
+  }
+  if (new Set(program.outputs).size !== program.outputs.length)
+    throw new UserError(`the host step's outputs name a tensor twice (${program.outputs.join(', ')}); ${REMAKE}`);
+}
+
+/**
+ * The output's type and shape; undefined where the inputs' are not all known.
+ *
+ * @param {HostOp} item @param {number} number @param {ReadonlyMap<string, Kind | undefined>} known
+ * @returns {Kind | undefined}
+ */
+function checkOp(item, number, known) {
+  const label = labelOf(item, number);
+  const rule = Object.hasOwn(HOST_OPS, item.op) ? HOST_OPS[item.op] : undefined;
+  if (!rule) throw new UserError(`host step ${label} is not an op this page knows; take a newer page, or ${REMAKE}`);
+  const { least, most } = arity(rule);
+  if (item.inputs.length < least || item.inputs.length > most)
+    throw new UserError(`host step ${label} has ${item.inputs.length} inputs, not ${least} to ${most}; ${REMAKE}`);
+  try {
+    checkAttributes(rule, item.attributes ?? {});
+  } catch (error) {
+    throw new UserError(`host step ${label} ${messageOf(error)}; ${REMAKE}`, error);
+  }
+  for (const name of item.inputs) {
+    if (!known.has(name)) throw new UserError(`host step ${label} reads '${name}', which is not computed before it; ${REMAKE}`);
+  }
+  const kinds = item.inputs.map((name) => known.get(name)).filter((kind) => kind !== undefined);
+  if (kinds.length < item.inputs.length) return undefined;
+  try {
+    return resultOf(rule, kinds, item.attributes ?? {});
+  } catch (error) {
+    throw new UserError(`${refusal(item, number, kinds)}: ${messageOf(error)}; ${REMAKE}`, error);
   }
 }
 
 /** @param {HostOp} item @param {number} number @param {Map<string, Tensor>} known @returns {Tensor} */
 function runOp(item, number, known) {
   const inputs = item.inputs.map((name) => present(known, name));
-  let result;
   try {
-    result = OPS[item.op].call(inputs, item.attributes ?? {});
+    const { shape } = resultOf(HOST_OPS[item.op], inputs, item.attributes ?? {});
+    return KERNELS[item.op](inputs, item.attributes ?? {}, [...shape]);
   } catch (error) {
-    const shapes = item.inputs.map((name, index) => `'${name}' ${describe(inputs[index])}`).join(', ');
-    throw new Error(`host step ${labelOf(item, number)} cannot take ${shapes}: ${messageOf(error)}`, { cause: error });
+    throw new Error(`${refusal(item, number, inputs)}: ${messageOf(error)}`, { cause: error });
   }
-  if (result.shape.length > MAX_RANK)
-    throw new Error(`host step ${labelOf(item, number)} gives rank ${result.shape.length}, more than ${MAX_RANK}`);
-  return result;
+}
+
+/** What an op cannot do with its inputs. @param {HostOp} item @param {number} number @param {Kind[]} kinds */
+function refusal(item, number, kinds) {
+  const shapes = item.inputs.map((name, index) => `'${name}' ${describe(kinds[index])}`).join(', ');
+  return `host step ${labelOf(item, number)} cannot ${HOST_OPS[item.op].verb} ${shapes}`;
 }
 
 /** @param {HostOp} item @param {number} number */

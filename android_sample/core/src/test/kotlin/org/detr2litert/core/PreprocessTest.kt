@@ -29,8 +29,6 @@ class PreprocessTest {
                 json.number("scale"),
                 json.numbers("mean"),
                 json.numbers("std"),
-                json.text("channels") == "BGR",
-                json.text("layout") == "NHWC",
             )
             val (height, width) = case.tensors.getValue("picture").shape
             val preprocessor = Preprocessor(spec)
@@ -43,7 +41,7 @@ class PreprocessTest {
     @Test
     fun pictureSizesMayChangeFromFrameToFrame() {
         val spec =
-            PreprocessSpec(4, 4, Resize.BILINEAR_ANTIALIAS, 1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0), false, false)
+            PreprocessSpec(4, 4, Resize.BILINEAR_ANTIALIAS, 1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0))
         val preprocessor = Preprocessor(spec)
         val input = FloatArray(preprocessor.size)
         for ((width, height) in listOf(9 to 7, 3 to 20, 9 to 7)) {

@@ -1,8 +1,6 @@
 package org.detr2litert.core.host
 
-import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.FloatTensor
-import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Tensor
 
 internal fun interface FloatFunction {
@@ -11,10 +9,6 @@ internal fun interface FloatFunction {
 
 internal fun interface FloatFunction2 {
     fun of(x: Float, y: Float): Float
-}
-
-internal fun interface IntFunction2 {
-    fun of(x: Int, y: Int): Int
 }
 
 /** y = f(x) for every element. */
@@ -26,28 +20,17 @@ internal object Unary {
     }
 }
 
-/**
- * z = f(x, y) with NumPy's broadcasting. Both float32 give float32, both int32 give int32; mixtures are refused (NumPy would
- * go through float64, and no program that the converter writes needs it).
- */
+/** z = f(x, y) with NumPy's broadcasting. */
 internal object Binary {
-    fun make(call: OpCall, floats: FloatFunction2, ints: IntFunction2?): Made {
-        val (x, y) = call.inputs
-        val shape = Broadcast.shape(call, listOf(x, y))
-        val left = Broadcast.indices(x.shape, shape)
-        val right = Broadcast.indices(y.shape, shape)
-        if (x is FloatTensor && y is FloatTensor) {
-            val z = FloatTensor(shape)
-            return Made(z) {
-                for (index in z.data.indices) z.data[index] = floats.of(x.data[left[index]], y.data[right[index]])
-            }
+    fun make(call: OpCall, function: FloatFunction2): Made {
+        val x = call.float(0)
+        val y = call.float(1)
+        val z = FloatTensor(call.shaped(Broadcast.shape(call, listOf(x, y))))
+        val left = Broadcast.indices(x.shape, z.shape)
+        val right = Broadcast.indices(y.shape, z.shape)
+        return Made(z) {
+            for (index in z.data.indices) z.data[index] = function.of(x.data[left[index]], y.data[right[index]])
         }
-        val whole = x is IntTensor && y is IntTensor && x.dtype == DType.INT32 && y.dtype == DType.INT32
-        if (!whole || ints == null) call.fail("cannot take $x and $y")
-        val z = IntTensor(shape)
-        val xs = x.data
-        val ys = y.data
-        return Made(z) { for (index in z.data.indices) z.data[index] = ints.of(xs[left[index]], ys[right[index]]) }
     }
 }
 

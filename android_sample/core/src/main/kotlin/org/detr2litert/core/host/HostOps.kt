@@ -1,5 +1,6 @@
 package org.detr2litert.core.host
 
+import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.Tensor
 import kotlin.math.exp
@@ -12,70 +13,111 @@ internal class OpCall(
     val attributes: Attributes,
     val workers: Workers,
 ) {
-    /** Input [index] as float32; other types are refused. */
-    fun float(index: Int): FloatTensor = inputs[index] as? FloatTensor ?: fail("cannot take ${inputs[index]} as input $index")
+    /** Input [index], which the op's rule has found to be float32. */
+    fun float(index: Int): FloatTensor = inputs[index] as FloatTensor
 
     fun floatOrNull(index: Int): FloatTensor? = if (index < inputs.size) float(index) else null
 
+    /** [shape] itself, if a tensor of a host program can have it: asked before its memory is taken. */
+    fun shaped(shape: List<Int>): List<Int> {
+        if (shape.size > HostLimits.MAX_RANK) fail("gives rank ${shape.size}, more than ${HostLimits.MAX_RANK}")
+        val most = HostLimits.MAX_ELEMENTS
+        if (elements(shape) > most) fail("gives $shape, which is more than $most elements")
+        return shape
+    }
+
     fun fail(problem: String): Nothing = attributes.fail(problem)
+
+    companion object {
+        /** How many elements [shape] has; what is more than an Int holds is one more than that. */
+        fun elements(shape: List<Int>): Long =
+            shape.fold(1L) { product, extent -> minOf(product * extent, Int.MAX_VALUE + 1L) }
+    }
 }
 
 /** An op's output tensor, and the step that fills it; null where the output is a view that needs no work. */
 internal class Made(val output: Tensor, val step: Step?)
 
-/** The op table: name, number of inputs, attributes, and the file that implements it. */
+/** The table of ops: the rows of `host_runtime/host_ops.json`, which a test compares with it, and what computes them. */
 internal object HostOps {
-    private class Entry(
-        val inputs: IntRange,
-        val required: Set<String> = emptySet(),
-        val optional: Set<String> = emptySet(),
-        val make: (OpCall) -> Made,
-    )
+    private val axis = whole(-HostLimits.MAX_RANK, HostLimits.MAX_RANK - 1)
+    private val anywhere = whole(Int.MIN_VALUE, Int.MAX_VALUE)
+    private val limit = number(-Float.MAX_VALUE.toDouble(), Float.MAX_VALUE.toDouble(), optional = true)
 
-    private val table: Map<String, Entry> = mapOf(
-        "topk" to Entry(1..1, setOf("k", "axis"), make = Selecting::topk),
-        "gather" to Entry(2..2, setOf("axis"), make = Selecting::gather),
-        "slice" to Entry(1..1, setOf("axis", "start", "end"), make = Moving::slice),
-        "concat" to Entry(1..64, setOf("axis"), make = Moving::concat),
-        "reshape" to Entry(1..1, setOf("shape"), make = Moving::reshape),
-        "linear" to Entry(2..3, make = Linear::make),
-        "layer_norm" to Entry(1..3, setOf("eps"), make = LayerNorm::make),
-        "gelu" to Entry(1..1, optional = setOf("approximate"), make = Gelu::make),
+    private val x = InputRule("x")
+    private val ranked = InputRule("x", 1..HostLimits.MAX_RANK)
+    private val indices = InputRule("indices", 1..2, DType.INT32)
+
+    private fun vector(name: String) = InputRule(name, 1..1, optional = true)
+
+    val table: Map<String, OpRule> = mapOf(
+        "topk" to OpRule(
+            listOf(ranked),
+            mapOf("k" to whole(1, Int.MAX_VALUE), "axis" to axis),
+            DType.INT32,
+            make = Selecting::topk,
+        ),
+        "gather" to OpRule(listOf(ranked, indices), mapOf("axis" to axis), verb = "index", make = Selecting::gather),
+        "linear" to OpRule(
+            listOf(ranked, InputRule("weight", 2..2), vector("bias")),
+            verb = "multiply",
+            make = Linear::make,
+        ),
+        "layer_norm" to OpRule(
+            listOf(ranked, vector("weight"), vector("bias")),
+            mapOf("eps" to number(1e-12, 1.0)),
+            verb = "scale",
+            make = LayerNorm::make,
+        ),
         "relu" to unary { if (it < 0f) 0f else it },
-        "sigmoid" to unary(::sigmoid),
         "silu" to unary { it * sigmoid(it) },
+        "gelu" to OpRule(
+            listOf(x),
+            mapOf("approximate" to AttributeRule(AttributeType.TEXT, values = listOf("none", "tanh"), optional = true)),
+            make = Gelu::make,
+        ),
+        "sigmoid" to unary(::sigmoid),
         "exp" to unary { exp(it.toDouble()).toFloat() },
         "log" to unary { ln(it.toDouble()).toFloat() },
-        "clamp" to Entry(1..1, optional = setOf("min", "max"), make = ::clamp),
-        "add" to Entry(2..2) { Binary.make(it, { x, y -> x + y }, { x, y -> x + y }) },
-        "sub" to Entry(2..2) { Binary.make(it, { x, y -> x - y }, { x, y -> x - y }) },
-        "mul" to Entry(2..2) { Binary.make(it, { x, y -> x * y }, { x, y -> x * y }) },
-        "div" to Entry(2..2) { Binary.make(it, { x, y -> x / y }, null) },
-        "maximum" to Entry(2..2) { Binary.make(it, ::larger, { x, y -> maxOf(x, y) }) },
-        "minimum" to Entry(2..2) { Binary.make(it, ::smaller, { x, y -> minOf(x, y) }) },
-        "where" to Entry(3..3, make = Choosing::where),
-        "reduce_max" to Entry(1..1, setOf("axis"), setOf("keepdims"), Choosing::reduceMax),
+        "add" to binary { x, y -> x + y },
+        "sub" to binary { x, y -> x - y },
+        "mul" to binary { x, y -> x * y },
+        "div" to binary { x, y -> x / y },
+        "maximum" to binary(::larger),
+        "minimum" to binary(::smaller),
+        "clamp" to OpRule(listOf(x), mapOf("min" to limit, "max" to limit), make = ::clamp),
+        "slice" to OpRule(
+            listOf(ranked),
+            mapOf("axis" to axis, "start" to anywhere, "end" to anywhere),
+            make = Moving::slice,
+        ),
+        "concat" to OpRule(listOf(ranked.copy(repeats = 64)), mapOf("axis" to axis), make = Moving::concat),
+        "reshape" to OpRule(
+            listOf(x),
+            mapOf("shape" to AttributeRule(AttributeType.INTEGERS, -1.0, Int.MAX_VALUE.toDouble())),
+            make = Moving::reshape,
+        ),
     )
 
-    /** The names of all ops, for tests against the Python table. */
+    /** The names of all ops. */
     val names: Set<String> get() = table.keys
 
     fun make(name: String, call: OpCall): Made {
-        val entry = table[name] ?: call.fail("is not an op that this app knows")
-        if (call.inputs.size !in entry.inputs) call.fail("has ${call.inputs.size} inputs, not ${entry.inputs}")
-        call.attributes.allowOnly(entry.required, entry.optional)
-        return entry.make(call)
+        val rule = table[name] ?: call.fail("is not an op that this app knows")
+        rule.check(call)
+        return rule.make(call)
     }
 
     /** 1 / (1 + exp(-x)) in float32; exp overflows to infinity below -88, which gives the right 0. */
     fun sigmoid(x: Float): Float = 1f / (1f + exp(-x.toDouble()).toFloat())
 
     /** NaN wins, as in NumPy and torch. */
-    fun larger(x: Float, y: Float): Float = if (x.isNaN() || x >= y) x else y
+    private fun larger(x: Float, y: Float): Float = if (x.isNaN() || x >= y) x else y
 
-    fun smaller(x: Float, y: Float): Float = if (x.isNaN() || x <= y) x else y
+    private fun smaller(x: Float, y: Float): Float = if (x.isNaN() || x <= y) x else y
 
     private fun clamp(call: OpCall): Made {
+        if (!call.attributes.has("min") && !call.attributes.has("max")) call.fail("has neither min nor max")
         val least = if (call.attributes.has("min")) call.attributes.number("min").toFloat() else Float.NEGATIVE_INFINITY
         val most = if (call.attributes.has("max")) call.attributes.number("max").toFloat() else Float.POSITIVE_INFINITY
         // Compared this way round so that NaN stays.
@@ -85,5 +127,13 @@ internal object HostOps {
         }
     }
 
-    private fun unary(function: FloatFunction) = Entry(1..1) { Unary.make(it, function) }
+    private fun unary(function: FloatFunction) = OpRule(listOf(x)) { Unary.make(it, function) }
+
+    private fun binary(function: FloatFunction2) = OpRule(listOf(x, InputRule("y"))) { Binary.make(it, function) }
+
+    private fun whole(minimum: Int, maximum: Int) =
+        AttributeRule(AttributeType.INTEGER, minimum.toDouble(), maximum.toDouble())
+
+    private fun number(minimum: Double, maximum: Double, optional: Boolean = false) =
+        AttributeRule(AttributeType.NUMBER, minimum, maximum, optional = optional)
 }

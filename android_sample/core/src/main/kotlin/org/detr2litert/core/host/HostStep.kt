@@ -15,13 +15,13 @@ internal fun interface Step {
  *
  * Every tensor's shape is known when the program is compiled, so each gets its memory then, and whatever cannot be run is
  * refused then. [input] and [tensor] give the tensors themselves: fill the inputs, call [run], read the outputs.
- * Semantics op by op: `host_runtime/host_step.py`, and [HostOps] here.
+ * Semantics op by op: `host_runtime/host_ops.json`, and [HostOps] here.
  *
  * @param program the manifest's host step.
  * @param constants the tensors of program.constants by name.
  * @param inputSpecs shapes and types of program.inputs (graph A's outputs; others are ignored).
  * @param workers for the matrix products; stays the caller's to close.
- * @throws BundleException for an unknown op, wrong inputs, attributes or shapes, or a missing constant.
+ * @throws BundleException for an unknown op, wrong inputs, attributes, types or shapes, or a missing constant.
  */
 class HostStep(
     private val program: HostProgram,
@@ -37,11 +37,21 @@ class HostStep(
         for (name in program.inputs) {
             val spec =
                 specs[name] ?: throw BundleException.unsupported("the host step reads '$name', which graph a does not give")
-            tensors[name] = Tensor.of(spec)
+            val supported = spec.dtype in HostLimits.dtypes && spec.shape.size <= HostLimits.MAX_RANK && 0 !in spec.shape
+            if (!supported) {
+                throw BundleException.unsupported("the host step's input '$name' is ${spec.dtype.label}${spec.shape}")
+            }
+            assign(name, Tensor.of(spec), "the host step's input '$name'")
         }
         for (spec in program.constants) {
-            tensors[spec.name] = constants[spec.name]
-                ?: throw BundleException.manifest("the host step's constant '${spec.name}' is missing")
+            val constant = constants[spec.name]
+            if (constant == null || constant.shape != spec.shape || constant.dtype != spec.dtype) {
+                val found = constant ?: "missing"
+                throw BundleException.manifest(
+                    "the host step's constant '${spec.name}' is $found, not ${spec.dtype.label}${spec.shape}",
+                )
+            }
+            assign(spec.name, constant, "the host step's constant '${spec.name}'")
         }
         val fixed = program.constants.mapTo(HashSet()) { it.name }
         steps = program.ops.mapIndexedNotNull { number, op ->
@@ -50,16 +60,22 @@ class HostStep(
                 tensors[it]
                     ?: throw BundleException.unsupported("host step $label reads '$it', which is not computed before it")
             }
-            if (op.output in tensors) throw BundleException.unsupported("host step $label assigns that name a second time")
             val call = OpCall(inputs, op.inputs.map { it in fixed }, Attributes(label, op), workers)
             val made = HostOps.make(op.op, call)
-            if (made.output.rank > MAX_RANK) call.fail("gives rank ${made.output.rank}, more than $MAX_RANK")
-            tensors[op.output] = made.output
+            assign(op.output, made.output, "host step $label")
             made.step
         }.toTypedArray()
         for (name in program.outputs) {
             if (name !in tensors) throw BundleException.unsupported("the host step's output '$name' is never computed")
         }
+        if (program.outputs.toSet().size != program.outputs.size) {
+            throw BundleException.unsupported("the host step's outputs name a tensor twice (${program.outputs.joinToString()})")
+        }
+    }
+
+    private fun assign(name: String, tensor: Tensor, what: String) {
+        if (name in tensors) throw BundleException.unsupported("$what assigns that name a second time")
+        tensors[name] = tensor
     }
 
     /** Names of the program's inputs and outputs. */
@@ -76,9 +92,5 @@ class HostStep(
      */
     fun run() {
         for (step in steps) step.run()
-    }
-
-    private companion object {
-        const val MAX_RANK = 4
     }
 }

@@ -7,7 +7,7 @@ import kotlin.math.sqrt
 internal object LayerNorm {
     fun make(call: OpCall): Made {
         val x = call.float(0)
-        val width = x.shape.lastOrNull() ?: call.fail("cannot take the scalar $x")
+        val width = x.shape.last()
         val weight = call.floatOrNull(1)
         val bias = call.floatOrNull(2)
         if (listOfNotNull(weight, bias).any { it.shape != listOf(width) }) call.fail("cannot scale $x by $weight and $bias")

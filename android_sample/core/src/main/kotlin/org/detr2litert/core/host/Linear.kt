@@ -18,11 +18,11 @@ internal object Linear {
         val x = call.float(0)
         val weight = call.float(1)
         val bias = call.floatOrNull(2)
-        val inputs = x.shape.lastOrNull()
-        val fits = weight.rank == 2 && weight.shape[1] == inputs && (bias == null || bias.shape == weight.shape.take(1))
+        val inputs = x.shape.last()
+        val fits = weight.shape[1] == inputs && (bias == null || bias.shape == weight.shape.take(1))
         if (!fits) call.fail("cannot multiply $x by $weight")
         val outputs = weight.shape[0]
-        val y = FloatTensor(x.shape.dropLast(1) + outputs)
+        val y = FloatTensor(call.shaped(x.shape.dropLast(1) + outputs))
         val turned = Array(inputs) { FloatArray(outputs) }
         val fixed = call.constant[1]
         if (fixed) turn(weight.data, turned)

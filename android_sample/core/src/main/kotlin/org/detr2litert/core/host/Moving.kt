@@ -36,10 +36,12 @@ internal object Moving {
         val first = call.inputs[0]
         val axis = call.attributes.axis(first.rank)
         for (other in call.inputs) {
-            val fits = other.dtype == first.dtype && replaced(other.shape, axis, 0) == replaced(first.shape, axis, 0)
+            val fits = replaced(other.shape, axis, 0) == replaced(first.shape, axis, 0)
             if (!fits) call.fail("cannot join $first and $other along axis $axis")
         }
-        val y = first.like(replaced(first.shape, axis, call.inputs.sumOf { it.shape[axis] }))
+        val total = call.inputs.sumOf { it.shape[axis].toLong() }
+        if (total > HostLimits.MAX_ELEMENTS) call.fail("gives an extent of $total")
+        val y = first.like(call.shaped(replaced(first.shape, axis, total.toInt())))
         val outer = outer(first.shape, axis)
         val inner = inner(first.shape, axis)
         val rowLength = y.shape[axis] * inner
@@ -60,12 +62,12 @@ internal object Moving {
     fun reshape(call: OpCall): Made {
         val x = call.inputs[0]
         val asked = call.attributes.wholes("shape")
-        val known = asked.filter { it != -1 }.fold(1) { product, extent -> product * extent }
+        val known = OpCall.elements(asked.filter { it != -1 })
         val open = asked.count { it == -1 }
-        if (open > 1 || known <= 0 || x.size % known != 0 || (open == 0 && known != x.size)) {
+        if (open > 1 || known == 0L || x.size % known != 0L || (open == 0 && known != x.size.toLong())) {
             call.fail("cannot give $x the shape $asked")
         }
-        return Made(x.view(asked.map { if (it == -1) x.size / known else it }), null)
+        return Made(x.view(call.shaped(asked.map { if (it == -1) (x.size / known).toInt() else it })), null)
     }
 
     private fun bound(value: Int, extent: Int): Int = (if (value < 0) value + extent else value).coerceIn(0, extent)

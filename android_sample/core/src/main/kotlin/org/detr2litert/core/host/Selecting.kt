@@ -1,19 +1,17 @@
 package org.detr2litert.core.host
 
 import org.detr2litert.core.GraphOutputException
-import org.detr2litert.core.tensor.DType
-import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.IntTensor
 
 /** The selection itself: [topk] and the gathers that follow it. */
 internal object Selecting {
     /** int32 indices of the k largest along an axis, in the order of [TopK]. */
     fun topk(call: OpCall): Made {
-        val x = call.inputs[0]
+        val x = call.float(0)
         val axis = call.attributes.axis(x.rank)
         val k = call.attributes.whole("k")
         val extent = x.shape[axis]
-        if (k !in 1..extent || x.dtype == DType.BOOL) call.fail("cannot take the $k largest of $x")
+        if (k > extent) call.fail("cannot take the $k largest of $x")
         val outer = Moving.outer(x.shape, axis)
         val inner = Moving.inner(x.shape, axis)
         val indices = IntTensor(Moving.replaced(x.shape, axis, k))
@@ -22,10 +20,7 @@ internal object Selecting {
             for (row in 0 until outer * inner) {
                 val start = row / inner * extent * inner + row % inner
                 best.clear()
-                when (x) {
-                    is FloatTensor -> for (index in 0 until extent) best.add(x.data[start + index * inner], index)
-                    is IntTensor -> for (index in 0 until extent) best.add(x.data[start + index * inner], index)
-                }
+                for (index in 0 until extent) best.add(x.data[start + index * inner], index)
                 best.select(k)
                 val to = row / inner * k * inner + row % inner
                 for (place in 0 until k) indices.data[to + place * inner] = best.index(place)
@@ -36,18 +31,18 @@ internal object Selecting {
     /** x [B, N, ...] with indices [B, K] gives [B, K, ...], each batch by its own row; indices [K] serve any axis. */
     fun gather(call: OpCall): Made {
         val x = call.inputs[0]
-        val indices = call.inputs[1] as? IntTensor
+        val indices = call.inputs[1] as IntTensor
         val axis = call.attributes.axis(x.rank)
-        val batched = indices?.rank == 2
-        val fits = indices != null && indices.dtype == DType.INT32 &&
-            (indices.rank == 1 || (batched && axis > 0 && indices.shape[0] == x.shape[0]))
-        if (!fits) call.fail("cannot index axis $axis of $x by ${call.inputs[1]}")
+        val batched = indices.rank == 2
+        if (batched && (axis == 0 || indices.shape[0] != x.shape[0])) {
+            call.fail("cannot index axis $axis of $x by $indices")
+        }
         val extent = x.shape[axis]
         val chosen = indices.shape.last()
         val inner = Moving.inner(x.shape, axis)
         val outer = Moving.outer(x.shape, axis)
         val rowsPerBatch = if (batched) outer / x.shape[0] else outer
-        val y = x.like(Moving.replaced(x.shape, axis, chosen))
+        val y = x.like(call.shaped(Moving.replaced(x.shape, axis, chosen)))
         return Made(y) {
             for (row in 0 until outer) {
                 val list = if (batched) row / rowsPerBatch * chosen else 0

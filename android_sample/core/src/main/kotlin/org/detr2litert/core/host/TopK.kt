@@ -21,11 +21,6 @@ class TopK(val capacity: Int) {
         keys[count++] = key(value, index)
     }
 
-    /** Adds an integer value. */
-    fun add(value: Int, index: Int) {
-        keys[count++] = (value.inv().toLong() shl Int.SIZE_BITS) or index.toLong()
-    }
-
     /**
      * Selects among what was added since [clear].
      *

@@ -33,8 +33,8 @@ data class Weights(val source: String, val sha256: String, val random: Boolean)
 enum class Resize { BILINEAR, BILINEAR_ANTIALIAS }
 
 /**
- * How a picture becomes graph A's input: resized to [height] x [width], then x = (pixel * [scale] - [mean]) / [std] by
- * channel. [bgr]: blue first; [channelsLast]: [1, height, width, 3] instead of [1, 3, height, width].
+ * How a picture becomes graph A's input [1, 3, height, width], red first: resized to [height] x [width], then
+ * x = (pixel * [scale] - [mean]) / [std] by channel.
  */
 data class PreprocessSpec(
     val height: Int,
@@ -43,8 +43,6 @@ data class PreprocessSpec(
     val scale: Double,
     val mean: List<Double>,
     val std: List<Double>,
-    val bgr: Boolean,
-    val channelsLast: Boolean,
 )
 
 /** One .tflite file and its signature's tensors, by their own names. */

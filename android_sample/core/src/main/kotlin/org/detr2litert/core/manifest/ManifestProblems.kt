@@ -29,7 +29,7 @@ internal object ManifestProblems {
 
     private fun image(manifest: Manifest): String? {
         val pre = manifest.preprocess
-        val shape = if (pre.channelsLast) listOf(1, pre.height, pre.width, 3) else listOf(1, 3, pre.height, pre.width)
+        val shape = listOf(1, 3, pre.height, pre.width)
         val fits = manifest.graphA.inputs.singleOrNull()?.shape == shape
         return if (fits) null else "graph a must take one image of shape $shape, as preprocess says"
     }

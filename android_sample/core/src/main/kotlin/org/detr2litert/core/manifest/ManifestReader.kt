@@ -1,6 +1,8 @@
 package org.detr2litert.core.manifest
 
 import org.detr2litert.core.BundleException
+import org.detr2litert.core.host.HostLimits
+import org.detr2litert.core.host.HostOps
 import org.detr2litert.core.json.JsonObject
 import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonShapeException
@@ -11,7 +13,6 @@ import org.detr2litert.core.tensor.TensorSpec
 /** Reads manifest.json by the rules of `manifest.schema.json`, version 1, then checks that it fits together. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
-    private const val MAX_RANK = 4
 
     /**
      * @param where how errors call the text.
@@ -76,6 +77,8 @@ object ManifestReader {
         val std = json.numbers("std")
         if (mean.size != 3 || std.size != 3) json.fail("mean and std need three numbers each")
         if (std.any { it <= 0 }) json.fail("std is not above 0")
+        json.oneOf("channels", listOf("RGB"))
+        json.oneOf("layout", listOf("NCHW"))
         val resize = when (json.oneOf("resize", listOf("bilinear_antialias", "bilinear"))) {
             "bilinear" -> Resize.BILINEAR
             else -> Resize.BILINEAR_ANTIALIAS
@@ -87,8 +90,6 @@ object ManifestReader {
             scale = scale,
             mean = mean,
             std = std,
-            bgr = json.oneOf("channels", listOf("RGB", "BGR")) == "BGR",
-            channelsLast = json.oneOf("layout", listOf("NCHW", "NHWC")) == "NHWC",
         )
     }
 
@@ -100,18 +101,18 @@ object ManifestReader {
         return GraphSpec(json.text("file", minLength = 1), json.text("signature", minLength = 1), inputs, outputs)
     }
 
-    private fun tensor(json: JsonObject): TensorSpec {
+    internal fun tensor(json: JsonObject): TensorSpec {
         json.allowOnly(setOf("name", "shape", "dtype"))
         val shape = json.wholes("shape", least = 1)
-        if (shape.size > MAX_RANK) json.fail("rank ${shape.size}, more than $MAX_RANK")
+        if (shape.size > HostLimits.MAX_RANK) json.fail("rank ${shape.size}, more than ${HostLimits.MAX_RANK}")
         if (shape.fold(1L) { product, extent -> minOf(product * extent, Int.MAX_VALUE + 1L) } > Int.MAX_VALUE) {
             json.fail("more elements than fit an array")
         }
-        val dtype = json.oneOf("dtype", DType.entries.map { it.label })
+        val dtype = json.oneOf("dtype", HostLimits.dtypes.map { it.label })
         return TensorSpec(json.text("name", minLength = 1), shape, DType.of(dtype))
     }
 
-    private fun hostStep(json: JsonObject): HostProgram {
+    internal fun hostStep(json: JsonObject): HostProgram {
         json.allowOnly(setOf("inputs", "ops", "outputs"), setOf("constants"))
         return HostProgram(
             inputs = json.texts("inputs", minLength = 1),
@@ -125,7 +126,7 @@ object ManifestReader {
         json.allowOnly(setOf("op", "inputs", "output"), setOf("attributes"))
         val attributes = if (json.has("attributes")) json.child("attributes") else null
         return HostOp(
-            op = json.text("op", minLength = 1),
+            op = json.oneOf("op", HostOps.names),
             inputs = json.texts("inputs", minLength = 1),
             output = json.text("output", minLength = 1),
             attributes = attributes?.let { found -> found.names.associateWith { found.raw(it) } }.orEmpty(),

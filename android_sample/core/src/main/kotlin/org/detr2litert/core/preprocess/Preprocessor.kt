@@ -26,7 +26,7 @@ class Preprocessor(private val spec: PreprocessSpec) {
 
     /**
      * @param picture upright, any size.
-     * @param into [1, 3, height, width] or [1, height, width, 3], row-major, as the manifest's layout says.
+     * @param into [1, 3, height, width], row-major, red, green, blue.
      */
     fun run(picture: Picture, into: FloatArray) {
         require(into.size == size) { "${into.size} floats for an input of $size" }
@@ -76,11 +76,9 @@ class Preprocessor(private val spec: PreprocessSpec) {
                 blue += row[source + 2] * weight
             }
             val pixel = y * spec.width + x
-            val start = if (spec.channelsLast) 3 * pixel else pixel
-            val step = if (spec.channelsLast) 1 else plane
-            into[start] = normal(if (spec.bgr) blue else red, 0)
-            into[start + step] = normal(green, 1)
-            into[start + 2 * step] = normal(if (spec.bgr) red else blue, 2)
+            into[pixel] = normal(red, 0)
+            into[pixel + plane] = normal(green, 1)
+            into[pixel + 2 * plane] = normal(blue, 2)
         }
     }
 

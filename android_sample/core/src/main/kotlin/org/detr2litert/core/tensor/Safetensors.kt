@@ -11,12 +11,12 @@ import java.nio.ByteOrder
 
 /**
  * Reads a .safetensors file: eight bytes of header length (little-endian), a JSON header, then the tensors' bytes without
- * gaps or overlaps. Format: the safetensors project's README. Types other than F32, I32, I64 and BOOL are refused.
+ * gaps or overlaps. Format: the safetensors project's README. Types other than F32 and I32 are refused.
  */
 object Safetensors {
     private const val PREFIX = 8
     private const val METADATA = "__metadata__"
-    private val TYPES = mapOf("F32" to DType.FLOAT32, "I32" to DType.INT32, "I64" to DType.INT64, "BOOL" to DType.BOOL)
+    private val TYPES = mapOf("F32" to DType.FLOAT32, "I32" to DType.INT32)
 
     /**
      * All tensors of [file] by name.
@@ -43,8 +43,7 @@ object Safetensors {
         for (spec in specs) {
             val tensor = found[spec.name]
                 ?: throw BundleException.manifest("${file.name} lacks the constant '${spec.name}'")
-            val dtype = if (spec.dtype == DType.INT64) DType.INT32 else spec.dtype
-            if (tensor.shape != spec.shape || tensor.dtype != dtype) {
+            if (tensor.shape != spec.shape || tensor.dtype != spec.dtype) {
                 throw BundleException.manifest(
                     "the constant '${spec.name}' in ${file.name} is $tensor, not ${spec.dtype.label}${spec.shape}",
                 )

@@ -1,4 +1,4 @@
-"""Move the selection's gathers up to the tensors that both halves need anyway.
+"""Hoist the selection's gathers towards the tensors that both halves need anyway.
 
 A per-token function commutes with picking tokens::
 
@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx
 
+from detr2litert.graphs.op_traits import BINARY, PER_TOKEN
+from detr2litert.graphs.provenance import stamp
 from detr2litert.graphs.selection import Selection
-from detr2litert.rewrites.base import (
+from detr2litert.graphs.toolbox import (
     Emitter,
     ancestors,
     argument,
@@ -30,14 +32,11 @@ from detr2litert.rewrites.base import (
     replace,
     value_of,
 )
-from detr2litert.rewrites.rank.elementwise import BINARY, UNARY
-
-_SAME_ON_EVERY_TOKEN = (aten.linear.default, aten.layer_norm.default, *UNARY)
 
 
 @dataclass
-class SunkSelection:
-    """What sinking left.
+class HoistedSelection:
+    """What hoisting left.
 
     Attributes:
         gathers: the remaining gathers, ``[1, k, C]`` each, of leaves or of constants.
@@ -48,24 +47,26 @@ class SunkSelection:
     tail: list[fx.Node] = field(default_factory=list)
 
 
-def sink_gather(graph_module: fx.GraphModule, selection: Selection) -> SunkSelection:
+def hoist_gather(graph_module: fx.GraphModule, selection: Selection) -> HoistedSelection:
     """Rewrite every gather of the selection in place. Exact."""
-    sinker = _Sinker(graph_module, selection)
+    known = set(graph_module.graph.nodes)
+    hoister = _Hoister(graph_module, selection)
     for gather in selection.gathers:
         source = gather.args[0]
         assert isinstance(source, fx.Node)
-        replace(gather, sinker.selected(source, gather))
+        replace(gather, hoister.selected(source, gather))
     remove_dead_code(graph_module)
     live = set(graph_module.graph.nodes)
+    stamp(live - known, hoist_gather.__name__)
     order = {node: i for i, node in enumerate(graph_module.graph.nodes)}
-    sunk = sinker.result
-    return SunkSelection(
-        sorted((n for n in sunk.gathers if n in live), key=order.__getitem__),
-        sorted((n for n in sunk.tail if n in live), key=order.__getitem__),
+    hoisted = hoister.result
+    return HoistedSelection(
+        sorted((n for n in hoisted.gathers if n in live), key=order.__getitem__),
+        sorted((n for n in hoisted.tail if n in live), key=order.__getitem__),
     )
 
 
-class _Sinker:
+class _Hoister:
     def __init__(self, graph_module: fx.GraphModule, selection: Selection) -> None:
         self._graph_module = graph_module
         self._selection = selection
@@ -73,7 +74,7 @@ class _Sinker:
         self._before = ancestors([selection.scores, *(g.args[0] for g in selection.gathers)])  # type: ignore[list-item]
         self._done: dict[fx.Node, fx.Node] = {}
         self._constants: list[tuple[Tensor, fx.Node]] = []
-        self.result = SunkSelection()
+        self.result = HoistedSelection()
 
     def selected(self, x: fx.Node, at: fx.Node) -> fx.Node:
         """The node of ``gather(x, indices)``, emitted before ``at``."""
@@ -89,7 +90,7 @@ class _Sinker:
         if operands is None:
             return self._gather(x, at)
         chosen = {operand: self.selected(operand, at) for operand in operands}
-        emit = Emitter(self._graph_module, at, "sink_gather", provenance=x)
+        emit = Emitter(self._graph_module, at, provenance=x)
         args = fx.node.map_arg(x.args, lambda n: chosen.get(n, n))
         node = emit(x.target, *args, **x.kwargs)
         self.result.tail.append(node)
@@ -106,7 +107,7 @@ class _Sinker:
             return None
         if x.target is aten.layer_norm.default and x.args[1] != [shape[2]]:
             return None
-        if x.target in _SAME_ON_EVERY_TOKEN:
+        if x.target in PER_TOKEN:
             return [x.all_input_nodes[0]]
         if x.target in (aten.cat.default, aten.slice.Tensor):
             return list(x.all_input_nodes) if normalise_dim(argument(x, 1, "dim", 0), 3) == 2 else None
@@ -118,7 +119,7 @@ class _Sinker:
     def _select_constant(self, x: fx.Node, constant: Tensor, at: fx.Node) -> fx.Node:
         if bool((constant == constant[:, :1]).all()):
             row = constant[:, :1].expand(-1, self._selection.k, -1)
-            return Emitter(self._graph_module, at, "sink_gather").constant(row, f"{x.target}_row")
+            return Emitter(self._graph_module, at).constant(row, f"{x.target}_row")
         for known, gather in self._constants:
             if known.shape == constant.shape and torch.equal(known, constant):
                 return gather
@@ -127,7 +128,7 @@ class _Sinker:
         return gather
 
     def _gather(self, x: fx.Node, at: fx.Node) -> fx.Node:
-        emit = Emitter(self._graph_module, at, "sink_gather")
+        emit = Emitter(self._graph_module, at)
         channels = int(value_of(x).shape[2])
         index = emit(aten.expand.default, emit(aten.unsqueeze.default, self._selection.indices, -1), [-1, -1, channels])
         gather = emit(aten.gather.default, x, 1, index)

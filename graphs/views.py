@@ -14,7 +14,7 @@ from math import inf, prod
 import torch
 from torch import Tensor, fx
 
-from detr2litert.rewrites.base import sizes, value_of
+from detr2litert.graphs.toolbox import sizes, value_of
 
 
 @dataclass(frozen=True)

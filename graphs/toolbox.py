@@ -1,9 +1,4 @@
-"""The contract every rewrite keeps.
-
-A rewrite is a function ``(fx.GraphModule, Profile) -> list[Site]`` that changes the graph in place, says where it fired, and
-leaves the function that the graph computes unchanged (a pass that is not exact states its tolerance in its docstring). Its
-module's docstring is what ``convert rewrites`` prints: the hazard, the identity, a Given/Result sketch, when it does not fire,
-and the evidence.
+"""The fx toolbox: reading a functional ATen graph, and adding nodes to it with their shape and provenance.
 
 Graphs here are functional ATen graphs: placeholders are the model's inputs, ``get_attr`` nodes are constant tensors, and every
 node carries ``meta["val"]``, a tensor on the ``meta`` device (or a tuple of them) with its shape and dtype.
@@ -11,36 +6,16 @@ node carries ``meta["val"]``, a tensor on the ``meta`` device (or a tuple of the
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx._lazy_graph_module import _LazyGraphModule
 
-from detr2litert.rewrites.profile import Profile
+from detr2litert.graphs.provenance import inherit
 
 aten = torch.ops.aten
-
-
-@dataclass(frozen=True)
-class Site:
-    """One place where a rewrite fired: the node it replaced, the module that node came from, and what was done."""
-
-    node: str
-    module: str
-    detail: str
-
-
-Rewrite = Callable[[fx.GraphModule, Profile], list[Site]]
-
-
-def document_of(change: Callable[..., list[Site]]) -> str:
-    """The own explanation of a rewrite, or of a fix-up of the converted file: its module's docstring, "" if it has none."""
-    return inspect.getdoc(sys.modules[change.__module__]) or ""
 
 
 class RewriteRefusedError(Exception):
@@ -137,16 +112,14 @@ class Emitter:
 
     Args:
         graph_module: the graph to extend.
-        source: the node being replaced; new nodes go before it and inherit its module stack.
-        rewrite: name recorded on every new node, so that a tensor in the .tflite file can be traced to it.
-        provenance: the node whose module stack to inherit, if it is not ``source``.
+        source: the node being replaced; new nodes go before it and inherit its modules and history.
+        provenance: the node whose modules and history to inherit, if it is not ``source``.
     """
 
-    def __init__(self, graph_module: fx.GraphModule, source: fx.Node, rewrite: str, provenance: fx.Node | None = None) -> None:
+    def __init__(self, graph_module: fx.GraphModule, source: fx.Node, provenance: fx.Node | None = None) -> None:
         self.graph_module = graph_module
         self.source = source
-        self.rewrite = rewrite
-        self._meta = (provenance or source).meta
+        self._parent = provenance or source
 
     def __call__(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Emit ``target(*args, **kwargs)`` before the source node."""
@@ -162,9 +135,7 @@ class Emitter:
 
     def _describe(self, node: fx.Node, value: Any) -> fx.Node:
         node.meta["val"] = value
-        if "nn_module_stack" in self._meta:
-            node.meta["nn_module_stack"] = self._meta["nn_module_stack"]
-        node.meta["rewrites"] = (*self._meta.get("rewrites", ()), self.rewrite)
+        inherit(node, self._parent)
         return node
 
 
@@ -255,8 +226,3 @@ def argument(node: fx.Node, index: int, name: str, default: Any) -> Any:
     if len(node.args) > index:
         return node.args[index]
     return node.kwargs.get(name, default)
-
-
-def sites(nodes: Sequence[fx.Node], detail: str) -> list[Site]:
-    """One site per node, all with the same detail."""
-    return [Site(node.name, module_of(node), detail) for node in nodes]

@@ -10,9 +10,9 @@ from detectors import CHANNELS, TOKENS, TwoStage, image, normalised
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
 from detr2litert.graphs.selection import find_selection
-from detr2litert.graphs.sink_gather import SunkSelection, sink_gather
-from detr2litert.rewrites.base import constant_of
+from detr2litert.graphs.toolbox import constant_of
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(1, TOKENS, CHANNELS, generator=GENERATOR)
@@ -38,10 +38,10 @@ class Tail(nn.Module):
         return tuple(results)
 
 
-def sunk(*functions: Callable[[Tensor], Tensor]) -> tuple[fx.GraphModule, SunkSelection]:
+def sunk(*functions: Callable[[Tensor], Tensor]) -> tuple[fx.GraphModule, HoistedSelection]:
     module = Tail(*functions)
     graph_module = normalised(module, X)
-    result = sink_gather(graph_module, find_selection(graph_module))
+    result = hoist_gather(graph_module, find_selection(graph_module))
     graph_module.graph.lint()
     graph_module.recompile()
     for found, wanted in zip(graph_module(X), module(X), strict=True):
@@ -50,7 +50,7 @@ def sunk(*functions: Callable[[Tensor], Tensor]) -> tuple[fx.GraphModule, SunkSe
     return graph_module, result
 
 
-def tail_ops(result: SunkSelection) -> list[str]:
+def tail_ops(result: HoistedSelection) -> list[str]:
     return [str(node.target).split(".")[1] for node in result.tail]
 
 
@@ -118,12 +118,12 @@ def test_a_tensor_that_is_read_whole_is_gathered_where_it_is() -> None:
             return torch.gather(memory + 1, 1, index.expand(-1, -1, CHANNELS)), memory.sum(1)
 
     graph_module = normalised(ReadWhole(), X)
-    result = sink_gather(graph_module, find_selection(graph_module))
+    result = hoist_gather(graph_module, find_selection(graph_module))
     assert tail_ops(result) == ["add"] and "relu" in str(result.gathers[0].args[0])
 
 
 def test_on_a_detector_the_memory_is_the_only_leaf() -> None:
     graph_module = normalised(TwoStage(), image())
-    result = sink_gather(graph_module, find_selection(graph_module))
+    result = hoist_gather(graph_module, find_selection(graph_module))
     leaves = [g.args[0] for g in result.gathers if constant_of(graph_module, g.args[0]) is None]
     assert len(leaves) == 1 and {"linear", "layer_norm", "relu", "add"} <= set(tail_ops(result))

@@ -1,0 +1,56 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.host.HostStep
+import org.detr2litert.core.host.Workers
+import org.detr2litert.core.json.JsonShapeException
+import org.detr2litert.core.manifest.ManifestReader
+import org.detr2litert.core.tensor.Tensor
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertTrue
+
+/** `tests/host_runtime/random_host_programs.py`: computes what NumPy computes, and refuses what it refuses, as early. */
+class RandomProgramsTest {
+    @Test
+    fun everyProgramHasPythonsAnswer() {
+        val cases = Goldens.cases("random_programs")
+        Workers(2).use { workers ->
+            for (case in cases) {
+                assertEquals(case.settings.text("refused"), answer(case, workers), case.name)
+            }
+        }
+        assertEquals(setOf("", "made", "run"), cases.map { it.settings.text("refused") }.toSet())
+        assertTrue(cases.size >= 300)
+    }
+
+    /** When the program was refused: `made` or `run`; "" if it ran, and its outputs are Python's. Other exceptions go through. */
+    private fun answer(case: Goldens.Case, workers: Workers): String {
+        val step = try {
+            made(case, workers)
+        } catch (_: BundleException) {
+            return "made"
+        } catch (_: JsonShapeException) {
+            return "made"
+        }
+        for (name in step.inputNames) case.tensors["in.$name"]?.let { HostCases.copy(it, step.tensor(name)) }
+        try {
+            step.run()
+        } catch (_: GraphOutputException) {
+            return "run"
+        }
+        for (name in step.outputNames) {
+            val expected = case.tensors["out.$name"] ?: continue
+            val tolerance = case.settings.number("tolerance").toFloat() * HostCases.largest(expected)
+            assertClose(expected, step.tensor(name), tolerance, "${case.name}, $name")
+        }
+        return ""
+    }
+
+    private fun made(case: Goldens.Case, workers: Workers): HostStep {
+        val program = ManifestReader.hostStep(case.settings.child("host_step"))
+        val specs = case.settings.objects("inputs").map(ManifestReader::tensor)
+        // A program that is refused when it is made has no tensors in its file.
+        val constants = program.constants.associate { it.name to (case.tensors["const.${it.name}"] ?: Tensor.of(it)) }
+        return HostStep(program, constants, specs, workers)
+    }
+}

@@ -1,0 +1,22 @@
+"""A runtime that shares no kernels with LiteRT's computes the same; only where TensorFlow is installed."""
+
+from __future__ import annotations
+
+from detr2litert.convert.proof.gate import Gate
+from detr2litert.convert.proof.subject import Subject
+from detr2litert.verify.gates import Doing, GateResult
+from detr2litert.verify.parity.second_runtime import GATE as ID
+from detr2litert.verify.parity.second_runtime import check_second_runtime
+from detr2litert.verify.parity.tensorflow_run import installed
+
+
+def run(subject: Subject, doing: Doing) -> GateResult:
+    """TensorFlow's interpreter on the shipped graphs, against LiteRT's and PyTorch."""
+    return check_second_runtime(subject.cases())
+
+
+def _applies(subject: Subject) -> bool:
+    return installed()
+
+
+GATE = Gate(ID, "Second runtime", "TensorFlow's interpreter computes what LiteRT's does", run, _applies)

@@ -1,0 +1,91 @@
+"""The reference side of a proof, the same for a bundle that is being made and for one that is judged again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detr2litert.convert.compiler import CompiledDetector, ProgressObserver, compile_detector
+from detr2litert.convert.progress import Progress
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.scenes import Picture
+from detr2litert.convert.proof.subject import Reference, lowest_score
+from detr2litert.convert.reference import Reference as Detector
+from detr2litert.host_runtime.decode import Detections
+from detr2litert.host_runtime.manifest import Resize
+from detr2litert.rewrites.profile import Profile
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import (
+    LEFT_OUT,
+    LEFT_OUT_FP16,
+    NO_ADAPTER,
+    NO_FP16,
+    NoGpu,
+    find_driver,
+    find_fp16_driver,
+)
+from detr2litert.verify.parity.detections import DetectionLimits
+
+
+def prepare(
+    detector: Detector,
+    class_names: Sequence[str | None],
+    resize: Resize | None,
+    profile: Profile,
+    pictures: Sequence[Picture],
+    limits: DetectionLimits,
+    progress: Progress,
+) -> Reference:
+    """Compile the detector, and detect with the original in every picture.
+
+    Args:
+        detector: with its weights.
+        class_names: a name for each logit column.
+        resize: interpolation of the pre-processing; the variant's own if None.
+        profile: options of the rewrites.
+        pictures: to measure ranges and to judge on; stage values are those of the first.
+        limits: of the detections gate.
+        progress: a stage each for compiling and detecting.
+
+    Raises:
+        UserError: the detector cannot be cut or brought to the GPU.
+    """
+    with progress.stage("export, rewrite, cut in two") as stage:
+        path = ReferencePath(detector, class_names, resize)
+        images = [path.tensor(picture.image) for picture in pictures]
+        compiled = compile_detector(detector, profile, images, ProgressObserver(stage.doing))
+        stage.detail = _summary(compiled)
+    with progress.stage("detect with PyTorch") as stage:
+        pairs: list[tuple[Picture, Detections]] = []
+        for number, picture in enumerate(pictures, start=1):
+            stage.doing(f"picture {number} of {len(pictures)}")
+            pairs.append((picture, path.detect(picture.image, lowest_score(limits))))
+        values = compiled.evaluate(images[0])
+        found = sum(len(detections.above(limits.threshold)) for _, detections in pairs)
+        stage.detail = f"{found} detections above {limits.threshold:g} in {len(pairs)} picture{'s' if len(pairs) > 1 else ''}"
+    return Reference(path, compiled, values, pairs)
+
+
+def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:
+    """The adapters for the GPU gates and for the fp16 gate, or why there is none.
+
+    Args:
+        gpu: False if the user left the GPU out.
+        fp16: False if the user left the fp16 gate out.
+    """
+    if not gpu:
+        return LEFT_OUT, LEFT_OUT
+    return find_driver() or NO_ADAPTER, (find_fp16_driver() or NO_FP16) if fp16 else LEFT_OUT_FP16
+
+
+def _summary(compiled: CompiledDetector) -> str:
+    last = {name: reports[-1].ops_after for name, reports in compiled.reports.items()}
+    norms = sum("layer_norm" in item.op for ranges in compiled.ranges.values() for item in ranges)
+    steps = [step for reports in compiled.reports.values() for step in reports]
+    norms_protected, sums_protected = (
+        sum(len(step.fired) for step in steps if step.name == name) for name in ("protect_layer_norm", "protect_sums")
+    )
+    sums = f" and {sums_protected} sums" if sums_protected else ""
+    return (
+        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.program.ops)}, "
+        f"{norms_protected} of {norms} layer norms{sums} protected"
+    )

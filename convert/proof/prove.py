@@ -1,0 +1,81 @@
+"""Runs every gate on a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from detr2litert.convert.progress import Progress, Stage
+from detr2litert.convert.proof.registry import GATES
+from detr2litert.convert.proof.subject import Subject
+from detr2litert.host_runtime.decode import Detection
+from detr2litert.host_runtime.draw import draw_detections
+from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.parity.detections import MatchRow, compare_detections
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture as reference and bundle see it.
+
+    Attributes:
+        name: of the picture.
+        reference, bundle: the picture with each side's detections drawn on it.
+        rows: how they pair.
+    """
+
+    name: str
+    reference: Image.Image
+    bundle: Image.Image
+    rows: tuple[MatchRow, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gates found.
+
+    Attributes:
+        gates: their results, in order.
+        scenes: the pictures that they were judged on; none if the bundle cannot detect.
+        expected: ids of the gates that a complete record has.
+    """
+
+    gates: tuple[GateResult, ...]
+    scenes: tuple[Scene, ...]
+    expected: tuple[str, ...]
+
+
+def prove(subject: Subject, progress: Progress) -> Evidence:
+    """Run every gate that applies, one stage each."""
+    results = []
+    applying = [gate for gate in GATES if gate.applies(subject)]
+    for gate in applying:
+        with progress.stage(f"gate: {gate.id}") as stage:
+            result = replace(gate.run(subject, stage.doing), title=gate.title, proves=gate.proves)
+            _show(stage, result)
+            results.append(result)
+    return Evidence(tuple(results), _scenes(subject), tuple(gate.id for gate in applying))
+
+
+def _show(stage: Stage, result: GateResult) -> None:
+    stage.detail = f"{result.verdict}: {result.summary}"
+    stage.good = None if result.verdict is Verdict.NOT_RUN else result.verdict is Verdict.PASSED
+
+
+def _scenes(subject: Subject) -> tuple[Scene, ...]:
+    """Each picture with both sides' detections above the threshold drawn on it."""
+
+    def shown(detections: Sequence[Detection]) -> list[Detection]:
+        return [item for item in detections if item.score > subject.limits.threshold]
+
+    return tuple(
+        Scene(
+            picture.name,
+            draw_detections(picture.image, shown(case.reference)),
+            draw_detections(picture.image, shown(case.candidate)),
+            compare_detections(case, subject.limits),
+        )
+        for (picture, _), case in zip(subject.reference.pairs, subject.found.cases, strict=False)
+    )

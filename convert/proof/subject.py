@@ -1,0 +1,146 @@
+"""What the gates judge: a finished bundle beside the detector it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detr2litert.convert.compiler import CompiledDetector, trace_part
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.convert.proof.scenes import Picture
+from detr2litert.convert.targets import Target
+from detr2litert.host_runtime.decode import Detections, decode_outputs
+from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.driver import NoGpu
+from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits
+from detr2litert.verify.parity.fp16 import Fp16Limits
+from detr2litert.verify.parity.numerics import GraphCase
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The detector as PyTorch computes it, on the pictures that the bundle is judged on.
+
+    Attributes:
+        path: the original detector, from picture to detections.
+        compiled: the cut and rewritten one.
+        values: the compiled detector's tensors of every stage, by name, for the first picture.
+        pairs: each picture with the original's detections, down to ``lowest_score``.
+    """
+
+    path: ReferencePath
+    compiled: CompiledDetector
+    values: Mapping[str, Array]
+    pairs: Sequence[tuple[Picture, Detections]]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A finished bundle's golden vectors: its tensors by name, and its detections on the golden picture."""
+
+    tensors: Mapping[str, Array]
+    detections: Detections
+
+
+@dataclass(frozen=True)
+class Found:
+    """The bundle's own detections beside the reference's.
+
+    Attributes:
+        cases: one for each picture, up to the first that could not be judged.
+        failed: that picture's name, and why the host runtime could not detect in it; None if every picture was.
+    """
+
+    cases: tuple[DetectionCase, ...]
+    failed: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that a gate may look at.
+
+    Attributes:
+        folder: of the bundle.
+        manifest: of the bundle.
+        target: whose lint rules apply.
+        limits: of the detections gate.
+        gpu: how to reach a GPU, or why there is none.
+        fp16_gpu: the same for an adapter that computes in fp16.
+        reference: what the bundle is compared with.
+        float32: the files before their weights were halved, by graph; None for a finished bundle.
+        golden: the bundle's golden vectors; None for one that was made a moment ago.
+    """
+
+    folder: Path
+    manifest: Manifest
+    target: Target
+    limits: DetectionLimits
+    gpu: Driver | NoGpu
+    fp16_gpu: Driver | NoGpu
+    reference: Reference
+    float32: Mapping[str, Path] | None = None
+    golden: Golden | None = None
+
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """The shipped graphs by name."""
+        return {name: self.folder / spec.file for name, spec in self.manifest.graphs.by_name.items()}
+
+    @property
+    def fp16_limits(self) -> DetectionLimits:
+        """Those of the fp16 gate, above the same threshold."""
+        return fp16_limits_of(self.limits)
+
+    @cached_property
+    def found(self) -> Found:
+        """Each picture through the host runtime, once, whoever asks first."""
+        cases: list[DetectionCase] = []
+        with Runner(self.folder) as runner:
+            for picture, expected in self.reference.pairs:
+                try:
+                    found = runner.detect(picture.image, threshold=self.limits.floor)
+                except ValueError as error:
+                    return Found(tuple(cases), (picture.name, str(error)))
+                cases.append(DetectionCase(picture.name, expected.items, found.items))
+        return Found(tuple(cases))
+
+    def decode(self, outputs: Mapping[str, Array], size: tuple[int, int], threshold: float) -> Detections:
+        """Graph B's outputs as detections above ``threshold`` in a picture of ``size`` (width, height)."""
+        return decode_outputs(self.manifest, outputs, size, threshold=threshold)
+
+    def cases(self, *, traced: bool = False) -> tuple[GraphCase, ...]:
+        """Both graphs with the first picture's values.
+
+        Args:
+            traced: with what names the first tensor that differs, and with the float32 files where there are any.
+        """
+        return tuple(
+            GraphCase(
+                name=name,
+                float32=self.float32[name] if traced and self.float32 is not None else None,
+                shipped=self.graphs[name],
+                inputs=({t.name: np.asarray(self.reference.values[t.name]) for t in spec.inputs},),
+                expected=({t.name: np.asarray(self.reference.values[t.name]) for t in spec.outputs},),
+                trace=partial(trace_part, self.reference.compiled.parts.graphs[name]) if traced else None,
+            )
+            for name, spec in self.manifest.graphs.by_name.items()
+        )
+
+
+def fp16_limits_of(limits: DetectionLimits) -> DetectionLimits:
+    """The fp16 gate's limits above the threshold of the detections gate's."""
+    return Fp16Limits().detections(limits.threshold)
+
+
+def lowest_score(limits: DetectionLimits) -> float:
+    """The lowest score of a detection that some gate looks at, by the limits of the detections gate."""
+    return min(limits.floor, fp16_limits_of(limits).floor)

@@ -1,0 +1,119 @@
+"""What each ATen operator is, once: the sets that rewrites and the cut reason with are derived from this table.
+
+An operator that is not in the table has no trait, and no rewrite assumes anything of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Flag, auto
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+
+
+class Trait(Flag):
+    """What holds for an operator, whatever its operands."""
+
+    RESHAPES = auto()
+    """Its result has the values of its input in the same row-major order, in another shape."""
+    UNIT_DIMENSIONS = auto()
+    """It adds or drops dimensions of one."""
+    PERMUTES = auto()
+    """Its result has each value of its input once, in another order."""
+    EXPANDS = auto()
+    """Its result has values of its input several times, along a dimension of stride zero."""
+    REPEATS = auto()
+    """Its result has copies of its input side by side."""
+    SELECTS = auto()
+    """Its result has some of its input's values."""
+    UNARY = auto()
+    """Elementwise on one tensor; what else it takes are numbers."""
+    BINARY = auto()
+    """Elementwise on two operands that broadcast."""
+    REDUCTION = auto()
+    """Reduces over the dimensions in its second argument."""
+    SCALAR_ARITHMETIC = auto()
+    """With a plain number as one operand it computes ``a x + b``."""
+
+
+_RESHAPES, _UNIT, _PERMUTES, _SELECTS = Trait.RESHAPES, Trait.UNIT_DIMENSIONS, Trait.PERMUTES, Trait.SELECTS
+_UNARY, _BINARY, _SCALAR = Trait.UNARY, Trait.BINARY, Trait.SCALAR_ARITHMETIC
+
+TRAITS: Mapping[Any, Trait] = {
+    aten.flatten.using_ints: _RESHAPES,
+    aten.reshape.default: _RESHAPES,
+    aten.squeeze.default: _UNIT,
+    aten.squeeze.dim: _UNIT,
+    aten.squeeze.dims: _UNIT,
+    aten.unflatten.int: _RESHAPES,
+    aten.unsqueeze.default: _UNIT,
+    aten.movedim.int: _PERMUTES,
+    aten.permute.default: _PERMUTES,
+    aten.t.default: _PERMUTES,
+    aten.transpose.int: _PERMUTES,
+    aten.expand.default: Trait.EXPANDS,
+    aten.repeat.default: Trait.REPEATS,
+    aten.select.int: _SELECTS,
+    aten.slice.Tensor: _SELECTS,
+    aten.abs.default: _UNARY,
+    aten.clamp.default: _UNARY,
+    aten.clamp_max.default: _UNARY,
+    aten.clamp_min.default: _UNARY,
+    aten.cos.default: _UNARY,
+    aten.elu.default: _UNARY,
+    aten.exp.default: _UNARY,
+    aten.gelu.default: _UNARY,
+    aten.hardsigmoid.default: _UNARY,
+    aten.hardswish.default: _UNARY,
+    aten.hardtanh.default: _UNARY,
+    aten.leaky_relu.default: _UNARY,
+    aten.log.default: _UNARY,
+    aten.neg.default: _UNARY,
+    aten.pow.Tensor_Scalar: _UNARY,
+    aten.reciprocal.default: _UNARY,
+    aten.relu.default: _UNARY,
+    aten.rsqrt.default: _UNARY,
+    aten.rsub.Scalar: _UNARY | _SCALAR,
+    aten.sigmoid.default: _UNARY,
+    aten.sign.default: _UNARY,
+    aten.silu.default: _UNARY,
+    aten.sin.default: _UNARY,
+    aten.softplus.default: _UNARY,
+    aten.sqrt.default: _UNARY,
+    aten.tanh.default: _UNARY,
+    aten.add.Tensor: _BINARY | _SCALAR,
+    aten.sub.Tensor: _BINARY | _SCALAR,
+    aten.mul.Tensor: _BINARY | _SCALAR,
+    aten.div.Tensor: _BINARY | _SCALAR,
+    aten.maximum.default: _BINARY,
+    aten.minimum.default: _BINARY,
+    aten.sum.dim_IntList: Trait.REDUCTION,
+    aten.mean.dim: Trait.REDUCTION,
+    aten.amax.default: Trait.REDUCTION,
+    aten.amin.default: Trait.REDUCTION,
+}
+
+
+def ops_with(traits: Trait) -> tuple[Any, ...]:
+    """The operators that have any of the given traits, in the table's order."""
+    return tuple(op for op, own in TRAITS.items() if own & traits)
+
+
+RESHAPES = ops_with(Trait.RESHAPES)
+STRIDED_VIEWS = ops_with(Trait.UNIT_DIMENSIONS | Trait.PERMUTES | Trait.EXPANDS)
+"""Reads the same memory by other strides, whatever the input's are."""
+REARRANGEMENTS = ops_with(Trait.RESHAPES | Trait.UNIT_DIMENSIONS | Trait.PERMUTES)
+"""Each value of the input once, in some order and shape."""
+INDEX_VIEWS = ops_with(Trait.RESHAPES | Trait.UNIT_DIMENSIONS | Trait.EXPANDS | Trait.REPEATS)
+"""What brings an index tensor to the shape that a gather needs."""
+VIEWS = ops_with(Trait.RESHAPES | Trait.UNIT_DIMENSIONS | Trait.PERMUTES | Trait.EXPANDS | Trait.SELECTS)
+"""Moves values without changing them: a number commutes with it."""
+UNARY = ops_with(Trait.UNARY)
+BINARY = ops_with(Trait.BINARY)
+REDUCTIONS = ops_with(Trait.REDUCTION)
+SCALAR_ARITHMETIC = ops_with(Trait.SCALAR_ARITHMETIC)
+PER_TOKEN = (aten.linear.default, aten.layer_norm.default, *UNARY)
+"""Does the same to each vector along the last dimension; of the layer norms, those over that dimension alone."""

@@ -1,0 +1,17 @@
+"""What is known of a tensor before it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+"""Extents, the outermost first; () is a scalar."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor at a stage's interface: row-major, static shape, dtype `float32` or `int32`."""
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
