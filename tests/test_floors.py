@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("host_runtime", "graphs", "rewrites", "verify", "convert")
@@ -69,3 +70,11 @@ def _code(path: Path) -> str:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             node.value.value = ""
     return ast.unparse(tree)
+
+
+def test_the_wheel_has_one_package_at_the_top_and_no_tools() -> None:
+    packages = find_packages(str(ROOT / "src"))
+    assert {name.partition(".")[0] for name in packages} == {"detr2litert"}
+    rooms = {name.split(".")[1] for name in packages if "." in name}
+    assert rooms == set(FLOORS)
+    assert not [name for name in packages if "benchmark" in name or "training" in name]
