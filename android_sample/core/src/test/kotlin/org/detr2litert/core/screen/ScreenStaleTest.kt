@@ -13,7 +13,7 @@ import java.io.IOException
 import kotlin.random.Random
 import kotlin.test.Test
 import kotlin.test.assertEquals
-import kotlin.test.assertTrue
+import kotlin.test.fail
 
 /** Results of work that is no longer wanted change nothing, and no order of events leads to an impossible screen. */
 class ScreenStaleTest {
@@ -100,24 +100,27 @@ class ScreenStaleTest {
         screen.ignores(ScreenEvent.ImportFailed(first, error))
     }
 
-    /** A state without its manifest, which is long. */
-    private fun brief(state: ScreenState) = state.toString().replace(MANIFEST.toString(), "MANIFEST")
-
     /** What must hold of every state, whatever happened. */
     private fun check(before: ScreenState, event: ScreenEvent, step: Step) {
         val now = step.state
-        val context = "$event\n${brief(before)}\n${brief(now)}"
-        assertTrue(!now.cameraRuns || (now.bundle is BundleState.Ready && now.mayUseCamera), context)
+
+        fun hold(condition: Boolean, what: String) {
+            if (!condition) fail("$what: after $event\n$before\n$now")
+        }
+        hold(
+            !now.cameraRuns || (now.bundle is BundleState.Ready && now.mayUseCamera),
+            "a camera without a bundle or permission",
+        )
         val needsBundle = now.shown == Shown.Live || now.shown is Shown.Loading || now.shown is Shown.Still
-        assertTrue(!needsBundle || (now.bundle is BundleState.Ready && !now.isBusy), context)
-        assertTrue(now.shown != Shown.Waiting || now.isBusy, "it waits for nothing: $context")
-        assertTrue(now.scene >= before.scene && now.begun >= before.begun, context)
+        hold(!needsBundle || (now.bundle is BundleState.Ready && !now.isBusy), "a picture without a bundle")
+        hold(now.shown != Shown.Waiting || now.isBusy, "it waits for nothing")
+        hold(now.scene >= before.scene && now.begun >= before.begun, "a number goes back")
         val numbers = listOfNotNull(now.looking, now.choosing, now.importing, (now.shown as? Shown.Loading)?.number)
-        assertEquals(numbers.size, numbers.toSet().size, context)
+        hold(numbers.size == numbers.toSet().size, "one number for two things")
         val sameScene = now.shown == before.shown || (before.shown is Shown.Loading && now.shown is Shown.Still)
-        assertTrue(sameScene || now.scene > before.scene, "another thing is shown under an old number: $context")
-        assertTrue(step.effects.count { it is ScreenEffect.OpenBundle } <= 1, context)
-        assertTrue(step.effects.none { it is ScreenEffect.Detect } || now.shown is Shown.Still, context)
+        hold(sameScene || now.scene > before.scene, "another thing is shown under an old number")
+        hold(step.effects.count { it is ScreenEffect.OpenBundle } <= 1, "two openings at once")
+        hold(step.effects.none { it is ScreenEffect.Detect } || now.shown is Shown.Still, "a detection of nothing")
     }
 
     private fun event(random: Random, state: ScreenState): ScreenEvent {
