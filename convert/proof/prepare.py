@@ -8,8 +8,8 @@ from detr2litert.convert.compiler import CompiledDetector, ProgressObserver, com
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
-from detr2litert.convert.proof.subject import Reference, lowest_score
-from detr2litert.convert.reference import Reference as Detector
+from detr2litert.convert.proof.subject import ReferenceRun, lowest_score
+from detr2litert.convert.reference import Reference
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.manifest import Resize
 from detr2litert.rewrites.profile import Profile
@@ -27,18 +27,18 @@ from detr2litert.verify.parity.detections import DetectionLimits
 
 
 def prepare(
-    detector: Detector,
+    reference: Reference,
     class_names: Sequence[str | None],
     resize: Resize | None,
     profile: Profile,
     pictures: Sequence[Picture],
     limits: DetectionLimits,
     progress: Progress,
-) -> Reference:
+) -> ReferenceRun:
     """Compile the detector, and detect with the original in every picture.
 
     Args:
-        detector: with its weights.
+        reference: the detector, with its weights.
         class_names: a name for each logit column.
         resize: interpolation of the pre-processing; the variant's own if None.
         profile: options of the rewrites.
@@ -50,9 +50,9 @@ def prepare(
         UserError: the detector cannot be cut or brought to the GPU.
     """
     with progress.stage("export, rewrite, cut in two") as stage:
-        path = ReferencePath(detector, class_names, resize)
+        path = ReferencePath(reference, class_names, resize)
         images = [path.tensor(picture.image) for picture in pictures]
-        compiled = compile_detector(detector, profile, images, ProgressObserver(stage.doing))
+        compiled = compile_detector(reference, profile, images, ProgressObserver(stage.doing))
         stage.detail = _summary(compiled)
     with progress.stage("detect with PyTorch") as stage:
         pairs: list[tuple[Picture, Detections]] = []
@@ -62,7 +62,7 @@ def prepare(
         values = compiled.evaluate(images[0])
         found = sum(len(detections.above(limits.threshold)) for _, detections in pairs)
         stage.detail = f"{found} detections above {limits.threshold:g} in {len(pairs)} picture{'s' if len(pairs) > 1 else ''}"
-    return Reference(path, compiled, values, pairs)
+    return ReferenceRun(path, compiled, values, pairs)
 
 
 def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:

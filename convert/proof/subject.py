@@ -27,7 +27,7 @@ Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceRun:
     """The detector as PyTorch computes it, on the pictures that the bundle is judged on.
 
     Attributes:
@@ -86,7 +86,7 @@ class Subject:
     limits: DetectionLimits
     gpu: Driver | NoGpu
     fp16_gpu: Driver | NoGpu
-    reference: Reference
+    reference: ReferenceRun
     float32: Mapping[str, Path] | None = None
     golden: Golden | None = None
 
