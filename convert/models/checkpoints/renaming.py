@@ -1,0 +1,49 @@
+"""Renames tensors from the original project's names to transformers'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from detr2litert.convert.models.variants import Family
+from detr2litert.host_runtime.errors import UserError
+
+_FUSED = re.compile(r"^(.*\.self_attn)\.in_proj_(weight|bias)$")
+"""torch.nn.MultiheadAttention stores queries, keys and values in one tensor, in that order."""
+
+
+def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
+    """Returns the tensors under the names that transformers loads, without those that the detector does not need.
+
+    Names that are already transformers' are unchanged, and so is every name of a family without rules: transformers then knows
+    the original names itself. Two names that become one are the same parameter in two modules.
+
+    Raises:
+        UserError: two tensors of different values get the same name.
+    """
+    renamed: dict[str, Tensor] = {}
+
+    def put(name: str, tensor: Tensor, original: str) -> None:
+        if name in renamed and not torch.equal(renamed[name], tensor):
+            raise UserError(
+                f"{original} and another tensor of the checkpoint are both {name} in transformers, with different values; "
+                "export it again from the original project"
+            )
+        renamed[name] = tensor
+
+    for name, tensor in tensors.items():
+        if any(re.search(pattern, name) for pattern in family.ignored_tensors):
+            continue
+        new = name
+        for pattern, replacement in family.renaming:
+            new = re.sub(pattern, replacement, new)
+        fused = _FUSED.match(new) if family.renaming else None
+        if fused is not None and tensor.dim() > 0 and tensor.shape[0] % 3 == 0:
+            for projection, part in zip("qkv", tensor.chunk(3), strict=True):
+                put(f"{fused[1]}.{projection}_proj.{fused[2]}", part.clone(), name)
+        else:
+            put(new, tensor, name)
+    return renamed

@@ -1,0 +1,137 @@
+"""The rows of the table of detectors, and their families.
+
+A row is data. Everything that differs between detectors (the transformers model, its configuration, input size, normalisation,
+classes, post-processing, how its checkpoints are recognised) is in the row or in its family, so that a new detector is a new
+row and no new code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from detr2litert.host_runtime.manifest import Resize
+
+ClassNames = tuple[str | None, ...]
+"""One entry per logit column; None for a column that no class uses."""
+
+Renaming = tuple[tuple[str, str], ...]
+"""Regular expressions and their replacements (``re.sub``), applied in order."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """How one architectural number is read from a checkpoint's tensors.
+
+    Attributes:
+        pattern: regular expression over tensor names (``search``), in the original project's and transformers' naming.
+        how: ``"size"`` is the tensor's extent along ``axis``; ``"count"`` is the number of distinct first groups of the
+            pattern; ``"grid"`` is the side of a square of tokens, ``sqrt(extent - 1)``, one token being the class token.
+        axis: which dimension, for ``"size"`` and ``"grid"``.
+    """
+
+    pattern: str
+    how: Literal["size", "count", "grid"] = "size"
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """The properties shared by the variants of one architecture.
+
+    Attributes:
+        name: for messages.
+        model_type: ``model_type`` of transformers' config.json.
+        config_class: name of the configuration class in ``transformers``.
+        model_class: name of the model class in ``transformers``; its output has the attributes ``boxes_output``
+            (``[1, Q, 4]``, cx cy w h in [0, 1]) and ``logits_output`` (``[1, Q, C]``).
+        signature: patterns that must each match a tensor's name for a checkpoint to be of this family.
+        facts: architectural numbers that can be read from the tensors. ``logits`` is required: the number of columns.
+        other_models: pattern over tensor names → what such a checkpoint is and what to do; these are refused.
+        ignored_tensors: patterns of tensors that a checkpoint may hold and the detector does not need.
+        renaming: original tensor names → transformers', where transformers does not know the original names itself.
+        fixed_config: configuration values that the original project fixes and that configurations converted from it may leave
+            at transformers' default.
+        config_from_facts: fact → field of the configuration that takes its value from the checkpoint.
+        grid_field: path of the configuration field that holds position grid × patch, or ().
+        init_std: how seeded random weights are drawn (see ``convert.models.random_weights``): pattern over parameter names →
+            standard deviation of that layer's output when its input has unit variance.
+        init_noise: pattern over parameter names → standard deviation of the noise added to random weights, for scales and
+            biases that start at one and zero.
+    """
+
+    name: str
+    model_type: str
+    config_class: str
+    model_class: str
+    signature: tuple[str, ...]
+    facts: Mapping[str, Fact]
+    other_models: Mapping[str, str] = field(default_factory=dict)
+    ignored_tensors: tuple[str, ...] = ()
+    renaming: Renaming = ()
+    fixed_config: Mapping[str, Any] = field(default_factory=dict)
+    config_from_facts: Mapping[str, str] = field(default_factory=dict)
+    grid_field: tuple[str, ...] = ()
+    init_std: Mapping[str, float] = field(default_factory=dict)
+    init_noise: Mapping[str, float] = field(default_factory=dict)
+    boxes_output: str = "pred_boxes"
+    logits_output: str = "logits"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One detector.
+
+    Attributes:
+        name: for ``--variant``.
+        family: architecture.
+        resolution: side of the square input in pixels.
+        resolution_step: every valid resolution is a multiple of it (patch × windows, or the coarsest stride).
+        num_queries: number of boxes in the detector's output.
+        num_select: number of detections that the official post-processing selects before any threshold.
+        classes: class names of the published weights.
+        config: keyword arguments of the transformers configuration class.
+        expected: the facts (see ``Family.facts``) that distinguish this variant's checkpoints from others of the family.
+        source: where the figures were checked.
+        unused: patterns of tensors (transformers' names) that this variant's checkpoints hold and its evaluation never uses.
+        hub_id: published weights on the Hugging Face hub.
+        bundled: folder of weights that ships with the package, relative to it.
+        strides: of the feature maps whose cells are the tokens of the query selection, for families that need at least as many
+            tokens as queries.
+        patch, windows, decoder_layers, position_grid, feature_levels: backbone and decoder figures, for listings and inference;
+            None or empty where they do not apply. ``feature_levels`` are the backbone stages whose output is read.
+        mean, std: per-channel normalisation of RGB scaled to [0, 1].
+        resize: interpolation of the square resize, as host_runtime names it.
+    """
+
+    name: str
+    family: Family
+    resolution: int
+    resolution_step: int
+    num_queries: int
+    num_select: int
+    classes: ClassNames
+    config: Mapping[str, Any]
+    expected: Mapping[str, int]
+    source: str
+    unused: tuple[str, ...] = ()
+    hub_id: str | None = None
+    bundled: str | None = None
+    strides: tuple[int, ...] = ()
+    patch: int | None = None
+    windows: int | None = None
+    decoder_layers: int | None = None
+    position_grid: int | None = None
+    feature_levels: tuple[int, ...] = ()
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resize: Resize = "bilinear_antialias"
+
+    @property
+    def default_weights(self) -> str | None:
+        """Default of ``--weights``: the bundled folder, else the hub id."""
+        if self.bundled is not None:
+            return str(Path(__file__).parents[2] / self.bundled)
+        return self.hub_id

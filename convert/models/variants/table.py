@@ -1,0 +1,54 @@
+"""The table of detectors, and look-ups in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from detr2litert.convert.models.variants import d_fine, deimv2, lw_detr, rf_detr, rt_detr_v2
+from detr2litert.convert.models.variants.row import Family, Variant
+from detr2litert.convert.names import suggestion
+from detr2litert.host_runtime.errors import UserError
+
+_MODULES = (
+    rf_detr,
+    d_fine,
+    rt_detr_v2,
+    lw_detr,
+    deimv2,
+)
+
+VARIANTS: Mapping[str, Variant] = {row.name: row for module in _MODULES for row in module.ROWS}
+"""Every variant by name, in the order of the listing."""
+
+FAMILIES: tuple[Family, ...] = tuple({row.family.name: row.family for row in VARIANTS.values()}.values())
+"""Every family that has a row."""
+
+
+def find_variant(name: str) -> Variant:
+    """Returns the variant called ``name``, ignoring case.
+
+    Raises:
+        UserError: no such variant; the nearest names are suggested.
+    """
+    variant = VARIANTS.get(name.lower())
+    if variant is None:
+        raise UserError(f"unknown variant {name!r}: {suggestion(name, VARIANTS)} (`convert variants` lists them all)")
+    return variant
+
+
+def checked_resolution(variant: Variant, resolution: int) -> int:
+    """Returns ``resolution`` if the variant can run at it.
+
+    Raises:
+        UserError: not a positive multiple of ``variant.resolution_step``; the valid neighbours are named.
+    """
+    step = variant.resolution_step
+    if resolution > 0 and resolution % step == 0:
+        return resolution
+    below = max(resolution // step, 0) * step
+    neighbours = [str(size) for size in (below, below + step) if size > 0]
+    parts = f"patch {variant.patch} × {variant.windows} windows" if variant.patch and variant.windows else "the coarsest stride"
+    raise UserError(
+        f"resolution {resolution} does not fit {variant.name}: it must be a multiple of {step} ({parts}); "
+        f"nearest: {' and '.join(neighbours)}"
+    )
