@@ -25,6 +25,8 @@ from safetensors.numpy import save
 from detr2litert.convert.compiler import CompiledDetector, tensor_specs
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings import Settings
+from detr2litert.convert.models.settings.setting import plain
 from detr2litert.convert.targets import Target
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.host_runtime.decode import Detections
@@ -40,7 +42,7 @@ from detr2litert.host_runtime.manifest import (
     Manifest,
     Postprocess,
     Preprocess,
-    Resize,
+    SettingRecord,
     Weights,
 )
 
@@ -169,21 +171,22 @@ def zip_place(destination: Path) -> Path:
     return destination.with_name(f"{destination.name}.zip")
 
 
-def preprocess_of(reference: Reference, resize: Resize | None = None) -> Preprocess:
-    """Returns the pre-processing of a reference, in the manifest's form."""
-    variant = reference.variant
+def preprocess_of(settings: Settings) -> Preprocess:
+    """Returns the pre-processing, in the manifest's form."""
+    height, width = settings.resolution.value
     return Preprocess(
-        height=reference.resolution,
-        width=reference.resolution,
-        resize=resize or variant.resize,
-        mean=variant.mean,
-        std=variant.std,
+        height=height,
+        width=width,
+        resize=settings.resize.value,
+        scale=settings.scale.value,
+        mean=settings.mean.value,
+        std=settings.std.value,
     )
 
 
 def postprocess_of(reference: Reference, classes: Classes) -> Postprocess:
     """Returns the post-processing of a reference, in the manifest's form."""
-    return Postprocess(num_select=reference.variant.num_select, ignored_classes=classes.ignored)
+    return Postprocess(num_select=reference.settings.num_select.value, ignored_classes=classes.ignored)
 
 
 def write_bundle(
@@ -192,7 +195,6 @@ def write_bundle(
     target: Target,
     compiled: CompiledDetector,
     classes: Classes,
-    preprocess: Preprocess,
     golden: GoldenRun,
 ) -> Manifest:
     """Completes a folder that holds the two graphs: writes host parameters, labels, golden vectors and the manifest."""
@@ -208,7 +210,7 @@ def write_bundle(
         target=target.name,
         weights=Weights(source_name(reference.source), reference.sha256, reference.random),
         versions={package: _version(package) for package in _STACK},
-        preprocess=preprocess,
+        preprocess=preprocess_of(reference.settings),
         graphs=Graphs(_graph_spec(compiled, golden, "graph_a"), _graph_spec(compiled, golden, "graph_b")),
         host_step=compiled.host_program(),
         postprocess=postprocess_of(reference, classes),
@@ -216,6 +218,7 @@ def write_bundle(
         files={name: FileRecord(file_sha256(folder / name), (folder / name).stat().st_size) for name in names},
         golden=Golden("golden/image.png", "golden/golden.safetensors", "golden/detections.json", golden.threshold),
         protection=str(compiled.profile.protection),
+        settings={name: SettingRecord(plain(value.value), value.origin, value.requested) for name, value in reference.settings},
     )
     manifest.check()
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")

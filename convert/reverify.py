@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from detr2litert.convert.bundle import source_name
 from detr2litert.convert.compiler import tensor_specs
 from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
 from detr2litert.convert.models.reference import Reference, build_reference
+from detr2litert.convert.models.settings import Size
+from detr2litert.convert.models.settings.setting import SETTINGS
 from detr2litert.convert.models.variants import find_variant
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.prepare import gpus, prepare
@@ -73,8 +76,8 @@ def verify_bundle(
             profile = replace(profile, protection=Protection(manifest.protection))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         limits = DetectionLimits(threshold=threshold)
-        judged, resize = _pictures(bundle, images), manifest.preprocess.resize
-        prepared = prepare(reference, manifest.classes, resize, profile, judged, limits, progress)
+        judged = _pictures(bundle, images)
+        prepared = prepare(reference, manifest.classes, profile, judged, limits, progress)
         check_interfaces(manifest.graphs, prepared.compiled.parts.graphs, prepared.values)
         subject = Subject(bundle.root, manifest, target, limits, *gpus(gpu, fp16), prepared, golden=golden)
         evidence = prove(subject, progress)
@@ -121,12 +124,10 @@ def _write(record: RunReport, folder: Path) -> None:
 
 def _reference(manifest: Manifest, weights: str | None) -> Reference:
     variant = find_variant(manifest.variant)
-    side = manifest.preprocess.height
+    requested = _requested(manifest)
     seed = manifest.weights.source.rpartition(" ")[2]
-    if manifest.preprocess.width != side:
-        raise UserError(f"the bundle's input is {manifest.preprocess.width} x {side}, not square, as no {variant.name} is")
     if manifest.weights.random and weights is None and seed.isdecimal() and len(seed) <= _SEED_DIGITS:
-        reference = build_reference(variant, None, side, min(int(seed), 2**63 - 1))
+        reference = build_reference(variant, None, requested, min(int(seed), 2**63 - 1))
     else:
         own = variant.default_weights
         source = weights or (own if own is not None and source_name(own) == manifest.weights.source else None)
@@ -135,13 +136,29 @@ def _reference(manifest: Manifest, weights: str | None) -> Reference:
             source = source if len(source) <= _SOURCE_SHOWN else f"{source[:_SOURCE_SHOWN]}…"
             raise UserError(f"the bundle was made from {source}; give its path with --weights")
         checkpoint = load_checkpoint(source)
-        reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, side)
+        reference = build_reference(choose_variant(checkpoint, variant.name), checkpoint, requested)
     if reference.sha256 != manifest.weights.sha256:
         raise UserError(
             f"the bundle was made from {manifest.weights.source} (sha256 {manifest.weights.sha256[:12]}…), not from "
             f"{reference.source} (sha256 {reference.sha256[:12]}…); give the right checkpoint with --weights"
         )
     return reference
+
+
+def _requested(manifest: Manifest) -> dict[str, Any]:
+    """Returns the settings that the user chose for the bundle, those of a bundle that does not record them included.
+
+    Raises:
+        UserError: a setting that this version does not have, or a value that it does not read.
+    """
+    if not manifest.settings:
+        pre = manifest.preprocess
+        return {"resolution": Size(pre.height, pre.width), "resize": pre.resize}
+    chosen = {name: record.value for name, record in manifest.settings.items() if record.requested}
+    try:
+        return {name: SETTINGS[name].parse(value) for name, value in chosen.items()}
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"the manifest's settings are not of this version ({error}); {REMAKE}") from error
 
 
 def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:

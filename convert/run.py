@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from detr2litert.convert.bundle import (
     GRAPH_FILES,
     GoldenRun,
     check_destination,
-    preprocess_of,
     source_name,
     staged_folder,
     write_bundle,
@@ -31,7 +31,7 @@ from detr2litert.convert.proof.scenes import Picture, pictures
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.convert.targets import Target, find_target
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Manifest, Resize
+from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.quiet import native_log
 from detr2litert.rewrites.driver import StepReport
 from detr2litert.rewrites.flatbuffer.pipeline import fix_up
@@ -51,10 +51,9 @@ class Request:
         variant: name of the detector; None to detect it from the checkpoint.
         weights: path, hub id, or ``"random"``; None for the variant's default.
         classes: file of class names.
-        resolution: side of the input in pixels; None for the resolution of training.
+        requested: settings that the user chose, by name (``convert.models.settings``).
         images: pictures to judge the bundle on [default: the demo scenes].
         out: folder of the bundle; None for ``bundles/VARIANT-TARGET``.
-        resize: interpolation of the pre-processing; None for the variant's.
         protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
         threshold: score above which a detection counts.
         gpu: False skips the GPU gates.
@@ -67,10 +66,9 @@ class Request:
     variant: str | None = None
     weights: str | None = None
     classes: Path | None = None
-    resolution: int | None = None
+    requested: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[Path, ...] = ()
     out: Path | None = None
-    resize: Resize | None = None
     protect: str | None = None
     threshold: float = 0.5
     gpu: bool = True
@@ -100,12 +98,12 @@ def run(request: Request, progress: Progress) -> Result:
     if request.out is not None:
         check_destination(request.out, request.zipped)
     with progress.stage("load weights") as stage:
-        reference, checkpoint = load_reference(variant, request.weights, request.resolution, request.seed)
+        reference, checkpoint = load_reference(variant, request.weights, request.requested, request.seed)
         stated = None if checkpoint is None else checkpoint.class_names
         classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
         weights = source_name(reference.source)
         stage.detail = (
-            f"{reference.variant.name} at {reference.resolution} px, weights {weights}, classes from {classes.source}"
+            f"{reference.variant.name} at {reference.settings.resolution}, weights {weights}, classes from {classes.source}"
         )
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
     with staged_folder(out, request.zipped) as folder:
@@ -114,7 +112,7 @@ def run(request: Request, progress: Progress) -> Result:
 
 
 def load_reference(
-    variant: Variant | None, weights: str | None, resolution: int | None, seed: int = 0
+    variant: Variant | None, weights: str | None, requested: Mapping[str, Any] | None = None, seed: int = 0
 ) -> tuple[Reference, Checkpoint | None]:
     """Loads the reference detector, and its checkpoint unless its weights are random.
 
@@ -124,7 +122,7 @@ def load_reference(
     if weights == RANDOM:
         if variant is None:
             raise UserError("--weights random needs --variant, since there is no checkpoint to detect it from")
-        return build_reference(variant, None, resolution, seed), None
+        return build_reference(variant, None, requested, seed), None
     source = weights or (variant.default_weights if variant is not None else None)
     if source is None and variant is not None:
         raise UserError(f"no weights of {variant.name} are published in a form that can be downloaded; give --weights")
@@ -132,7 +130,7 @@ def load_reference(
         raise UserError("give --variant, --weights, or both (`convert variants` lists the detectors)")
     checkpoint = load_checkpoint(source)
     chosen = choose_variant(checkpoint, None if variant is None else variant.name)
-    return build_reference(chosen, checkpoint, resolution), checkpoint
+    return build_reference(chosen, checkpoint, requested), checkpoint
 
 
 def _build(
@@ -145,14 +143,13 @@ def _build(
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
     limits = DetectionLimits(threshold=request.threshold)
-    prepared = prepare(reference, classes.names, request.resize, profile_of(target, request), judged, limits, progress)
+    prepared = prepare(reference, classes.names, profile_of(target, request), judged, limits, progress)
     compiled = prepared.compiled
-    spec = preprocess_of(reference, request.resize)
     golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
         float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
         with progress.stage("write bundle") as stage:
-            manifest = write_bundle(folder, reference, target, compiled, classes, spec, golden)
+            manifest = write_bundle(folder, reference, target, compiled, classes, golden)
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         adapters = gpus(request.gpu, request.fp16)

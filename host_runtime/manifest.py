@@ -12,7 +12,7 @@ import importlib.resources
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jsonschema
@@ -76,8 +76,8 @@ class Preprocess:
     width: int
     resize: Resize
     scale: float = 1 / 255
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: Literal["RGB"] = "RGB"
     layout: Literal["NCHW"] = "NCHW"
 
@@ -92,6 +92,15 @@ class Postprocess:
     kind: Literal["topk_sigmoid"] = "topk_sigmoid"
     box_format: Literal["cxcywh"] = "cxcywh"
     ignored_classes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SettingRecord:
+    """A setting of the detector: its value in JSON's types, where it is from, and whether the user chose it."""
+
+    value: Any
+    origin: str
+    requested: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ class Manifest:
     Attributes:
         protection: which norms and sums were written for fp16, a ``rewrites.profile.Protection``: for who judges the bundle,
             and of no use to a runtime. None in bundles that do not say.
+        settings: what the detector was built with, by name, for who judges the bundle. Empty in bundles that do not say.
     """
 
     variant: str
@@ -133,6 +143,7 @@ class Manifest:
     files: Mapping[str, FileRecord]
     golden: Golden | None = None
     protection: str | None = None
+    settings: Mapping[str, SettingRecord] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,6 +228,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         files={name: FileRecord(**record) for name, record in data["files"].items()},
         golden=None if golden is None else Golden(**golden),
         protection=data.get("protection"),
+        settings={name: SettingRecord(**record) for name, record in data.get("settings", {}).items()},
     )
 
 

@@ -16,10 +16,13 @@ from detr2litert.convert.cli.output import filled, print_gates, print_json, prin
 @click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
 @click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
 @click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
-@click.option("--resolution", type=int, metavar="N", help="Side of the square input, in pixels.")
+@click.option("--resolution", metavar="N|HEIGHTxWIDTH", help="Size of the input in pixels: --set resolution=….")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
 @click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the detector; see `convert settings`."
+)
 @click.option(
     "--protect",
     type=click.Choice(["measured", "all", "none"]),
@@ -33,8 +36,11 @@ from detr2litert.convert.cli.output import filled, print_gates, print_json, prin
 @STRICT_FLAG
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @reported
-def run(as_json: bool, strict: bool, **options: Any) -> int:
+def run(
+    as_json: bool, strict: bool, settings: tuple[str, ...], resolution: str | None, resize: str | None, **options: Any
+) -> int:
     """Convert a detector and verify the result."""
+    from detr2litert.convert.models.settings.resolve import parse_requested
     from detr2litert.convert.models.variants import find_variant
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.targets import find_target
@@ -43,13 +49,15 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
     find_target(options["target"])
     if options["variant"] is not None:
         find_variant(options["variant"])
+    given = (("resolution", resolution), ("resize", resize))
+    requested = parse_requested((*settings, *(f"{name}={value}" for name, value in given if value is not None)))
     progress = Progress()
     with progress.stage("start PyTorch"):
         from detr2litert.convert.proof.reporting import PICTURES, picture_name
         from detr2litert.convert.run import Request
         from detr2litert.convert.run import run as convert_detector
 
-    result = convert_detector(Request(**options), progress)
+    result = convert_detector(Request(**options, requested=requested), progress)
     if as_json:
         click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
     else:

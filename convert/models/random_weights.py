@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from detr2litert.convert.models.variants import Variant
+from detr2litert.convert.models.settings import Settings
+from detr2litert.convert.models.variants import Family
 
 _SELECTING = "enc_"
 """Pattern in the names of the class heads that score the encoder's tokens."""
@@ -23,10 +24,9 @@ _COMMON = 0.8
 
 
 @torch.no_grad()
-def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
+def draw_weights(model: nn.Module, family: Family, settings: Settings, seed: int) -> None:
     """Redraws a new model's weights in place by the family's ``init_std`` and ``init_noise``, determined by ``seed`` alone."""
     generator = torch.Generator().manual_seed(seed)
-    family = variant.family
     for name, parameter in sorted(model.named_parameters()):
         deviation = next((value for pattern, value in family.init_std.items() if re.search(pattern, name)), None)
         if deviation is not None:
@@ -43,7 +43,7 @@ def draw_weights(model: nn.Module, variant: Variant, seed: int) -> None:
     if norms:
         for norm in norms:
             _draw_affine(norm, generator)
-        _measure_statistics(model, norms, list(heads.values()), _image(variant, generator))
+        _measure_statistics(model, norms, list(heads.values()), _image(settings, generator))
 
 
 def _share_direction(head: nn.Linear, generator: torch.Generator) -> None:
@@ -114,15 +114,16 @@ def _held(norm: nn.Module, name: str) -> Tensor:
     return value
 
 
-def _image(variant: Variant, generator: torch.Generator) -> Tensor:
-    """Draws a normalised ``[1, 3, R, R]`` image with structure at every scale, like photographs."""
-    side = variant.resolution
+def _image(settings: Settings, generator: torch.Generator) -> Tensor:
+    """Draws a normalised ``[1, C, H, W]`` image with structure at every scale, like photographs."""
+    height, width = settings.resolution.value
+    channels = settings.architecture.get("input_channels")
     octaves: list[Tensor] = []
     size = 2
-    while size <= side:
-        noise = torch.randn(1, 3, size, size, generator=generator)
-        octaves.append(functional.interpolate(noise, (side, side), mode="bilinear", align_corners=False))
+    while size <= max(height, width):
+        noise = torch.randn(1, 3 if channels is None else channels.value, size, size, generator=generator)
+        octaves.append(functional.interpolate(noise, (height, width), mode="bilinear", align_corners=False))
         size *= 2
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (variant.mean, variant.std))
+    mean, std = (torch.tensor(value.value).view(1, -1, 1, 1) for value in (settings.mean, settings.std))
     pixels: Tensor = (torch.stack(octaves).sum(0).sigmoid() - mean) / std
     return pixels

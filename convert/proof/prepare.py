@@ -11,7 +11,6 @@ from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.proof.subject import ReferenceRun, lowest_score
 from detr2litert.host_runtime.decode import Detections
-from detr2litert.host_runtime.manifest import Resize
 from detr2litert.rewrites.profile import Profile
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.driver import (
@@ -29,7 +28,6 @@ from detr2litert.verify.parity.detections import DetectionLimits
 def prepare(
     reference: Reference,
     class_names: Sequence[str | None],
-    resize: Resize | None,
     profile: Profile,
     pictures: Sequence[Picture],
     limits: DetectionLimits,
@@ -40,7 +38,6 @@ def prepare(
     Args:
         reference: the detector, with its weights.
         class_names: a name for each logit column.
-        resize: interpolation of the pre-processing; the variant's own if None.
         profile: options of the rewrites.
         pictures: to measure ranges and to judge on; stage values are those of the first.
         limits: of the detections gate.
@@ -50,7 +47,7 @@ def prepare(
         UserError: the detector cannot be cut or brought to the GPU.
     """
     with progress.stage("export, rewrite, cut in two") as stage:
-        path = ReferencePath(reference, class_names, resize)
+        path = ReferencePath(reference, class_names)
         images = [path.tensor(picture.image) for picture in pictures]
         compiled = compile_detector(reference, profile, images, ProgressObserver(stage.doing))
         stage.detail = _summary(compiled)

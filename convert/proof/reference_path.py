@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from detr2litert.convert.models.reference import Reference
 from detr2litert.host_runtime.decode import Detection, Detections
-from detr2litert.host_runtime.manifest import Resize
 
 ANTIALIASED = "bilinear_antialias"
 
@@ -28,21 +27,21 @@ class ReferencePath:
     Args:
         reference: the detector.
         classes: a name for each logit column; a column without one is never reported.
-        resize: ``"bilinear"`` or ``"bilinear_antialias"``; the variant's if None.
     """
 
-    def __init__(self, reference: Reference, classes: Sequence[str | None], resize: Resize | None = None) -> None:
+    def __init__(self, reference: Reference, classes: Sequence[str | None]) -> None:
         self.reference = reference
-        self._antialias = (resize or reference.variant.resize) == ANTIALIASED
         self._classes = tuple(classes)
 
     def tensor(self, image: Image.Image) -> Tensor:
-        """Converts an RGB picture to the detector's input ``[1, 3, R, R]``."""
-        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].to(torch.float32) / 255
-        size = (self.reference.resolution, self.reference.resolution)
-        resized = functional.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=self._antialias)
-        row = self.reference.variant
-        mean, std = (torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (row.mean, row.std))
+        """Converts an RGB picture to the detector's input ``[1, 3, H, W]``."""
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].to(torch.float32)
+        settings = self.reference.settings
+        antialias = settings.resize.value == ANTIALIASED
+        resized = functional.interpolate(
+            pixels / (1 / settings.scale.value), self.reference.size, mode="bilinear", align_corners=False, antialias=antialias
+        )
+        mean, std = (torch.tensor(value.value, dtype=torch.float32).view(1, 3, 1, 1) for value in (settings.mean, settings.std))
         return ((resized - mean) / std).contiguous()
 
     @torch.no_grad()
@@ -63,7 +62,7 @@ class ReferencePath:
         width, height = size
         scale = torch.tensor([width, height, width, height], dtype=torch.float32)
         found = []
-        for score, place in zip(scores[: self.reference.variant.num_select].tolist(), order.tolist(), strict=False):
+        for score, place in zip(scores[: self.reference.settings.num_select.value].tolist(), order.tolist(), strict=False):
             query, column = divmod(place, columns)
             name = self._classes[column]
             if score > threshold and name is not None:

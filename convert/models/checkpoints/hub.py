@@ -10,7 +10,7 @@ from detr2litert.host_runtime.errors import UserError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _WEIGHT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".json")
-_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model.bin"]
+_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model.bin"]
 _TIMEOUT = 10.0
 """Seconds to wait for the hub's first answer."""
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from detr2litert.convert.models.checkpoints.containers import Contents, open_container
+from detr2litert.convert.models.checkpoints.containers import Contents, open_container, strip_wrappers
 from detr2litert.convert.models.checkpoints.folder import read_json, read_safetensors, read_weights
 from detr2litert.convert.models.checkpoints.hub import fetch, is_hub_id
 from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
 from detr2litert.convert.models.checkpoints.model import Checkpoint, hash_tensors
+from detr2litert.convert.models.checkpoints.preprocessor import FILE as PREPROCESSOR
 from detr2litert.convert.models.checkpoints.stated_classes import classes_from_arguments, classes_from_config
+from detr2litert.convert.models.checkpoints.statements import collect_statements
 from detr2litert.convert.models.checkpoints.unpickling import load_pickle
 from detr2litert.convert.models.checkpoints.unsupported import describe_config
 from detr2litert.convert.models.variants import FAMILIES
@@ -38,7 +40,7 @@ def load_checkpoint(weights: str | Path) -> Checkpoint:
         return _from_folder(source, path)
     if is_file:
         if path.suffix == ".safetensors":
-            return _checkpoint(source, read_safetensors(path))
+            return _checkpoint(source, strip_wrappers(read_safetensors(path)))
         contents = open_container(load_pickle(path), source)
         return _checkpoint(source, contents.tensors, contents=contents)
     if isinstance(weights, str) and is_hub_id(weights):
@@ -52,13 +54,14 @@ def _from_folder(source: str, folder: Path) -> Checkpoint:
     config = read_json(folder / "config.json")
     if "model_type" not in config:
         # Original projects also publish weights beside a config.json of their own; then the tensors decide.
-        return _checkpoint(source, read_weights(folder))
+        return _checkpoint(source, strip_wrappers(read_weights(folder)))
     kind, known = config["model_type"], {family.model_type: family for family in FAMILIES}
     if not isinstance(kind, str):
         raise UserError(f"config.json of {source} is damaged: model_type is {kind!r}, not a string")
     if kind not in known:
         raise UserError(f"{source} is {describe_config(config)}")
-    checkpoint = _checkpoint(source, read_weights(folder), config=config)
+    preprocessor = read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else None
+    checkpoint = _checkpoint(source, strip_wrappers(read_weights(folder)), config=config, preprocessor=preprocessor)
     if checkpoint.family is not known[kind]:
         raise UserError(f"{source}: model_type in config.json is {kind!r}, but the weights are of {checkpoint.family.name}")
     return checkpoint
@@ -69,6 +72,7 @@ def _checkpoint(
     tensors: Mapping[str, Tensor],
     contents: Contents | None = None,
     config: Mapping[str, Any] | None = None,
+    preprocessor: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     family = recognise_family(tensors, source)
     for name, tensor in tensors.items():
@@ -97,4 +101,6 @@ def _checkpoint(
         class_names=class_names,
         config=config,
         variants=matching_variants(family, facts),
+        statements=collect_statements(family, tensors, contents, config, preprocessor, source),
+        place="" if contents is None else contents.place,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detr2litert.convert.models.settings.statements import Statement
 from detr2litert.convert.models.variants import Family
 
 
@@ -26,6 +27,8 @@ class Checkpoint:
         logit_columns: width of the class head.
         class_names: logit column → name as the file states it, or None if it states none.
         config: config.json of a transformers folder, else None.
+        statements: what the file states about its settings.
+        place: where in a training checkpoint the weights were found; empty for weights alone.
         variants: names of the variants with this architecture. One, if everything agrees; several, if they differ only in the
             trained resolution and the checkpoint's matches none of them.
     """
@@ -39,6 +42,8 @@ class Checkpoint:
     class_names: Mapping[int, str] | None
     config: Mapping[str, Any] | None
     variants: tuple[str, ...]
+    statements: tuple[Statement, ...] = ()
+    place: str = ""
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

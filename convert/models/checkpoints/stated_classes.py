@@ -25,8 +25,7 @@ def classes_from_arguments(contents: Contents, columns: int) -> dict[int, str] |
 
     The 80 COCO names over 91 columns are COCO's sparse ids (``is_coco_pretrained`` there).
     """
-    arguments = contents.arguments
-    names = arguments.get("class_names")
+    names = contents.argument("class_names")
     if isinstance(names, str):
         names = [names]
     if isinstance(names, Mapping):
@@ -35,8 +34,8 @@ def classes_from_arguments(contents: Contents, columns: int) -> dict[int, str] |
         return None
     if tuple(names) == COCO_NAMES and columns == len(COCO_SPARSE):
         return {column: name for column, name in enumerate(COCO_SPARSE) if name is not None}
-    old = contents.arguments_were_a_namespace and "aug_config" not in arguments
-    raw_ids = old and arguments.get("dataset_file") == "roboflow"
+    old = contents.arguments_were_a_namespace and not any("aug_config" in stated for stated in contents.arguments.values())
+    raw_ids = old and contents.argument("dataset_file") == "roboflow"
     first = 1 if raw_ids and columns == len(names) + 1 else 0
     return {first + i: name for i, name in enumerate(names)}
 

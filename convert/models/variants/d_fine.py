@@ -55,6 +55,11 @@ D_FINE = Family(
     },
     ignored_tensors=RECOMPUTED,
     renaming=_NAMES,
+    fields={
+        "decoder_layers": ("decoder_layers",),
+        "activation": ("decoder_activation_function",),
+    },
+    defaults={"activation": "relu"},
     init_std=DISTRIBUTION_INIT_STD,
     init_noise={r"\.lab\.(scale|bias)$": 0.1, r"norm\.(weight|bias)$": 0.1, r"\b(v_proj|o_proj)\.bias$": 0.1},
 )

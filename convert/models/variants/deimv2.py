@@ -47,6 +47,7 @@ DEIMV2 = Family(
     },
     # The mask token is used only in the ViT's pre-training.
     ignored_tensors=(r"num_batches_tracked$", r"\bembeddings\.mask_token$"),
+    fields={"decoder_layers": ("decoder_layers",)},
     fixed_config={"eval_size": None},
     init_std={
         **DISTRIBUTION_INIT_STD,

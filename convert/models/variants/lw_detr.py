@@ -41,6 +41,13 @@ LW_DETR = Family(
     },
     ignored_tensors=(r"num_batches_tracked$",),
     config_from_facts={"groups": "group_detr", "queries": "num_queries"},
+    fields={
+        "decoder_layers": ("decoder_layers",),
+        "feature_levels": ("backbone_config", "out_indices"),
+        "self_attention_heads": ("decoder_self_attention_heads",),
+        "cross_attention_heads": ("decoder_cross_attention_heads",),
+    },
+    query_rows=r"(reference_point_embed|refpoint_embed|query_feat)\.weight$",
     init_std={
         r"\.(q_proj|k_proj)\.weight$": 1.0,
         r"\.(v_proj|o_proj|value_proj|output_proj)\.weight$": 1.0,

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from detr2litert.convert.models.settings.fields import FieldPath, read_field
+from detr2litert.convert.models.settings.setting import Size
 from detr2litert.host_runtime.manifest import Resize
 
 ClassNames = tuple[str | None, ...]
@@ -56,6 +58,12 @@ class Family:
             at transformers' default.
         config_from_facts: fact → field of the configuration that takes its value from the checkpoint.
         grid_field: path of the configuration field that holds position grid × patch, or ().
+        fields: setting (``convert.models.settings``) → path of the configuration field that holds it; a number is an index.
+        defaults: setting → value where a variant's configuration leaves the field at transformers' default.
+        arguments: name of a training argument in a checkpoint → the setting that it states.
+        required_arguments: name of a training argument → the values with which the reference computes what was trained.
+        antialiased_before: version of the original project before which its prediction resized with antialiasing, if any.
+        query_rows: pattern of tensors with a row for each query, of which an evaluation uses the first ``num_queries``.
         init_std: how seeded random weights are drawn (see ``convert.models.random_weights``): pattern over parameter names →
             standard deviation of that layer's output when its input has unit variance.
         init_noise: pattern over parameter names → standard deviation of the noise added to random weights, for scales and
@@ -74,6 +82,12 @@ class Family:
     fixed_config: Mapping[str, Any] = field(default_factory=dict)
     config_from_facts: Mapping[str, str] = field(default_factory=dict)
     grid_field: tuple[str, ...] = ()
+    fields: Mapping[str, FieldPath] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    required_arguments: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    antialiased_before: tuple[int, int] | None = None
+    query_rows: str | None = None
     init_std: Mapping[str, float] = field(default_factory=dict)
     init_noise: Mapping[str, float] = field(default_factory=dict)
     boxes_output: str = "pred_boxes"
@@ -128,6 +142,20 @@ class Variant:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     resize: Resize = "bilinear_antialias"
+
+    def default_settings(self) -> dict[str, Any]:
+        """Returns the default of every setting that the detector has, by name (``convert.models.settings``)."""
+        stated = {name: read_field(self.config, path) for name, path in self.family.fields.items()}
+        return {
+            "resolution": Size(self.resolution, self.resolution),
+            "resize": self.resize,
+            "scale": 1 / 255,
+            "mean": self.mean,
+            "std": self.std,
+            "num_queries": self.num_queries,
+            "num_select": self.num_select,
+            **{name: self.family.defaults.get(name) if value is None else value for name, value in stated.items()},
+        }
 
     @property
     def default_weights(self) -> str | None:

@@ -55,6 +55,12 @@ RT_DETR_V2 = Family(
     },
     ignored_tensors=RECOMPUTED,
     renaming=_NAMES,
+    fields={
+        "decoder_layers": ("decoder_layers",),
+        "activation": ("decoder_activation_function",),
+        "sampling": ("decoder_method",),
+    },
+    defaults={"activation": "relu", "sampling": "default"},
     init_std={
         r"\.(q_proj|k_proj)\.weight$": 1.0,
         r"\.(v_proj|o_proj|value_proj|output_proj)\.weight$": 1.0,

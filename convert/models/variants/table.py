@@ -34,21 +34,3 @@ def find_variant(name: str) -> Variant:
     if variant is None:
         raise UserError(f"unknown variant {name!r}: {suggestion(name, VARIANTS)} (`convert variants` lists them all)")
     return variant
-
-
-def checked_resolution(variant: Variant, resolution: int) -> int:
-    """Returns ``resolution`` if the variant can run at it.
-
-    Raises:
-        UserError: not a positive multiple of ``variant.resolution_step``; the valid neighbours are named.
-    """
-    step = variant.resolution_step
-    if resolution > 0 and resolution % step == 0:
-        return resolution
-    below = max(resolution // step, 0) * step
-    neighbours = [str(size) for size in (below, below + step) if size > 0]
-    parts = f"patch {variant.patch} × {variant.windows} windows" if variant.patch and variant.windows else "the coarsest stride"
-    raise UserError(
-        f"resolution {resolution} does not fit {variant.name}: it must be a multiple of {step} ({parts}); "
-        f"nearest: {' and '.join(neighbours)}"
-    )

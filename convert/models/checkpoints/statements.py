@@ -1,0 +1,82 @@
+"""Collects what a checkpoint states about its settings, from every place where a project writes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from detr2litert.convert.models.checkpoints.containers import Contents
+from detr2litert.convert.models.checkpoints.preprocessor import preprocessor_statements
+from detr2litert.convert.models.settings.anchors import size_of_anchors
+from detr2litert.convert.models.settings.statements import Statement, from_arguments, from_config, state
+from detr2litert.convert.models.variants import Family
+from detr2litert.host_runtime.errors import UserError
+
+_SIZES = ("anchor_image_size", "eval_size")
+"""Fields of transformers' config.json that hold the size of the input (height, width)."""
+
+
+def collect_statements(
+    family: Family,
+    tensors: Mapping[str, Tensor],
+    contents: Contents | None,
+    config: Mapping[str, Any] | None,
+    preprocessor: Mapping[str, Any] | None,
+    source: str,
+) -> tuple[Statement, ...]:
+    """Returns the statements of a checkpoint.
+
+    Args:
+        family: of the detector; it knows the names of the arguments and the fields of the configuration.
+        tensors: of the checkpoint.
+        contents: of a pickled container.
+        config, preprocessor: config.json and preprocessor_config.json of a folder.
+        source: of the checkpoint, for messages.
+
+    Raises:
+        UserError: a value of the wrong type, or something that cannot be honoured.
+    """
+    found = list(_from_tensors(tensors))
+    if contents is not None:
+        for place, arguments in contents.arguments.items():
+            _check_required(family, arguments, place, source)
+            found += from_arguments(arguments, place, family.arguments, source)
+        found += _resize(family, contents, source)
+    if config is not None:
+        found += from_config(config, {"num_queries": ("num_queries",), **family.fields}, source)
+        found += [state("resolution", config[key], f"config.json: {key}", source) for key in _SIZES if config.get(key)]
+    if preprocessor is not None:
+        found += preprocessor_statements(preprocessor, source)
+    return tuple(found)
+
+
+def _check_required(family: Family, arguments: Mapping[str, object], place: str, source: str) -> None:
+    for key, allowed in family.required_arguments.items():
+        value = arguments.get(key)
+        if value is not None and (list(value) if isinstance(value, tuple) else value) not in allowed:
+            expected = " or ".join(map(repr, allowed))
+            raise UserError(
+                f"checkpoint {source} is a {family.name} with {key} {value!r} ({place}.{key}), which the reference cannot "
+                f"compute: only {expected}"
+            )
+
+
+def _from_tensors(tensors: Mapping[str, Tensor]) -> Iterator[Statement]:
+    for name, tensor in tensors.items():
+        if re.search(r"(^|\.)decoder\.anchors$", name):
+            yield Statement("resolution", size_of_anchors(tensor), f"{name}, {tensor.shape[1]} rows")
+
+
+def _resize(family: Family, contents: Contents, source: str) -> Iterator[Statement]:
+    """Yields the interpolation of the original project's own prediction, where that depends on its version."""
+    if family.antialiased_before is None:
+        return
+    version = contents.facts.get("rfdetr_version")
+    if isinstance(version, str) and (match := re.match(r"(\d+)\.(\d+)", version)):
+        plain = (int(match[1]), int(match[2])) >= family.antialiased_before
+        yield state("resize", "bilinear" if plain else "bilinear_antialias", f"rfdetr_version {version}", source)
+    elif contents.arguments_were_a_namespace:
+        yield state("resize", "bilinear_antialias", "args is a Namespace, as rfdetr before 1.6 writes it", source)

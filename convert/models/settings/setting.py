@@ -1,0 +1,167 @@
+"""The table of settings: the name of each, its type, and its values in words.
+
+A setting is a number or a choice that decides what a detector computes, or how a picture reaches it, and that its weights do
+not determine. A checkpoint may state it (``statements``), the user may (``--set``), and the variant has a default.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar, get_args
+
+from detr2litert.host_runtime.manifest import Resize
+
+Value = TypeVar("Value", covariant=True)
+
+MAX_SIDE = 8192
+"""The largest side of an input: no texture of the delegate is larger (``graphs.delegate``)."""
+
+
+class Size(NamedTuple):
+    """Height and width of the detector's input in pixels."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.height} × {self.width}"
+
+
+@dataclass(frozen=True)
+class Sourced(Generic[Value]):
+    """A value, and in a few words where it is from; ``requested`` if the user chose it."""
+
+    value: Value
+    origin: str
+    requested: bool = False
+
+    def __str__(self) -> str:
+        return f"{in_words(self.value)}: {self.origin}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: in messages, ``--set``, the manifest and the report.
+        meaning: for the listing.
+        parse: converts a stated value, or the text of an option, to the setting's type.
+
+            Raises:
+                ValueError: not a value of this setting; the message says what is expected.
+    """
+
+    name: str
+    meaning: str
+    parse: Callable[[object], Any]
+
+
+def in_words(value: object) -> str:
+    """Returns a value as messages and the manifest show it."""
+    if isinstance(value, Size):
+        return str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def plain(value: object) -> Any:
+    """Returns a value in JSON's types, which ``Setting.parse`` reads."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def parse_size(value: object) -> Size:
+    """Parses a side, ``HEIGHTxWIDTH``, a pair, or an object with ``height`` and ``width``."""
+    if isinstance(value, str):
+        sides = [int(side) for side in re.split(r"\s*[x×,]\s*", value.strip())] if re.fullmatch(r"[\dx×,\s]+", value) else []
+    elif isinstance(value, Mapping):
+        sides = [value.get("height"), value.get("width")]  # type: ignore[list-item]
+    elif isinstance(value, list | tuple):
+        sides = list(value)
+    else:
+        sides = [value]  # type: ignore[list-item]
+    if len(sides) not in (1, 2) or not all(_is_whole(side) and 0 < side <= MAX_SIDE for side in sides):
+        raise ValueError(f"a side or HEIGHTxWIDTH, in pixels up to {MAX_SIDE}")
+    return Size(sides[0], sides[-1])
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
+        value = int(value)
+    if not _is_whole(value) or value < 1:  # type: ignore[operator]
+        raise ValueError("a whole number of at least 1")
+    return value  # type: ignore[return-value]
+
+
+def _counts(value: object) -> tuple[int, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("a list of whole numbers")
+    return tuple(map(_count, value))
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("a number")
+    return float(value)
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= 4:
+        raise ValueError("a number for each channel")
+    return tuple(map(_number, value))
+
+
+def _positive(value: object) -> tuple[float, ...]:
+    numbers = _numbers(value)
+    if min(numbers) <= 0:
+        raise ValueError("a number above 0 for each channel")
+    return numbers
+
+
+def _choice(*choices: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.lower() not in choices:
+            raise ValueError(" or ".join(choices))
+        return value.lower()
+
+    return parse
+
+
+_ALL = (
+    Setting("resolution", "height and width of the input in pixels", parse_size),
+    Setting("resize", "interpolation of the pre-processing", _choice(*get_args(Resize))),
+    Setting("scale", "factor that the pixels 0 to 255 are multiplied by", _number),
+    Setting("mean", "subtracted from each channel after the scale", _numbers),
+    Setting("std", "that each channel is divided by after the mean", _positive),
+    Setting("num_queries", "boxes in the detector's output", _count),
+    Setting("num_select", "detections that the post-processing selects", _count),
+    Setting("input_channels", "channels of the picture", _count),
+    Setting("decoder_layers", "decoder layers that are evaluated", _count),
+    Setting("windows", "windows of the backbone along a side", _count),
+    Setting("feature_levels", "layers of the backbone whose output is read", _counts),
+    Setting("self_attention_heads", "heads of the decoder's self-attention", _count),
+    Setting("cross_attention_heads", "heads of the decoder's deformable attention", _count),
+    Setting("activation", "activation of the decoder's feed-forward networks and heads", _choice("relu", "silu", "gelu")),
+    Setting(
+        "sampling",
+        "how deformable attention reads between cells: bilinear (default) or the nearest (discrete)",
+        _choice("default", "discrete"),
+    ),
+)
+
+SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _ALL}
+"""Every setting by name, in the order of listings."""
