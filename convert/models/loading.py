@@ -44,7 +44,7 @@ def load_model(variant: Variant, config: Any, checkpoint: Checkpoint, settings: 
         # An inconsistent config.json can raise anything.
         raise UserError(f"the weights of {checkpoint.source} do not fit {variant.name}: {first_line(error)}") from error
     _check_shapes(report["mismatched_keys"], variant, checkpoint)
-    needless = variant.family.ignored_tensors + variant.unused + _left_out_layers(checkpoint, settings)
+    needless = variant.family.ignored_tensors + _left_out_layers(checkpoint, settings)
     for kind, names in (
         ("missing", _without(report["missing_keys"], variant.family.ignored_tensors)),
         ("unexpected", _without(report["unexpected_keys"], needless)),
@@ -70,7 +70,7 @@ def _cut_query_rows(tensors: dict[str, Tensor], variant: Variant, config: Any, c
 
 
 def _left_out_layers(checkpoint: Checkpoint, settings: Settings) -> tuple[str, ...]:
-    """Returns patterns of the tensors of decoder layers that the settings leave out."""
+    """Returns patterns of the tensors of decoder layers that are not evaluated; transformers stores the heads twice."""
     present, used = checkpoint.facts.get("decoder layers"), settings.architecture.get("decoder_layers")
     if present is None or used is None:
         return ()

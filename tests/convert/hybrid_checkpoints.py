@@ -8,10 +8,12 @@ rtdetrv2_decoder.py) and share nothing with the package's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+from tests.originals.recipe import anchors
 
 _Rules = tuple[tuple[str, str], ...]
 
@@ -91,7 +93,10 @@ def _renamed(state: Mapping[str, Tensor], rules: _Rules) -> dict[str, Tensor]:
     for name in [name for name in original if ".self_attn.q_proj." in name]:
         parts = [original.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
         original[name.replace("q_proj.", "in_proj_")] = torch.cat(parts)
-    # Buffers of the decoder; anchors that are no box are infinite.
-    original["decoder.anchors"] = torch.full((1, 8, 4), float("inf"))
-    original["decoder.valid_mask"] = torch.zeros(1, 8, 1, dtype=torch.bool)
     return original
+
+
+def decoder_buffers(size: tuple[int, int], strides: Sequence[int]) -> dict[str, Tensor]:
+    """The decoder's buffers for its evaluation size (height, width)."""
+    values = torch.from_numpy(anchors(*size, strides))
+    return {"decoder.anchors": values, "decoder.valid_mask": values.isfinite().all(dim=-1, keepdim=True)}

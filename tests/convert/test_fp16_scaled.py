@@ -47,7 +47,7 @@ class Scaled:
 @torch.no_grad()
 def scaled() -> Scaled:
     reference, _ = load_reference(find_variant("tiny"), None, None)
-    image = torch.from_numpy(preprocess(pictures(())[0].image, preprocess_of(reference, None)))
+    image = torch.from_numpy(preprocess(pictures(())[0].image, preprocess_of(reference.settings)))
     before = reference.module(image)
     scale_decoder(reference.module, image)
     scale_projector(reference.module, image)

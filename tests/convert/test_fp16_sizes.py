@@ -36,7 +36,7 @@ def test_random_weights_pass_in_fp16(driver: Driver, fp16_driver: Driver, tmp_pa
 @pytest.mark.parametrize("name", ["nano", "dfine-s"])
 def test_scaled_weights_pass_in_fp16(fp16_driver: Driver, tmp_path: Path, name: str) -> None:
     reference, _ = load_reference(find_variant(name), "random", None)
-    image = torch.from_numpy(preprocess(pictures(())[0].image, preprocess_of(reference, None)))
+    image = torch.from_numpy(preprocess(pictures(())[0].image, preprocess_of(reference.settings)))
     scale_attention(reference.module, image)
     result = judge_in_fp16(reference, image, tmp_path, fp16_driver, Protection.MEASURED)
     assert result.verdict is Verdict.PASSED, (SELF_ATTENTION, result.summary, result.findings)

@@ -26,7 +26,7 @@ def path_of(name: str) -> Path:
 def compiled_text(name: str, seed: int = 0) -> str:
     """A variant's text as the compiler makes it now, from random weights of that seed."""
     reference = build_reference(shrunken(name), seed=seed)
-    size = f"{reference.resolution} px, {reference.num_queries} queries, {reference.logit_columns} classes"
+    size = f"{reference.size.height} px, {reference.num_queries} queries, {reference.logit_columns} classes"
     return render(f"{name} for {TARGET}: {size}", compile_detector(reference, find_target(TARGET).profile))
 
 

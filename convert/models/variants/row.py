@@ -109,7 +109,6 @@ class Variant:
         config: keyword arguments of the transformers configuration class.
         expected: the facts (see ``Family.facts``) that distinguish this variant's checkpoints from others of the family.
         source: where the figures were checked.
-        unused: patterns of tensors (transformers' names) that this variant's checkpoints hold and its evaluation never uses.
         hub_id: published weights on the Hugging Face hub.
         bundled: folder of weights that ships with the package, relative to it.
         strides: of the feature maps whose cells are the tokens of the query selection, for families that need at least as many
@@ -130,7 +129,6 @@ class Variant:
     config: Mapping[str, Any]
     expected: Mapping[str, int]
     source: str
-    unused: tuple[str, ...] = ()
     hub_id: str | None = None
     bundled: str | None = None
     strides: tuple[int, ...] = ()

@@ -134,8 +134,6 @@ def rt_detr_v2_row(
             "sampling points": 8 * 3 * 4,
         },
         source=source,
-        # transformers' names, including the heads, which it stores twice.
-        unused=tuple(rf"\bdecoder\.(layers|class_embed|bbox_embed)\.{i}\." for i in range(decoder_layers, trained_layers)),
         hub_id=hub_id,
         strides=(8, 16, 32),
         decoder_layers=decoder_layers,

@@ -77,7 +77,7 @@ def test_a_full_size_file(tmp_path: Path) -> None:
     assert choose_variant(checkpoint) is VARIANTS["base"]
     assert checkpoint.class_names == dict(enumerate(NAMES))
     reference = build_reference(VARIANTS["base"], checkpoint)
-    assert (reference.resolution, reference.logit_columns) == (560, 4)
+    assert (reference.size, reference.logit_columns) == ((560, 560), 4)
 
 
 def test_medium_and_large_differ_only_in_their_grid() -> None:

@@ -33,7 +33,7 @@ def test_outputs_vary_and_no_scores_are_tied(reference: Reference) -> None:
     scores: list[Tensor] = []
     head = reference.module.model.model.enc_score_head
     hook = head.register_forward_hook(lambda _module, _inputs, output: scores.append(output.amax(-1)[0]))
-    boxes, logits = reference.module(photograph_like(reference.resolution))
+    boxes, logits = reference.module(photograph_like(reference.size.height))
     hook.remove()
     best = scores[0].topk(reference.num_queries).values
     assert best.unique().numel() == reference.num_queries
@@ -55,7 +55,7 @@ def test_nothing_dies_or_explodes_on_the_way(reference: Reference) -> None:
         for name, module in reference.module.named_modules()
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
     ]
-    reference.module(photograph_like(reference.resolution))
+    reference.module(photograph_like(reference.size.height))
     for hook in hooks:
         hook.remove()
     assert len(deviations) > 50

@@ -12,6 +12,7 @@ import torch
 
 from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, load_checkpoint
 from detr2litert.convert.models.reference import Reference, build_reference
+from detr2litert.convert.models.settings import Size
 from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.convert.models.variants.rf_detr import rf_detr_row
 from detr2litert.host_runtime.errors import UserError
@@ -80,7 +81,7 @@ def compare(reference: Reference, expected: Output, image: torch.Tensor) -> Diff
     ids=lambda v: getattr(v, "name", v),
 )
 def test_equal_to_rfdetr(variant: Variant, resolution: int) -> None:
-    reference = build_reference(variant, resolution=resolution)
+    reference = build_reference(variant, requested={"resolution": Size(resolution, resolution)})
     state = to_rfdetr(reference.module.model.state_dict())
     image = reference.example_input()
     difference = compare(reference, detect(state, image, Sizes.of(variant)), image)
@@ -111,7 +112,7 @@ def test_the_loaded_reference(tiny: Checkpoint) -> None:
     boxes, logits = reference.module(reference.example_input())
     assert boxes.shape == (1, 40, 4)
     assert logits.shape == (1, 40, 4)
-    assert (reference.sha256, reference.random, reference.resolution) == (tiny.sha256, False, 160)
+    assert (reference.sha256, reference.random, reference.size) == (tiny.sha256, False, (160, 160))
     assert not any(parameter.requires_grad for parameter in reference.module.parameters())
     assert reference.module.model.config.layer_norm_eps == 1e-6
 
@@ -124,7 +125,7 @@ def test_half_precision_weights_become_float32(tiny: Checkpoint) -> None:
 
 def test_groups_and_queries_follow_the_checkpoint(tmp_path: Path) -> None:
     config = {**TINY.config, "group_detr": 2, "num_queries": 30}
-    state = rfdetr_state(dataclasses.replace(TINY, config=config))
+    state = rfdetr_state(dataclasses.replace(TINY, config=config, num_queries=30))
     torch.save(state, tmp_path / "x.pth")
     reference = build_reference(TINY, load_checkpoint(tmp_path / "x.pth"))
     assert reference.num_queries == 30
@@ -139,12 +140,12 @@ def test_a_checkpoint_fine_tuned_at_another_resolution(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tmp_path / "x.pth")
     assert checkpoint.facts["position grid"] == 20
     reference = build_reference(choose_variant(checkpoint), checkpoint)
-    assert reference.resolution == 200
+    assert reference.size == (200, 200)
     image = reference.example_input()
     difference = compare(reference, detect(state, image, Sizes.of(TINY)), image)
     assert difference.same_selection
     assert max(difference.boxes, difference.logits) <= 1e-4
-    assert build_reference(TINY, checkpoint, resolution=160).resolution == 160
+    assert build_reference(TINY, checkpoint, {"resolution": Size(160, 160)}).size == (160, 160)
 
 
 def test_random_weights_are_seeded_and_exercise_everything() -> None:
@@ -196,7 +197,7 @@ def test_a_folder_keeps_its_own_configuration_unless_it_is_published_weights(tmp
     ("changes", "message"),
     [
         ({"d_model": 64}, "do not fit tiny"),
-        ({"decoder_layers": "many"}, "not a valid RF-DETR configuration"),
+        ({"decoder_layers": "many"}, "decoder_layers is 'many', but decoder_layers must be a whole number"),
         ({"activation_function": "no such"}, "do not fit tiny"),
     ],
 )
@@ -217,15 +218,15 @@ def test_missing_and_unexpected_tensors(tiny: Checkpoint) -> None:
     with pytest.raises(UserError, match="unexpected"):
         build_reference(TINY, dataclasses.replace(tiny, tensors=more))
     wrong = {**tiny.tensors, "bbox_embed.layers.1.bias": torch.zeros(5)}
-    with pytest.raises(UserError, match="do not fit tiny"):
+    with pytest.raises(UserError, match=r"bbox_embed\.layers\.1\.bias is \[5\], but this detector has \[96\]; "):
         build_reference(TINY, dataclasses.replace(tiny, tensors=wrong))
 
 
 def test_resolutions_that_do_not_fit() -> None:
     with pytest.raises(UserError, match="160 and 180"):
-        build_reference(TINY, resolution=170)
-    with pytest.raises(UserError, match="4 tokens, too few for 40 queries; the least resolution is 80"):
-        build_reference(TINY, resolution=20)
+        build_reference(TINY, requested={"resolution": Size(170, 170)})
+    with pytest.raises(UserError, match="4 tokens, too few for 40 queries; the least square resolution is 80"):
+        build_reference(TINY, requested={"resolution": Size(20, 20)})
 
 
 def test_nothing_is_printed(tiny: Checkpoint, capfd: pytest.CaptureFixture[str]) -> None:

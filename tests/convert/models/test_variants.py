@@ -9,7 +9,9 @@ from transformers import PreTrainedConfig
 
 from detr2litert.convert.demo.scenes import CLASSES, SIDE
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS, COCO_SPARSE
-from detr2litert.convert.models.variants import FAMILIES, VARIANTS, Variant, checked_resolution, find_variant
+from detr2litert.convert.models.configuration import settings_of
+from detr2litert.convert.models.settings import Size
+from detr2litert.convert.models.variants import FAMILIES, VARIANTS, Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from tools.demo_training.detectors import DEMO_DETECTORS, d_fine_config, rf_detr_config
 
@@ -110,7 +112,7 @@ def test_contiguous_classes_are_the_sparse_ones_without_holes() -> None:
 @pytest.mark.parametrize("row", VARIANTS.values(), ids=lambda row: row.name)
 def test_every_row_is_consistent(row) -> None:  # type: ignore[no-untyped-def]
     assert row.family in FAMILIES
-    assert checked_resolution(row, row.resolution) == row.resolution
+    assert settings_of(row).resolution.value == (row.resolution, row.resolution)
     assert set(row.expected) <= set(row.family.facts)
     assert "logits" in row.family.facts
     assert row.source
@@ -145,7 +147,7 @@ def test_an_unknown_name_gets_the_nearest(typed: str, suggestion: str) -> None:
         find_variant(typed)
 
 
-@pytest.mark.parametrize(("resolution", "neighbours"), [(390, "384 and 416"), (10, "nearest: 32$"), (-5, "32$"), (0, "32$")])
+@pytest.mark.parametrize(("resolution", "neighbours"), [(390, "384 and 416"), (10, "nearest to 10: 32$")])
 def test_a_resolution_that_does_not_fit_names_its_neighbours(resolution: int, neighbours: str) -> None:
     with pytest.raises(UserError, match=neighbours):
-        checked_resolution(VARIANTS["nano"], resolution)
+        settings_of(VARIANTS["nano"], requested={"resolution": Size(resolution, resolution)})
