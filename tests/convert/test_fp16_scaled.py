@@ -13,8 +13,7 @@ import torch
 
 from detr2litert.convert.bundle import preprocess_of
 from detr2litert.convert.proof.scenes import pictures
-from detr2litert.convert.reference import Reference
-from detr2litert.convert.run import load_reference
+from detr2litert.convert.reference import Reference, load_reference
 from detr2litert.convert.variants import find_variant
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.rewrites.profile import Protection

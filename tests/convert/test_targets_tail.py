@@ -11,7 +11,7 @@ from detr2litert.convert.classes import resolve_classes
 from detr2litert.convert.compiler import compile_detector
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import pictures
-from detr2litert.convert.run import load_reference
+from detr2litert.convert.reference import load_reference
 from detr2litert.convert.targets import TARGETS, find_target
 from detr2litert.convert.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
