@@ -15,12 +15,12 @@ from detr2litert.convert.cli.output import print_gates
 from detr2litert.convert.cli.process import start_pytorch
 
 if TYPE_CHECKING:
-    from detr2litert.convert.classes import Classes
     from detr2litert.convert.compiler import CompiledDetector
+    from detr2litert.convert.models.classes import Classes
+    from detr2litert.convert.models.reference import Reference
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.prove import Evidence
     from detr2litert.convert.proof.scenes import Picture
-    from detr2litert.convert.reference import Reference
     from detr2litert.convert.targets import Target
     from detr2litert.host_runtime.manifest import Manifest, Resize
     from detr2litert.rewrites.driver import StepReport
@@ -120,8 +120,8 @@ def convert_detector(request: Request, progress: Progress) -> Result:
     Raises:
         UserError: the request is invalid; nothing is left behind.
     """
+    from detr2litert.convert.models.variants import find_variant
     from detr2litert.convert.targets import find_target
-    from detr2litert.convert.variants import find_variant
 
     # Before the seconds that loading PyTorch takes.
     target = find_target(request.target)
@@ -129,9 +129,9 @@ def convert_detector(request: Request, progress: Progress) -> Result:
     start_pytorch(progress)
 
     from detr2litert.convert.bundle import check_destination, source_name, staged_folder
-    from detr2litert.convert.classes import resolve_classes
+    from detr2litert.convert.models.classes import resolve_classes
+    from detr2litert.convert.models.reference import load_reference
     from detr2litert.convert.proof.scenes import pictures
-    from detr2litert.convert.reference import load_reference
 
     judged = pictures(request.images)
     if request.out is not None:

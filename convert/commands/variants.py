@@ -13,7 +13,7 @@ from detr2litert.convert.cli.output import print_table
 @reported
 def variants(as_json: bool) -> None:
     """List the detectors that can be converted."""
-    from detr2litert.convert.variants import VARIANTS
+    from detr2litert.convert.models.variants import VARIANTS
 
     columns = ("name", "family", "resolution", "queries", "weights")
     own = "give --weights"

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from detr2litert.convert.models.reference import Reference
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.scenes import Picture
     from detr2litert.convert.proof.subject import Golden
-    from detr2litert.convert.reference import Reference
     from detr2litert.graphs.partition import Part
     from detr2litert.host_runtime.bundle import Bundle
     from detr2litert.host_runtime.manifest import Graphs, Manifest
@@ -155,9 +155,9 @@ def _write(record: RunReport, folder: Path) -> None:
 
 def _reference(manifest: Manifest, weights: str | None) -> Reference:
     from detr2litert.convert.bundle import source_name
-    from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
-    from detr2litert.convert.reference import build_reference
-    from detr2litert.convert.variants import find_variant
+    from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
+    from detr2litert.convert.models.reference import build_reference
+    from detr2litert.convert.models.variants import find_variant
 
     variant = find_variant(manifest.variant)
     side = manifest.preprocess.height

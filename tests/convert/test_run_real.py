@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made, converted
 from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, gate_of, invoke, verdicts
@@ -129,7 +129,7 @@ def test_a_fine_tuned_checkpoint_of_every_published_size(
 @pytest.mark.parametrize("form", ["lightning", "dict"])
 def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, form: Any) -> None:
     """Loading alone; the rest of the way does not know the form."""
-    from detr2litert.convert.reference import load_reference
+    from detr2litert.convert.models.reference import load_reference
 
     made = [make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / f"{f}.pth", f) for f in ("namespace", form)]
     references = [load_reference(None, str(path), None)[0] for path in made]

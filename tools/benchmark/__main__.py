@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from detr2litert.convert.document import insert, read_document
-from detr2litert.convert.variants import Variant, find_variant
+from detr2litert.convert.models.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.quiet import silence_exit
 from tools.benchmark.conversion import Conversion, convert
@@ -81,7 +81,7 @@ def _benchmark(
 
 def _costs(chosen: dict[str, Variant], target: str) -> dict[str, dict[str, Cost]]:
     # Imported last: torch's memory in this process would be counted as the conversions' (see tools.benchmark.conversion).
-    from detr2litert.convert.reference import RANDOM, load_reference
+    from detr2litert.convert.models.reference import RANDOM, load_reference
     from detr2litert.convert.targets import find_target
     from tools.benchmark.cost import compare_sampling
 
