@@ -24,7 +24,7 @@ _FIRST = (
     "tests/android/test_check.py",
     "tests/convert/planted/test_compiler_faults.py",
     "tests/device/test_device_command.py",
-    "tests/convert/test_reverify.py",
+    "tests/convert/commands/test_verify.py",
     "tests/convert/test_run_families.py",
     "tests/convert/planted/test_host_faults.py",
     "tests/convert/test_targets_tail.py",

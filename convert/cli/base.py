@@ -32,6 +32,7 @@ class FiniteRange(click.FloatRange):
 
 JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 STRICT_FLAG = click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
+PACKAGE_OPTION = click.option("--package", default="org.detr2litert.sample", show_default=True, help="The app.")
 
 
 def reported(command: Command) -> Command:

@@ -13,7 +13,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from detr2litert.convert.cli import cli
+from detr2litert.convert.cli.main import cli
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.verify.parity.tensorflow_run import installed
 

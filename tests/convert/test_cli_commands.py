@@ -22,7 +22,7 @@ from tests.host_runtime.tiny_bundle import write_bundle
 
 
 def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['convert', '--help']\nfrom convert.cli import main\ntry: main()\n"
+    code = "import sys; sys.argv = ['convert', '--help']\nfrom detr2litert.convert.cli.main import main\ntry: main()\n"
     code += "except SystemExit: print([m for m in ('torch', 'transformers', 'litert_torch') if m in sys.modules])"
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
@@ -47,7 +47,7 @@ def test_every_command_and_option_has_help(command: str) -> None:
 def test_the_program_is_called_what_the_user_typed(tmp_path: Path) -> None:
     assert spawn("--help", cwd=tmp_path).stdout.startswith("Usage: python -m detr2litert [OPTIONS]")
     for name in ("convert", "detr2litert"):
-        code = f"import sys; sys.argv = ['/usr/bin/{name}', '--help']\nfrom convert.cli import main\nmain()"
+        code = f"import sys; sys.argv = ['/usr/bin/{name}', '--help']\nfrom detr2litert.convert.cli.main import main\nmain()"
         done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
         assert done.stdout.startswith(f"Usage: {name} [OPTIONS]")
 
@@ -178,7 +178,7 @@ def test_detect_needs_no_torch(tmp_path: Path) -> None:
     write_bundle(tmp_path / "cells")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     code = "import sys; sys.modules['torch'] = None; sys.argv = ['convert', 'detect', 'cells', 'red.png']\n"
-    code += "from detr2litert.convert.cli import main\nmain()"
+    code += "from detr2litert.convert.cli.main import main\nmain()"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["detections"][0]["name"] == "red"

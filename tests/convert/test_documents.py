@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from detr2litert.convert.cli import cli
+from detr2litert.convert.cli.main import cli
 from detr2litert.convert.models.variants import VARIANTS
 from tests.test_floors import FLOORS
 

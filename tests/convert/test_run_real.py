@@ -129,7 +129,7 @@ def test_a_fine_tuned_checkpoint_of_every_published_size(
 @pytest.mark.parametrize("form", ["lightning", "dict"])
 def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, form: Any) -> None:
     """Loading alone; the rest of the way does not know the form."""
-    from detr2litert.convert.run import load_reference
+    from detr2litert.convert.models.reference import load_reference
 
     made = [make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / f"{f}.pth", f) for f in ("namespace", form)]
     references = [load_reference(None, str(path), None)[0] for path in made]

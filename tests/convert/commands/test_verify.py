@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from detr2litert.convert import reverify
+from detr2litert.convert.commands import verify
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import TensorSpec, Weights
@@ -182,7 +182,7 @@ _ODD = '{"width": 1, "height": 1, "detections": [{"class_index": %s, "name": "x"
 def test_golden_vectors_are_read_before_the_minutes_of_the_gates(
     changed: dict[str, bytes], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reverify, "_reference", lambda *_: pytest.fail("went on"))
+    monkeypatch.setattr(verify, "_reference", lambda *_: pytest.fail("went on"))
     tiny_bundle.write_bundle(tmp_path / "b", changed)
     assert_refused(invoke("verify", tmp_path / "b"), *changed, words, "make the bundle again")
 
@@ -210,10 +210,10 @@ def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words
     }
     tensors = (t for spec in ours.by_name.values() for t in (*spec.inputs, *spec.outputs))
     values = {t.name: np.zeros(t.shape, np.float32) for t in tensors}
-    reverify.check_interfaces(ours, parts, values)
+    verify.check_interfaces(ours, parts, values)
     theirs = replace(ours, a=replace(ours.a, outputs=(ours.a.outputs[0], odd)))
     with pytest.raises(UserError) as refused:
-        reverify.check_interfaces(theirs, parts, values)
+        verify.check_interfaces(theirs, parts, values)
     for told in ("made by another version", words, "make the bundle again"):
         assert told in str(refused.value)
 

@@ -37,14 +37,14 @@ def test_bad_use_is_one_line(arguments: tuple[str, ...], told: str) -> None:
 def test_a_measurement_of_another_kind_is_refused_before_anything_runs(
     changed: dict[str, str], arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("detr2litert.convert.probing._driver", lambda _fp16: pytest.fail("looked for an adapter"))
+    monkeypatch.setattr("detr2litert.convert.commands.probe._driver", lambda _fp16: pytest.fail("looked for an adapter"))
     (tmp_path / "old.json").write_text(json.dumps(json.loads(_KEPT.read_text()) | changed))
     assert_refused(invoke("probe", "--against", tmp_path / "old.json", *arguments), told)
 
 
 def test_no_adapter_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detr2litert.convert.probing.find_driver", lambda: None)
-    monkeypatch.setattr("detr2litert.convert.probing.find_fp16_driver", lambda: None)
+    monkeypatch.setattr("detr2litert.verify.delegate.driver.find_driver", lambda: None)
+    monkeypatch.setattr("detr2litert.verify.delegate.driver.find_fp16_driver", lambda: None)
     assert_refused(invoke("probe"), "no Vulkan adapter: run `python -m detr2litert.verify.delegate.driver`")
     assert_refused(invoke("probe", "--fp16"), "no adapter that computes in fp16", "--fp16")
 

@@ -6,40 +6,66 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from detr2litert.convert.bundle import (
-    GRAPH_FILES,
-    GoldenRun,
-    check_destination,
-    preprocess_of,
-    source_name,
-    staged_folder,
-    write_bundle,
+import click
+
+from detr2litert.convert.cli.base import STRICT_FLAG, FiniteRange, exit_code, reported
+from detr2litert.convert.cli.output import print_gates
+from detr2litert.convert.cli.process import start_pytorch
+
+if TYPE_CHECKING:
+    from detr2litert.convert.compiler import CompiledDetector
+    from detr2litert.convert.models.classes import Classes
+    from detr2litert.convert.models.reference import Reference
+    from detr2litert.convert.progress import Progress
+    from detr2litert.convert.proof.prove import Evidence
+    from detr2litert.convert.proof.scenes import Picture
+    from detr2litert.convert.targets import Target
+    from detr2litert.host_runtime.manifest import Manifest, Resize
+    from detr2litert.rewrites.driver import StepReport
+    from detr2litert.rewrites.profile import Profile
+
+
+@click.command()
+@click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
+@click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
+@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
+@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
+@click.option("--resolution", type=int, metavar="N", help="Side of the square input, in pixels.")
+@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
+@click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
+@click.option(
+    "--protect",
+    type=click.Choice(["measured", "all", "none"]),
+    help="Norms and sums to protect from overflowing fp16: where values require it, all, or none [default: the target's].",
 )
-from detr2litert.convert.compiler import CompiledDetector
-from detr2litert.convert.half_precision import store_half
-from detr2litert.convert.lowering.lower import lower
-from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, load_checkpoint
-from detr2litert.convert.models.classes import Classes, resolve_classes
-from detr2litert.convert.models.reference import Reference, build_reference
-from detr2litert.convert.models.variants import Variant, find_variant
-from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.prepare import gpus, prepare
-from detr2litert.convert.proof.prove import Evidence, prove
-from detr2litert.convert.proof.reporting import report, write_reports
-from detr2litert.convert.proof.scenes import Picture, pictures
-from detr2litert.convert.proof.subject import Subject
-from detr2litert.convert.targets import Target, find_target
-from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Manifest, Resize
-from detr2litert.host_runtime.quiet import native_log
-from detr2litert.rewrites.driver import StepReport
-from detr2litert.rewrites.flatbuffer.pipeline import fix_up
-from detr2litert.rewrites.profile import Profile, Protection
-from detr2litert.verify.parity.detections import DetectionLimits
+@click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
+@click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
+@STRICT_FLAG
+@click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
+@reported
+def run(as_json: bool, strict: bool, **options: Any) -> int:
+    """Convert a detector and verify the result."""
+    from detr2litert.convert.progress import Progress
 
-RANDOM = "random"
-"""Value of ``--weights`` for seeded random weights."""
+    result = convert_detector(Request(**options), Progress())
+    if as_json:
+        click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
+    else:
+        from detr2litert.convert.proof.reporting import PICTURES, picture_name
+
+        print_gates(result.evidence.gates)
+        click.echo(f"bundle   {result.folder}")
+        click.echo(f"picture  {result.folder / PICTURES / picture_name(1)}")
+        click.echo(f"report   {result.folder / 'report.html'}")
+        if result.manifest.weights.random:
+            click.echo("weights  RANDOM: this bundle detects nothing; it only shows that the detector converts")
+    return exit_code(result.evidence.gates, strict)
 
 
 @dataclass(frozen=True)
@@ -88,14 +114,25 @@ class Result:
     evidence: Evidence
 
 
-def run(request: Request, progress: Progress) -> Result:
+def convert_detector(request: Request, progress: Progress) -> Result:
     """Converts a detector, runs the gates and writes the report.
 
     Raises:
         UserError: the request is invalid; nothing is left behind.
     """
+    from detr2litert.convert.models.variants import find_variant
+    from detr2litert.convert.targets import find_target
+
+    # Before the seconds that loading PyTorch takes.
     target = find_target(request.target)
     variant = None if request.variant is None else find_variant(request.variant)
+    start_pytorch(progress)
+
+    from detr2litert.convert.bundle import check_destination, source_name, staged_folder
+    from detr2litert.convert.models.classes import resolve_classes
+    from detr2litert.convert.models.reference import load_reference
+    from detr2litert.convert.proof.scenes import pictures
+
     judged = pictures(request.images)
     if request.out is not None:
         check_destination(request.out, request.zipped)
@@ -113,28 +150,6 @@ def run(request: Request, progress: Progress) -> Result:
     return Result(out, manifest, evidence)
 
 
-def load_reference(
-    variant: Variant | None, weights: str | None, resolution: int | None, seed: int = 0
-) -> tuple[Reference, Checkpoint | None]:
-    """Loads the reference detector, and its checkpoint unless its weights are random.
-
-    Raises:
-        UserError: the detector is not specified, or the weights are not available or do not fit.
-    """
-    if weights == RANDOM:
-        if variant is None:
-            raise UserError("--weights random needs --variant, since there is no checkpoint to detect it from")
-        return build_reference(variant, None, resolution, seed), None
-    source = weights or (variant.default_weights if variant is not None else None)
-    if source is None and variant is not None:
-        raise UserError(f"no weights of {variant.name} are published in a form that can be downloaded; give --weights")
-    if source is None:
-        raise UserError("give --variant, --weights, or both (`convert variants` lists the detectors)")
-    checkpoint = load_checkpoint(source)
-    chosen = choose_variant(checkpoint, None if variant is None else variant.name)
-    return build_reference(chosen, checkpoint, resolution), checkpoint
-
-
 def _build(
     folder: Path,
     request: Request,
@@ -144,8 +159,15 @@ def _build(
     judged: Sequence[Picture],
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
+    from detr2litert.convert.bundle import GRAPH_FILES, GoldenRun, preprocess_of, write_bundle
+    from detr2litert.convert.proof.prepare import gpus, prepare
+    from detr2litert.convert.proof.prove import prove
+    from detr2litert.convert.proof.reporting import report, write_reports
+    from detr2litert.convert.proof.subject import Subject
+    from detr2litert.verify.parity.detections import DetectionLimits
+
     limits = DetectionLimits(threshold=request.threshold)
-    prepared = prepare(reference, classes.names, request.resize, profile_of(target, request), judged, limits, progress)
+    prepared = prepare(reference, classes.names, request.resize, _profile(target, request), judged, limits, progress)
     compiled = prepared.compiled
     spec = preprocess_of(reference, request.resize)
     golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
@@ -169,6 +191,12 @@ def _convert(
     Returns:
         The float32 files by graph, and the reports of the fix-ups on each file.
     """
+    from detr2litert.convert.bundle import GRAPH_FILES
+    from detr2litert.convert.half_precision import store_half
+    from detr2litert.convert.lowering.lower import lower
+    from detr2litert.host_runtime.quiet import native_log
+    from detr2litert.rewrites.flatbuffer.pipeline import fix_up
+
     float32, fix_ups = {}, {}
     for name, part in compiled.parts.graphs.items():
         with progress.stage(f"convert {name}") as stage, native_log():
@@ -183,6 +211,8 @@ def _convert(
     return float32, fix_ups
 
 
-def profile_of(target: Target, request: Request) -> Profile:
+def _profile(target: Target, request: Request) -> Profile:
     """Returns the target's options of the rewrites, with the user's overrides."""
+    from detr2litert.rewrites.profile import Protection
+
     return target.profile if request.protect is None else replace(target.profile, protection=Protection(request.protect))

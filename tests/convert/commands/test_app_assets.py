@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detr2litert.convert import assets as assets_module
+from detr2litert.convert.commands import app_assets as assets_module
 from detr2litert.host_runtime.bundle import load_bundle
 from tests.convert.command import assert_refused, invoke, tree
 from tests.host_runtime import tiny_bundle
