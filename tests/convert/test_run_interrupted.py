@@ -102,7 +102,7 @@ try:
     time.sleep(20)
     print("lost")
 except KeyboardInterrupt:
-    interrupt.arrived()
+    interrupt.acknowledge()
     time.sleep(1)
     print("arrived once")
 """
@@ -127,9 +127,9 @@ def key(number):
 try:
     interrupt.in_thread(lambda: sorted(range(1000), key=key))
 except KeyboardInterrupt:
-    interrupt.arrived()
+    interrupt.acknowledge()
     print("left", flush=False)
-    interrupt.leave(2)
+    interrupt.exit_process(2)
 """
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
@@ -146,8 +146,8 @@ interrupt.install()
 try:
     exec("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)")
 except KeyboardInterrupt:
-    interrupt.arrived()
-    interrupt.leave(2)
+    interrupt.acknowledge()
+    interrupt.exit_process(2)
 """)
     command = [sys.executable, "-m", "command"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)

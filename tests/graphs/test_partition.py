@@ -152,7 +152,7 @@ def test_an_image_behind_the_selection_is_refused() -> None:
             boxes, logits = super().forward(image)
             return boxes, logits + image.mean()
 
-    with pytest.raises(RewriteRefusedError, match="it reads the image behind the selection"):
+    with pytest.raises(RewriteRefusedError, match="it reads the image after the selection"):
         cut(Looks(), image(), HOST)
 
 

@@ -66,7 +66,7 @@ def centred(
 @pytest.mark.parametrize(("function", "first"), [(columns, REFERENCE), (from_logits, LOGITS)])
 def test_fires_once_and_changes_nothing(function: Function, first: Tensor, merged: bool) -> None:
     graph_module, fired = centred(function, first, OFFSETS, merged=merged)
-    assert len(fired) == 1 and "0.5 taken from" in fired[0].detail
+    assert len(fired) == 1 and "0.5 subtracted from" in fired[0].detail
     assert_same(evaluate(graph_module, first, OFFSETS), evaluate(function, first, OFFSETS), 1e-6)
     assert count(graph_module, aten.tanh.default) == (function is from_logits)
     measure(graph_module, (first, OFFSETS))

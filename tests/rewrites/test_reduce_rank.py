@@ -125,7 +125,7 @@ def test_random_programs_up_to_rank_seven(start: int) -> None:
 @pytest.mark.parametrize(
     ("function", "op", "reason"),
     [
-        (lambda x: x.cumsum(1), "aten.cumsum.default", "no rewrite knows this op"),
+        (lambda x: x.cumsum(1), "aten.cumsum.default", "no rewrite supports this op"),
         (lambda x: x.view(1, 2, 3, 2, 6), "aten.view", "an output of rank 5"),
         (lambda x: F.layer_norm(x, [6, 12]), "aten.layer_norm.default", "it normalises 2 dimensions"),
         (lambda x: x.half().relu(), "aten._to_copy.default", "it casts to torch.float16"),

@@ -31,8 +31,8 @@ value = {"x": np.zeros((1, 4), np.float32)}
 try:
     check_fp16([GraphCase(name, None, Path(sys.argv[2]), (value,), (value,)) for name in ("a", "b")], gpu=driver)
 except KeyboardInterrupt:
-    interrupt.arrived()
-    interrupt.leave(2)
+    interrupt.acknowledge()
+    interrupt.exit_process(2)
 """
 SLEEPER = """
 import os, sys, time
