@@ -46,7 +46,7 @@ def test_it_starts_with_its_libraries_and_fonts_and_is_fetched_once(tmp_path: Pa
     assert sorted(path.name for path in folder.iterdir()) == ["root", "x"]
 
 
-def test_a_machine_without_apt_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_apt_gets_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UserError, match=r"apt-get is not on this machine; install x$"):
         subject.debian_program("x", "usr/lib/x/x", tmp_path, "install x")

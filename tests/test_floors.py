@@ -55,7 +55,7 @@ def test_no_module_imports_a_room_by_its_bare_name() -> None:
 
 
 @pytest.mark.parametrize("pattern", FACTS)
-def test_a_fact_is_written_once(pattern: str) -> None:
+def test_each_fact_is_in_one_module(pattern: str) -> None:
     written = {
         str(path.relative_to(ROOT)) for package in FLOORS for path in modules(package) if re.search(pattern, _code(path))
     }

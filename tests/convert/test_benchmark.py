@@ -40,7 +40,7 @@ class Layers(nn.Module):
         return torch.relu(moved).sum(1)
 
 
-def test_each_kind_of_op_costs_what_the_docstring_says():
+def test_each_kind_of_op_has_the_documented_cost():
     graph = export(Layers(), (torch.zeros(2, 3, 4), torch.zeros(2, 4, 5))).graph
     cost = cost_of(graph.nodes)
     assert cost.macs == 2 * 3 * 5 * 4

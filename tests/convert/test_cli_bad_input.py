@@ -66,13 +66,13 @@ def test_truncated_checkpoint(place: Path, tmp_path: Path, checkpoint: Path) -> 
     assert tree(place) == set()
 
 
-def test_hostile_checkpoint_runs_nothing_and_is_named(place: Path, tmp_path: Path) -> None:
+def test_malicious_checkpoint_runs_nothing_and_is_named(place: Path, tmp_path: Path) -> None:
     torch.save({"model": {}, "args": Bomb()}, tmp_path / "hostile.pth")
     assert_refused(run_with(tmp_path / "hostile.pth"), "hostile.pth", "posix.mkdir", "could run code")
     assert tree(place) == set()
 
 
-def test_hostile_plain_pickle(place: Path, tmp_path: Path) -> None:
+def test_malicious_plain_pickle(place: Path, tmp_path: Path) -> None:
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
     assert_refused(run_with(tmp_path / "plain.pth"), "plain.pth")
     assert tree(place) == set()
@@ -89,7 +89,7 @@ def test_checkpoint_of_another_variant_names_both(place: Path, checkpoint: Path)
     assert tree(place) == set()
 
 
-def test_class_count_that_disagrees(place: Path, tmp_path: Path, checkpoint: Path) -> None:
+def test_class_count_that_does_not_match(place: Path, tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\nf\n")
     assert_refused(run_with(checkpoint, "--classes", tmp_path / "names.txt"), "names.txt", "6 classes", "4 columns")
     assert tree(place) == set()
@@ -156,7 +156,7 @@ def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
     assert tree(place) == set()
 
 
-def test_a_home_folder_that_nobody_has(place: Path) -> None:
+def test_a_home_folder_that_does_not_exist(place: Path) -> None:
     assert_refused(invoke("run", "--target", "pixel", "--weights", "~nobody-of-that-name/a.pth"), "~nobody", "home folder")
 
 
@@ -199,7 +199,7 @@ def test_a_disk_that_fills_up_during_the_conversion(place: Path, monkeypatch: py
     assert tree(place) == set()
 
 
-def test_a_fault_of_our_own_is_not_called_the_disks(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_not_reported_as_a_disk_error(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_rest: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "internal")
 
@@ -254,7 +254,7 @@ def test_numbers_are_finite(arguments: tuple[str, ...], number: str) -> None:
         ("device", "b", "--runs", "0"),
     ],
 )
-def test_bad_use_is_one_line_that_says_where_to_read_on(place: Path, arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_is_one_line_that_refers_to_help(place: Path, arguments: tuple[str, ...]) -> None:
     outcome = invoke(*arguments)
     command = f" {arguments[0]}" if arguments and arguments[0] in cli.commands else ""
     # Of an option without its value click does not tell whose it is.
@@ -264,7 +264,7 @@ def test_bad_use_is_one_line_that_says_where_to_read_on(place: Path, arguments: 
     assert tree(place) == set()
 
 
-def test_an_interrupt_outside_of_a_command_is_told_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_outside_of_a_command_is_reported_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

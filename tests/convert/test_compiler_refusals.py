@@ -45,6 +45,6 @@ def test_a_detector_without_a_selection() -> None:
         compile_detector(reference(OneStage()), Profile())
 
 
-def test_an_op_no_pass_knows_is_named_with_its_place() -> None:
+def test_an_unsupported_op_is_named_with_its_place() -> None:
     with pytest.raises(UserError, match=r"tiny cannot be brought to the GPU: .*bessel_j0.*\[1, 4, 3\]"):
         compile_detector(reference(Exotic()), Profile())

@@ -40,7 +40,7 @@ def test_a_missing_extra_is_one_line_with_what_to_install(modules, arguments):
     assert done.stderr.count("\n") == 1
 
 
-def test_any_other_missing_module_is_a_fault_of_ours_and_shown_as_one():
+def test_any_other_missing_module_is_an_internal_error():
     done = without(["detr2litert.host_runtime.errors"], ["--help"])
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr

@@ -107,7 +107,7 @@ def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing tensor", "not a number", "detections"])
-def test_golden_vectors_that_say_nothing_fail(copy: Path, damage: str) -> None:
+def test_golden_vectors_without_tensors_fail(copy: Path, damage: str) -> None:
     tensors = load_file(copy / GOLDEN)
     if damage == "missing tensor":
         del tensors["memory"]
@@ -125,7 +125,7 @@ def test_golden_vectors_that_say_nothing_fail(copy: Path, damage: str) -> None:
     assert verdicts(outcome.json)["golden"] == "failed"
 
 
-def test_a_graph_of_another_checkpoint_fails_the_numbers(copy: Path, random_tiny: Made) -> None:
+def test_a_graph_of_another_checkpoint_fails_numerics(copy: Path, random_tiny: Made) -> None:
     shutil.copy(random_tiny.bundle / "graph_b.tflite", copy / "graph_b.tflite")
     rehash(copy, "graph_b.tflite")
     outcome = invoke("verify", copy, "--no-gpu", "--json")
@@ -148,13 +148,13 @@ def test_other_weights_are_refused(tiny: Made, tmp_path: Path) -> None:
     assert line.count("sha256") == 2
 
 
-def test_random_weights_are_made_again_from_their_seed(random_tiny: Made) -> None:
+def test_random_weights_are_rebuilt_from_their_seed(random_tiny: Made) -> None:
     outcome = invoke("verify", random_tiny.bundle, "--no-gpu", "--json")
     assert outcome.code == 0, outcome.stderr
     assert verdicts(outcome.json)["golden"] == "passed"
 
 
-def test_a_manifest_of_nonsense_is_refused(copy: Path) -> None:
+def test_an_invalid_manifest_is_refused(copy: Path) -> None:
     weights = json.loads((copy / "manifest.json").read_text())["weights"]
     manifest_with(copy, weights={**weights, "source": "shapes.pth"})
     assert_refused(invoke("verify", copy), "made from shapes.pth", "--weights")
@@ -187,7 +187,7 @@ def test_golden_vectors_are_read_before_the_minutes_of_the_gates(
     assert_refused(invoke("verify", tmp_path / "b"), *changed, words, "make the bundle again")
 
 
-def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
+def test_a_seed_of_five_thousand_digits_is_refused(tmp_path: Path) -> None:
     weights = Weights(f"random, seed {'9' * 5000}", "0" * 64, random=True)
     tiny_bundle.write_bundle(tmp_path / "b", variant="tiny", weights=weights)
     line = assert_refused(invoke("verify", tmp_path / "b"), "made from random, seed 999", "9…; give its path with", "--weights")
@@ -202,7 +202,7 @@ def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
     ],
     ids=["name", "shape"],
 )
-def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words: str) -> None:
+def test_graphs_with_another_interface_are_of_another_version(odd: TensorSpec, words: str) -> None:
     ours = tiny_bundle.manifest().graphs
     parts: Any = {
         name: SimpleNamespace(input_names=[t.name for t in spec.inputs], output_names=[t.name for t in spec.outputs])

@@ -41,14 +41,14 @@ def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float
     ],
     ids=["loading", "terminated", "exporting", "converting"],
 )
-def test_nothing_is_left(tmp_path: Path, after: str, number: signal.Signals, delay: float) -> None:
+def test_nothing_is_left_behind(tmp_path: Path, after: str, number: signal.Signals, delay: float) -> None:
     outcome = interrupted_after(after, number, tmp_path, delay)
     assert_refused(outcome, "interrupted", "run the same command again")
     assert "Exception ignored" not in outcome.stderr
     assert tree(tmp_path) == set()
 
 
-def test_an_interrupt_that_came_back_as_another_error_is_still_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_turned_into_another_error_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Native code that is interrupted in a callback reports an error of its own."""
     from detr2litert.convert import targets
     from detr2litert.host_runtime import interrupt
@@ -111,7 +111,7 @@ except KeyboardInterrupt:
     assert done.stderr == ""
 
 
-def test_native_code_with_callbacks_is_left_behind() -> None:
+def test_native_code_with_callbacks_is_abandoned() -> None:
     """``sorted`` calls back for every element, as the converter does; the process still ends at once, and with its own code."""
     code = """
 import os, signal, threading, time
@@ -154,7 +154,7 @@ except KeyboardInterrupt:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
-def test_work_in_a_thread_returns_and_raises_as_anywhere() -> None:
+def test_in_thread_returns_and_raises() -> None:
     from detr2litert.host_runtime.interrupt import in_thread
 
     assert in_thread(lambda: 7) == 7

@@ -41,7 +41,7 @@ def report_of(bundle: Path) -> dict[str, Any]:
     return report
 
 
-def assert_gates_one_to_three(bundle: Path) -> None:
+def assert_lint_residency_and_numerics_passed(bundle: Path) -> None:
     """Lint, residency and numbers passed, and both graphs are on the delegate, each in one partition."""
     report = report_of(bundle)
     told = verdicts(report["gates"])
@@ -62,7 +62,7 @@ def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path)
     made = converted("--weights", "best.pth", "--target", "pixel", "--no-fp16", out=None, files=files)
     bundle = made.cwd / "bundles" / "tiny-pixel"
     assert "bundles/tiny-pixel/report.html" in made.outcome.stdout
-    assert_gates_one_to_three(bundle)
+    assert_lint_residency_and_numerics_passed(bundle)
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["classes"] == [*CLASSES, None]
     assert manifest["postprocess"]["ignored_classes"] == [3]
@@ -72,7 +72,7 @@ def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path)
     assert (bundle / "labels.txt").read_text() == "forklift\npallet\nhard hat\n\n"
 
 
-def test_random_weights_only_when_asked_for_by_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_weights_only_on_explicit_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the word, a variant whose weights are not at hand leads to its published ones and never to random ones."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
@@ -97,7 +97,7 @@ def test_nano_with_random_weights(driver: Driver, tmp_path: Path) -> None:
         *("run", "--variant", "nano", "--target", "pixel", "--weights", "random", "--out", "nano"), cwd=tmp_path
     )
     assert outcome.code == 0, outcome.stderr
-    assert_gates_one_to_three(tmp_path / "nano")
+    assert_lint_residency_and_numerics_passed(tmp_path / "nano")
     assert gigabytes < 4
     manifest = json.loads((tmp_path / "nano" / "manifest.json").read_text())
     assert len(manifest["classes"]) == 91
@@ -119,7 +119,7 @@ def test_a_fine_tuned_checkpoint_of_every_published_size(
     with capsys.disabled():
         print(f"\n{name}: {seconds:.0f} s, {gigabytes:.1f} GB at the peak")
     assert outcome.code == 0, outcome.stderr
-    assert_gates_one_to_three(tmp_path / name)
+    assert_lint_residency_and_numerics_passed(tmp_path / name)
     manifest = json.loads((tmp_path / name / "manifest.json").read_text())
     assert manifest["variant"] == name
     assert manifest["classes"] == [*CLASSES, None]

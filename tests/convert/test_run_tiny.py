@@ -75,7 +75,7 @@ def test_the_manifest_lists_every_file_with_its_hash(tiny: Made) -> None:
     assert manifest.versions["torch"].startswith("2.13")
 
 
-def test_nothing_in_the_bundle_tells_where_it_was_made(tiny: Made) -> None:
+def test_the_bundle_does_not_reveal_local_paths(tiny: Made) -> None:
     for path in (tiny.bundle / "manifest.json", tiny.bundle / "report.json", tiny.bundle / "graph_a.tflite"):
         data = path.read_bytes()
         assert str(tiny.cwd).encode() not in data
@@ -120,7 +120,7 @@ def test_pictures_show_boxes(tiny: Made) -> None:
         assert drawn == any((row["candidate_score"] or 0) > 0.5 for row in rows[scene.name])
 
 
-def test_the_report_stands_alone_and_agrees_with_itself(tiny: Made) -> None:
+def test_the_report_is_self_contained_and_consistent(tiny: Made) -> None:
     html = (tiny.bundle / "report.html").read_text()
     assert "<script src" not in html
     assert 'href="http' not in html.replace('href="https://github.com', "")

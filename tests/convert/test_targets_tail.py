@@ -37,7 +37,7 @@ def ops(bundle: Path) -> set[str]:
     return {op.op for op in Manifest.from_json((bundle / "manifest.json").read_text()).host_step.ops}
 
 
-def test_the_tail_is_where_the_target_wants_it(tiny: Made, other: Path) -> None:
+def test_the_tail_is_where_the_target_places_it(tiny: Made, other: Path) -> None:
     assert {"topk", "gather", "linear", "layer_norm"} <= ops(tiny.bundle)
     assert {"topk", "gather"} <= ops(other)
     assert not {"linear", "layer_norm"} & ops(other)

@@ -112,13 +112,13 @@ def test_a_folder_of_another_model(config: dict[str, object], words: tuple[str, 
         assert word in str(caught.value)
 
 
-def test_a_transformer_that_is_no_detector(tmp_path: Path) -> None:
+def test_a_transformer_that_is_not_a_detector(tmp_path: Path) -> None:
     names = tuple(nn.TransformerEncoderLayer(8, 2).state_dict())
     assert "not of a known architecture (RF-DETR, D-FINE, RT-DETRv2" in refusal(names, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["ultralytics.nn.tasks.DetectionModel", "models.yolo.DetectionModel", "yolox.models.YOLOX"])
-def test_a_pickled_yolo_is_called_one(name: str) -> None:
+def test_a_pickled_yolo_is_identified(name: str) -> None:
     told = describe_library(name)
     assert told is not None
     assert name in told

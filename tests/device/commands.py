@@ -43,7 +43,7 @@ def assert_clean(device: Emulator) -> None:
     assert not (device.root / ".emulator" / f"{PACKAGE}.pid").exists()
 
 
-def plug_in_again(device: Emulator) -> None:
+def reconnect(device: Emulator) -> None:
     """After a cut connection: ``adb connect`` once more, as plugging the cable in does."""
     call_adb("disconnect", device.serial)
     call_adb("connect", device.serial)

@@ -84,7 +84,7 @@ def test_a_fault_of_the_run_fails_its_gate(plug: Plug, bundle: Path, fault: dict
     assert_clean(device)
 
 
-def test_a_hang_is_ended(plug: Plug, bundle: Path) -> None:
+def test_a_hanging_app_is_stopped(plug: Plug, bundle: Path) -> None:
     device = plug(Faults(app={"hang": "compile"}))
     outcome = device_command(bundle, "--json", "--timeout", 8)
     assert outcome.code == 1
@@ -112,7 +112,7 @@ def test_stale_files_of_an_earlier_run_are_removed(plug: Plug, bundle: Path) -> 
     assert_clean(device)
 
 
-def test_a_clock_set_back_hides_no_log(plug: Plug, bundle: Path) -> None:
+def test_a_clock_set_back_does_not_hide_the_log(plug: Plug, bundle: Path) -> None:
     device = plug(Faults(app={"clock_back": 7200}))
     outcome = device_command(bundle, "--json")
     assert gates(outcome)["residency"] == "passed", outcome

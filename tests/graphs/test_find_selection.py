@@ -82,7 +82,11 @@ def gathered(tokens: Tensor, scores: Tensor) -> Tensor:
             "the selected scores",
         ),
         (lambda t, s: torch.gather(t, 1, s.topk(3)[1][..., None]), TARGETS, "does not select whole tokens"),
-        (lambda t, s: torch.gather(t.flip(1)[:, :6], 1, whole(s[:, :6].topk(3)[1], 4)), TARGETS, "does not select whole tokens"),
+        (
+            lambda t, s: torch.gather(t.flip(1)[:, :6], 1, whole(s[:, :6].topk(3)[1], 4)),
+            TARGETS,
+            "does not select whole tokens",
+        ),
         (lambda t, s: torch.gather(s, 1, s.topk(3)[1]), TARGETS, "does not select whole tokens"),
     ],
 )

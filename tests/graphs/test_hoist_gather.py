@@ -68,7 +68,7 @@ def tail_ops(result: HoistedSelection) -> list[str]:
         (lambda m: m * WEIGHT[:1, None], ["mul"]),
     ],
 )
-def test_per_token_functions_run_behind_the_gather(function: Callable[[Tensor], Tensor], ops: list[str]) -> None:
+def test_per_token_functions_run_after_the_gather(function: Callable[[Tensor], Tensor], ops: list[str]) -> None:
     _, result = sunk(function)
     assert sorted(tail_ops(result)) == sorted(ops)
 
@@ -84,13 +84,13 @@ def test_per_token_functions_run_behind_the_gather(function: Callable[[Tensor], 
         lambda m: (m @ m.transpose(1, 2)) @ m,
     ],
 )
-def test_what_mixes_tokens_stays_in_front(function: Callable[[Tensor], Tensor]) -> None:
+def test_what_mixes_tokens_stays_before_the_gather(function: Callable[[Tensor], Tensor]) -> None:
     _, result = sunk(function)
     assert len(result.gathers) == 1 and all("relu" not in op for op in tail_ops(result))
     assert result.gathers[0].args[0].op == "call_function"  # type: ignore[union-attr]
 
 
-def test_a_mixture_inside_a_per_token_function_is_a_leaf_of_its_own() -> None:
+def test_a_token_mixing_op_inside_a_per_token_function_is_a_leaf() -> None:
     _, result = sunk(lambda m: m - m.mean(1, keepdim=True).expand(1, TOKENS, CHANNELS))
     assert len(result.gathers) == 2 and tail_ops(result) == ["sub"]
 
@@ -110,7 +110,7 @@ def test_a_gathered_constant_alone() -> None:
     sunk(lambda m: VARYING * 1, lambda m: UNIFORM * 1, lambda m: m)
 
 
-def test_a_tensor_that_is_read_whole_is_gathered_where_it_is() -> None:
+def test_a_tensor_that_is_read_whole_is_gathered_in_place() -> None:
     class ReadWhole(Tail):
         def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
             memory = (tokens * 1.5).relu()

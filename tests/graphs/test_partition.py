@@ -88,7 +88,7 @@ def test_lowered_for_the_gpu_and_on_another_picture(tail: TailPlacement) -> None
 
 @pytest.mark.parametrize("tail", [HOST, GRAPH_B])
 @pytest.mark.parametrize("lowered", [False, True])
-def test_tokens_cross_as_maps_where_the_profile_asks_for_it(tail: TailPlacement, lowered: bool) -> None:
+def test_tokens_cross_as_maps_with_token_maps(tail: TailPlacement, lowered: bool) -> None:
     parts = cut(TwoStage(), image(), tail, lowered, token_maps=True)
     values = assert_equal_to_the_whole(parts, TwoStage(), image(3), 1e-5)
     names_meet(parts)
@@ -122,7 +122,7 @@ def test_a_memory_that_is_gathered_twice_over_is_reshaped_once() -> None:
     assert [op.op for op in parts.host.program.ops].count("reshape") <= 1
 
 
-def test_a_constant_that_is_gathered_travels_with_the_host_step() -> None:
+def test_a_gathered_constant_belongs_to_the_host_step() -> None:
     parts = cut(TwoStage(), image(), GRAPH_B)
     shapes = {tuple(value.shape) for value in parts.host.constants.values()}
     assert (1, TOKENS, 4) in shapes
@@ -146,7 +146,7 @@ def test_no_selection() -> None:
         cut(OneStage(), image(), HOST)
 
 
-def test_an_image_behind_the_selection_is_refused() -> None:
+def test_an_image_read_after_the_selection_is_refused() -> None:
     class Looks(TwoStage):
         def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
             boxes, logits = super().forward(image)

@@ -37,7 +37,7 @@ def test_holds_at_the_guards() -> None:
     assert float((graph_module(FAR.double())[0] - logit(FAR.double().sigmoid())).abs().max()) < 2e-5
 
 
-def test_the_sigmoid_stays_for_its_other_readers() -> None:
+def test_other_readers_still_read_the_sigmoid() -> None:
     def refined(x: Tensor) -> tuple[Tensor, Tensor]:
         p = x.sigmoid()
         return logit(p) + 0.5, p * 2

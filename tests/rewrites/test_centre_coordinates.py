@@ -93,7 +93,7 @@ def test_does_not_fire(function: Function) -> None:
     assert centred(function, REFERENCE, OFFSETS)[1] == []
 
 
-def test_does_not_fire_where_nothing_is_known_or_protected() -> None:
+def test_does_not_fire_without_ranges_or_protection() -> None:
     assert centred(columns, REFERENCE, OFFSETS, protection=Protection.NONE)[1] == []
     assert run_pass(centre_coordinates, traced(columns, REFERENCE, OFFSETS), Profile()) == []
 

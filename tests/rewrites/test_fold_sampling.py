@@ -46,7 +46,7 @@ def test_several_levels(levels: object) -> None:
 
 
 @pytest.mark.parametrize(("limit", "strips"), [(24, 1), (23, 2), (12, 2), (8, 3), (4, 6), (1, 6)])
-def test_an_image_beyond_the_texture_limit_is_taken_in_strips(limit: int, strips: int) -> None:
+def test_an_image_beyond_the_texture_limit_is_split_into_strips(limit: int, strips: int) -> None:
     """2 images of 6 rows of 8 pixels: 2 * 48 / 4 = 24, and a row alone is 4. One query of one point needs no groups."""
     inputs = LARGE, GRID[:, :1, :1].contiguous(), WEIGHTS[:, :, :1, :1].contiguous()
     graph_module = rewritten(fold_sampling, one_level, *inputs, tolerance=1e-5, matmul_limit=limit)
@@ -54,7 +54,7 @@ def test_an_image_beyond_the_texture_limit_is_taken_in_strips(limit: int, strips
 
 
 @pytest.mark.parametrize(("limit", "products"), [(20, 1), (19, 2), (8, 3), (2, 5)])
-def test_queries_beyond_the_limit_are_taken_in_groups(limit: int, products: int) -> None:
+def test_queries_beyond_the_limit_are_split_into_groups(limit: int, products: int) -> None:
     """2 images, 5 queries of 6 points: 2 * 5 * ceil(6 / 4) = 20; an image of one row is one strip."""
     image = LARGE[:, :, :1, :4].contiguous()
     graph_module = rewritten(fold_sampling, one_level, image, GRID, WEIGHTS, tolerance=1e-5, matmul_limit=limit)

@@ -183,7 +183,7 @@ HAZARDS = {
 
 
 @pytest.mark.parametrize("rule", HAZARDS)
-def test_hazards_of_rank_three_go_with_it(rule: str, tmp_path: Path) -> None:
+def test_hazards_of_rank_three_are_removed(rule: str, tmp_path: Path) -> None:
     """Two that WebGPU has, in the file as the converter leaves it, before any fix-up."""
     module, x = HAZARDS[rule]
     found = []
@@ -196,7 +196,7 @@ def test_hazards_of_rank_three_go_with_it(rule: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_a_padded_batch_is_right_as_a_map_only(driver: Driver, tmp_path: Path) -> None:
+def test_a_padded_batch_is_correct_as_a_map_only(driver: Driver, tmp_path: Path) -> None:
     module, x = HAZARDS["pad-rank-3"]
     graph_module = traced(module, x)
     (flat,) = outputs_of(run_on_delegate(graph_module, (x,), driver, tmp_path))
@@ -214,7 +214,7 @@ def test_delegate(driver: Driver, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 6), (1, 4, 6), (3, 4, 6)])
-def test_a_constant_joined_along_the_channels_is_lifted_with_its_partner(shape: tuple[int, ...]) -> None:
+def test_a_constant_concatenated_along_the_channels_is_lifted_too(shape: tuple[int, ...]) -> None:
     constant = torch.randn(*shape[:2], 7, generator=GENERATOR)
     graph_module = traced(lambda x: torch.cat([x * 2, constant * 1], -1).relu() + 1, torch.randn(shape))
     x = torch.randn(shape, generator=GENERATOR)

@@ -33,7 +33,7 @@ def test_fires(affine: bool, eps: float) -> None:
     assert len(ops(graph_module)) == (9 if affine else 7)
 
 
-def test_epsilon_counts() -> None:
+def test_epsilon_matters() -> None:
     rewritten(lower_layer_norm, norm(1e-2), X * 1e-3, tolerance=1e-5)
 
 

@@ -61,7 +61,7 @@ def test_does_not_fire() -> None:
 
 
 @pytest.mark.parametrize(("factor", "fires"), [(1.0, 0), (10.0, 0), (100.0, 1)])
-def test_fires_where_the_measured_rows_ask_for_it(factor: float, fires: int) -> None:
+def test_fires_where_the_measured_rows_need_it(factor: float, fires: int) -> None:
     graph_module = traced(norm(), X)
     measure(graph_module, [X * factor])
     assert len(run_pass(protect_layer_norm, graph_module, Profile())) == fires
@@ -79,7 +79,7 @@ def test_large_rows_overflow_in_the_plain_form_only() -> None:
     assert float((in_half(safe(layer, x), x) - wanted).abs().max()) < 1e-2
 
 
-def test_no_intermediate_leaves_the_range_of_half() -> None:
+def test_no_intermediate_overflows_half() -> None:
     largest = []
 
     class Recorder(fx.Interpreter):
@@ -131,5 +131,5 @@ def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path, protected: bool) 
         assert not found.any()  # an infinite variance leaves zeros
 
 
-def test_ops_are_ones_the_converter_knows() -> None:
+def test_the_converter_supports_the_ops() -> None:
     assert "layer_norm" not in ops(safe(norm(), X))

@@ -62,7 +62,7 @@ def test_fires_and_is_exact(name: str) -> None:
     assert run_pass(protect_sums, graph_module, Profile()) == []  # what is left has room
 
 
-def test_does_not_fire_where_there_is_room_or_nothing_is_known() -> None:
+def test_does_not_fire_with_headroom_or_without_ranges() -> None:
     module, (x,) = CASES["linear"]
     assert protected(module, x / 100)[1] == []
     assert protected(module, x, protection=Protection.NONE)[1] == []
@@ -73,7 +73,7 @@ def test_does_not_fire_where_the_result_does_not_fit_either() -> None:
     assert protected(layer(), CANCELLING.abs())[1] == []
 
 
-def test_all_goes_by_what_any_order_could_reach() -> None:
+def test_all_uses_the_bound_for_any_order() -> None:
     alternating = torch.tensor([900.0, -900.0]).repeat(128).reshape(1, 1, 256)
     assert protected(layer(), alternating)[1] == []
     assert len(protected(layer(), alternating, protection=Protection.ALL)[1]) == 1

@@ -74,7 +74,7 @@ def test_does_not_add_anything_to_plain_layers() -> None:
     assert ops(graph_module) == ["relu", "mul", "add", "softmax"]
 
 
-def test_names_and_modules_survive() -> None:
+def test_names_and_modules_are_preserved() -> None:
     class Outer(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -80,5 +80,5 @@ def test_delegate(right_on_delegate: RightOnDelegate, driver: Driver, tmp_path: 
 
 
 @pytest.mark.gpu
-def test_delegate_is_right_at_the_limit(right_on_delegate: RightOnDelegate) -> None:
+def test_delegate_is_correct_at_the_limit(right_on_delegate: RightOnDelegate) -> None:
     right_on_delegate([split_matmul], lambda a, b: torch.matmul(a, b), *pair((8, 2, 4096), (8, 4096, 32)))

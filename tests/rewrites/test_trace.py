@@ -70,7 +70,7 @@ def normalised(graph_module: fx.GraphModule) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("module", [Composites(), WrittenInPlace()], ids=lambda module: type(module).__name__)
-def test_one_trace_is_the_public_way(module: nn.Module) -> None:
+def test_one_trace_equals_the_public_api(module: nn.Module) -> None:
     inputs = (torch.randn(1, 6, 8 if isinstance(module, Composites) else 4),)
     module = module.eval().requires_grad_(False)
     once, publicly = (import_program(program(module, inputs)) for program in (trace, public_way))

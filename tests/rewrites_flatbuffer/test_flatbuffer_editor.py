@@ -35,7 +35,7 @@ def test_saving_unchanged_changes_nothing(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.tflite").read_bytes() == (tmp_path / "same.tflite").read_bytes()
 
 
-def test_finds_its_way_in_the_graph(path: Path) -> None:
+def test_shapes_constants_producers_and_consumers(path: Path) -> None:
     editor = FlatbufferEditor(path)
     add, relu = editor.subgraph.operators
     x, c, y, z = range(4)
@@ -68,7 +68,7 @@ def test_inserts_reshapes_before_and_after(path: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs(tmp_path / "changed.tflite", inputs)["z"], outputs(path, inputs)["z"])
 
 
-def test_the_fix_ups_say_what_they_did(path: Path, tmp_path: Path) -> None:
+def test_the_fix_ups_report_what_they_did(path: Path, tmp_path: Path) -> None:
     reports = fix_up(path, tmp_path / "fixed.tflite")
     assert [report.name for report in reports] == [step.name for step in FIX_UPS] == ["restore_rank", "isolate_outputs"]
     assert [len(report.fired) for report in reports] == [1, 1]

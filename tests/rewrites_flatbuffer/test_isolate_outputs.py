@@ -88,7 +88,7 @@ def test_an_output_that_another_output_reads(driver: Driver, tmp_path: Path) -> 
             np.testing.assert_allclose(found[name], value, atol=1e-5)
 
 
-def test_leaves_inputs_and_leaves_alone(tmp_path: Path) -> None:
+def test_does_not_fire_on_inputs_and_leaves(tmp_path: Path) -> None:
     writer = ModelWriter()
     writer.input("x", (1, 4, 6, 8))
     writer.op("RELU", ["x"], {"y": (1, 4, 6, 8)})

@@ -69,7 +69,7 @@ def test_fires_and_computes_the_same(
 
 
 @pytest.mark.parametrize(("kind", "runtime", "constant", "result"), DOES_NOT_FIRE)
-def test_leaves_alone_what_the_delegate_gets_right(
+def test_does_not_fire_on_what_the_delegate_computes_right(
     driver: Driver, tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
 ) -> None:
     path = model(kind, runtime, constant, result, tmp_path)
@@ -96,7 +96,7 @@ def test_the_hazard_is_real(driver: Driver, tmp_path: Path) -> None:
     assert np.abs(outputs(path, inputs, driver)["z"] - outputs(path, inputs)["z"]).max() > 0.1
 
 
-def test_a_float16_constant_behind_its_cast(driver: Driver, tmp_path: Path) -> None:
+def test_a_float16_constant_with_its_cast(driver: Driver, tmp_path: Path) -> None:
     writer = ModelWriter()
     writer.input("x", (40, 8))
     writer.constant("half", values(1, 40, 8).astype(np.float16))
@@ -129,7 +129,7 @@ def test_a_constant_that_others_read_keeps_its_shape_for_them(driver: Driver, tm
             np.testing.assert_allclose(found[name], wanted[name], atol=2e-6)
 
 
-def test_two_runtime_operands_are_left_alone(tmp_path: Path) -> None:
+def test_does_not_fire_on_two_runtime_operands(tmp_path: Path) -> None:
     writer = ModelWriter()
     writer.input("x", (40, 8))
     writer.input("w", (1, 40, 8))

@@ -98,7 +98,7 @@ def test_a_lost_device(stderr: str) -> None:
         device.shell("true")
 
 
-def test_no_exit_code_from_the_device_is_a_cut() -> None:
+def test_a_missing_exit_code_is_a_cut_connection() -> None:
     with pytest.raises(ConnectionCutError, match="it is back; adb: no output"):
         Device(ScriptedAdb(said(255, "")), SERIAL).shell("am instrument")
 
@@ -120,7 +120,7 @@ def test_a_full_device(stderr: str, tmp_path: Path) -> None:
         device.output("cat a >> b")
 
 
-def test_a_push_that_fails_is_a_cut_only_where_the_device_is_gone(tmp_path: Path) -> None:
+def test_a_failed_push_is_a_cut_connection_only_if_the_device_is_gone(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     answer = said(1, "adb: error: failed to copy 'a' to 'b': remote secure_mkdirs failed: Operation not permitted")
     with pytest.raises(CommandFailedError, match="Operation not permitted"):
@@ -129,7 +129,7 @@ def test_a_push_that_fails_is_a_cut_only_where_the_device_is_gone(tmp_path: Path
         Device(ScriptedAdb(answer, READY.replace("\tdevice", "\toffline")), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
 
 
-def test_a_push_that_lost_its_device_is_a_cut_before_the_server_knows(tmp_path: Path) -> None:
+def test_a_push_that_lost_its_device_is_a_cut_connection_before_the_server_notices(tmp_path: Path) -> None:
     """adb 29 tells it on standard output."""
     (tmp_path / "a").write_bytes(b"a")
     told = "adb: error: failed to copy 'a' to 'b': couldn't read from device\na: 0 files pushed, 0 skipped."
@@ -137,7 +137,7 @@ def test_a_push_that_lost_its_device_is_a_cut_before_the_server_knows(tmp_path: 
         Device(ScriptedAdb(said(1, "", told)), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
 
 
-def test_a_failed_command_is_one_line_with_its_own_words() -> None:
+def test_a_failed_command_is_one_line_with_its_output() -> None:
     answer = said(7, "sh: line one\n\tline two\n")
     with pytest.raises(CommandFailedError, match=r"`rm x` failed with exit code 7: sh: line one line two$"):
         Device(ScriptedAdb(answer), SERIAL).output("rm x")
@@ -164,7 +164,7 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_call_that_does_not_end_is_ended(tmp_path: Path) -> None:
+def test_a_call_that_does_not_end_is_killed(tmp_path: Path) -> None:
     slow = program(tmp_path / "adb", "import time; print('so far', flush=True); time.sleep(60)")
     start = time.monotonic()
     with pytest.raises(AdbTimeoutError, match=r"`adb shell x` did not end within 3 s") as caught:

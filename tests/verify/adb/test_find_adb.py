@@ -41,13 +41,13 @@ def test_the_order(tmp_path: Path) -> None:
         find_adb(environment, home)
 
 
-def test_a_wrong_adb_variable_is_told_and_nothing_else_taken(tmp_path: Path) -> None:
+def test_a_wrong_adb_variable_is_an_error_without_fallback(tmp_path: Path) -> None:
     program(tmp_path / "bin")
     with pytest.raises(NoAdbError, match=r"ADB is set to /no/such/adb, which is not a program; correct or unset it"):
         find_adb({"ADB": "/no/such/adb", "PATH": str(tmp_path / "bin")}, tmp_path)
 
 
-def test_a_file_that_may_not_be_run_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_without_execute_permission_is_skipped(tmp_path: Path) -> None:
     program(tmp_path / "bin").chmod(0o644)
     with pytest.raises(NoAdbError):
         find_adb({"PATH": str(tmp_path / "bin")}, tmp_path)

@@ -52,7 +52,7 @@ def release(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"VERSION_CODENAME": name})
 
 
-def test_install_takes_the_driver_and_what_it_needs(tools: Path, home: Path) -> None:
+def test_install_extracts_the_driver_and_its_dependencies(tools: Path, home: Path) -> None:
     place = module.fp16_folder()
     assert place == home / "cache" / "detr2litert" / "lavapipe"
     lavapipe.install(place)
@@ -65,7 +65,7 @@ def test_install_takes_the_driver_and_what_it_needs(tools: Path, home: Path) -> 
     lavapipe.install(place)  # over an old one
 
 
-def test_old_debian_takes_it_from_backports_of_its_own_mirror(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_debian_uses_backports_of_its_own_mirror(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The lists are gone when install ends, so the stand-in keeps a copy.
     keep = f"cp ../../sources.list {home}/sources.list; {DOWNLOAD}"
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=keep))
@@ -88,7 +88,9 @@ def test_old_debian_takes_it_from_backports_of_its_own_mirror(tools: Path, home:
         ("exit 0", r"holds no libvulkan_lvp\.so"),
     ],
 )
-def test_what_cannot_be_had(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch, download: str, words: str | None) -> None:
+def test_packages_that_are_not_available(
+    tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch, download: str, words: str | None
+) -> None:
     monkeypatch.setattr(lavapipe, "_installed_library", lambda: None)
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=download))
     with pytest.raises(UserError, match=words):
@@ -126,7 +128,7 @@ def test_found_only_if_it_computes_in_fp16(tools: Path, home: Path, monkeypatch:
         module.ensure_fp16_driver()
 
 
-def test_the_users_own_shader_cache_and_width_are_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_shader_cache_and_width_are_respected(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shaders of different widths must not meet in one folder: Mesa takes one for the other, and the process ends."""
     monkeypatch.setenv("MESA_SHADER_CACHE_DIR", "/mine")
     assert lavapipe.environment(home)["MESA_SHADER_CACHE_DIR"] == "/mine/width-128"
@@ -137,7 +139,7 @@ def test_the_users_own_shader_cache_and_width_are_kept(home: Path, monkeypatch: 
 
 
 @pytest.mark.gpu
-def test_the_real_adapters_compute_as_they_say(driver: Driver, fp16_driver: Driver) -> None:
+def test_the_real_adapters_compute_as_reported(driver: Driver, fp16_driver: Driver) -> None:
     assert module.computes_in_fp16(fp16_driver)
     if driver.source == "swiftshader":
         assert not module.computes_in_fp16(driver)

@@ -49,7 +49,7 @@ def test_lines_of_one_process_by_file() -> None:
     assert parse_log("", 4711) == ()
 
 
-def test_a_line_before_any_file_belongs_to_none() -> None:
+def test_a_line_before_any_file_is_ignored() -> None:
     assert [found.file for found in parse_log(replacing(7, 3, 3), 7)] == [""]
 
 

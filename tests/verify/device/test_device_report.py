@@ -67,7 +67,7 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def test_hostile_names_are_text() -> None:
+def test_names_with_markup_are_escaped() -> None:
     figure = Measurement(HOSTILE, HOSTILE, 1.0, 2.0)
     finding = Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     gate = GateResult(HOSTILE, Verdict.FAILED, HOSTILE, HOSTILE, (figure,), (finding,))
@@ -91,7 +91,7 @@ def test_a_phone_is_never_called_an_emulator_and_an_emulator_always() -> None:
     assert "failed (emulated)" in page.text
 
 
-def test_a_phone_beside_an_emulator() -> None:
+def test_a_phone_and_an_emulator() -> None:
     both = report(row("R5CT"), row("emulator-5554", emulator=True))
     assert both.to_json()["ran_on"] == f"1 devices and 1 {EMULATOR}"
     assert [item["emulator"] for item in both.to_json()["devices"]] == [False, True]

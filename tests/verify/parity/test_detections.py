@@ -50,7 +50,7 @@ def test_equal_sets_in_any_order_pass() -> None:
         (far(0.9), "nothing there"),
     ],
 )
-def test_what_does_not_fit_is_missing_and_extra(candidate: Detection, note: str) -> None:
+def test_unmatched_detections_are_missing_and_extra(candidate: Detection, note: str) -> None:
     result = judge([found(0.9)], [candidate])
     assert result.verdict is Verdict.FAILED and "1 missing, 1 extra" in result.summary
     assert [f.rule for f in result.findings] == ["detection-missing", "detection-extra"]
@@ -99,7 +99,7 @@ def test_near_the_threshold(reference: float | None, candidate: float | None, st
     assert rows[0] == status
 
 
-def test_below_the_band_nothing_is_looked_at() -> None:
+def test_below_the_band_detections_are_ignored() -> None:
     assert statuses([found(0.29), far(0.05)], [found(0.28, kind=3)]) == []
 
 
@@ -115,7 +115,7 @@ def test_pairs_are_found_where_greedy_pairing_fails() -> None:
     assert statuses(reference, candidate) == ["matched", "matched"]
 
 
-def test_nothing_to_compare_is_no_proof() -> None:
+def test_nothing_to_compare_does_not_pass() -> None:
     for cases in ([], [DetectionCase("a", [found(0.2)], [found(0.2)])], [DetectionCase("a", [found(0.305)], [])]):
         result = check_detections(cases, LIMITS)
         assert result.verdict is Verdict.NOT_RUN and "trained weights" in result.advice
@@ -128,5 +128,5 @@ def test_nothing_to_compare_is_no_proof() -> None:
     assert check_detections(both, LIMITS).verdict is Verdict.PASSED
 
 
-def test_floor_is_what_to_decode_with() -> None:
+def test_floor_is_the_decoding_threshold() -> None:
     assert LIMITS.floor == pytest.approx(0.29) and DetectionLimits(threshold=0.005).floor == 0

@@ -71,7 +71,7 @@ def test_right_net_passes_with_figures(tmp_path: Path, fp16_driver: Driver) -> N
     json.dumps(result.to_json())
 
 
-def test_without_such_an_adapter_it_says_so() -> None:
+def test_without_such_an_adapter_it_is_not_run() -> None:
     result = check_fp16([], gpu=NO_FP16)
     assert result.verdict is Verdict.NOT_RUN
     assert "no adapter that computes in fp16" in result.summary and "--fp16" in result.advice
@@ -95,7 +95,7 @@ def test_overflow_is_named(tmp_path: Path, fp16_driver: Driver) -> None:
 
 
 @pytest.mark.gpu
-def test_cancellation_is_told_from_overflow(tmp_path: Path, fp16_driver: Driver) -> None:
+def test_cancellation_is_distinguished_from_overflow(tmp_path: Path, fp16_driver: Driver) -> None:
     w = ModelWriter()
     x = w.input("x", (1, N, C))
     gain, large = w.constant("gain", np.array([1.5], np.float32)), w.constant("large", np.array([3000], np.float32))
@@ -109,7 +109,7 @@ def test_cancellation_is_told_from_overflow(tmp_path: Path, fp16_driver: Driver)
 
 
 @pytest.mark.gpu
-def test_file_that_is_wrong_in_fp32_too_is_not_fp16s_fault(tmp_path: Path, fp16_driver: Driver) -> None:
+def test_file_that_is_wrong_in_fp32_too_is_not_an_fp16_fault(tmp_path: Path, fp16_driver: Driver) -> None:
     model = write_lost_output(tmp_path / "m.tflite")
     result = check_fp16([on_cpu(model)], gpu=fp16_driver)
     (finding,) = result.findings
@@ -117,7 +117,7 @@ def test_file_that_is_wrong_in_fp32_too_is_not_fp16s_fault(tmp_path: Path, fp16_
 
 
 @pytest.mark.gpu
-def test_tap_that_is_spoiled_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_driver: Driver) -> None:
+def test_tap_that_is_wrong_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_driver: Driver) -> None:
     """A constant added to a low-rank tensor is wrong at any precision, so that it tells nothing of fp16."""
     w = ModelWriter()
     linear = w.op("FULLY_CONNECTED", [w.input("x", (N, C)), w.constant("w1", WEIGHTS["w1"]), w.constant("b1", WEIGHTS["b1"])],
@@ -160,7 +160,7 @@ def test_kinds_of_fault() -> None:
 
 
 @pytest.mark.gpu
-def test_a_part_that_hardly_varies_is_told_apart_from_a_step_that_loses(tmp_path: Path, fp16_driver: Driver) -> None:
+def test_a_part_that_hardly_varies_is_distinguished_from_a_lossy_step(tmp_path: Path, fp16_driver: Driver) -> None:
     """Next to 100 fp16 has steps of a sixteenth, which only counts once the channel that lies there is taken by itself."""
     w = ModelWriter()
     spread = np.array([0.05] + [500.0] * (C - 1), np.float32)
@@ -232,7 +232,7 @@ def detections(score: float) -> Detections:
     return Detections(found, 100, 100)
 
 
-def test_a_run_that_stopped_before_the_pictures_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stopped_before_the_pictures_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(tmp_path)
     whole = pair.check_without_gpu(monkeypatch, None, lambda a: {"x": a["score"]})
     assert whole.verdict is Verdict.PASSED and "1 detections matched" in whole.summary
@@ -242,7 +242,7 @@ def test_a_run_that_stopped_before_the_pictures_proves_nothing(tmp_path: Path, m
     assert all("Failed to lock" in finding.message for finding in result.findings)
 
 
-def test_a_host_step_that_does_not_fit_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_step_that_does_not_fit_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def misfit(_a: Arrays) -> Arrays:
         raise ValueError("op 11 'mul': shapes do not broadcast")
 
@@ -268,9 +268,7 @@ def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) 
 
 
 @pytest.mark.gpu
-def test_one_more_detection_is_allowed_where_the_order_of_the_proposals_explains_it(
-    tmp_path: Path, fp16_driver: Driver
-) -> None:
+def test_one_more_detection_is_allowed_if_the_order_of_the_proposals_explains_it(tmp_path: Path, fp16_driver: Driver) -> None:
     pair = Pair(tmp_path)
     second = Detections((Detection(0, "star", 0.54, (50.0, 50.0, 80.0, 80.0)),), 100, 100)
     invented = pair.check(fp16_driver, 0.8, more=second)

@@ -69,7 +69,7 @@ def test_bisection_finds_the_first_in_few_steps(ladder: Graph, name: str) -> Non
     assert found.op == ("ADD" if name == "join" else "NEG")
 
 
-def test_bisection_goes_round_what_cannot_be_measured(ladder: Graph) -> None:
+def test_bisection_skips_what_cannot_be_measured(ladder: Graph) -> None:
     found = bisect_off(ladder, index(ladder, "c29"), Fault(ladder, "c5", blind=("c4", "c5", "c6")), 0.99999)
     assert found.name == "c7"  # the first that can be seen to be off
     assert [ladder.ops[int(s.split()[0])].index for s in found.since] == [
@@ -77,7 +77,7 @@ def test_bisection_goes_round_what_cannot_be_measured(ladder: Graph) -> None:
     ]
 
 
-def test_bisection_survives_an_error_that_is_lost_on_the_way(tmp_path: Path) -> None:
+def test_bisection_handles_an_error_that_is_cancelled_on_one_branch(tmp_path: Path) -> None:
     # "b" hides the fault of "a", which reaches the output by "c" alone.
     graph = write(tmp_path / "m.tflite", {"a": ("x",), "b": ("a",), "c": ("a",), "d": ("b", "c")}, ["d"])
     found = bisect_off(graph, index(graph, "d"), Fault(graph, "a", healed=("b",)), 0.99999)
@@ -101,7 +101,7 @@ class Fp16(Fault):
         return self.harmless.get(self.graph.tensors[tensor].name, found)
 
 
-def test_confirmed_bisection_passes_over_what_does_no_harm(tmp_path: Path) -> None:
+def test_confirmed_bisection_skips_differences_without_effect(tmp_path: Path) -> None:
     """As a norm: "tiny" (eps over the scale squared) vanishes in fp16 and is added to a variance that is right or is not."""
     ops = {"r": ("x",), "tiny0": ("r",), "tiny": ("tiny0",), "s": ("x", "r"), "var": ("s",), "sum": ("var", "tiny")}
     graph = write(tmp_path / "m.tflite", {**ops, "y": ("sum",), "z": ("y",)}, ["z"])
@@ -143,7 +143,7 @@ def test_permuted_layout_is_compared_in_sorted_order(tmp_path: Path) -> None:
     assert not found.within(0.99999) and not note
 
 
-def test_tensor_that_is_off_alone_is_no_culprit(tmp_path: Path) -> None:
+def test_tensor_whose_error_does_not_propagate_is_not_blamed(tmp_path: Path) -> None:
     graph = write(tmp_path / "m.tflite", {"a": ("x",), "b": ("a",), "c": ("b",), "d": ("c",)}, ["d"])
     a, b, c, d = (index(graph, name) for name in "abcd")
     misnamed = {a: (OFF, ""), b: (RIGHT, ""), c: (OFF, ""), d: (OFF, "")}

@@ -46,7 +46,7 @@ def test_scale_and_offset_show_in_the_relative_error() -> None:
     assert difference(x, x).within(1.0)
 
 
-def test_relative_error_is_never_below_what_correlation_leaves() -> None:
+def test_relative_error_is_bounded_below_by_correlation() -> None:
     rng = np.random.default_rng(0)
     for noise in (1e-3, 1e-2, 1e-1, 1):
         x = rng.standard_normal(500)
@@ -81,7 +81,7 @@ def test_iou() -> None:
     assert iou_matrix(np.zeros((0, 4)), boxes).shape == (0, 5)
 
 
-def test_matching_finds_partners_that_greedy_would_take_away() -> None:
+def test_matching_finds_pairs_that_greedy_misses() -> None:
     edges = np.array([[True, True], [True, False]])
     weight = np.array([[0.999, 0.995], [0.992, 0.0]])
     assert match_sets(edges, weight, [True, True], [True, True]) == [(0, 1), (1, 0)]

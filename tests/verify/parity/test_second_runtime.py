@@ -102,7 +102,7 @@ def test_a_disagreement_names_graph_output_and_side(answer: str, words: str, cas
     assert "TensorFlow 9.9 and LiteRT compute different values" in found.message
 
 
-def test_litert_alone_off_is_said_to_be(case: GraphCase, stand_in: StandIn) -> None:
+def test_an_error_of_litert_alone_is_reported(case: GraphCase, stand_in: StandIn) -> None:
     wrong = GraphCase(case.name, None, case.shipped, case.inputs, ({"doubled": 3 * X},))
     found = _failure(check_second_runtime([wrong], python=stand_in("outputs = {'doubled': given['x'] * 3}")))
     assert "LiteRT differs from PyTorch" in found.advice
@@ -125,7 +125,7 @@ def test_a_graph_that_tensorflow_does_not_run(case: GraphCase, stand_in: StandIn
     assert "ended before this graph was done" in found.message
 
 
-def test_what_tensorflow_lacks_is_no_fault_and_no_pass(case: GraphCase, stand_in: StandIn) -> None:
+def test_an_operator_that_tensorflow_lacks_is_not_run(case: GraphCase, stand_in: StandIn) -> None:
     for error in ("Encountered unresolved custom op: Resampler.", "Didn't find op for builtin opcode 'SUB' version '9'."):
         result = check_second_runtime([case], python=stand_in(f"error = {error!r}"))
         assert result.verdict is Verdict.NOT_RUN and error in result.summary and not result.findings
@@ -133,13 +133,13 @@ def test_what_tensorflow_lacks_is_no_fault_and_no_pass(case: GraphCase, stand_in
     assert result.verdict is Verdict.NOT_RUN and "not done after 3 s" in result.summary
 
 
-def test_without_tensorflow_it_is_not_run_and_says_how_to_get_it(case: GraphCase, stand_in: StandIn) -> None:
+def test_without_tensorflow_it_is_not_run_and_gives_advice(case: GraphCase, stand_in: StandIn) -> None:
     for python in (stand_in("", "sys.exit('ModuleNotFoundError: No module named tensorflow')"), "/nonexistent/python"):
         result = check_second_runtime([case], python=python)
         assert result.verdict is Verdict.NOT_RUN and "does not load" in result.summary and "[second-runtime]" in result.advice
 
 
-def test_no_run_needs_it_and_a_run_that_has_it_is_judged_by_it() -> None:
+def test_the_gate_is_optional_but_counts_if_it_ran() -> None:
     names = [gate.id for gate in GATES if gate.applies is always]
     others = [GateResult(name, Verdict.PASSED, "") for name in names]
     assert GATE not in names and judge(others, names) is Verdict.PASSED
@@ -178,7 +178,7 @@ def test_tensorflow_runs_the_demo_bundle(tensorflow: str, tiny: Made, dfine_tiny
         assert {m.subject.partition(" /")[0] for m in result.measurements} == {"graph_a", "graph_b"}
 
 
-def test_a_file_that_is_another_to_tensorflow_is_found(tensorflow: str, tiny: Made, tmp_path: Path) -> None:
+def test_a_different_file_for_tensorflow_is_found(tensorflow: str, tiny: Made, tmp_path: Path) -> None:
     """Planted: TensorFlow is handed graph B with one weight matrix turned over."""
     cases = _cases(tiny.bundle)
     doctored = tmp_path / "doctored.tflite"
