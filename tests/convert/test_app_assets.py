@@ -15,7 +15,7 @@ from tests.host_runtime import tiny_bundle
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """One made by hand, with a report beside it that is no part of it."""
+    """A handmade bundle, with a report that is not part of it in the same folder."""
     place = tmp_path / "bundle"
     tiny_bundle.write_bundle(place)
     (place / "report.html").write_text("not of the bundle")
@@ -24,7 +24,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
-    """As much of the Android project as is looked at."""
+    """The part of the Android project that the command checks."""
     place = tmp_path / "android_sample"
     (place / "app/src/main/kotlin").mkdir(parents=True)
     return place

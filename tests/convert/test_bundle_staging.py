@@ -1,4 +1,4 @@
-"""The folder that a bundle is made in: all or nothing."""
+"""The folder in which a bundle is written: all or nothing."""
 
 from __future__ import annotations
 

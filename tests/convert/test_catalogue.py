@@ -1,4 +1,4 @@
-"""The catalogue keeps what it measured and writes what its table says."""
+"""The catalogue's record and its table."""
 
 from __future__ import annotations
 

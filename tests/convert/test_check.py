@@ -1,4 +1,4 @@
-"""``convert check`` on files that this project did not make."""
+"""``convert check`` on files that this project did not write."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_control_characters_of_a_name_are_escaped(tmp_path: Path) -> None:
             assert character not in outcome.stdout + outcome.stderr
     outcome = invoke("check", path, "--json")
     assert "\x1b" not in outcome.stdout
-    assert outcome.json[0]["findings"][0]["operator"] == f"CUSTOM:{HOSTILE}"  # a program gets what the file says
+    assert outcome.json[0]["findings"][0]["operator"] == f"CUSTOM:{HOSTILE}"  # a program gets the file's own text
     assert_refused(invoke("check", tmp_path / "none\x1b[1m"), "none\\x1b[1m")
 
 

@@ -1,4 +1,4 @@
-"""Loading checkpoints: every container that is written in the wild, and every way a file can be wrong."""
+"""Loading checkpoints: every container in use, and every kind of invalid file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_container_gives_the_same_weights(form: Form, tiny_state: dict[str
     if form in ("plain", "ema_model", "ema_module"):
         assert checkpoint.class_names is None
     else:
-        # Before rfdetr 1.5 the column 0 was the dataset's parent category; since, the last one is spare.
+        # Before rfdetr 1.5 the column 0 was the dataset's parent category; since then, the last one is unused.
         first = 1 if form == "legacy" else 0
         assert checkpoint.class_names == {first + i: name for i, name in enumerate(NAMES)}
 

@@ -1,4 +1,4 @@
-"""Bad input to ``convert run``: one clear line, exit code 2, and nothing left behind."""
+"""Bad input to ``convert run``: one line, exit code 2, and no files left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A good rfdetr checkpoint of three classes."""
+    """A valid rfdetr checkpoint of three classes."""
     path = tmp_path_factory.mktemp("checkpoint") / "shapes.pth"
     return make_rfdetr_checkpoint(VARIANTS["tiny"], ["ball", "box", "wedge"], path)
 
@@ -118,7 +118,7 @@ def test_neither_variant_nor_weights(place: Path) -> None:
 
 
 def test_a_hub_id_that_cannot_be_reached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A port nobody listens on: no test may depend on a network, nor on its absence.
+    # # A closed port: no test may depend on a network, nor on its absence.
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     line = assert_refused(run_with("nobody/no-such-detector"), "nobody/no-such-detector", "could not reach")
     assert "hf download" in line
@@ -137,7 +137,7 @@ def test_bad_images(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
-    """Merely asking whether there is such a file is an error to the system."""
+    """Even checking that such a file exists is a system error."""
     long, told = "x" * 300, "cannot be read (file name too long)"
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     for arguments in (
@@ -180,7 +180,7 @@ def test_out_is_the_current_folder(place: Path) -> None:
 
 
 def test_out_cannot_be_written(place: Path) -> None:
-    """Neither below a file nor in a file system that takes no folders: both stop root as well."""
+    """Neither below a file nor in a read-only file system: both fail for root as well."""
     (place / "file").write_text("mine")
     assert_refused(invoke(*TINY, "--out", "file/below/b"), "cannot write", "file", "--out")
     assert_refused(invoke(*TINY, "--out", "/proc/nowhere/b"), "cannot write /proc/nowhere", "--out")
@@ -257,7 +257,7 @@ def test_numbers_are_finite(arguments: tuple[str, ...], number: str) -> None:
 def test_a_usage_error_is_one_line_that_refers_to_help(place: Path, arguments: tuple[str, ...]) -> None:
     outcome = invoke(*arguments)
     command = f" {arguments[0]}" if arguments and arguments[0] in cli.commands else ""
-    # Of an option without its value click does not tell whose it is.
+    # # For an option without its value click does not report the command.
     where = "" if arguments[-1:] == ("--accelerator",) else command
     assert assert_refused(outcome).endswith(f"see `cli{where} --help`")
     assert outcome.stderr.count("\n") == 1 and "\x1b" not in outcome.stderr

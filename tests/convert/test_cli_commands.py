@@ -1,4 +1,4 @@
-"""The smaller commands, as a user and as a script would call them."""
+"""The smaller commands, called as by a user and by a script."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_check_without_the_gpu_reports_it(tiny: Made) -> None:
 
 
 def test_check_fails_on_a_graph_the_delegate_refuses(tmp_path: Path) -> None:
-    """GATHER_ND, at the very least in the lint, with its name and a way out."""
+    """GATHER_ND is reported, at least by the lint, with its name and a suggested fix."""
     from detr2litert.host_runtime.tflite.writer import ModelWriter
 
     model = ModelWriter()
@@ -157,7 +157,7 @@ def test_detect_prints_json_and_saves_overlays(tiny: Made, tmp_path: Path) -> No
 
 
 def test_detect_threshold_and_nms(tmp_path: Path) -> None:
-    """The bundle of host_runtime's tests sees a red cell twice, as one detection each, so NMS has something to do."""
+    """The bundle of host_runtime's tests detects a red cell twice, so NMS removes one."""
     write_bundle(tmp_path / "cells")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     everything = invoke("detect", tmp_path / "cells", tmp_path / "red.png").json[0]["detections"]

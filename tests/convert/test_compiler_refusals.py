@@ -1,4 +1,4 @@
-"""What the compiler cannot do is the user's to know, in one line with the place and a hint."""
+"""What the compiler cannot do is reported in one line with the place and a hint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OneStage(nn.Module):
 
 
 class Exotic(nn.Module):
-    """A two-stage shape with an operation that no pass knows."""
+    """A two-stage detector with an operation that no rewrite supports."""
 
     def __init__(self) -> None:
         super().__init__()

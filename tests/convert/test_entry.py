@@ -1,4 +1,4 @@
-"""The command where the converter's packages are missing, as in the base install."""
+"""The command without the converter's packages, as in the base install."""
 
 from __future__ import annotations
 

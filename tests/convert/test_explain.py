@@ -1,4 +1,4 @@
-"""`rewrites --explain` says where the rewrites of a bundle's conversion fired, and where they nearly did and why not."""
+"""`rewrites --explain` lists where the rewrites of a bundle's conversion fired, and where they nearly did and why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How results look."""
+"""The format of results."""
 
 from __future__ import annotations
 

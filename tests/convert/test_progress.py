@@ -1,4 +1,4 @@
-"""What a stage looks like on the terminal."""
+"""The display of a stage on the terminal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_failed_stage_prints_nothing_and_is_not_recorded() -> None:
 
 
 def test_a_log_reports_what_a_long_stage_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no spinner is seen: nothing of a short stage, and no news twice."""
+    """Without a spinner: nothing for a short stage, and no message twice."""
     monkeypatch.setattr(module, "_PATIENCE", 0.05)
     out = io.StringIO()
     progress = Progress(Console(file=out, width=80))

@@ -1,4 +1,4 @@
-"""Random weights: from the seed alone, and such that a fault anywhere would show."""
+"""Random weights depend on the seed only, and a fault anywhere changes the outputs."""
 
 from __future__ import annotations
 
@@ -79,6 +79,6 @@ def test_zero_and_constant_initial_values_are_redrawn(reference: Reference) -> N
 
 
 def test_models_without_batch_norm_are_not_run() -> None:
-    """RF-DETR's weights are what its init_std says and nothing else."""
+    """RF-DETR's weights follow its init_std only."""
     first = build_reference(VARIANTS["tiny"], seed=3)
     assert not any(hasattr(module, "running_var") for module in first.module.modules())

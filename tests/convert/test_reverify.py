@@ -1,4 +1,4 @@
-"""``convert verify``: passes on a bundle that is what it says, and finds each way in which one is not."""
+"""``convert verify`` passes on a valid bundle, and finds each kind of invalid one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_missing_and_truncated_graphs_are_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize(("protection", "all_of_them"), [("all", True), ("none", False)])
 def test_the_bundles_own_protection_is_compiled(copy: Path, tmp_path: Path, protection: str, all_of_them: bool) -> None:
-    """Not the target's: the records and the places that a report names are the shipped graphs'."""
+    """Not the target's: the records and places of a report are those of the shipped graphs."""
     manifest_with(copy, protection=protection)
     invoke("verify", copy, "--no-gpu", "--report", tmp_path / "report")
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -93,7 +93,7 @@ def test_a_newer_schema_is_refused(copy: Path) -> None:
 
 
 def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
-    """Their hash is right, so only computing them anew can tell."""
+    """Their hash is right, so only recomputing them shows it."""
     tensors = load_file(copy / GOLDEN)
     save_file({**tensors, "boxes": tensors["boxes"] + np.float32(0.01)}, copy / GOLDEN)
     rehash(copy, GOLDEN)
@@ -136,7 +136,7 @@ def test_a_graph_of_another_checkpoint_fails_numerics(copy: Path, random_tiny: M
     assert all("graph_b" in found["place"] for found in numerics["findings"])
     assert {m["subject"].split(" / ")[0] for m in numerics["measurements"] if not m["passed"]} == {"graph_b"}
     assert verdicts(outcome.json)["detections"] == "failed"
-    # A person is told as much.
+    # # The text output has it too.
     text = invoke("verify", copy, "--no-gpu")
     assert "✗ gate: numerics" in text.stderr
     assert "graph_b" in text.stdout

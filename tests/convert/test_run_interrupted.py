@@ -1,4 +1,4 @@
-"""Ctrl-C, and a request to end, at several moments of a run: exit code 2, one line, nothing left, no traceback."""
+"""Ctrl-C and SIGTERM at several moments of a run: exit code 2, one line, no files left, no traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.convert.command import Outcome, assert_refused, environment, invoke, 
 
 
 def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float = 0.0) -> Outcome:
-    """Start a conversion and send its process group a signal once a stage has ended, as a terminal does."""
+    """Starts a conversion and signals its process group, as a terminal does, after a stage has ended."""
     process = start("run", "--variant", "tiny", "--target", "pixel", "--out", "made/b", "--no-gpu", cwd=cwd)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -81,10 +81,10 @@ try:
     time.sleep(20)
     print("lost")
 except KeyboardInterrupt:
-    print("arrived")
+    print("caught")
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
-    assert done.stdout == "arrived\n"
+    assert done.stdout == "caught\n"
     assert done.stderr == ""
 
 
@@ -104,15 +104,15 @@ try:
 except KeyboardInterrupt:
     interrupt.acknowledge()
     time.sleep(1)
-    print("arrived once")
+    print("caught once")
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
-    assert done.stdout == "arrived once\n"
+    assert done.stdout == "caught once\n"
     assert done.stderr == ""
 
 
 def test_native_code_with_callbacks_is_abandoned() -> None:
-    """``sorted`` calls back for every element, as the converter does; the process still ends at once, and with its own code."""
+    """``sorted`` calls back for every element, as the converter does; the process ends at once with its exit code."""
     code = """
 import os, signal, threading, time
 from detr2litert.host_runtime import interrupt
@@ -138,7 +138,7 @@ except KeyboardInterrupt:
 
 
 def test_an_interrupted_exec_does_not_change_the_exit_code(tmp_path: Path) -> None:
-    """A dataclass is defined by ``exec``, so an interrupt while modules load often strikes inside one."""
+    """A dataclass is defined by ``exec``, so an interrupt while modules load often occurs inside one."""
     (tmp_path / "command.py").write_text("""
 import os, signal, time
 from detr2litert.host_runtime import interrupt

@@ -1,4 +1,4 @@
-"""The main job, end to end on the demo detector: what a run prints, writes and proves."""
+"""A whole run on the demo detector: what it prints, writes and verifies."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_the_zip_is_the_same_bundle(tiny: Made) -> None:
 
 
 def test_pictures_show_boxes(tiny: Made) -> None:
-    """Around what was detected there, and on nothing else."""
+    """Around each detection only."""
     rows = gate_of(tiny.outcome.json, "detections")["data"]["scenes"]
     for number, scene in enumerate(pictures(()), start=1):
         overlay = Image.open(tiny.bundle / "pictures" / f"scene-{number}.png")
@@ -152,14 +152,14 @@ def test_progress_goes_to_stderr_and_names_every_stage(tiny: Made) -> None:
 
 
 def test_the_same_inputs_give_the_same_bytes(tiny: Made) -> None:
-    """Another process, another hash seed, another folder, no GPU gates: nothing of that may show in the bundle."""
+    """The bundle does not depend on the process, the hash seed, the folder or the GPU gates."""
     arguments = ("--variant", "tiny", "--target", "pixel", "--zip", "--no-gpu")
     made = converted(*arguments, out="again", env={"PYTHONHASHSEED": "2"})
     outcome = made.outcome
     for name in sorted(name for name in BUNDLE_FILES if "." in name):
         assert (made.bundle / name).read_bytes() == (tiny.bundle / name).read_bytes(), name
     assert made.bundle.with_name("again.zip").read_bytes() == (tiny.bundle.parent / "tiny.zip").read_bytes()
-    # The same run, seen by someone without a GPU: a table, and one line that says what was not proven.
+    # # The same run without a GPU: a table, and one line with the gates that did not run.
     assert "residency" in outcome.stdout
     assert "not run" in outcome.stdout
     assert "again/report.html" in outcome.stdout

@@ -1,4 +1,4 @@
-"""Where the selected tokens' tail runs is a target's choice and changes no detection."""
+"""A target chooses where the selected tokens' tail runs, which changes no detection."""
 
 from __future__ import annotations
 

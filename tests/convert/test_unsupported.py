@@ -1,4 +1,4 @@
-"""Detectors that cannot be compiled: each refused in one line that says what was looked for."""
+"""Detectors that cannot be compiled: each is refused in one line with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DEIMv2's rows: their figures, what tells a checkpoint from its relatives', and the random weights."""
+"""DEIMv2's rows: their figures, recognition of checkpoints, and the random weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _TO_ORIGINAL = (
     (r"^model\.decoder\.", "decoder.decoder."),
     (r"^model\.enc_score_head", "decoder.enc_score_head"),
 )
-"""Enough of the original's naming to be recognised by it."""
+"""Enough of the original tensor names to be recognised."""
 
 
 def published(row: Variant) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""LW-DETR's rows: their figures, which blocks are read, what tells a checkpoint from its relatives', and the random weights."""
+"""LW-DETR's rows: their figures, the blocks that are read, recognition of checkpoints, and the random weights."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TO_ORIGINAL = (
     (r"^model\.reference_point_embed", "refpoint_embed"),
     (r"^model\.query_feat", "query_feat"),
 )
-"""Enough of the original's naming to be recognised by it."""
+"""Enough of the original tensor names to be recognised."""
 
 
 def published(row: Variant) -> dict[str, Tensor]:

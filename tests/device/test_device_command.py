@@ -1,4 +1,4 @@
-"""``convert device`` with the real adb, on an emulated device: what it judges, and every fault of a run."""
+"""``convert device`` with the real adb, on an emulated device: its gates, and every fault of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_everything_passes_and_is_called_an_emulator(plug: Plug, bundle: Path) -
 
 
 def test_the_terminal_says_emulator_in_every_gate(plug: Plug, dfine_tiny: Made, tmp_path: Path) -> None:
-    """With the other family's bundle, whose host step is a longer one."""
+    """With the other family's bundle, whose host step is longer."""
     device = plug()
     outcome = device_command(dfine_tiny.bundle, "--report", tmp_path)
     assert outcome.code == 0, outcome

@@ -1,4 +1,4 @@
-"""``convert device`` cut off or interrupted in the middle: one line, exit code 2, and nothing of it left."""
+"""``convert device`` disconnected or interrupted in the middle: one line, exit code 2, and nothing left behind."""
 
 from __future__ import annotations
 

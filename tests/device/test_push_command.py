@@ -1,4 +1,4 @@
-"""``convert push`` with the real adb, on an emulated device: whole or not at all, and on from where it was cut off."""
+"""``convert push`` with the real adb, on an emulated device: all or nothing, and resuming after a cut connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BIG = "a_large_file.bin"
 
 @pytest.fixture(scope="module")
 def large(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle with one more file, of two pieces and a half, which is sent first."""
+    """The bundle with an additional file of two and a half pieces, which is sent first."""
     place = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("large") / "tiny"))
     (place / BIG).write_bytes(os.urandom(PIECE * 5 // 2))
     rehash(place, BIG)
@@ -39,13 +39,13 @@ def installed(device: Emulator) -> dict[str, str]:
 
 
 def listed(bundle: Path) -> dict[str, str]:
-    """The same as the bundle's manifest has it."""
+    """The same files according to the bundle's manifest."""
     files = json.loads((bundle / "manifest.json").read_text())["files"]
     return {name: entry["sha256"] for name, entry in files.items()} | {"manifest.json": file_sha256(bundle / "manifest.json")}
 
 
 def sent(text: str) -> tuple[int, int]:
-    """Bytes sent, and of how many."""
+    """Bytes sent, and the total."""
     count, _, total = text.split("sent ")[1].split()[:3]
     return int(count), int(total)
 

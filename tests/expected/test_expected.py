@@ -1,4 +1,4 @@
-"""Every variant compiles to what its text says, and a rewrite that goes wrong shows in it."""
+"""Every variant compiles to its expected text, and a rewrite that stops firing changes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which top-k a detector is cut at."""
+"""Finding the top-k at which a detector is cut."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGETS = "aten.gather.default"
 
 
 class Picks(nn.Module):
-    """Tokens, one score each, and a way of picking."""
+    """Tokens with one score each, and a function that selects."""
 
     def __init__(self, pick: Callable[[Tensor, Tensor], object]) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def test_the_gathers_come_in_graph_order() -> None:
 
 
 def test_none_found() -> None:
-    with pytest.raises(NoSelectionError, match=r"found 1 top-k ops, none of which feeds a gather") as caught:
+    with pytest.raises(NoSelectionError, match=r"there are 1 top-k ops, none of which feeds a gather") as caught:
         find(lambda tokens, scores: scores.topk(3)[0])
     assert "two-stage DETR" in str(caught.value)
     with pytest.raises(NoSelectionError, match="found 0 top-k ops"):

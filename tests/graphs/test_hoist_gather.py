@@ -1,4 +1,4 @@
-"""Moving the selection's gathers up to the leaves."""
+"""Hoisting the selection's gathers to the leaves."""
 
 from __future__ import annotations
 

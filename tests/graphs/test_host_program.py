@@ -18,7 +18,7 @@ from detr2litert.rewrites.profile import TailPlacement
 
 
 class WithTail(TwoStage):
-    """A detector whose boxes go through one more per-token function before they are picked."""
+    """A detector whose boxes go through one more per-token function before they are selected."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

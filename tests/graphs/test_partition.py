@@ -1,4 +1,4 @@
-"""A detector in three parts computes what it computed in one."""
+"""A detector in three parts computes the same as the whole."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def input_shapes(part: Part) -> list[list[int]]:
 
 
 def names_meet(parts: Partition) -> None:
-    """Every input of the host step and of graph B is made by an earlier stage, with its shape."""
+    """Every input of the host step and of graph B is an output of an earlier stage, of the same shape."""
     made = set(parts.a.output_names)
     assert set(parts.host.program.inputs) <= made
     assert set(parts.b.input_names) <= made | set(parts.host.program.outputs)
@@ -66,7 +66,7 @@ def test_other_scores_put_the_queries_in_another_order_and_change_nothing_else()
     swapped[0, [first, second]] = swapped[0, [second, first]]
     found = detector.reorder(image(), {"enc_scores": swapped, "memory": np.zeros_like(values["memory"])})
     np.testing.assert_array_equal(found["memory"], values["memory"])
-    for name in ("boxes", "logits"):  # this decoder does not know its queries' ranks, so their results swap places
+    for name in ("boxes", "logits"):  # this decoder does not depend on its queries' ranks, so their results are permuted
         assert not np.array_equal(found[name], values[name])
         np.testing.assert_allclose(found[name][:, [1, 0, 2, 3, 4]], values[name], atol=1e-6)
 

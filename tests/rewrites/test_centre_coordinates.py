@@ -1,4 +1,4 @@
-"""Coordinates whose centre is taken away before anything is added."""
+"""Coordinates whose centre is subtracted before an offset is added."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOGITS = REFERENCE.logit()
 
 
 def columns(reference: Tensor, offsets: Tensor) -> Tensor:
-    """Sampling positions on a map of 64 columns, counted from its middle."""
+    """Sampling positions on a map of 64 columns, relative to its centre."""
     points = reference[..., :2] + offsets
     return ((2 * points - 1)[..., 0] * 32).transpose(1, 2)
 
@@ -84,9 +84,9 @@ def test_the_sum_is_shifted_once_for_all_that_read_it() -> None:
     [
         lambda a, b: a[..., :2] + b,  # no shift
         lambda a, b: (a[..., :2] + b) * 2 + 1,  # away from zero
-        lambda a, b: (a[..., :2] * 100 + b) - 0.5,  # no coordinate in [0, 1]
-        lambda a, b: (a[..., :2] * b) - 0.5,  # no sum
-        lambda a, b: (a[..., :2] + 0.25) - 0.5,  # a sum with a number: merge_scalars has it
+        lambda a, b: (a[..., :2] * 100 + b) - 0.5,  # not a coordinate in [0, 1]
+        lambda a, b: (a[..., :2] * b) - 0.5,  # not a sum
+        lambda a, b: (a[..., :2] + 0.25) - 0.5,  # a sum with a number: left to merge_scalars
     ],
 )
 def test_does_not_fire(function: Function) -> None:

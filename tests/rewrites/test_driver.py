@@ -1,4 +1,4 @@
-"""What the driver does for every rewrite: names, counts, removes dead code, lints, checks shapes and order."""
+"""The driver's steps for every rewrite: provenance, counts, dead code, lint, shapes and order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detr2litert.rewrites.profile import Profile
 
 @rewrite(options=("constant_limit",))
 def double_relu(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
-    """Replaces relu by a product, and leaves sigmoid alone; the replaced node stays behind as dead code."""
+    """Replaces relu by a product, but not sigmoid; the replaced node remains as dead code."""
     found = [missed(node, f"no relu at {constant_limit:g}") for node in calls(graph_module, aten.sigmoid.default)]
     for node in calls(graph_module, aten.relu.default):
         node.replace_all_uses_with(Emitter(graph_module, node)(aten.mul.Tensor, node.args[0], 2.0))

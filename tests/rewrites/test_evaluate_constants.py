@@ -1,4 +1,4 @@
-"""Everything the image does not reach is evaluated once."""
+"""Everything that does not depend on the image is evaluated at compile time."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from detr2litert.rewrites.profile import Sampling
 GENERATOR = torch.Generator().manual_seed(0)
 LARGE = torch.randn(2, 4, 6, 8, generator=GENERATOR)
 SMALL = torch.randn(2, 4, 3, 4, generator=GENERATOR)
-# Between -1.4 and 1.4: inside, across the border, and out of the image.
+# # Between -1.4 and 1.4: inside, across the edge, and outside of the image.
 GRID = torch.rand(2, 5, 6, 2, generator=GENERATOR) * 2.8 - 1.4
 WEIGHTS = torch.rand(2, 1, 5, 6, generator=GENERATOR).softmax(-1)
 
@@ -100,7 +100,7 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
 
 @pytest.mark.gpu
 def test_delegate_in_strips(right_on_delegate: RightOnDelegate) -> None:
-    """Eight images of 4160 pixels would need a texture of 8320; the strips stay apart in the converted graph."""
+    """Eight images of 4160 pixels would need a texture of 8320; the strips are separate in the converted graph."""
     image = torch.randn(8, 4, 65, 64, generator=GENERATOR)
     grid, weights = GRID[:1].expand(8, -1, -1, -1).contiguous(), WEIGHTS[:1].expand(8, -1, -1, -1).contiguous()
     right_on_delegate([fold_sampling], one_level, image, grid, weights)

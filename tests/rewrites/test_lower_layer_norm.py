@@ -1,4 +1,4 @@
-"""Layer norm in the open."""
+"""Layer norm as primitive operators."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
 
 @pytest.mark.gpu
 def test_delegate_in_fp16_with_a_large_mean(fp16_driver: Driver, tmp_path: Path) -> None:
-    """Rows around 100 with a deviation of one: the converter's own form loses them."""
+    """Rows around 100 with a deviation of one, which the converter's own form computes imprecisely."""
     x = torch.randn(1, 32, 384, generator=GENERATOR).round(decimals=1) + 100
     x = x.half().float()
     layer = nn.LayerNorm(384, elementwise_affine=False)

@@ -32,7 +32,7 @@ WEIGHT = torch.randn(8, 4, 2, 2, generator=torch.Generator().manual_seed(1))
 
 
 def stem(x: Tensor) -> Tensor:
-    """A pool of stride one that keeps the size by a border of zeros on two sides, over negative values."""
+    """A pool of stride one with zero padding on two sides that preserves the size, over negative values."""
     return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2, 1, ceil_mode=True)
 
 

@@ -12,7 +12,7 @@ X = torch.rand(1, 5, 3, 2, generator=torch.Generator().manual_seed(0))
 
 
 def coordinates(x: torch.Tensor) -> torch.Tensor:
-    """The way of sampling coordinates: to [-1, 1], picked, and to pixels."""
+    """The arithmetic of sampling coordinates: to [-1, 1], selected, and to pixels."""
     grid = (2 * x - 1)[..., 0].transpose(1, 2)
     return ((grid + 1) * 24 - 1) / 2
 

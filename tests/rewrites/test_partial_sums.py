@@ -1,4 +1,4 @@
-"""The largest partial sum, against sums written out by hand and by brute force."""
+"""The largest partial sum, compared with sums written by hand and with brute force."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_matmul_broadcasts_and_measures_each_batch() -> None:
     x, y = randn(2, 1, 3, 8), randn(4, 8, 5)
     terms = x[..., :, :, None] * y[:, None]  # [2, 4, 3, 8, 5]
     sums = found(aten.matmul.default, x, y)
-    # 24 rows of which 16 are followed: the largest prefix may only be among the others if it is smaller.
+    # # The prefixes of 16 of 24 rows are computed: the result is exact unless the largest is in another row.
     assert sums.measured <= every_prefix(terms.permute(3, 0, 1, 2, 4)) + 1e-5
     assert sums.bound == pytest.approx(float((x.abs() @ y.abs()).max()), rel=1e-6)
     one = found(aten.bmm.default, x[:, 0], y[:2])
@@ -109,7 +109,7 @@ def test_images_widen_the_result() -> None:
 
 
 def test_small_sums_get_a_valid_bound() -> None:
-    """What they are by Cauchy and Schwarz decides that no order could bring them near; the result is what is measured."""
+    """By the Cauchy-Schwarz bound no order of the terms could overflow; the result is recorded as the measured sum."""
     x, w, image, kernel = randn(3, 8), randn(5, 8), randn(1, 4, 5, 5), randn(8, 4, 3, 3)
     for target, args, exact in (
         (aten.linear.default, (x, w), x.abs() @ w.abs().t()),

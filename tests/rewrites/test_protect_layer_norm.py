@@ -1,4 +1,4 @@
-"""Layer norm in the form that fp16 can compute."""
+"""Layer norm in the fp16-safe form."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def in_half(graph_module: fx.GraphModule, x: Tensor) -> Tensor:
 
 
 def plain_in_half(x: Tensor, eps: float) -> Tensor:
-    """Layer norm as the converter writes it: mean, squared difference, mean, rsqrt; stored in fp16 throughout."""
+    """Layer norm as the converter lowers it: mean, squared difference, mean, rsqrt; stored in fp16 throughout."""
     x = x.half()
     difference = x - x.mean(-1, keepdim=True)
     return (difference * torch.rsqrt((difference * difference).mean(-1, keepdim=True) + eps)).float()
@@ -128,7 +128,7 @@ def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path, protected: bool) 
     if protected:
         assert float(error.max()) < 0.03
     else:
-        assert not found.any()  # an infinite variance leaves zeros
+        assert not found.any()  # an infinite variance yields zeros
 
 
 def test_the_converter_supports_the_ops() -> None:

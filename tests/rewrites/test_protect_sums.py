@@ -59,7 +59,7 @@ def test_fires_and_is_exact(name: str) -> None:
     assert_same(evaluate(graph_module, *inputs), evaluate(module, *inputs), 1e-6)
     assert run_pass(protect_sums, graph_module, Profile()) == []
     measure(graph_module, inputs)
-    assert run_pass(protect_sums, graph_module, Profile()) == []  # what is left has room
+    assert run_pass(protect_sums, graph_module, Profile()) == []  # the result has headroom
 
 
 def test_does_not_fire_with_headroom_or_without_ranges() -> None:
@@ -96,7 +96,7 @@ def test_delegate(name: str, right_on_delegate: RightOnDelegate) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("safe", [False, True])
 def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path, safe: bool) -> None:
-    """A layer over 128 terms of +3000 and 128 of -3000: infinite on the way, and right once its weights are divided."""
+    """A layer over 128 terms of +3000 and 128 of -3000: infinite partial sums, correct with divided weights."""
     module, (x,) = layer(), CASES["linear"][1]
     x = x.sign() * 3000
     x[:, :, 0] += torch.tensor([20000.0, 25000.0, 30000.0, 40000.0])

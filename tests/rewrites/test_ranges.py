@@ -1,4 +1,4 @@
-"""What the range analysis notes on the nodes of a graph."""
+"""The ranges that the analysis records on the nodes of a graph."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def test_unmeasured_nodes_have_no_range() -> None:
     ("values", "blurred"),
     [
         ([1.0, 2047.0, 2048.0], False),
-        ([2048.0, 2049.0], True),  # fp16 holds one of them
+        ([2048.0, 2049.0], True),  # fp16 represents one of them
         ([-4097.0, -4096.0], True),
-        ([4096.0, 8192.0, 10000.0], False),  # large, and yet told apart
-        ([3000.5, 3001.5], False),  # no integers: only less precise, as all large values are
+        ([4096.0, 8192.0, 10000.0], False),  # large, but distinct in fp16
+        ([3000.5, 3001.5], False),  # not integers: only less precise, like all large values
     ],
 )
 def test_integers_that_collide_in_fp16(values: list[float], blurred: bool) -> None:

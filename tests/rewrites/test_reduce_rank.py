@@ -1,4 +1,4 @@
-"""Rank five and above, and views as bookkeeping."""
+"""Rank five and above, and views as strides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def windows(x: Tensor) -> Tensor:
 
 
 def window_attention(x: Tensor) -> Tensor:
-    """Self-attention of three heads in each window, and the way back to the map."""
+    """Self-attention of three heads in each window, merged back to the map."""
     t = windows(x).view(4, 64, 3, 4).permute(2, 0, 1, 3)
     y = (t @ t.transpose(-1, -2)).softmax(-1) @ t
     y = y.permute(1, 2, 0, 3).reshape(1, 2, 2, 8, 8, 12)
@@ -41,7 +41,7 @@ def sampling_points(x: Tensor) -> Tensor:
 
 
 def lowered(module: nn.Module | object, *inputs: Tensor, tolerance: float = 1e-5) -> fx.GraphModule:
-    """Reduce a function's ranks and compare, to rounding: reductions may run in another order."""
+    """Reduces a function's ranks and compares up to rounding: reductions may run in another order."""
     graph_module = traced(module, *inputs)  # type: ignore[arg-type]
     before = evaluate(module, *inputs)  # type: ignore[arg-type]
     run_pass(remove_identities, graph_module)

@@ -1,4 +1,4 @@
-"""What holds for every pass and for the packages as a whole."""
+"""Properties of every rewrite and of the packages as a whole."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_pass_is_in_the_pipeline_once() -> None:
 
 
 class Block(nn.Module):
-    """A bit of everything: convolution and norm, attention, layer scale, sampling, a clamp."""
+    """A mixed graph: convolution and norm, attention, layer scale, sampling, a clamp."""
 
     def __init__(self) -> None:
         super().__init__()

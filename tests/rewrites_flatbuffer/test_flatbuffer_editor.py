@@ -1,4 +1,4 @@
-"""Reading, changing and writing a file without losing anything of it; the fix-ups in order."""
+"""Reading, editing and writing a file without losses; the fix-ups in order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_shapes_constants_producers_and_consumers(path: Path) -> None:
 
 
 def test_an_operator_code_of_an_old_file(path: Path) -> None:
-    """Written before the second field, which then reads as 0, the code of ADD."""
+    """It lacks the newer field, which then reads as 0, the code of ADD."""
     editor = FlatbufferEditor(path)
     for code in editor.model.operatorCodes:
         code.builtinCode = 0

@@ -1,4 +1,4 @@
-"""Outputs that something inside the graph reads: given a twin, unchanged in value, right on the delegate."""
+"""Outputs that an operator reads: duplicated, unchanged in value, correct on the delegate."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_is_idempotent(tmp_path: Path) -> None:
 
 
 def test_the_hazard_is_real(driver: Driver, tmp_path: Path) -> None:
-    """The delegate returns the ADD's first operand in the output's place; once this fails, the fix-up can go."""
+    """The delegate returns the ADD's first operand as the output; when this fails, the fix-up can be removed."""
     writer = ModelWriter()
     writer.input("x", (1, 4, 6, 8))
     writer.input("w", (1, 4, 6, 8))

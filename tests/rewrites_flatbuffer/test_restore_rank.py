@@ -1,4 +1,4 @@
-"""Constants beside tensors of a lower rank: mended, unchanged in value, and right on the delegate."""
+"""Constants with tensors of a lower rank: fixed, unchanged in value, and correct on the delegate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DOES_NOT_FIRE = [
 
 
 def model(kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...], folder: Path) -> Path:
-    """``kind(x, constant)`` and something behind it, so that the op's own result is no output."""
+    """``kind(x, constant)`` with an op after it, so that the op's own result is not an output."""
     writer = ModelWriter()
     writer.input("x", runtime)
     writer.constant("c", values(1, *constant) + (3 if kind == "DIV" else 0))
@@ -90,7 +90,7 @@ def test_is_idempotent(
 
 
 def test_the_hazard_is_real(driver: Driver, tmp_path: Path) -> None:
-    """What the delegate makes of the unmended form; once this fails, the fix-up can go."""
+    """The delegate's result without the fix-up; when this fails, the fix-up can be removed."""
     path = model(*FIRES[0], tmp_path)
     inputs = {"x": values(2, 40, 96)}
     assert np.abs(outputs(path, inputs, driver)["z"] - outputs(path, inputs)["z"]).max() > 0.1

@@ -1,4 +1,4 @@
-"""The lint and the delegate, held against each other."""
+"""The lint compared with the delegate."""
 
 from __future__ import annotations
 

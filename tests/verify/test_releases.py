@@ -1,4 +1,4 @@
-"""Which release to go by for another."""
+"""Choosing the recorded release to use for another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a rewritten part to a .tflite: real names, traceable tensors, the same numbers, half the size."""
+"""Lowering a rewritten part to a .tflite: real names, traceable tensors, the same numbers, half the size."""
 
 from __future__ import annotations
 

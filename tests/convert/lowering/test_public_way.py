@@ -1,4 +1,4 @@
-"""The short way to a file gives the bytes of litert-torch's public one: same operators, shapes, constants and names."""
+"""The direct lowering yields the bytes of litert-torch's public one: same operators, shapes, constants and names."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_bytes_equal_the_public_conversions(tmp_path: Path, name: str) -> No
     assert (tmp_path / "short.tflite").read_bytes() == convert_publicly(part)
 
 
-# The public way takes minutes for the larger ones, which is why there is a short one.
+# # The public conversion takes minutes for the larger ones.
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,4 +1,4 @@
-"""The gate on the compiler: what counts as the original's outputs, and what does not."""
+"""The equivalence gate: which outputs count as the original's."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_boxes_and_logits_of_different_queries_are_not_a_permutation() -> None:
 
 
 def test_queries_that_differ_and_moved_are_not_reordered() -> None:
-    """Each has a nearest one of its own, but in no order do they agree."""
+    """Each query has a distinct nearest one, but they agree in no order."""
     given = moved([1, 0, 2, 3, 4, 5])
     given = {**given, "boxes": given["boxes"] + np.float32(0.01)}
     found, count = in_order(given, EXPECTED)
@@ -68,7 +68,7 @@ def test_other_shapes_and_non_finite_values_are_unchanged() -> None:
 
 
 class Ranked(nn.Module):
-    """Boxes and logits of the best six of twenty tokens, each with a query that is learned for its rank."""
+    """Boxes and logits of the best six of twenty tokens, each with the learned query of its rank."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         tokens = image.flatten(2)[..., :20].transpose(1, 2)
@@ -80,7 +80,7 @@ class Ranked(nn.Module):
 
 
 def judged(change: Callable[[np.ndarray], np.ndarray]) -> GateResult:
-    """The gate on a detector whose graph A gives other scores; its third and fourth proposal are nearly tied."""
+    """The gate on a detector whose graph A computes other scores; its third and fourth proposal are nearly tied."""
     module: Any = Ranked()
     image = torch.randn(1, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     scores = image.flatten(2)[0, 0]

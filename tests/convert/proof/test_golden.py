@@ -1,4 +1,4 @@
-"""The golden gate: what counts as agreeing, and what does not."""
+"""The golden gate: which vectors count as equal."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def test_every_gate_describes_what_it_verifies() -> None:
 
 
 def test_no_message_uses_another_name_for_a_gate() -> None:
-    """The id is the word: a reader who meets it in a message finds it in report.json and in the documents."""
+    """Messages use the id, which a reader then finds in report.json and in the documents."""
     root = FOLDER.parents[2].resolve()
     for room in ("convert", "verify", "tools"):
         for path in (root / room).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""The pictures a bundle is judged on."""
+"""The test pictures of a bundle."""
 
 from __future__ import annotations
 

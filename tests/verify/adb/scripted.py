@@ -1,4 +1,4 @@
-"""Stand-ins for the adb program and for a device, for tests that need no daemon."""
+"""Fakes of the adb program and of a device, for tests without a daemon."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ READY = f"List of devices attached\n{SERIAL}\tdevice\n\n"
 
 
 class ScriptedAdb(Adb):
-    """Says what it was told to say.
+    """A fake adb with scripted answers.
 
     Args:
-        answer: to everything but ``adb devices``.
+        answer: to everything except ``adb devices``.
         listing: of ``adb devices``.
     """
 
@@ -37,12 +37,12 @@ def said(code: int, stderr: str, stdout: str = "") -> Answer:
 
 
 class FolderDevice(Device):
-    """A device whose storage is a folder here and whose shell is this machine's; run-as only changes into the app's folder.
+    """A device whose storage is a local folder and whose shell is this machine's; run-as only changes to the app's folder.
 
     Attributes:
         pushed: sizes of the files pushed so far.
-        scripts: everything that its shell was given.
-        spoil: turn a pushed piece into another one of the same size, once.
+        scripts: all scripts that its shell received.
+        spoil: whether to corrupt a pushed piece, once.
     """
 
     def __init__(self, root: Path) -> None:

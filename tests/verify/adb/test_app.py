@@ -1,4 +1,4 @@
-"""An app's files by run-as: quoting, hashes, and copies that go on where they were."""
+"""An app's files by run-as: quoting, hashes, and copies that resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""adb's listing and its complaints as types; the lines are those that adb 29 to 36 print."""
+"""adb's listing and its errors as types; the lines are those that adb 29 to 36 print."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_RULES = (
 
 
 def test_the_listing() -> None:
-    """Of old ones too, which told about their server on standard output."""
+    """Of old versions too, which report their server on standard output."""
     told = f"""* daemon not running; starting now at tcp:5037
 * daemon started successfully
 List of devices attached
@@ -130,7 +130,7 @@ def test_a_failed_push_is_a_cut_connection_only_if_the_device_is_gone(tmp_path: 
 
 
 def test_a_push_that_lost_its_device_is_a_cut_connection_before_the_server_notices(tmp_path: Path) -> None:
-    """adb 29 tells it on standard output."""
+    """adb 29 reports it on standard output."""
     (tmp_path / "a").write_bytes(b"a")
     told = "adb: error: failed to copy 'a' to 'b': couldn't read from device\na: 0 files pushed, 0 skipped."
     with pytest.raises(ConnectionCutError, match=r"it is back; adb: .*couldn't read from device"):

@@ -1,4 +1,4 @@
-"""Where adb is looked for, and in which order."""
+"""The places where adb is searched for, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def program(folder: Path, name: str = "adb") -> Path:
 
 
 def test_the_order(tmp_path: Path) -> None:
-    """Each place is taken only when those before it are gone."""
+    """Each place is used only if those before it have no adb."""
     home = tmp_path / "home"
     environment = {
         "ADB": str(program(tmp_path / "own", "my-adb")),

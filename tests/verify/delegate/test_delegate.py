@@ -1,4 +1,4 @@
-"""Running models in a child process: outputs, refusals, deaths, time limits, and a machine without an adapter."""
+"""Running models in a child process: outputs, refusals, crashes, time limits, and a machine without an adapter."""
 
 from __future__ import annotations
 

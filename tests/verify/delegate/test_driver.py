@@ -1,4 +1,4 @@
-"""Finding and fetching a driver; apt-get and dpkg-deb are stood in for, so nothing is downloaded."""
+"""Finding and fetching a driver, with fakes of apt-get and dpkg-deb, so nothing is downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The delegate's own line, found among those of other processes and given to the right file."""
+"""The delegate's own line, found among those of other processes and assigned to the right file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report on devices: JSON without NaN, a page that no name can break, and an emulator called one everywhere."""
+"""The report on devices: JSON without NaN, a page with escaped names, and an emulator labelled as one everywhere."""
 
 from __future__ import annotations
 
@@ -145,6 +145,6 @@ def test_a_folder_for_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_folder_that_this_user_may_not_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, which may write anywhere
     with pytest.raises(UserError, match="is not a writable folder; give another --report"):
         check_folder(tmp_path / "report")

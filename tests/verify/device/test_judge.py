@@ -1,4 +1,4 @@
-"""Judging a device's run: each gate, and that the first stage that differs is the one named."""
+"""Judging a device's run: each gate, and that the first stage that differs is named."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_no_cpu_run_to_compare_with(cpu: object) -> None:
 
 
 def test_percentiles_of_the_whole_chain() -> None:
-    """One run in a hundred is slow: p99 sees it (by linear interpolation), p95 does not."""
+    """One run in a hundred is slow: p99 includes it (by linear interpolation), p95 does not."""
     runs = 100
     times = dict.fromkeys(TIMED, (1.0,) * runs) | {"run_a": (1.0,) * (runs - 1) + (101.0,)}
     gate = check_latency(device_run(request=Request(runs=runs), result=result(runs, milliseconds=times)))

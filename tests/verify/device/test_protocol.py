@@ -1,4 +1,4 @@
-"""The app's words and files as typed data; android_sample/INSTRUMENTATION.md is what they follow."""
+"""The app's messages and files as typed data; android_sample/INSTRUMENTATION.md specifies them."""
 
 from __future__ import annotations
 

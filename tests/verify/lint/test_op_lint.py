@@ -1,5 +1,4 @@
-"""Every lint rule against the probes that break it and those that it must leave alone; what they do on the delegate is in
-``tests/verify/probe``."""
+"""Every lint rule on the probes that trigger it and those that must not; ``tests/verify/probe`` runs them on the delegate."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_an_extra_one_that_the_reordered_reference_finds_too_is_a_near_tie() -> 
     assert rows(one, both, both) == ["matched", "near tie"]
     assert rows(one, both, one) == ["matched", "extra"]
     assert rows(one, both, [found(0.9), far(0.52)]) == ["matched", "extra"]  # not the same one
-    assert rows(both, one, one) == ["matched", "missing"]  # a lost one is lost
+    assert rows(both, one, one) == ["matched", "missing"]  # a missing one is missing
     assert rows(one, [*both, far(0.5)], both) == ["matched", "near tie", "extra"]  # it explains one, not two
     result = check_detections([DetectionCase("scene", one, both, both)], LIMITS)
     assert result.verdict is Verdict.PASSED and "1 more that PyTorch finds too" in result.summary
@@ -83,15 +83,15 @@ def test_an_extra_one_that_the_reordered_reference_finds_too_is_a_near_tie() -> 
     ("reference", "candidate", "status"),
     [
         (0.312, 0.306, "matched"),
-        (0.305, None, "borderline"),  # within the tolerance of the threshold: it may be gone,
-        (None, 0.305, "borderline"),  # or be new
+        (0.305, None, "borderline"),  # within the tolerance of the threshold: it may be missing,
+        (None, 0.305, "borderline"),  # or extra
         (0.295, 0.302, "matched"),
         (0.295, None, "borderline"),
         (0.31, None, "borderline"),  # threshold + tolerance is still near it
         (0.311, None, "missing"),
         (None, 0.311, "extra"),
-        (0.315, 0.306, "matched"),  # a partner near the threshold is a partner
-        (0.319, 0.308, "missing"),  # but not one that is further off than the tolerance
+        (0.315, 0.306, "matched"),  # a pair near the threshold matches
+        (0.319, 0.308, "missing"),  # but not one that differs by more than the tolerance
     ],
 )
 def test_near_the_threshold(reference: float | None, candidate: float | None, status: str) -> None:
@@ -121,9 +121,9 @@ def test_nothing_to_compare_does_not_pass() -> None:
         assert result.verdict is Verdict.NOT_RUN and "trained weights" in result.advice
     assert "nothing above" in check_detections([DetectionCase("a", [found(0.2)], [])], LIMITS).summary
     assert "too near to compare" in check_detections([DetectionCase("a", [found(0.305)], [])], LIMITS).summary
-    # Something out of nothing is a failure, though.
+    # # An extra detection in an empty picture is a failure.
     assert judge([], [found(0.9)]).verdict is Verdict.FAILED
-    # One picture with something in it is enough.
+    # # One picture with a detection is enough.
     both = [DetectionCase("a", [], []), DetectionCase("b", [found(0.9)], [found(0.9)])]
     assert check_detections(both, LIMITS).verdict is Verdict.PASSED
 

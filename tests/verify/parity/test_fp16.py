@@ -1,4 +1,4 @@
-"""The fp16 gate on small models: passes what fp16 holds, names the place and kind of what it does not."""
+"""The fp16 gate on small models: passes what fp16 can represent, names the place and kind of a fault."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_cancellation_is_distinguished_from_overflow(tmp_path: Path, fp16_driver
     x = w.input("x", (1, N, C))
     gain, large = w.constant("gain", np.array([1.5], np.float32)), w.constant("large", np.array([3000], np.float32))
     high = w.op("ADD", [w.op("MUL", [x, gain], {"net||_mul;": (1, N, C)}), large], {"net.far||_add;": (1, N, C)})
-    # A reader between, so that no compiler folds the two.
+    # # A reader in between, so that no compiler fuses the two.
     kept = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
     w.op("SUB", [kept, large], {"boxes": (1, N, C)})
     result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], gpu=fp16_driver)
@@ -118,7 +118,7 @@ def test_file_that_is_wrong_in_fp32_too_is_not_an_fp16_fault(tmp_path: Path, fp1
 
 @pytest.mark.gpu
 def test_tap_that_is_wrong_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_driver: Driver) -> None:
-    """A constant added to a low-rank tensor is wrong at any precision, so that it tells nothing of fp16."""
+    """A constant added to a low-rank tensor is wrong at any precision, so it is no evidence about fp16."""
     w = ModelWriter()
     linear = w.op("FULLY_CONNECTED", [w.input("x", (N, C)), w.constant("w1", WEIGHTS["w1"]), w.constant("b1", WEIGHTS["b1"])],
                   {"net||_linear;": (N, C)})  # fmt: skip
@@ -146,13 +146,13 @@ def test_kinds_of_fault() -> None:
 
     holed = wanted.copy()
     holed[2] = 0
-    assert kind(holed, wanted, 1e-3) is Kind.OVERFLOW  # one row of zeros, as an infinite variance leaves behind
+    assert kind(holed, wanted, 1e-3) is Kind.OVERFLOW  # one row of zeros, the result of an infinite variance
     assert kind(np.where(wanted > 2, np.inf, wanted), wanted, 1e-3) is Kind.OVERFLOW
     assert kind(np.minimum(wanted * 1e5, 65504), wanted * 1e5, 1e-3) is Kind.OVERFLOW
     noise = 0.05 * rng.standard_normal(wanted.shape).astype(np.float32)
     assert kind(wanted + noise, wanted, 1e-4) is Kind.PRECISION
     assert kind(wanted + noise, wanted, 0.03) is Kind.COMPOUNDING
-    # Zeros that are zeros, and values below what fp16 holds, are no holes.
+    # # True zeros, and values below fp16's range, are not holes.
     rectified = np.maximum(wanted, 0)
     assert kind(rectified + np.abs(noise) * (rectified > 0), rectified, 0.03) is Kind.COMPOUNDING
     lost = classify(np.zeros(4), np.full(4, 1e-6), Difference(0.0, 1.0, 1e-6, 1e-6), 0.5)
@@ -161,7 +161,7 @@ def test_kinds_of_fault() -> None:
 
 @pytest.mark.gpu
 def test_a_part_that_hardly_varies_is_distinguished_from_a_lossy_step(tmp_path: Path, fp16_driver: Driver) -> None:
-    """Next to 100 fp16 has steps of a sixteenth, which only counts once the channel that lies there is taken by itself."""
+    """Near 100 fp16 has steps of a sixteenth, which matters only once the channel near 100 is sliced out."""
     w = ModelWriter()
     spread = np.array([0.05] + [500.0] * (C - 1), np.float32)
     scaled = w.op("MUL", [w.input("x", (1, N, C)), w.constant("s", spread)], {"scaled": (1, N, C)})
@@ -205,7 +205,7 @@ class Pair:
     def check_without_gpu(
         self, monkeypatch: pytest.MonkeyPatch, run: DelegateRun | None, host_step: Callable[[Arrays], Arrays]
     ) -> GateResult:
-        """The same where LiteRT's CPU stands for the delegate, or every run ends like ``run``."""
+        """The same with LiteRT's CPU in place of the delegate, or with every run ending like ``run``."""
 
         def on_the_cpu(jobs: Sequence[Job], **_options: object) -> Running:
             ran = yield from start_models(jobs, accelerator="cpu")
@@ -257,7 +257,7 @@ def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) 
     good = pair.check(fp16_driver, 0.8, 0.0, scores=(0.8, 0.1))
     assert good.verdict is Verdict.PASSED and "1 detections matched in 1 image" in good.summary
     assert good.data["detections"]["verdict"] == "passed" and set(good.data["detections"]["scenes"]) == {"scene 0"}
-    # The graphs by themselves are right; what is lost between them shows here only.
+    # # Each graph alone is right; what is lost between them shows here only.
     lost = pair.check(fp16_driver, 0.8, gain=0.1)
     assert lost.verdict is Verdict.FAILED and "1 missing" in lost.summary and lost.findings[0].rule == "detection-missing"
     assert pair.check(fp16_driver, 0.8, gain=float("nan")).verdict is Verdict.FAILED

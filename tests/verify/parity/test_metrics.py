@@ -30,7 +30,7 @@ def test_correlation_of_constants() -> None:
     assert correlation(ones * 1.01, ones, tolerance=0.05) == 1.0
     assert math.isnan(correlation(np.arange(5), ones))
     assert math.isnan(correlation(ones, np.arange(5)))
-    # A spread of rounding errors is no signal: correlation of noise with noise would be meaningless.
+    # # The variation of rounding errors is not a signal: a correlation of noise with noise would be meaningless.
     noise = np.nextafter(ones, 2)
     noise[::2] = 1
     assert correlation(noise, ones) == correlation(noise[::-1], noise) == 1.0
@@ -62,7 +62,7 @@ def test_non_finite_values_are_explicit() -> None:
         found = difference(bad, x)
         assert math.isnan(found.correlation) and math.isnan(found.relative_error) and found.max_abs_error == INF
         assert found.non_finite == 1 and not found.within(-1.0)
-    assert difference(np.array([NAN]), np.array([NAN])).non_finite == 1  # NaN on both sides is no agreement
+    assert difference(np.array([NAN]), np.array([NAN])).non_finite == 1  # NaN on both sides does not agree
     assert difference(np.full(3, INF), np.full(3, INF)).within(1.0)
 
 

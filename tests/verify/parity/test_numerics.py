@@ -96,7 +96,7 @@ def test_fault_in_the_last_operator_is_located_by_its_inputs(tmp_path: Path) -> 
 
 
 def test_fault_before_conversion_is_distinguished_from_one_of_conversion(good: tuple[Path, Path]) -> None:
-    # The file does what the rewritten graph (the trace) does; PyTorch itself expects something else.
+    # # The file agrees with the rewritten graph (the trace), but not with PyTorch itself.
     changed = {**WEIGHTS, **wrong_weight("w1")}
     expected = tuple(reference(image(seed), changed)[0] for seed in (0, 1))
     (finding,) = check_numerics([case(*good, expected=expected)], gpu=NO_ADAPTER).findings
@@ -112,7 +112,7 @@ def test_scale_error_without_loss_of_correlation_fails(tmp_path: Path) -> None:
 
 
 def test_fp16_fault_is_named(tmp_path: Path, good: tuple[Path, Path]) -> None:
-    huge = {"w2": WEIGHTS["w2"] * np.float32(3e5)}  # past 65504, the largest fp16 number
+    huge = {"w2": WEIGHTS["w2"] * np.float32(3e5)}  # above 65504, the largest fp16 number
     full, half = write_net(tmp_path / "full.tflite", huge), write_net(tmp_path / "half.tflite", huge, half=True)
     expected = tuple(reference(image(seed), {**WEIGHTS, **huge})[0] for seed in (0, 1))
     quiet = case(full, half, expected=expected, trace=None)

@@ -1,4 +1,4 @@
-"""The gate "second runtime": with TensorFlow's answers told by a stand-in, and by TensorFlow itself on the tiny bundle."""
+"""The gate "second runtime": with a fake of TensorFlow, and with TensorFlow itself on the tiny bundle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ StandIn = Callable[[str], str]
 
 @pytest.fixture
 def case(tmp_path: Path) -> GraphCase:
-    """``doubled = x + x``, and PyTorch's word for it."""
+    """``doubled = x + x``, and PyTorch's result."""
     writer = ModelWriter()
     writer.op("MUL", [writer.input("x", SHAPE), writer.constant("two", np.array(2.0, np.float32))], {"doubled": SHAPE})
     model = writer.write(tmp_path / "model.tflite", ["doubled"])
@@ -41,7 +41,7 @@ def case(tmp_path: Path) -> GraphCase:
 
 @pytest.fixture
 def stand_in(tmp_path: Path) -> StandIn:
-    """An executable in the place of TensorFlow's Python: it loads, answers every job by a body of code, and ends.
+    """An executable in place of TensorFlow's Python: it loads, answers every job with a piece of code, and ends.
 
     The body sees ``given``, the inputs by name, and sets ``outputs`` or ``error``.
     """
@@ -179,7 +179,7 @@ def test_tensorflow_runs_the_demo_bundle(tensorflow: str, tiny: Made, dfine_tiny
 
 
 def test_a_different_file_for_tensorflow_is_found(tensorflow: str, tiny: Made, tmp_path: Path) -> None:
-    """Planted: TensorFlow is handed graph B with one weight matrix turned over."""
+    """Planted: TensorFlow gets graph B with one weight matrix reversed."""
     cases = _cases(tiny.bundle)
     doctored = tmp_path / "doctored.tflite"
     _turn_over_largest_constant(cases[1].shipped, doctored)

@@ -33,13 +33,13 @@ ATTENTION = "model.decoder.layers.0.cross_attn"
         # Fused operators: their locations are joined, each with its own counter.
         ("a||_linear;;b|p|_relu;4", [("a", (), "linear"), ("b", ("p",), "relu")]),
         ("a||_linear;1;a||_linear;2", [("a", (), "linear")]),
-        # litert-torch's own names, as another conversion leaves them.
+        # # litert-torch's own names, as from another conversion.
         (
             "explore.W/transformers.models.rf_detr.modeling_rf_detr.RfDetrModel_model/torch.nn.modules.linear.Linear_fc_1;2",
             [("model.fc_1", (), None)],
         ),
         ("Net;3", [("", (), None)]),
-        # Others tell nothing.
+        # # Other names have no origin.
         ("serving_default_boxes_output", []),
         ("StatefulPartitionedCall:0", []),
         ("arith.constant12", []),
@@ -93,7 +93,7 @@ def test_tap_preserves_the_outputs_and_reads_the_value(tmp_path: Path, copy: boo
 
 @pytest.mark.gpu
 def test_copy_reads_a_value_that_a_plain_output_loses(tmp_path: Path, driver: Driver) -> None:
-    """An ADD whose only reader is a SUM: as an output it comes back as its operand, as a copy it comes back right."""
+    """An ADD whose only reader is a SUM: as an output it returns its operand, as a copy the right value."""
     path = write_lost_output(tmp_path / "m.tflite")
     total = tensor_named(path, "total")
     tapped = write_tap(path, total, tmp_path / "t.tflite")

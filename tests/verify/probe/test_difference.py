@@ -1,4 +1,4 @@
-"""What is told of two measurements."""
+"""The differences between two measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measurements that are kept, the suite and the lint's table say the same, and so does the delegate at hand."""
+"""The recorded measurements, the suite, the lint's table and the available delegate agree."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _assert_unchanged(now: Measured) -> None:
     before = recorded(now.runtime, now.adapter, now.precision)
     assert before is not None
     found = compare(before, now, _BY_NAME)
-    if before.adapter != now.adapter:  # one that is not kept may have fewer faults, but no others
+    if before.adapter != now.adapter:  # an unrecorded runtime may have fewer faults, but no others
         found = tuple(change for change in found if not _BY_NAME[change.probe].triggers)
     changes = [f"{c.kind}: {c.probe}: {c.before} -> {c.after}" for c in found]
-    assert not changes, "\n".join(["`convert probe` shows and `--write` keeps what changed:", *changes])
+    assert not changes, "\n".join(["`convert probe` shows and `--write` records what changed:", *changes])

@@ -1,4 +1,4 @@
-"""The suite as such: its probes are told apart, can be written, and are the same every time."""
+"""The suite: its probes are distinct, can be written, and are deterministic."""
 
 from __future__ import annotations
 

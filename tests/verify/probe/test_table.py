@@ -1,4 +1,4 @@
-"""The file of a measurement, and which one a new measurement is held against."""
+"""The file of a measurement, and which one a new measurement is compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart of fp16 headroom: what each bar stands for, and how it looks."""
+"""The chart of fp16 headroom: the state and the height of each bar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.json there and back, judging again, the HTML page, and the terminal's table."""
+"""report.json round trips, judging again, the HTML page, and the terminal's table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing wa
 def test_json_round_trips(tmp_path: Path) -> None:
     report = sample(gates=(LINT, RESIDENCY, failing_gate(), FP16, DETECTIONS))
     back = load_report(write_report(report, tmp_path / "report.json"))
-    assert back.to_json() == report.to_json()  # NaN is unequal to itself, but not in this form
+    assert back.to_json() == report.to_json()  # NaN is unequal to itself, but not as text
     assert back.verdict is Verdict.FAILED and back.gates[2].measurements[1].value != back.gates[2].measurements[1].value
     assert back.scenes[0].reference_png == b"" and back.scenes[0].rows == report.scenes[0].rows
     assert not [p for p in tmp_path.iterdir() if p.name != "report.json"]
@@ -53,7 +53,7 @@ def test_verdict_is_judged_from_the_figures() -> None:
     flattered = replace(NUMERICS, measurements=(Measurement("graph_b / boxes", "correlation", 0.5, 0.999),))
     assert judge([REWRITES, LINT, RESIDENCY, flattered, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.FAILED
     assert judge([REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
-    # A gate that is left out did not run.
+    # # An omitted gate did not run.
     assert judge([REWRITES, LINT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
     assert judge([]) is Verdict.NOT_RUN
     assert judge([ABSENT, failing_gate()], EXPECTED) is Verdict.FAILED
@@ -85,7 +85,7 @@ def test_reports_that_cannot_be_read_or_written(tmp_path: Path) -> None:
 
 
 class _Page(HTMLParser):
-    """Collects what a page refers to, its tags that are left open, and its text."""
+    """Collects a page's references, its unclosed tags, and its text."""
 
     def __init__(self) -> None:
         super().__init__()
