@@ -2,8 +2,8 @@
 
 A rewrite is a function that changes a graph in place, preserves what the graph computes (its docstring states the tolerance if
 it is not exact), and returns where it fired and where it nearly did. ``rewrite`` declares it, with the target's options that it
-reads and the rewrites that must run before or after it. Its module's docstring is what
-``detr2litert rewrites`` prints: the hazard, the identity, a Given/Result sketch, when it does not fire, and the evidence.
+reads and the rewrites that must run before or after it. Its module's docstring is what ``detr2litert rewrites`` prints: the
+hazard, the identity, a Given/Result sketch, when it does not fire, and the evidence.
 
 The driver (``rewrites.driver``) records provenance, removes dead code and lints after every rewrite; a rewrite does none of
 these, and does not recompile.

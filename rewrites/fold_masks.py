@@ -60,9 +60,9 @@ def fold_masks(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
         elif mask.all():
             result, detail = emit.constant(fill.expand(shape)), "mask is True everywhere"
         else:
-            kept = emit(aten.mul.Tensor, x, emit.constant((~mask).to(fill.dtype), "keep"))
+            masked = emit(aten.mul.Tensor, x, emit.constant((~mask).to(fill.dtype), "keep"))
             filled = mask * fill
-            result = emit(aten.add.Tensor, kept, emit.constant(filled, "fill")) if filled.any() else kept
+            result = emit(aten.add.Tensor, masked, emit.constant(filled, "fill")) if filled.any() else masked
             detail = f"{int(mask.sum())} of {mask.numel()} elements filled"
         found.append(fired(node, detail))
         replace(node, result)
@@ -79,10 +79,15 @@ def _parts(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor
         condition, if_true, if_false = node.args
         mask = constant_of(graph_module, condition)
         pairs = [] if mask is None else [(if_false, if_true, mask), (if_true, if_false, ~mask)]
-    for kept, fill, where in pairs:
+    for masked, fill, where in pairs:
         value = _constant(graph_module, fill)
-        if isinstance(kept, fx.Node) and where is not None and value is not None and constant_of(graph_module, kept) is None:
-            return kept, where, value
+        if (
+            isinstance(masked, fx.Node)
+            and where is not None
+            and value is not None
+            and constant_of(graph_module, masked) is None
+        ):
+            return masked, where, value
     return None
 
 

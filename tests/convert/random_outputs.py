@@ -46,13 +46,13 @@ class Outputs:
         """
         parameters = [p for name, p in self.reference.module.model.named_parameters() if re.search(pattern, name)]
         assert parameters, pattern
-        kept = [parameter.clone() for parameter in parameters]
+        originals = [parameter.clone() for parameter in parameters]
         try:
             for parameter in parameters:
                 parameter.zero_()
             boxes, logits = self.reference.module(self.reference.example_input())
         finally:
-            for parameter, values in zip(parameters, kept, strict=True):
+            for parameter, values in zip(parameters, originals, strict=True):
                 parameter.copy_(values)
         moved = [
             (before.flatten().sort().values - after.flatten().sort().values).abs().max()

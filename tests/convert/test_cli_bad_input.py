@@ -138,7 +138,7 @@ def test_bad_images(place: Path, tmp_path: Path) -> None:
 
 def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
     """Even checking that such a file exists is a system error."""
-    long, told = "x" * 300, "cannot be read (file name too long)"
+    long, message = "x" * 300, "cannot be read (file name too long)"
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     for arguments in (
         (*TINY, "--image", long),
@@ -152,7 +152,7 @@ def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
         ("app-assets", tmp_path, "--sample", long),
         ("probe", "--write", f"{long}/x.json"),
     ):
-        assert_refused(invoke(*arguments), long, told)
+        assert_refused(invoke(*arguments), long, message)
     assert tree(place) == set()
 
 

@@ -40,8 +40,8 @@ def test_every_command_and_option_has_help(command: str) -> None:
     options = [line for line in outcome.stdout.splitlines() if line.startswith("  -")]
     assert options
     for line in options:
-        told = len(line.split("  ", 2)[-1].split()) > 1
-        assert told or outcome.stdout.split(line)[1].startswith("\n                "), line
+        message = len(line.split("  ", 2)[-1].split()) > 1
+        assert message or outcome.stdout.split(line)[1].startswith("\n                "), line
 
 
 def test_the_program_is_called_what_the_user_typed(tmp_path: Path) -> None:

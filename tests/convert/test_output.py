@@ -49,8 +49,8 @@ def _ending(arguments: tuple[str, ...], env: Mapping[str, str], stdout: int, std
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_a_full_disk_under_the_output_is_one_line(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
     with Path("/dev/full").open("w") as full:
-        code, told = _ending(arguments, env, full.fileno(), subprocess.PIPE)
-        assert (code, told) == (
+        code, message = _ending(arguments, env, full.fileno(), subprocess.PIPE)
+        assert (code, message) == (
             2,
             "error: the output cannot be written (no space left on device); free some space, or redirect it\n",
         )

@@ -13,7 +13,7 @@ _KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--only", "pad_3d_bach"), "did you mean pad_3d_batch"),
         (("--only", "xxxxxxxx"), "one of add-into-reduce-max"),
@@ -22,12 +22,12 @@ _KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.
         (("--write", "none/x.json"), "there is no folder none"),
     ],
 )
-def test_a_usage_error_is_one_line(arguments: tuple[str, ...], told: str) -> None:
-    assert_refused(invoke("probe", *arguments), told)
+def test_a_usage_error_is_one_line(arguments: tuple[str, ...], message: str) -> None:
+    assert_refused(invoke("probe", *arguments), message)
 
 
 @pytest.mark.parametrize(
-    ("changed", "arguments", "told"),
+    ("changed", "arguments", "message"),
     [
         ({"precision": "fp16"}, (), "old.json is an fp16 measurement, this one is fp32: add --fp16"),
         ({}, ("--fp16",), "old.json is an fp32 measurement, this one is fp16: leave out --fp16"),
@@ -35,11 +35,11 @@ def test_a_usage_error_is_one_line(arguments: tuple[str, ...], told: str) -> Non
     ],
 )
 def test_a_measurement_of_another_kind_is_refused_before_anything_runs(
-    changed: dict[str, str], arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changed: dict[str, str], arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("detr2litert.convert.probing._driver", lambda _fp16: pytest.fail("looked for an adapter"))
     (tmp_path / "old.json").write_text(json.dumps(json.loads(_KEPT.read_text()) | changed))
-    assert_refused(invoke("probe", "--against", tmp_path / "old.json", *arguments), told)
+    assert_refused(invoke("probe", "--against", tmp_path / "old.json", *arguments), message)
 
 
 def test_no_adapter_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:

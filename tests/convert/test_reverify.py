@@ -214,8 +214,8 @@ def test_graphs_with_another_interface_are_of_another_version(odd: TensorSpec, w
     theirs = replace(ours, a=replace(ours.a, outputs=(ours.a.outputs[0], odd)))
     with pytest.raises(UserError) as refused:
         reverify.check_interfaces(theirs, parts, values)
-    for told in ("made by another version", words, "make the bundle again"):
-        assert told in str(refused.value)
+    for message in ("made by another version", words, "make the bundle again"):
+        assert message in str(refused.value)
 
 
 def test_a_report_that_cannot_be_written(copy: Path, tmp_path: Path) -> None:

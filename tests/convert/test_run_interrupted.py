@@ -21,9 +21,9 @@ def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float
     assert process.stdout is not None
     assert process.stderr is not None
     read = []
-    for told in process.stderr:
-        read.append(told)
-        if line in told:
+    for message in process.stderr:
+        read.append(message)
+        if line in message:
             break
     time.sleep(delay)
     os.killpg(process.pid, number)

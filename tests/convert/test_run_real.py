@@ -44,9 +44,9 @@ def report_of(bundle: Path) -> dict[str, Any]:
 def assert_lint_residency_and_numerics_passed(bundle: Path) -> None:
     """Checks that lint, residency and numerics passed, with each graph on the delegate in one partition."""
     report = report_of(bundle)
-    told = verdicts(report["gates"])
-    assert [told[gate] for gate in ("lint", "residency", "numerics")] == ["passed"] * 3
-    assert told["detections"] != "failed"
+    message = verdicts(report["gates"])
+    assert [message[gate] for gate in ("lint", "residency", "numerics")] == ["passed"] * 3
+    assert message["detections"] != "failed"
     graphs = gate_of(report, "residency")["data"]["graphs"]
     assert {name: (graph["partitions"], graph["non_cpu_fully_accelerated"]) for name, graph in graphs.items()} == {
         "graph_a": (1, True),

@@ -57,8 +57,8 @@ def test_leaves_the_bundle_its_zip_and_the_report_and_nothing_else(tiny: Made) -
 
 def test_files_can_be_read_by_everyone(tiny: Made) -> None:
     for path in (tiny.bundle, *tiny.bundle.rglob("*"), tiny.bundle.parent / "tiny.zip"):
-        wanted = 0o755 if path.is_dir() else 0o644
-        assert stat.S_IMODE(path.stat().st_mode) & wanted == wanted, path
+        expected = 0o755 if path.is_dir() else 0o644
+        assert stat.S_IMODE(path.stat().st_mode) & expected == expected, path
 
 
 def test_the_manifest_lists_every_file_with_its_hash(tiny: Made) -> None:
@@ -93,11 +93,11 @@ def test_golden_vectors_agree_with_the_runner(tiny: Made) -> None:
         outputs = runner.run(tensor)
         assert set(outputs.tensors()) | {"image"} == set(golden)
         found = runner.decode(outputs, image.size, threshold=spec.threshold)
-        wanted = Detections.from_dict(json.loads(bundle.path(spec.detections).read_text()))
+        expected = Detections.from_dict(json.loads(bundle.path(spec.detections).read_text()))
         np.testing.assert_allclose(outputs.graph_a["memory"], golden["memory"], atol=0.05)
-        assert [item.name for item in found] == [item.name for item in wanted]
+        assert [item.name for item in found] == [item.name for item in expected]
         assert len(found) > 0
-        for one, other in zip(found, wanted, strict=True):
+        for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one.box, other.box, atol=0.5)
             assert one.score == pytest.approx(other.score, abs=0.01)
 

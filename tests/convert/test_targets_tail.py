@@ -66,8 +66,8 @@ def test_tail_on_the_host_equals_tail_in_the_graph(variant: str) -> None:
     values = {name: compile_detector(reference, target.profile).evaluate(image) for name, target in TARGETS.items()}
     for name in ("galaxy", "desktop"):
         for output in ("boxes", "logits"):
-            wanted = values["pixel"][output]
-            np.testing.assert_allclose(values[name][output], wanted, atol=1e-5 * float(np.abs(wanted).max()))
+            expected = values["pixel"][output]
+            np.testing.assert_allclose(values[name][output], expected, atol=1e-5 * float(np.abs(expected).max()))
 
 
 def test_find_target() -> None:

@@ -119,8 +119,8 @@ def test_a_transformer_that_is_not_a_detector(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ultralytics.nn.tasks.DetectionModel", "models.yolo.DetectionModel", "yolox.models.YOLOX"])
 def test_a_pickled_yolo_is_identified(name: str) -> None:
-    told = describe_library(name)
-    assert told is not None
-    assert name in told
-    assert told.endswith(f"{SOUGHT} and found none")
+    message = describe_library(name)
+    assert message is not None
+    assert name in message
+    assert message.endswith(f"{SOUGHT} and found none")
     assert describe_library("posix.mkdir") is None

@@ -132,8 +132,8 @@ class Emulator:
         if message.command == CNXN and self.faults.unauthorized:
             link.send(Message(AUTH, 1, 0, bytes(20)))
         elif message.command == CNXN:
-            told = "".join(f"{key}={PROPERTIES[key]};" for key in _BANNER_KEYS)
-            link.send(Message(CNXN, VERSION, MAX_PAYLOAD, f"device::{told}features={_FEATURES}".encode()))
+            banner = "".join(f"{key}={PROPERTIES[key]};" for key in _BANNER_KEYS)
+            link.send(Message(CNXN, VERSION, MAX_PAYLOAD, f"device::{banner}features={_FEATURES}".encode()))
         elif message.command == AUTH and message.first == 2:
             link.send(Message(AUTH, 1, 0, bytes(20)))  # a signature: refused; an offered key gets no answer
         elif message.command == OPEN:

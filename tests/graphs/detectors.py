@@ -92,6 +92,8 @@ def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool =
 def assert_equal_to_the_whole(parts: Partition, module: nn.Module, example: Tensor, tolerance: float) -> dict[str, np.ndarray]:
     """Checks that graph A, the host step and graph B compute the module's outputs; returns every named tensor."""
     values = CompiledDetector(parts, {}, {}).evaluate(example)
-    for name, wanted in zip(("boxes", "logits"), module(example), strict=True):
-        np.testing.assert_allclose(values[name], wanted.numpy(), atol=tolerance * max(1.0, float(wanted.abs().max())), rtol=0)
+    for name, expected in zip(("boxes", "logits"), module(example), strict=True):
+        np.testing.assert_allclose(
+            values[name], expected.numpy(), atol=tolerance * max(1.0, float(expected.abs().max())), rtol=0
+        )
     return values

@@ -44,9 +44,9 @@ def sunk(*functions: Callable[[Tensor], Tensor]) -> tuple[fx.GraphModule, Hoiste
     result = hoist_gather(graph_module, find_selection(graph_module))
     graph_module.graph.lint()
     graph_module.recompile()
-    for found, wanted in zip(graph_module(X), module(X), strict=True):
+    for found, expected in zip(graph_module(X), module(X), strict=True):
         # A layer over fewer rows may sum in another order.
-        torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+        torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
     return graph_module, result
 
 

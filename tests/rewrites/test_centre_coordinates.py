@@ -110,12 +110,12 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
 
 @pytest.mark.gpu
 def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path) -> None:
-    wanted = from_logits(LOGITS, OFFSETS)
+    expected = from_logits(LOGITS, OFFSETS)
 
     def error(graph_module: fx.GraphModule) -> float:
         run_pass(reduce_rank, graph_module)
         run = run_on_delegate(graph_module, (LOGITS, OFFSETS), fp16_driver, tmp_path, enforce_f32=False)
-        return float((outputs_of(run)[0] - wanted).abs().max())
+        return float((outputs_of(run)[0] - expected).abs().max())
 
     plain = traced(from_logits, LOGITS, OFFSETS)
     before, after = error(plain), error(centred(from_logits, LOGITS, OFFSETS)[0])

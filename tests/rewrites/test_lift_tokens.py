@@ -218,7 +218,7 @@ def test_a_constant_concatenated_along_the_channels_is_lifted_too(shape: tuple[i
     constant = torch.randn(*shape[:2], 7, generator=GENERATOR)
     graph_module = traced(lambda x: torch.cat([x * 2, constant * 1], -1).relu() + 1, torch.randn(shape))
     x = torch.randn(shape, generator=GENERATOR)
-    wanted = evaluate(graph_module, x)
+    expected = evaluate(graph_module, x)
     for rewrite in (evaluate_constants, reduce_rank, lift_tokens):
         run_pass(rewrite, graph_module, MAPS)
-    assert_same(evaluate(graph_module, x), wanted)
+    assert_same(evaluate(graph_module, x), expected)

@@ -52,14 +52,14 @@ def test_delegate_in_fp16_with_a_large_mean(fp16_driver: Driver, tmp_path: Path)
     x = torch.randn(1, 32, 384, generator=GENERATOR).round(decimals=1) + 100
     x = x.half().float()
     layer = nn.LayerNorm(384, elementwise_affine=False)
-    (wanted,) = evaluate(layer, x)
+    (expected,) = evaluate(layer, x)
 
     def error(*passes: Rewrite) -> float:
         graph_module = traced(layer, x)
         for rewrite in (*passes, reduce_rank):
             run_pass(rewrite, graph_module)
         (found,) = outputs_of(run_on_delegate(graph_module, (x,), fp16_driver, tmp_path, enforce_f32=False))
-        return float((found - wanted).abs().max())
+        return float((found - expected).abs().max())
 
     lowered, converters = error(lower_layer_norm), error()
     assert 1.5 * lowered < converters

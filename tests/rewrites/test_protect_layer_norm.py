@@ -74,9 +74,9 @@ def test_large_rows_overflow_in_the_plain_form_only() -> None:
     spread = torch.randn(1, 64, 384, generator=GENERATOR)
     x = spread / spread.abs().amax(-1, keepdim=True) * 1068
     layer = nn.LayerNorm(384, eps=1e-6, elementwise_affine=False)
-    wanted = layer(x)
-    assert float((plain_in_half(x, 1e-6) - wanted).abs().max()) > 1.0
-    assert float((in_half(safe(layer, x), x) - wanted).abs().max()) < 1e-2
+    expected = layer(x)
+    assert float((plain_in_half(x, 1e-6) - expected).abs().max()) > 1.0
+    assert float((in_half(safe(layer, x), x) - expected).abs().max()) < 1e-2
 
 
 def test_no_intermediate_overflows_half() -> None:

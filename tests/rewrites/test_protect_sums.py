@@ -103,8 +103,8 @@ def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path, safe: bool) -> No
     graph_module = protected(module, x)[0] if safe else traced(module, x)
     run_pass(reduce_rank, graph_module)
     (found,) = outputs_of(run_on_delegate(graph_module, (x,), fp16_driver, tmp_path, enforce_f32=False))
-    (wanted,) = evaluate(module, x)
+    (expected,) = evaluate(module, x)
     if safe:
-        assert float(((found - wanted).abs() / wanted.abs()).max()) < 0.05
+        assert float(((found - expected).abs() / expected.abs()).max()) < 0.05
     else:
         assert not found.isfinite().any()

@@ -76,8 +76,8 @@ def test_the_fix_ups_report_what_they_did(path: Path, tmp_path: Path) -> None:
     assert reports[-1].ops_after == len(kinds(tmp_path / "fixed.tflite"))
     assert reports[0].fired[0].detail == "[40, 96] with constant [1, 40, 96]"
     inputs = {"x": values(2, 40, 96)}
-    wanted, found = outputs(path, inputs), outputs(tmp_path / "fixed.tflite", inputs)
-    for name, value in wanted.items():
+    expected, found = outputs(path, inputs), outputs(tmp_path / "fixed.tflite", inputs)
+    for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value)
 
 

@@ -44,10 +44,10 @@ def model(kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result
     return writer.write(folder / "model.tflite", ["z"])
 
 
-def mended(path: Path) -> tuple[Path, int]:
+def fixed(path: Path) -> tuple[Path, int]:
     editor = FlatbufferEditor(path)
     sites = restore_rank(editor)
-    target = path.with_name("mended.tflite")
+    target = path.with_name("fixed.tflite")
     editor.save(target)
     return target, len(sites)
 
@@ -57,14 +57,14 @@ def test_fires_and_computes_the_same(
     driver: Driver, tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
 ) -> None:
     path = model(kind, runtime, constant, result, tmp_path)
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 1
     assert "RESHAPE" in kinds(target)
     inputs = {"x": values(2, *runtime)}
-    wanted = outputs(path, inputs)["z"]
-    assert wanted.shape == result
-    np.testing.assert_array_equal(outputs(target, inputs)["z"], wanted)
-    np.testing.assert_allclose(outputs(target, inputs, driver)["z"], wanted, atol=2e-6)
+    expected = outputs(path, inputs)["z"]
+    assert expected.shape == result
+    np.testing.assert_array_equal(outputs(target, inputs)["z"], expected)
+    np.testing.assert_allclose(outputs(target, inputs, driver)["z"], expected, atol=2e-6)
     assert not [found for found in lint_file(target) if found.severity in ("refused", "wrong")]
 
 
@@ -73,7 +73,7 @@ def test_does_not_fire_on_what_the_delegate_computes_right(
     driver: Driver, tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
 ) -> None:
     path = model(kind, runtime, constant, result, tmp_path)
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 0
     assert kinds(target) == [kind, "LOGISTIC"]
     inputs = {"x": values(2, *runtime)}
@@ -84,7 +84,7 @@ def test_does_not_fire_on_what_the_delegate_computes_right(
 def test_is_idempotent(
     tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
 ) -> None:
-    once, _ = mended(model(kind, runtime, constant, result, tmp_path))
+    once, _ = fixed(model(kind, runtime, constant, result, tmp_path))
     editor = FlatbufferEditor(once)
     assert restore_rank(editor) == []
 
@@ -105,7 +105,7 @@ def test_a_float16_constant_with_its_cast(driver: Driver, tmp_path: Path) -> Non
     writer.op("LOGISTIC", ["c"], {"other": (40, 8)})
     writer.op("ADD", ["y", "other"], {"z": (40, 8)})
     path = writer.write(tmp_path / "model.tflite", ["z"])
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 1
     assert kinds(target).count("DEQUANTIZE") == 2
     inputs = {"x": values(2, 40, 8)}
@@ -120,13 +120,13 @@ def test_a_constant_that_others_read_keeps_its_shape_for_them(driver: Driver, tm
     writer.op("ADD", ["x", "c"], {"y": (40, 8)})
     writer.op("ADD", ["w", "c"], {"v": (1, 4, 40, 8)})
     path = writer.write(tmp_path / "model.tflite", ["y", "v"])
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 1
     inputs = {"x": values(2, 40, 8), "w": values(3, 1, 4, 40, 8)}
-    wanted = outputs(path, inputs)
+    expected = outputs(path, inputs)
     for found in (outputs(target, inputs), outputs(target, inputs, driver)):
         for name in ("y", "v"):
-            np.testing.assert_allclose(found[name], wanted[name], atol=2e-6)
+            np.testing.assert_allclose(found[name], expected[name], atol=2e-6)
 
 
 def test_does_not_fire_on_two_runtime_operands(tmp_path: Path) -> None:
@@ -134,5 +134,5 @@ def test_does_not_fire_on_two_runtime_operands(tmp_path: Path) -> None:
     writer.input("x", (40, 8))
     writer.input("w", (1, 40, 8))
     writer.op("ADD", ["x", "w"], {"y": (1, 40, 8)})
-    _, fired = mended(writer.write(tmp_path / "model.tflite", ["y"]))
+    _, fired = fixed(writer.write(tmp_path / "model.tflite", ["y"]))
     assert fired == 0

@@ -32,7 +32,7 @@ class ScriptedAdb(Adb):
         return Answer(0, self.listing.encode(), "") if arguments == ("devices",) else self.answer
 
 
-def said(code: int, stderr: str, stdout: str = "") -> Answer:
+def answer_with(code: int, stderr: str, stdout: str = "") -> Answer:
     return Answer(code, stdout.encode(), stderr)
 
 

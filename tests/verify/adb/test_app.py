@@ -10,7 +10,7 @@ import pytest
 from detr2litert.verify.adb.app import PIECE, App, clear_temporary, parse_hashes
 from detr2litert.verify.adb.client import Device
 from detr2litert.verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
-from tests.verify.adb.scripted import SERIAL, FolderDevice, ScriptedAdb, said
+from tests.verify.adb.scripted import SERIAL, FolderDevice, ScriptedAdb, answer_with
 
 TARGET = PurePosixPath("files/bundles/x/graph_a.tflite")
 
@@ -76,7 +76,7 @@ def test_invalid_package_names_are_refused(device: FolderDevice, package: str) -
 )
 def test_run_as_errors(stderr: str, error: type[DeviceError]) -> None:
     with pytest.raises(error, match=SERIAL):
-        App(Device(ScriptedAdb(said(1, stderr)), SERIAL), "a.b").check()
+        App(Device(ScriptedAdb(answer_with(1, stderr)), SERIAL), "a.b").check()
 
 
 def test_parsing_hashes() -> None:

@@ -119,13 +119,13 @@ def test_a_name_that_is_not_utf_8_runs_and_is_in_every_message(adder: Path, tmp_
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("told", ["boom x", "7 compile", "0 end"])
-def test_an_operator_named_like_the_mark_is_a_name(told: str, driver: Driver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("message", ["boom x", "7 compile", "0 end"])
+def test_an_operator_named_like_the_mark_is_a_name(message: str, driver: Driver, tmp_path: Path) -> None:
     w = ModelWriter()
-    w.op(f"CUSTOM:\n@@detr2litert {told}\n", [w.input("x", SHAPE)], {"y": SHAPE})
+    w.op(f"CUSTOM:\n@@detr2litert {message}\n", [w.input("x", SHAPE)], {"y": SHAPE})
     model = w.write(tmp_path / "marked.tflite", ["y"])
     for run in run_models([Job(model), Job(model)], driver=driver):
-        assert run.outcome is Outcome.FAILED and f"@@detr2litert {told}" in run.log
+        assert run.outcome is Outcome.FAILED and f"@@detr2litert {message}" in run.log
 
 
 def test_a_mark_followed_by_anything_else_does_not_split(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ def compiling(pid: int, file: str) -> str:
 
 
 def replacing(pid: int, taken: int, nodes: int, partitions: int = 1, name: str = "TfLiteGpuDelegateV2") -> str:
-    told = f"Replacing {taken} out of {nodes} node(s) with delegate ({name}) node"
-    return line(pid, "tflite", f"{told}, yielding {partitions} partitions for subgraph 0.")
+    message = f"Replacing {taken} out of {nodes} node(s) with delegate ({name}) node"
+    return line(pid, "tflite", f"{message}, yielding {partitions} partitions for subgraph 0.")
 
 
 LOG = "\n".join(

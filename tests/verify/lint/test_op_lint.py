@@ -34,8 +34,8 @@ def test_rule_fires_exactly_where_it_should(probe: Probe, models: dict[str, Path
         assert probe.triggers in fired
     else:
         assert not fired
-    spared = {finding.rule for finding in lint_file(models[probe.name], add=probe.must_not_trigger)}
-    assert not spared & set(probe.must_not_trigger)
+    not_triggered = {finding.rule for finding in lint_file(models[probe.name], add=probe.must_not_trigger)}
+    assert not not_triggered & set(probe.must_not_trigger)
 
 
 def test_every_rule_has_a_probe_that_triggers_it_and_one_that_must_not() -> None:

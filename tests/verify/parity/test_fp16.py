@@ -101,8 +101,8 @@ def test_cancellation_is_distinguished_from_overflow(tmp_path: Path, fp16_driver
     gain, large = w.constant("gain", np.array([1.5], np.float32)), w.constant("large", np.array([3000], np.float32))
     high = w.op("ADD", [w.op("MUL", [x, gain], {"net||_mul;": (1, N, C)}), large], {"net.far||_add;": (1, N, C)})
     # # A reader in between, so that no compiler fuses the two.
-    kept = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
-    w.op("SUB", [kept, large], {"boxes": (1, N, C)})
+    clipped = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
+    w.op("SUB", [clipped, large], {"boxes": (1, N, C)})
     result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], gpu=fp16_driver)
     (finding,) = result.findings
     assert finding.rule == "fp16-precision" and "times that of its inputs" in finding.message
@@ -139,21 +139,21 @@ def test_graph_that_does_not_run_is_a_failure(tmp_path: Path, fp16_driver: Drive
 
 def test_kinds_of_fault() -> None:
     rng = np.random.default_rng(0)
-    wanted = rng.standard_normal((8, 64)).astype(np.float32)
+    expected = rng.standard_normal((8, 64)).astype(np.float32)
 
-    def kind(seen: np.ndarray, wanted: np.ndarray, before: float) -> Kind:
-        return classify(seen, wanted, difference(seen, wanted), before)[0]
+    def kind(seen: np.ndarray, expected: np.ndarray, before: float) -> Kind:
+        return classify(seen, expected, difference(seen, expected), before)[0]
 
-    holed = wanted.copy()
+    holed = expected.copy()
     holed[2] = 0
-    assert kind(holed, wanted, 1e-3) is Kind.OVERFLOW  # one row of zeros, the result of an infinite variance
-    assert kind(np.where(wanted > 2, np.inf, wanted), wanted, 1e-3) is Kind.OVERFLOW
-    assert kind(np.minimum(wanted * 1e5, 65504), wanted * 1e5, 1e-3) is Kind.OVERFLOW
-    noise = 0.05 * rng.standard_normal(wanted.shape).astype(np.float32)
-    assert kind(wanted + noise, wanted, 1e-4) is Kind.PRECISION
-    assert kind(wanted + noise, wanted, 0.03) is Kind.COMPOUNDING
+    assert kind(holed, expected, 1e-3) is Kind.OVERFLOW  # one row of zeros, the result of an infinite variance
+    assert kind(np.where(expected > 2, np.inf, expected), expected, 1e-3) is Kind.OVERFLOW
+    assert kind(np.minimum(expected * 1e5, 65504), expected * 1e5, 1e-3) is Kind.OVERFLOW
+    noise = 0.05 * rng.standard_normal(expected.shape).astype(np.float32)
+    assert kind(expected + noise, expected, 1e-4) is Kind.PRECISION
+    assert kind(expected + noise, expected, 0.03) is Kind.COMPOUNDING
     # # True zeros, and values below fp16's range, are not holes.
-    rectified = np.maximum(wanted, 0)
+    rectified = np.maximum(expected, 0)
     assert kind(rectified + np.abs(noise) * (rectified > 0), rectified, 0.03) is Kind.COMPOUNDING
     lost = classify(np.zeros(4), np.full(4, 1e-6), Difference(0.0, 1.0, 1e-6, 1e-6), 0.5)
     assert lost[0] is Kind.COMPOUNDING
