@@ -1,6 +1,6 @@
 """Hoists the selection's gathers towards the tensors that both halves need anyway.
 
-A per-token function commutes with picking tokens::
+A per-token function commutes with selecting tokens::
 
     gather(f(x), i) = f(gather(x, i))
 

@@ -70,8 +70,8 @@ def find_selection(graph_module: fx.GraphModule) -> Selection:
             raise RewriteRefusedError(user, "it reads the selected scores", "gather them from the scores of all tokens")
     k = int(topk.args[1])  # type: ignore[arg-type]
     for gather in gathers:
-        source, picked = (sizes(value_of(n).shape) for n in (gather.all_input_nodes[0], gather))
-        whole = len(source) == 3 and source[:2] == sizes(value_of(scores).shape) and picked == [1, k, source[2]]
+        source, selected = (sizes(value_of(n).shape) for n in (gather.all_input_nodes[0], gather))
+        whole = len(source) == 3 and source[:2] == sizes(value_of(scores).shape) and selected == [1, k, source[2]]
         if not whole or gather.args[1] not in (1, -2):
             raise RewriteRefusedError(
                 gather, "a gather that does not select whole tokens", "gather [1, tokens, channels] along axis 1"

@@ -68,5 +68,5 @@ def _additive(graph_module: fx.GraphModule, node: fx.Node, mask: fx.Node, emit: 
         return mask
     allowed = constant_of(graph_module, mask)
     if allowed is None:
-        raise RewriteRefusedError(node, "a boolean mask that depends on the image", "give attention a mask of floats")
+        raise RewriteRefusedError(node, "a boolean mask that depends on the image", "use a float mask")
     return emit.constant((~allowed).float() * -limit, "mask")

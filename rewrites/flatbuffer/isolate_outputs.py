@@ -1,7 +1,7 @@
 """Makes every output of a graph a leaf that no operator reads.
 
 Hazard: the delegate's fusions ignore that a tensor is also an output. An ADD of two runtime tensors that is an output and read
-by one reduction returns its operand (LiteRT issue 8599); an elementwise op fused into the layer behind it leaves its output as
+by one reduction returns its operand (LiteRT issue 8599); an elementwise op fused into the layer after it leaves its output as
 uninitialised memory; and on Mali a token tensor that is read and an output is overwritten (published; not reproduced on
 WebGPU).
 

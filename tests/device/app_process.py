@@ -1,4 +1,4 @@
-"""``am instrument`` on the emulator, and the app's process behind it: the same protocol with LiteRT on this machine's CPU.
+"""``am instrument`` on the emulator, and the app's process: the same protocol with LiteRT on this machine's CPU.
 
 Started as ``python -m tests.device.app_process ROOT [-w] [-r] -e NAME VALUE ... PACKAGE/CLASS``, it starts itself again as the
 app, in a separate session, so that the app outlives a client that disconnects, as on a phone. Its GPU is this machine's CPU
@@ -122,10 +122,10 @@ class App:
         self.enter("run")
 
         def graph(key: str, tensors: dict[str, Any]) -> dict[str, Any]:
-            return {name: self.spoil(key, self.rounded(value)) for name, value in graphs[key](tensors).items()}
+            return {name: self.corrupted(key, self.rounded(value)) for name, value in graphs[key](tensors).items()}
 
         def host_step(tensors: dict[str, Any]) -> dict[str, Any]:
-            return {name: self.spoil("host", value) for name, value in host(tensors).items()}
+            return {name: self.corrupted("host", value) for name, value in host(tensors).items()}
 
         def given(stage: str, specs: Any) -> dict[str, Any]:
             read = {}
@@ -186,7 +186,7 @@ class App:
             return value * np.float32(1 + 2**-20)
         return value.astype(np.float16).astype(np.float32)
 
-    def spoil(self, stage: str, value: Any) -> Any:
+    def corrupted(self, stage: str, value: Any) -> Any:
         """The outputs of a stage, negated if a fault names it: every metric except the magnitude detects it."""
         return -value if self.faults.get("wrong") == stage else value
 

@@ -15,23 +15,23 @@ from detr2litert.graphs.toolbox import RewriteRefusedError, aten, calls
 TARGETS = "aten.gather.default"
 
 
-class Picks(nn.Module):
+class Selects(nn.Module):
     """Tokens with one score each, and a function that selects."""
 
-    def __init__(self, pick: Callable[[Tensor, Tensor], object]) -> None:
+    def __init__(self, select: Callable[[Tensor, Tensor], object]) -> None:
         super().__init__()
-        self._pick = pick
+        self._select = select
 
     def forward(self, tokens: Tensor) -> object:
-        return self._pick(tokens * 2, tokens.amax(-1))
+        return self._select(tokens * 2, tokens.amax(-1))
 
 
 def whole(index: Tensor, channels: int = CHANNELS) -> Tensor:
     return index.unsqueeze(-1).expand(-1, -1, channels)
 
 
-def find(pick: Callable[[Tensor, Tensor], object], batch: int = 1) -> object:
-    return find_selection(normalised(Picks(pick), torch.randn(batch, TOKENS, CHANNELS)))
+def find(select: Callable[[Tensor, Tensor], object], batch: int = 1) -> object:
+    return find_selection(normalised(Selects(select), torch.randn(batch, TOKENS, CHANNELS)))
 
 
 def test_found() -> None:
@@ -64,7 +64,7 @@ def gathered(tokens: Tensor, scores: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("pick", "op", "reason"),
+    ("select", "op", "reason"),
     [
         (lambda t, s: gathered(t, s) + gathered(t, -s), "aten.topk.default", "a second query selection"),
         (lambda t, s: torch.gather(t, 1, whole(s.topk(3, largest=False)[1])), "aten.topk.default", "the lowest scores"),
@@ -90,9 +90,9 @@ def gathered(tokens: Tensor, scores: Tensor) -> Tensor:
         (lambda t, s: torch.gather(s, 1, s.topk(3)[1]), TARGETS, "does not select whole tokens"),
     ],
 )
-def test_refusals(pick: Callable[[Tensor, Tensor], object], op: str, reason: str) -> None:
+def test_refusals(select: Callable[[Tensor, Tensor], object], op: str, reason: str) -> None:
     with pytest.raises(RewriteRefusedError, match=reason) as caught:
-        find(pick)
+        find(select)
     error = caught.value
     assert op in error.op and error.node and error.hint in str(error)
 

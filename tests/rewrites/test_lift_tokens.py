@@ -132,7 +132,7 @@ def test_is_exact(name: str) -> None:
         (nn.Conv2d(1, 4, 3), X[None], MAPS),
         (Applied(lambda x: x.sin() + x[:1]), X[0], MAPS),
     ],
-    ids=["not asked for", "maps already", "rank two"],
+    ids=["no token maps", "maps already", "rank two"],
 )
 def test_does_not_fire(module: nn.Module, x: Tensor, profile: Profile) -> None:
     graph_module = traced(module, x)

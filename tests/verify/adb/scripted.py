@@ -42,7 +42,7 @@ class FolderDevice(Device):
     Attributes:
         pushed: sizes of the files pushed so far.
         scripts: all scripts that its shell received.
-        spoil: whether to corrupt a pushed piece, once.
+        corrupt: whether to corrupt a pushed piece, once.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,7 +50,7 @@ class FolderDevice(Device):
         self.root = root
         self.pushed: list[int] = []
         self.scripts: list[str] = []
-        self.spoil = False
+        self.corrupt = False
         (root / "app/files").mkdir(parents=True)
         (root / "data/local/tmp").mkdir(parents=True)
         program = root / "run-as"
@@ -67,6 +67,6 @@ class FolderDevice(Device):
     def push(self, source: Path, destination: PurePosixPath) -> None:
         target = Path(shutil.copyfile(source, self.root / str(destination).lstrip("/")))
         self.pushed.append(target.stat().st_size)
-        if self.spoil:
+        if self.corrupt:
             target.write_bytes(bytes(self.pushed[-1]))
-            self.spoil = False
+            self.corrupt = False

@@ -138,7 +138,7 @@ def test_sizes_at_the_edges(device: FolderDevice, tmp_path: Path, size: int) -> 
 
 
 def test_a_corrupted_piece_is_removed(device: FolderDevice, source: Path) -> None:
-    device.spoil = True
+    device.corrupt = True
     with pytest.raises(CommandFailedError, match="arrived with another sha256; run the same command again"):
         App(device).put(source, TARGET)
     assert list(place(device).parent.iterdir()) == []

@@ -23,9 +23,9 @@ def report(*rows: DeviceRow) -> DeviceReport:
 
 
 def row(serial: str = "R5CT", emulator: bool = False, error: str = "", value: float = 0.5) -> DeviceRow:
-    finding = Finding("stage-b", "wrong", "graph_b / boxes", "is off", "compare")
+    finding = Finding("stage-b", "wrong", "graph_b / boxes", "differs", "compare")
     figures = (Measurement("graph_b / boxes", "correlation", value, 0.99), Measurement("graph_b", "max_abs_error", math.inf))
-    gate = GateResult("stages", Verdict.FAILED, "graph_b is off", "compare", figures, (finding,), data={"worst": [math.nan]})
+    gate = GateResult("stages", Verdict.FAILED, "graph_b differs", "compare", figures, (finding,), data={"worst": [math.nan]})
     passed = GateResult("run", Verdict.PASSED, "2 timed runs")
     facts = {"device": {"model": "Pixel 8"}, "android": {"sdk": 35}, "app": {}}
     return DeviceRow(serial, emulator, {} if error else facts, () if error else (passed, gate), error)

@@ -99,9 +99,9 @@ def test_the_first_wrong_stage_is_named(first: int) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_fails(value: float) -> None:
-    spoiled = golden()["boxes"].copy()
-    spoiled[0, 3, 1] = value
-    gate = check_stages(device_run(tensors=written(b_given={"boxes": spoiled})), golden(), chain())
+    corrupted = golden()["boxes"].copy()
+    corrupted[0, 3, 1] = value
+    gate = check_stages(device_run(tensors=written(b_given={"boxes": corrupted})), golden(), chain())
     assert gate.verdict is FAILED
     assert gate.summary.startswith("graph_b differs from the reference: boxes has correlation nan")
     assert "largest error inf" in gate.summary
