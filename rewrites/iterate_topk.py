@@ -58,7 +58,7 @@ def iterate_topk(graph_module: fx.GraphModule, constant_limit: float) -> Finding
         count = int(value_of(x).shape[-1])
         if k > _MOST_ROUNDS or count > _MOST_VALUES or not largest:
             request = f"the {k} {'largest' if largest else 'smallest'} of {count} values"
-            raise RewriteRefusedError(node, request, f"select at most the {_MOST_ROUNDS} largest of at most {_MOST_VALUES}")
+            raise RewriteRefusedError(node, request, f"select the largest, at most {_MOST_ROUNDS} of at most {_MOST_VALUES}")
         emit = Emitter(graph_module, node)
         values = _rounds(emit, x, k, constant_limit)
         found.append(fired(node, f"{k} of {count} values"))

@@ -55,7 +55,7 @@ def test_none_found() -> None:
     with pytest.raises(NoSelectionError, match=r"there are 1 top-k ops, none of which feeds a gather") as caught:
         find(lambda tokens, scores: scores.topk(3)[0])
     assert "two-stage DETR" in str(caught.value)
-    with pytest.raises(NoSelectionError, match="found 0 top-k ops"):
+    with pytest.raises(NoSelectionError, match="there are 0 top-k ops"):
         find(lambda tokens, scores: tokens)
 
 
