@@ -1,4 +1,4 @@
-"""The command where the converter's packages are missing, as in the base install."""
+"""The command without the converter's packages, as in the base install."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_extras_are_those_that_the_base_install_does_not_bring():
     assert list(_EXTRA) == [name.replace("-", "_") for name in names]
 
 
-def test_any_other_missing_module_is_a_fault_of_ours_and_shown_as_one():
+def test_any_other_missing_module_is_an_internal_error():
     done = without(["detr2litert.host_runtime.errors"], ["--help"])
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr

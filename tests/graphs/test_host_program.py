@@ -18,7 +18,7 @@ from detr2litert.rewrites.profile import TailPlacement
 
 
 class WithTail(TwoStage):
-    """A detector whose boxes go through one more per-token function before they are picked."""
+    """A detector whose boxes go through one more per-token function before they are selected."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def test_ops(function: Callable[[Tensor], Tensor], op: str) -> None:
     assert_equal_to_the_whole(parts, WithTail(function), image(), 2e-6)
 
 
-def test_it_is_a_program_in_single_assignment_form() -> None:
+def test_the_program_is_in_single_assignment_form() -> None:
     part = cut(TwoStage(), image(), TailPlacement.HOST).host
     host = part.program
     known = {*host.inputs, *part.constants}
@@ -86,7 +86,7 @@ def test_whole_numbers_of_a_buffer_become_float32() -> None:
     assert_equal_to_the_whole(parts, module, image(), 2e-6)
 
 
-def test_numbers_that_print_alike_stay_apart() -> None:
+def test_numbers_that_print_alike_stay_separate() -> None:
     host = cut(WithTail(lambda b: b * 0.12345671 + 0.12345672), image(), TailPlacement.HOST).host
     numbers = sorted(float(v) for name, v in host.constants.items() if name.startswith("number_"))
     assert len(numbers) == 2

@@ -1,4 +1,4 @@
-"""What a phone's command shows on a terminal, and that it shows nothing elsewhere."""
+"""The display of a phone's command on a terminal, and none elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``convert verify``: passes on a bundle that is what it says, and finds each way in which one is not."""
+"""``convert verify`` passes on a valid bundle, and finds each kind of invalid one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_missing_and_truncated_graphs_are_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize(("protection", "all_of_them"), [("all", True), ("none", False)])
 def test_the_bundles_own_protection_is_compiled(copy: Path, tmp_path: Path, protection: str, all_of_them: bool) -> None:
-    """Not the target's: the records and the places that a report names are the shipped graphs'."""
+    """Not the target's: the records and places of a report are those of the shipped graphs."""
     manifest_with(copy, protection=protection)
     invoke("verify", copy, "--no-gpu", "--report", tmp_path / "report")
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -93,7 +93,7 @@ def test_a_newer_schema_is_refused(copy: Path) -> None:
 
 
 def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
-    """Their hash is right, so only computing them anew can tell."""
+    """Their hash is right, so only recomputing them shows it."""
     tensors = load_file(copy / GOLDEN)
     save_file({**tensors, "boxes": tensors["boxes"] + np.float32(0.01)}, copy / GOLDEN)
     rehash(copy, GOLDEN)
@@ -107,7 +107,7 @@ def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing tensor", "not a number", "detections"])
-def test_golden_vectors_that_say_nothing_fail(copy: Path, damage: str) -> None:
+def test_golden_vectors_without_tensors_fail(copy: Path, damage: str) -> None:
     tensors = load_file(copy / GOLDEN)
     if damage == "missing tensor":
         del tensors["memory"]
@@ -125,7 +125,7 @@ def test_golden_vectors_that_say_nothing_fail(copy: Path, damage: str) -> None:
     assert verdicts(outcome.json)["golden"] == "failed"
 
 
-def test_a_graph_of_another_checkpoint_fails_the_numbers(copy: Path, random_tiny: Made) -> None:
+def test_a_graph_of_another_checkpoint_fails_numerics(copy: Path, random_tiny: Made) -> None:
     shutil.copy(random_tiny.bundle / "graph_b.tflite", copy / "graph_b.tflite")
     rehash(copy, "graph_b.tflite")
     outcome = invoke("verify", copy, "--no-gpu", "--json")
@@ -136,7 +136,7 @@ def test_a_graph_of_another_checkpoint_fails_the_numbers(copy: Path, random_tiny
     assert all("graph_b" in found["place"] for found in numerics["findings"])
     assert {m["subject"].split(" / ")[0] for m in numerics["measurements"] if not m["passed"]} == {"graph_b"}
     assert verdicts(outcome.json)["detections"] == "failed"
-    # A person is told as much.
+    # # The text output has it too.
     text = invoke("verify", copy, "--no-gpu")
     assert "✗ gate: numerics" in text.stderr
     assert "graph_b" in text.stdout
@@ -148,13 +148,13 @@ def test_other_weights_are_refused(tiny: Made, tmp_path: Path) -> None:
     assert line.count("sha256") == 2
 
 
-def test_random_weights_are_made_again_from_their_seed(random_tiny: Made) -> None:
+def test_random_weights_are_rebuilt_from_their_seed(random_tiny: Made) -> None:
     outcome = invoke("verify", random_tiny.bundle, "--no-gpu", "--json")
     assert outcome.code == 0, outcome.stderr
     assert verdicts(outcome.json)["golden"] == "passed"
 
 
-def test_a_manifest_of_nonsense_is_refused(copy: Path) -> None:
+def test_an_invalid_manifest_is_refused(copy: Path) -> None:
     weights = json.loads((copy / "manifest.json").read_text())["weights"]
     manifest_with(copy, weights={**weights, "source": "shapes.pth"})
     assert_refused(invoke("verify", copy), "made from shapes.pth", "--weights")
@@ -187,7 +187,7 @@ def test_golden_vectors_are_read_before_the_minutes_of_the_gates(
     assert_refused(invoke("verify", tmp_path / "b"), *changed, words, "make the bundle again")
 
 
-def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
+def test_a_seed_of_five_thousand_digits_is_refused(tmp_path: Path) -> None:
     weights = Weights(f"random, seed {'9' * 5000}", "0" * 64, random=True)
     tiny_bundle.write_bundle(tmp_path / "b", variant="tiny", weights=weights)
     line = assert_refused(invoke("verify", tmp_path / "b"), "made from random, seed 999", "9…; give its path with", "--weights")
@@ -202,7 +202,7 @@ def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
     ],
     ids=["name", "shape"],
 )
-def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words: str) -> None:
+def test_graphs_with_another_interface_are_of_another_version(odd: TensorSpec, words: str) -> None:
     ours = tiny_bundle.manifest().graphs
     parts: Any = {
         name: SimpleNamespace(input_names=[t.name for t in spec.inputs], output_names=[t.name for t in spec.outputs])
@@ -214,8 +214,8 @@ def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words
     theirs = replace(ours, a=replace(ours.a, outputs=(ours.a.outputs[0], odd)))
     with pytest.raises(UserError) as refused:
         verify.check_interfaces(theirs, parts, values)
-    for told in ("made by another version", words, "make the bundle again"):
-        assert told in str(refused.value)
+    for message in ("made by another version", words, "make the bundle again"):
+        assert message in str(refused.value)
 
 
 def test_a_report_that_cannot_be_written(copy: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Faults in what runs on the phone's CPU: the manifest's words, the host step's constants, and the runtime's own code."""
+"""Faults in what runs on the phone's CPU: the manifest, the host step's constants, and the runtime's code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Change = Callable[[pytest.MonkeyPatch, Bundle], Bundle]
 
 @dataclass(frozen=True)
 class HostFault:
-    """As ``Fault``; ``change`` gives the bundle with the fault in it, or puts the fault into the runtime."""
+    """As ``Fault``; ``change`` returns the bundle with the fault, or inserts the fault into the runtime."""
 
     name: str
     change: Change
@@ -72,7 +72,7 @@ def _classes_moved(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
 
 
 def _background_kept(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
-    """The last column is no class, but the manifest names it and does not ignore it (see ``truth`` in the test)."""
+    """The last column is not a class, but the manifest names it and does not ignore it (see ``truth`` in the test)."""
     return Bundle(bundle.root, replace(bundle.manifest, classes=(*bundle.manifest.classes[:-1], "background")))
 
 

@@ -32,7 +32,7 @@ def judged(detector: str) -> GateResult:
 
 
 @pytest.mark.parametrize("detector", BOTH)
-def test_nothing_planted_nothing_found(detector: str) -> None:
+def test_without_a_fault_the_gate_passes(detector: str) -> None:
     result = judged(detector)
     assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
 

@@ -1,4 +1,4 @@
-"""The app's words and files as typed data; android_sample/INSTRUMENTATION.md is what they follow."""
+"""The app's messages and files as typed data; android_sample/INSTRUMENTATION.md specifies them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ INSTRUMENTATION_CODE: -1
 """
 
 
-def test_a_run_that_ended_well() -> None:
+def test_a_run_that_succeeded() -> None:
     for text in (OK, OK.replace("\n", "\r\n")):
         ended = parse_instrument(text)
         assert (ended.status, ended.stage, ended.kind, ended.message) == ("ok", "done", "", "")
 
 
-def test_a_failure_in_the_apps_words() -> None:
+def test_a_failure_that_the_app_reports() -> None:
     text = OK.replace("status=ok", "status=failed\nINSTRUMENTATION_RESULT: kind=engine_gpu_refused").replace("done", "compile")
     ended = parse_instrument(f"{text}INSTRUMENTATION_RESULT: message=a = b: c\n")
     assert (ended.status, ended.stage, ended.kind, ended.message) == ("failed", "compile", "engine_gpu_refused", "a = b: c")
@@ -138,7 +138,7 @@ def test_suffixes() -> None:
     ],
     ids=["float32", "int32", "int64", "bool", "empty", "scalar", "transposed"],
 )
-def test_there_and_back(values: np.ndarray, stored: str) -> None:
+def test_round_trip(values: np.ndarray, stored: str) -> None:
     file = TensorFile("a", "x", stored, values.shape, "out/a/x", "")
     data = encode(values)
     assert len(data) == file.length
