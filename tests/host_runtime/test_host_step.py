@@ -175,7 +175,7 @@ class TestWrongTensors:
 
 @pytest.mark.parametrize("count", [576, 8400])
 def test_it_takes_milliseconds(count):
-    """0.2 ms here; the limit only catches a slip into something quadratic or per-element."""
+    """0.2 ms here; the limit only catches a quadratic or a per-element implementation."""
     program, constants = selection(count)
     step = HostStep(program, constants)
     tensors = {"scores": normal(1, count), "memory": normal(1, count, 32)}
