@@ -21,6 +21,7 @@ from detr2litert.host_runtime.errors import REMAKE as REMAKE
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_program import HostOp as HostOp
 from detr2litert.host_runtime.host_program import HostProgram as HostProgram
+from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
 SCHEMA_VERSION = 1
@@ -257,6 +258,9 @@ def _problems(manifest: Manifest) -> Iterable[str]:
     if len(a.inputs) != 1 or a.inputs[0].shape != image:
         yield f"graph a must take one image of shape {image}, as preprocess says"
 
+    for op in host.ops:
+        if op.op not in host_table().ops:
+            yield f"the host step's op '{op.op}' is not one that this runtime knows: upgrade the runtime"
     known = set()
     for name in host.inputs:
         if name not in from_a:

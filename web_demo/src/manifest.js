@@ -18,6 +18,7 @@
  */
 
 import { REMAKE, UserError, messageOf } from './errors.js';
+import { HOST_OPS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
 import { sameShape } from './tensor.js';
 
@@ -94,6 +95,9 @@ function* problems(manifest) {
 /** From graph A through the host step into graph B. @param {Manifest} manifest @returns {Generator<string>} */
 function* flowProblems({ graphs, host_step: host }) {
   const fromA = new Map(graphs.a.outputs.map((spec) => [spec.name, spec]));
+  for (const { op } of host.ops) {
+    if (!Object.hasOwn(HOST_OPS, op)) yield `the host step's op '${op}' is not one that this page knows: take a newer page`;
+  }
   const known = new Set();
   for (const name of host.inputs) {
     if (!fromA.has(name)) yield `the host step reads '${name}', which graph a does not give`;
