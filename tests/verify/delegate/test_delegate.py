@@ -12,6 +12,7 @@ from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate import run as delegate
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, Outcome, run_model, run_models
+from detr2litert.verify.delegate.stderr_log import read_log, split_log
 
 SHAPE = (1, 4, 4, 8)
 
@@ -128,10 +129,9 @@ def test_an_operator_named_like_the_mark_is_a_name(told: str, driver: Driver, tm
         assert run.outcome is Outcome.FAILED and f"@@detr2litert {told}" in run.log
 
 
-def test_a_mark_with_anything_else_behind_it_splits_nothing(tmp_path: Path) -> None:
+def test_a_mark_with_anything_else_behind_it_splits_nothing() -> None:
     log = "before\n@@m 0 compile\none\n@@m boom x\n@@m 0\ntwo\n@@m 0 run\nthree\n@@m 0 compile\nfour\n"
-    sections = delegate._sections(log, "@@m", [Job(tmp_path / "m.tflite")], tmp_path)
-    assert sections == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
+    assert split_log(log, "@@m") == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
 
 
 def test_signal_is_named() -> None:
@@ -147,14 +147,14 @@ def test_signal_is_named() -> None:
         (None, "the time limit was reached and the process was killed", ""),
     ],
 )
-def test_how_a_process_ended_is_told_and_kept(code: int | None, error: str, death: str) -> None:
+def test_how_a_process_ended_is_recorded(code: int | None, error: str, death: str) -> None:
     run = delegate._lost(Job(Path("m.tflite")), "gpu", code, {})
     assert (run.error, run.death) == (error, death)
     assert run.outcome is (Outcome.TIMED_OUT if code is None else Outcome.DIED)
 
 
 def test_log_of_a_partly_delegated_model() -> None:
-    facts = delegate._read_log(
+    facts = read_log(
         {
             "compile": "ERROR: Following operations are not supported by GPU delegate:\n"
             "GATHER_ND: Operation is not supported.\n"

@@ -5,6 +5,7 @@ import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.json.JsonWriter
 import org.detr2litert.core.manifest.ManifestReader
+import org.detr2litert.core.tensor.DType
 import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
@@ -30,6 +31,17 @@ class ManifestTest {
             }
         }
         assertEquals(setOf("read", "refused"), cases.map { it.text("verdict") }.toSet())
+    }
+
+    @Test
+    fun anUnknownDtypeIsRefused() {
+        for (label in listOf("int64", "bool", "float16")) {
+            val error = assertFailsWith<IllegalArgumentException> { DType.of(label) }
+            assertEquals("the dtype '$label' is not supported, only float32 and int32", error.message)
+            val text = cases.first { it.text("name") == "sound" }.text("text").replaceFirst("\"float32\"", "\"$label\"")
+            val refusal = assertFailsWith<BundleException> { ManifestReader.read(text) }
+            assertTrue("'$label' is not one of float32, int32" in refusal.message!!, refusal.message)
+        }
     }
 
     @Test

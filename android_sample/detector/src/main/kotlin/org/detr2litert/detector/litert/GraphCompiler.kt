@@ -125,8 +125,6 @@ internal class GraphCompiler(
         val wanted = when (tensor.dtype) {
             DType.FLOAT32 -> TensorType.ElementType.FLOAT
             DType.INT32 -> TensorType.ElementType.INT
-            DType.INT64 -> TensorType.ElementType.INT64
-            DType.BOOL -> TensorType.ElementType.BOOLEAN
         }
         val shape = type.layout?.dimensions
         if (type.elementType != wanted || (shape != null && shape != tensor.shape)) {
