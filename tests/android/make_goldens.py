@@ -1,10 +1,10 @@
-"""Golden vectors for the Kotlin runtime, written by the Python one: `python tests/android/make_goldens.py OUT [BUNDLE ...]`.
+"""Writes golden vectors for the Kotlin and JavaScript runtimes with the Python runtime: `python tests/android/make_goldens.py OUT [BUNDLE ...]`.
 
-OUT gets, for android_sample/core's JVM tests:
+Contents of OUT, for the tests of android_sample/core and web_demo:
 
-- host_ops.json: the table of host ops, to compare a runtime's own with.
-- host_steps/NAME.json + .safetensors: a host program with inputs, constants and what `HostStep` makes of them. Every op of the
-  table is there, and ties, NaN, infinities and -0 for the selection.
+- host_ops.json: the table of host ops, for comparison with a runtime's table.
+- host_steps/NAME.json + .safetensors: a host program with inputs, constants and the outputs of `HostStep`. All ops of the
+  table occur, and ties, NaN, infinities and -0 for the selection.
 - random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused`: empty, `made` or `run`.
 - resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, both resize kinds, up and down.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS.
@@ -211,7 +211,7 @@ def _arrays(found: Detections) -> dict[str, Array]:
 
 
 def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and text of manifests: `sound` itself, and broken in one place each."""
+    """Yields name and text of manifests: `sound` itself, and copies invalid in one place each."""
     yield "sound", json.dumps(sound)
     yield "not_json", json.dumps(sound)[:-1]
     yield "trailing", json.dumps(sound) + "x"
@@ -297,7 +297,7 @@ def write_manifests(path: Path, sound: dict[str, Any]) -> None:
 
 
 def write_bundle(source: Path, folder: Path) -> None:
-    """A copy of a bundle's own files, with expected.json: the detections of its recorded graph B outputs, and the picture."""
+    """Copies a bundle's files and adds expected.json: the picture, and the detections of the recorded graph B outputs."""
     with load_bundle(source) as bundle:
         manifest = bundle.manifest
         for name in ("manifest.json", *manifest.files):
@@ -337,7 +337,7 @@ def _save(stem: Path, tensors: dict[str, Array], settings: dict[str, Any]) -> No
 
 
 def make(out: Path, bundles: list[Path]) -> None:
-    """Write everything into the folder `out`, which is emptied first."""
+    """Writes everything into the folder `out`, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / "host_ops.json").write_text(json.dumps(load_table()))

@@ -1,4 +1,4 @@
-"""The golden vectors for the Kotlin runtime cover what they are meant to cover."""
+"""The golden vectors cover all ops, manifests and stages, and are reproducible."""
 
 from __future__ import annotations
 

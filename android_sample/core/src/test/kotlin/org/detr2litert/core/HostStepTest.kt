@@ -20,7 +20,7 @@ import kotlin.test.assertSame
 import kotlin.test.assertTrue
 
 class HostStepTest {
-    /** Selection, gathers, moves and + - * / exactly; sums and transcendental functions within each case's tolerance. */
+    /** Selection, moves and + - * / exactly; sums and transcendental functions within each case's tolerance. */
     @Test
     fun everyOpAgreesWithPython() {
         val seen = HashSet<String>()
@@ -60,7 +60,7 @@ class HostStepTest {
     }
 
     @Test
-    fun nothingIsMadeAnewBetweenRuns() {
+    fun tensorsAreReusedBetweenRuns() {
         val program = HostProgram(
             listOf("x"),
             emptyList(),
@@ -130,7 +130,7 @@ class HostStepTest {
     }
 
     @Test
-    fun workersDoEveryRowOnceAndReportAFault() {
+    fun workersRunEveryRowOnceAndReportAFailure() {
         Workers(4).use { workers ->
             for (rows in listOf(0, 1, 3, 4, 1000)) {
                 val hits = IntArray(rows)

@@ -18,9 +18,9 @@ class ManifestTest {
         list.map { JsonObject.root(it) }
     }
 
-    /** Every manifest that Python reads is read here, and every one that it refuses is refused, in one line that says why. */
+    /** Reads every manifest that Python reads, and refuses every one that it refuses, with the reason in one line. */
     @Test
-    fun verdictsAreThoseOfPython() {
+    fun verdictsEqualPythons() {
         for (case in cases) {
             val name = case.text("name")
             if (case.text("verdict") == "read") {
@@ -45,7 +45,7 @@ class ManifestTest {
     }
 
     @Test
-    fun whatWasRead() {
+    fun aManifestsFieldsAreRead() {
         val manifest = ManifestReader.read(cases.first { it.text("name") == "sound" }.text("text"))
         assertEquals("cells", manifest.variant)
         assertEquals(listOf(1, 3, 8, 8), manifest.graphA.inputs.single().shape)
@@ -55,13 +55,13 @@ class ManifestTest {
     }
 
     @Test
-    fun aHoleInTheClassesIsCalledByItsNumber() {
+    fun anUnusedClassIndexIsNamedByItsNumber() {
         val manifest = ManifestReader.read(cases.first { it.text("name") == "classes_null" }.text("text"))
         assertEquals("class 1", manifest.className(1))
     }
 
     @Test
-    fun jsonComesBackAsItWasWritten() {
+    fun jsonRoundTrips() {
         val value = mapOf(
             "text" to "quote \" back \\ line \n tab \t Ü 🙂",
             "numbers" to listOf(1L, -2.5, 1e-7, Long.MAX_VALUE),
@@ -75,7 +75,7 @@ class ManifestTest {
     }
 
     @Test
-    fun whatIsNotJsonIsRefused() {
+    fun invalidJsonIsRefused() {
         val texts = listOf(
             "", "{", "[1,]", "{\"a\":1,}", "{'a':1}", "{a:1}", "nul", "01", "1.", "-", "+1", "1e", "\"a", "\"\\x\"",
             "\"\\u12g4\"", "\"\u0001\"", "[1 2]", "{\"a\" 1}", "{\"a\":1,\"a\":2}", "1 2", "NaN", "1e999",

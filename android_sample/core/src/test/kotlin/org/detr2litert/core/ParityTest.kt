@@ -83,7 +83,7 @@ class ParityTest {
     }
 
     @Test
-    fun noNameLeadsOutOfTheFolder() {
+    fun everyFileNameIsInsideTheFolder() {
         assertEquals("%2E.%2F..%2Fa.f32", TensorFiles.name("../../a", DType.FLOAT32))
         assertEquals("enc_scores.f32", TensorFiles.name("enc_scores", DType.FLOAT32))
         assertEquals("a%3A0.i32", TensorFiles.name("a:0", DType.INT32))

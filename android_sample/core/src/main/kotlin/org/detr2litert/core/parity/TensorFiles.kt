@@ -5,7 +5,7 @@ import org.detr2litert.core.tensor.LittleEndian
 import org.detr2litert.core.tensor.Tensor
 import java.io.File
 
-/** An input file of a parity run that is missing or has another length than its tensor. */
+/** An input file of a parity run is missing or has the wrong length. */
 class TensorFileException(message: String) : Exception(message)
 
 /**
@@ -32,9 +32,9 @@ object TensorFiles {
     fun read(folder: File, name: String, into: Tensor) {
         val file = File(folder, name(name, into.dtype))
         if (!file.isFile) throw TensorFileException("${folder.name}/${file.name} is missing")
-        val wanted = into.size.toLong() * into.dtype.bytes
-        if (file.length() != wanted) {
-            throw TensorFileException("${folder.name}/${file.name} has ${file.length()} bytes, not $wanted for $into")
+        val expected = into.size.toLong() * into.dtype.bytes
+        if (file.length() != expected) {
+            throw TensorFileException("${folder.name}/${file.name} has ${file.length()} bytes, not $expected for $into")
         }
         val bytes = file.readBytes()
         val read = LittleEndian.decode(bytes, 0, bytes.size, into.shape, into.dtype)
