@@ -1,4 +1,4 @@
-"""Writes golden vectors for the Kotlin and JavaScript runtimes with the Python runtime: `python tests/android/make_goldens.py OUT [BUNDLE ...]`.
+"""Writes golden vectors for the other runtimes: `python tests/android/make_goldens.py OUT [BUNDLE ...]`.
 
 Contents of OUT, for the tests of android_sample/core and web_demo:
 

@@ -14,8 +14,8 @@ DECLARED = {
     "detector": {'api(project(":core"))', "implementation(libs.litert)", "implementation(libs.litert.gpu)"},
     "app": {'implementation(project(":detector"))'},
 }
-# Forbidden imports. Android's jar is on :core's class path in check.sh as its class library, so the compiler would not notice an
-# `android.` there.
+# Forbidden imports. Android's jar is on :core's class path in check.sh as its class library, so the compiler would not notice
+# an `android.` there.
 FORBIDDEN = {
     "core": ("android.", "androidx.", "com.google.", "org.detr2litert.detector", "org.detr2litert.sample"),
     "detector": ("androidx.", "org.detr2litert.sample", "android.view.", "android.widget.", "android.app."),

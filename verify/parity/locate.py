@@ -251,10 +251,14 @@ def _suspects(
     A tensor that is right although one of its ancestors differs (an error that was lost on the way) clears nothing, unless
     that ancestor is known to be ``harmless``.
     """
-    off = {t for t, found in results.items() if found is not None and not found.within(limit)}
+    diverging = {t for t, found in results.items() if found is not None and not found.within(limit)}
     left = _measurable(graph, runtime_ancestors(graph, culprit)) - results.keys()
     for tensor, found in results.items():
-        if found is not None and tensor not in off and not (behind := runtime_ancestors(graph, tensor)) & (off - harmless):
+        if (
+            found is not None
+            and tensor not in diverging
+            and not (behind := runtime_ancestors(graph, tensor)) & (diverging - harmless)
+        ):
             left -= behind
     return left
 

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, run_models
-from detr2litert.verify.parity.locate import Located, LocateError, bisect_divergent, compare_trace, first_divergent, inner_values
+from detr2litert.verify.parity.locate import (
+    Located,
+    LocateError,
+    bisect_divergent,
+    compare_trace,
+    first_divergent,
+    inner_values,
+)
 from detr2litert.verify.parity.metrics import Difference, difference, residual
 from detr2litert.verify.parity.taps import TAP, read_tap, write_tap
 

@@ -1,6 +1,6 @@
 /**
- * Decodes graph B's boxes and logits to detections, equal to `host_runtime/decode.py`: sigmoid, the `num_select` best of queries
- * x classes with ties by lower index, boxes to pixels, clamped to the picture.
+ * Decodes graph B's boxes and logits to detections, equal to `host_runtime/decode.py`: sigmoid, the `num_select` best over
+ * queries x classes with ties by lower index, boxes to pixels, clamped to the picture.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {{classIndex: number, name: string, score: number, box: [number, number, number, number]}} Detection
@@ -18,7 +18,7 @@ const f = Math.fround;
  * @param {{width: number, height: number}} picture its size in pixels
  * @param {import('./manifest.js').Postprocess} spec
  * @param {readonly (string | null)[]} classes C names; null is an unused index, reported as `class N`
- * @param {{threshold: number, nmsIou?: number}} options threshold: exclusive lower bound of the scores; nmsIou: no NMS if absent
+ * @param {{threshold: number, nmsIou?: number}} options threshold: exclusive lower bound of scores; nmsIou: no NMS if absent
  * @returns {Detection[]} best first
  * @throws {Error} shapes are invalid, or a value is NaN because a graph ran incorrectly.
  */

@@ -1,6 +1,6 @@
 /**
- * Judges a run on the bundle's golden picture, by the rules of `verify/device/judge.py`: every stage on golden inputs, so that a
- * fault is attributed to its stage, then the detections of the whole chain.
+ * Judges a run on the bundle's golden picture, by the rules of `verify/device/judge.py`: every stage on golden inputs, so that
+ * a fault is attributed to its stage, then the detections of the whole chain.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {import('./compare.js').Difference} Difference
@@ -164,7 +164,8 @@ function praise(compared, rows, written, threshold) {
   const lowest = compared.reduce((worst, item) => (item.found.correlation < worst.found.correlation ? item : worst));
   const figure = `${lowest.found.correlation.toFixed(7)} (${lowest.stage}, ${lowest.name})`;
   const summary = `${compared.length} tensors agree, lowest correlation ${figure}`;
-  if (!written) return `${summary}; PyTorch detects nothing above ${threshold} in this picture, so detections were not compared`;
+  if (!written)
+    return `${summary}; PyTorch detects nothing above ${threshold} in this picture, so detections were not compared`;
   const matched = rows.filter((row) => row.status === 'matched').length;
   return `${summary}; ${matched} ${matched === 1 ? 'detection' : 'detections'} matched with PyTorch's, none missing, none extra`;
 }

@@ -44,8 +44,7 @@ export async function zippedFolder(blob, label) {
 
 /** @param {Blob} blob @param {string} label @returns {Promise<Map<string, Member>>} */
 async function directory(blob, label) {
-  const damaged = (/** @type {string} */ why) =>
-    new UserError(`${label} is not a readable .zip (${why}); copy it again`);
+  const damaged = (/** @type {string} */ why) => new UserError(`${label} is not a readable .zip (${why}); copy it again`);
   const tail = await viewOf(blob, Math.max(0, blob.size - 65557), blob.size);
   let end = tail.byteLength - 22;
   while (end >= 0 && tail.getUint32(end, true) !== END) end -= 1;

@@ -113,7 +113,10 @@ test('golden detections that differ from the golden vectors are detected', async
   const { judgement } = await (await detector('hand_made', bundle)).judged(picture, 'fp32');
   assert.match(judgement.summary, /do not decode to the 1 detections/);
   bundle.files.set('golden/detections.json', new TextEncoder().encode('{"detections": [{}]}'));
-  await assert.rejects(async () => (await detector('hand_made', bundle)).judged(picture, 'fp32'), /is not a list of detections/);
+  await assert.rejects(
+    async () => (await detector('hand_made', bundle)).judged(picture, 'fp32'),
+    /is not a list of detections/,
+  );
 });
 
 test('golden vectors that lack a stage are refused', async () => {

@@ -1,6 +1,6 @@
 /**
- * Records console messages. LiteRT.js reports operators that the GPU refuses only there; its `isFullyAccelerated` is true even if
- * the CPU runs all of them. The module binds its output functions when loaded, so recording must start before that.
+ * Records console messages. LiteRT.js reports operators that the GPU refuses only there; its `isFullyAccelerated` is true even
+ * if the CPU runs all of them. The module binds its output functions when loaded, so recording must start before that.
  */
 
 const METHODS = /** @type {const} */ (['debug', 'log', 'info', 'warn', 'error']);

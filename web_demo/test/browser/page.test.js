@@ -1,6 +1,6 @@
 /**
- * Tests the page in a real browser. Variables: CHROMIUM, the program; GOLDENS, the output of tests/android/make_goldens.py; FILES,
- * the output of tests/web/make_files.py; BUNDLES, folders separated by ':'; SHOTS, the folder for screenshots.
+ * Tests the page in a real browser. Variables: CHROMIUM, the program; GOLDENS, the output of tests/android/make_goldens.py;
+ * FILES, the output of tests/web/make_files.py; BUNDLES, folders separated by ':'; SHOTS, the folder for screenshots.
  */
 
 import assert from 'node:assert/strict';
@@ -101,18 +101,18 @@ async function chosen(bundle) {
 }
 
 /**
- * A copy of the hand-made bundle with one file changed, and with the manifest saying so unless `rehashed`.
+ * A copy of the hand-made bundle with one file changed, and its hash in the manifest updated unless `staleHash`.
  *
  * @param {string} name
  * @param {(bytes: Buffer) => Uint8Array} change
- * @param {{rehashed?: boolean}} [options]
+ * @param {{staleHash?: boolean}} [options]
  */
-async function planted(name, change, { rehashed = false } = {}) {
+async function planted(name, change, { staleHash = false } = {}) {
   const folder = path.join(await mkdtemp(path.join(scratch, 'planted-')), 'bundle');
   await cp(HAND_MADE, folder, { recursive: true });
   const bytes = change(await readFile(path.join(HAND_MADE, name)));
   await writeFile(path.join(folder, name), bytes);
-  if (rehashed) return folder;
+  if (staleHash) return folder;
   const manifest = JSON.parse(await readFile(path.join(HAND_MADE, 'manifest.json'), 'utf-8'));
   manifest.files[name] = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
   await writeFile(path.join(folder, 'manifest.json'), JSON.stringify(manifest));
@@ -211,9 +211,9 @@ const PLANTED = [
   ],
 ];
 
-for (const [what, file, change, rehashed, expected, message] of PLANTED) {
+for (const [what, file, change, staleHash, expected, message] of PLANTED) {
   test(`planted: ${what} is detected`, async () => {
-    const { state, text, report } = await chosen(await planted(file, change, { rehashed }));
+    const { state, text, report } = await chosen(await planted(file, change, { staleHash }));
     assert.equal(state, expected, text);
     assert.match(text, message);
     assert.equal(report === null, expected === 'refused', "nothing is left of the last bundle's results");
@@ -229,7 +229,7 @@ test('what is not a bundle is refused', async () => {
   const cases = [
     [empty, /^empty has no manifest\.json at the top level/],
     [text, /^text\.zip is not a readable \.zip/],
-    [await planted('manifest.json', () => Buffer.from('{'), { rehashed: true }), /^manifest\.json is not JSON/],
+    [await planted('manifest.json', () => Buffer.from('{'), { staleHash: true }), /^manifest\.json is not JSON/],
   ];
   for (const [given, message] of cases) {
     const { state, text: said } = await chosen(given);
@@ -259,7 +259,7 @@ test('a bundle without golden vectors runs, and the page reports that nothing wa
       assert(golden);
       return Buffer.from(JSON.stringify(rest));
     },
-    { rehashed: true },
+    { staleHash: true },
   );
   const { state, text } = await chosen(bare);
   assert.equal(state, 'no golden');
