@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from detr2litert.convert.classes import Classes
 from detr2litert.convert.compiler import CompiledDetector, tensor_specs
-from detr2litert.convert.reference import Reference
+from detr2litert.convert.models.classes import Classes
+from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.targets import Target
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.host_runtime.decode import Detections

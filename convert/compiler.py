@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.quiet import quiet
-from detr2litert.convert.reference import Reference
 from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.partition import Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detr2litert.convert.bundle import source_name
-from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
 from detr2litert.convert.compiler import tensor_specs
+from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
+from detr2litert.convert.models.reference import Reference, build_reference
+from detr2litert.convert.models.variants import find_variant
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.prepare import gpus, prepare
 from detr2litert.convert.proof.prove import prove
 from detr2litert.convert.proof.reporting import report, write_reports
 from detr2litert.convert.proof.scenes import Picture, pictures
 from detr2litert.convert.proof.subject import Golden, Subject
-from detr2litert.convert.reference import Reference, build_reference
 from detr2litert.convert.targets import find_target
-from detr2litert.convert.variants import find_variant
 from detr2litert.graphs.partition import Part
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
 from detr2litert.host_runtime.decode import Detections

@@ -16,20 +16,20 @@ from detr2litert.convert.bundle import (
     staged_folder,
     write_bundle,
 )
-from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
-from detr2litert.convert.classes import Classes, resolve_classes
 from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.convert.half_precision import store_half
 from detr2litert.convert.lowering.lower import lower
+from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, load_checkpoint
+from detr2litert.convert.models.classes import Classes, resolve_classes
+from detr2litert.convert.models.reference import Reference, build_reference
+from detr2litert.convert.models.variants import Variant, find_variant
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.prepare import gpus, prepare
 from detr2litert.convert.proof.prove import Evidence, prove
 from detr2litert.convert.proof.reporting import report, write_reports
 from detr2litert.convert.proof.scenes import Picture, pictures
 from detr2litert.convert.proof.subject import Subject
-from detr2litert.convert.reference import Reference, build_reference
 from detr2litert.convert.targets import Target, find_target
-from detr2litert.convert.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Manifest, Resize
 from detr2litert.host_runtime.quiet import native_log

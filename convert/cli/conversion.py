@@ -35,9 +35,9 @@ from detr2litert.convert.cli.output import filled, print_gates, print_json, prin
 @reported
 def run(as_json: bool, strict: bool, **options: Any) -> int:
     """Convert a detector and verify the result."""
+    from detr2litert.convert.models.variants import find_variant
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.targets import find_target
-    from detr2litert.convert.variants import find_variant
 
     # Checked here as well, before the seconds that loading PyTorch takes.
     find_target(options["target"])
@@ -67,7 +67,7 @@ def run(as_json: bool, strict: bool, **options: Any) -> int:
 @reported
 def variants(as_json: bool) -> None:
     """List the detectors that can be converted."""
-    from detr2litert.convert.variants import VARIANTS
+    from detr2litert.convert.models.variants import VARIANTS
 
     columns = ("name", "family", "resolution", "queries", "weights")
     own = "give --weights"

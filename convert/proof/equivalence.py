@@ -35,7 +35,7 @@ from detr2litert.convert.compiler import (
     run_part,
     trace,
 )
-from detr2litert.convert.reference import Reference
+from detr2litert.convert.models.reference import Reference
 from detr2litert.graphs.partition import Partition
 from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep

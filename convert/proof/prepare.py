@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detr2litert.convert.compiler import CompiledDetector, ProgressObserver, compile_detector
+from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.proof.subject import ReferenceRun, lowest_score
-from detr2litert.convert.reference import Reference
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.manifest import Resize
 from detr2litert.rewrites.profile import Profile

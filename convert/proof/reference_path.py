@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from detr2litert.convert.reference import Reference
+from detr2litert.convert.models.reference import Reference
 from detr2litert.host_runtime.decode import Detection, Detections
 from detr2litert.host_runtime.manifest import Resize
 

@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor, fx, nn
 
 from detr2litert.convert import compiler
-from detr2litert.convert.checkpoints import hash_tensors
+from detr2litert.convert.models.checkpoints import hash_tensors
 from detr2litert.rewrites.program import export
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from detr2litert.convert.compiler import CompiledDetector, compile_detector
 from detr2litert.convert.half_precision import store_half
 from detr2litert.convert.lowering.lower import lower
-from detr2litert.convert.reference import Reference
+from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.targets import find_target
 from detr2litert.rewrites.flatbuffer.pipeline import fix_up
 from detr2litert.rewrites.profile import Protection

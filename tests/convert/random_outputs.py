@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from detr2litert.convert.reference import Reference
+from detr2litert.convert.models.reference import Reference
 
 
 @dataclass

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from detr2litert.convert.reference import build_reference
-from detr2litert.convert.variants import Variant
+from detr2litert.convert.models.reference import build_reference
+from detr2litert.convert.models.variants import Variant
 
 Form = Literal["plain", "namespace", "legacy", "dict", "lightning", "compiled", "ema_model", "ema_module", "with_ema_beside"]
 FORMS: tuple[Form, ...] = (

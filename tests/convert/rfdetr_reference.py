@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr2litert.convert.variants import Variant
+from detr2litert.convert.models.variants import Variant
 
 _BACKBONE = "backbone.0.encoder.encoder"
 

@@ -5,7 +5,7 @@ are few. The resolution is the smallest that
 
 - gives every window and every level at least two cells a side, and as many tokens as there are queries;
 - leaves a detector with maps of 50 or more cells a side as it is. There the border cells are no proposals (see
-  ``convert.variants.rf_detr``), and maps beyond the texture limit are sampled in strips (see ``rewrites.fold_sampling``);
+  ``convert.models.variants.rf_detr``), and maps beyond the texture limit are sampled in strips (see ``rewrites.fold_sampling``);
 - lets the same reshapes fall away as the published one (see ``_shared_maps``).
 
 So the compiled graphs hold as many operators of each kind as the published detector's; ``test_shrunken.py`` compares them.
@@ -19,7 +19,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.rewrites.lift_tokens import map_shape
 
 QUERIES = 24

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from detr2litert.convert.variants import Variant
+from detr2litert.convert.models.variants import Variant
 from tools.benchmark import catalogue
 from tools.benchmark.catalogue import Entry, main, read_record, render
 from tools.benchmark.conversion import Conversion

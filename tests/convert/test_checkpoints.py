@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from transformers import RfDetrConfig, RfDetrForObjectDetection
 
-from detr2litert.convert.checkpoints import Checkpoint, choose_variant, hash_tensors, load_checkpoint
-from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from detr2litert.convert.reference import build_reference
-from detr2litert.convert.variants import VARIANTS, Variant
+from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, hash_tensors, load_checkpoint
+from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.models.reference import build_reference
+from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.host_runtime.errors import UserError
 from tests.convert.rfdetr_checkpoints import FORMS, Form, make_rfdetr_checkpoint, rfdetr_state, to_rfdetr, wrap
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from detr2litert.convert.classes import resolve_classes
-from detr2litert.convert.coco import COCO_NAMES, COCO_SPARSE
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.classes import resolve_classes
+from detr2litert.convert.models.coco import COCO_NAMES, COCO_SPARSE
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 
 NANO = VARIANTS["nano"]

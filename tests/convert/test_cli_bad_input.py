@@ -15,7 +15,7 @@ from PIL import Image
 
 from detr2litert.convert import run as run_module
 from detr2litert.convert.cli import cli
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS
 from tests.convert.command import Outcome, assert_refused, invoke, tree
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.scenes import pictures
 from detr2litert.convert.targets import TARGETS
-from detr2litert.convert.variants import VARIANTS
 from detr2litert.rewrites import pipeline
 from detr2litert.rewrites.flatbuffer.pipeline import FIX_UPS
 from tests.conversions import Made

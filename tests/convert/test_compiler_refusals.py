@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from detr2litert.convert.compiler import compile_detector
-from detr2litert.convert.reference import Reference
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.rewrites.profile import Profile
 

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from detr2litert.convert.cli import cli
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS
 from tests.test_floors import FLOORS
 
 ROOT = Path(__file__).parents[2]

@@ -13,11 +13,11 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint, to_transformers
-from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from detr2litert.convert.reference import Reference, build_reference
-from detr2litert.convert.variants import VARIANTS, Variant
-from detr2litert.convert.variants.rt_detr_v2 import rt_detr_v2_row
+from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, load_checkpoint, to_transformers
+from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.models.reference import Reference, build_reference
+from detr2litert.convert.models.variants import VARIANTS, Variant
+from detr2litert.convert.models.variants.rt_detr_v2 import rt_detr_v2_row
 from detr2litert.host_runtime.errors import UserError
 from tests.convert.hybrid_checkpoints import to_d_fine, to_rt_detr_v2
 

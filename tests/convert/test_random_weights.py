@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detr2litert.convert.reference import Reference, build_reference
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.reference import Reference, build_reference
+from detr2litert.convert.models.variants import VARIANTS
 from tests.convert.test_hybrid_checkpoints import LIKE_R18, LIKE_R50, TINY
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from detr2litert.convert.checkpoints import Checkpoint, choose_variant, load_checkpoint
-from detr2litert.convert.reference import Reference, build_reference
-from detr2litert.convert.variants import VARIANTS, Variant
-from detr2litert.convert.variants.rf_detr import rf_detr_row
+from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, load_checkpoint
+from detr2litert.convert.models.reference import Reference, build_reference
+from detr2litert.convert.models.variants import VARIANTS, Variant
+from detr2litert.convert.models.variants.rf_detr import rf_detr_row
 from detr2litert.host_runtime.errors import UserError
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint, rfdetr_state, to_rfdetr
 from tests.convert.rfdetr_reference import Output, Sizes, detect

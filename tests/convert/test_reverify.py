@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from detr2litert.convert import reverify
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import TensorSpec, Weights
 from tests.conversions import Made

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from detr2litert.convert.demo.scenes import HELD_OUT_START, render
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.run import load_reference
-from detr2litert.convert.variants import VARIANTS
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.gates import Verdict

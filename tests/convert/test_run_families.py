@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from detr2litert.convert.variants import VARIANTS, table
-from detr2litert.convert.variants.row import Variant
+from detr2litert.convert.models.variants import VARIANTS, table
+from detr2litert.convert.models.variants.row import Variant
 from detr2litert.verify.delegate.adapters import Driver
 from tests.convert.command import invoke
 from tests.convert.shrunken import shrunken

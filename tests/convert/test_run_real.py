@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made, converted
 from tests.convert.command import ALL_PASSED, Outcome, assert_refused, environment, gate_of, invoke, verdicts

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from detr2litert.convert.compiler import compile_detector
-from detr2litert.convert.reference import build_reference, count_parameters
+from detr2litert.convert.models.reference import build_reference, count_parameters
+from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.convert.targets import find_target
-from detr2litert.convert.variants import VARIANTS, Variant
 from tests.convert.shrunken import WIDTHS, shrunken
 from tests.expected.render import render
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detr2litert.convert.classes import resolve_classes
 from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.models.classes import resolve_classes
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import pictures
 from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS, find_target
-from detr2litert.convert.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.runner import Runner

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from detr2litert.convert.checkpoints import load_checkpoint
-from detr2litert.convert.checkpoints.unsupported import describe_library
+from detr2litert.convert.models.checkpoints import load_checkpoint
+from detr2litert.convert.models.checkpoints.unsupported import describe_library
 from detr2litert.host_runtime.errors import UserError
 
 SOUGHT = "the compiler looks for a top-k whose indices select tokens (the query selection of a two-stage DETR)"

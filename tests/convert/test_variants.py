@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from transformers import PreTrainedConfig
 
-from detr2litert.convert.coco import COCO_CONTIGUOUS, COCO_SPARSE
 from detr2litert.convert.demo.scenes import CLASSES, SIDE
-from detr2litert.convert.variants import FAMILIES, VARIANTS, Variant, checked_resolution, find_variant
+from detr2litert.convert.models.coco import COCO_CONTIGUOUS, COCO_SPARSE
+from detr2litert.convert.models.variants import FAMILIES, VARIANTS, Variant, checked_resolution, find_variant
 from detr2litert.host_runtime.errors import UserError
 from tools.demo_training.detectors import DEMO_DETECTORS, d_fine_config, rf_detr_config
 

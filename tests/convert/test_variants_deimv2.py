@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Deimv2Config, Deimv2ForObjectDetection, DFineConfig, DFineForObjectDetection
 
-from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
-from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from detr2litert.convert.coco import COCO_CONTIGUOUS
-from detr2litert.convert.reference import build_reference
-from detr2litert.convert.variants import VARIANTS, Variant
-from detr2litert.convert.variants.d_fine import D_FINE
-from detr2litert.convert.variants.deimv2 import DEIMV2
+from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
+from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.models.coco import COCO_CONTIGUOUS
+from detr2litert.convert.models.reference import build_reference
+from detr2litert.convert.models.variants import VARIANTS, Variant
+from detr2litert.convert.models.variants.d_fine import D_FINE
+from detr2litert.convert.models.variants.deimv2 import DEIMV2
 from detr2litert.host_runtime.errors import UserError
 from tests.convert.random_outputs import Outputs, selected_scores
 

@@ -18,13 +18,13 @@ from transformers import (
     RfDetrForObjectDetection,
 )
 
-from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
-from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from detr2litert.convert.coco import COCO_SPARSE
-from detr2litert.convert.reference import build_reference
-from detr2litert.convert.variants import VARIANTS, Variant
-from detr2litert.convert.variants.lw_detr import LW_DETR
-from detr2litert.convert.variants.rf_detr import RF_DETR
+from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
+from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.models.coco import COCO_SPARSE
+from detr2litert.convert.models.reference import build_reference
+from detr2litert.convert.models.variants import VARIANTS, Variant
+from detr2litert.convert.models.variants.lw_detr import LW_DETR
+from detr2litert.convert.models.variants.rf_detr import RF_DETR
 from detr2litert.host_runtime.errors import UserError
 from tests.convert.random_outputs import Outputs, selected_scores
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS
 from tests.expected.files import compiled_text, difference, path_of, stale_files
 
 

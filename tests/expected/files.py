@@ -6,9 +6,9 @@ import difflib
 from pathlib import Path
 
 from detr2litert.convert.compiler import compile_detector
-from detr2litert.convert.reference import build_reference
+from detr2litert.convert.models.reference import build_reference
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.targets import find_target
-from detr2litert.convert.variants import VARIANTS
 from tests.convert.shrunken import shrunken
 from tests.expected.render import render
 

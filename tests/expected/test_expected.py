@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from torch import fx
 
-from detr2litert.convert.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.rewrites import pipeline
 from detr2litert.rewrites.contract import Findings, rewrite
 from tests.expected.files import compiled_text, difference, path_of, stale_files

@@ -11,8 +11,8 @@ from transformers import RfDetrForObjectDetection
 
 from detr2litert.convert.compiler import CompiledDetector
 from detr2litert.convert.demo.scenes import SIDE
+from detr2litert.convert.models.reference import Detector
 from detr2litert.convert.quiet import quiet
-from detr2litert.convert.reference import Detector
 from detr2litert.graphs.partition import Part, Partition
 from detr2litert.graphs.selection import NoSelectionError
 from detr2litert.graphs.toolbox import RewriteRefusedError, sizes, value_of

@@ -10,8 +10,8 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn import functional
 
+from detr2litert.convert.models.reference import build_reference
 from detr2litert.convert.quiet import quiet
-from detr2litert.convert.reference import build_reference
 from detr2litert.rewrites.program import import_program
 from detr2litert.rewrites.trace import trace
 from tests.convert.shrunken import shrunken

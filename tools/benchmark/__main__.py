@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from detr2litert.convert.document import insert, read_document
-from detr2litert.convert.variants import Variant, find_variant
+from detr2litert.convert.models.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.quiet import silence_exit
 from tools.benchmark.conversion import Conversion, convert

@@ -18,8 +18,8 @@ from pathlib import Path
 import click
 
 from detr2litert.convert.document import insert, read_document
+from detr2litert.convert.models.variants import VARIANTS, Variant, find_variant
 from detr2litert.convert.targets import find_target
-from detr2litert.convert.variants import VARIANTS, Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.quiet import silence_exit
 from detr2litert.verify.report.report import load_report, write_whole
@@ -149,7 +149,7 @@ def _measure(variant: Variant, target: str) -> Entry:
 def _parameters(variant: Variant) -> int:
     """Counts parameters in a separate process: Linux would count this one's memory as the next run's (see ``convert``)."""
     code = (
-        "from detr2litert.convert.reference import count_parameters; from detr2litert.convert.variants import find_variant; "
+        "from detr2litert.convert.models.reference import count_parameters; from detr2litert.convert.models.variants import find_variant; "
         f"print(count_parameters(find_variant({variant.name!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from detr2litert.convert.variants import Variant
+from detr2litert.convert.models.variants import Variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.verify.report.report import RunReport, load_report
 

@@ -14,7 +14,7 @@ from math import prod
 from torch import Tensor, fx
 
 from detr2litert.convert.compiler import compile_detector
-from detr2litert.convert.reference import Reference
+from detr2litert.convert.models.reference import Reference
 from detr2litert.graphs.provenance import provenance_of
 from detr2litert.graphs.toolbox import aten, is_call, module_of, value_of
 from detr2litert.rewrites.profile import Profile, Sampling

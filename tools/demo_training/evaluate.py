@@ -65,10 +65,10 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
 
 def reference_detector(folder: Path) -> tuple[str, Detect]:
     """Returns the variant and the detector of a transformers folder, computed by PyTorch."""
-    from detr2litert.convert.checkpoints import choose_variant, load_checkpoint
-    from detr2litert.convert.classes import resolve_classes
+    from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
+    from detr2litert.convert.models.classes import resolve_classes
+    from detr2litert.convert.models.reference import build_reference
     from detr2litert.convert.proof.reference_path import ReferencePath
-    from detr2litert.convert.reference import build_reference
 
     checkpoint = load_checkpoint(str(folder))
     variant = choose_variant(checkpoint)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from detr2litert.convert.compiler import compile_detector
 from detr2litert.convert.lowering.lower import lower
-from detr2litert.convert.reference import build_reference
+from detr2litert.convert.models.reference import build_reference
 from detr2litert.convert.targets import find_target
 from detr2litert.graphs.partition import Part
 from detr2litert.rewrites import driver, pipeline

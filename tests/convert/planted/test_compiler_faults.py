@@ -8,13 +8,13 @@ from functools import cache
 import pytest
 
 from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.equivalence import GATE, check_rewrites
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import pictures
-from detr2litert.convert.reference import Reference
 from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS
-from detr2litert.convert.variants import VARIANTS
 from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.compiler_faults import COMPILER_FAULTS
 from tests.convert.planted.fault import BOTH, Fault, cases

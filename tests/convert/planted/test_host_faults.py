@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.host import GATE, check_host
 from detr2litert.convert.proof.reference_path import ReferencePath
-from detr2litert.convert.reference import Reference
 from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS
-from detr2litert.convert.variants import VARIANTS
 from detr2litert.graphs.host_step import HostPart
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
 from detr2litert.verify.gates import GateResult, Verdict

@@ -56,7 +56,7 @@ class Family:
             at transformers' default.
         config_from_facts: fact → field of the configuration that takes its value from the checkpoint.
         grid_field: path of the configuration field that holds position grid × patch, or ().
-        init_std: how seeded random weights are drawn (see ``convert.random_weights``): pattern over parameter names →
+        init_std: how seeded random weights are drawn (see ``convert.models.random_weights``): pattern over parameter names →
             standard deviation of that layer's output when its input has unit variance.
         init_noise: pattern over parameter names → standard deviation of the noise added to random weights, for scales and
             biases that start at one and zero.
@@ -133,5 +133,5 @@ class Variant:
     def default_weights(self) -> str | None:
         """Default of ``--weights``: the bundled folder, else the hub id."""
         if self.bundled is not None:
-            return str(Path(__file__).parents[1] / self.bundled)
+            return str(Path(__file__).parents[2] / self.bundled)
         return self.hub_id

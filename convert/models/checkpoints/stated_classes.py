@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detr2litert.convert.checkpoints.containers import Contents
-from detr2litert.convert.coco import COCO_NAMES, COCO_SPARSE
+from detr2litert.convert.models.checkpoints.containers import Contents
+from detr2litert.convert.models.coco import COCO_NAMES, COCO_SPARSE
 
 
 def classes_from_arguments(contents: Contents, columns: int) -> dict[int, str] | None:

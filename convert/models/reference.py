@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detr2litert.convert.checkpoints import Checkpoint, hash_tensors, to_transformers
+from detr2litert.convert.models.checkpoints import Checkpoint, hash_tensors, to_transformers
+from detr2litert.convert.models.random_weights import draw_weights
+from detr2litert.convert.models.variants import Variant, checked_resolution
 from detr2litert.convert.quiet import quiet
-from detr2litert.convert.random_weights import draw_weights
-from detr2litert.convert.variants import Variant, checked_resolution
 from detr2litert.host_runtime.errors import UserError
 
 
@@ -193,7 +193,7 @@ def _without(names: Iterable[str], patterns: tuple[str, ...]) -> list[str]:
 
 
 def _random_model(variant: Variant, config: Any, seed: int) -> tuple[nn.Module, str]:
-    """Builds a model with seeded weights that exercise every path; see ``convert.random_weights``."""
+    """Builds a model with seeded weights that exercise every path; see ``convert.models.random_weights``."""
     with quiet(), torch.random.fork_rng(devices=[]):
         model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
         torch.manual_seed(seed)

@@ -6,9 +6,9 @@ record it, so they are treated as the ordinary ones; in a transformers folder, c
 
 from __future__ import annotations
 
-from detr2litert.convert.coco import COCO_CONTIGUOUS
-from detr2litert.convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
-from detr2litert.convert.variants.row import Fact, Family, Renaming, Variant
+from detr2litert.convert.models.coco import COCO_CONTIGUOUS
+from detr2litert.convert.models.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
+from detr2litert.convert.models.variants.row import Fact, Family, Renaming, Variant
 
 _NAMES: Renaming = (
     (r"^backbone\.conv1\.conv1_1\.", r"model.backbone.model.embedder.embedder.0."),

@@ -9,8 +9,8 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from detr2litert.convert.checkpoints.containers import open_container
-from detr2litert.convert.checkpoints.unpickling import load_pickle
+from detr2litert.convert.models.checkpoints.containers import open_container
+from detr2litert.convert.models.checkpoints.unpickling import load_pickle
 from detr2litert.host_runtime.errors import UserError
 
 

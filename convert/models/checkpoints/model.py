@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detr2litert.convert.variants import Family
+from detr2litert.convert.models.variants import Family
 
 
 @dataclass(frozen=True)

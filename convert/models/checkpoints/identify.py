@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from detr2litert.convert.checkpoints.model import Checkpoint
-from detr2litert.convert.checkpoints.unsupported import describe_names
-from detr2litert.convert.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
+from detr2litert.convert.models.checkpoints.model import Checkpoint
+from detr2litert.convert.models.checkpoints.unsupported import describe_names
+from detr2litert.convert.models.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 
 _GRID = "position grid"

@@ -9,15 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from detr2litert.convert.checkpoints.containers import Contents, open_container
-from detr2litert.convert.checkpoints.folder import read_json, read_safetensors, read_weights
-from detr2litert.convert.checkpoints.hub import fetch, is_hub_id
-from detr2litert.convert.checkpoints.identify import matching_variants, read_facts, recognise_family
-from detr2litert.convert.checkpoints.model import Checkpoint, hash_tensors
-from detr2litert.convert.checkpoints.stated_classes import classes_from_arguments, classes_from_config
-from detr2litert.convert.checkpoints.unpickling import load_pickle
-from detr2litert.convert.checkpoints.unsupported import describe_config
-from detr2litert.convert.variants import FAMILIES
+from detr2litert.convert.models.checkpoints.containers import Contents, open_container
+from detr2litert.convert.models.checkpoints.folder import read_json, read_safetensors, read_weights
+from detr2litert.convert.models.checkpoints.hub import fetch, is_hub_id
+from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
+from detr2litert.convert.models.checkpoints.model import Checkpoint, hash_tensors
+from detr2litert.convert.models.checkpoints.stated_classes import classes_from_arguments, classes_from_config
+from detr2litert.convert.models.checkpoints.unpickling import load_pickle
+from detr2litert.convert.models.checkpoints.unsupported import describe_config
+from detr2litert.convert.models.variants import FAMILIES
 from detr2litert.host_runtime.errors import UserError, readable
 
 

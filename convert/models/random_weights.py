@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from detr2litert.convert.variants import Variant
+from detr2litert.convert.models.variants import Variant
 
 _SELECTING = "enc_"
 """Pattern in the names of the class heads that score the encoder's tokens."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detr2litert.convert.variants import FAMILIES
+from detr2litert.convert.models.variants import FAMILIES
 
 _SOUGHT = "a top-k whose indices select tokens (the query selection of a two-stage DETR)"
 _NO_VARIANT = "`convert variants` lists those that can be converted"

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detr2litert.convert.coco import COCO_NAMES, COCO_SPARSE
-from detr2litert.convert.variants import ClassNames, Variant
+from detr2litert.convert.models.coco import COCO_NAMES, COCO_SPARSE
+from detr2litert.convert.models.variants import ClassNames, Variant
 from detr2litert.host_runtime.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Classes:
 
     Attributes:
         names: one entry per logit column; None for a column without a class: COCO's unused ids, and the unused column of a
-            fine-tuned rfdetr head (see ``convert.checkpoints.stated_classes``).
+            fine-tuned rfdetr head (see ``convert.models.checkpoints.stated_classes``).
         source: the origin of the names, for the report.
     """
 

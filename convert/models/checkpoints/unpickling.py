@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from detr2litert.convert.checkpoints.unsupported import describe_library
+from detr2litert.convert.models.checkpoints.unsupported import describe_library
 from detr2litert.host_runtime.errors import UserError
 
 

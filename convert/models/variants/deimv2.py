@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detr2litert.convert.coco import COCO_CONTIGUOUS
-from detr2litert.convert.variants.distribution_heads import DISTRIBUTION_INIT_STD
-from detr2litert.convert.variants.row import Fact, Family, Variant
+from detr2litert.convert.models.coco import COCO_CONTIGUOUS
+from detr2litert.convert.models.variants.distribution_heads import DISTRIBUTION_INIT_STD
+from detr2litert.convert.models.variants.row import Fact, Family, Variant
 
 DEIMV2 = Family(
     name="DEIMv2",

@@ -8,8 +8,8 @@ has fewer.
 
 from __future__ import annotations
 
-from detr2litert.convert.coco import COCO_SPARSE
-from detr2litert.convert.variants.row import ClassNames, Fact, Family, Variant
+from detr2litert.convert.models.coco import COCO_SPARSE
+from detr2litert.convert.models.variants.row import ClassNames, Fact, Family, Variant
 
 RF_DETR = Family(
     name="RF-DETR",

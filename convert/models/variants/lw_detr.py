@@ -8,8 +8,8 @@ query selection with zeroed features, while transformers excludes them (proposal
 
 from __future__ import annotations
 
-from detr2litert.convert.coco import COCO_SPARSE
-from detr2litert.convert.variants.row import Fact, Family, Variant
+from detr2litert.convert.models.coco import COCO_SPARSE
+from detr2litert.convert.models.variants.row import Fact, Family, Variant
 
 LW_DETR = Family(
     name="LW-DETR",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from detr2litert.convert.models.variants import d_fine, deimv2, lw_detr, rf_detr, rt_detr_v2
+from detr2litert.convert.models.variants.row import Family, Variant
 from detr2litert.convert.names import suggestion
-from detr2litert.convert.variants import d_fine, deimv2, lw_detr, rf_detr, rt_detr_v2
-from detr2litert.convert.variants.row import Family, Variant
 from detr2litert.host_runtime.errors import UserError
 
 _MODULES = (

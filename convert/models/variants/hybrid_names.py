@@ -9,7 +9,7 @@ Peterande/D-FINE src/zoo/dfine and lyuwenyu/RT-DETR rtdetrv2_pytorch/src/zoo/rtd
 
 from __future__ import annotations
 
-from detr2litert.convert.variants.row import Renaming
+from detr2litert.convert.models.variants.row import Renaming
 
 HYBRID_ENCODER: Renaming = (
     (r"^encoder\.input_proj\.(\d+)\.conv\.", r"model.encoder_input_proj.\1.0."),

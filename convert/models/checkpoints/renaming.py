@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from detr2litert.convert.variants import Family
+from detr2litert.convert.models.variants import Family
 from detr2litert.host_runtime.errors import UserError
 
 _FUSED = re.compile(r"^(.*\.self_attn)\.in_proj_(weight|bias)$")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detr2litert.convert.coco import COCO_CONTIGUOUS
-from detr2litert.convert.variants.distribution_heads import DISTRIBUTION_INIT_STD
-from detr2litert.convert.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
-from detr2litert.convert.variants.row import ClassNames, Fact, Family, Renaming, Variant
+from detr2litert.convert.models.coco import COCO_CONTIGUOUS
+from detr2litert.convert.models.variants.distribution_heads import DISTRIBUTION_INIT_STD
+from detr2litert.convert.models.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
+from detr2litert.convert.models.variants.row import ClassNames, Fact, Family, Renaming, Variant
 
 _NAMES: Renaming = (
     (r"^backbone\.stem\.", r"model.backbone.model.embedder."),
