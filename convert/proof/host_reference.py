@@ -42,7 +42,7 @@ def compute(op: str, inputs: Sequence[Tensor], attributes: Mapping[str, Any]) ->
 
 
 def with_ties(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Returns the inputs with the scores that are selected by rounded to sixteen levels, so that most of them are tied."""
+    """Returns the inputs with the selection scores rounded to sixteen levels, so that most are tied."""
     ranked = {op.inputs[0] for op in host.program.ops if op.op == "topk"}
     changed = dict(inputs)
     for name in ranked & set(inputs):

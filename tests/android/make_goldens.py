@@ -144,7 +144,7 @@ def _arrays(found: Detections) -> dict[str, Array]:
 
 
 def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and text of manifests: `sound` itself, and broken in one place each."""
+    """Yields name and text of manifests: `sound` itself, and copies invalid in one place each."""
     yield "sound", json.dumps(sound)
     yield "not_json", json.dumps(sound)[:-1]
     yield "trailing", json.dumps(sound) + "x"
@@ -230,7 +230,7 @@ def write_manifests(path: Path, sound: dict[str, Any]) -> None:
 
 
 def write_bundle(source: Path, folder: Path) -> None:
-    """A copy of a bundle's own files, with expected.json: the detections of its recorded graph B outputs, and the picture."""
+    """Copies a bundle's files and adds expected.json: the picture, and the detections of the recorded graph B outputs."""
     with load_bundle(source) as bundle:
         manifest = bundle.manifest
         for name in ("manifest.json", *manifest.files):
@@ -270,7 +270,7 @@ def _save(stem: Path, tensors: dict[str, Array], settings: dict[str, Any]) -> No
 
 
 def make(out: Path, bundles: list[Path]) -> None:
-    """Write everything into the folder `out`, which is emptied first."""
+    """Writes everything into the folder `out`, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / "host_ops.json").write_text(json.dumps(load_table()))

@@ -206,8 +206,8 @@ class App:
             self.tensors.append({"stage": stage, "name": name, "dtype": dtype, "shape": shape, "file": file, "sha256": digest})
 
 
-SUFFIX = {"float32": "f32", "int32": "i32", "int64": "i32", "bool": "u8"}
-DTYPE = {"float32": "<f4", "int32": "<i4", "int64": "<i4", "bool": "u1"}
+SUFFIX = {"float32": "f32", "int32": "i32"}
+DTYPE = {"float32": "<f4", "int32": "<i4"}
 
 
 class Refused(Exception):  # noqa: N818, the protocol's word

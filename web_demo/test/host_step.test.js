@@ -8,7 +8,7 @@ import { assertClose, cases, get, scaleOf } from './goldens.js';
 
 /** @typedef {import('../src/tensor.js').Tensor} Tensor */
 
-/** The tensors whose names begin with a prefix, without it. @param {Map<string, Tensor>} all @param {string} prefix */
+/** The tensors whose names start with a prefix, which is removed. @param {Map<string, Tensor>} all @param {string} prefix */
 const under = (all, prefix) =>
   new Map([...all].filter(([name]) => name.startsWith(prefix)).map(([name, value]) => [name.slice(prefix.length), value]));
 
@@ -64,7 +64,7 @@ test('a program that cannot run is refused before it runs', () => {
   );
 });
 
-test('an op that cannot take its tensors says which and why', () => {
+test('an error of an op names its tensors and the reason', () => {
   const x = floats(new Float32Array(6), [1, 3, 2]);
   const indices = (/** @type {number} */ index) =>
     /** @type {Tensor} */ ({ dtype: 'int32', shape: [1, 1], data: Int32Array.of(index) });

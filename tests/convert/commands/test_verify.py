@@ -125,6 +125,21 @@ def test_golden_vectors_without_tensors_fail(copy: Path, damage: str) -> None:
     assert verdicts(outcome.json)["golden"] == "failed"
 
 
+def test_a_host_program_that_does_not_fit_the_graphs_fails_the_host_gate(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    next(op for op in manifest["host_step"]["ops"] if op["op"] == "topk")["attributes"]["k"] = 100_000
+    manifest_with(copy, host_step=manifest["host_step"])
+    outcome = invoke("verify", copy, "--no-gpu", "--json")
+    assert outcome.code == 1, outcome.stderr
+    assert "✗ gate: host" in outcome.stderr
+    found = verdicts(outcome.json)
+    assert (found["host"], found["fp16"], found["detections"]) == ("failed", "not run", "failed")
+    host, fp16 = (next(gate for gate in outcome.json if gate["gate"] == name) for name in ("host", "fp16"))
+    assert "topk" in host["summary"] and host["findings"][0]["place"] == "host step"
+    assert "host step does not fit" in fp16["summary"] and "host gate" in fp16["advice"]
+    assert found["rewrites"] == found["lint"] == "passed"
+
+
 def test_a_graph_of_another_checkpoint_fails_numerics(copy: Path, random_tiny: Made) -> None:
     shutil.copy(random_tiny.bundle / "graph_b.tflite", copy / "graph_b.tflite")
     rehash(copy, "graph_b.tflite")

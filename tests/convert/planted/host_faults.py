@@ -84,6 +84,17 @@ def _smaller_k(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
     return Bundle(bundle.root, replace(bundle.manifest, host_step=replace(program, ops=tuple(map(smaller, program.ops)))))
 
 
+def _k_beyond_the_tokens(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+    """A valid program by itself, but graph A's outputs have fewer tokens than it selects."""
+    tokens = max(spec.shape[1] for spec in bundle.manifest.graphs.a.outputs)
+
+    def larger(op: HostOp) -> HostOp:
+        return replace(op, attributes={**op.attributes, "k": tokens + 1}) if op.op == "topk" else op
+
+    program = bundle.manifest.host_step
+    return Bundle(bundle.root, replace(bundle.manifest, host_step=replace(program, ops=tuple(map(larger, program.ops)))))
+
+
 def _runtime(module: Any, name: str, wrong: Any) -> Change:
     def change(patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
         patch.setattr(module, name, wrong)
@@ -129,6 +140,7 @@ HOST_FAULTS = (
         r"host step / selected\S* \(tied scores\)",
     ),
     HostFault("k too small", _smaller_k, r"host step"),
+    HostFault("program that does not fit graph A", _k_beyond_the_tokens, r"^host step$"),
     HostFault("host parameters of another checkpoint", _other_constants, r"host step / selected"),
     HostFault("cxcywh read as xyxy", _runtime(decode, "to_pixels", _corners_as_they_are), "post-processing of"),
     HostFault("class index off by one", _classes_moved, "post-processing of"),

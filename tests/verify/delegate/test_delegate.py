@@ -12,6 +12,7 @@ from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate import run as delegate
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, Outcome, run_model, run_models
+from detr2litert.verify.delegate.stderr_log import read_log, split_log
 
 SHAPE = (1, 4, 4, 8)
 
@@ -130,8 +131,7 @@ def test_an_operator_named_like_the_mark_is_a_name(message: str, driver: Driver,
 
 def test_a_mark_followed_by_anything_else_does_not_split(tmp_path: Path) -> None:
     log = "before\n@@m 0 compile\none\n@@m boom x\n@@m 0\ntwo\n@@m 0 run\nthree\n@@m 0 compile\nfour\n"
-    sections = delegate._sections(log, "@@m", [Job(tmp_path / "m.tflite")], tmp_path)
-    assert sections == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
+    assert split_log(log, "@@m") == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
 
 
 def test_signal_is_named() -> None:
@@ -154,7 +154,7 @@ def test_the_end_of_a_process_is_described_and_recorded(code: int | None, error:
 
 
 def test_log_of_a_partly_delegated_model() -> None:
-    facts = delegate._read_log(
+    facts = read_log(
         {
             "compile": "ERROR: Following operations are not supported by GPU delegate:\n"
             "GATHER_ND: Operation is not supported.\n"

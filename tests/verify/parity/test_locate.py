@@ -9,7 +9,7 @@ import pytest
 
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
 from detr2litert.host_runtime.tflite.writer import ModelWriter
-from detr2litert.verify.parity.locate import bisect_off, compare_trace, first_off
+from detr2litert.verify.parity.locate import bisect_divergent, compare_trace, first_divergent
 from detr2litert.verify.parity.metrics import Difference
 from detr2litert.verify.parity.taps import runtime_ancestors
 
@@ -63,14 +63,14 @@ def ladder(tmp_path: Path) -> Graph:
 @pytest.mark.parametrize("name", ["a0", "a17", "b0", "b29", "join", "c0", "c14", "c28", "c29"])
 def test_bisection_finds_the_first_in_few_steps(ladder: Graph, name: str) -> None:
     measure = Fault(ladder, name)
-    found = bisect_off(ladder, index(ladder, "c29"), measure, 0.99999)
+    found = bisect_divergent(ladder, index(ladder, "c29"), measure, 0.99999)
     assert found.name == name and found.taps == len(measure.asked) <= 10
     assert len(set(measure.asked)) == len(measure.asked)
     assert found.op == ("ADD" if name == "join" else "NEG")
 
 
 def test_bisection_skips_what_cannot_be_measured(ladder: Graph) -> None:
-    found = bisect_off(ladder, index(ladder, "c29"), Fault(ladder, "c5", blind=("c4", "c5", "c6")), 0.99999)
+    found = bisect_divergent(ladder, index(ladder, "c29"), Fault(ladder, "c5", blind=("c4", "c5", "c6")), 0.99999)
     assert found.name == "c7"  # the first that is measurably wrong
     assert [ladder.ops[int(s.split()[0])].index for s in found.since] == [
         index(ladder, n) - 1 for n in ("c4", "c5", "c6", "c7")
@@ -80,12 +80,12 @@ def test_bisection_skips_what_cannot_be_measured(ladder: Graph) -> None:
 def test_bisection_handles_an_error_that_is_cancelled_on_one_branch(tmp_path: Path) -> None:
     # "b" hides the fault of "a", which reaches the output by "c" alone.
     graph = write(tmp_path / "m.tflite", {"a": ("x",), "b": ("a",), "c": ("a",), "d": ("b", "c")}, ["d"])
-    found = bisect_off(graph, index(graph, "d"), Fault(graph, "a", healed=("b",)), 0.99999)
+    found = bisect_divergent(graph, index(graph, "d"), Fault(graph, "a", healed=("b",)), 0.99999)
     assert found.name == "a"
 
 
 def test_bisection_stops_at_its_budget(ladder: Graph) -> None:
-    found = bisect_off(ladder, index(ladder, "c29"), Fault(ladder, "a3"), 0.99999, max_taps=2)
+    found = bisect_divergent(ladder, index(ladder, "c29"), Fault(ladder, "a3"), 0.99999, max_taps=2)
     assert found.taps == 2 and "stopped after 2" in found.note
 
 
@@ -108,11 +108,11 @@ def test_confirmed_bisection_skips_differences_without_effect(tmp_path: Path) ->
     vanished = {"tiny": Difference(0.0, 9.0, 1e-9, 1e-9)}
     for fault in ("z", "y", "var", "s", "r"):
         measure = Fp16(graph, fault, vanished if fault != "r" else {})
-        found = bisect_off(graph, index(graph, "z"), measure, 0.99999, confirm=True)
+        found = bisect_divergent(graph, index(graph, "z"), measure, 0.99999, confirm=True)
         assert found.name == fault, fault
         assert len(set(measure.asked)) == len(measure.asked)
-    # # It is the cause if its reader is wrong and nothing else is.
-    found = bisect_off(graph, index(graph, "z"), Fp16(graph, "tiny", vanished), 0.99999, confirm=True)
+    # It is the cause if its reader is wrong and nothing else is.
+    found = bisect_divergent(graph, index(graph, "z"), Fp16(graph, "tiny", vanished), 0.99999, confirm=True)
     assert found.name == "tiny"
 
 
@@ -147,9 +147,9 @@ def test_tensor_whose_error_does_not_propagate_is_not_blamed(tmp_path: Path) -> 
     graph = write(tmp_path / "m.tflite", {"a": ("x",), "b": ("a",), "c": ("b",), "d": ("c",)}, ["d"])
     a, b, c, d = (index(graph, name) for name in "abcd")
     misnamed = {a: (OFF, ""), b: (RIGHT, ""), c: (OFF, ""), d: (OFF, "")}
-    found = first_off(graph, [d], misnamed, 0.99999)
+    found = first_divergent(graph, [d], misnamed, 0.99999)
     assert found is not None and found.name == "c" and found.since == ("2 NEG",)
-    assert first_off(graph, [d], {a: (RIGHT, ""), d: (RIGHT, "")}, 0.99999) is None
-    # # What does not lead to a failing output is ignored.
+    assert first_divergent(graph, [d], {a: (RIGHT, ""), d: (RIGHT, "")}, 0.99999) is None
+    # What does not lead to a failing output is ignored.
     graph = write(tmp_path / "n.tflite", {"a": ("x",), "b": ("x",)}, ["a", "b"])
-    assert first_off(graph, [2], {1: (OFF, ""), 2: (RIGHT, "")}, 0.99999) is None
+    assert first_divergent(graph, [2], {1: (OFF, ""), 2: (RIGHT, "")}, 0.99999) is None

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detr2litert.verify.delegate.run import DelegateRun, Outcome, RefusedOp
+from detr2litert.verify.delegate.run import DelegateRun, Outcome
+from detr2litert.verify.delegate.stderr_log import RefusedOp
 from detr2litert.verify.probe.measure import judge
 from detr2litert.verify.probe.probe import Behaviour
 from detr2litert.verify.probe.suite import SUITE

@@ -60,7 +60,7 @@ class HostStepTest {
     }
 
     @Test
-    fun nothingIsMadeAnewBetweenRuns() {
+    fun tensorsAreReusedBetweenRuns() {
         val program = HostProgram(
             listOf("x"),
             emptyList(),
@@ -130,7 +130,7 @@ class HostStepTest {
     }
 
     @Test
-    fun workersDoEveryRowOnceAndReportAFault() {
+    fun workersRunEveryRowOnceAndReportAFailure() {
         Workers(4).use { workers ->
             for (rows in listOf(0, 1, 3, 4, 1000)) {
                 val hits = IntArray(rows)

@@ -40,7 +40,7 @@ class HostTableTest {
     }
 
     @Test
-    fun outputsAndWords() {
+    fun outputsAndVerbs() {
         for ((name, op) in ops) {
             val rule = HostOps.table.getValue(name)
             assertEquals(op.child("output").text("dtype") to op.text("verb"), rule.output.label to rule.verb, name)
