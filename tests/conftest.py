@@ -6,7 +6,7 @@ import pytest
 
 from detr2litert.convert.cli.process import tune_process
 
-# # Before anything loads PyTorch, whose spinning threads are slowest with two workers on two cores.
+# Before anything loads PyTorch, whose spinning threads are slowest with two workers on two cores.
 tune_process()
 
 from detr2litert.verify.delegate.adapters import Driver  # noqa: E402
@@ -16,7 +16,7 @@ from tests.summary import pytest_terminal_summary  # noqa: E402
 
 __all__ = ["pytest_terminal_summary"]  # a hook
 
-# # The slowest modules, scheduled first so that none of them runs alone at the end. Android's check and the web's both wait for
+# The slowest modules, scheduled first so that none of them runs alone at the end. Android's check and the web's both wait for
 # a conversion, so they are not adjacent.
 _FIRST = (
     "tests/convert/test_run_tiny.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detr2litert.verify.delegate.debian import download_with_missing, require_tools, unpack
 
-# # The machine's C library is used: it must match the loader that starts the program.
+# The machine's C library is used: it must match the loader that starts the program.
 _NEVER = ("libc6_", "libc-bin_", "libc-l10n_")
 _USELESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/icons")
 
@@ -56,7 +56,7 @@ def _script(root: Path, program: Path) -> str:
     libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
     lines = ["#!/bin/sh"]
     if (root / "usr/share/fonts").exists():
-        # # The packages have fonts: the machine may have none, nor settings for these. Chromium exits without any font.
+        # The packages have fonts: the machine may have none, nor settings for these. Chromium exits without any font.
         # (FONTCONFIG_SYSROOT would not do: the names of the fonts' files lack it, and Chromium cannot open them.)
         settings = root / "fonts.conf"
         folders = "".join(f"<dir>{place}</dir>" for place in (root / "usr/share/fonts", "/usr/share/fonts"))

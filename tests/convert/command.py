@@ -107,7 +107,7 @@ def verdicts(gates: list[dict[str, Any]]) -> dict[str, str]:
     return {gate["gate"]: gate["verdict"] for gate in gates}
 
 
-# # The second runtime is a gate only if it is installed.
+# The second runtime is a gate only if it is installed.
 GATES = (
     "rewrites",
     "lint",

@@ -71,7 +71,7 @@ _RT_DETR_V2: _Rules = (
 def to_d_fine(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A transformers D-FINE state dict as D-FINE's own model has it."""
     original = _renamed(state, (*_D_FINE, *_LAYERS, *_HEADS))
-    # # The inner decoder has the same parameters, so PyTorch lists them twice.
+    # The inner decoder has the same parameters, so PyTorch lists them twice.
     return {**original, **{f"decoder.decoder.{name}": original[f"decoder.{name}"] for name in ("up", "reg_scale")}}
 
 
@@ -91,7 +91,7 @@ def _renamed(state: Mapping[str, Tensor], rules: _Rules) -> dict[str, Tensor]:
     for name in [name for name in original if ".self_attn.q_proj." in name]:
         parts = [original.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
         original[name.replace("q_proj.", "in_proj_")] = torch.cat(parts)
-    # # Buffers of the decoder; anchors that are not a box are infinite.
+    # Buffers of the decoder; anchors that are not a box are infinite.
     original["decoder.anchors"] = torch.full((1, 8, 4), float("inf"))
     original["decoder.valid_mask"] = torch.zeros(1, 8, 1, dtype=torch.bool)
     return original

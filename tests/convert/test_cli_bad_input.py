@@ -118,7 +118,7 @@ def test_neither_variant_nor_weights(place: Path) -> None:
 
 
 def test_a_hub_id_that_cannot_be_reached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # # A closed port: no test may depend on a network, nor on its absence.
+    # A closed port: no test may depend on a network, nor on its absence.
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     line = assert_refused(run_with("nobody/no-such-detector"), "nobody/no-such-detector", "could not reach")
     assert "hf download" in line
@@ -257,7 +257,7 @@ def test_numbers_are_finite(arguments: tuple[str, ...], number: str) -> None:
 def test_a_usage_error_is_one_line_that_refers_to_help(place: Path, arguments: tuple[str, ...]) -> None:
     outcome = invoke(*arguments)
     command = f" {arguments[0]}" if arguments and arguments[0] in cli.commands else ""
-    # # For an option without its value click does not report the command.
+    # For an option without its value click does not report the command.
     where = "" if arguments[-1:] == ("--accelerator",) else command
     assert assert_refused(outcome).endswith(f"see `cli{where} --help`")
     assert outcome.stderr.count("\n") == 1 and "\x1b" not in outcome.stderr

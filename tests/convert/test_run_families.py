@@ -26,7 +26,7 @@ def assert_judged(bundle: Path, row: Variant) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     boxes, logits = (output["shape"] for output in manifest["graphs"]["b"]["outputs"])
     assert boxes == [1, row.num_queries, 4] and logits == [1, row.num_queries, len(row.classes)]
-    # # The selected tokens' tail runs on the host for this target: graph A's outputs are the scores and the memory only.
+    # The selected tokens' tail runs on the host for this target: graph A's outputs are the scores and the memory only.
     assert [output["name"] for output in manifest["graphs"]["a"]["outputs"]] == ["enc_scores", "memory"]
     assert {op["op"] for op in manifest["host_step"]["ops"]} >= {"topk", "gather", "linear", "layer_norm"}
 
@@ -37,7 +37,7 @@ def test_one_of_each_family(driver: Driver, tmp_path: Path, monkeypatch: pytest.
     """A small relative with the structure and operators of the published size."""
     row = shrunken(name)
     monkeypatch.setitem(table.VARIANTS, name, row)  # type: ignore[attr-defined]
-    # # Random weights detect no objects: a score near one half may be a near tie, which float16 weights change.
+    # Random weights detect no objects: a score near one half may be a near tie, which float16 weights change.
     outcome = invoke("run", "--variant", name, *OPTIONS, "--threshold", "0.999", "--out", tmp_path / name)
     assert outcome.code == 0, outcome.stderr
     assert_judged(tmp_path / name, row)

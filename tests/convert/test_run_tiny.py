@@ -159,7 +159,7 @@ def test_the_same_inputs_give_the_same_bytes(tiny: Made) -> None:
     for name in sorted(name for name in BUNDLE_FILES if "." in name):
         assert (made.bundle / name).read_bytes() == (tiny.bundle / name).read_bytes(), name
     assert made.bundle.with_name("again.zip").read_bytes() == (tiny.bundle.parent / "tiny.zip").read_bytes()
-    # # The same run without a GPU: a table, and one line with the gates that did not run.
+    # The same run without a GPU: a table, and one line with the gates that did not run.
     assert "residency" in outcome.stdout
     assert "not run" in outcome.stdout
     assert "again/report.html" in outcome.stdout

@@ -63,7 +63,7 @@ if [ $# -gt 0 ]; then sed -n "s/^\\[$1\\]: \\[\\(.*\\)\\]$/\\1/p" {state}/proper
 """
 
 
-# # Only programs that Android's toybox has too, so that no other can be used.
+# Only programs that Android's toybox has too, so that no other can be used.
 _TOYBOX = (
     *("[", "cat", "chmod", "cp", "cut", "date", "echo", "find", "grep", "head", "id", "kill", "ls", "mkdir", "mv", "printf"),
     *("rm", "rmdir", "sed", "sh", "sha256sum", "sleep", "sort", "stat", "tail", "test", "touch", "tr", "true", "wc", "xargs"),

@@ -30,7 +30,7 @@ def run(seed: int, length: int, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         result = rng.choice(_STEPS)(rng, operand)
         if 0 < result.numel() <= _MAX_ELEMENTS and result.dim() <= _MAX_RANK:
             pool.append(result)
-    # # Rewrites do not apply to an output that is an input or a constant: add to it.
+    # Rewrites do not apply to an output that is an input or a constant: add to it.
     return tuple((r if 1 <= r.dim() <= 4 else r.reshape(-1)) + 0.25 for r in pool[-2:])
 
 

@@ -15,7 +15,7 @@ from detr2litert.rewrites.profile import Sampling
 GENERATOR = torch.Generator().manual_seed(0)
 LARGE = torch.randn(2, 4, 6, 8, generator=GENERATOR)
 SMALL = torch.randn(2, 4, 3, 4, generator=GENERATOR)
-# # Between -1.4 and 1.4: inside, across the edge, and outside of the image.
+# Between -1.4 and 1.4: inside, across the edge, and outside of the image.
 GRID = torch.rand(2, 5, 6, 2, generator=GENERATOR) * 2.8 - 1.4
 WEIGHTS = torch.rand(2, 1, 5, 6, generator=GENERATOR).softmax(-1)
 

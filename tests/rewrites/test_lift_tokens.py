@@ -94,7 +94,7 @@ def test_fires_on_a_layer(norm: tuple[Rewrite, ...]) -> None:
     graph_module, fired = lifted(Layer().eval(), X, before=norm)
     assert fired > 10 and not fan_outs(graph_module)
     made = [n for n in graph_module.graph.nodes if n.op == "call_function" and value_of(n).dim() == 3]
-    # # The only remaining tensor of rank three is the output.
+    # The only remaining tensor of rank three is the output.
     assert [n.target for n in made] == [aten.reshape.default] and not fan_outs(graph_module)
     assert {tuple(value_of(n).shape[1:3]) for n in calls(graph_module, aten.linear.default)} >= {(3, 4), (3, 5)}
 

@@ -51,7 +51,7 @@ def test_matmul_broadcasts_and_measures_each_batch() -> None:
     x, y = randn(2, 1, 3, 8), randn(4, 8, 5)
     terms = x[..., :, :, None] * y[:, None]  # [2, 4, 3, 8, 5]
     sums = found(aten.matmul.default, x, y)
-    # # The prefixes of 16 of 24 rows are computed: the result is exact unless the largest is in another row.
+    # The prefixes of 16 of 24 rows are computed: the result is exact unless the largest is in another row.
     assert sums.measured <= every_prefix(terms.permute(3, 0, 1, 2, 4)) + 1e-5
     assert sums.bound == pytest.approx(float((x.abs() @ y.abs()).max()), rel=1e-6)
     one = found(aten.bmm.default, x[:, 0], y[:2])

@@ -151,7 +151,7 @@ def test_a_graph_of_another_checkpoint_fails_numerics(copy: Path, random_tiny: M
     assert all("graph_b" in found["place"] for found in numerics["findings"])
     assert {m["subject"].split(" / ")[0] for m in numerics["measurements"] if not m["passed"]} == {"graph_b"}
     assert verdicts(outcome.json)["detections"] == "failed"
-    # # The text output has it too.
+    # The text output has it too.
     text = invoke("verify", copy, "--no-gpu")
     assert "✗ gate: numerics" in text.stderr
     assert "graph_b" in text.stdout

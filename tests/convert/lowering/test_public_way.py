@@ -109,7 +109,7 @@ def test_the_bytes_equal_the_public_conversions(tmp_path: Path, name: str) -> No
     assert (tmp_path / "short.tflite").read_bytes() == convert_publicly(part)
 
 
-# # The public conversion takes minutes for the larger ones.
+# The public conversion takes minutes for the larger ones.
 @pytest.mark.parametrize(
     "name",
     [

@@ -163,7 +163,7 @@ COMPILER_FAULTS = (
         r"lower_attention of graph_[ab]",
     ),
     Fault("queries not scaled", after("lower_attention", _unscaled_queries), r"lower_attention of graph_[ab]"),
-    # # dfine-tiny's norms have variances around one: there the change is within rounding (1e-5).
+    # dfine-tiny's norms have variances around one: there the change is within rounding (1e-5).
     Fault("layer norm without eps", _without_eps, r"lower_layer_norm of graph_[ab]", ("tiny",)),
     Fault("ReLU for GELU", after("remove_identities", _relu_for_gelu), r"remove_identities of detector"),
     Fault(

@@ -129,7 +129,7 @@ def test_an_operator_named_like_the_mark_is_a_name(message: str, driver: Driver,
         assert run.outcome is Outcome.FAILED and f"@@detr2litert {message}" in run.log
 
 
-def test_a_mark_followed_by_anything_else_does_not_split(tmp_path: Path) -> None:
+def test_a_mark_followed_by_anything_else_does_not_split() -> None:
     log = "before\n@@m 0 compile\none\n@@m boom x\n@@m 0\ntwo\n@@m 0 run\nthree\n@@m 0 compile\nfour\n"
     assert split_log(log, "@@m") == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
 

@@ -25,7 +25,7 @@ case "$*" in
 esac
 """
 DOWNLOAD = "touch libc6_2_amd64.deb libllvm15_1_amd64.deb mesa-vulkan-drivers_25_amd64.deb"
-# # Each package contains its own file; one has a link, as in Debian.
+# Each package contains its own file; one has a link, as in Debian.
 DPKG = """#!/bin/sh
 lib="$3/usr/lib/x86_64-linux-gnu"
 mkdir -p $lib $3/lib
@@ -66,7 +66,7 @@ def test_install_extracts_the_driver_and_its_dependencies(tools: Path, home: Pat
 
 
 def test_old_debian_uses_backports_of_its_own_mirror(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # # The lists are removed when install ends, so the fake saves a copy.
+    # The lists are removed when install ends, so the fake saves a copy.
     keep = f"cp ../../sources.list {home}/sources.list; {DOWNLOAD}"
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=keep))
     lavapipe.install(module.fp16_folder())

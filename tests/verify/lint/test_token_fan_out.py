@@ -38,7 +38,7 @@ def test_fails_the_gate_of_targets_with_the_fault_alone(tmp_path: Path) -> None:
     model = _PROBES["tokens_two_readers"].write(tmp_path)
     for target in TARGETS.values():
         verdict = check_lint({"graph": model}, add=target.lint_rules).verdict
-        # # A target that checks the rule has a profile that satisfies it.
+        # A target that checks the rule has a profile that satisfies it.
         assert (verdict is Verdict.FAILED) == (_RULE in target.lint_rules) == target.profile.token_maps
     assert _RULE in TARGETS["pixel"].lint_rules
 

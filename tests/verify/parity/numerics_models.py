@@ -68,7 +68,7 @@ def write_net(path: Path, changes: Mapping[str, np.ndarray] | None = None, *, ha
     out = linear(scaled, "w2", "b2", "net.fc2||_linear_1;", C)
     total = w.op("ADD", [out, x], {"net||_add;;net||_t;": (N, C)})
     linear(total, "w3", "b3", "boxes", 4)
-    # # A leaf, as the conversion writes outputs.
+    # A leaf, as the conversion writes outputs.
     w.op("RESHAPE", [scaled, w.constant("shape", np.array([N, C], np.int32))], {"memory": (N, C)}, newShape=[N, C])
     return w.write(path, ["boxes", "memory"])
 

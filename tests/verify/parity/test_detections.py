@@ -121,9 +121,9 @@ def test_nothing_to_compare_does_not_pass() -> None:
         assert result.verdict is Verdict.NOT_RUN and "trained weights" in result.advice
     assert "nothing above" in check_detections([DetectionCase("a", [found(0.2)], [])], LIMITS).summary
     assert "too near to compare" in check_detections([DetectionCase("a", [found(0.305)], [])], LIMITS).summary
-    # # An extra detection in an empty picture is a failure.
+    # An extra detection in an empty picture is a failure.
     assert judge([], [found(0.9)]).verdict is Verdict.FAILED
-    # # One picture with a detection is enough.
+    # One picture with a detection is enough.
     both = [DetectionCase("a", [], []), DetectionCase("b", [found(0.9)], [found(0.9)])]
     assert check_detections(both, LIMITS).verdict is Verdict.PASSED
 

@@ -100,7 +100,7 @@ def test_cancellation_is_distinguished_from_overflow(tmp_path: Path, fp16_driver
     x = w.input("x", (1, N, C))
     gain, large = w.constant("gain", np.array([1.5], np.float32)), w.constant("large", np.array([3000], np.float32))
     high = w.op("ADD", [w.op("MUL", [x, gain], {"net||_mul;": (1, N, C)}), large], {"net.far||_add;": (1, N, C)})
-    # # A reader in between, so that no compiler fuses the two.
+    # A reader in between, so that no compiler fuses the two.
     clipped = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
     w.op("SUB", [clipped, large], {"boxes": (1, N, C)})
     result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], gpu=fp16_driver)
@@ -152,7 +152,7 @@ def test_kinds_of_fault() -> None:
     noise = 0.05 * rng.standard_normal(expected.shape).astype(np.float32)
     assert kind(expected + noise, expected, 1e-4) is Kind.PRECISION
     assert kind(expected + noise, expected, 0.03) is Kind.COMPOUNDING
-    # # True zeros, and values below fp16's range, are not holes.
+    # True zeros, and values below fp16's range, are not holes.
     rectified = np.maximum(expected, 0)
     assert kind(rectified + np.abs(noise) * (rectified > 0), rectified, 0.03) is Kind.COMPOUNDING
     lost = classify(np.zeros(4), np.full(4, 1e-6), Difference(0.0, 1.0, 1e-6, 1e-6), 0.5)
@@ -257,7 +257,7 @@ def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) 
     good = pair.check(fp16_driver, 0.8, 0.0, scores=(0.8, 0.1))
     assert good.verdict is Verdict.PASSED and "1 detections matched in 1 image" in good.summary
     assert good.data["detections"]["verdict"] == "passed" and set(good.data["detections"]["scenes"]) == {"scene 0"}
-    # # Each graph alone is right; what is lost between them shows here only.
+    # Each graph alone is right; what is lost between them shows here only.
     lost = pair.check(fp16_driver, 0.8, gain=0.1)
     assert lost.verdict is Verdict.FAILED and "1 missing" in lost.summary and lost.findings[0].rule == "detection-missing"
     assert pair.check(fp16_driver, 0.8, gain=float("nan")).verdict is Verdict.FAILED

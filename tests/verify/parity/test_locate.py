@@ -121,7 +121,7 @@ def test_last_tensor_of_a_node_is_its_value(tmp_path: Path) -> None:
     value = np.arange(6, dtype=np.float32).reshape(SHAPE)
     found = compare_trace(graph, {1: -value, 2: value}, {"gelu": value}, 0.99999)
     assert list(found) == [2] and found[2][0].within(0.99999)
-    # # A later tensor with another number of elements is not the node's value.
+    # A later tensor with another number of elements is not the node's value.
     assert list(compare_trace(graph, {1: value, 2: value[:1]}, {"gelu": value}, 0.99999)) == [1]
 
 
@@ -138,7 +138,7 @@ def test_permuted_layout_is_compared_in_sorted_order(tmp_path: Path) -> None:
     value = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
     found, note = compare_trace(graph, {1: np.ascontiguousarray(value.T)}, {"conv": value}, 0.99999)[1]
     assert found.within(0.99999) and "sorted order" in note
-    # # Views and leading ones preserve the row-major order, so there is no note and a permutation is detected.
+    # Views and leading ones preserve the row-major order, so there is no note and a permutation is detected.
     found, note = compare_trace(graph, {1: value[None, ::-1]}, {"conv": value}, 0.99999)[1]
     assert not found.within(0.99999) and not note
 

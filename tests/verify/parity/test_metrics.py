@@ -30,7 +30,7 @@ def test_correlation_of_constants() -> None:
     assert correlation(ones * 1.01, ones, tolerance=0.05) == 1.0
     assert math.isnan(correlation(np.arange(5), ones))
     assert math.isnan(correlation(ones, np.arange(5)))
-    # # The variation of rounding errors is not a signal: a correlation of noise with noise would be meaningless.
+    # The variation of rounding errors is not a signal: a correlation of noise with noise would be meaningless.
     noise = np.nextafter(ones, 2)
     noise[::2] = 1
     assert correlation(noise, ones) == correlation(noise[::-1], noise) == 1.0

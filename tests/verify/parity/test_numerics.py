@@ -96,7 +96,7 @@ def test_fault_in_the_last_operator_is_located_by_its_inputs(tmp_path: Path) -> 
 
 
 def test_fault_before_conversion_is_distinguished_from_one_of_conversion(good: tuple[Path, Path]) -> None:
-    # # The file agrees with the rewritten graph (the trace), but not with PyTorch itself.
+    # The file agrees with the rewritten graph (the trace), but not with PyTorch itself.
     changed = {**WEIGHTS, **wrong_weight("w1")}
     expected = tuple(reference(image(seed), changed)[0] for seed in (0, 1))
     (finding,) = check_numerics([case(*good, expected=expected)], gpu=NO_ADAPTER).findings

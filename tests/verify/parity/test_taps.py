@@ -33,13 +33,13 @@ ATTENTION = "model.decoder.layers.0.cross_attn"
         # Fused operators: their locations are joined, each with its own counter.
         ("a||_linear;;b|p|_relu;4", [("a", (), "linear"), ("b", ("p",), "relu")]),
         ("a||_linear;1;a||_linear;2", [("a", (), "linear")]),
-        # # litert-torch's own names, as from another conversion.
+        # litert-torch's own names, as from another conversion.
         (
             "explore.W/transformers.models.rf_detr.modeling_rf_detr.RfDetrModel_model/torch.nn.modules.linear.Linear_fc_1;2",
             [("model.fc_1", (), None)],
         ),
         ("Net;3", [("", (), None)]),
-        # # Other names have no origin.
+        # Other names have no origin.
         ("serving_default_boxes_output", []),
         ("StatefulPartitionedCall:0", []),
         ("arith.constant12", []),

@@ -53,7 +53,7 @@ def test_verdict_is_judged_from_the_figures() -> None:
     flattered = replace(NUMERICS, measurements=(Measurement("graph_b / boxes", "correlation", 0.5, 0.999),))
     assert judge([REWRITES, LINT, RESIDENCY, flattered, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.FAILED
     assert judge([REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
-    # # An omitted gate did not run.
+    # An omitted gate did not run.
     assert judge([REWRITES, LINT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
     assert judge([]) is Verdict.NOT_RUN
     assert judge([ABSENT, failing_gate()], EXPECTED) is Verdict.FAILED
