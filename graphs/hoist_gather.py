@@ -1,14 +1,14 @@
-"""Hoist the selection's gathers towards the tensors that both halves need anyway.
+"""Hoists the selection's gathers towards the tensors that both halves need anyway.
 
-A per-token function commutes with picking tokens::
+A per-token function commutes with selecting tokens::
 
     gather(f(x), i) = f(gather(x, i))
 
-so the box head that a detector runs over thousands of tokens, only to keep a few hundred of its results, can run over the few
-hundred. And the first graph then has to hand out nothing but the scores and the memory, each a clean leaf.
+so a box head that a detector runs over thousands of tokens, a few hundred of which are selected, can run over the few hundred.
+The outputs of the first graph are then the scores and the memory only, each a leaf.
 
-The nodes emitted behind the new gathers are the selection's *tail*: per-token work over k tokens, which may run on the host or
-in the second graph.
+The nodes emitted after the new gathers are the selection's *tail*: per-token ops over k tokens, which may run on the host or in
+the second graph.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from detr2litert.graphs.toolbox import (
 
 @dataclass
 class HoistedSelection:
-    """What hoisting left.
+    """The result of hoisting.
 
     Attributes:
         gathers: the remaining gathers, ``[1, k, C]`` each, of leaves or of constants.
-        tail: the per-token nodes behind them, in graph order.
+        tail: the per-token nodes after them, in graph order.
     """
 
     gathers: list[fx.Node] = field(default_factory=list)
@@ -48,7 +48,7 @@ class HoistedSelection:
 
 
 def hoist_gather(graph_module: fx.GraphModule, selection: Selection) -> HoistedSelection:
-    """Rewrite every gather of the selection in place. Exact."""
+    """Hoists every gather of the selection, in place. Exact."""
     known = set(graph_module.graph.nodes)
     hoister = _Hoister(graph_module, selection)
     for gather in selection.gathers:
@@ -77,7 +77,7 @@ class _Hoister:
         self.result = HoistedSelection()
 
     def selected(self, x: fx.Node, at: fx.Node) -> fx.Node:
-        """The node of ``gather(x, indices)``, emitted before ``at``."""
+        """Returns the node of ``gather(x, indices)``, emitted before ``at``."""
         if x not in self._done:
             self._done[x] = self._select(x, at)
         return self._done[x]
@@ -97,11 +97,11 @@ class _Hoister:
         return node
 
     def _is_read_whole(self, x: fx.Node) -> bool:
-        """True if the second graph reads all of ``x``: then it crosses the cut in any case."""
+        """Returns True if the second graph reads all of ``x``, which then crosses the cut in any case."""
         return any(user not in self._before and user not in self._selection.gathers for user in x.users)
 
     def _token_operands(self, x: fx.Node) -> list[fx.Node] | None:
-        """The operands of ``x`` that have one row per token, or None if ``x`` mixes tokens."""
+        """Returns the operands of ``x`` that have one row per token, or None if ``x`` mixes tokens."""
         shape = value_of(x).shape if isinstance(x.meta.get("val"), Tensor) else ()
         if x.op != "call_function" or len(shape) != 3 or shape[1] != self._tokens:
             return None

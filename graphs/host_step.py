@@ -1,9 +1,13 @@
-"""The host step, from graph nodes: translated into ops of the runtimes' table, `host_runtime/host_ops.json`."""
+"""The host step, from graph nodes: translated into ops of the runtimes' table, ``host_runtime/host_ops.json``.
+
+The table names the ATen overloads that become an op by name (`OpRule.aten`); `_TRANSLATIONS` has those that need code.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,7 +15,7 @@ from torch import Tensor, fx
 
 from detr2litert.graphs.toolbox import RewriteRefusedError, argument, aten, constant_of, normalise_dim, sizes, value_of
 from detr2litert.host_runtime.host_program import HostOp, HostProgram
-from detr2litert.host_runtime.host_table import HOST_OPS
+from detr2litert.host_runtime.host_table import OpRule, host_table
 from detr2litert.host_runtime.tensor_spec import TensorSpec
 
 _ADVICE = "choose a target whose tail runs in the second graph"
@@ -19,10 +23,10 @@ _ADVICE = "choose a target whose tail runs in the second graph"
 
 @dataclass(frozen=True)
 class HostPart:
-    """What runs between the two graphs: the program that the bundle carries, and what only the compiler knows of it.
+    """What runs between the two graphs: the program that the bundle contains, and what only the compiler knows about it.
 
     Attributes:
-        program: as the manifest writes it.
+        program: as in the manifest.
         constants: the values of ``program.constants`` by name, float32.
         sources: for a tensor of the program, the graph node whose value it is. A reshape that only reads a buffer in another
             shape has none.
@@ -33,19 +37,16 @@ class HostPart:
     sources: dict[str, str]
 
 
-_ELEMENTWISE = {
-    aten.relu.default: "relu",
-    aten.silu.default: "silu",
-    aten.sigmoid.default: "sigmoid",
-    aten.exp.default: "exp",
-    aten.log.default: "log",
-    aten.add.Tensor: "add",
-    aten.sub.Tensor: "sub",
-    aten.mul.Tensor: "mul",
-    aten.div.Tensor: "div",
-    aten.maximum.default: "maximum",
-    aten.minimum.default: "minimum",
-}
+def aten_overload(name: str) -> Any:
+    """The overload that the table names, such as ``maximum.default``."""
+    packet, overload = name.split(".")
+    return getattr(getattr(aten, packet), overload)
+
+
+@cache
+def _rules() -> dict[Any, OpRule]:
+    """The ops that the table gives by name, by ATen overload."""
+    return {aten_overload(name): rule for rule in host_table().ops.values() for name in rule.aten}
 
 
 class HostProgramBuilder:
@@ -53,7 +54,7 @@ class HostProgramBuilder:
 
     Args:
         graph_module: owner of the constants.
-        names: names already given to nodes: the inputs, and the nodes whose values the second graph reads.
+        names: names that nodes already have: the inputs, and the nodes whose values the second graph reads.
     """
 
     def __init__(self, graph_module: fx.GraphModule, names: dict[fx.Node, str]) -> None:
@@ -64,20 +65,20 @@ class HostProgramBuilder:
         self._sources: dict[str, str] = {}
 
     def topk(self, scores: fx.Node, indices: fx.Node, k: int, axis: int) -> None:
-        """The selection itself; every gather reads its result."""
+        """Add the top-k; every gather reads its indices."""
         self._names[indices] = "indices"
         self._append("topk", (self._names[scores],), indices, {"k": k, "axis": axis})
 
     def reshape(self, source: str, output: str, shape: list[int]) -> None:
-        """Read the buffer of one tensor as another shape."""
+        """Add a reshape of one tensor into another."""
         self._ops.append(HostOp("reshape", (source,), output, {"shape": shape}))
 
     def rename(self, node: fx.Node, name: str) -> None:
-        """Give a node another name from here on."""
+        """Give a node another name, for the ops that follow."""
         self._names[node] = name
 
     def gather(self, node: fx.Node, indices: fx.Node) -> None:
-        """Pick tokens: ``[1, N, C]`` at ``[1, k]`` gives ``[1, k, C]``."""
+        """Add a gather of tokens: ``[1, N, C]`` at ``[1, k]`` gives ``[1, k, C]``."""
         source = node.args[0]
         assert isinstance(source, fx.Node)
         self._append("gather", (self._name(source), self._names[indices]), node, {"axis": 1})
@@ -88,23 +89,23 @@ class HostProgramBuilder:
         Raises:
             RewriteRefusedError: the host step has no op for it, or none with such attributes.
         """
-        translation = _TRANSLATIONS.get(node.target)
+        translation, rule = _TRANSLATIONS.get(node.target), _rules().get(node.target)
         if translation is not None:
             op, operands, attributes = translation(node)
-        elif node.target in _ELEMENTWISE and not node.kwargs:
-            op, operands, attributes = _ELEMENTWISE[node.target], list(node.args), {}
+        elif rule is not None:
+            op, operands, attributes = _by_name(node, rule)
         else:
             raise RewriteRefusedError(node, "the host step has no such op", _ADVICE)
         self._append(op, tuple(self._name(operand) for operand in operands if operand is not None), node, attributes)
 
     def finish(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> HostPart:
-        """The program so far, which reads ``inputs`` and writes ``outputs``."""
+        """The host step: the ops added so far, which read ``inputs`` and write ``outputs``."""
         specs = tuple(TensorSpec(name, tuple(sizes(value.shape))) for name, value in self._constants.items())
         return HostPart(HostProgram(inputs, tuple(self._ops), outputs, specs), dict(self._constants), dict(self._sources))
 
     def _append(self, op: str, inputs: tuple[str, ...], node: fx.Node, attributes: dict[str, Any]) -> None:
         try:
-            HOST_OPS[op].read_attributes(attributes)
+            host_table().ops[op].read_attributes(attributes)
         except ValueError as error:
             raise RewriteRefusedError(node, f"the host step's {op} {error}", _ADVICE) from error
         output = self._names.setdefault(node, node.name)
@@ -116,7 +117,7 @@ class HostProgramBuilder:
             constant = constant_of(self._graph_module, operand)
             if constant is not None:
                 name = self._names.setdefault(operand, str(operand.target))
-                # The host step computes in float32 only; a whole number in an elementwise op is promoted to it by PyTorch, too.
+                # The host step computes in float32 only; PyTorch promotes an integer in an elementwise op to it, too.
                 self._constants[name] = constant.to(torch.float32)
             return self._names[operand]
         name = f"number_{float(operand)!r}".replace(".", "_").replace("-", "minus_")
@@ -127,8 +128,26 @@ class HostProgramBuilder:
 Translation = tuple[str, list[Any], dict[str, Any]]
 
 
-def _linear(node: fx.Node) -> Translation:
-    return "linear", list(node.args), {}
+def _by_name(node: fx.Node, rule: OpRule) -> Translation:
+    """Tensors become inputs in order, other arguments the attributes of their names; an argument that is None is left out.
+
+    Raises:
+        RewriteRefusedError: an argument that the op lacks is not at its default.
+    """
+    schema: list[Any] = node.target._schema.arguments  # type: ignore[union-attr]
+    given = {**dict(zip((item.name for item in schema), node.args, strict=False)), **node.kwargs}
+    operands: list[Any] = []
+    attributes: dict[str, Any] = {}
+    for item in schema:
+        value = given.get(item.name, item.default_value)
+        attribute = rule.attributes.get(item.name)
+        if str(item.type) in ("Tensor", "Optional[Tensor]"):
+            operands.append(value)
+        elif attribute is not None and value is not None:
+            attributes[item.name] = float(value) if attribute.type == "number" else value
+        elif attribute is None and value != item.default_value:
+            raise RewriteRefusedError(node, f"the host step's {rule.name} has no {item.name}", _ADVICE)
+    return rule.name, operands, attributes
 
 
 def _layer_norm(node: fx.Node) -> Translation:
@@ -156,20 +175,10 @@ def _concat(node: fx.Node) -> Translation:
     return "concat", list(node.args[0]), {"axis": axis}  # type: ignore[arg-type]
 
 
-def _gelu(node: fx.Node) -> Translation:
-    return "gelu", [node.args[0]], {"approximate": str(node.kwargs.get("approximate", "none"))}
-
-
 def _rsub(node: fx.Node) -> Translation:
     if argument(node, 2, "alpha", 1) != 1:
         raise RewriteRefusedError(node, "a factor on the operand", "write the factor as a multiplication of its own")
     return "sub", [node.args[1], node.args[0]], {}
-
-
-def _clamp(node: fx.Node) -> Translation:
-    names = ["max"] if node.target is aten.clamp_max.default else ["min", "max"]
-    bounds = {name: argument(node, i, name, None) for i, name in enumerate(names, 1)}
-    return "clamp", [node.args[0]], {key: float(value) for key, value in bounds.items() if value is not None}
 
 
 def _reshape(node: fx.Node) -> Translation:
@@ -177,14 +186,10 @@ def _reshape(node: fx.Node) -> Translation:
 
 
 _TRANSLATIONS: dict[Any, Callable[[fx.Node], Translation]] = {
-    aten.linear.default: _linear,
     aten.layer_norm.default: _layer_norm,
     aten.slice.Tensor: _slice,
     aten.cat.default: _concat,
-    aten.clamp.default: _clamp,
-    aten.clamp_max.default: _clamp,
-    aten.clamp_min.default: _clamp,
-    aten.gelu.default: _gelu,
     aten.rsub.Scalar: _rsub,
     aten.reshape.default: _reshape,
 }
+"""By ATen overload, what the table does not give by name."""

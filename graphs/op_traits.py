@@ -1,6 +1,6 @@
-"""What each ATen operator is, once: the sets that rewrites and the cut reason with are derived from this table.
+"""Defines the traits of ATen operators: the sets that rewrites and the cut use are derived from this table.
 
-An operator that is not in the table has no trait, and no rewrite assumes anything of it.
+An operator that is not in the table has no trait, and no rewrite makes an assumption about it.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ aten = torch.ops.aten
 
 
 class Trait(Flag):
-    """What holds for an operator, whatever its operands."""
+    """A property of an operator that is independent of its operands."""
 
     RESHAPES = auto()
-    """Its result has the values of its input in the same row-major order, in another shape."""
+    """The result has the input's values in the same row-major order, in another shape."""
     UNIT_DIMENSIONS = auto()
-    """It adds or drops dimensions of one."""
+    """Adds or removes dimensions of one."""
     PERMUTES = auto()
-    """Its result has each value of its input once, in another order."""
+    """The result has each value of the input once, in another order."""
     EXPANDS = auto()
-    """Its result has values of its input several times, along a dimension of stride zero."""
+    """The result repeats values of the input along a dimension of stride zero."""
     REPEATS = auto()
-    """Its result has copies of its input side by side."""
+    """The result is a concatenation of copies of the input."""
     SELECTS = auto()
-    """Its result has some of its input's values."""
+    """The result has some of the input's values."""
     UNARY = auto()
-    """Elementwise on one tensor; what else it takes are numbers."""
+    """Elementwise on one tensor; further arguments are numbers."""
     BINARY = auto()
     """Elementwise on two operands that broadcast."""
     REDUCTION = auto()
     """Reduces over the dimensions in its second argument."""
     SCALAR_ARITHMETIC = auto()
-    """With a plain number as one operand it computes ``a x + b``."""
+    """Computes ``a x + b`` if one operand is a plain number."""
 
 
 _RESHAPES, _UNIT, _PERMUTES, _SELECTS = Trait.RESHAPES, Trait.UNIT_DIMENSIONS, Trait.PERMUTES, Trait.SELECTS
@@ -98,22 +98,22 @@ TRAITS: Mapping[Any, Trait] = {
 
 
 def ops_with(traits: Trait) -> tuple[Any, ...]:
-    """The operators that have any of the given traits, in the table's order."""
+    """Returns the operators that have any of the given traits, in the table's order."""
     return tuple(op for op, own in TRAITS.items() if own & traits)
 
 
 RESHAPES = ops_with(Trait.RESHAPES)
 STRIDED_VIEWS = ops_with(Trait.UNIT_DIMENSIONS | Trait.PERMUTES | Trait.EXPANDS)
-"""Reads the same memory by other strides, whatever the input's are."""
+"""Ops that read the same memory with other strides, for any strides of the input."""
 REARRANGEMENTS = ops_with(Trait.RESHAPES | Trait.UNIT_DIMENSIONS | Trait.PERMUTES)
-"""Each value of the input once, in some order and shape."""
+"""Ops whose result has each value of the input once, in some order and shape."""
 INDEX_VIEWS = ops_with(Trait.RESHAPES | Trait.UNIT_DIMENSIONS | Trait.EXPANDS | Trait.REPEATS)
-"""What brings an index tensor to the shape that a gather needs."""
+"""Ops that bring an index tensor to the shape that a gather needs."""
 VIEWS = ops_with(Trait.RESHAPES | Trait.UNIT_DIMENSIONS | Trait.PERMUTES | Trait.EXPANDS | Trait.SELECTS)
-"""Moves values without changing them: a number commutes with it."""
+"""Ops that move values without changing them: a scalar op commutes with them."""
 UNARY = ops_with(Trait.UNARY)
 BINARY = ops_with(Trait.BINARY)
 REDUCTIONS = ops_with(Trait.REDUCTION)
 SCALAR_ARITHMETIC = ops_with(Trait.SCALAR_ARITHMETIC)
 PER_TOKEN = (aten.linear.default, aten.layer_norm.default, *UNARY)
-"""Does the same to each vector along the last dimension; of the layer norms, those over that dimension alone."""
+"""Ops that compute the same for each vector along the last dimension; a layer norm only if it is over that dimension."""

@@ -1,15 +1,13 @@
-"""Cut a detector at its query selection.
-
-Three parts come out::
+"""Cuts a detector at its query selection, into three parts::
 
     graph A    everything that the scores, and the tensors the selection gathers from, depend on
-    host step  the top-k, the gathers, and, if it is asked for, the selected tokens' tail
+    host step  the top-k, the gathers, and optionally the selected tokens' tail
     graph B    the rest
 
-What crosses from A to B is as little as the graph allows: a tensor that is only another reading of a buffer (a reshape of a
-feature map) crosses as that buffer, in its four-dimensional form. Where token maps are asked for, everything else that
-crosses with three dimensions does so as a map, too (see ``rewrites.lift_tokens``): a graph that began with a reshape of its
-input would let the converter move ops in front of it, back to three dimensions.
+As few tensors as possible cross from A to B: a tensor that is a view of a buffer (a reshape of a feature map) crosses as that
+buffer, in its four-dimensional form. With token maps, every other tensor of three dimensions crosses as a map (see
+``rewrites.lift_tokens``): if a graph began with a reshape of its input, the converter could move ops before it, back to three
+dimensions.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ class Part:
 
     Attributes:
         graph_module: placeholders and outputs in the order of the names.
-        input_names, output_names: what each tensor is called in the bundle.
+        input_names, output_names: the tensors' names in the bundle.
     """
 
     graph_module: fx.GraphModule
@@ -63,7 +61,7 @@ class Partition:
 
     @property
     def graphs(self) -> dict[str, Part]:
-        """Both graphs under the names that reports use, in the order in which they run."""
+        """Both graphs by the names that reports use, in the order of execution."""
         return {"graph_a": self.a, "graph_b": self.b}
 
 
@@ -75,12 +73,12 @@ def partition(
     tail_on_host: bool = False,
     token_maps: bool = False,
 ) -> Partition:
-    """Cut a graph at its query selection.
+    """Cuts a graph at its query selection.
 
     Args:
-        graph_module: normalised; it is taken apart.
+        graph_module: normalised; it is modified.
         inputs, outputs: names of the graph's inputs and outputs.
-        tail_on_host: the per-token work behind the selection runs in the host step, else in the second graph.
+        tail_on_host: the per-token ops after the selection run in the host step, else in the second graph.
         token_maps: token tensors ``[1, N, C]`` cross as maps ``[1, H, W, C]``.
 
     Raises:
@@ -132,7 +130,7 @@ class _Cut:
         return Partition(a, program, b)
 
     def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostPart:
-        """Top-k, gathers and, where it belongs here, the tail; ``leaves`` are gathered from the buffers in ``names``."""
+        """Builds the host step: top-k, gathers and, with ``tail_on_host``, the tail; ``names`` are of the leaves' buffers."""
         inner = {node: f"{name}_tokens" if self._crosses_as_map(node) else name for node, name in selected.items()}
         host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **inner})
         host.topk(self._selection.scores, self._selection.indices, self._selection.k, self._selection.axis)
@@ -160,12 +158,12 @@ class _Cut:
         return self._token_maps and value_of(node).dim() == 3
 
     def _crossing_shape(self, node: fx.Node) -> list[int]:
-        """The shape in which a value goes from one part to another."""
+        """Returns the shape in which a value crosses from one part to another."""
         shape = sizes(value_of(node).shape)
         return map_shape(shape) if self._crosses_as_map(node) else shape
 
     def _read_by_b(self, side: set[fx.Node]) -> list[fx.Node]:
-        """Values of another side that graph B reads, in graph order."""
+        """Returns the values of another part that graph B reads, in graph order."""
         read = {n for user in self._in_b for n in user.all_input_nodes if n in side and n.op == "call_function"}
         return [n for n in self._graph_module.graph.nodes if n in read]
 
@@ -197,33 +195,33 @@ class _Cut:
                 continue
             if node in self._in_b and node.op == "call_function":
                 for operand in node.all_input_nodes:
-                    self._bring(operand, graph, copies, node)
+                    self._copy_to_b(operand, graph, copies, node)
                 copies[node] = _copied(graph, node, copies)
         results = self._output.args[0]
         for result in list_of(results):
-            self._bring(result, graph, copies, result)
+            self._copy_to_b(result, graph, copies, result)
         graph.output(tuple(copies[n] for n in list_of(results)))
         return Part(_module(self._graph_module, graph), tuple(name for _, name in crossing), outputs)
 
-    def _bring(self, node: fx.Node, graph: fx.Graph, copies: dict[fx.Node, fx.Node], reader: fx.Node) -> None:
-        """Copy a constant, or the views between a crossing buffer and ``node``, into graph B.
+    def _copy_to_b(self, node: fx.Node, graph: fx.Graph, copies: dict[fx.Node, fx.Node], reader: fx.Node) -> None:
+        """Copies a constant, or the views between a crossing buffer and ``node``, into graph B.
 
         Raises:
-            RewriteRefusedError: the second graph would need the image.
+            RewriteRefusedError: graph B would need the image.
         """
         if node in copies:
             return
         if node.op == "placeholder":
             raise RewriteRefusedError(
-                reader, "it reads the image behind the selection", "only tensors of the encoder can cross"
+                reader, "it reads the image after the selection", "only tensors of the encoder can cross the cut"
             )
         for operand in node.all_input_nodes:
-            self._bring(operand, graph, copies, reader)
+            self._copy_to_b(operand, graph, copies, reader)
         copies[node] = _copied(graph, node, copies)
 
 
 def _reshaped(graph: fx.Graph, copy: fx.Node, original: fx.Node, shape: list[int]) -> fx.Node:
-    """``copy``, which stands for ``original``, read as ``shape``."""
+    """Reshapes ``copy``, the copy of ``original``, to ``shape``."""
     if sizes(value_of(copy).shape) == shape:
         return copy
     node = graph.call_function(aten.reshape.default, (copy, shape))
@@ -232,9 +230,9 @@ def _reshaped(graph: fx.Graph, copy: fx.Node, original: fx.Node, shape: list[int
 
 
 def _buffer(node: fx.Node) -> fx.Node:
-    """The earliest node whose row-major buffer is the same as this one's.
+    """Returns the earliest node with the same row-major buffer.
 
-    Walks up through reshapes and permutes, and stops where the order of the elements really differs.
+    Follows reshapes and permutes upwards, to the last one that leaves the order of the elements unchanged.
     """
     best, chain, current = node, [node], node
     while current.target in REARRANGEMENTS:
@@ -252,11 +250,11 @@ def _buffer(node: fx.Node) -> fx.Node:
 
 
 def _between(topk: fx.Node, gathers: list[fx.Node]) -> set[fx.Node]:
-    """The top-k and what lies between it and the gathers."""
+    """Returns the top-k and the nodes between it and the gathers."""
     reached = {topk}
-    wanted = ancestors(gathers)
+    needed = ancestors(gathers)
     for node in topk.graph.nodes:
-        if node in wanted and any(n in reached for n in node.all_input_nodes):
+        if node in needed and any(n in reached for n in node.all_input_nodes):
             reached.add(node)
     return reached
 
@@ -268,7 +266,7 @@ def _copied(graph: fx.Graph, node: fx.Node, copies: dict[fx.Node, fx.Node]) -> f
 
 
 def _module(source: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
-    """A module that owns the constants which ``graph`` reads."""
+    """Returns a module that owns the constants that ``graph`` reads."""
     root = nn.Module()
     for node in graph.nodes:
         if node.op == "get_attr" and not hasattr(root, str(node.target)):
@@ -281,5 +279,5 @@ def _module(source: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
 
 
 def _numbered(stem: str, count: int) -> list[str]:
-    """``stem`` alone, or ``stem_0``, ``stem_1`` … where there are several."""
+    """Returns ``stem`` alone, or ``stem_0``, ``stem_1`` … for several."""
     return [stem] if count == 1 else [f"{stem}_{i}" for i in range(count)]

@@ -1,7 +1,7 @@
-"""Find the query selection: the top-k whose indices pick tokens.
+"""Finds the query selection: the top-k whose indices select tokens.
 
-Two-stage detectors score every token of the encoder's memory, keep the k best, and gather those. That top-k is where a
-detector is cut: its indices need a gather, which no phone GPU takes, and its cost on a CPU is a fraction of a millisecond.
+Two-stage detectors score every token of the encoder's memory, keep the k best, and gather those. A detector is cut at that
+top-k: its indices need a gather, which no phone GPU delegate accepts, and it costs a fraction of a millisecond on a CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from detr2litert.graphs.toolbox import RewriteRefusedError, argument, aten, call
 
 
 class NoSelectionError(Exception):
-    """The graph has no top-k whose indices select tokens: not a two-stage detector of the kind this compiler cuts."""
+    """The graph has no top-k whose indices select tokens: it is not a two-stage detector that this compiler can cut."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Selection:
         topk: the ``aten.topk`` call.
         scores: its input, ``[1, N]``.
         indices: the node of its indices, ``[1, k]``.
-        gathers: the ``aten.gather`` calls that pick the tokens at ``indices``, in graph order.
+        gathers: the ``aten.gather`` calls that select the tokens at ``indices``, in graph order.
         k, axis: of the top-k.
     """
 
@@ -40,7 +40,7 @@ class Selection:
 
 
 def find_selection(graph_module: fx.GraphModule) -> Selection:
-    """Find the one top-k whose indices are used to gather.
+    """Finds the one top-k whose indices are used to gather.
 
     Raises:
         NoSelectionError: there is none.
@@ -54,7 +54,7 @@ def find_selection(graph_module: fx.GraphModule) -> Selection:
             found.append((topk, indices[0], tuple(node for node in graph_module.graph.nodes if node in reached)))
     if not found:
         raise NoSelectionError(
-            "looked for a top-k whose indices select tokens (the query selection of a two-stage DETR) and found "
+            "no top-k whose indices select tokens (the query selection of a two-stage DETR): there are "
             f"{len(calls(graph_module, aten.topk.default))} top-k ops, none of which feeds a gather"
         )
     topk, index, gathers = found[0]
@@ -70,17 +70,17 @@ def find_selection(graph_module: fx.GraphModule) -> Selection:
             raise RewriteRefusedError(user, "it reads the selected scores", "gather them from the scores of all tokens")
     k = int(topk.args[1])  # type: ignore[arg-type]
     for gather in gathers:
-        source, picked = (sizes(value_of(n).shape) for n in (gather.all_input_nodes[0], gather))
-        whole = len(source) == 3 and source[:2] == sizes(value_of(scores).shape) and picked == [1, k, source[2]]
+        source, selected = (sizes(value_of(n).shape) for n in (gather.all_input_nodes[0], gather))
+        whole = len(source) == 3 and source[:2] == sizes(value_of(scores).shape) and selected == [1, k, source[2]]
         if not whole or gather.args[1] not in (1, -2):
             raise RewriteRefusedError(
-                gather, "a gather that does not pick whole tokens", "gather [1, tokens, channels] along axis 1"
+                gather, "a gather that does not select whole tokens", "gather [1, tokens, channels] along axis 1"
             )
     return Selection(topk, scores, index, gathers, k, 1)
 
 
 def _gathers(index: fx.Node) -> set[fx.Node]:
-    """Gathers reached from an index through views and copies of it."""
+    """Returns the gathers that read an index, directly or through views and copies."""
     found: set[fx.Node] = set()
     pending = [index]
     while pending:

@@ -1,4 +1,4 @@
-"""The map that a token tensor is carried as."""
+"""The four-dimensional map shape of a token tensor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import isqrt
 
 
 def map_shape(shape: Sequence[int]) -> list[int]:
-    """The map of a token tensor: ``[1, N, C]`` as ``[1, H, W, C]`` with H at most W, ``[B, N, C]`` as ``[1, B, N, C]``."""
+    """Returns the map shape of a token tensor: ``[1, H, W, C]``, H at most W, for ``[1, N, C]``, or ``[1, B, N, C]``."""
     batch, tokens, channels = shape
     if batch > 1:
         return [1, batch, tokens, channels]

@@ -1,6 +1,6 @@
-"""The fx toolbox: reading a functional ATen graph, and adding nodes to it with their shape and provenance.
+"""Reads functional ATen graphs, and adds nodes to them with shape and provenance.
 
-Graphs here are functional ATen graphs: placeholders are the model's inputs, ``get_attr`` nodes are constant tensors, and every
+In such a graph placeholders are the model's inputs, ``get_attr`` nodes are constant tensors, and every
 node carries ``meta["val"]``, a tensor on the ``meta`` device (or a tuple of them) with its shape and dtype.
 """
 
@@ -19,10 +19,10 @@ aten = torch.ops.aten
 
 
 class RewriteRefusedError(Exception):
-    """A graph holds something that no rewrite knows how to bring to the GPU.
+    """A graph contains something that no rewrite can bring to the GPU.
 
     Attributes:
-        op, node, module, shape: where it is.
+        op, node, module, shape: its location.
         hint: what the user can do about it.
     """
 
@@ -36,14 +36,14 @@ class RewriteRefusedError(Exception):
 
 
 def module_of(node: fx.Node) -> str:
-    """Dotted path of the module that the node was traced from, or an empty string."""
+    """Returns the dotted path of the module that the node was traced from, or ""."""
     stack = node.meta.get("nn_module_stack") or {}
     paths = [entry[0] for entry in stack.values()]
     return str(paths[-1]) if paths else ""
 
 
 def shape_text(node: fx.Node) -> str:
-    """Shape of a node's value for a message."""
+    """Formats the shape of a node's value."""
     value = node.meta.get("val")
     if isinstance(value, Tensor):
         return str(list(value.shape))
@@ -51,7 +51,7 @@ def shape_text(node: fx.Node) -> str:
 
 
 def value_of(node: fx.Node) -> Tensor:
-    """The node's value as a meta tensor.
+    """Returns the node's value as a meta tensor.
 
     Raises:
         TypeError: the node has several values or none.
@@ -63,7 +63,7 @@ def value_of(node: fx.Node) -> Tensor:
 
 
 def constant_of(graph_module: fx.GraphModule, node: object) -> Tensor | None:
-    """The tensor behind a ``get_attr`` node, or None for anything else."""
+    """Returns the tensor of a ``get_attr`` node, or None for anything else."""
     if isinstance(node, fx.Node) and node.op == "get_attr":
         value = getattr(graph_module, str(node.target))
         return value if isinstance(value, Tensor) else None
@@ -71,16 +71,16 @@ def constant_of(graph_module: fx.GraphModule, node: object) -> Tensor | None:
 
 
 def graph_module_of(root: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    """The graph over the root's constants, whose Python code is made when it is first called.
+    """Returns a graph module with the root's constants, whose Python code is generated at the first call.
 
-    Between two calls a graph goes through many changes, each of which ends with ``recompile``: to make the code each time would
-    take as long as the changes.
+    Many changes, each of which ends with ``recompile``, are made between two calls of a graph: generating the code each time
+    would take as long as the changes.
     """
     return _LazyGraphModule(root, graph)
 
 
 def has_constant_parameters(graph_module: fx.GraphModule, layer: fx.Node) -> bool:
-    """True if a linear layer's or convolution's weight is a constant, and so is its bias if it has one."""
+    """Returns True if the weight and the bias, if any, of a linear layer or convolution are constants."""
     bias = argument(layer, 2, "bias", None)
     return constant_of(graph_module, layer.args[1]) is not None and (
         bias is None or constant_of(graph_module, bias) is not None
@@ -88,27 +88,27 @@ def has_constant_parameters(graph_module: fx.GraphModule, layer: fx.Node) -> boo
 
 
 def is_call(node: object, *targets: Any) -> bool:
-    """True if ``node`` calls one of the given ATen overloads."""
+    """Returns True if ``node`` calls one of the given ATen overloads."""
     return isinstance(node, fx.Node) and node.op == "call_function" and node.target in targets
 
 
 def list_of(nodes: Any) -> list[fx.Node]:
-    """The nodes of a list argument, such as the parts of a concatenation."""
+    """Returns the nodes of a list argument, such as the parts of a concatenation."""
     return list(nodes)
 
 
 def only_user(node: fx.Node) -> fx.Node | None:
-    """The node's single user, or None if it has several or none."""
+    """Returns the node's single user, or None if it has several or none."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def meta_like(value: Any) -> Any:
-    """``value`` with every tensor moved to the meta device."""
+    """Returns ``value`` with every tensor moved to the meta device."""
     return torch.utils._pytree.tree_map(lambda v: v.to("meta") if isinstance(v, Tensor) else v, value)
 
 
 class Emitter:
-    """Adds nodes to a graph, each with its shape and with the provenance of the node it stands for.
+    """Adds nodes to a graph, each with its shape and with the provenance of the node it replaces.
 
     Args:
         graph_module: the graph to extend.
@@ -122,13 +122,13 @@ class Emitter:
         self._parent = provenance or source
 
     def __call__(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
-        """Emit ``target(*args, **kwargs)`` before the source node."""
+        """Emits ``target(*args, **kwargs)`` before the source node."""
         with self.graph_module.graph.inserting_before(self.source):
             node = self.graph_module.graph.call_function(target, args, kwargs)
         return self._describe(node, evaluate_meta(node))
 
     def constant(self, value: Tensor, name: str = "constant") -> fx.Node:
-        """Register a constant tensor and emit the node that reads it."""
+        """Registers a constant tensor and emits the node that reads it."""
         with self.graph_module.graph.inserting_before(self.source):
             node = add_constant(self.graph_module, value, name)
         return self._describe(node, value.to("meta"))
@@ -140,7 +140,7 @@ class Emitter:
 
 
 def add_constant(graph_module: fx.GraphModule, value: Tensor, name: str) -> fx.Node:
-    """Register ``value`` as a buffer under a free name like ``name`` and add its ``get_attr`` node at the insertion point."""
+    """Registers ``value`` as a buffer under a free name like ``name`` and adds its ``get_attr`` node at the insertion point."""
     free = register_constant(graph_module, value.detach().contiguous(), name)
     node = graph_module.graph.get_attr(free)
     node.meta["val"] = value.to("meta")
@@ -148,7 +148,7 @@ def add_constant(graph_module: fx.GraphModule, value: Tensor, name: str) -> fx.N
 
 
 def register_constant(module: nn.Module, value: Tensor, name: str) -> str:
-    """Register ``value`` as a buffer under a free name like ``name``, and return that name."""
+    """Registers ``value`` as a buffer under a free name like ``name``, and returns that name."""
     stem = "".join(c if c.isalnum() else "_" for c in name)
     free, count = stem, 0
     while hasattr(module, free):
@@ -159,7 +159,7 @@ def register_constant(module: nn.Module, value: Tensor, name: str) -> str:
 
 
 def evaluate_meta(node: fx.Node) -> Any:
-    """Shape-evaluate a ``call_function`` node from the shapes of its arguments."""
+    """Evaluates a ``call_function`` node on the meta values of its arguments."""
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
     kwargs = {k: "meta" if k == "device" else v for k, v in kwargs.items()}
     with torch.no_grad():
@@ -167,15 +167,15 @@ def evaluate_meta(node: fx.Node) -> Any:
 
 
 def replace(node: fx.Node, replacement: fx.Node) -> None:
-    """Put ``replacement`` in the place of ``node`` and remove it."""
+    """Replaces all uses of ``node`` with ``replacement`` and removes it."""
     node.replace_all_uses_with(replacement)
     node.graph.erase_node(node)
 
 
 def remove_dead_code(graph_module: fx.GraphModule) -> int:
-    """Remove nodes that no output depends on, and constants that no node reads; return how many nodes went.
+    """Removes nodes that no output depends on, and unused constants; returns the number of removed nodes.
 
-    Placeholders stay: they are the graph's signature.
+    Placeholders are not removed: they are the graph's signature.
     """
     removed = 0
     for node in reversed(list(graph_module.graph.nodes)):
@@ -189,7 +189,7 @@ def remove_dead_code(graph_module: fx.GraphModule) -> int:
 
 
 def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    """The given nodes and everything they depend on."""
+    """Returns the given nodes and everything they depend on."""
     found: set[fx.Node] = set()
     pending = list(nodes)
     while pending:
@@ -201,28 +201,28 @@ def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
 
 
 def calls(graph_module: fx.GraphModule, *targets: Any) -> list[fx.Node]:
-    """The graph's calls to any of the given overloads, in order."""
+    """Returns the graph's calls to any of the given overloads, in order."""
     return [node for node in graph_module.graph.nodes if is_call(node, *targets)]
 
 
 def sizes(shape: Iterable[int]) -> list[int]:
-    """A shape as plain integers."""
+    """Returns a shape as plain integers."""
     return [int(s) for s in shape]
 
 
 def pair(value: Any) -> list[int]:
-    """A size for height and width, which may be given as one number or as a list of one."""
+    """Returns a height and a width, which may be given as one number or as a list of one."""
     values = list(value) if isinstance(value, list | tuple) else [value]
     return [int(v) for v in (values if len(values) == 2 else values * 2)]
 
 
 def normalise_dim(dim: int, rank: int) -> int:
-    """A dimension counted from the front."""
+    """Returns a dimension counted from the front."""
     return dim + rank if dim < 0 else dim
 
 
 def argument(node: fx.Node, index: int, name: str, default: Any) -> Any:
-    """An argument of a call by position or keyword, or its default."""
+    """Returns an argument of a call by position or keyword, or its default."""
     if len(node.args) > index:
         return node.args[index]
     return node.kwargs.get(name, default)

@@ -1,4 +1,4 @@
-"""Open a bundle, a folder or one .zip, and trust nothing in it before its path, size and sha256 have been checked."""
+"""Opens a bundle, a folder or a .zip, and checks each file's path, size and sha256 before it is used."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _MANIFEST_LIMIT = 16 * 2**20
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle on disk. One that came from a .zip lives in a temporary folder until `close()` (or the object's end)."""
+    """A checked bundle on disk. One from a .zip is in a temporary folder until `close()` (or the object's end)."""
 
     root: Path
     manifest: Manifest
     _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
 
     def path(self, name: str) -> Path:
-        """The path of a file that the manifest lists."""
+        """Returns the path of a file that the manifest lists."""
         return self.root.joinpath(*PurePosixPath(name).parts)
 
     def graphs(self) -> dict[str, Path]:
-        """The two graphs' files by the names that reports use."""
+        """Returns the two graphs' files by the names that reports use."""
         return {name: self.path(spec.file) for name, spec in self.manifest.graphs.by_name.items()}
 
     def host_constants(self) -> dict[str, NDArray[np.generic]]:
-        """The host step's constants by name, each with the shape and dtype that the manifest gives.
+        """Returns the host step's constants by name, each with the manifest's shape and dtype.
 
         Raises:
             UserError: the file is not safetensors, or a constant is missing or of another shape or dtype.
@@ -50,7 +50,7 @@ class Bundle:
         return _read_tensors(self.path(HOST_PARAMS_NAME), specs) if specs else {}
 
     def golden_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Every stage's recorded tensors by name; empty where the bundle has no golden vectors.
+        """Returns every stage's recorded tensors by name; empty if the bundle has no golden vectors.
 
         Raises:
             UserError: the file is not safetensors.
@@ -59,7 +59,7 @@ class Bundle:
         return {} if golden is None else _read_tensors(self.path(golden.tensors), ())
 
     def close(self) -> None:
-        """Remove the temporary folder of a bundle that came from a .zip."""
+        """Removes the temporary folder of a bundle that came from a .zip."""
         if self._unpacked is not None:
             self._unpacked.cleanup()
 
@@ -71,14 +71,14 @@ class Bundle:
 
 
 def load_bundle(path: str | Path) -> Bundle:
-    """Open and check a bundle.
+    """Opens and checks a bundle.
 
     Args:
         path: the bundle's folder, or a .zip of it (its files at the top or in one folder).
 
     Raises:
-        UserError: no bundle there, a manifest of a newer schema or not fitting together, a path that leaves the bundle, or a
-            file that is missing, cut short, unreadable, or of another sha256; each names the file and what to do.
+        UserError: there is no bundle, the manifest has a newer schema or is inconsistent, a path leaves the bundle, or a file
+            is missing, truncated, unreadable, or has another sha256; the message names the file and what to do.
     """
     path = Path(path)
     with readable(path):
@@ -102,13 +102,13 @@ def load_bundle(path: str | Path) -> Bundle:
 def _is_zip(path: Path) -> bool:
     if not path.is_file():
         return False
-    # Given a path, zipfile takes one that it may not read for no archive.
+    # Given a path, zipfile returns False for a file without read permission instead of raising.
     with path.open("rb") as stream:
         return zipfile.is_zipfile(stream)
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
+    """Returns the sha256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -127,7 +127,7 @@ def _load_folder(root: Path, unpacked: tempfile.TemporaryDirectory[str] | None =
 
 def _check_file(root: Path, name: str, size: int, sha256: str) -> None:
     path = root.joinpath(*_safe_parts(name, str(root)))
-    # A link anywhere on the way could lead out of the bundle, whatever its target says now.
+    # A link anywhere in the path could lead out of the bundle, whatever its present target.
     inside = (path, *(parent for parent in path.parents if root in parent.parents))
     if any(step.is_symlink() for step in inside):
         raise UserError(f"{name} in {root} is a link, which a bundle may not hold; copy the real file in, or {REMAKE}")
@@ -144,7 +144,7 @@ def _check_file(root: Path, name: str, size: int, sha256: str) -> None:
 
 
 def _safe_parts(name: str, where: str) -> tuple[str, ...]:
-    """The parts of a relative POSIX path; refuses any that could leave the bundle on any system (also `C:` and `\\`)."""
+    """Returns the parts of a relative POSIX path; refuses one that could leave the bundle on any system (also `C:`, `\\`)."""
     parts = tuple(name.split("/"))
     if any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
         raise UserError(f"{where} lists the path {name!r}, which is not inside the bundle; don't trust this bundle: {REMAKE}")
@@ -159,7 +159,7 @@ def _utf8(data: bytes, where: str) -> str:
 
 
 def _unzip(path: Path, root: Path) -> None:
-    """Unpack the manifest and the files that it lists, each at most as long as it says, so that no zip bomb gets through."""
+    """Unpacks the manifest and the files that it lists, each of the listed size only, as a protection from zip bombs."""
     try:
         with zipfile.ZipFile(path) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
@@ -193,7 +193,7 @@ def _unzip(path: Path, root: Path) -> None:
                 with archive.open(info_or_none) as source, target.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError is zipfile's word for an encrypted member, NotImplementedError for an unknown compression.
+        # zipfile raises RuntimeError for an encrypted member, NotImplementedError for an unknown compression.
         raise UserError(f"{path} cannot be unpacked ({error}); copy it again, or {REMAKE}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be unpacked into {root} ({error}); free some space or set TMPDIR") from error

@@ -23,27 +23,28 @@ Array = NDArray[Any]
 
 @functools.cache
 def shared_environment() -> Any:
-    """The process's LiteRT environment, made at the first call; only within one can a buffer pass from graph to graph."""
+    """Returns the process's LiteRT environment, created at the first call; graphs can share buffers only within one."""
     with native_log():
-        folder = os.path.dirname(ai_edge_litert.__file__)  # noqa: PTH120, the library wants its own folder as a string
+        folder = os.path.dirname(ai_edge_litert.__file__)  # noqa: PTH120, the library needs its own folder as a string
         return litert.Environment.create(options=litert.EnvironmentOptions(runtime_path=folder))
 
 
 class CompiledGraph:
-    """A graph with its input and output buffers, made once and used for every call.
+    """A graph with its input and output buffers, which are created once and used for every call.
 
     Args:
         path: the .tflite file.
-        spec: the names, shapes and types that the manifest promises.
-        accelerator: "cpu" (XNNPACK) or "gpu" (the ML Drift delegate alone: it takes the whole graph or compiling fails).
+        spec: the manifest's names, shapes and types.
+        accelerator: "cpu" (XNNPACK) or "gpu" (the ML Drift delegate alone: compiling fails if it does not accept the whole
+            graph).
         threads: CPU threads.
-        enforce_f32: keep the GPU from computing in fp16.
+        enforce_f32: whether the GPU computes in fp32 instead of fp16.
 
-    Some graphs make the GPU delegate kill the process at compile time: compile an unproven graph in a child process.
+    Some graphs make the GPU delegate kill the process at compile time: compile an unverified graph in a child process.
 
     Raises:
-        UserError: LiteRT cannot load or compile the file or take its path, no GPU is found, or the file's signature lacks a
-            name of the manifest or has another shape or type for it.
+        UserError: LiteRT cannot load or compile the file or does not accept its path, no GPU is found, or the file's signature
+            lacks a name of the manifest or has another shape or type for it.
     """
 
     def __init__(
@@ -68,23 +69,23 @@ class CompiledGraph:
         try:
             str(path).encode()
         except UnicodeEncodeError as error:
-            raise UserError(f"{path}: LiteRT takes no path that is not UTF-8; rename the file or folder") from error
+            raise UserError(f"{path}: LiteRT accepts UTF-8 paths only; rename the file or folder") from error
         try:
             with native_log(log):
                 self._model = litert.CompiledModel.from_file(str(path), environment=environment, options=options)
         except RuntimeError as error:
-            raise UserError(_why(path, accelerator, error, log)) from error
+            raise UserError(_compile_failure(path, accelerator, error, log)) from error
         self._check_signature()
         with native_log():
             name = spec.signature
             self._inputs = {item.name: self._model.create_input_buffer_by_name(name, item.name) for item in spec.inputs}
             self._outputs = {item.name: self._model.create_output_buffer_by_name(name, item.name) for item in spec.outputs}
-            # The first write of a process makes LiteRT create one more environment, log lines and all: have it over with.
+            # The first write of a process makes LiteRT create another environment and log it: captured here.
             for item in spec.inputs:
                 self._inputs[item.name].write(np.zeros(item.shape, item.dtype))
 
     def __call__(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the graph.
+        """Runs the graph.
 
         Args:
             tensors: at least the graph's inputs, by signature name, with exactly the manifest's shapes; int64 is narrowed to a
@@ -98,7 +99,7 @@ class CompiledGraph:
             RuntimeError: LiteRT could not run the graph.
         """
         for spec in self.spec.inputs:
-            self._inputs[spec.name].write(_fitting(spec, tensors, self.path.name))
+            self._inputs[spec.name].write(_checked_input(spec, tensors, self.path.name))
         self._model.run_by_name(self.spec.signature, self._inputs, self._outputs)
         return {
             spec.name: self._outputs[spec.name].read(int(np.prod(spec.shape)), np.dtype(spec.dtype)).reshape(spec.shape)
@@ -106,7 +107,7 @@ class CompiledGraph:
         }
 
     def close(self) -> None:
-        """Give the buffers and the compiled model back; the graph cannot be called afterwards."""
+        """Frees the buffers and the compiled model; the graph cannot be called afterwards."""
         with native_log():
             for buffer in (*self._inputs.values(), *self._outputs.values()):
                 buffer.destroy()
@@ -130,14 +131,14 @@ class CompiledGraph:
                 if tuple(found["shape"]) != spec.shape or found["dtype"] != spec.dtype:
                     raise UserError(
                         f"the {side} '{spec.name}' of {self.path} is {found['dtype']}{list(found['shape'])} "
-                        f"but the manifest says {spec.dtype}{list(spec.shape)}; {REMAKE}"
+                        f"but the manifest has {spec.dtype}{list(spec.shape)}; {REMAKE}"
                     )
             if side == "input" and len(details) != len(specs):
                 extra = sorted(set(details) - {spec.name for spec in specs})
-                raise UserError(f"{self.path} wants the input {_listed(extra)}, which the manifest does not list; {REMAKE}")
+                raise UserError(f"{self.path} needs the input {_listed(extra)}, which the manifest does not list; {REMAKE}")
 
 
-def _fitting(spec: TensorSpec, tensors: Mapping[str, Array], graph: str) -> Array:
+def _checked_input(spec: TensorSpec, tensors: Mapping[str, Array], graph: str) -> Array:
     tensor = tensors.get(spec.name)
     if tensor is None:
         raise ValueError(f"{graph} needs '{spec.name}' but was given {_listed(sorted(tensors))}")
@@ -148,13 +149,13 @@ def _fitting(spec: TensorSpec, tensors: Mapping[str, Array], graph: str) -> Arra
     return tensor
 
 
-def _why(path: Path, accelerator: Accelerator, error: RuntimeError, log: NativeLog) -> str:
-    """One line: what LiteRT said, from its exception and its log, and what to do."""
-    said = " ".join(f"{error} {' | '.join(log.errors)}".split())
-    if "No adapters found" in said:
-        return f"no GPU was found to run {path} on; install a Vulkan driver (`convert doctor` says how) or use the CPU"
+def _compile_failure(path: Path, accelerator: Accelerator, error: RuntimeError, log: NativeLog) -> str:
+    """Returns a one-line message: LiteRT's error, from its exception and its log, and what to do."""
+    text = " ".join(f"{error} {' | '.join(log.errors)}".split())
+    if "No adapters found" in text:
+        return f"no GPU was found to run {path} on; install a Vulkan driver (see `convert doctor`) or use the CPU"
     advice = "use the CPU, and look at the report's residency gate" if accelerator == "gpu" else REMAKE
-    return f"LiteRT cannot compile {path} for the {accelerator.upper()} ({said[:600]}); {advice}"
+    return f"LiteRT cannot compile {path} for the {accelerator.upper()} ({text[:600]}); {advice}"
 
 
 def _listed(names: Sequence[str]) -> str:

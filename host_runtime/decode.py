@@ -1,14 +1,14 @@
-"""From graph B's boxes and logits to detections, as rfdetr's own `PostProcess` does it.
+"""Converts graph B's boxes and logits to detections, as rfdetr's own `PostProcess` does.
 
 Source: github.com/roboflow/rf-detr, `rfdetr/models/lwdetr.py` (1.x) and `src/rfdetr/models/postprocess.py` (commit 07e1eef):
 sigmoid over all logits, the `num_select` best of the flattened queries x classes, query = index // C, label = index % C, boxes
-from cxcywh to xyxy times the image's size; then `predict` keeps `score > threshold`. No NMS. What differs between versions:
+from cxcywh to xyxy times the image's size; then `predict` selects `score > threshold`. No NMS. Versions differ:
 
 - ties: torch.topk, undefined, up to 1.9.2; stable, by lower flattened index, since 1.9.3 (pull request 1320), as here;
 - boxes are clamped to the picture since 1.8.3 (pull request 1168), as here;
-- no version drops a logit column: the head has num_classes + 1 columns and the last one, "no object", is only *named*
-  `__background__` by `predict` (pull request 970; COCO's 91 columns are the sparse category ids themselves). Which columns are
-  not reported here is the manifest's `ignored_classes`; they still take their place among the `num_select`, as in the original.
+- no version removes a logit column: the head has num_classes + 1 columns and the last one, "no object", is only *named*
+  `__background__` by `predict` (pull request 970; COCO's 91 columns are the sparse category ids themselves). The manifest's
+  `ignored_classes` are the columns that are not reported here; they still count among the `num_select`, as in the original.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Detection:
     box: tuple[float, float, float, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Returns plain data for JSON."""
         return {"class_index": self.class_index, "name": self.name, "score": self.score, "box": list(self.box)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Detection:
-        """The reverse of `to_dict`."""
+        """Parses the result of `to_dict`."""
         left, top, right, bottom = (float(value) for value in data["box"])
         return cls(int(data["class_index"]), str(data["name"]), float(data["score"]), (left, top, right, bottom))
 
@@ -62,16 +62,16 @@ class Detections:
         return len(self.items)
 
     def above(self, threshold: float) -> Detections:
-        """Those with a score strictly above the threshold."""
+        """Returns those with a score strictly above the threshold."""
         return Detections(tuple(item for item in self.items if item.score > threshold), self.width, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Returns plain data for JSON."""
         return {"width": self.width, "height": self.height, "detections": [item.to_dict() for item in self.items]}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Detections:
-        """The reverse of `to_dict`."""
+        """Parses the result of `to_dict`."""
         return cls(tuple(Detection.from_dict(item) for item in data["detections"]), int(data["width"]), int(data["height"]))
 
 
@@ -83,16 +83,16 @@ def decode_outputs(
     threshold: float = 0.5,
     nms_iou: float | None = None,
 ) -> Detections:
-    """Detections of one picture, as the manifest says: which outputs of graph B, how they are decoded, the classes' names.
+    """Returns one picture's detections, with the outputs, decoding and class names that the manifest defines.
 
     Args:
         manifest: the bundle's.
-        outputs: graph B's by name; others are ignored.
+        outputs: graph B's outputs by name; others are ignored.
         image_size, threshold, nms_iou: as for `decode`.
 
     Raises:
         ValueError: as `decode`.
-        KeyError: an output is missing, which a graph that was run does not do.
+        KeyError: an output is missing, which does not happen with the outputs of a run.
     """
     post = manifest.postprocess
     boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
@@ -109,19 +109,19 @@ def decode(
     threshold: float = 0.5,
     nms_iou: float | None = None,
 ) -> Detections:
-    """Detections of one picture.
+    """Returns one picture's detections.
 
     Args:
         boxes: [1, Q, 4], centre x, centre y, width, height as fractions of the picture.
         logits: [1, Q, C], before the sigmoid.
         image_size: (width, height) in pixels of the picture that the boxes are for.
         spec: the manifest's post-processing.
-        classes: C names; None is a hole, which is named `class N` should it be found.
-        threshold: keep scores strictly above it, as rfdetr does.
-        nms_iou: if given, also drop a box that overlaps a better one of its class by more than this IoU.
+        classes: C names; a detection of a class without a name (None) is named `class N`.
+        threshold: scores must be strictly above it, as in rfdetr.
+        nms_iou: if given, a box that overlaps a better one of its class by more than this IoU is removed.
 
     Raises:
-        ValueError: shapes do not fit, or a value is NaN (a graph went wrong: no detection could be trusted).
+        ValueError: shapes do not fit, or a value is NaN (a graph was computed wrong).
     """
     queries, columns = _check(boxes, logits, classes)
     with np.errstate(over="ignore"):
@@ -142,7 +142,7 @@ def decode(
 
 
 def to_pixels(boxes: Floats, image_size: tuple[int, int]) -> Floats:
-    """cxcywh fractions [N, 4] to left, top, right, bottom in pixels, clamped to the picture's (width, height)."""
+    """Converts cxcywh fractions [N, 4] to left, top, right, bottom in pixels, clamped to the picture's (width, height)."""
     centre, half = boxes[:, :2], 0.5 * boxes[:, 2:]
     scale = np.asarray((*image_size, *image_size), np.float32)
     corners = np.concatenate((centre - half, centre + half), axis=1) * scale
@@ -151,7 +151,7 @@ def to_pixels(boxes: Floats, image_size: tuple[int, int]) -> Floats:
 
 
 def nms(corners: Floats, labels: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
-    """Greedy class-wise non-maximum suppression.
+    """Performs greedy class-wise non-maximum suppression.
 
     Args:
         corners: [N, 4] left, top, right, bottom, best first.
@@ -159,7 +159,7 @@ def nms(corners: Floats, labels: NDArray[np.int64], iou: float) -> NDArray[np.in
         iou: suppress above this intersection over union.
 
     Returns:
-        The indices that stay, ascending.
+        The indices of the remaining boxes, ascending.
     """
     area = np.prod(np.maximum(corners[:, 2:] - corners[:, :2], 0), axis=1)
     alive = np.ones(len(corners), bool)
@@ -170,7 +170,7 @@ def nms(corners: Floats, labels: NDArray[np.int64], iou: float) -> NDArray[np.in
         rest = rest[rest > index]
         size = np.minimum(corners[rest, 2:], corners[index, 2:]) - np.maximum(corners[rest, :2], corners[index, :2])
         inter = np.prod(np.maximum(size, 0), axis=1)
-        # Multiplied out, so that two boxes without area do not divide 0 by 0.
+        # Without a division, which would be 0 / 0 for two boxes without area.
         alive[rest[inter > iou * (area[rest] + area[index] - inter)]] = False
     return np.flatnonzero(alive)
 
@@ -182,5 +182,5 @@ def _check(boxes: Floats, logits: Floats, classes: Sequence[str | None]) -> tupl
         raise ValueError(f"there are {len(classes)} class names for {logits.shape[2]} logit columns")
     for name, tensor in (("boxes", boxes), ("logits", logits)):
         if np.isnan(tensor).any():
-            raise ValueError(f"'{name}' holds NaN: the graphs did not run right, on this accelerator or with this picture")
+            raise ValueError(f"'{name}' contains NaN: the graphs were computed wrong on this accelerator or for this picture")
     return logits.shape[1], logits.shape[2]

@@ -1,4 +1,4 @@
-"""Boxes and labels over a picture, readable on any background and at any size."""
+"""Draws boxes and labels on a picture, legible on any background and at any size."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _GOLDEN = 0.6180339887498949
 
 
 def class_colour(class_index: int) -> Colour:
-    """A class's colour: always the same for an index, bright, and unlike its neighbours'."""
+    """Returns a class's colour: fixed for an index, bright, and unlike its neighbours'."""
     hue = (0.02 + class_index * _GOLDEN) % 1.0
     # Every third class is darker and every second paler, so that equal hues far apart still differ.
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.95 - 0.3 * (class_index % 2), 1.0 - 0.2 * (class_index % 3 == 2))
-    # Deep blues and violets are lightened: a line of luma below 0.35 is lost on a dark picture.
+    # Dark blues and violets are lightened: a line of luma below 0.35 is not visible on a dark picture.
     white = max(0.0, (0.35 - _luma(red, green, blue)) / (1 - _luma(red, green, blue)))
     red, green, blue = (round(255 * (value + (1 - value) * white)) for value in (red, green, blue))
     return red, green, blue
 
 
 def _luma(red: float, green: float, blue: float) -> float:
-    """Rec. 601: how light a colour looks, on the scale of its channels."""
+    """Returns a colour's luma (Rec. 601), on the scale of its channels."""
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Image.Image:
-    """A copy of the picture (RGB) with a box and a label `name 0.87` a detection; the best are drawn last, so on top.
+    """Draws each detection's box and label `name 0.87` on a copy of the picture (RGB), the best ones last, on top.
 
     Line width and type size follow the picture's longer side. A box has a dark edge on both sides of its coloured line and a
-    label its own background, so both can be read on any picture. A label that would leave the picture is moved inside.
+    label its own background, so both are legible on any picture. A label that would extend beyond the picture is moved inside.
     """
     canvas = to_rgb(image)
     draw = ImageDraw.Draw(canvas)
@@ -59,13 +59,13 @@ def _draw_box(draw: ImageDraw.ImageDraw, item: Detection, size: tuple[int, int],
     left, top, right, bottom = _box_on(item, size)
     rim = max(1, line // 2)
     for shrink, width, colour in ((0, line + 2 * rim, _BLACK), (rim, line, class_colour(item.class_index))):
-        # Pillow refuses a rectangle whose corners have crossed; a box thinner than its line is drawn as far as it goes.
+        # Pillow refuses a rectangle with crossed corners, so these are clamped for a box thinner than its line.
         inner = (left + shrink, top + shrink, max(right - shrink, left + shrink), max(bottom - shrink, top + shrink))
         draw.rectangle(inner, outline=colour, width=width)
 
 
 def _box_on(item: Detection, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The box's outermost pixels, inside the picture."""
+    """Returns the box's outermost pixels, clamped to the picture."""
     left, top, right, bottom = item.box
     left, top = min(max(left, 0), size[0] - 1), min(max(top, 0), size[1] - 1)
     return left, top, max(min(right, size[0] - 1), left), max(min(bottom, size[1] - 1), top)
@@ -79,7 +79,7 @@ def _label_place(
     line: int,
     placed: list[tuple[float, float, float, float]],
 ) -> tuple[float, float, float, float]:
-    """Where the label goes: above the box, else inside its top, else below, the first that covers no label placed before."""
+    """Returns the label's place: above the box, inside its top, or below, the first that overlaps no earlier label."""
     x0, y0, x1, y1 = draw.textbbox((0, 0), _text(item), font=font)
     width, height = x1 - x0 + 4 * line, y1 - y0 + 4 * line
     left, top, _, bottom = _box_on(item, size)
@@ -102,12 +102,12 @@ def _draw_label(
     line: int,
 ) -> None:
     colour = class_colour(item.class_index)
-    ink = _BLACK if _luma(*colour) > 128 else _WHITE
+    text_colour = _BLACK if _luma(*colour) > 128 else _WHITE
     x0, y0, _, _ = draw.textbbox((0, 0), _text(item), font=font)
     draw.rectangle(place, fill=colour, outline=_BLACK, width=max(1, line // 2))
-    draw.text((place[0] + 2 * line - x0, place[1] + 2 * line - y0), _text(item), fill=ink, font=font)
+    draw.text((place[0] + 2 * line - x0, place[1] + 2 * line - y0), _text(item), fill=text_colour, font=font)
 
 
 def _text(item: Detection) -> str:
-    """`name 0.87`. Letters the built-in font lacks come out as boxes; a line break would break the label's height."""
+    """Returns `name 0.87`, without line breaks, which the label's height does not allow for."""
     return f"{' '.join(item.name.split())} {item.score:.2f}"

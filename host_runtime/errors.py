@@ -1,4 +1,4 @@
-"""The one error a user can cause."""
+"""The error that a user can cause."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 REMAKE = "make the bundle again with `convert run`"
-"""What to do about a bundle that cannot be used."""
+"""Advice for a bundle that cannot be used."""
 
 
 class UserError(Exception):
-    """Bad input or bad use, said in one line: what is wrong, where, and what to do next.
+    """Bad input or a usage error; the message says in one line what is wrong, where, and what to do.
 
-    The command line prints the message without a traceback and exits with 2. Anything else that is raised is a fault of ours.
+    The command line prints the message without a traceback and exits with 2. Any other exception is a defect of this project.
     """
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Within this, a path that the system will not look at or read (no permission, a name too long) is the user's error.
+    """Raises ``UserError`` for an ``OSError`` in its block: a path that cannot be read (no permission, a name too long).
 
     Even ``Path.exists`` and ``Path.is_dir`` raise for such a path.
     """
@@ -30,5 +30,5 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def reason(error: OSError) -> str:
-    """What the system says of it, without number and path: ``"permission denied"``."""
+    """Returns the system's reason, without number and path: ``"permission denied"``."""
     return (error.strerror or str(error)).lower()

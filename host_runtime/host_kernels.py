@@ -1,7 +1,7 @@
 """The host ops in NumPy: one function for each op of `host_ops.json`, on float32 tensors (int32 for indices).
 
-A kernel computes; whether an op can take its tensors is the table's business (`host_table`, `host_shapes`), so the kernels
-check nothing but what only the values show: an index out of range.
+Whether an op accepts its tensors is checked before, by the table (`host_table`, `host_shapes`). The kernels check only what
+depends on values: an index out of range.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def topk(x: Array, *, k: int, axis: int) -> Array:
 
 
 def gather(x: Array, indices: Array, *, axis: int) -> Array:
-    """x [B, N, ...] and indices [B, K] -> [B, K, ...] for axis 1 (each batch by its own row); indices [K] serve any axis.
+    """x [B, N, ...] and indices [B, K] -> [B, K, ...] for axis 1 (each batch by its own row); indices [K] apply to any axis.
 
     Raises:
         ValueError: an index is outside the axis; there are no negative ones.
@@ -85,7 +85,7 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
 
 
 def clamp(x: Array, *, min: float | None = None, max: float | None = None) -> Array:  # noqa: A002, the attributes' names
-    """Limit x to [min, max], of which one may be absent; NaN stays."""
+    """Limit x to [min, max], of which one may be absent; NaN is preserved."""
     return np.clip(x, min, max)
 
 

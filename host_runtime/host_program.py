@@ -1,8 +1,7 @@
-"""The host step as typed data: what the compiler emits, the manifest carries and the runtimes execute.
+"""The host step as typed data: the compiler emits it, the manifest contains it and the runtimes execute it.
 
-`HostProgram.check` is everything that can be known before a tensor is: ops, arity, attributes, names, and, as far as the
-inputs' shapes are given, every dtype and shape. A program that passes it with all shapes given can only fail on an index that
-is out of range.
+`HostProgram.check` checks all that does not depend on values: ops, arity, attributes, names, and, where the inputs' shapes are
+given, every dtype and shape. A program that passes it with all shapes given can only fail on an index that is out of range.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 from detr2litert.host_runtime.errors import REMAKE, UserError
 from detr2litert.host_runtime.host_shapes import Attributes
-from detr2litert.host_runtime.host_table import DTYPES, HOST_OPS, MAX_RANK, OpRule
+from detr2litert.host_runtime.host_table import OpRule, host_table
 from detr2litert.host_runtime.tensor_spec import Shape, TensorSpec
 
 Kind = tuple[str, Shape]
@@ -32,7 +31,7 @@ class HostOp:
 
 @dataclass(frozen=True)
 class CheckedOp:
-    """An op that its rule accepts, with its attributes in their own types; `label` is what messages call it."""
+    """An op that its rule accepts, with its attributes in their own types; `label` names it in messages."""
 
     label: str
     rule: OpRule
@@ -41,7 +40,7 @@ class CheckedOp:
     attributes: Attributes
 
     def result(self, kinds: Sequence[Kind]) -> Kind:
-        """The output's dtype and shape, from the inputs'; raises ValueError, naming op and inputs, if it cannot take them."""
+        """The output's dtype and shape, from the inputs'; raises ValueError, naming op and inputs, if the op refuses them."""
         try:
             return self.rule.result(kinds, self.attributes)
         except ValueError as error:
@@ -59,13 +58,13 @@ class CheckedProgram:
 
 @dataclass(frozen=True)
 class HostProgram:
-    """What runs between the two graphs, as straight-line code over named tensors (each name assigned once).
+    """What runs between the two graphs, as straight-line code in single-assignment form over named tensors.
 
     Attributes:
-        inputs: names of graph A's outputs that it reads.
-        ops: in the order in which they run.
-        outputs: names of what graph B reads of it.
-        constants: tensors that travel in the bundle's host parameters.
+        inputs: names of the outputs of graph A that it reads.
+        ops: in execution order.
+        outputs: names of its tensors that graph B reads.
+        constants: tensors that are stored in the bundle's host parameters.
     """
 
     inputs: tuple[str, ...]
@@ -91,10 +90,10 @@ class HostProgram:
         """Check the program against the table.
 
         Args:
-            input_specs: shapes and dtypes of inputs; others are ignored.
+            input_specs: shapes and dtypes of inputs; those of other tensors are ignored.
 
         Raises:
-            UserError: it cannot run. Programs come from bundles, so the one line names the op and the field, and what to do.
+            UserError: it cannot run. Programs come from bundles, so the message names the op and the field, and a remedy.
         """
         kinds: dict[str, Kind | None] = {}
         known = {spec.name: (spec.dtype, spec.shape) for spec in input_specs}
@@ -130,14 +129,15 @@ def _assign(kinds: dict[str, Kind | None], name: str, kind: Kind | None, what: s
 
 
 def supported(kind: Kind) -> bool:
-    """Whether a tensor of this dtype and shape can stand in a host program."""
+    """Whether a host program may contain a tensor of this dtype and shape."""
     dtype, shape = kind
-    return dtype in DTYPES and len(shape) <= MAX_RANK and 0 not in shape
+    limits = host_table()
+    return dtype in limits.dtypes and len(shape) <= limits.max_rank and 0 not in shape
 
 
 def _checked(number: int, item: HostOp, known: Mapping[str, object]) -> CheckedOp:
     label = f"op {number} '{item.op}' giving '{item.output}'"
-    rule = HOST_OPS.get(item.op)
+    rule = host_table().ops.get(item.op)
     if rule is None:
         raise UserError(f"host step {label} is not an op this runtime knows; upgrade the runtime, or {REMAKE}")
     least, most = rule.arity

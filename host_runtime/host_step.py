@@ -1,8 +1,8 @@
 """The query selection between the two graphs: a small program, given as data in the manifest, executed in NumPy.
 
-The program is `host_program.HostProgram`, its ops are the rows of `host_ops.json`, and what they compute is in `host_kernels`.
-Runtimes in Kotlin and JavaScript execute the same programs; 300 random ones hold all three together. Tensors are row-major
-float32 of rank <= 4, and int32 indices. Ties in topk go to the lower index: see `host_runtime.selection` for what was measured.
+The program is a `host_program.HostProgram`, its ops are the rows of `host_ops.json`, and `host_kernels` computes them. Runtimes
+in Kotlin and JavaScript execute the same programs; tests compare the three on 300 random ones. Tensors are row-major float32 of
+rank <= 4, and int32 indices. Of tied scores topk takes the lower index; `host_runtime.selection` has the measurements.
 
 Measured on two shared x86 cores: topk + gather [1, N, 256] + gather [1, N, 4] with k = 300 takes 0.2 to 0.4 ms, for N = 576 as
 for N = 8400 (top-k alone 0.04 and 0.06 ms; a stable argsort of all 8400 would take 0.7 ms).
@@ -30,13 +30,13 @@ class HostStep:
     Args:
         program: the manifest's host step.
         constants: the arrays of program.constants by name.
-        input_specs: shapes and dtypes that the inputs must have (graph A's outputs); unchecked where not given. With all of
-            them given, every shape in the program is known and checked here, and a run can fail on indices only.
+        input_specs: shapes and dtypes that the inputs must have (graph A's outputs); inputs without one are not checked.
+            If all are given, every shape in the program is checked here, and a run can only fail on an index.
 
     Raises:
         UserError: an unknown op, wrong inputs, attributes, dtypes or shapes, a name used before it is computed, a missing
-            constant. The program comes from the bundle, so that is a bundle this version cannot run; the message names the op
-            and the tensor.
+            constant. The program is part of the bundle, so this version cannot run that bundle; the message names the op and
+            the tensor.
     """
 
     def __init__(

@@ -1,11 +1,15 @@
 """The table of host ops: `host_ops.json` beside this file, as typed rules that a program is checked by.
 
-The JSON is the one table. This module and `web_demo/src/host/table.js` read it; a JVM test compares Kotlin's `HostOps` with it;
-the manifest's schema names the same ops and dtypes, which a test holds. An op has
+The JSON is the only table. This module and `web_demo/src/host/table.js` read it, the compiler reads it through this module, and
+tests compare Kotlin's `HostOps` with it. An op has
 
-- inputs: for each its dtype and its least and greatest rank. The last may be optional, or repeat;
-- attributes: for each its type, its bounds or its values, and whether it may be absent. Nothing else is accepted;
-- an output: its dtype, and the rule of `host_shapes` that gives its shape.
+- inputs: the dtype, the lowest and the highest rank of each. Inputs at the end may be optional; the last may repeat;
+- attributes: the type, the bounds or the values of each, and whether it is optional. No other attribute is accepted;
+- an output: its dtype, and the name of the shape rule in `host_shapes`;
+- aten: the ATen overloads that become this op by name: their tensors are its inputs, in order, their other arguments its
+  attributes. An op without any is emitted by code of `graphs.host_step`;
+- tolerance: how much two runtimes may differ, as a multiple of the largest expected value (at least 1). Without it, they must
+  be equal.
 
 A rule refuses with a ValueError whose text continues a sentence that begins with the op.
 """
@@ -16,6 +20,7 @@ import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -27,7 +32,7 @@ _KINDS = {"float32": "float32", "int32": "integers (int32)"}
 
 @dataclass(frozen=True)
 class InputRule:
-    """One input: what it is called in messages, its dtype, its least and greatest rank, and up to how often it may occur."""
+    """One input: its name in messages, its dtype, its lowest and highest rank, and how often it may occur at most."""
 
     name: str
     dtype: str
@@ -87,8 +92,16 @@ class AttributeRule:
 
 @dataclass(frozen=True)
 class OpRule:
-    """One op. `computes` is its meaning in words, `verb` what it does with its inputs, for messages, and `shape` the name of
-    its rule in `host_shapes.SHAPES`."""
+    """One op: a row of the table.
+
+    Attributes:
+        computes: its meaning.
+        verb: what it does with its inputs, for messages.
+        dtype: its output's.
+        shape: the name of its output's rule in `host_shapes.SHAPES`.
+        aten: the ATen overloads that become it by name, the most general one first.
+        tolerance: how much two runtimes may differ, as a multiple of the largest expected value (at least 1).
+    """
 
     name: str
     computes: str
@@ -97,10 +110,12 @@ class OpRule:
     attributes: Mapping[str, AttributeRule]
     dtype: str
     shape: str
+    aten: tuple[str, ...] = ()
+    tolerance: float = 0.0
 
     @property
     def arity(self) -> tuple[int, int]:
-        """The least and the greatest number of inputs."""
+        """The lowest and the highest number of inputs."""
         return sum(not rule.optional for rule in self.inputs), sum(rule.repeats for rule in self.inputs)
 
     def read_attributes(self, given: Mapping[str, Any]) -> Attributes:
@@ -128,11 +143,36 @@ class OpRule:
         for index, (dtype, shape) in enumerate(tensors):
             self.inputs[min(index, len(self.inputs) - 1)].check(dtype, shape)
         result = SHAPES[self.shape]([shape for _, shape in tensors], attributes)
-        if len(result) > MAX_RANK:
-            raise ValueError(f"it gives rank {len(result)}, more than {MAX_RANK}")
-        if prod(result) > MAX_ELEMENTS:
-            raise ValueError(f"it gives {prod(result)} elements, more than {MAX_ELEMENTS}")
+        limits = host_table()
+        if len(result) > limits.max_rank:
+            raise ValueError(f"it gives rank {len(result)}, more than {limits.max_rank}")
+        if prod(result) > limits.max_elements:
+            raise ValueError(f"it gives {prod(result)} elements, more than {limits.max_elements}")
         return self.dtype, result
+
+
+@dataclass(frozen=True)
+class HostTable:
+    """The whole table: what every tensor of a host program must meet, and the ops by name."""
+
+    max_rank: int
+    max_elements: int
+    dtypes: tuple[str, ...]
+    ops: Mapping[str, OpRule]
+
+
+@cache
+def host_table() -> HostTable:
+    """The table; the file is read at the first call."""
+    data = load_table()
+    ops = {name: _op(name, item) for name, item in data["ops"].items()}
+    return HostTable(data["max_rank"], data["max_elements"], tuple(data["dtypes"]), ops)
+
+
+def load_table() -> dict[str, Any]:
+    """`host_ops.json` as parsed JSON."""
+    table: dict[str, Any] = json.loads(importlib.resources.files(__package__).joinpath("host_ops.json").read_text("utf-8"))
+    return table
 
 
 def _op(name: str, data: Mapping[str, Any]) -> OpRule:
@@ -142,18 +182,14 @@ def _op(name: str, data: Mapping[str, Any]) -> OpRule:
         for key, item in data.get("attributes", {}).items()
     }
     output = data["output"]
-    return OpRule(name, data["computes"], data["verb"], inputs, attributes, output["dtype"], output["shape"])
-
-
-def load_table() -> dict[str, Any]:
-    """`host_ops.json` as it is."""
-    table: dict[str, Any] = json.loads(importlib.resources.files(__package__).joinpath("host_ops.json").read_text("utf-8"))
-    return table
-
-
-_TABLE = load_table()
-MAX_RANK: int = _TABLE["max_rank"]
-MAX_ELEMENTS: int = _TABLE["max_elements"]
-DTYPES: tuple[str, ...] = tuple(_TABLE["dtypes"])
-HOST_OPS: Mapping[str, OpRule] = {name: _op(name, data) for name, data in _TABLE["ops"].items()}
-"""Every op by its name."""
+    return OpRule(
+        name,
+        data["computes"],
+        data["verb"],
+        inputs,
+        attributes,
+        output["dtype"],
+        output["shape"],
+        tuple(data.get("aten", ())),
+        data.get("tolerance", 0.0),
+    )

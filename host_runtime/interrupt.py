@@ -1,10 +1,10 @@
-"""Ctrl-C, and a request to end, as a ``KeyboardInterrupt`` that reaches the command wherever it strikes.
+"""Delivers Ctrl-C and termination signals to the command as a ``KeyboardInterrupt``, wherever they occur.
 
-Python delivers a signal between two of its own instructions. Where those belong to a destructor or to a callback from native
-code, the exception is printed as "ignored" and lost; a bare ``except`` somewhere in a library swallows it; and where native
-code called them, it can come back as an error of that code's own, or end the process with SIGABRT. So the handler leaves a
-mark and sends the interrupt again, and again, until the command says that it has arrived; the cleaning up is protected from it;
-and native code that calls back works in a thread, where no signal is delivered.
+Python delivers a signal between two of its own instructions. In a destructor or a callback from native code, the exception is
+printed as "ignored" and lost; a bare ``except`` in a library swallows it; and native code that called Python can turn it into
+an error of its own, or end the process with SIGABRT. So the handler sets a flag and raises the interrupt repeatedly until the
+command acknowledges it; cleanup runs with the signals ignored; and native code that calls back runs in a thread, where no
+signal is delivered.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import NoReturn, TypeVar
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
-# Long against the time an exception takes to reach the command, short against a user's patience.
-_AGAIN_SECONDS = 0.3
+# Much longer than an exception takes to reach the command, but short for a user.
+_REPEAT_SECONDS = 0.3
 _seen = threading.Event()
 _abandoned = threading.Event()
 
 
 def install() -> None:
-    """For a command's main: turn SIGINT, SIGTERM and SIGHUP into ``KeyboardInterrupt``, sent again until ``arrived``."""
+    """Turns SIGINT, SIGTERM and SIGHUP into ``KeyboardInterrupt``, repeated until ``acknowledge``; for a command's main."""
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _interrupt)
@@ -37,12 +37,12 @@ def install() -> None:
 
 
 def was_interrupted() -> bool:
-    """Whether any of the signals has come, whatever became of its exception."""
+    """Returns whether any of the signals was received, whether or not its exception reached the command."""
     return _seen.is_set()
 
 
-def arrived() -> None:
-    """The command has caught the interrupt: send it no more, and let nothing disturb the end of the process."""
+def acknowledge() -> None:
+    """Stops the repetition after the command has caught the interrupt, and ignores the signals from then on."""
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             if signal.getsignal(number) is _interrupt:
@@ -51,7 +51,7 @@ def arrived() -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Within this, the signals are ignored: for the few milliseconds in which temporary files are removed."""
+    """Ignores the signals in its block: for the few milliseconds in which temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is ever interrupted
         return
@@ -62,13 +62,13 @@ def uninterrupted() -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         if was_interrupted():
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, _REPEAT_SECONDS)
 
 
 def in_thread(work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises, done where no signal can reach it, while the caller waits and can be interrupted.
+    """Runs ``work`` in a thread, where no signal is delivered; the caller waits and can be interrupted.
 
-    An interrupt leaves the thread to itself, for native code cannot be stopped; ``leave`` then ends the process without it.
+    An interrupt abandons the thread, since native code cannot be stopped; ``exit_process`` then ends the process without it.
     """
     outcome: Future[T] = Future()
 
@@ -86,16 +86,16 @@ def in_thread(work: Callable[[], T]) -> T:
             _abandoned.set()
 
 
-def leave(code: int) -> NoReturn:
-    """End the process; at once if a thread was left in native code, which would not survive the interpreter's own end.
+def exit_process(code: int) -> NoReturn:
+    """Ends the process; immediately if a thread was abandoned in native code, which would crash at interpreter shutdown.
 
-    The exit code is ``code`` wherever an interrupt struck. Where that was inside ``exec`` of a string, as the definition of a
-    dataclass does while its module loads, CPython remembers it and ends ``python -m`` by SIGINT after all, until another
-    ``exec`` makes it forget (``run_eval_code_obj`` in its Python/pythonrun.c).
+    The exit code is ``code`` wherever an interrupt occurred. For one inside ``exec`` of a string, which defining a dataclass
+    calls, CPython sets a flag and ends ``python -m`` by SIGINT, unless another ``exec`` clears it (``run_eval_code_obj`` in its
+    Python/pythonrun.c).
     """
     if _abandoned.is_set():
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):  # whoever read it may be gone
+            with suppress(OSError):  # its reader may have ended
                 stream.flush()
         os._exit(code)
     exec("")
@@ -104,11 +104,11 @@ def leave(code: int) -> NoReturn:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _seen.set()
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, _REPEAT_SECONDS)
     raise KeyboardInterrupt
 
 
 def _unraisable(event: sys.UnraisableHookArgs) -> None:
-    # A lost interrupt comes again by itself, so there is nothing to tell.
+    # A lost interrupt is raised again, so there is nothing to report.
     if event.exc_type is None or not issubclass(event.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(event)

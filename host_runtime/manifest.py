@@ -1,8 +1,8 @@
-"""The bundle's manifest as typed data: what the converter writes and every runtime (Python, Kotlin) reads.
+"""The bundle's manifest as typed data: the converter writes it and every runtime (Python, Kotlin, JavaScript) reads it.
 
 `manifest.schema.json` beside this file is the JSON layout; the dataclasses mirror it field by field, so that
-`Manifest.from_dict(manifest.to_dict()) == manifest`. What a JSON Schema cannot say (names that must meet, one class a logit
-column) is checked by `Manifest.check()`.
+`Manifest.from_dict(manifest.to_dict()) == manifest`. `Manifest.check()` checks what a JSON Schema cannot express (matching
+names, one class per logit column).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from detr2litert.host_runtime.errors import REMAKE as REMAKE
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_program import HostOp as HostOp
 from detr2litert.host_runtime.host_program import HostProgram as HostProgram
+from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
 SCHEMA_VERSION = 1
@@ -43,14 +44,14 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class Graphs:
-    """The two halves: `a` runs from the image to the query selection, `b` from the selected queries to boxes and logits."""
+    """The two graphs: `a` from the image to the query selection, `b` from the selected queries to boxes and logits."""
 
     a: GraphSpec
     b: GraphSpec
 
     @property
     def by_name(self) -> dict[str, GraphSpec]:
-        """Both under the names that reports use, in the order in which they run."""
+        """Both by the names that reports use, in the order of execution."""
         return {"graph_a": self.a, "graph_b": self.b}
 
 
@@ -68,8 +69,8 @@ class Preprocess:
     """How a picture becomes the input tensor: x = (pixel * scale - mean) / std after a resize to height x width.
 
     `resize` is `bilinear` (torchvision's `F.resize(..., antialias=False)`) or `bilinear_antialias` (`antialias=True`). It has
-    no default, for it differs between versions of the same model's code: see `host_runtime.preprocess`.
-    A model that wants plain 0..1 pixels has mean (0, 0, 0) and std (1, 1, 1).
+    no default, since versions of the same model's code differ: see `host_runtime.preprocess`. A model that expects plain 0..1
+    pixels has mean (0, 0, 0) and std (1, 1, 1).
     """
 
     height: int
@@ -105,7 +106,7 @@ class SettingRecord:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file's fingerprint."""
+    """A file's sha256 and size."""
 
     sha256: str
     bytes: int
@@ -113,7 +114,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Golden:
-    """A picture with the outputs of every stage, to check a device against."""
+    """A picture with the outputs of every stage, as the reference for a device."""
 
     image: str
     tensors: str
@@ -126,9 +127,9 @@ class Manifest:
     """Everything a runtime needs to know about a bundle.
 
     Attributes:
-        protection: which norms and sums were written for fp16, a ``rewrites.profile.Protection``: for who judges the bundle,
-            and of no use to a runtime. None in bundles that do not say.
-        settings: what the detector was built with, by name, for who judges the bundle. Empty in bundles that do not say.
+        protection: which norms and sums have the fp16-safe form, a ``rewrites.profile.Protection``: for verifying the bundle;
+            runtimes ignore it. None if the bundle does not record it.
+        settings: what the detector was built with, by name, for verifying the bundle; empty if the bundle does not record it.
     """
 
     variant: str
@@ -147,20 +148,21 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON layout of `manifest.schema.json`, made of plain dicts, lists, strings and numbers."""
+        """Returns the JSON layout of `manifest.schema.json` as plain dicts, lists, strings and numbers."""
         data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
         return {name: value for name, value in data.items() if value is not None}
 
     def to_json(self) -> str:
-        """The manifest's text: the same manifest always gives the same bytes."""
+        """Returns the manifest's text: the same bytes for the same manifest."""
         return json.dumps(self.to_dict(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = MANIFEST_NAME) -> Manifest:
-        """Parse and check a manifest's text.
+        """Parses and checks a manifest's text.
 
         Raises:
-            UserError: not JSON, a newer schema, not of the schema, or inconsistent; the message names `where`.
+            UserError: it is not JSON, has a newer schema, does not match the schema, or is inconsistent; the message names
+                `where`.
         """
         try:
             data = json.loads(text, parse_constant=_finite, parse_float=_finite)
@@ -170,7 +172,7 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, data: Any, where: str = MANIFEST_NAME) -> Manifest:
-        """Build a manifest from parsed JSON; raises as `from_json` does."""
+        """Builds a manifest from parsed JSON; raises as `from_json` does."""
         version = data.get("schema_version") if isinstance(data, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise UserError(
@@ -185,24 +187,24 @@ class Manifest:
         return manifest
 
     def check(self, where: str = MANIFEST_NAME) -> None:
-        """Check what the schema cannot say.
+        """Checks what the schema cannot express.
 
         Raises:
-            UserError: naming the first thing that does not fit.
+            UserError: naming the first inconsistency.
         """
         for problem in _problems(self):
             raise UserError(f"{where} does not fit together: {problem}; {REMAKE}")
 
 
 def load_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of manifest.json."""
+    """Returns the JSON Schema (draft 2020-12) of manifest.json."""
     text = importlib.resources.files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 
 
 def _finite(text: str) -> float:
-    """A number of the text. Python's parser takes NaN, Infinity and 1e999, which are no JSON and not what the others read."""
+    """Parses a number; refuses NaN, Infinity and 1e999, which Python's parser accepts but which are not JSON."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")
@@ -210,7 +212,7 @@ def _finite(text: str) -> float:
 
 
 def _parse(data: dict[str, Any]) -> Manifest:
-    """Schema-valid JSON to dataclasses."""
+    """Converts schema-valid JSON to dataclasses."""
     pre = data["preprocess"]
     post = data["postprocess"]
     golden = data.get("golden")
@@ -246,7 +248,7 @@ def _parse_tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def _problems(manifest: Manifest) -> Iterable[str]:
-    """Sentences about what does not fit, in the order of the data's flow."""
+    """Yields a sentence for each inconsistency, in the order of data flow."""
     a, b, host, post = manifest.graphs.a, manifest.graphs.b, manifest.host_step, manifest.postprocess
     from_a = {spec.name: spec for spec in a.outputs}
     for label, specs in (("a.inputs", a.inputs), ("a.outputs", a.outputs), ("b.inputs", b.inputs), ("b.outputs", b.outputs)):
@@ -268,6 +270,9 @@ def _problems(manifest: Manifest) -> Iterable[str]:
     if len(a.inputs) != 1 or a.inputs[0].shape != image:
         yield f"graph a must take one image of shape {image}, as preprocess says"
 
+    for op in host.ops:
+        if op.op not in host_table().ops:
+            yield f"the host step's op '{op.op}' is not one that this runtime knows: upgrade the runtime"
     known = set()
     for name in host.inputs:
         if name not in from_a:

@@ -1,4 +1,4 @@
-"""From an image file to the input tensor, equal to what `rfdetr`'s own `predict` feeds its model.
+"""Converts an image file to the input tensor, equal to the input of the model in `rfdetr`'s own `predict`.
 
 What `predict` does (github.com/roboflow/rf-detr):
 
@@ -10,16 +10,16 @@ What `predict` does (github.com/roboflow/rf-detr):
   training had moved to Albumentations' antialias-free resize; checkpoints trained up to 1.2 used `F.resize` on PIL images,
   which antialiases.
 
-Resize and normalise commute (the weights of a pixel sum to 1; measured difference 1e-6), so only the antialiasing matters, and
-the manifest states it: `bilinear` or `bilinear_antialias`. transformers' RfDetrImageProcessor (5.23) also resizes with
+Resize and normalise commute (the weights of a pixel sum to 1; measured difference 1e-6), so only the antialiasing matters,
+which is in the manifest: `bilinear` or `bilinear_antialias`. transformers' RfDetrImageProcessor (5.23) also resizes with
 antialias=False.
 
-The resize is two passes of weighted rows with torch's own weights, worked out in float32 as torch does. Pillow's mode-"F"
-resize has the same filter with float64 weights; on white noise it is up to 1.1e-4 away from torch, this one 3e-6.
+The resize is two passes of weighted sums of rows with torch's own weights, computed in float32 as in torch. Pillow's mode-"F"
+resize has the same filter with float64 weights; on white noise it differs from torch by up to 1.1e-4, this one by 3e-6.
 
 `predict` ignores EXIF orientation (issue 189: "we're not doing anything to handle EXIF data"). Here a picture is turned upright
-first, as a viewer shows it, and boxes are in the upright picture's pixels; `load_image(..., upright=False)` gives rfdetr's
-reading.
+first, as a viewer shows it, and boxes are in the upright picture's pixels; `load_image(..., upright=False)` reads it as rfdetr
+does.
 """
 
 from __future__ import annotations
@@ -36,29 +36,30 @@ from detr2litert.host_runtime.manifest import Preprocess
 
 Floats = NDArray[np.float32]
 
-# Pillow itself raises above twice its MAX_IMAGE_PIXELS; the same limit, said in our words. 16384 x 10922 is the largest 3:2
+# Pillow itself raises above twice its MAX_IMAGE_PIXELS; the same limit, with our own message. 16384 x 10922 is the largest 3:2
 # picture.
 MAX_PIXELS = 178_956_970
 
 
 def load_image(path: str | Path, *, upright: bool = True) -> Image.Image:
-    """Read a picture as 8-bit RGB.
+    """Reads a picture as 8-bit RGB.
 
     Greyscale is repeated over the channels; alpha is dropped, not blended, and palettes and CMYK are converted by Pillow, all
     as `convert("RGB")` in rfdetr does. 16-bit greyscale is scaled by 1/257 (65535 -> 255) where Pillow's own conversion would
-    clip. The first frame of an animation is taken.
+    clip. Of an animation the first frame is read.
 
     Args:
         path: any file Pillow can read.
-        upright: apply the EXIF orientation.
+        upright: whether to apply the EXIF orientation.
 
     Raises:
-        UserError: missing, unreadable, empty, cut short or too large, or floating-point pixels, whose range is not known.
+        UserError: it is missing, unreadable, empty, truncated or too large, or has floating-point pixels, whose range is
+            unknown.
     """
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            # The size is judged below; Pillow's warning at half that size would only be noise.
+            # The size is checked below; Pillow warns at half that size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
                 width, height = opened.size
@@ -77,14 +78,14 @@ def load_image(path: str | Path, *, upright: bool = True) -> Image.Image:
         raise UserError(f"{path} {kind}; give a PNG, JPEG, WebP, BMP or TIFF") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
         # Pillow's decoders raise all of these on damaged files.
-        told = f"cannot be read ({reason(error) if isinstance(error, OSError) else error})"
+        problem = f"cannot be read ({reason(error) if isinstance(error, OSError) else error})"
         if isinstance(error, IsADirectoryError):
-            told = "is a folder"
-        raise UserError(f"{path} {told}; give a whole PNG, JPEG, WebP, BMP or TIFF file") from error
+            problem = "is a folder"
+        raise UserError(f"{path} {problem}; give a whole PNG, JPEG, WebP, BMP or TIFF file") from error
 
 
 def to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:
-    """Any Pillow image as mode RGB, by the rules of `load_image`; raises UserError for floating-point pixels."""
+    """Converts any Pillow image to mode RGB, as `load_image` does; raises UserError for floating-point pixels."""
     if image.mode == "RGB":
         return image.copy()
     if image.mode == "F":
@@ -98,7 +99,7 @@ def to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:
 
 
 def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
-    """A picture as the model's input: resized to spec.height x spec.width, scaled and normalised.
+    """Converts a picture to the model's input: resized to spec.height x spec.width, scaled and normalised.
 
     Args:
         image: any size and mode (other modes than RGB go through `to_rgb`).
@@ -111,25 +112,25 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
     antialias = spec.resize == "bilinear_antialias"
     rows = _resize_rows(pixels, spec.height, antialias)
     columns = _resize_rows(rows.transpose(1, 0, 2), spec.width, antialias)
-    # Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
+    # Divided by 255 as in to_tensor; a product with 1/255 would differ by one bit for half of the pixel values.
     unit = columns.transpose(1, 0, 2) / np.float32(1 / spec.scale)
     normal = (unit - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
 
 def _resize_rows(pixels: NDArray[np.uint8] | Floats, size: int, antialias: bool) -> Floats:
-    """Resize [n, m, c] along its first axis to [size, m, c]: out[i] = sum over t of weights[i, t] * pixels[rows[i, t]]."""
+    """Resizes [n, m, c] along its first axis to [size, m, c]: out[i] = sum over t of weights[i, t] * pixels[rows[i, t]]."""
     if pixels.shape[0] == size:
         return pixels.astype(np.float32)
-    rows, weights = _antialias_taps(pixels.shape[0], size) if antialias else _bilinear_taps(pixels.shape[0], size)
+    rows, weights = _antialias_weights(pixels.shape[0], size) if antialias else _bilinear_weights(pixels.shape[0], size)
     out = np.zeros((size, *pixels.shape[1:]), np.float32)
-    for tap in range(rows.shape[1]):
-        out += pixels[rows[:, tap]] * weights[:, tap, None, None]
+    for i in range(rows.shape[1]):
+        out += pixels[rows[:, i]] * weights[:, i, None, None]
     return out
 
 
-def _antialias_taps(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
-    """Rows and weights [new, taps] of torch's antialiased bilinear filter, a triangle as wide as the scale.
+def _antialias_weights(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
+    """Returns rows and weights [new, count] of torch's antialiased bilinear filter, a triangle as wide as the scale.
 
     Source: ATen/native/cpu/UpSampleKernel.cpp, `_compute_indices_min_size_weights_aa`; the mixture of float32 and float64 is
     C++'s for opmath_t = float, and matters: at column 600 the rounding of `centre` moves a weight by 3e-5.
@@ -140,8 +141,8 @@ def _antialias_taps(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
     centre = (float(scale) * (np.arange(new) + 0.5)).astype(np.float32)
     first = np.maximum((centre - support + np.float64(0.5)).astype(np.int64), 0)
     last = np.minimum((centre + support + np.float64(0.5)).astype(np.int64), old)
-    taps = int((last - first).max())
-    rows = first[:, None] + np.arange(taps)
+    count = int((last - first).max())
+    rows = first[:, None] + np.arange(count)
     distance = (rows.astype(np.float32) - centre[:, None]).astype(np.float64) + 0.5
     weights = np.maximum(1 - np.abs((distance * inverse).astype(np.float32)), 0).astype(np.float32)
     weights[rows >= last[:, None]] = 0
@@ -149,8 +150,8 @@ def _antialias_taps(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
     return np.minimum(rows, old - 1), weights
 
 
-def _bilinear_taps(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
-    """Rows and weights [new, 2] of plain bilinear interpolation at half-pixel centres, clamped at the edges.
+def _bilinear_weights(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
+    """Returns rows and weights [new, 2] of plain bilinear interpolation at half-pixel centres, clamped at the edges.
 
     Source: ATen/native/UpSample.h, `area_pixel_compute_source_index` with align_corners=False.
     """

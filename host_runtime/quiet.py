@@ -1,4 +1,4 @@
-"""Keep the native runtime's log out of the user's face without losing its errors."""
+"""Suppresses the native runtime's log without losing its errors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class NativeLog:
-    """What was written to file descriptors 1 and 2 while they were captured; complete once the `with` block is over."""
+    """The output to file descriptors 1 and 2 while they were captured; complete after the `with` block."""
 
     lines: list[str] = field(default_factory=list)
 
     @property
     def errors(self) -> list[str]:
-        """The lines at error level, and the operations that a GPU delegate names after its heading."""
+        """The lines at error level, and the operations that a GPU delegate lists after its heading."""
         found = []
         in_list = False
         for line in self.lines:
@@ -33,12 +33,12 @@ class NativeLog:
 
 @contextmanager
 def native_log(log: NativeLog | None = None) -> Iterator[NativeLog]:
-    """Capture what native code prints while it loads and compiles, and give it back as text.
+    """Captures the output of native code while it loads and compiles.
 
-    LiteRT logs some twenty lines to stderr (and one to stdout) for every model, has no switch for it in Python and exports no
+    LiteRT logs some twenty lines to stderr (and one to stdout) for every model, has no option for it in Python and exports no
     symbol to set the level, so the descriptors themselves are redirected to a file. They belong to the whole process: another
-    thread's output in this time is captured too. Error lines of a block that ends well are repeated on stderr, so that nothing
-    is hidden; of a block that raises, the caller has them in the `log` that it gave.
+    thread's output at the same time is captured too. The error lines are repeated on stderr if the block succeeds; if it
+    raises, they are in the caller's `log`.
     """
     log = log or NativeLog()
     _flush()
@@ -62,21 +62,21 @@ def native_log(log: NativeLog | None = None) -> Iterator[NativeLog]:
 
 
 def silence_exit() -> None:
-    """For a command's main: send stderr to nowhere once Python's own work is over.
+    """Redirects stderr to the null device at exit; for a command's main.
 
-    LiteRT takes its default environment down in a static destructor and logs that, after any Python code could capture it.
-    Tracebacks and ordinary output are written before, so they are not lost; a library must not do this to its host, which is
-    why it is a call.
+    LiteRT destroys its default environment in a static destructor and logs that, after any Python code could capture it.
+    Tracebacks and ordinary output are written before, so they are not lost. A library must not do this to its host, so it is
+    done only on request.
     """
 
-    def hush() -> None:
+    def silence() -> None:
         _flush()
         with suppress(OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
 
-    atexit.register(hush)
+    atexit.register(silence)
 
 
 def _flush() -> None:

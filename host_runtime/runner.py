@@ -1,4 +1,4 @@
-"""Run a bundle: picture -> graph A -> host step -> graph B -> detections."""
+"""Runs a bundle: picture -> graph A -> host step -> graph B -> detections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StageOutputs:
-    """Every stage's tensors by name, and how long each stage took.
+    """Every stage's tensors by name, and the time of each stage.
 
     Attributes:
         graph_a: graph A's outputs.
@@ -40,21 +40,21 @@ class StageOutputs:
     milliseconds: Mapping[str, float]
 
     def tensors(self) -> dict[str, Array]:
-        """All of them by name, as golden vectors hold them."""
+        """Returns all tensors by name, as in the golden vectors."""
         return {**self.graph_a, **self.host_step, **self.graph_b}
 
 
 class Runner:
-    """A bundle compiled and ready; not for use by several threads at once.
+    """A compiled bundle; not thread-safe.
 
     Args:
         bundle: a loaded bundle, or the path of one.
-        accelerator: "cpu" or "gpu"; both graphs run whole on the one named.
+        accelerator: "cpu" or "gpu"; both graphs run entirely on it.
         threads: CPU threads; by default as many as there are cores, at most 4.
-        enforce_f32: keep the GPU from computing in fp16.
+        enforce_f32: whether the GPU computes in fp32 instead of fp16.
 
     Raises:
-        UserError: whatever `load_bundle`, `CompiledGraph` and `HostStep` refuse.
+        UserError: as `load_bundle`, `CompiledGraph` and `HostStep`.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Runner:
             raise
 
     def run(self, image: Array) -> StageOutputs:
-        """Run all stages on one input tensor.
+        """Runs all stages on one input tensor.
 
         Args:
-            image: float32 of graph A's input shape, as `preprocess` gives it.
+            image: float32 of graph A's input shape, as `preprocess` returns it.
 
         Raises:
-            ValueError: the tensor does not fit.
+            ValueError: the tensor has another shape or dtype.
             RuntimeError: LiteRT could not run a graph.
         """
         name = self.bundle.manifest.graphs.a.inputs[0].name
@@ -105,16 +105,16 @@ class Runner:
         return StageOutputs(a, host, b, {"graph_a": a_time, "host_step": host_time, "graph_b": b_time})
 
     def detect(self, image: Image.Image | str | Path, *, threshold: float = 0.5, nms_iou: float | None = None) -> Detections:
-        """Detections in a picture, in its own pixels.
+        """Returns the detections in a picture, in its own pixels.
 
         Args:
-            image: a file (turned upright by its EXIF orientation) or a Pillow image (taken as it is).
-            threshold: keep scores strictly above it.
+            image: a file (turned upright by its EXIF orientation) or a Pillow image (used without a turn).
+            threshold: scores must be strictly above it.
             nms_iou: see `decode`; by default there is no NMS, as in the original.
 
         Raises:
             UserError: the picture cannot be read.
-            ValueError: a graph gave NaN.
+            ValueError: a graph's output contains NaN.
         """
         picture = image if isinstance(image, Image.Image) else load_image(image)
         tensor = preprocess(picture, self.bundle.manifest.preprocess)
@@ -123,11 +123,11 @@ class Runner:
     def decode(
         self, outputs: StageOutputs, image_size: tuple[int, int], *, threshold: float = 0.5, nms_iou: float | None = None
     ) -> Detections:
-        """The detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN."""
+        """Returns the detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN."""
         return decode_outputs(self.bundle.manifest, outputs.graph_b, image_size, threshold=threshold, nms_iou=nms_iou)
 
     def close(self) -> None:
-        """Give the graphs back, and the temporary folder of a bundle that this runner unzipped."""
+        """Frees the graphs, and removes the temporary folder of a bundle that this runner unzipped."""
         self.graph_a.close()
         self.graph_b.close()
         if self._owns_bundle:

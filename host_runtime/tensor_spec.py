@@ -1,4 +1,4 @@
-"""What is known of a tensor before it is computed."""
+"""A tensor's name, shape and dtype."""
 
 from __future__ import annotations
 

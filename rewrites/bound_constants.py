@@ -1,10 +1,10 @@
-"""Hold constants inside the range of fp16.
+"""Clamps constants to the range of fp16.
 
 Hazard: invalid anchors are set to float32's largest number and masks to -inf. In fp16 both are infinite, and infinity times
-zero is not a number.
+zero is NaN.
 
-Identity: none: values beyond ± ``constant_limit`` (1e4 unless the target says otherwise) are replaced by it. The places that
-hold such constants are ones the model already marks as invalid; every other element stays bit for bit.
+Identity: none: values beyond ± ``constant_limit`` (1e4 by default) are clamped to it. Such constants are at positions that the
+model already marks as invalid; every other element is unchanged.
 
 Given::
 
@@ -35,5 +35,5 @@ def bound_constants(graph_module: fx.GraphModule, constant_limit: float) -> Find
             continue
         count = int((value.abs() > limit).sum())
         setattr(graph_module, str(node.target), value.clamp(-limit, limit))
-        found.append(fired(node, f"{count} of {value.numel()} elements held to ±{limit:g}"))
+        found.append(fired(node, f"{count} of {value.numel()} elements clamped to ±{limit:g}"))
     return found

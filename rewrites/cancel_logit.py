@@ -1,7 +1,8 @@
-"""Take a sigmoid's inverse as what the sigmoid was made from.
+"""Replaces the logit of a sigmoid with the sigmoid's input.
 
-Hazard: decoders refine boxes in logits and hand them on as coordinates, ``logit(sigmoid(x))``. In fp16 a coordinate near one
-has lost the digits that ``1 - p`` needs: at 0.97 the logit comes back 0.4 % off. It moved a score of a demo detector by 0.008.
+Hazard: decoders refine boxes in logits and pass them on as coordinates: ``logit(sigmoid(x))``. In fp16 a coordinate near one
+has lost the digits that ``1 - p`` needs: at 0.97 the logit has an error of 0.4 %. It changed a score of a demo detector by
+0.008.
 
 Identity, for the guarded logit that such decoders use, ``log(max(p, e) / max(1 - p, e))`` with ``p = sigmoid(x)``::
 
@@ -10,7 +11,7 @@ Identity, for the guarded logit that such decoders use, ``log(max(p, e) / max(1 
 Given::
 
     %p = aten.sigmoid(%x)
-    %q = aten.clamp(%p, 0, 1)                # there or not
+    %q = aten.clamp(%p, 0, 1)                # optional
     %n = aten.clamp(%q, 1e-5)
     %m = aten.clamp(aten.rsub(%q, 1), 1e-5)
     %y = aten.log(aten.div(%n, %m))
@@ -19,8 +20,8 @@ Result::
 
     %y = aten.clamp(%x, -11.5129, 11.5129)
 
-Does not fire where what is inverted is no sigmoid, or the two guards differ. Exact but for the guard's own neighbourhood, where
-it is off by at most the guard (1e-5), and for the rounding that it saves (1e-4 of the logit in float32 at p = 0.999).
+Does not fire if the inverted value is not a sigmoid, or the two guards differ. Exact except near the guard, where the error is
+at most the guard (1e-5), and for the rounding that it avoids (1e-4 of the logit in float32 at p = 0.999).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def cancel_logit(graph_module: fx.GraphModule) -> Findings:
     for node in calls(graph_module, aten.log.default):
         inverted = _inverted(node.args[0])
         if inverted is None:
-            found.append(missed(node, "what it takes the logarithm of is no guarded p / (1 - p) of one sigmoid"))
+            found.append(missed(node, "its input is not a guarded p / (1 - p) of one sigmoid"))
             continue
         x, guard = inverted
         emit = Emitter(graph_module, node)
@@ -50,7 +51,7 @@ def cancel_logit(graph_module: fx.GraphModule) -> Findings:
 
 
 def _inverted(ratio: object) -> tuple[fx.Node, float] | None:
-    """What a guarded ratio ``p / (1 - p)`` is the sigmoid of, and the guard."""
+    """Returns the sigmoid's input and the guard of a guarded ratio ``p / (1 - p)``."""
     if not isinstance(ratio, fx.Node) or not is_call(ratio, aten.div.Tensor):
         return None
     above, below = _guarded(ratio.args[0]), _guarded(ratio.args[1])
@@ -65,7 +66,7 @@ def _inverted(ratio: object) -> tuple[fx.Node, float] | None:
 
 
 def _guarded(node: object) -> tuple[fx.Node, float] | None:
-    """The value that is held above a small number, and the number."""
+    """Returns a value that is clamped from below by a small number, and the number."""
     if not isinstance(node, fx.Node) or not is_call(node, aten.clamp.default, aten.clamp_min.default):
         return None
     guard = argument(node, 1, "min", None)

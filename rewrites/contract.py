@@ -1,12 +1,12 @@
-"""The contract that every rewrite keeps.
+"""Defines what a rewrite is, and the contract that every rewrite fulfils.
 
-A rewrite is a function that changes a graph in place, leaves the function that the graph computes unchanged (one that is not
-exact states its tolerance in its docstring), and returns where it fired and where it almost did. ``rewrite`` declares it, with
-the options of the target that it reads and the rewrites that must come before or after it. Its module's docstring is what
-``detr2litert rewrites`` prints: the hazard, the identity, a Given/Result sketch, when it does not fire, and the evidence.
+A rewrite is a function that changes a graph in place, preserves what the graph computes (its docstring states the tolerance if
+it is not exact), and returns where it fired and where it nearly did. ``rewrite`` declares it, with the target's options that it
+reads and the rewrites that must run before or after it. Its module's docstring is what ``detr2litert rewrites`` prints: the
+hazard, the identity, a Given/Result sketch, when it does not fire, and the evidence.
 
-A rewrite does nothing of what the driver does for all of them (``rewrites.driver``): it names no node after itself, removes no
-dead code for tidiness, and neither lints nor recompiles.
+The driver (``rewrites.driver``) records provenance, removes dead code and lints after every rewrite; a rewrite does none of
+these, and does not recompile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from detr2litert.graphs.toolbox import module_of
 
 @dataclass(frozen=True)
 class Site:
-    """One place where a rewrite fired: the node it replaced, the module that node came from, and what was done."""
+    """A place where a rewrite fired: the node it replaced, that node's module, and what was done."""
 
     node: str
     module: str
@@ -33,7 +33,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Miss:
-    """One place where a rewrite looked and did not fire: the node, the module it came from, and the reason."""
+    """A place where a rewrite nearly fired: the node, its module, and why the rewrite did not apply."""
 
     node: str
     module: str
@@ -44,22 +44,22 @@ Findings = Sequence[Site | Miss]
 
 
 def fired(node: fx.Node, detail: str) -> Site:
-    """A place where a rewrite fired; call it before the node is replaced."""
+    """Records that a rewrite fired; call it before the node is replaced."""
     return Site(node.name, module_of(node), detail)
 
 
 def missed(node: fx.Node, reason: str) -> Miss:
-    """A near miss: the node is of the kind that the rewrite looks for, and ``reason`` says what else it lacks."""
+    """Records a near miss: the node is of the kind that the rewrite matches; ``reason`` is the condition that does not hold."""
     return Miss(node.name, module_of(node), reason)
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A rewrite as it was declared.
+    """A declared rewrite.
 
     Attributes:
         run: ``(graph_module, **options) -> Findings``.
-        options: fields of the target's ``Profile`` that ``run`` takes, by name.
+        options: fields of the target's ``Profile`` that are passed to ``run``, by name.
         after, before: names of rewrites that must have run, or must not have run yet, if they are in the pipeline.
     """
 
@@ -74,17 +74,17 @@ class Rewrite:
 
     @property
     def document(self) -> str:
-        """The rewrite's own explanation: its module's docstring."""
+        """The docstring of the rewrite's module."""
         return document_of(self.run)
 
 
 def rewrite(
     *, options: tuple[str, ...] = (), after: tuple[str, ...] = (), before: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., Findings]], Rewrite]:
-    """Declare a function as a rewrite; see ``Rewrite`` for the arguments."""
+    """Declares a function as a rewrite; see ``Rewrite`` for the arguments."""
     return lambda run: Rewrite(run, options, after, before)
 
 
 def document_of(change: Callable[..., Any]) -> str:
-    """The own explanation of a rewrite, or of a fix-up of the converted file: its module's docstring, "" if it has none."""
+    """Returns the docstring of the module of a rewrite or a fix-up, "" if it has none."""
     return inspect.getdoc(sys.modules[change.__module__]) or ""

@@ -1,7 +1,7 @@
-"""Runs rewrites on a graph, and does for each what it would otherwise have to do itself.
+"""Runs rewrites on a graph, with the steps that are common to all of them.
 
-After each rewrite the driver removes dead code, names the new nodes after the rewrite, counts what is left and lints the graph.
-It runs them in the order that it is given, and refuses one that contradicts what a rewrite declares.
+After each rewrite the driver removes dead code, records the rewrite as the provenance of the new nodes, lints the graph and
+counts its ops. It runs the rewrites in the given order, and refuses an order that contradicts a rewrite's declaration.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from detr2litert.rewrites.profile import Profile
 
 @dataclass(frozen=True)
 class Step:
-    """A rewrite and why it has its place in the order."""
+    """A rewrite and the reason for its place in the order."""
 
     rewrite: Rewrite
     reason: str
@@ -30,13 +30,13 @@ class Step:
 
     @property
     def document(self) -> str:
-        """The rewrite's own explanation: its module's docstring."""
+        """The docstring of the rewrite's module."""
         return self.rewrite.document
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one rewrite did to one graph: where it fired, where it nearly did, and the graph's ops before and after."""
+    """The result of one rewrite on one graph: where it fired, where it nearly did, and the number of ops before and after."""
 
     name: str
     reason: str
@@ -47,21 +47,21 @@ class StepReport:
 
 
 class OrderError(Exception):
-    """A sequence of rewrites contradicts what one of them declares; the message names both."""
+    """The order of two rewrites contradicts the declaration of one; the message names both."""
 
 
-Watch = Callable[[StepReport, fx.GraphModule], None]
+Observer = Callable[[StepReport, fx.GraphModule], None]
 """Called after each rewrite with its report and the graph."""
 
 
 def run(
-    steps: Sequence[Step], graph_module: fx.GraphModule, profile: Profile, watch: Watch = lambda report, graph: None
+    steps: Sequence[Step], graph_module: fx.GraphModule, profile: Profile, observe: Observer = lambda report, graph: None
 ) -> list[StepReport]:
-    """Run rewrites in order on one graph, in place.
+    """Runs rewrites in order on one graph, in place.
 
     Raises:
         OrderError: the order contradicts a declaration.
-        RewriteRefusedError: the graph holds something that no rewrite can bring to the GPU.
+        RewriteRefusedError: the graph contains something that no rewrite can bring to the GPU.
     """
     check_order([step.rewrite for step in steps])
     reports = []
@@ -71,13 +71,13 @@ def run(
         fired = tuple(found for found in findings if isinstance(found, Site))
         missed = tuple(found for found in findings if isinstance(found, Miss))
         reports.append(StepReport(step.name, step.reason, fired, before, _count(graph_module), missed))
-        watch(reports[-1], graph_module)
+        observe(reports[-1], graph_module)
     graph_module.recompile()
     return reports
 
 
 def apply(rewrite: Rewrite, graph_module: fx.GraphModule, profile: Profile) -> Findings:
-    """Run one rewrite with the options that it declares, and leave a graph that is well formed and has no dead code.
+    """Runs one rewrite with the options that it declares, removes dead code, records provenance and lints the graph.
 
     Raises:
         RewriteRefusedError: as the rewrite.
@@ -91,7 +91,7 @@ def apply(rewrite: Rewrite, graph_module: fx.GraphModule, profile: Profile) -> F
 
 
 def check_order(rewrites: Sequence[Rewrite]) -> None:
-    """Hold an order against what the rewrites in it declare; a declaration about one that is not in it is void.
+    """Checks an order against the declarations of its rewrites; a declaration about a rewrite that is not in it is ignored.
 
     Raises:
         OrderError: a rewrite runs before one that it must follow, or after one that it must precede.
@@ -108,9 +108,9 @@ def check_order(rewrites: Sequence[Rewrite]) -> None:
 
 
 def wrong_shapes(graph_module: fx.GraphModule) -> list[str]:
-    """Nodes whose recorded shape or type is not what their operator gives, each as a line; for tests, which run it per step.
+    """Returns a line for each node whose recorded shape or type differs from its operator's result; tests run it per step.
 
-    Nodes of several values are left out: batch norm's side results differ from one device to another.
+    Nodes with several values are skipped: batch norm's secondary results differ between devices.
     """
     wrong = []
     for node in graph_module.graph.nodes:

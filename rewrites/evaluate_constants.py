@@ -1,9 +1,9 @@
-"""Evaluate once everything that does not depend on the image.
+"""Evaluates everything that does not depend on the image at compile time.
 
 Hazard: position embeddings and their interpolation, proposal grids, anchors, masks and spatial shapes are recomputed at every
-run, through ops the delegate refuses (bicubic resize, integer arithmetic, meshgrid, broadcasts).
+run, with ops that the delegate refuses (bicubic resize, integer arithmetic, meshgrid, broadcasts).
 
-Identity: a value whose ancestors are all constants is a constant; so is one that reads nothing of a tensor but its shape.
+Identity: a value whose ancestors are all constants is a constant; so is one that depends on a tensor's shape only.
 
 Given::
 
@@ -17,9 +17,9 @@ Result::
 
     %y = aten.add(%x, %const)
 
-Does not fire on random ops (refused: a detector that draws random numbers can't be compiled). Exact: the same kernels run,
-once, here. Evidence: for a detector at 384 × 384 this removes about a tenth of the nodes, among them every op on booleans
-and 64-bit integers that is not part of the query selection.
+Refuses random ops: a detector that draws random numbers can't be compiled. Exact: the same kernels run once, at compile time.
+Evidence: for a detector at 384 × 384 this removes about a tenth of the nodes, among them every op on booleans and 64-bit
+integers that is not part of the query selection.
 """
 
 from __future__ import annotations

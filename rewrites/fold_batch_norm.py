@@ -1,4 +1,4 @@
-"""Fold inference batch norm into the convolution before it.
+"""Folds inference batch norm into the preceding convolution.
 
 Hazard: batch norm decomposes into a tuple-returning op and several elementwise ops on a full feature map, and a convolution
 followed by a multiplication by a constant is fused by the delegate in a way that corrupts a second reader (the family of issue
@@ -16,8 +16,8 @@ Result::
 
     %y = aten.conv2d(%x, %w', %b')
 
-Where the input is not a convolution of its own, the result is ``%x * s + (beta - mean * s)``. Does not fire where a parameter
-is computed at run time. Exact up to the rounding of the folded weights (1e-6 relative).
+If the input is not a convolution with this one reader, the result is ``%x * s + (beta - mean * s)``. Does not fire if a
+parameter is computed at run time. Exact up to the rounding of the folded weights (1e-6 relative).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def fold_batch_norm(graph_module: fx.GraphModule) -> Findings:
         results = [user for user in node.users if user.target is operator.getitem and user.args[1] == 0]
         statistics = [constant_of(graph_module, a) for a in node.args[1:5]]
         if len(results) != 1 or any(s is None and a is not None for s, a in zip(statistics, node.args[1:5], strict=True)):
-            found.append(missed(node, "its statistics depend on the image, or more than its result is read"))
+            found.append(missed(node, "its statistics depend on the image, or more than its first result is read"))
             continue
         x = node.args[0]
         assert isinstance(x, fx.Node)

@@ -1,7 +1,7 @@
-"""Remove masks that mask nothing, and turn infinite fills into large finite ones.
+"""Removes masks that mask nothing, and replaces infinite fills with large finite ones.
 
 Hazard: padding masks and proposal-validity masks become SELECT_V2 with a broadcast branch, which the delegate refuses, and a
-fill of -inf is not a number that survives fp16 arithmetic.
+fill of -inf becomes NaN in fp16 arithmetic.
 
 Identity: ``masked_fill(x, M, v) = x`` where the constant ``M`` is False everywhere; ``= v`` where it is True everywhere;
 otherwise ``= x * keep + fill`` with ``keep = 1 - M`` and ``fill = M * v``. ``where(M, x, v)`` and ``where(M, v, x)`` likewise.
@@ -16,7 +16,7 @@ Result (mixed mask)::
     %y = aten.add(%k, %fill)
 
 Does not fire when the mask or the fill depends on the image, nor on integers. Exact for masks of one value and for finite fills
-of finite values; ``v`` is held to ± the profile's ``constant_limit``, which preserves every comparison as long as the scores
+of finite values; ``v`` is clamped to ± the profile's ``constant_limit``, which preserves every comparison as long as the scores
 stay inside it.
 """
 
@@ -60,17 +60,17 @@ def fold_masks(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
         elif mask.all():
             result, detail = emit.constant(fill.expand(shape)), "mask is True everywhere"
         else:
-            kept = emit(aten.mul.Tensor, x, emit.constant((~mask).to(fill.dtype), "keep"))
+            masked = emit(aten.mul.Tensor, x, emit.constant((~mask).to(fill.dtype), "keep"))
             filled = mask * fill
-            result = emit(aten.add.Tensor, kept, emit.constant(filled, "fill")) if filled.any() else kept
-            detail = f"{int(mask.sum())} of {mask.numel()} places filled"
+            result = emit(aten.add.Tensor, masked, emit.constant(filled, "fill")) if filled.any() else masked
+            detail = f"{int(mask.sum())} of {mask.numel()} elements filled"
         found.append(fired(node, detail))
         replace(node, result)
     return found
 
 
 def _parts(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor, Tensor] | None:
-    """What is kept, the mask, and the fill that stands where the mask is True; None unless mask and fill are constants."""
+    """Returns the masked tensor, the mask, and the fill for where the mask is True; None unless mask and fill are constants."""
     if node.target in _FILLS:
         x, condition, fill = node.args
         mask = constant_of(graph_module, condition)
@@ -79,10 +79,15 @@ def _parts(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor
         condition, if_true, if_false = node.args
         mask = constant_of(graph_module, condition)
         pairs = [] if mask is None else [(if_false, if_true, mask), (if_true, if_false, ~mask)]
-    for kept, fill, where in pairs:
+    for masked, fill, where in pairs:
         value = _constant(graph_module, fill)
-        if isinstance(kept, fx.Node) and where is not None and value is not None and constant_of(graph_module, kept) is None:
-            return kept, where, value
+        if (
+            isinstance(masked, fx.Node)
+            and where is not None
+            and value is not None
+            and constant_of(graph_module, masked) is None
+        ):
+            return masked, where, value
     return None
 
 

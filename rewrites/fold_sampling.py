@@ -1,15 +1,15 @@
-"""Sample and weight in one matmul: deformable attention with its attention weights folded into the tent.
+"""Folds the attention weights of deformable attention into the tent: one matmul samples and weights.
 
-Hazard: grid_sample lowers to GATHER_ND, which the delegate refuses. The tent (see ``lower_sampling``) needs no gather, but an
-interpolation matrix for each of the P points, and P samples that are weighted and summed afterwards.
+Hazard: grid_sample lowers to GATHER_ND, which the delegate refuses. The tent (see ``lower_sampling``) needs no gather, but
+needs an interpolation matrix for each of the P points, and P samples that are weighted and summed afterwards.
 
 Identity: the sum over points commutes with the product by the image::
 
     sum_p a_p * (tent_p v) = (sum_p a_p * rows_p outer columns_p) v
 
 so the attention weights go into the interpolation matrix, which is itself a small matmul over p, and one product per level
-remains. An image that is too large for the delegate's textures (see ``split_matmul``) is taken in strips of rows, whose terms
-are summed: that splits the interpolation matrix where it is made.
+remains. An image that is too large for the delegate's textures (see ``split_matmul``) is split into strips of rows, whose terms
+are summed: that splits the interpolation matrix as well.
 
 Given (levels l, points p)::
 
@@ -23,7 +23,7 @@ Result::
     %y_l = aten.matmul(view(%m_l), %v_l)           # [B, Q, C]
     %y   = sum of transpose(%y_l)
 
-Does not fire when the samples have other uses, when the weights vary over channels, or for the unfolded profile. Exact up to
+Does not fire if the samples have other uses, if the weights vary over channels, or for the unfolded profile. Exact up to
 the order of summation (1e-5). Evidence: a decoder layer of 300 queries with 16 heads and 2 points on one 24 x 24 level goes
 from 94 to 50 MMAC and from 22 to 11 MB of intermediates; one over three levels, the largest 80 x 80, from 2377 to 717 MMAC.
 """
@@ -70,7 +70,7 @@ def fold_sampling(graph_module: fx.GraphModule, sampling: Sampling, matmul_limit
         match = _match(node)
         if match is None:
             if is_call(node.args[0], aten.mul.Tensor):
-                found.append(missed(node, "it is no sum over points of samples times one weight a point"))
+                found.append(missed(node, "it is not a sum over points of samples times one weight per point"))
             continue
         emit = Emitter(graph_module, node)
         found.append(fired(node, f"{len(match.samplers)} level(s), {value_of(match.weights).shape[-1]} points"))
@@ -100,7 +100,7 @@ def _match(total: fx.Node) -> _Match | None:
 
 
 def _samplers(node: fx.Node) -> list[fx.Node] | None:
-    """The samplers whose results, side by side along the last axis, make up ``node``."""
+    """Returns the samplers whose results, concatenated along the last axis, are ``node``."""
     if only_user(node) is None:
         return None
     if is_call(node, aten.grid_sampler.default):
@@ -139,7 +139,7 @@ def _emit(emit: Emitter, match: _Match, limit: int) -> fx.Node:
 
 
 def _strips(emit: Emitter, sampler: fx.Node, weights: fx.Node, limit: int) -> Iterator[fx.Node]:
-    """Terms ``[B, Q, C]`` of one level's weighted sum, one for each strip of image rows that fits the texture limit."""
+    """Yields the terms ``[B, Q, C]`` of one level's weighted sum, one per strip of image rows that fits the texture limit."""
     image = sampler.all_input_nodes[0]
     b, _, queries, points = sizes(value_of(sampler).shape)
     height, width = sizes(value_of(image).shape[-2:])
@@ -158,7 +158,7 @@ def _strips(emit: Emitter, sampler: fx.Node, weights: fx.Node, limit: int) -> It
 
 
 def _interpolation(emit: Emitter, rows: fx.Node, columns: fx.Node, limit: int) -> fx.Node:
-    """``rows [B, Q, H, P] @ columns [B, Q, P, W]``, over as many queries at once as fit the texture limit."""
+    """Emits ``rows [B, Q, H, P] @ columns [B, Q, P, W]``, in groups of queries that fit the texture limit."""
     b, queries, _, points = sizes(value_of(rows).shape)
     most = max(1, limit // (b * ceil(points / 4)))
     if queries <= most:

@@ -1,7 +1,7 @@
-"""Fold multiplications by constants into the linear layer before them, and a norm's affine part into the layers after it.
+"""Folds multiplications by constants into the preceding linear layer, and a norm's affine part into the layers after it.
 
-Hazard: each is an elementwise pass over a token tensor. Layer scale alone is two per block; the scale of attention is one per
-head tensor; gamma and beta of a norm are two.
+Hazard: each is an elementwise op over a token tensor. Layer scale is two per block; the scale of attention is one per head
+tensor; gamma and beta of a norm are two.
 
 Identities::
 
@@ -19,9 +19,9 @@ Result::
     %n = aten.layer_norm(%x, [C], None, None)
     %z = aten.linear(%n, %w', %b')
 
-A number is also carried back through views between the layer and the multiplication. Does not fire when the layer's result has
-another reader, or a norm's result any reader that is not a linear layer. Exact up to the rounding of the folded weights
-(1e-6 relative).
+A number is also folded through views between the layer and the multiplication. Does not fire if the layer's result has another
+reader, or if a norm's result has a reader that is not a linear layer. Exact up to the rounding of the folded weights (1e-6
+relative).
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def _fold_factors(graph_module: fx.GraphModule) -> list[Site | Miss]:
             continue
         layer = _layer_behind(x, through_views=factor.numel() == 1)
         if layer is None:
-            found.append(missed(node, f"{x.name} is not made by a linear layer that nothing else reads"))
+            found.append(missed(node, f"{x.name} is not the result of a linear layer with no other reader"))
             continue
         if not has_constant_parameters(graph_module, layer):
-            found.append(missed(node, f"{layer.name} has weights that depend on the image"))
+            found.append(missed(node, f"{layer.name} has weights computed from the image"))
             continue
         if factor.numel() != 1 and factor.shape[-1] != factor.numel():
             found.append(missed(node, f"its factor {list(factor.shape)} does not vary over channels alone"))
@@ -81,7 +81,7 @@ def _fold_factors(graph_module: fx.GraphModule) -> list[Site | Miss]:
 
 
 def _factor(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node | None, Tensor | None]:
-    """The scaled operand and the constant factor of a multiplication or division by a constant."""
+    """Returns the scaled operand and the constant factor of a multiplication or division by a constant."""
     pairs = [(node.args[0], node.args[1])]
     if node.target is aten.mul.Tensor:
         pairs.append((node.args[1], node.args[0]))
@@ -97,7 +97,7 @@ def _factor(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node | None
 
 
 def _layer_behind(x: fx.Node, through_views: bool) -> fx.Node | None:
-    """The linear layer that makes ``x``, alone or behind views, if nothing else reads its result."""
+    """Returns the linear layer whose result is ``x``, directly or through views, if it has no other reader."""
     while through_views and is_call(x, *VIEWS) and only_user(x) is not None:
         x = x.all_input_nodes[0]
     return x if is_call(x, aten.linear.default) and only_user(x) is not None else None
@@ -114,7 +114,7 @@ def _fold_norms(graph_module: fx.GraphModule) -> list[Site | Miss]:
             continue
         other = next((reader for reader in readers if not _is_layer_over(graph_module, reader, norm)), None)
         if other is not None:
-            found.append(missed(norm, f"{other.name}, which reads it, is no linear layer with constant weights"))
+            found.append(missed(norm, f"{other.name}, which reads it, is not a linear layer with constant weights"))
             continue
         emit = Emitter(graph_module, norm)
         bare = emit(norm.target, norm.args[0], norm.args[1], None, None, *norm.args[4:], **norm.kwargs)

@@ -1,26 +1,26 @@
-"""Take the k largest values by maximum and mask, k times.
+"""Computes the k largest values by k rounds of maximum and mask.
 
-Hazard: a top-k whose indices nobody reads is converted to STABLEHLO_SORT, which no LiteRT runtime loads.
+Hazard: a top-k with unused indices is converted to STABLEHLO_SORT, which no LiteRT runtime loads.
 
-Identity: the largest value, then the largest of the rest, and so on. Only the first of equal values is masked in each round,
-so ties come out as often as they occur.
+Identity: the largest value, then the largest of the rest, and so on. Each round masks only the first of equal values, so ties
+are repeated as often as they occur.
 
 Given::
 
     %t = aten.topk(%x, 4, -1)
     %y = getitem(%t, 0)
 
-Result, four times over::
+Result, four rounds::
 
     %m = aten.amax(%x, [-1], True)
     %e = 1 - sign(%m - %x)                      # 1 where x is the maximum
-    %c = aten.linear(%e, %lower_triangle)       # how many maxima up to and including each place
+    %c = aten.linear(%e, %lower_triangle)       # number of maxima up to and including each position
     %x = %x - 1e4 * %e * relu(2 - %c)           # mask the first
     %y = aten.cat([%m, ...], -1)
 
-Refuses more than 16 rounds, and more than 1024 values to choose from. Does not fire when the indices are read (that is a query
-selection, which is cut out), nor along another dimension than the last. Exact for values that lie within 1e4 (the profile's
-``constant_limit``) of each other.
+Refuses more than 16 rounds, and more than 1024 values to select from. Does not fire if the indices are read (that is a query
+selection, at which the graph is cut), nor along another dimension than the last. Exact for values that lie within 1e4 (the
+profile's ``constant_limit``) of each other.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def iterate_topk(graph_module: fx.GraphModule, constant_limit: float) -> Finding
             continue
         count = int(value_of(x).shape[-1])
         if k > _MOST_ROUNDS or count > _MOST_VALUES or not largest:
-            wanted = f"the {k} {'largest' if largest else 'smallest'} of {count} values"
-            raise RewriteRefusedError(node, wanted, f"take at most {_MOST_ROUNDS} largest of at most {_MOST_VALUES}")
+            request = f"the {k} {'largest' if largest else 'smallest'} of {count} values"
+            raise RewriteRefusedError(node, request, f"select the largest, at most {_MOST_ROUNDS} of at most {_MOST_VALUES}")
         emit = Emitter(graph_module, node)
         values = _rounds(emit, x, k, constant_limit)
         found.append(fired(node, f"{k} of {count} values"))

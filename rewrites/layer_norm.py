@@ -1,4 +1,4 @@
-"""Layer norms over the last dimension as ATen writes them: what the two rewrites of them read and put back."""
+"""Matches and replaces ATen layer norms over the last dimension, for the two rewrites of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detr2litert.rewrites.contract import Site, fired
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """``aten.layer_norm(x, [C], weight, bias, eps)``, without weight and bias where there are none."""
+    """``aten.layer_norm(x, [C], weight, bias, eps)``, with weight and bias None if absent."""
 
     node: fx.Node
     x: fx.Node
@@ -22,7 +22,7 @@ class LayerNorm:
     eps: float
 
     def substitute(self, emit: Emitter, normalised: fx.Node) -> Site:
-        """Put ``normalised * weight + bias`` in the norm's place."""
+        """Replaces the norm with ``normalised * weight + bias``."""
         y = normalised if self.weight is None else emit(aten.mul.Tensor, normalised, self.weight)
         y = y if self.bias is None else emit(aten.add.Tensor, y, self.bias)
         detail = f"layer norm over {value_of(self.node).shape[-1]}, eps {self.eps:g}"
@@ -32,7 +32,7 @@ class LayerNorm:
 
 
 def layer_norms(graph_module: fx.GraphModule) -> Iterator[LayerNorm]:
-    """The graph's norms over one dimension; those over more are left to the converter."""
+    """Yields the graph's norms over one dimension; the converter lowers the others."""
     for node in calls(graph_module, aten.layer_norm.default):
         x, shape = node.args[:2]
         if isinstance(x, fx.Node) and len(shape) == 1:  # type: ignore[arg-type]

@@ -1,11 +1,11 @@
-"""Carry token tensors as four-dimensional maps, so that no tensor of rank three fans out.
+"""Gives token tensors four dimensions, so that no tensor of rank three has several consumers.
 
-Hazard: on Arm Mali a token tensor ``[1, N, C]`` that an op of the graph makes and that is used more than once, read by several
-ops or read and also an output, is overwritten by one of its branches: the graph stays on the GPU and returns plausible numbers
-that are wrong. Four-dimensional maps ``[1, H, W, C]`` with the same uses are right. Every residual stream fans out.
+Hazard: on Arm Mali a token tensor ``[1, N, C]`` that an op computes and that is used more than once (read by several ops, or
+read and also an output) is overwritten by one of its branches: the graph stays on the GPU and returns plausible wrong numbers.
+Four-dimensional maps ``[1, H, W, C]`` with the same uses are correct. Every residual stream has such a fan-out.
 
-Identity: a reshape moves no value. An op that works position by position, or along the last dimension only, computes the same
-on a map; any other op computes the same with one more leading dimension of one.
+Identity: a reshape moves no value. A pointwise op, or one along the last dimension only, computes the same on a map; any other
+op computes the same with one more leading dimension of one.
 
 Given::
 
@@ -21,20 +21,20 @@ Result::
     %z = aten.slice(%f, 2, 0, 10)       # [1, 1, 10, 96]
 
 The map's sides are N's most nearly equal factors; a tensor with a batch above one, ``[B, N, C]``, becomes ``[1, B, N, C]``.
-Where N is prime, a leading dimension is all there is. That satisfies the letter of the rule, but not its evidence: the
-delegate's public front end reads ``[1, N, C]`` and ``[1, 1, N, C]`` as one and the same shape (batch, height, width, channels),
-and what was right on the phone had a height and a width. ``[1, N, 1, C]`` is no way out: the converter fails on a linear layer
-of that shape.
+If N is prime, the map is ``[1, 1, N, C]``. That satisfies the lint rule, but is not covered by its evidence: the delegate's
+public front end reads ``[1, N, C]`` and ``[1, 1, N, C]`` as the same shape (batch, height, width, channels), and the maps that
+were correct on the phone had a height and a width. ``[1, N, 1, C]`` is no alternative: the converter fails on a linear layer of
+that shape.
 
-Inputs and outputs keep their shapes: the reshapes next to them are the only ops of rank three that are left, and what they make
-is an output that nothing reads. Does not fire where the target's profile does not ask for it, on a graph without tensors of
-rank three, or on ops that it does not know, which keep their shapes and are left to the lint. Exact, to the last bit.
+Inputs and outputs keep their shapes: the reshapes next to them are the only remaining ops of rank three, and the result of each
+is an output that nothing else reads. Does not fire if the target's profile has no token maps, on a graph without tensors of
+rank three, or on unknown ops, which keep their shapes and are reported by the lint. Bit-exact.
 
-Evidence: published for a Pixel 8a with the ports of two detectors (the lint's rule ``token-fan-out`` has it in full); not
-reproduced on WebGPU, where both forms are right and equally fast (a block of 580 tokens of 384 channels: 1.2 s as either, on
-SwiftShader). Two faults that WebGPU does have go with rank three: a constant added to a linear layer's result
-(``constant-low-rank``: off by 16 unlifted and unmended, 1e-6 lifted) and a batch of tokens padded (``pad-rank-3``: off by 2,
-and right).
+Evidence: published for a Pixel 8a with the ports of two detectors (details in the lint's rule ``token-fan-out``); not
+reproduced on WebGPU, where both forms are correct and equally fast (a block of 580 tokens of 384 channels: 1.2 s as either, on
+SwiftShader). Two faults that WebGPU does have occur with rank three only: a constant added to a linear layer's result
+(``constant-low-rank``: an error of 16 without this rewrite and without the fix-up, 1e-6 lifted) and a batch of tokens padded
+(``pad-rank-3``: an error of 2, correct if lifted).
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def lift_tokens(graph_module: fx.GraphModule, token_maps: bool) -> Findings:
 
 
 class _Lifter:
-    """Walks the graph once; every token tensor it passes has a stand-in of rank four from there on."""
+    """Walks the graph once and replaces every token tensor by a tensor of rank four."""
 
     def __init__(self, graph_module: fx.GraphModule) -> None:
         self._graph_module = graph_module
-        self._stand_ins: dict[fx.Node, fx.Node] = {}
+        self._lifted: dict[fx.Node, fx.Node] = {}
         self._reshaped: dict[tuple[fx.Node, tuple[int, ...]], fx.Node] = {}
         self._sites: list[Site] = []
 
@@ -92,37 +92,37 @@ class _Lifter:
         elif node.target in _HANDLERS and _is_tokens(node):
             emit = Emitter(self._graph_module, node)
             lifted = _HANDLERS[node.target](self, emit, node)
-            self._stand_ins[node] = lifted
+            self._lifted[node] = lifted
             self._sites.append(fired(node, f"{_shape(node)} as {_shape(lifted)}"))
-        elif any(n in self._stand_ins for n in node.all_input_nodes):
+        elif any(n in self._lifted for n in node.all_input_nodes):
             self._feed(node)
 
     def _alias(self, node: fx.Node) -> None:
-        """A reshape of, or into, a token tensor only says how a stand-in is read."""
+        """Removes a reshape of, or into, a token tensor: the lifted tensor is read in its own shape."""
         source = node.args[0]
         assert isinstance(source, fx.Node)
         if _is_tokens(node):
-            self._stand_ins[node] = self._stand_ins.get(source, source)
-        elif source in self._stand_ins:
-            node.args = (self._stand_ins[source], node.args[1])
+            self._lifted[node] = self._lifted.get(source, source)
+        elif source in self._lifted:
+            node.args = (self._lifted[source], node.args[1])
 
     def _feed(self, node: fx.Node) -> None:
-        """Give an op of another rank its operands: one leading dimension more where it broadcasts, else as they were."""
+        """Connects an op of another rank to its operands in their original shapes, with a leading one if it broadcasts."""
         emit = Emitter(self._graph_module, node)
         broadcasts = node.target in BINARY and value_of(node).dim() > _TOKENS
         for operand in node.all_input_nodes:
-            if operand in self._stand_ins:
+            if operand in self._lifted:
                 shape = [1, *_shape(operand)] if broadcasts else _shape(operand)
                 node.replace_input_with(operand, self.read(emit, operand, shape))
 
     def _result(self, output: fx.Node, result: fx.Node) -> fx.Node:
-        if result not in self._stand_ins:
+        if result not in self._lifted:
             return result
         return self.read(Emitter(self._graph_module, output, result), result, _shape(result))
 
     def read(self, emit: Emitter, node: fx.Node, shape: Sequence[int]) -> fx.Node:
-        """The value of a token tensor, or of a constant, in another shape of its size."""
-        source = self._stand_ins.get(node, node)
+        """Returns the node of a token tensor's or a constant's value in another shape."""
+        source = self._lifted.get(node, node)
         if _shape(source) == list(shape):
             return source
         key = (source, tuple(shape))
@@ -136,7 +136,7 @@ class _Lifter:
         return self._reshaped[key]
 
     def operand(self, emit: Emitter, node: Any, whole: Sequence[int] | None) -> Any:
-        """An operand of a lifted op: on the map of ``whole``, or with one leading dimension where that is None."""
+        """Returns an operand of a lifted op: in the map shape of ``whole``, or with a leading one if that is None."""
         if not isinstance(node, fx.Node):
             return node
         shape = [1] * (_TOKENS - value_of(node).dim()) + _shape(node)
@@ -147,7 +147,7 @@ class _Lifter:
         return self.read(emit, node, [1, *spread, shape[2]])
 
     def broadcasts(self, node: Any) -> bool:
-        """True for a number, and for a constant that is the same for every token: on a map they read as they are."""
+        """Returns True for a number or a constant that is the same for every token: either broadcasts over a map unchanged."""
         if not isinstance(node, fx.Node):
             return True
         return constant_of(self._graph_module, node) is not None and set(_shape(node)[:-1]) <= {1}
@@ -166,19 +166,19 @@ def _shape(node: fx.Node) -> list[int]:
 
 
 def _pointwise(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
-    """Elementwise, with every operand on the map of the result."""
+    """Lifts an elementwise op, with every operand in the result's map shape."""
     whole = _shape(node)
     args = [a if lifter.broadcasts(a) else lifter.operand(emit, a, whole) for a in node.args]
     return emit(node.target, *args, **node.kwargs)
 
 
 def _layer(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
-    """A layer over the last dimension, whose further arguments are parameters."""
+    """Lifts a layer over the last dimension, whose further arguments are parameters."""
     return emit(node.target, lifter.operand(emit, node.args[0], _shape(node)), *node.args[1:], **node.kwargs)
 
 
 def _along(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
-    """An op along one dimension: on the map if that is the last one."""
+    """Lifts an op along one dimension: to a map if that is the last one."""
     dim = normalise_dim(argument(node, 1, "dim", 0), _TOKENS)
     source = node.args[0]
     last = dim == _TOKENS - 1
@@ -188,7 +188,7 @@ def _along(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
 
 
 def _reduction(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
-    """A reduction that keeps its dimensions: on the map if it is over the last one alone."""
+    """Lifts a reduction that keeps its dimensions: to a map if it is over the last one alone."""
     over: Any = node.args[1]
     dims, source = [normalise_dim(d, _TOKENS) for d in over], node.args[0]
     assert isinstance(source, fx.Node)
@@ -203,7 +203,7 @@ def _permute(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
 
 
 def _matrix(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
-    """An op on the last two dimensions, with the others as its batch."""
+    """Lifts an op on the last two dimensions, with the others as its batch."""
     args = [lifter.operand(emit, a, None) if isinstance(a, fx.Node) else a for a in node.args]
     return emit(node.target, *args, **node.kwargs)
 

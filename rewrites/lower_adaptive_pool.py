@@ -1,10 +1,10 @@
-"""Write an adaptive average pool as what it is for one input size.
+"""Lowers an adaptive average pool to the mean or average pool that it is for a fixed input size.
 
-Hazard: the windows of an adaptive pool follow from its input's size; the converter has no op for it and unrolls the general
-form into slices.
+Hazard: the windows of an adaptive pool depend on its input's size; the converter has no op for it and unrolls the general form
+into slices.
 
-Identity: to a size of one it is the mean over height and width; to a size that divides the input's, an average pool whose
-window and stride are the quotient.
+Identity: for an output size of one it is the mean over height and width; for one that divides the input's size, an average pool
+whose window and stride are the quotient.
 
 Given::
 
@@ -14,7 +14,7 @@ Result::
 
     %y = aten.avg_pool2d(%x, [4, 4], [4, 4])
 
-Refuses a size that does not divide the input's: its windows overlap by turns. Exact up to the order of summation.
+Refuses an output size that does not divide the input's: some of its windows overlap. Exact up to the order of summation.
 """
 
 from __future__ import annotations

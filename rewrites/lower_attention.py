@@ -1,9 +1,10 @@
-"""Write scaled dot-product attention as matmul, softmax, matmul.
+"""Lowers scaled dot-product attention to matmul, softmax and matmul.
 
-Hazard: the fused op has no counterpart in TFLite; how the converter expands it, and whether a constant mask then meets a
+Hazard: the fused op has no counterpart in TFLite; how the converter expands it, and whether a constant mask is then added to a
 tensor of another rank (the lint's ``constant-low-rank``), is not under our control.
 
-Identity: ``softmax(q k' * scale + mask) v``, with the scale put on ``q``, where a linear layer can absorb it.
+Identity: ``softmax(q k' * scale + mask) v``, with the scale applied to ``q``, where ``fold_scales`` can fold it into a linear
+layer.
 
 Given::
 
@@ -17,9 +18,9 @@ Result::
     %p = aten.softmax(%a, -1)
     %y = aten.matmul(%p, %v)
 
-A constant mask of booleans, True where a key may be read, becomes one of zeros and ``-constant_limit``. Refuses dropout, causal
-masks, grouped queries and a mask of booleans that depends on the image. Exact up to the rounding of the scale (1e-6 relative),
-and up to ``exp(-constant_limit)`` where keys are masked.
+A constant boolean mask, True where a key may be read, becomes one of zeros and ``-constant_limit``. Refuses dropout, causal
+masks, grouped queries and a boolean mask that depends on the image. Exact up to the rounding of the scale (1e-6 relative), and
+up to ``exp(-constant_limit)`` where keys are masked.
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ def lower_attention(graph_module: fx.GraphModule, constant_limit: float) -> Find
 
 
 def _additive(graph_module: fx.GraphModule, node: fx.Node, mask: fx.Node, emit: Emitter, limit: float) -> fx.Node:
-    """The mask as something to add to the scores."""
+    """Returns the mask as a term to add to the scores."""
     if value_of(mask).is_floating_point():
         return mask
     allowed = constant_of(graph_module, mask)
     if allowed is None:
-        raise RewriteRefusedError(node, "a mask of booleans that depends on the image", "give attention a mask of floats")
+        raise RewriteRefusedError(node, "a boolean mask that depends on the image", "use a float mask")
     return emit.constant((~allowed).float() * -limit, "mask")

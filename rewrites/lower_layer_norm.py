@@ -1,8 +1,8 @@
-"""Write layer norm as the few ops that it is.
+"""Lowers layer norm to primitive operators.
 
-Hazard: the converter has a form of its own, of twelve ops. It reads the tokens three times as ``[1, N, C]``, the fan-out that
-Arm Mali overwrites (see ``lift_tokens``), and it computes ``x * r - mean(x) * r``: in fp16 the two products lose the digits in
-which they differ.
+Hazard: the converter lowers it to twelve ops. They read the tokens three times as ``[1, N, C]``, the fan-out that Arm Mali
+overwrites (see ``lift_tokens``), and compute ``x * r - mean(x) * r``: in fp16 the two products lose the digits in which they
+differ.
 
 Identity, with ``d = x - mean(x)``::
 
@@ -17,9 +17,9 @@ Result, of seven ops and two more for weight and bias::
     %d = %x - mean(%x, -1)
     %y = %d * rsqrt(mean(%d * %d, -1) + eps) * %w + %b
 
-Takes every norm over the last dimension that ``protect_layer_norm`` has left, and does not fire on norms over more dimensions.
-Tolerance 1e-5 in float32. Evidence: rows with a mean of 100 and a deviation of one, in fp16 on the delegate: off by 0.11 in the
-converter's form, by 0.06 in this one (fp16 holds their mean to 0.03).
+Fires on every norm over the last dimension that ``protect_layer_norm`` did not rewrite; does not fire on norms over more
+dimensions. Tolerance 1e-5 in float32. Evidence: rows with a mean of 100 and a deviation of one, in fp16 on the delegate: an
+error of 0.11 in the converter's form, 0.06 in this one (fp16 represents their mean to 0.03).
 """
 
 from __future__ import annotations

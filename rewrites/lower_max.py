@@ -1,6 +1,6 @@
-"""Write a maximum over one dimension whose indices nobody reads as a plain reduction.
+"""Lowers a maximum over one dimension with unused indices to a plain reduction.
 
-Hazard: ``aten.max.dim`` returns values and indices; the converter keeps an ARG_MAX for the indices.
+Hazard: ``aten.max.dim`` returns values and indices; the converter emits an ARG_MAX for the indices.
 
 Identity: ``max(x, d).values = amax(x, d)``; min likewise.
 
@@ -13,7 +13,7 @@ Result::
 
     %y = aten.amax(%x, [-1])
 
-Does not fire when the indices are read. Exact.
+Does not fire if the indices are read. Exact.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def lower_max(graph_module: fx.GraphModule) -> Findings:
     for node in calls(graph_module, *_REDUCTION):
         readers = list(node.users)
         if any(reader.args[1] != 0 for reader in readers):
-            found.append(missed(node, "its indices are read, too"))
+            found.append(missed(node, "its indices are read as well"))
             continue
         emit = Emitter(graph_module, node)
         values = emit(_REDUCTION[node.target], node.args[0], [node.args[1]], argument(node, 2, "keepdim", False))  # type: ignore[index]

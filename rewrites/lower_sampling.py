@@ -1,4 +1,4 @@
-"""Write a remaining grid_sample as a matmul with its tent matrix.
+"""Lowers a remaining grid_sample to a matmul with its tent matrix.
 
 Hazard: ``aten.grid_sampler`` lowers to GATHER_ND and BROADCAST_TO, which the delegate refuses.
 
@@ -13,8 +13,8 @@ Result::
     %m = %rows(q, p, y) * %columns(q, p, x)                           # [B, Q * P, H * W]
     %y = transpose(aten.matmul(%m, %v))
 
-Fires on every sampler that ``fold_sampling`` left: the unfolded form of deformable attention, or sampling whose result is not
-weighted and summed. Refuses other interpolation and padding modes. Exact up to rounding (1e-6 relative).
+Fires on every sampler that ``fold_sampling`` did not fold: the unfolded form of deformable attention, or sampling whose result
+is not weighted and summed. Refuses other interpolation and padding modes. Exact up to rounding (1e-6 relative).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Write a transposed convolution whose window is its stride as a 1 x 1 convolution and a reordering.
+"""Lowers a transposed convolution whose window equals its stride to a 1 x 1 convolution and a permute.
 
-Hazard: the converter legalises only some transposed convolutions, and what it emits for one and its bias is a chain of ops.
+Hazard: the converter legalises only some transposed convolutions, and emits a chain of ops for one with a bias.
 
-Identity: where windows do not overlap, every input pixel makes a block of output pixels of its own: a linear map of its
-channels to ``channels * kh * kw`` values, which are then laid out in space.
+Identity: if windows do not overlap, every input pixel determines one block of output pixels: a linear map of its channels to
+``channels * kh * kw`` values, which are then rearranged in space.
 
 Given::
 
@@ -15,7 +15,7 @@ Result::
     %v = aten.reshape(%c, [1, 32, 2, 2, 40, 40])
     %y = aten.reshape(aten.permute(%v, [0, 1, 4, 2, 5, 3]), [1, 32, 80, 80])
 
-Refuses overlapping windows, a border, dilation, groups, an image without a batch, and weights computed at run time. Exact up
+Refuses overlapping windows, padding, dilation, groups, an image without a batch, and weights computed at run time. Exact up
 to the order of summation.
 """
 
@@ -58,7 +58,9 @@ def lower_transposed_conv(graph_module: fx.GraphModule) -> Findings:
             raise RewriteRefusedError(node, f"a transposed convolution of {shape_text(node)}", "give the image a batch of one")
         if window != stride or not plain:
             raise RewriteRefusedError(
-                node, "a transposed convolution that is more than blocks side by side", "upsample, then convolve"
+                node,
+                "a transposed convolution with overlapping windows, padding, dilation or groups",
+                "upsample, then convolve",
             )
         assert isinstance(x, fx.Node) and weight is not None
         emit = Emitter(graph_module, node)

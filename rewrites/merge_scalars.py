@@ -1,10 +1,10 @@
-"""Merge chains of arithmetic with plain numbers into one multiplication and one addition.
+"""Merges chains of scalar arithmetic into one multiplication and one addition.
 
-Hazard: sampling coordinates pass through ``2 * loc - 1`` and on to pixels, ``g * W / 2``. Each step is an op, and in fp16 each
-is a rounding.
+Hazard: sampling coordinates pass through ``2 * loc - 1`` and on to pixels, ``g * W / 2``. Each step is an op, and each rounds
+in fp16.
 
-Identity: ``((x * a + b) * c) + d = x * (a c) + (b c + d)``; a number commutes with views. A shift that takes away from what was
-enlarged goes first, as ``(x + b / a) * a``: its result is small, and so is what rounding takes from it.
+Identity: ``((x * a + b) * c) + d = x * (a c) + (b c + d)``; a scalar commutes with views. A shift that reduces the magnitude of
+a scaled-up value is applied first, as ``(x + b / a) * a``: its result is small, and so is its rounding error.
 
 Given::
 
@@ -47,7 +47,7 @@ class Chain:
     ops: int
 
     def arithmetic(self) -> list[tuple[Any, float]]:
-        """What is left to do, in the order that rounds least."""
+        """Returns the remaining ops, in the order that rounds least."""
         scaled = [] if self.scale == 1.0 else [(aten.mul.Tensor, self.scale)]
         if self.shift == 0.0:
             return scaled
@@ -66,7 +66,7 @@ def merge_scalars(graph_module: fx.GraphModule) -> Findings:
         needed = (chain.scale != 1.0) + (chain.shift != 0.0)
         if chain.ops <= max(needed, 1):
             if chain.ops > 1:
-                found.append(missed(node, f"its {chain.ops} steps cannot be fewer"))
+                found.append(missed(node, f"its {chain.ops} steps cannot be merged further"))
             continue
         emit = Emitter(graph_module, node)
         x = viewed(emit, chain.base, chain.views)
@@ -79,14 +79,14 @@ def merge_scalars(graph_module: fx.GraphModule) -> Findings:
 
 
 def viewed(emit: Emitter, x: fx.Node, views: Sequence[fx.Node]) -> fx.Node:
-    """``x`` through copies of views, which are given the last one first."""
+    """Emits copies of views on ``x``; ``views`` are in reverse order, the last one first."""
     for view in reversed(views):
         x = emit(view.target, x, *view.args[1:], **view.kwargs)
     return x
 
 
 def chain_of(node: fx.Node) -> Chain:
-    """The longest chain that ends in a node; of no steps where it is no arithmetic with plain numbers."""
+    """Returns the longest chain that ends in a node; it has no steps if the node is not scalar arithmetic."""
     scale, shift, ops = 1.0, 0.0, 0
     views: list[fx.Node] = []
     pending: list[fx.Node] = []
@@ -106,7 +106,7 @@ def chain_of(node: fx.Node) -> Chain:
 
 
 def _step(node: fx.Node) -> tuple[fx.Node, float, float] | None:
-    """``(x, a, b)`` if the node computes ``a x + b`` with plain numbers."""
+    """Returns ``(x, a, b)`` if the node computes ``a x + b`` with plain numbers."""
     if not is_call(node, *SCALAR_ARITHMETIC) or node.kwargs or len(node.args) > 2:
         return None
     if not all(value_of(operand).is_floating_point() for operand in node.all_input_nodes):

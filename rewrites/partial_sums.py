@@ -1,14 +1,14 @@
-"""The largest partial sum that an accumulator meets on the way to an operator's result.
+"""Computes the largest partial sum of an operator's accumulator.
 
-A sum whose result fits fp16 may still pass 65504 on the way: 300 terms of +900 and 300 of -900 do. What counts is the largest
-prefix of the sum in the order in which it is computed. Here that is the order in which the delegate's kernels walk: a matmul
-along its inner dimension, four channels at a time; a convolution over its window's rows, columns, then channels, four at a
-time; a reduction in the row-major order of what it reduces.
+A sum whose result fits fp16 may have partial sums above 65504: 300 terms of +900 and 300 of -900 do. The largest prefix of the
+sum, in the order of computation, decides. Here that is the order of the delegate's kernels: a matmul along its inner dimension,
+four channels at a time; a convolution over its window's rows, columns, then channels, four at a time; a reduction in row-major
+order of its operand.
 
-A reduction is followed whole. A matmul has too many sums for that: the rows whose sums of absolute products are largest are
-followed, for every column, and the largest sum of absolute products is given with it, which no order of the terms can pass. To
-know even that takes as long as the matmul itself, so a matmul or convolution whose sums are small by a bound that costs little
-(Cauchy and Schwarz's: the norm of the longest row times that of the longest column) is left with that bound and its result.
+All prefixes of a reduction are computed. A matmul has too many: the prefixes of the rows with the largest sums of absolute
+products are computed, for every column, and the largest sum of absolute products is recorded as a bound for any order of the
+terms. Even that takes as long as the matmul itself, so for a matmul or convolution whose sums are small by a cheap bound
+(Cauchy-Schwarz: the norm of the longest row times that of the longest column), that bound and its result are recorded instead.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from torch.nn import functional as F
 
 from detr2litert.graphs.toolbox import aten, normalise_dim, pair
 
-_FOLLOWED = 16
+_TOP_SUMS = 16
 _SLICE = 4
 
 
 @dataclass(frozen=True)
 class PartialSum:
-    """How large the sums of one operator get.
+    """The magnitude of one operator's partial sums.
 
     Attributes:
-        measured: largest |prefix| of the sums that were followed; of a sum that was not, its result.
-        bound: largest sum of absolute terms, or what that cannot pass; ``measured`` is never above it.
+        measured: largest computed |prefix|; the largest |result| if no prefixes were computed.
+        bound: largest sum of absolute terms, or an upper bound of it; ``measured`` is never above it.
     """
 
     measured: float
@@ -47,8 +47,8 @@ class _Sums:
     """An operator's sums.
 
     Attributes:
-        exact: the largest sum of absolute terms, and the prefixes ``[S, …]`` of those worth following.
-        ceiling: what no sum of absolute terms passes, where that is known at little cost.
+        exact: computes the largest sum of absolute terms, and the prefixes ``[S, …]`` of the largest sums.
+        ceiling: an upper bound of the sums of absolute terms, if there is a cheap one.
     """
 
     exact: Callable[[], tuple[float, Iterable[Tensor]]]
@@ -56,68 +56,69 @@ class _Sums:
 
 
 def partial_sum(
-    target: Any, args: Sequence[Any], known: PartialSum | None = None, harmless: float = 0.0, result: float = 0.0
+    target: Any, args: Sequence[Any], known: PartialSum | None = None, safe: float = 0.0, result: float = 0.0
 ) -> PartialSum | None:
-    """The largest partial sum of a call; None for one that adds nothing up.
+    """Returns the largest partial sum of a call; None for one that does not sum.
 
     Args:
         target: the ATen overload.
-        args: its positional arguments, tensors with their values.
-        known: what other pictures gave.
-        harmless: a sum up to here decides nothing. To follow one takes longer than to compute it, so a picture whose bound is
-            no larger is followed only if the bound passes all others'; any other, if it passes what they measured.
-        result: largest |x| of what the call returns.
+        args: its positional arguments, with the tensors' values.
+        known: the result for other images.
+        safe: a sum up to this size needs no protection. Computing prefixes takes longer than the sum, so they are computed for
+            an image with a bound up to this size only if it exceeds all other images' bounds, and otherwise if it exceeds their
+            measured sums.
+        result: largest |x| of the call's result.
     """
     rule = _RULES.get(target)
     sums = rule(*args) if rule is not None else None
     if sums is None:
         return known
     known = known or PartialSum(0.0, 0.0)
-    if sums.ceiling <= harmless:
+    if sums.ceiling <= safe:
         return PartialSum(max(result, known.measured), max(sums.ceiling, known.bound))
-    bound, followed = sums.exact()
-    passed = known.bound if bound <= harmless else known.measured
-    measured = max((float(prefixes.abs().max()) for prefixes in followed), default=0.0) if bound > passed else 0.0
+    bound, prefix_tensors = sums.exact()
+    largest_known = known.bound if bound <= safe else known.measured
+    measured = max((float(prefixes.abs().max()) for prefixes in prefix_tensors), default=0.0) if bound > largest_known else 0.0
     return PartialSum(max(measured, known.measured), max(bound, known.bound))
 
 
 def _prefixes(terms: Tensor) -> Tensor:
-    """Of sums over the first dimension of ``[K, …]``, after every slice."""
+    """Returns the prefixes, after every slice, of sums over the first dimension of ``[K, …]``."""
     return _sliced(terms).sum(1).cumsum(0)
 
 
 def _sliced(terms: Tensor) -> Tensor:
-    """``[K, …]`` as ``[S, 4, …]``, filled up with zeros."""
+    """Reshapes ``[K, …]`` to ``[S, 4, …]``, padded with zeros."""
     short = -len(terms) % _SLICE
     terms = torch.cat([terms, terms.new_zeros(short, *terms.shape[1:])]) if short else terms
     return terms.reshape(-1, _SLICE, *terms.shape[1:])
 
 
 def _matmul(x: Tensor, y: Tensor) -> _Sums | None:
-    """``[…, N, K]`` times ``[…, K, M]``, batches broadcast."""
+    """Returns the sums of ``[…, N, K]`` times ``[…, K, M]``, batches broadcast."""
     if min(x.dim(), y.dim()) < 2:
         return None
 
     def exact() -> tuple[float, Iterator[Tensor]]:
         reach = (x.abs() @ y.abs()).amax(-1)
-        return float(reach.max()), _followed_rows(x, y, reach)
+        return float(reach.max()), _row_prefixes(x, y, reach)
 
     return _Sums(exact, float(x.norm(dim=-1).max() * y.norm(dim=-2).max()))
 
 
-def _followed_rows(x: Tensor, y: Tensor, reach: Tensor) -> Iterator[Tensor]:
-    """Prefixes of the sums of the rows that reach furthest, for every column."""
+def _row_prefixes(x: Tensor, y: Tensor, reach: Tensor) -> Iterator[Tensor]:
+    """Yields the prefixes of the rows with the largest sums of absolute products, for every column."""
     batch = list(reach.shape[:-1])
     rows = x.expand(*batch, *x.shape[-2:]).reshape(-1, x.shape[-1])
     columns = y.expand(*batch, *y.shape[-2:]).reshape(-1, *y.shape[-2:])
-    for number, places in groupby(sorted(_furthest(reach)), lambda place: place // x.shape[-2]):
-        # Each slice's share of every sum is a matmul of its own.
+    for number, places in groupby(sorted(_largest_positions(reach)), lambda place: place // x.shape[-2]):
+        # Each slice's term of every sum is one matmul.
         yield torch.bmm(_sliced(rows[list(places)].t()).transpose(1, 2), _sliced(columns[number])).cumsum(0)
 
 
-def _furthest(reach: Tensor) -> list[int]:
-    """Flat places of the largest values."""
-    places: list[int] = reach.flatten().topk(min(_FOLLOWED, reach.numel())).indices.tolist()
+def _largest_positions(reach: Tensor) -> list[int]:
+    """Returns the flat indices of the largest values."""
+    places: list[int] = reach.flatten().topk(min(_TOP_SUMS, reach.numel())).indices.tolist()
     return places
 
 
@@ -153,16 +154,16 @@ def _conv2d(
 
     def exact() -> tuple[float, Iterator[Tensor]]:
         reach = F.conv2d(x.abs(), weight.abs(), None, stride, padding, dilation, groups).amax(1)
-        return float(reach.max()), (_prefixes(terms(place, reach)) for place in _furthest(reach))
+        return float(reach.max()), (_prefixes(terms(place, reach)) for place in _largest_positions(reach))
 
     return _Sums(exact, float(x.abs().max() * weight.abs().sum((1, 2, 3)).max()))
 
 
 def _sum(x: Tensor, dims: Sequence[int] | None = None, *_: Any) -> _Sums:
-    """A sum, and a mean as an accumulator sees it that divides at the end."""
+    """Returns the sums of a sum, or of a mean that divides after accumulating."""
     over = sorted({normalise_dim(d, x.dim()) for d in dims}) if dims else list(range(x.dim()))
-    kept = [d for d in range(x.dim()) if d not in over]
-    terms = x.permute(*over, *kept).reshape(-1, *(x.shape[d] for d in kept))
+    remaining = [d for d in range(x.dim()) if d not in over]
+    terms = x.permute(*over, *remaining).reshape(-1, *(x.shape[d] for d in remaining))
     return _Sums(lambda: (float(terms.abs().sum(0).max()), map(_prefixes, [terms])))
 
 
@@ -171,12 +172,12 @@ def _sum_all(x: Tensor, *_: Any) -> _Sums:
 
 
 def _softmax(x: Tensor, dim: int, *_: Any) -> _Sums:
-    """The sum of exponentials, of which the largest is one."""
+    """Returns the sum of exponentials, the largest of which is one."""
     return _sum((x - x.amax(dim, keepdim=True)).exp(), [dim])
 
 
 def _layer_norm(x: Tensor, shape: Sequence[int], *_: Any) -> _Sums:
-    """The variance's sum: squares of a row's distances from its mean."""
+    """Returns the sum in the variance: squared distances of a row from its mean."""
     dims = list(range(-len(shape), 0))
     return _sum((x - x.mean(dims, keepdim=True)) ** 2, dims)
 

@@ -1,4 +1,4 @@
-"""The order of the rewrites, and the reason for each place in it."""
+"""The rewrites in order, with the reason for the place of each."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ from detr2litert.rewrites.split_clamp import split_clamp
 from detr2litert.rewrites.split_matmul import split_matmul
 
 NORMALISE: tuple[Step, ...] = (
-    Step(remove_identities, "first: identities stand between the ops that the later patterns look for"),
-    Step(evaluate_constants, "before every pattern that asks whether an operand is constant"),
-    Step(fold_masks, "needs constant masks; frees the memory of its padding mask, so that it crosses the cut as it is"),
-    Step(bound_constants, "after evaluation, which is where infinities appear"),
+    Step(remove_identities, "first: identities separate the ops that later patterns match"),
+    Step(evaluate_constants, "before every pattern that requires a constant operand"),
+    Step(fold_masks, "needs constant masks; removes the padding mask from the memory, which then crosses the cut unchanged"),
+    Step(bound_constants, "after evaluation, which produces the infinities"),
     Step(lower_max, "the selection's scores become one plain tensor"),
-    Step(fold_batch_norm, "before scales are folded: a folded convolution is a plain one"),
+    Step(fold_batch_norm, "before fold_scales: a folded convolution is a plain one"),
 )
-"""Brings an imported program to the form that the cut looks at."""
+"""Normalises an imported program for the cut."""
 
 LOWER: tuple[Step, ...] = (
-    Step(lower_transposed_conv, "first: what it leaves are plain convolutions"),
-    Step(lower_adaptive_pool, "early: what it leaves are plain pools"),
-    Step(lower_padding, "early: the joins that it leaves are folded and laid out like any other; sees every pool"),
+    Step(lower_transposed_conv, "first: emits plain convolutions"),
+    Step(lower_adaptive_pool, "early: emits plain pools"),
+    Step(lower_padding, "early: the concatenations that it emits go through the later rewrites; needs every pool"),
     Step(lower_attention, "exposes the scale of the queries to fold_scales"),
-    Step(fold_sampling, "before lower_sampling, which takes every sampler that is left"),
+    Step(fold_sampling, "before lower_sampling, which lowers every remaining sampler"),
     Step(lower_sampling, "no sampler may remain"),
-    Step(cancel_logit, "before split_clamp, which would take one of its clamps apart"),
+    Step(cancel_logit, "before split_clamp, which would rewrite one of the clamps in its pattern"),
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
-    Step(fold_scales, "after attention and scalars are in the open; before norms are taken apart"),
-    Step(iterate_topk, "any top-k left in a part is read for its values"),
+    Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
+    Step(iterate_topk, "only the values of a top-k that is left in a part are read"),
     Step(split_clamp, "no clamp to [0, 1] may reach the converter"),
-    Step(split_matmul, "while batches are still visible as such"),
+    Step(split_matmul, "before reduce_rank folds batch dimensions"),
 )
-"""Brings one part of the cut program to the ops that are left to be computed; their values are measured behind it."""
+"""Lowers one part of the cut program; the value ranges are measured after it."""
 
 PROTECT: tuple[Step, ...] = (
     Step(centre_coordinates, "first: emits ops that have not been measured"),
-    Step(protect_sums, "reads the ranges of the ops that are there; the norms' own sums are not yet in the open"),
-    Step(protect_layer_norm, "late: the norm's own pattern must survive until its affine part is folded"),
+    Step(protect_sums, "reads measured ranges; before the norms are decomposed, whose sums have no ranges of their own"),
+    Step(protect_layer_norm, "late: fold_scales must have matched the norm and folded its affine part"),
 )
-"""Keeps values inside fp16, where the range analysis asks for it."""
+"""Keeps values inside fp16's range, where the range analysis shows too little headroom."""
 
 LAY_OUT: tuple[Step, ...] = (
-    Step(lower_layer_norm, "first: takes the norms that needed no protection"),
-    Step(reduce_rank, "late: sees every view at once, and whatever it lets through has at most four dimensions"),
-    Step(lift_tokens, "last: the token tensors are those that reduce_rank has left"),
+    Step(lower_layer_norm, "first: lowers the norms that need no protection"),
+    Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
+    Step(lift_tokens, "last: works on the token tensors that reduce_rank emits"),
 )
-"""Brings what is left to forms and shapes that the delegate takes and computes right."""
+"""Brings the remaining ops to forms and shapes that the delegate accepts and computes correctly."""
 
 IN_EACH_GRAPH = (*LOWER, *PROTECT, *LAY_OUT)
-"""All that is done to a part, for where nothing is measured in between."""
+"""Every rewrite of a part, for uses that measure nothing in between."""
 
 WHOLE = (*NORMALISE, *IN_EACH_GRAPH)
 """Every rewrite, in order."""

@@ -1,4 +1,4 @@
-"""What a target asks of the rewrites."""
+"""The rewrite options of a target."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from detr2litert.graphs.delegate import MAX_SIDE
 
 
 class Sampling(StrEnum):
-    """How bilinear sampling is written without a gather."""
+    """How bilinear sampling is lowered without a gather."""
 
     FOLDED_TENT = "folded-tent"
     """Attention weights folded into the interpolation matrix: one matmul per level (exact)."""
     TENT = "tent"
-    """One interpolation matrix per sampling point, weighted afterwards (exact; kept for comparison)."""
+    """One interpolation matrix per sampling point, weighted afterwards (exact; for comparison)."""
 
 
 class Protection(StrEnum):
-    """Which norms and sums are written in the form that fp16 can compute; it takes more ops than the plain one."""
+    """Which norms and sums are written in the fp16-safe form, which needs more ops than the plain one."""
 
     MEASURED = "measured"
-    """Those that the range analysis shows to come near fp16's largest number, and norms that were not measured."""
+    """Those with too little headroom according to the range analysis, and norms that were not measured."""
     ALL = "all"
-    """Every norm, and every sum that some order of its terms could bring near it."""
+    """Every norm, and every sum that has too little headroom for some order of its terms."""
     NONE = "none"
-    """None: the GPU computes in fp32."""
+    """None, for a GPU that computes in fp32."""
 
 
 class TailPlacement(StrEnum):
-    """Where the per-token computation between the selection's gather and the decoder runs."""
+    """Where the per-token ops between the selection's gather and the decoder run."""
 
     HOST = "host"
     GRAPH_B = "graph-b"
@@ -44,7 +44,8 @@ class Profile:
         sampling: form of bilinear sampling.
         tail: where the selected tokens' tail runs.
         matmul_limit: largest ``batch * K / 4`` of a batched matmul's right-hand side that the delegate computes correctly.
-        token_maps: carry token tensors ``[1, N, C]`` as maps ``[1, H, W, C]``, so that none of rank three fans out.
+        token_maps: carry token tensors ``[1, N, C]`` as maps ``[1, H, W, C]``, so that no tensor of rank three has several
+            consumers.
         constant_limit: constants beyond ± this are clamped to it, infinities included.
     """
 

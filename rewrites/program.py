@@ -1,4 +1,4 @@
-"""From ``torch.export``'s program to the plain graph that the rewrites work on."""
+"""Converts the program of ``torch.export`` to the plain graph that the rewrites work on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CANONICAL: dict[Any, Any] = {
     aten._unsafe_view.default: aten.reshape.default,
     aten.concat.default: aten.cat.default,
 }
-"""Other names of an op, and views that promise a layout, by the one op that the passes look for."""
+"""Aliases of an op, and views that guarantee a layout, mapped to the one op that the rewrites match."""
 _STATE_KINDS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
 def import_program(program: ExportedProgram) -> fx.GraphModule:
-    """Copy a decomposed program into a ``GraphModule`` whose placeholders are the user's inputs alone.
+    """Copies a decomposed program into a ``GraphModule`` whose placeholders are the user's inputs alone.
 
-    Views become reshapes, so that a pass may drop the copies that made a view possible. Parameters, buffers and lifted
+    Views become reshapes, so that a rewrite may remove the copies that made a view valid. Parameters, buffers and lifted
     constants become ``get_attr`` nodes. Values are shared with the program, not copied.
     """
     state = {spec.arg.name: spec.target for spec in program.graph_signature.input_specs if spec.kind in _STATE_KINDS}
@@ -41,7 +41,7 @@ def import_program(program: ExportedProgram) -> fx.GraphModule:
         else:
             copy = graph.node_copy(node, copies.__getitem__)
             copy.target = _CANONICAL.get(copy.target, copy.target)
-            copy.meta = _kept_meta(node)
+            copy.meta = _copied_meta(node)
         copies[node] = copy
     _unwrap_outputs(graph)
     graph_module = graph_module_of(root, graph)
@@ -51,7 +51,7 @@ def import_program(program: ExportedProgram) -> fx.GraphModule:
 
 
 def export(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
-    """Trace an eval-mode module with static shapes and import the result."""
+    """Traces an eval-mode module with static shapes and imports the result."""
     return import_program(trace(module, inputs))
 
 
@@ -60,22 +60,22 @@ def _tensor(program: ExportedProgram, name: str) -> Tensor:
     return value.detach() if isinstance(value, Tensor) else torch.as_tensor(value)
 
 
-def _kept_meta(node: fx.Node) -> dict[str, Any]:
-    kept: dict[str, Any] = {key: node.meta[key] for key in ("nn_module_stack",) if key in node.meta}
+def _copied_meta(node: fx.Node) -> dict[str, Any]:
+    meta: dict[str, Any] = {key: node.meta[key] for key in ("nn_module_stack",) if key in node.meta}
     if "val" in node.meta:
-        kept["val"] = meta_like(_plain(node.meta["val"]))
-    return kept
+        meta["val"] = meta_like(_plain(node.meta["val"]))
+    return meta
 
 
 def _plain(value: Any) -> Any:
-    """Fake tensors as plain meta tensors of the same shape, strides and dtype."""
+    """Replaces fake tensors with plain meta tensors of the same shape, strides and dtype."""
     return torch.utils._pytree.tree_map(
         lambda v: torch.empty_strided(v.shape, v.stride(), dtype=v.dtype, device="meta") if isinstance(v, Tensor) else v, value
     )
 
 
 def _unwrap_outputs(graph: fx.Graph) -> None:
-    """Give the output node a flat tuple."""
+    """Flattens the output node's argument to a tuple."""
     output = next(iter(reversed(graph.nodes)))
     flat = torch.utils._pytree.tree_leaves(output.args[0])
     output.args = (tuple(flat),)

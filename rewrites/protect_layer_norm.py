@@ -1,7 +1,7 @@
-"""Write layer norm so that nothing in it overflows fp16.
+"""Lowers layer norm to a form in which nothing overflows fp16.
 
-Hazard: phones compute in fp16 whatever the file says. The variance of a row squares its values: at |x| above 255 a square
-passes 65504, and trained detectors reach |x| of about 1000 before a norm.
+Hazard: phone GPUs compute in fp16 whatever the file's dtype. The variance of a row squares its values: at |x| above 255 a
+square exceeds 65504, and trained detectors reach |x| of about 1000 before a norm.
 
 Identity, with ``S = max(1, max|x| / 8)`` for each row and ``xs = x / S``::
 
@@ -23,8 +23,9 @@ Result::
     %y = %d * rsqrt(%v) * %w + %b
 
 The floor of 1.2e-7 keeps a constant row at zero where ``eps / S^2`` is below fp16's smallest number; it is below every eps in
-use, so rows with S = 1 never meet it. Does not fire when the target's profile keeps the plain form, nor on norms over more than
-the last dimension. Tolerance 1e-5 against the plain form in float32, except for rows whose spread is below 3e-4 of max|x| / 8.
+use, so it does not affect rows with S = 1. Does not fire if the target's profile requests the plain form, nor on norms over
+more than the last dimension. Tolerance 1e-5 against the plain form in float32, except for rows whose standard deviation is
+below 3e-4 of max|x| / 8.
 Evidence: at |x| of 1068 the plain form's fp16 error is 4.5 and this form's 3.6e-3; the delegate's fp16 returns zeros for a
 plain norm of rows with a standard deviation of 500.
 """
@@ -33,7 +34,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from detr2litert.graphs.delegate import SPARE
+from detr2litert.graphs.delegate import MIN_HEADROOM
 from detr2litert.graphs.toolbox import Emitter, aten
 from detr2litert.rewrites.contract import Findings, Miss, Site, missed, rewrite
 from detr2litert.rewrites.layer_norm import layer_norms
@@ -48,8 +49,8 @@ _FLOOR = 1.2e-7
 def protect_layer_norm(graph_module: fx.GraphModule, protection: Protection) -> Findings:
     found: list[Site | Miss] = []
     for norm in layer_norms(graph_module):
-        if not _asked_for(norm.node, protection):
-            found.append(missed(norm.node, _why_not(norm.node, protection)))
+        if not _needs_protection(norm.node, protection):
+            found.append(missed(norm.node, _miss_reason(norm.node, protection)))
             continue
         emit = Emitter(graph_module, norm.node)
         peak = emit(aten.amax.default, emit(aten.abs.default, norm.x), [-1], True)
@@ -63,15 +64,15 @@ def protect_layer_norm(graph_module: fx.GraphModule, protection: Protection) -> 
     return found
 
 
-def _why_not(node: fx.Node, protection: Protection) -> str:
+def _miss_reason(node: fx.Node, protection: Protection) -> str:
     values = range_of(node)
     if protection is Protection.NONE or values is None:
         return "the target's GPU computes in fp32"
-    return f"its values stay 2^{values.headroom:.1f} below fp16's largest number, of which 2^{SPARE:g} must be left"
+    return f"its values have a headroom of 2^{values.headroom:.1f} in fp16, of which 2^{MIN_HEADROOM:g} are required"
 
 
-def _asked_for(node: fx.Node, protection: Protection) -> bool:
+def _needs_protection(node: fx.Node, protection: Protection) -> bool:
     values = range_of(node)
     if protection is Protection.MEASURED:
-        return values is None or values.headroom < SPARE
+        return values is None or values.headroom < MIN_HEADROOM
     return protection is Protection.ALL

@@ -1,8 +1,8 @@
-"""What values an fp16 machine would have to hold: measured on calibration pictures, before anything is protected.
+"""Measures value ranges on calibration images, to find where fp16 would overflow.
 
-fp16's largest number is 65504, and it holds every integer up to 2048 (IEEE 754-2019, binary16). A phone computes in it whatever
-the file says. ``measure`` runs a graph on real inputs and notes at each node the largest |x| and, where the operator adds up,
-the largest partial sum (``rewrites.partial_sums``). The rewrites that protect a value read it with ``range_of``.
+fp16's largest number is 65504, and it represents every integer up to 2048 (IEEE 754-2019, binary16). Phone GPUs compute in fp16
+whatever the file's dtype. ``measure`` runs a graph on real inputs and records at each node the largest |x| and, for an operator
+that sums, the largest partial sum (``rewrites.partial_sums``). The rewrites that protect a value read it with ``range_of``.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from detr2litert.graphs.delegate import LARGEST, LARGEST_INTEGER, SPARE
+from detr2litert.graphs.delegate import LARGEST, LARGEST_INTEGER, MIN_HEADROOM
 from detr2litert.graphs.toolbox import module_of
 from detr2litert.rewrites.partial_sums import PartialSum, partial_sum
 
-_HARMLESS = LARGEST / 2**SPARE
+_SAFE_SUM = LARGEST / 2**MIN_HEADROOM
 _KEY = "range"
 
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The values of one node, over all that was measured.
+    """The range of one node's values over all measured inputs.
 
     Attributes:
-        largest: of |x|, infinite where a value is not finite.
-        sums: how large its partial sums get; None where it adds nothing up.
-        blurred: some two of its integers, such as indices or pixels above 2048, become one in fp16.
+        largest: largest |x|, infinite if a value is not finite.
+        sums: its largest partial sums; None for an operator that does not sum.
+        blurred: two of its integers, such as indices or pixels above 2048, round to the same fp16 number.
     """
 
     largest: float
@@ -39,7 +39,7 @@ class ValueRange:
 
     @property
     def peak(self) -> float:
-        """The largest number that has to be held on the way to this value."""
+        """The largest magnitude of this value and of its partial sums."""
         return max(self.largest, self.sums.measured) if self.sums else self.largest
 
     @property
@@ -52,7 +52,7 @@ class ValueRange:
 
 @dataclass(frozen=True)
 class NodeRange:
-    """A node's range with what it is: name, operator and dotted path of its module."""
+    """A node's range with its name, operator and dotted module path."""
 
     node: str
     op: str
@@ -61,19 +61,19 @@ class NodeRange:
 
 
 def range_of(node: fx.Node) -> ValueRange | None:
-    """What was measured at a node; None if nothing was."""
+    """Returns the range measured at a node, or None."""
     return node.meta.get(_KEY)
 
 
 @torch.no_grad()
 def measure(graph_module: fx.GraphModule, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Run a graph, widen the range of each of its nodes by what is seen, and return its outputs."""
-    results: tuple[Tensor, ...] = _Meter(graph_module).run(*inputs)
+    """Runs a graph, widens the range of each node by its values, and returns the outputs."""
+    results: tuple[Tensor, ...] = _RangeRecorder(graph_module).run(*inputs)
     return results
 
 
 def measured(graph_module: fx.GraphModule) -> tuple[NodeRange, ...]:
-    """All operators that were measured, in the graph's order."""
+    """Returns the range of each measured operator, in graph order."""
     return tuple(
         NodeRange(node.name, str(node.target), module_of(node), values)
         for node in graph_module.graph.nodes
@@ -81,8 +81,8 @@ def measured(graph_module: fx.GraphModule) -> tuple[NodeRange, ...]:
     )
 
 
-class _Meter(fx.Interpreter):
-    """Runs a graph and notes each tensor's range on its node."""
+class _RangeRecorder(fx.Interpreter):
+    """Runs a graph and records each tensor's range on its node."""
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
@@ -94,13 +94,13 @@ class _Meter(fx.Interpreter):
 
 
 def _widened(known: ValueRange, target: Any, args: Sequence[Any], value: Tensor) -> ValueRange:
-    """A range with one more value in it."""
+    """Returns a range widened by one more value."""
     least, most = torch.aminmax(value)
     largest = float(torch.maximum(-least, most))
     if not math.isfinite(largest):
         return ValueRange(math.inf, known.sums, known.blurred)
     blurred = known.blurred or _blurred(value, largest)
-    return ValueRange(max(largest, known.largest), partial_sum(target, args, known.sums, _HARMLESS, largest), blurred)
+    return ValueRange(max(largest, known.largest), partial_sum(target, args, known.sums, _SAFE_SUM, largest), blurred)
 
 
 def _blurred(value: Tensor, largest: float) -> bool:

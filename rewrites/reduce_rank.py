@@ -1,14 +1,14 @@
-"""Keep every tensor at four dimensions or fewer, and turn views into bookkeeping.
+"""Keeps every tensor at four dimensions or fewer, and represents views as strides.
 
 Hazard: the delegate refuses any tensor of rank five or more, also as an intermediate: windowed attention's six-dimensional
 partition, deformable attention's six-dimensional sampling points. It refuses BROADCAST_TO (expand, repeat) and PACK of
-rank-four tensors (stack), and each reshape or transpose that is left costs a pass over memory.
+rank-four tensors (stack), and each remaining reshape or transpose costs a pass over memory.
 
-Identity: reshape, permute, expand, squeeze and their relatives move no values; they only say how a buffer is read. So they are
-carried along as strides and become data at the first op that needs a certain order. A permutation of any rank is then a permute
-of its merged runs (dimensions that stay neighbours count as one), or, past four runs, a few permutes that bring one block at a
-time to its place. Elementwise ops run in the order in which the data lies; slices, concatenations and reductions see a tensor
-as (before, the dimension, after).
+Identity: reshape, permute, expand, squeeze and similar ops move no values; they only define how a buffer is read. So they are
+represented as strides and materialised at the first op that needs a certain order. A permutation of any rank is then a permute
+of its merged runs (dimensions that stay adjacent count as one), or, for more than four runs, a few permutes that move one block
+at a time. Elementwise ops run in memory order; slices, concatenations and reductions treat a tensor as (before, the dimension,
+after).
 
 Given::
 
@@ -22,8 +22,8 @@ Result::
     %t = aten.permute(%v, [0, 2, 1, 3])
     %w = aten.view(%t, [4, 64, 128])
 
-Refuses, naming the node, an op it does not know and an op that needs more than four separate dimensions. Does not fire on a
-graph that it made itself. Exact, up to the order of summation where a reduction runs in another layout (1e-6). Evidence:
+Refuses an unknown op, and an op that needs more than four separate dimensions. Does not fire on a graph that it has rebuilt.
+Exact, up to the order of summation where a reduction runs in another layout (1e-6). Evidence:
 ``RESHAPE: Tensor dimensions must be less than 5``; BROADCAST_TO and ``PACK: Unknown layout`` on the delegate of 2.3.0.
 """
 
@@ -53,7 +53,7 @@ from detr2litert.rewrites.contract import Findings, Site, rewrite
 from detr2litert.rewrites.rank import elementwise, joining, matrices, reductions
 from detr2litert.rewrites.rank.builder import Builder, Value
 
-# Ops that take four-dimensional tensors as they are and whose arguments need no translation.
+# Ops on four-dimensional tensors whose arguments need no translation.
 _IMAGE_OPS = (
     aten.avg_pool2d.default,
     aten.max_pool2d.default,
@@ -122,7 +122,9 @@ class _Rebuilder:
             return node.target(*args, **node.kwargs)  # type: ignore[operator]
         handler = _HANDLERS.get(node.target)
         if handler is None:
-            raise RewriteRefusedError(node, "no rewrite knows this op", "write it with supported ops, or add a handler for it")
+            raise RewriteRefusedError(
+                node, "no rewrite supports this op", "write it with supported ops, or add a handler for it"
+            )
         return handler(self._build, node, args)
 
 

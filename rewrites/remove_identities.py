@@ -1,7 +1,7 @@
-"""Remove operations that return their input.
+"""Removes operations that return their input.
 
-Hazard: exported programs are full of bookkeeping (assertions, detach, alias, copies into fresh memory, dropout in eval mode,
-one-part concatenations). Each is an op the converter may keep, and each hides a pattern from the passes that follow.
+Hazard: exported programs contain many identities (assertions, detach, alias, copies into new memory, dropout in eval mode,
+one-part concatenations). Each is an op that the converter may emit, and each hides a pattern from the rewrites that follow.
 
 Identity: all of these are the identity on values.
 
@@ -62,15 +62,15 @@ def remove_identities(graph_module: fx.GraphModule) -> Findings:
     for check in calls(graph_module, *_CHECKS):
         graph_module.graph.erase_node(check)
     for node in list(graph_module.graph.nodes):
-        kept = _identity_of(node)
-        if kept is not None:
+        replacement = _identity_of(node)
+        if replacement is not None:
             found.append(fired(node, f"{node.target} is the identity"))
-            replace(node, kept)
+            replace(node, replacement)
     return found
 
 
 def _identity_of(node: fx.Node) -> fx.Node | None:
-    """The node whose value this one returns, if it returns one."""
+    """Returns the node of the same value, if a node is an identity."""
     if is_call(node, *_ALWAYS):
         return node.all_input_nodes[0]
     if is_call(node, aten.dropout.default) and not node.args[2]:
@@ -89,7 +89,7 @@ def _identity_of(node: fx.Node) -> fx.Node | None:
 
 
 def _if_same(node: fx.Node, other: Any) -> fx.Node | None:
-    """``other``, if it is a node of the same shape and dtype."""
+    """Returns ``other``, if it is a node of the same shape and dtype."""
     if not isinstance(other, fx.Node):
         return None
     mine, theirs = value_of(node), value_of(other)
@@ -97,19 +97,19 @@ def _if_same(node: fx.Node, other: Any) -> fx.Node | None:
 
 
 def _neutral_operand(node: fx.Node) -> fx.Node | None:
-    """The other operand of x + 0, x - 0, x * 1 and x / 1 with a plain number."""
+    """Returns the other operand of x + 0, x - 0, x * 1 and x / 1 with a plain number."""
     x, number = node.args[0], node.args[1]
     return _if_same(node, x) if isinstance(number, int | float) and number == _NEUTRAL[node.target] else None
 
 
 def _only_part(node: fx.Node) -> fx.Node | None:
-    """A concatenation of one non-empty part is that part."""
+    """Returns the part of a concatenation of one non-empty part."""
     parts = [part for part in list_of(node.args[0]) if value_of(part).numel()]
     return _if_same(node, parts[0]) if len(parts) == 1 else None
 
 
 def _selected_part(node: fx.Node) -> fx.Node | None:
-    """Selecting from a stack along the stacked dimension returns the part that was stacked."""
+    """Returns the part that is selected from a stack along the stacked dimension."""
     stack = node.args[0]
     if not is_call(stack, aten.stack.default):
         return None

@@ -1,13 +1,14 @@
-"""Bilinear sampling without a gather: the tent weights that both sampling passes are built from.
+"""Emits bilinear sampling without a gather: the tent weights that both sampling rewrites use.
 
 Sampling an image ``v[H, W]`` bilinearly at the pixel position ``(px, py)`` with zeros outside is
 
     sum over y, x of  relu(1 - |y - py|) * relu(1 - |x - px|) * v[y, x]
 
-because the tent is one minus the distance on the two neighbours and zero elsewhere. Exact, also at and beyond the border.
+because the tent is one minus the distance on the two neighbours and zero elsewhere. Exact, also at and beyond the image's
+edges.
 
-Positions are counted from the image's centre. A tent only sees differences, and near zero fp16 has digits to spare, where a
-column number of 64 leaves it a sixteenth of a pixel.
+Positions are counted from the image's centre. A tent depends on differences only, and fp16 is precise near zero, while at
+column 64 its resolution is a sixteenth of a pixel.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import fx
 from detr2litert.graphs.toolbox import Emitter, RewriteRefusedError, aten, value_of
 
 BILINEAR, ZEROS = 0, 0
-"""ATen's numbers for the interpolation and padding modes of ``grid_sampler``."""
+"""ATen's values for the interpolation and padding modes of ``grid_sampler``."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,21 @@ class Tents:
 
 
 def check_mode(node: fx.Node) -> None:
-    """Refuse what the tent does not compute.
+    """Refuses sampling that the tent does not compute.
 
     Raises:
         RewriteRefusedError: not of a four-dimensional image, not bilinear, or padding other than zeros.
     """
     if value_of(node).dim() != 4:
-        raise RewriteRefusedError(node, "sampling of a volume", "only images [batch, channels, height, width] are known")
+        raise RewriteRefusedError(node, "sampling of a volume", "only images [batch, channels, height, width] are supported")
     if node.args[2] != BILINEAR or node.args[3] != ZEROS:
         raise RewriteRefusedError(
-            node, "sampling that is not bilinear with zero padding", "only mode=bilinear, padding_mode=zeros is known"
+            node, "sampling that is not bilinear with zero padding", "only mode=bilinear, padding_mode=zeros is supported"
         )
 
 
 def emit_tents(emit: Emitter, node: fx.Node) -> Tents:
-    """Tents of a ``grid_sampler(image [B, C, H, W], grid [B, Q, P, 2])`` call.
+    """Emits the tents of a ``grid_sampler(image [B, C, H, W], grid [B, Q, P, 2])`` call.
 
     The grid's normalised coordinates become pixels as PyTorch's grid_sample defines it: ``((g + 1) * size - 1) / 2``, or
     ``(g + 1) / 2 * (size - 1)`` with align_corners. Less the centre, ``(size - 1) / 2``, that is ``g * size / 2`` and
@@ -68,19 +69,19 @@ def emit_tents(emit: Emitter, node: fx.Node) -> Tents:
 
 
 def image_matrix(emit: Emitter, image: fx.Node) -> fx.Node:
-    """``[B, C, H, W] -> [B, H * W, C]``: the image as the right-hand side of a product."""
+    """Emits the image as the right-hand side of a matmul: ``[B, C, H, W] -> [B, H * W, C]``."""
     b, c, h, w = (int(s) for s in value_of(image).shape)
     return emit(aten.transpose.int, emit(aten.reshape.default, image, [b, c, h * w]), 1, 2)
 
 
 def _from_centre(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
-    """Pixels between the image's centre and each point."""
+    """Emits each point's distance from the image's centre, in pixels."""
     g = emit(aten.select.int, grid, -1, axis)
     return emit(aten.mul.Tensor, g, (size - 1) / 2 if align_corners else size / 2)
 
 
 def _centres(size: int) -> torch.Tensor:
-    """Pixels between the image's centre and the middle of each of its rows or columns."""
+    """Returns the distance of each row or column from the image's centre, in pixels."""
     return torch.arange(size, dtype=torch.float32) - (size - 1) / 2
 
 

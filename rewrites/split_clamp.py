@@ -1,7 +1,7 @@
-"""Keep a clamp to [0, 1] from becoming an op that the delegate refuses.
+"""Keeps a clamp to [0, 1] from becoming an op that the delegate refuses.
 
 Hazard: ``clamp(x, 0, 1)`` is converted to RELU_0_TO_1, which the delegate has refused since LiteRT 2.1.5 (issue 8598). The
-converter also makes one of a lower bound of 0 and an upper bound of 1 that were written apart, in either order.
+converter also merges a separate lower bound of 0 and upper bound of 1 into one, in either order.
 
 Identity: ``clamp(sigmoid(x), 0, 1) = sigmoid(x)``; otherwise ``clamp(x, 0, 1) = clamp(2 x, 0, 2) / 2``.
 
@@ -35,8 +35,8 @@ def split_clamp(graph_module: fx.GraphModule) -> Findings:
     for node in calls(graph_module, aten.clamp.default, aten.clamp_max.default, aten.hardtanh.default):
         low, high = _bounds(node)
         x = node.all_input_nodes[0]
-        apart = low is None and any(_bounds(neighbour)[0] == 0 for neighbour in (x, *node.users))
-        if high != 1 or (low != 0 and not apart):
+        separate = low is None and any(_bounds(neighbour)[0] == 0 for neighbour in (x, *node.users))
+        if high != 1 or (low != 0 and not separate):
             found.append(missed(node, f"its bounds are {low} and {high}, not 0 and 1"))
             continue
         if is_call(x, *_WITHIN):
@@ -51,7 +51,7 @@ def split_clamp(graph_module: fx.GraphModule) -> Findings:
 
 
 def _bounds(node: fx.Node) -> tuple[object, object]:
-    """Lower and upper bound that an op puts on its input, None where there is none."""
+    """Returns the lower and upper bound that an op applies to its input, None for an absent one."""
     if is_call(node, aten.relu.default):
         return 0, None
     if is_call(node, aten.clamp_min.default):

@@ -1,9 +1,9 @@
-"""Split batched matmuls that are too large for the delegate's textures.
+"""Splits batched matmuls that are too large for the delegate's textures.
 
-Hazard: the delegate stores a batched right-hand side with its batches side by side. Where ``batch * ceil(K / 4)`` passes the
-texture limit of 8192 it still accepts the op, and computes something else.
+Hazard: the delegate stores the batches of a right-hand side next to each other. If ``batch * ceil(K / 4)`` exceeds the texture
+limit of 8192 it still accepts the op, and computes a wrong result.
 
-Identity: a sum over K may be taken in parts::
+Identity: a sum over K may be computed in parts::
 
     A B = A[:, :h] B[:h] + A[:, h:] B[h:]
 
@@ -16,11 +16,11 @@ Result::
     %y = aten.matmul(%a[:, :, :3200], %b[:, :3200]) + aten.matmul(%a[:, :, 3200:], %b[:, 3200:])
 
 Does not fire within the limit, nor on a constant matrix, which becomes a fully connected layer. A batch that is broadcast
-counts as often as it is repeated. Refuses a batch that passes the limit by itself. Exact up to the order of summation (1e-6
-relative). The batch is not what is split, although its parts are independent: the converter joins products that are
-concatenated along their batch into one again. Evidence: [8, 2, 4096] x [8, 4096, 32] (8192) is right to 7e-6, [8, 2, 4097] x
-[8, 4097, 32] (8200) wrong by 3, with "Texture size exceeded maximum" on stderr; likewise 2 x 16384 against 2 x 16388. A
-right-hand side of more than 32768 columns is wrong as well; that one is left to the lint.
+counts with its repetitions. Refuses a batch that exceeds the limit by itself. Exact up to the order of summation (1e-6
+relative). K is split, not the batch, although its parts are independent: the converter merges matmuls that are concatenated
+along their batch. Evidence: [8, 2, 4096] x [8, 4096, 32] (8192) is correct to 7e-6, [8, 2, 4097] x [8, 4097, 32] (8200) wrong
+by 3, with "Texture size exceeded maximum" on stderr; likewise 2 x 16384 against 2 x 16388. A right-hand side of more than 32768
+columns is wrong as well; the lint reports it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def split_matmul(graph_module: fx.GraphModule, matmul_limit: int) -> Findings:
 
 
 def _by_depth(emit: Emitter, a: fx.Node, b: fx.Node, per_part: int) -> fx.Node:
-    """The product as a sum over parts of K."""
+    """Emits the product as a sum over parts of K."""
     k = int(value_of(b).shape[-2])
     total: fx.Node | None = None
     for start in range(0, k, per_part):

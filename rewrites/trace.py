@@ -1,11 +1,10 @@
-"""From an eval-mode module to a functional ATen program, in one trace.
+"""Exports an eval-mode module to a functional ATen program, in one trace.
 
-The public way, ``torch.export.export(module, inputs).run_decompositions({})``, traces the module, and then the program that it
-made once more, to take the writes in place out of it. ``torch.export``'s own tracer does both at once when it is asked for a
-program behind dispatch; what it must be told beside is to keep the operators that would decompose by themselves (``linear``,
-``layer_norm``, ``scaled_dot_product_attention``…), as ``run_decompositions`` tells it for an empty table. That takes half the
-time. The functions are private, and the version of PyTorch is pinned for them; ``tests/rewrites/test_trace.py`` holds both ways
-against each other.
+The public API, ``torch.export.export(module, inputs).run_decompositions({})``, traces the module, and then traces the resulting
+program again to remove in-place writes. ``torch.export``'s private tracer does both at once with ``pre_dispatch=False``, if the
+operators that would otherwise decompose (``linear``, ``layer_norm``, ``scaled_dot_product_attention``…) are preserved as
+``run_decompositions`` does for an empty table. That takes half the time. Because the functions are private, the version of
+PyTorch is pinned; ``tests/rewrites/test_trace.py`` compares the results of both.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from torch.fx import config
 
 
 def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    """The program of a module for inputs of these shapes, without writes in place and with composite operators kept.
+    """Traces a module for inputs of these shapes to a program without in-place writes, with composite operators preserved.
 
     Raises:
-        torch.export's errors, where the module's control flow depends on values.
+        the errors of torch.export, if the module's control flow depends on values.
     """
-    kept = dict.fromkeys(_collect_all_valid_cia_ops_for_aten_namespace(), _special_op_to_preserve_cia)
-    with torch.no_grad(), _without_stack_traces(), _override_composite_implicit_decomp(kept):
+    preserved = dict.fromkeys(_collect_all_valid_cia_ops_for_aten_namespace(), _special_op_to_preserve_cia)
+    with torch.no_grad(), _without_stack_traces(), _override_composite_implicit_decomp(preserved):
         program: ExportedProgram = _export(module, inputs, strict=False, pre_dispatch=False)
     return program
 
 
 @contextmanager
 def _without_stack_traces() -> Iterator[None]:
-    """Nodes are named by their modules everywhere here; the Python stack of each costs a tenth of the trace's time."""
+    """Disables the Python stack trace of each node, which is unused and costs a tenth of the trace's time."""
     before = config.do_not_emit_stack_traces
     config.do_not_emit_stack_traces = True
     try:

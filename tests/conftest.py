@@ -1,4 +1,4 @@
-"""Fixtures for all packages: a Vulkan driver, and conversions that several modules look at."""
+"""Fixtures for all packages: a Vulkan driver, and conversions that several modules use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from detr2litert.convert.cli.process import tune_process
 
-# Before anything loads PyTorch: two workers on two cores are what its spinning threads are worst at.
+# Before anything loads PyTorch, whose spinning threads are slowest with two workers on two cores.
 tune_process()
 
 from detr2litert.verify.delegate.adapters import Driver  # noqa: E402
@@ -16,15 +16,15 @@ from tests.summary import pytest_terminal_summary  # noqa: E402
 
 __all__ = ["pytest_terminal_summary"]  # a hook
 
-# The modules that take longest, handed out first so that no worker is left with one at the end. Android's check and the web's
-# wait for a conversion each, so they are apart.
+# The slowest modules, scheduled first so that none of them runs alone at the end. Android's check and the web's both wait for
+# a conversion, so they are not adjacent.
 _FIRST = (
     "tests/convert/test_run_tiny.py",
     "tests/expected/test_expected.py",
     "tests/android/test_check.py",
     "tests/convert/planted/test_compiler_faults.py",
     "tests/device/test_device_command.py",
-    "tests/convert/test_reverify.py",
+    "tests/convert/commands/test_verify.py",
     "tests/convert/test_run_families.py",
     "tests/convert/planted/test_host_faults.py",
     "tests/convert/test_targets_tail.py",
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def driver() -> Driver:
-    """A Vulkan driver. A machine without one fails here rather than skip what the project is about."""
+    """A Vulkan driver. Without one the tests fail instead of being skipped."""
     found = find_driver()
     if found is None:
         pytest.fail(f"no Vulkan adapter: {HOW_TO_GET}")
@@ -50,7 +50,7 @@ def driver() -> Driver:
 
 @pytest.fixture(scope="session")
 def fp16_driver() -> Driver:
-    """A driver on which the delegate computes in fp16; a machine without one fails here, as above."""
+    """A driver on which the delegate computes in fp16; without one the tests fail, as above."""
     found = find_fp16_driver()
     if found is None:
         pytest.fail(f"no adapter that computes in fp16: {HOW_TO_GET_FP16}")

@@ -1,8 +1,8 @@
-"""Conversions that tests look at, each made once for all workers and runs: addressed by what they depend on.
+"""Conversions for tests, each made once for all workers and runs, in a cache addressed by their dependencies.
 
-A conversion is a function of this project's sources, the pinned packages, its arguments and the files that these name; all of
-them together give its address in the user's cache. A change of any gives another address, so that nothing stale is ever seen. A
-test that changes a bundle changes a copy of it.
+A conversion is a function of this project's sources, the pinned packages, its arguments and the files that these name; a hash
+of all of them is its address in the user's cache. A change of any changes the address, so no stale conversion is used. A test
+that changes a bundle changes a copy of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 _PACKAGES = ("convert", "graphs", "host_runtime", "rewrites", "verify")
 _LOCKED = ("constraints.txt", "pyproject.toml")
 _KEPT = 40
-"""Conversions that are kept, the latest used; 5 MB each, but for a few large ones."""
+"""Number of cached conversions, the most recently used; 5 MB each, except for a few large ones."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Made:
 def converted(
     *arguments: object, out: str | None, files: Mapping[str, Path] | None = None, env: Mapping[str, str] | None = None
 ) -> Made:
-    """``convert run ARGUMENTS --out OUT``, which must end with 0; made now, or taken from the cache.
+    """``convert run ARGUMENTS --out OUT``, which must exit with 0; run now, or from the cache.
 
     Args:
-        arguments: of the command, but for ``--out``.
+        arguments: of the command, except ``--out``.
         out: of the bundle, relative to the folder in which the command runs; None to leave the option out.
-        files: name → file that is laid into that folder first.
+        files: name → file that is copied into that folder first.
         env: added to the environment.
     """
     words = [*map(str, arguments), *(["--out", out] if out is not None else [])]
@@ -74,7 +74,7 @@ def converted(
 
 @cache
 def _basis() -> str:
-    """A hash of all that every conversion depends on."""
+    """A hash of everything that every conversion depends on."""
     digest = hashlib.sha256()
     for path in (*(ROOT / name for name in _LOCKED), *_sources()):
         digest.update(f"{path.relative_to(ROOT).as_posix()} {_sha256(path)}\n".encode())
@@ -93,7 +93,7 @@ def _sha256(path: Path) -> str:
 
 
 def _forget_old(folder: Path) -> None:
-    """Remove all but the latest used conversions; those under way have no record yet and stay."""
+    """Removes all but the most recently used conversions; those in progress have no record yet and are kept."""
     records = sorted(folder.glob("*/outcome.json"), key=lambda record: record.stat().st_mtime, reverse=True)
     for record in records[_KEPT:]:
         shutil.rmtree(record.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A program of Debian's for the tests where the machine lacks it: its package and what that needs, unpacked without root."""
+"""Debian programs that the machine lacks, for tests: a package and its dependencies, unpacked without root."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detr2litert.verify.delegate.debian import download_with_missing, require_tools, unpack
 
-# The C library stays the machine's: it belongs to the loader that starts the program.
+# The machine's C library is used: it must match the loader that starts the program.
 _NEVER = ("libc6_", "libc-bin_", "libc-l10n_")
 _USELESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/icons")
 
@@ -20,16 +20,16 @@ def cache_folder() -> Path:
 
 
 def debian_program(package: str, program: str, folder: Path, instead: str) -> Path:
-    """A script that starts a program of a Debian package; fetched once, then kept.
+    """A script that starts a program of a Debian package; fetched once, then cached.
 
     Args:
         package: its name, which is also the script's.
         program: the program's path in the package.
-        folder: where script and package are kept.
-        instead: what else to do, for messages.
+        folder: of the script and the package.
+        instead: an alternative, for messages.
 
     Raises:
-        UserError: no apt-get or dpkg-deb, no such package, no network, or no room.
+        UserError: no apt-get or dpkg-deb, no such package, no network, or no disk space.
     """
     script = folder / package
     if script.exists():
@@ -56,7 +56,7 @@ def _script(root: Path, program: Path) -> str:
     libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
     lines = ["#!/bin/sh"]
     if (root / "usr/share/fonts").exists():
-        # Fonts came along: then the machine may have none, nor settings that lead to these. Chromium ends without any font.
+        # The packages have fonts: the machine may have none, nor settings for these. Chromium exits without any font.
         # (FONTCONFIG_SYSROOT would not do: the names of the fonts' files lack it, and Chromium cannot open them.)
         settings = root / "fonts.conf"
         folders = "".join(f"<dir>{place}</dir>" for place in (root / "usr/share/fonts", "/usr/share/fonts"))

@@ -1,4 +1,4 @@
-"""What the end of a test run prints: how many planted faults were caught, and what took how long, by module."""
+"""Summary of a test run: the planted faults that were caught, and the time of each module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN_SECONDS = 5.0
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Called by pytest in the process that prints, whichever ran the tests."""
+    """Called by pytest in the process that prints the results."""
     outcomes = [
         (outcome, report)
         for outcome, reports in terminalreporter.stats.items()
@@ -28,7 +28,7 @@ def _planted(terminal: pytest.TerminalReporter, outcomes: list[tuple[str, pytest
 
 
 def _modules(terminal: pytest.TerminalReporter, reports: list[pytest.TestReport]) -> None:
-    """Set-up included: a conversion counts for the module that asked for it first."""
+    """Prints the time of each module, set-up included: a conversion counts for the module that first uses it."""
     seconds: Counter[str] = Counter()
     tests: Counter[str] = Counter()
     for report in reports:

@@ -1,4 +1,4 @@
-"""Debian's programs for the tests: how one is started once its packages are unpacked; no network."""
+"""Debian programs for the tests: starting one after its packages are unpacked, without network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests import debian_program as subject
 
 
 def _packages(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
-    """Stand-ins for apt-get and dpkg-deb: a program that prints its environment, a library and a font. What was unpacked."""
+    """Stand-ins for apt-get and dpkg-deb: a program that prints its environment, a library and a font."""
     unpacked: list[str] = []
 
     def unpack(packages: Sequence[Path], into: Path, _: str) -> None:
@@ -42,11 +42,11 @@ def test_it_starts_with_its_libraries_and_fonts_and_is_fetched_once(tmp_path: Pa
     assert f"<dir>{folder}/root/usr/share/fonts</dir>" in (folder / "root/fonts.conf").read_text()
     assert not (folder / "root/usr/share/doc").exists()
     assert subject.debian_program("x", "usr/lib/x/x", folder, "install x") == program
-    assert unpacked == ["x_1_amd64.deb"], "the machine's C library stays"
+    assert unpacked == ["x_1_amd64.deb"], "the machine's C library is used"
     assert sorted(path.name for path in folder.iterdir()) == ["root", "x"]
 
 
-def test_a_machine_without_apt_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_apt_gets_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UserError, match=r"apt-get is not on this machine; install x$"):
         subject.debian_program("x", "usr/lib/x/x", tmp_path, "install x")

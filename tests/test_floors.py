@@ -1,4 +1,4 @@
-"""The packages stand on one another in one order, and each fact of the delegate and of the file format has one module."""
+"""Packages import in one order only, and each fact of the delegate and of the file format is in one module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("host_runtime", "graphs", "rewrites", "verify", "convert")
-"""From the ground up: a package imports from those before it."""
+"""The packages in order: each imports from those before it only."""
 FACTS = {
     r"\b8192\b": "graphs/delegate.py",
     r"\b65504(\.0)?\b": "graphs/delegate.py",
@@ -22,7 +22,7 @@ FACTS = {
     r"\bflatbuffers\.Builder": "host_runtime/tflite/container.py",
     r"GetRootAs|InitFromPackedBuf": "host_runtime/tflite/container.py",
 }
-"""What is written once, as a pattern of the code without strings, and the module that has it."""
+"""A pattern of code (without strings) for each fact, and the one module that contains it."""
 
 
 def modules(package: str) -> list[Path]:
@@ -30,7 +30,7 @@ def modules(package: str) -> list[Path]:
 
 
 def imported(path: Path) -> set[str]:
-    """The rooms that a module names in its imports, wherever in it they are."""
+    """The rooms that a module imports, anywhere in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -48,14 +48,14 @@ def test_a_package_imports_from_the_floors_below_it(package: str) -> None:
 
 
 def test_no_module_imports_a_room_by_its_bare_name() -> None:
-    """From the repository's root both names work, and a module loaded under two names exists twice."""
+    """From the repository's root both names work, but a module loaded under two names exists twice."""
     places = [path for folder in (*FLOORS, "tools", "tests") for path in modules(folder)]
     bare = re.compile(rf"^\s*(from|import) ({'|'.join(FLOORS)})\b", re.MULTILINE)
     assert [str(path.relative_to(ROOT)) for path in places if bare.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("pattern", FACTS)
-def test_a_fact_is_written_once(pattern: str) -> None:
+def test_each_fact_is_in_one_module(pattern: str) -> None:
     written = {
         str(path.relative_to(ROOT)) for package in FLOORS for path in modules(package) if re.search(pattern, _code(path))
     }

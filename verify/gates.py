@@ -1,6 +1,6 @@
-"""What a gate says: figures against limits, findings that name a place, and one verdict.
+"""The result of a gate: measurements with limits, findings with a place, and one verdict.
 
-Every gate returns a ``GateResult`` and nothing else; the report, the JSON file and the exit code are made from it alone.
+Every gate returns a ``GateResult``; the report, the JSON file and the exit code are derived from it alone.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from enum import StrEnum
 from typing import Any
 
 Doing = Callable[[str], None]
-"""Told what is being done, for whoever waits."""
+"""A callback that receives a description of each computation, for display."""
 
 
 def unheard(what: str) -> None:
-    """Tells nobody."""
+    """Ignores the description."""
 
 
 class Verdict(StrEnum):
-    """``NOT_RUN`` is its own verdict: a gate that could not run never counts as passed."""
+    """The verdict of a gate. ``NOT_RUN``: it could not run, which never counts as passed."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -28,13 +28,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Measurement:
-    """One figure held against one limit.
+    """A figure and its limit.
 
     Attributes:
         subject: what was measured, for example ``"graph_b / boxes: GPU vs CPU"``.
         metric: ``"correlation"``, ``"max_abs_error"``, ``"iou"``, ``"partitions"`` …
-        value: the figure; NaN where the data had no finite answer.
-        limit: the bound, or None for a figure that is only reported.
+        value: the figure; NaN if the data have no finite result.
+        limit: the bound; None for a figure that is only reported.
         at_least: True if ``value`` must not fall below the limit, False if it must not exceed it.
     """
 
@@ -46,7 +46,7 @@ class Measurement:
 
     @property
     def passed(self) -> bool:
-        """A figure without a limit passes; NaN never meets a limit."""
+        """True if the figure meets its limit or has none; NaN never meets a limit."""
         if self.limit is None:
             return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
@@ -54,11 +54,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class TensorRef:
-    """A tensor of a file, as a finding names it.
+    """A tensor in a file, for a finding.
 
     Attributes:
-        index: position in its subgraph.
-        name: as the file has it: any text at all.
+        index: index in its subgraph.
+        name: as in the file; arbitrary text.
         shape: dimensions.
         dtype: ``"float32"`` …
     """
@@ -71,21 +71,20 @@ class TensorRef:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something at one place in one graph.
+    """A problem at one place, usually in a graph.
 
     Attributes:
         rule: stable identifier, for example ``"refused-op"``.
-        severity: ``"refused"`` (the delegate will not take it), ``"wrong"`` (it will, and computes something else) or
-            ``"risk"``.
-        place: graph, op index and tensor names, in words.
-        message: what is the matter.
-        advice: the rewrite, flag or change that mends it.
-        graph: name of the graph, "" where the finding is not about one.
-        op: the operator's position in it, None where the finding is about no single operator.
-        operator: its name, ``"GATHER_ND"`` or ``"CUSTOM:<code>"``; "" where there is none.
-        tensors: those it is about.
-        why: how it is known: what the delegate says, or what was measured.
-        fixed_by: this project's rewrite that mends it, "" if none does.
+        severity: ``"refused"`` (by the delegate), ``"wrong"`` (accepted, but computed wrong) or ``"risk"``.
+        place: description of graph, operator and tensors.
+        message: the problem.
+        advice: the suggested fix: a rewrite, flag or change.
+        graph: name of the graph; "" if the finding is not about one.
+        op: index of the operator; None if the finding is not about a single one.
+        operator: its name, ``"GATHER_ND"`` or ``"CUSTOM:<code>"``; "" without an operator.
+        tensors: the affected tensors.
+        why: the evidence: the delegate's message or a measurement.
+        fixed_by: this project's rewrite that fixes it, "" if there is none.
     """
 
     rule: str
@@ -102,10 +101,10 @@ class Finding:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finding:
-        """One that ``GateResult.to_json`` wrote.
+        """Parses a finding written by ``GateResult.to_json``.
 
         Raises:
-            TypeError, KeyError: it is no such record.
+            TypeError, KeyError: the record is invalid.
         """
         tensors = tuple(TensorRef(**{**t, "shape": tuple(t["shape"])}) for t in record.get("tensors", ()))
         renamed = {"fixed_by" if key == "mended_by" else key: value for key, value in record.items()}  # until December 2026
@@ -119,7 +118,7 @@ class GateResult:
     Attributes:
         gate: its id: ``"lint"``, ``"residency"`` …
         verdict: passed, failed or not run.
-        summary: one line for the table at the end of a run.
+        summary: one line, for the table at the end of a run.
         advice: what to do next if the gate did not pass; empty otherwise.
         measurements, findings: the evidence.
         seconds: wall time.
@@ -140,7 +139,7 @@ class GateResult:
     proves: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready record; each measurement carries its own verdict."""
+        """Returns a JSON-ready record; each measurement has its own ``passed``."""
         record = asdict(self)
         record["verdict"] = str(self.verdict)
         record["measurements"] = [{**asdict(m), "passed": m.passed} for m in self.measurements]
@@ -148,7 +147,7 @@ class GateResult:
 
 
 def overall(results: Iterable[GateResult]) -> Verdict:
-    """Failed if any gate failed; else not run if any did not run; else passed."""
+    """Returns failed if any gate failed; else not run if any did not run; else passed."""
     verdicts = {result.verdict for result in results}
     for verdict in (Verdict.FAILED, Verdict.NOT_RUN):
         if verdict in verdicts:

@@ -13,7 +13,8 @@ from pathlib import Path
 from detr2litert.host_runtime.tflite.graph import Graph, Op, read_entries
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.driver import NO_ADAPTER, NoGpu
-from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, RefusedOp, run_models
+from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, run_models
+from detr2litert.verify.delegate.stderr_log import RefusedOp
 from detr2litert.verify.gates import Doing, Finding, GateResult, Measurement, TensorRef, Verdict, unheard
 from detr2litert.verify.printable import printable
 

@@ -2,14 +2,14 @@
 # Checks the web demo: web_demo/check.sh [BUNDLE ...]
 #
 #   1. its style and its types: prettier, and TypeScript's checker over plain JavaScript
-#   2. Node's tests: every module but the GPU's against vectors that the Python runtime writes; each BUNDLE is one more of them
+#   2. Node's tests: every module but the GPU's against vectors that the Python runtime writes; each BUNDLE adds one
 #   3. the page in a real, headless Chromium, on WebGPU in software (SwiftShader): a bundle small enough to check by hand, planted
 #      faults, graphs that the GPU refuses, and each BUNDLE, whose verdict must be "agrees"
 #
 # Needs Python 3.11 with the host runtime's requirements (PYTHON, else .venv/bin/python), Node 20 or newer with npm; and Chromium
 # (CHROMIUM, else the machine's) or apt with Debian's package sources, to fetch one without root into the user's cache folder.
 # npm's packages go to web_demo/node_modules. Screenshots go to SHOTS, by default build/web_demo. No GPU is needed, and none is
-# used. Exit code 1 is a failed check; 2 is bad use, or a tool that is missing and cannot be had.
+# used. Exit code 1 is a failed check; 2 is a usage error, or a tool that is missing and cannot be installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,11 +27,11 @@ done
 [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ] || fail "Node 20 or newer is needed, this is $(node --version)"
 bundles=
 for bundle in "$@"; do
-  [ -e "$bundle/manifest.json" ] || fail "$bundle is no bundle: give the folder that \`convert run\` wrote"
+  [ -e "$bundle/manifest.json" ] || fail "$bundle is not a bundle: give the folder that \`convert run\` wrote"
   bundles+=${bundles:+:}$(cd "$bundle" && pwd)
 done
 
-say "tools (kept in web_demo/node_modules and in the user's cache folder)"
+say "tools (cached in web_demo/node_modules and in the user's cache folder)"
 if ! cmp -s "$here/package-lock.json" "$here/node_modules/.installed"; then
   (cd "$here" && npm ci --ignore-scripts --no-audit --no-fund) || fail "npm ci in web_demo failed: see above; check the network"
   cp "$here/package-lock.json" "$here/node_modules/.installed"

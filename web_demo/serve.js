@@ -1,8 +1,8 @@
 /**
  * Serves the page to a browser on this machine: `node web_demo/serve.js [BUNDLE ...]`, or `make web BUNDLE=...`.
  *
- * Each BUNDLE is a folder that `convert run` wrote; the page can open others from disk. PORT names the port; where another
- * program has it, a free one is taken. Ends with Ctrl-C.
+ * Each BUNDLE is a folder that `convert run` wrote; the page can open others from disk. PORT sets the port; if the
+ * default is in use, a free one is chosen. Ends with Ctrl-C.
  */
 
 import { existsSync } from 'node:fs';
@@ -20,7 +20,7 @@ async function main(folders) {
   const server = new Server();
   for (const folder of folders) {
     if (!existsSync(path.join(folder, 'manifest.json')))
-      throw new UserError(`${folder} is no bundle; give the folder that \`convert run\` wrote (\`make run\`: build/tiny)`);
+      throw new UserError(`${folder} is not a bundle; give the folder that \`convert run\` wrote (\`make run\`: build/tiny)`);
     const name = path.basename(path.resolve(folder));
     if (server.bundles.has(name)) throw new UserError(`two bundles are named ${name}; rename one of their folders`);
     server.bundles.set(name, path.resolve(folder));
@@ -35,12 +35,12 @@ async function main(folders) {
 async function listening(server) {
   const asked = process.env.PORT;
   const port = asked ? Number(asked) : PORT;
-  if (!Number.isInteger(port) || port < 0 || port > 65535) throw new UserError(`PORT=${asked} is no port; give 0 to 65535`);
+  if (!Number.isInteger(port) || port < 0 || port > 65535) throw new UserError(`PORT=${asked} is not a port; give 0 to 65535`);
   try {
     return await server.start(port);
   } catch (error) {
     if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EADDRINUSE') throw error;
-    if (asked) throw new UserError(`another program has port ${port}; name a free one in PORT, or none`);
+    if (asked) throw new UserError(`port ${port} is in use; set PORT to a free one, or unset it`);
     return server.start(0);
   }
 }

@@ -8,7 +8,7 @@ android {
 
     defaultConfig {
         applicationId = "org.detr2litert.sample"
-        minSdk = 24 // :detector's
+        minSdk = 24 // as :detector
         targetSdk = 36
         versionCode = 1
         versionName = "0.1.0"
@@ -27,7 +27,7 @@ android {
     }
 
     androidResources {
-        // Graphs and constants are copied out of the assets once; compressed ones would only make that slower.
+        // Bundle files are copied from the assets once; compression would only slow that down.
         noCompress += listOf("tflite", "safetensors")
     }
 }

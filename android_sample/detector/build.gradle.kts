@@ -7,7 +7,7 @@ android {
     compileSdk = 36
 
     defaultConfig {
-        minSdk = 24 // LiteRT 2.3's own
+        minSdk = 24 // required by LiteRT 2.3
         buildConfigField("String", "LITERT_VERSION", "\"${libs.versions.litert.get()}\"")
     }
 
@@ -22,7 +22,7 @@ android {
 }
 
 dependencies {
-    api(project(":core")) // manifests, detections and options are part of this library's own signatures
+    api(project(":core")) // manifests, detections and options are part of this library's API
     implementation(libs.litert)
     implementation(libs.litert.gpu)
 }

@@ -32,12 +32,13 @@ class FiniteRange(click.FloatRange):
 
 JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 STRICT_FLAG = click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
+PACKAGE_OPTION = click.option("--package", default="org.detr2litert.sample", show_default=True, help="The app.")
 
 
 def reported(command: Command) -> Command:
     """Turns a user's error into one line and exit code 2, and a return value into the exit code."""
 
-    from detr2litert.host_runtime.interrupt import arrived, leave, was_interrupted
+    from detr2litert.host_runtime.interrupt import acknowledge, exit_process, was_interrupted
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -46,14 +47,14 @@ def reported(command: Command) -> Command:
         except (Exception, KeyboardInterrupt) as error:
             # Native code may have converted an interrupt into another error.
             if isinstance(error, KeyboardInterrupt) or was_interrupted():
-                arrived()
+                acknowledge()
                 message = INTERRUPTED
             elif isinstance(error, UserError):
                 message = str(error)
             else:
                 raise
             code = refuse(message)
-        leave(code or 0)
+        exit_process(code or 0)
 
     return wrapped
 

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from detr2litert.convert.cli import conversion, phone, probe, proof
 from detr2litert.convert.cli.process import tune_process
 from detr2litert.convert.cli.program import Program, watched
-
-COMMANDS: tuple[click.Command, ...] = (
-    conversion.run,
-    conversion.variants,
-    conversion.targets,
-    conversion.rewrites,
-    proof.check,
-    proof.verify,
-    proof.detect,
-    probe.probe,
-    proof.doctor,
-    phone.push,
-    phone.app_assets,
-    phone.device,
-)
+from detr2litert.convert.commands import COMMANDS
 
 
 def main() -> None:
@@ -40,7 +26,18 @@ def main() -> None:
     cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m detr2litert")
 
 
-@click.group(cls=Program, commands=COMMANDS, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+def _command(name: str) -> click.Command:
+    """Returns the command of a module in ``convert.commands``."""
+    command: click.Command = getattr(import_module(f"detr2litert.convert.commands.{name}"), name)
+    return command
+
+
+@click.group(
+    cls=Program,
+    commands=[_command(name) for name in COMMANDS],
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="detr2litert")
 def cli() -> None:
     """Compile a trained DETR detector into a bundle of LiteRT graphs that run entirely on a phone's GPU, and verify it.

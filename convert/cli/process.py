@@ -1,10 +1,17 @@
-"""Settings of the command's process, to be made before the libraries that read them are loaded."""
+"""The command's process: its settings, to be made before the libraries that read them are loaded, and PyTorch's start."""
 
 from __future__ import annotations
 
 import gc
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from detr2litert.convert.progress import Progress
+
+_HEAVY = ("detr2litert.convert.proof.reporting", "detr2litert.convert.lowering.lower")
+"""Modules that import, between them, all that converting and verifying take."""
 _YOUNG, _MIDDLE, _OLD = 200_000, 20, 20
 
 
@@ -17,3 +24,10 @@ def tune_process() -> None:
     # Loading and tracing make millions of objects that live until the end. With its defaults (700, 10, 10) the collector scans
     # all of them repeatedly: a quarter of the time of both.
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+
+
+def start_pytorch(progress: Progress) -> None:
+    """Imports what takes seconds, as a stage of its own; the imports in the functions of a command then take no time."""
+    with progress.stage("start PyTorch"):
+        for module in _HEAVY:
+            import_module(module)

@@ -14,7 +14,7 @@ import click
 
 from detr2litert.convert.cli.base import INTERRUPTED, refuse
 from detr2litert.host_runtime.errors import reason
-from detr2litert.host_runtime.interrupt import arrived, leave
+from detr2litert.host_runtime.interrupt import acknowledge, exit_process
 
 READER_GONE = 141
 """The exit code that a shell shows for a program ended by SIGPIPE, 128 + 13."""
@@ -80,13 +80,13 @@ class Program(click.Group):
             try:
                 code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             except click.Abort:
-                arrived()
+                acknowledge()
                 code = refuse(INTERRUPTED)
             except click.ClickException as error:
                 code = refuse(_one_line(error, prog_name or "convert"))
         except OutputLostError as lost:
             code = _without_output(lost)
-        return leave(code if isinstance(code, int) else 0)
+        return exit_process(code if isinstance(code, int) else 0)
 
 
 def end_process(code: int) -> NoReturn:

@@ -14,13 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detr2litert.convert.models.checkpoints import Checkpoint, hash_tensors
+from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, hash_tensors, load_checkpoint
 from detr2litert.convert.models.configuration import configuration, settings_of
 from detr2litert.convert.models.loading import load_model
 from detr2litert.convert.models.random_weights import draw_weights
 from detr2litert.convert.models.settings import Settings, Size
 from detr2litert.convert.models.variants import Variant
 from detr2litert.convert.quiet import quiet
+from detr2litert.host_runtime.errors import UserError
+
+RANDOM = "random"
+"""Value of ``--weights`` for seeded random weights."""
 
 
 class Detector(nn.Module):
@@ -78,6 +82,28 @@ class Reference:
         """Returns a seeded ``[1, channels, height, width]`` image of unit variance."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(1, self.channels, *self.size, generator=generator)
+
+
+def load_reference(
+    variant: Variant | None, weights: str | None, requested: Mapping[str, Any] | None = None, seed: int = 0
+) -> tuple[Reference, Checkpoint | None]:
+    """Loads the reference detector, and its checkpoint unless its weights are random.
+
+    Raises:
+        UserError: the detector is not specified, or the weights are not available or do not fit.
+    """
+    if weights == RANDOM:
+        if variant is None:
+            raise UserError("--weights random needs --variant, since there is no checkpoint to detect it from")
+        return build_reference(variant, None, requested, seed), None
+    source = weights or (variant.default_weights if variant is not None else None)
+    if source is None and variant is not None:
+        raise UserError(f"no weights of {variant.name} are published in a form that can be downloaded; give --weights")
+    if source is None:
+        raise UserError("give --variant, --weights, or both (`convert variants` lists the detectors)")
+    checkpoint = load_checkpoint(source)
+    chosen = choose_variant(checkpoint, None if variant is None else variant.name)
+    return build_reference(chosen, checkpoint, requested), checkpoint
 
 
 def build_reference(

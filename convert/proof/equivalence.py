@@ -87,8 +87,8 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
     if not compared:
         summary = f"of a picture and {_NOISES} noises, none has a last selected score clearly above the next"
         return GateResult(GATE, Verdict.NOT_RUN, summary, "give another first picture with --image")
-    off = next((item for item in compared if not item.agrees), None)
-    wrong = None if off is None else locate(reference, compiled, off.image)
+    diverging = next((item for item in compared if not item.agrees), None)
+    wrong = None if diverging is None else locate(reference, compiled, diverging.image)
     largest = max(found.max_abs_error for item in compared for found in item.differences.values())
     moved = sum(item.moved for item in compared)
     summary = f"cut and rewritten, PyTorch computes the original's outputs to {largest:.1e}"
@@ -96,8 +96,8 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
         summary = f"{summary}, on the {compared[0].name} alone"
     if moved:
         summary = f"{summary}, {moved} queries of equal or nearly equal score in another order"
-    if wrong is not None and off is not None:
-        name, worst = next((name, item) for name, item in off.differences.items() if not item.within(LIMIT))
+    if wrong is not None and diverging is not None:
+        name, worst = next((name, item) for name, item in diverging.differences.items() if not item.within(LIMIT))
         summary = f"{name} differs from the original's (correlation {worst.correlation:.6f}); first wrong: {wrong.place}"
     return GateResult(
         GATE,

@@ -1,4 +1,4 @@
-"""What a gate is: an id, what it proves, and how it runs."""
+"""The definition of a gate: its id, what it proves, and how it runs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from detr2litert.verify.gates import Doing, GateResult
 
 
 def always(subject: Subject) -> bool:
-    """Every run has the gate."""
+    """Applies to every subject."""
     return True
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate.
+    """A gate of the proof.
 
     Attributes:
-        id: the one word for it, in JSON, progress, messages, the report and the documents.
+        id: its name everywhere: JSON, progress, messages, report and documents.
         title: heading in the report.
         proves: what a pass means, in a clause.
-        run: judges a subject; the second argument is told what is being done. The result's ``gate`` is the id.
-        applies: whether a subject has what the gate is about. A run without a gate that does not apply is complete.
+        run: judges a subject; passes a description of each computation to the second argument. The result's ``gate`` is the id.
+        applies: whether the gate applies to a subject. A record is complete without the gates that do not apply.
     """
 
     id: str

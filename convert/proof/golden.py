@@ -1,4 +1,4 @@
-"""Checks that a finished bundle's golden vectors are still what its checkpoint computes."""
+"""Compares a finished bundle's golden vectors with what its checkpoint computes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def check_golden(
 
     Args:
         golden: the bundle's tensors.
-        values: the same stages from the checkpoint; the bundle must have every one of them.
+        values: the checkpoint's tensors, all of which the bundle must have.
         detections: the bundle's and the checkpoint's.
-        limits: of the comparison of detections.
+        limits: for comparing detections.
         tolerance: largest difference of a tensor, relative to its largest magnitude.
     """
     start = time.perf_counter()
@@ -60,7 +60,7 @@ def check_golden(
 
 
 def _relative_error(found: Array | None, wanted: Array) -> float:
-    """Returns the largest difference over the largest magnitude; infinite if there is nothing to compare."""
+    """Returns the largest difference over the largest magnitude; infinite if it cannot be compared."""
     if found is None or found.shape != wanted.shape:
         return float("inf")
     a, b = np.asarray(found, np.float64), np.asarray(wanted, np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from detr2litert.graphs.host_step import HostPart
+from detr2litert.graphs.host_step import HostPart, aten_overload
+from detr2litert.host_runtime.host_table import host_table
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -29,12 +30,19 @@ def run_host_step(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
     program = host.program
     values = {name: torch.from_numpy(np.asarray(inputs[name])) for name in program.inputs} | host.constants
     for op in program.ops:
-        values[op.output] = _OPS[op.op](*(values[name] for name in op.inputs), **op.attributes)
+        values[op.output] = compute(op.op, [values[name] for name in op.inputs], op.attributes)
     return {name: values[name].contiguous().numpy() for name in program.outputs}
 
 
+def compute(op: str, inputs: Sequence[Tensor], attributes: Mapping[str, Any]) -> Tensor:
+    """Computes one op of the table: by the first of its ATen overloads, or by a function here."""
+    function = _OPS.get(op) or aten_overload(host_table().ops[op].aten[0])
+    result: Tensor = function(*inputs, **attributes)
+    return result
+
+
 def with_ties(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Returns the inputs with the scores that are selected by rounded to sixteen levels, so that most of them are tied."""
+    """Returns the inputs with the selection scores rounded to sixteen levels, so that most are tied."""
     ranked = {op.inputs[0] for op in host.program.ops if op.op == "topk"}
     changed = dict(inputs)
     for name in ranked & set(inputs):
@@ -47,12 +55,14 @@ def with_ties(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
 
 def _topk(scores: Tensor, *, k: int, axis: int) -> Tensor:
     """Returns the best first, equal scores by lower index, like a stable sort."""
-    return scores.sort(dim=axis, descending=True, stable=True).indices.narrow(axis, 0, k)
+    return scores.sort(dim=axis, descending=True, stable=True).indices.narrow(axis, 0, k).int()
 
 
 def _gather(x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
-    assert axis == 1 and x.shape[0] == 1, "the compiler emits gathers of tokens only"
-    return x.index_select(axis, indices.flatten())
+    axis %= x.dim()
+    if indices.dim() == 1:
+        return x.index_select(axis, indices)
+    return torch.stack([item.index_select(axis - 1, row) for item, row in zip(x, indices, strict=True)])
 
 
 def _layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float) -> Tensor:
@@ -60,29 +70,15 @@ def _layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = N
 
 
 def _slice(x: Tensor, *, axis: int, start: int, end: int) -> Tensor:
-    return x.narrow(axis, start, end - start)
+    return x[(slice(None),) * (axis % x.dim()) + (slice(start, end),)]
 
 
 _OPS: Mapping[str, Callable[..., Tensor]] = {
     "topk": _topk,
     "gather": _gather,
-    "linear": functional.linear,
     "layer_norm": _layer_norm,
-    "relu": torch.relu,
-    "silu": functional.silu,
-    "gelu": functional.gelu,
-    "sigmoid": torch.sigmoid,
-    "exp": torch.exp,
-    "log": torch.log,
-    "add": torch.add,
-    "sub": torch.sub,
-    "mul": torch.mul,
-    "div": torch.div,
-    "maximum": torch.maximum,
-    "minimum": torch.minimum,
-    "clamp": torch.clamp,
     "slice": _slice,
     "concat": lambda *tensors, axis: torch.cat(tensors, axis),
     "reshape": lambda x, *, shape: x.reshape(shape),
 }
-"""Every op that ``graphs.host_step`` emits."""
+"""The ops for which the table names no ATen overload."""

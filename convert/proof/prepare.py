@@ -1,4 +1,4 @@
-"""The reference side of a proof, the same for a bundle that is being made and for one that is judged again."""
+"""Prepares the reference side of a proof, for a conversion and for a verification of a finished bundle."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def prepare(
     limits: DetectionLimits,
     progress: Progress,
 ) -> ReferenceRun:
-    """Compile the detector, and detect with the original in every picture.
+    """Compiles the detector, and detects with the original in every picture.
 
     Args:
         reference: the detector, with its weights.
-        class_names: a name for each logit column.
+        class_names: the name of each logit column.
         profile: options of the rewrites.
-        pictures: to measure ranges and to judge on; stage values are those of the first.
+        pictures: for measuring ranges and for the gates; stage values are of the first.
         limits: of the detections gate.
-        progress: a stage each for compiling and detecting.
+        progress: shows a stage each for compiling and detecting.
 
     Raises:
-        UserError: the detector cannot be cut or brought to the GPU.
+        UserError: the detector cannot be partitioned or lowered to the GPU.
     """
     with progress.stage("export, rewrite, cut in two") as stage:
         path = ReferencePath(reference, class_names)
@@ -63,11 +63,11 @@ def prepare(
 
 
 def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:
-    """The adapters for the GPU gates and for the fp16 gate, or why there is none.
+    """Returns the adapters for the GPU gates and for the fp16 gate, or why none is available.
 
     Args:
-        gpu: False if the user left the GPU out.
-        fp16: False if the user left the fp16 gate out.
+        gpu: False to skip the GPU gates.
+        fp16: False to skip the fp16 gate.
     """
     if not gpu:
         return LEFT_OUT, LEFT_OUT

@@ -18,12 +18,12 @@ from detr2litert.verify.parity.detections import MatchRow, compare_detections
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture as reference and bundle see it.
+    """A picture with the detections of the reference and of the bundle.
 
     Attributes:
         name: of the picture.
         reference, bundle: the picture with each side's detections drawn on it.
-        rows: how they pair.
+        rows: the pairs of detections.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gates found.
+    """The results of all gates.
 
     Attributes:
         gates: their results, in order.
-        scenes: the pictures that they were judged on; none if the bundle cannot detect.
-        expected: ids of the gates that a complete record has.
+        scenes: the compared pictures; none if the bundle cannot detect.
+        expected: ids of the gates of a complete record.
     """
 
     gates: tuple[GateResult, ...]
@@ -48,7 +48,7 @@ class Evidence:
 
 
 def prove(subject: Subject, progress: Progress) -> Evidence:
-    """Run every gate that applies, one stage each."""
+    """Runs every gate that applies, one stage each."""
     results = []
     applying = [gate for gate in GATES if gate.applies(subject)]
     for gate in applying:
@@ -65,7 +65,7 @@ def _show(stage: Stage, result: GateResult) -> None:
 
 
 def _scenes(subject: Subject) -> tuple[Scene, ...]:
-    """Each picture with both sides' detections above the threshold drawn on it."""
+    """Draws both sides' detections above the threshold on each picture."""
 
     def shown(detections: Sequence[Detection]) -> list[Detection]:
         return [item for item in detections if item.score > subject.limits.threshold]

@@ -1,4 +1,4 @@
-"""The gates in the order in which they run: what a file says by itself first, what takes the whole chain last."""
+"""The gates in the order in which they run: first each file by itself, then the host side, then the whole chain."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ GATES: tuple[Gate, ...] = (
     residency.GATE,
     numerics.GATE,
     second_runtime.GATE,
-    fp16.GATE,
     host.GATE,
+    fp16.GATE,
     detections.GATE,
     golden.GATE,
 )

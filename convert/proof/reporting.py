@@ -34,11 +34,11 @@ def report(
     """Assembles the record of a run.
 
     Args:
-        manifest: of the bundle.
-        evidence: the gates' results; the lint has counted the operators.
+        manifest: the bundle's manifest.
+        evidence: the gates' results, of which the lint gate's has the operator counts.
         progress: the stages so far.
-        compiled: has the reports of the rewrites, and the measured ranges.
-        fix_ups: the fix-ups of each converted file; None for a bundle that is only verified again.
+        compiled: provides the reports of the rewrites and the measured ranges.
+        fix_ups: the fix-ups of each converted file; None when verifying a finished bundle.
     """
     return RunReport(
         variant=manifest.variant,

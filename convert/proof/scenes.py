@@ -1,4 +1,4 @@
-"""The pictures a bundle is judged on: the user's, or rendered demo scenes that no training has seen."""
+"""Test pictures: the user's, or rendered demo scenes outside the training set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gates judge: a finished bundle beside the detector it was made from."""
+"""The subject of the gates: a finished bundle and the detector it was made from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
 from detr2litert.host_runtime.decode import Detections, decode_outputs
+from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.delegate.adapters import Driver
@@ -28,7 +29,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """The detector as PyTorch computes it, on the pictures that the bundle is judged on.
+    """PyTorch's results for the pictures that the bundle is judged on.
 
     Attributes:
         path: the original detector, from picture to detections.
@@ -56,8 +57,9 @@ class Found:
     """The bundle's own detections beside the reference's.
 
     Attributes:
-        cases: one for each picture, up to the first that could not be judged.
-        failed: that picture's name, and why the host runtime could not detect in it; None if every picture was.
+        cases: one per picture, up to the first failure.
+        failed: the picture in which the host runtime failed to detect, or the bundle that it failed to load, and why; None
+            without a failure.
     """
 
     cases: tuple[DetectionCase, ...]
@@ -66,18 +68,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything that a gate may look at.
+    """The input of every gate.
 
     Attributes:
         folder: of the bundle.
         manifest: of the bundle.
         target: whose lint rules apply.
         limits: of the detections gate.
-        gpu: how to reach a GPU, or why there is none.
+        gpu: how to reach a GPU, or why none is available.
         fp16_gpu: the same for an adapter that computes in fp16.
         reference: what the bundle is compared with.
         float32: the files before their weights were halved, by graph; None for a finished bundle.
-        golden: the bundle's golden vectors; None for one that was made a moment ago.
+        golden: the bundle's golden vectors; None during a conversion, which has just written them.
     """
 
     folder: Path
@@ -97,14 +99,18 @@ class Subject:
 
     @property
     def fp16_limits(self) -> DetectionLimits:
-        """Those of the fp16 gate, above the same threshold."""
+        """The fp16 gate's limits, with the same threshold."""
         return fp16_limits_of(self.limits)
 
     @cached_property
     def found(self) -> Found:
-        """Each picture through the host runtime, once, whoever asks first."""
+        """The host runtime's detections in each picture, computed on first access."""
         cases: list[DetectionCase] = []
-        with Runner(self.folder) as runner:
+        try:
+            runner = Runner(self.folder)
+        except UserError as error:
+            return Found((), (self.folder.name, str(error)))
+        with runner:
             for picture, expected in self.reference.pairs:
                 try:
                     found = runner.detect(picture.image, threshold=self.limits.floor)
@@ -114,14 +120,14 @@ class Subject:
         return Found(tuple(cases))
 
     def decode(self, outputs: Mapping[str, Array], size: tuple[int, int], threshold: float) -> Detections:
-        """Graph B's outputs as detections above ``threshold`` in a picture of ``size`` (width, height)."""
+        """Decodes graph B's outputs to detections above ``threshold`` in a picture of ``size`` (width, height)."""
         return decode_outputs(self.manifest, outputs, size, threshold=threshold)
 
     def cases(self, *, traced: bool = False) -> tuple[GraphCase, ...]:
-        """Both graphs with the first picture's values.
+        """Returns both graphs with the first picture's values.
 
         Args:
-            traced: with what names the first tensor that differs, and with the float32 files where there are any.
+            traced: include what is needed to locate the first tensor that differs, and the float32 files if there are any.
         """
         return tuple(
             GraphCase(
@@ -137,10 +143,10 @@ class Subject:
 
 
 def fp16_limits_of(limits: DetectionLimits) -> DetectionLimits:
-    """The fp16 gate's limits above the threshold of the detections gate's."""
+    """Returns the fp16 gate's limits, with the threshold of the detections gate."""
     return Fp16Limits().detections(limits.threshold)
 
 
 def lowest_score(limits: DetectionLimits) -> float:
-    """The lowest score of a detection that some gate looks at, by the limits of the detections gate."""
+    """Returns the lowest score that any gate evaluates, from the limits of the detections gate."""
     return min(limits.floor, fp16_limits_of(limits).floor)

@@ -1,1 +1,1 @@
-"""A .tflite file: opened, looked at, changed and written, all on the schema that ships with ai-edge-litert."""
+"""Reads, edits and writes .tflite files with the schema that ships with ai-edge-litert."""

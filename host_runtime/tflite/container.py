@@ -1,4 +1,4 @@
-"""Bytes of a .tflite file to the schema's objects, and back."""
+"""Converts the bytes of a .tflite file to the schema's objects, and back."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from ai_edge_litert import schema_py_generated as schema
 IDENTIFIER = b"TFL3"
 """Bytes 4 to 8 of every model, from the schema's file_identifier."""
 _OP_NAMES: Mapping[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-_OLD_CODES = 127  # what the field of one byte holds, which readers older than the second field look at
+_OLD_CODES = 127  # the largest code of the one-byte field, which older readers use
 
 
 def is_model(head: bytes) -> bool:
-    """Whether a file that begins with these bytes, eight or more, is marked as a LiteRT model."""
+    """Returns whether a file that begins with these bytes, eight or more, has the LiteRT model identifier."""
     return head[4:8] == IDENTIFIER
 
 
 def parse_model(raw: bytes) -> Any:
-    """The schema's ``ModelT`` of a file's bytes, with every buffer's data in its place.
+    """Parses a file's bytes to the schema's ``ModelT``, with every buffer's data loaded.
 
-    A buffer may lie behind the flatbuffer, named by offset and size (schema.fbs, ``Buffer``): the quantizer writes such files.
+    A buffer may be after the flatbuffer, at an offset and size (schema.fbs, ``Buffer``): the quantizer writes such files.
 
     Raises:
-        ValueError: a buffer lies outside the file. Damaged bytes raise whatever their offsets lead to.
+        ValueError: a buffer is outside the file. Damaged bytes may raise any exception.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw, 0))
     for buffer in model.buffers:
         if buffer.offset > 1:
             if buffer.offset + buffer.size > len(raw):
-                raise ValueError("a buffer lies outside the file")
+                raise ValueError("a buffer is outside the file")
             buffer.data = np.frombuffer(raw, np.uint8, buffer.size, buffer.offset)
             buffer.offset, buffer.size = 0, 0
     return model
 
 
 def pack_model(model: Any) -> bytes:
-    """The bytes of a ``ModelT``."""
+    """Serialises a ``ModelT``."""
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
 def builtin(code: Any) -> int:
-    """The ``BuiltinOperator`` of an ``OperatorCodeT``; files older than the second field fill the first alone."""
+    """Returns the ``BuiltinOperator`` of an ``OperatorCodeT``; older files have the deprecated field only."""
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def operator_code(operator: int, version: int = 1, custom: str = "") -> Any:
-    """An ``OperatorCodeT`` that readers of either field understand."""
+    """Returns an ``OperatorCodeT`` for readers of either field."""
     code = schema.OperatorCodeT()
     code.builtinCode = operator
     code.deprecatedBuiltinCode = min(operator, _OLD_CODES)
@@ -61,11 +61,11 @@ def operator_code(operator: int, version: int = 1, custom: str = "") -> Any:
 
 
 def operator_name(code: Any) -> str:
-    """The builtin's name as the schema has it."""
+    """Returns the builtin's name in the schema."""
     number = builtin(code)
     return _OP_NAMES.get(number, f"BUILTIN_{number}")
 
 
 def text(value: bytes | str | None) -> str:
-    """A string of the file, which the schema's reader gives as bytes."""
+    """Decodes a string of the file, which the schema's reader returns as bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""

@@ -1,4 +1,4 @@
-"""Read, change and write a .tflite file through the schema's object API."""
+"""Edits a .tflite file through the schema's object API."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.tflite.container import builtin, operator_code, pack_model, parse_model, text
+from detr2litert.host_runtime.tflite.graph import Graph, graph_of
 
 
 class FlatbufferEditor:
-    """One model's first subgraph, open for changes.
+    """An editor of a model's first subgraph.
 
     Attributes:
         model: the schema's ``ModelT``.
@@ -26,44 +27,46 @@ class FlatbufferEditor:
         self.subgraph: Any = self.model.subgraphs[0]
 
     def save(self, path: Path) -> None:
-        """Write the model."""
+        """Writes the model."""
         path.write_bytes(pack_model(self.model))
 
+    def graph(self) -> Graph:
+        """Returns a typed view of the subgraph as it is now."""
+        return graph_of(self.model)
+
     def opcode(self, operator: Any) -> int:
-        """The ``BuiltinOperator`` of an operator."""
+        """Returns the ``BuiltinOperator`` of an operator."""
         return builtin(self.model.operatorCodes[operator.opcodeIndex])
 
+    def name(self, tensor: int) -> str:
+        """Returns the name of a tensor."""
+        return text(self.subgraph.tensors[tensor].name)
+
     def shape(self, tensor: int) -> list[int]:
-        """Static shape of a tensor."""
+        """Returns the static shape of a tensor."""
         shape = self.subgraph.tensors[tensor].shape
         return [] if shape is None else [int(s) for s in shape]
 
-    def is_constant(self, tensor: int) -> bool:
-        """True if the file holds the tensor's data."""
-        data = self.model.buffers[self.subgraph.tensors[tensor].buffer].data
-        return data is not None and len(data) > 0
-
     def consumers(self, tensor: int) -> list[Any]:
-        """Operators that read a tensor."""
+        """Returns the operators that read a tensor."""
         return [op for op in self.subgraph.operators if tensor in list(op.inputs)]
 
     def producer(self, tensor: int) -> Any | None:
-        """The operator that writes a tensor, or None for an input or a constant."""
+        """Returns the operator that writes a tensor, or None for an input or a constant."""
         return next((op for op in self.subgraph.operators if tensor in list(op.outputs)), None)
 
-    def add_tensor(self, like: int, shape: Sequence[int], suffix: str) -> int:
-        """A new runtime tensor of another's type and name, with another shape."""
-        origin = self.subgraph.tensors[like]
+    def add_tensor(self, like: int, shape: Sequence[int], name: str) -> int:
+        """Adds a runtime tensor of another's type; returns its index."""
         tensor = schema.TensorT()
-        tensor.name = text(origin.name) + suffix
-        tensor.type = origin.type
+        tensor.name = name
+        tensor.type = self.subgraph.tensors[like].type
         tensor.shape = np.asarray(shape, np.int32)
         tensor.buffer = 0
         self.subgraph.tensors.append(tensor)
         return len(self.subgraph.tensors) - 1
 
     def add_constant(self, value: NDArray[Any], name: str) -> int:
-        """A new int32 or float32 constant."""
+        """Adds an int32 or float32 constant; returns its index."""
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(value.tobytes(), np.uint8)
         self.model.buffers.append(buffer)
@@ -76,18 +79,31 @@ class FlatbufferEditor:
         return len(self.subgraph.tensors) - 1
 
     def insert_reshape(self, source: int, target: int, before: Any | None = None, after: Any | None = None) -> None:
-        """A RESHAPE from one tensor to another, next to an operator."""
-        shape = self.add_constant(np.asarray(self.shape(target), np.int32), text(self.subgraph.tensors[target].name) + "_shape")
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._opcode_index(schema.BuiltinOperator.RESHAPE)
-        operator.inputs = np.asarray([source, shape], np.int32)
-        operator.outputs = np.asarray([target], np.int32)
-        operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
-        operator.builtinOptions = schema.ReshapeOptionsT()
-        operator.builtinOptions.newShape = np.asarray(self.shape(target), np.int32)
+        """Inserts a RESHAPE from one tensor to another, next to an operator."""
+        new_shape = np.asarray(self.shape(target), np.int32)
+        shape = self.add_constant(new_shape, self.name(target) + "_shape")
+        options = schema.ReshapeOptionsT()
+        options.newShape = new_shape
         operators = self.subgraph.operators
         at = operators.index(before) if before is not None else operators.index(after) + 1
-        operators.insert(at, operator)
+        self.insert_operator(at, schema.BuiltinOperator.RESHAPE, [source, shape], target, options)
+
+    def insert_operator(self, at: int, code: int, inputs: Sequence[int], output: int, options: Any) -> None:
+        """Inserts an operator at a position in execution order.
+
+        Args:
+            at: the position.
+            code: the ``BuiltinOperator``.
+            inputs, output: tensor indices.
+            options: its options table, ``schema.…OptionsT``.
+        """
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._opcode_index(code)
+        operator.inputs = np.asarray(inputs, np.int32)
+        operator.outputs = np.asarray([output], np.int32)
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        operator.builtinOptions = options
+        self.subgraph.operators.insert(at, operator)
 
     def _opcode_index(self, operator: int) -> int:
         for index, code in enumerate(self.model.operatorCodes):

@@ -1,7 +1,7 @@
-"""A small typed view of a .tflite file: operators, tensors, which are constant, who makes and who reads what.
+"""A typed view of a .tflite file: operators and tensors, constants, producers and consumers.
 
-A file has one subgraph for each of its entries: the first, and those that a signature names. The others are bodies of
-composites and branches, which the GPU delegate never sees. Needs the flatbuffer schema that ships with ai-edge-litert, not
+A file has one subgraph for each of its entry points: the first, and those that a signature names. The others are bodies of
+composites and branches, which the GPU delegate never receives. Needs the flatbuffer schema that ships with ai-edge-litert, not
 TensorFlow.
 """
 
@@ -29,11 +29,11 @@ class Tensor:
 
     Attributes:
         index: position in the subgraph.
-        name: as written in the file, not the signature's name.
+        name: the name in the file, not the signature's name.
         shape: static dimensions.
         dtype: NumPy's name where there is one (``"float32"``), else the schema's in lower case.
-        constant: True if the file holds its data.
-        dynamic: True if the signature leaves a dimension open.
+        constant: True if the file contains its data.
+        dynamic: True if a dimension is dynamic.
         data: the raw bytes of a constant, else None.
     """
 
@@ -55,7 +55,7 @@ class Tensor:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def values(self) -> NDArray[Any] | None:
-        """The constant's values in its shape; None for a runtime tensor or a type NumPy lacks."""
+        """Returns the constant's values in its shape; None for a runtime tensor or a type NumPy lacks."""
         if self.data is None:
             return None
         try:
@@ -85,7 +85,7 @@ class Op:
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def input(self, position: int) -> int:
-        """Tensor index of an input, -1 if it is absent or left off the end."""
+        """Returns the tensor index of an input, -1 if it is absent."""
         return self.inputs[position] if position < len(self.inputs) else -1
 
 
@@ -123,15 +123,15 @@ class Graph:
         return {tensor: tuple(ops) for tensor, ops in readers.items()}
 
     def producer(self, tensor: int) -> Op | None:
-        """The operator that makes a tensor; None for graph inputs and constants."""
+        """Returns the operator that computes a tensor; None for graph inputs and constants."""
         return self._producers.get(tensor)
 
     def consumers(self, tensor: int) -> tuple[Op, ...]:
-        """The operators that read a tensor, each once."""
+        """Returns the operators that read a tensor, each once."""
         return self._consumers.get(tensor, ())
 
     def source(self, tensor: int) -> Tensor | None:
-        """The constant behind a tensor: itself, or what a DEQUANTIZE unpacks (the delegate folds it); None for runtime data."""
+        """Returns a constant tensor, or the constant input of its DEQUANTIZE (the delegate folds it); None for runtime data."""
         if tensor < 0:
             return None
         if self.tensors[tensor].constant:
@@ -140,11 +140,11 @@ class Graph:
         return self.source(maker.inputs[0]) if maker is not None and maker.name == "DEQUANTIZE" else None
 
     def is_runtime(self, tensor: int) -> bool:
-        """True for data that depends on the graph's inputs; False for constants, dequantised constants and absent inputs."""
+        """Returns True for data that depends on the graph's inputs, not for (dequantised) constants and absent inputs."""
         return tensor >= 0 and self.source(tensor) is None
 
     def op_counts(self) -> dict[str, int]:
-        """Operator name to number of uses, most used first."""
+        """Returns the number of uses by operator name, most used first."""
         counts: dict[str, int] = {}
         for op in self.ops:
             counts[op.name] = counts.get(op.name, 0) + 1
@@ -171,17 +171,22 @@ def read_entries(path: Path) -> tuple[Graph, ...]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
     if not is_model(raw):
-        raise UserError(f"{path}: not a LiteRT model (no {IDENTIFIER.decode()} mark at byte 4); give a .tflite file")
+        raise UserError(f"{path}: not a LiteRT model (no {IDENTIFIER.decode()} identifier at byte 4); give a .tflite file")
     try:
-        # A truncated flatbuffer fails wherever its offsets happen to point, hence the broad net.
+        # A truncated flatbuffer may raise any exception, depending on its offsets.
         model = parse_model(raw)
         entries = {0, *(s.subgraphIndex for s in model.signatureDefs or ())}
-        return tuple(_from_model(path.name, model, index) for index in sorted(entries))
+        return tuple(graph_of(model, index, path.name) for index in sorted(entries))
     except Exception as error:
         raise UserError(f"{path}: truncated or damaged LiteRT model ({type(error).__name__}); make or copy it again") from error
 
 
-def _from_model(name: str, model: Any, position: int) -> Graph:
+def graph_of(model: Any, position: int = 0, name: str = "") -> Graph:
+    """Returns one subgraph of the schema's ``ModelT``.
+
+    Raises:
+        ValueError: an index refers to a tensor that does not exist.
+    """
     subgraph = model.subgraphs[position]
     tensors = tuple(_tensor(index, raw, model.buffers) for index, raw in enumerate(subgraph.tensors))
     ops = tuple(_op(index, raw, model.operatorCodes) for index, raw in enumerate(subgraph.operators))
@@ -189,9 +194,9 @@ def _from_model(name: str, model: Any, position: int) -> Graph:
         if any(not -1 <= tensor < len(tensors) for tensor in op.inputs) or any(
             not 0 <= tensor < len(tensors) for tensor in op.outputs
         ):
-            raise ValueError(f"operator {op.index} refers to a tensor that is not there")
+            raise ValueError(f"operator {op.index} refers to a tensor that does not exist")
     if any(not 0 <= tensor < len(tensors) for tensor in (*_indices(subgraph.inputs), *_indices(subgraph.outputs))):
-        raise ValueError("the graph's inputs or outputs are not there")
+        raise ValueError("the graph's inputs or outputs refer to a tensor that does not exist")
     signature = next((s for s in model.signatureDefs or () if s.subgraphIndex == position), None)
     return Graph(
         name=name,
@@ -211,15 +216,15 @@ def _indices(values: Any) -> tuple[int, ...]:
 
 def _tensor(index: int, raw: Any, buffers: Any) -> Tensor:
     data = buffers[raw.buffer].data if raw.buffer else None
-    held = data is not None and len(data) > 0
+    has_data = data is not None and len(data) > 0
     return Tensor(
         index=index,
         name=text(raw.name),
         shape=_indices(raw.shape),
         dtype=_DTYPE_NAMES.get(raw.type, str(raw.type)),
-        constant=held and not raw.isVariable,
+        constant=has_data and not raw.isVariable,
         dynamic=-1 in _indices(raw.shapeSignature),
-        data=np.asarray(data, np.uint8) if held else None,
+        data=np.asarray(data, np.uint8) if has_data else None,
     )
 
 

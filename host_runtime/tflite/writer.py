@@ -1,8 +1,7 @@
 """Writes small .tflite models from a short list of operators.
 
-Used for the models that ask a driver whether it works, and for the probes that hold every lint rule against the real
-delegate. It writes what it is told: no shape inference, no validation, so that faulty models can be made as easily as good
-ones.
+Used for the models that test a driver, and for the probes that compare every lint rule with the real delegate. Without shape
+inference and validation, so that invalid models can be written too.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from detr2litert.host_runtime.tflite.container import operator_code, pack_model
 
-# Operators whose options table is not named after them.
+# Operators whose options table has another name.
 _OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
@@ -46,7 +45,7 @@ _OPTIONS = {
 class ModelWriter:
     """Collects tensors and operators of the main subgraph, then writes the file.
 
-    Tensors are named by strings: ``input`` and ``constant`` make them, ``op`` and ``composite`` make their outputs.
+    Tensors are identified by name: ``input`` and ``constant`` add them, ``op`` and ``composite`` add their outputs.
     """
 
     def __init__(self) -> None:
@@ -59,7 +58,7 @@ class ModelWriter:
         self._bodies: list[Any] = []
 
     def input(self, name: str, shape: Sequence[int], dtype: str = "float32", signature: Sequence[int] | None = None) -> str:
-        """Adds a graph input; ``signature`` is its shape with -1 for a dimension that is left open."""
+        """Adds a graph input; ``signature`` is its shape with -1 for a dynamic dimension."""
         self._add(name, shape, dtype, 0)
         if signature is not None:
             self._raw_tensors[-1].shapeSignature = list(signature)
@@ -67,7 +66,7 @@ class ModelWriter:
         return name
 
     def constant(self, name: str, values: NDArray[Any], *, scales: Sequence[float] = (), axis: int = 0) -> str:
-        """Adds a tensor whose data is in the file; ``scales`` quantise it about zero, one for all or one along ``axis``."""
+        """Adds a constant; ``scales`` quantise it symmetrically, with one scale or one per index along ``axis``."""
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self._buffers.append(buffer)
@@ -77,7 +76,7 @@ class ModelWriter:
         return name
 
     def quantize(self, name: str, scales: Sequence[float], *, zero: int = 0, axis: int = 0) -> str:
-        """Gives a tensor of integers its scales and zero point."""
+        """Sets the scales and the zero point of an integer tensor."""
         quantization = schema.QuantizationParametersT()
         quantization.scale = [float(scale) for scale in scales]
         quantization.zeroPoint = [zero] * len(scales)
@@ -101,7 +100,7 @@ class ModelWriter:
             kind: builtin name, or ``"CUSTOM:<code>"``.
             inputs: tensor names; None for an optional input that is absent.
             outputs: name to shape.
-            dtype: type of all outputs, or of each.
+            dtype: type of all outputs, or one per output.
             version: schema version of the operator.
             options: fields of its options table, by schema name.
 
@@ -142,7 +141,7 @@ class ModelWriter:
         """Adds a STABLEHLO_COMPOSITE.
 
         Args:
-            name: the composite's, ``"odml.rms_norm"``.
+            name: of the composite, such as ``"odml.rms_norm"``.
             inputs, outputs: as for ``op``.
             body: writes the decomposition, with inputs in the same order, and returns the names of its outputs.
             attributes: of the composite.

@@ -1,1 +1,1 @@
-"""Fix-ups of converted .tflite files: what the converter's own canonicalisation undoes if it is written into the graph."""
+"""Fix-ups of converted .tflite files: changes that the converter's canonicalisation would undo in the graph."""

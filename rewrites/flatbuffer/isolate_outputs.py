@@ -1,10 +1,11 @@
-"""Make every output of a graph a leaf that nothing inside the graph reads.
+"""Makes every output of a graph a leaf that no operator reads.
 
 Hazard: the delegate's fusions ignore that a tensor is also an output. An ADD of two runtime tensors that is an output and read
-by one reduction returns its operand (LiteRT issue 8599); an elementwise op fused into the layer behind it leaves its output as
-uninitialised memory; and on Mali a token tensor that is both is overwritten (published; not reproduced on WebGPU).
+by one reduction returns its operand (LiteRT issue 8599); an elementwise op fused into the layer after it leaves its output as
+uninitialised memory; and on Mali a token tensor that is read and an output is overwritten (published; not reproduced on
+WebGPU).
 
-Identity: computing a value twice gives it twice.
+Identity: computing a value twice gives the same value.
 
 Given::
 
@@ -15,9 +16,8 @@ Result::
     ADD(%m, beta) -> %memory        (the output, read by nothing)
     ADD(%m, beta) -> %memory_inner  (read by FULLY_CONNECTED)
 
-Done in the file because the converter merges equal ops of a graph. Fires where the op that makes the output is elementwise or a
-reshape, whose second copy costs next to nothing; outputs of other ops are left, and the lint reports them where they are known
-to go wrong. Exact.
+Done in the file because the converter merges equal ops of a graph. Fires if the op that computes the output is elementwise or a
+reshape, whose copy costs little; outputs of other ops are unchanged, and the lint reports those known to be wrong. Exact.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def isolate_outputs(editor: FlatbufferEditor) -> list[Site]:
         readers, producer = editor.consumers(output), editor.producer(output)
         if not readers or producer is None or editor.opcode(producer) not in _CHEAP:
             continue
-        inner = editor.add_tensor(output, editor.shape(output), "_inner")
-        twin = copy.deepcopy(producer)
-        twin.outputs = np.asarray([inner], np.int32)
-        editor.subgraph.operators.insert(editor.subgraph.operators.index(producer) + 1, twin)
+        inner = editor.add_tensor(output, editor.shape(output), editor.name(output) + "_inner")
+        duplicate = copy.deepcopy(producer)
+        duplicate.outputs = np.asarray([inner], np.int32)
+        editor.subgraph.operators.insert(editor.subgraph.operators.index(producer) + 1, duplicate)
         for reader in readers:
             reader.inputs = np.asarray([inner if int(t) == output else int(t) for t in reader.inputs], np.int32)
-        fired.append(Site(str(editor.subgraph.tensors[output].name), "", f"{len(readers)} reader(s) moved to a copy"))
+        fired.append(Site(editor.name(output), "", f"{len(readers)} reader(s) moved to a copy"))
     return fired

@@ -15,7 +15,7 @@ from detr2litert.rewrites.flatbuffer.restore_rank import restore_rank
 
 @dataclass(frozen=True)
 class FixUp:
-    """A change to a converted file, and why it stands where it does."""
+    """A fix-up and the reason for its place in the order."""
 
     apply: Callable[[FlatbufferEditor], list[Site]]
     reason: str
@@ -26,19 +26,19 @@ class FixUp:
 
     @property
     def document(self) -> str:
-        """The fix-up's own explanation: its module's docstring."""
+        """The docstring of the fix-up's module."""
         return document_of(self.apply)
 
 
 FIX_UPS: tuple[FixUp, ...] = (
     FixUp(restore_rank, "a reshape in the graph would be canonicalised away by the converter"),
-    FixUp(isolate_outputs, "the converter would merge two equal ops; last, so that it copies ops that are mended"),
+    FixUp(isolate_outputs, "the converter would merge two equal ops; last, so that it copies fixed ops"),
 )
-"""What can only be mended once the converter is done."""
+"""Fixes that can only be applied to the converted file."""
 
 
 def fix_up(source: Path, target: Path) -> tuple[StepReport, ...]:
-    """Write ``target`` as ``source`` with every fix-up applied; return what each did."""
+    """Applies every fix-up to ``source``, writes ``target``, and returns a report for each fix-up."""
     editor = FlatbufferEditor(source)
     reports = []
     for step in FIX_UPS:

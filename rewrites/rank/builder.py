@@ -1,4 +1,4 @@
-"""The graph being built: emitted nodes, constants, and the moment at which a lazy view becomes data."""
+"""Builds a graph of at most four dimensions: emits nodes and constants, and materialises lazy views."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from detr2litert.graphs.toolbox import RewriteRefusedError, add_constant, aten, 
 from detr2litert.graphs.views import View, contiguous_strides, inverse, merged_runs
 
 Value = View | Tensor
-"""A logical tensor: a view of an emitted node, or a constant that is still just data."""
+"""A logical tensor: a view of an emitted node, or a constant that is not emitted yet."""
 
 _MAX_COPIES = 64
 
 
 class Builder:
-    """Emits a fresh graph in which no tensor has more than four dimensions.
+    """Emits a new graph in which no tensor has more than four dimensions.
 
     Attributes:
         graph_module: the graph being built.
-        source: the original node at hand; emitted nodes inherit its module stack.
+        source: the original node that is being translated; emitted nodes inherit its module stack.
     """
 
     def __init__(self) -> None:
@@ -33,21 +33,21 @@ class Builder:
         self.source: fx.Node | None = None
         self._emitted: dict[object, fx.Node] = {}
         self._names: dict[int, str] = {}
-        self._kept: list[Tensor] = []
+        self._referenced: list[Tensor] = []  # keeps the ids in the dictionaries valid
 
     def placeholder(self, node: fx.Node) -> View:
-        """Declare an input with the original's name and shape."""
+        """Adds an input with the original's name and shape."""
         copy = self.graph_module.graph.placeholder(str(node.target))
         copy.meta = {"val": value_of(node)}
         return View.of(copy)
 
     def name_constant(self, value: Tensor, name: str) -> None:
-        """Remember what a constant is called, for the emitted buffer."""
-        self._kept.append(value)
+        """Sets the name of the buffer that a constant is emitted as."""
+        self._referenced.append(value)
         self._names[id(value)] = name
 
     def emit(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
-        """Emit an op once: the same op on the same arguments gives the same node.
+        """Emits an op once: the same op on the same arguments returns the same node.
 
         Raises:
             RewriteRefusedError: the result would have more than four dimensions.
@@ -65,21 +65,21 @@ class Builder:
         return node
 
     def constant(self, value: Tensor, shape: Sequence[int] | None = None) -> fx.Node:
-        """Emit a constant, once per tensor and shape; booleans and integers become float32."""
+        """Emits a constant, once per tensor and shape; booleans and integers become float32."""
         shape = tuple(sizes(value.shape if shape is None else shape))
         key = ("constant", id(value), shape)
         if key not in self._emitted:
             data = value.reshape(shape)
             data = data if data.dtype == torch.float32 else data.to(torch.float32)
-            self._kept.append(value)
+            self._referenced.append(value)
             self._emitted[key] = add_constant(self.graph_module, data, self._names.get(id(value), "constant"))
         return self._emitted[key]
 
     def materialise(self, value: Value, shape: Sequence[int] | None = None) -> fx.Node:
-        """A node that holds ``value`` in logical row-major order, as its own shape or another of the same size.
+        """Emits ``value`` in logical row-major order, in its own shape or another of the same size.
 
         Raises:
-            RewriteRefusedError: the shape has more than four dimensions and none was given to fold it into.
+            RewriteRefusedError: the value has more than four dimensions and no shape to fold it into is given.
         """
         shape = tuple(sizes(value.shape if shape is None else shape))
         if isinstance(value, Tensor):
@@ -87,13 +87,13 @@ class Builder:
         return self.reshape(self._expanded(value), shape)
 
     def contiguous(self, value: View) -> View:
-        """The same logical tensor, lying in row-major order."""
+        """Returns the same logical tensor in row-major order."""
         if value.is_contiguous:
             return View.of(value.node, value.shape)
         return View.of(self._expanded(value), value.shape)
 
     def reshape(self, node: fx.Node, shape: Sequence[int]) -> fx.Node:
-        """A node with the same row-major data in another shape."""
+        """Returns a node of the same row-major data in another shape."""
         shape = sizes(shape)
         if sizes(value_of(node).shape) == shape:
             return node
@@ -104,7 +104,7 @@ class Builder:
         return self.emit(aten.reshape.default, node, shape)
 
     def _expanded(self, view: View) -> fx.Node:
-        """Row-major data of a view, in any shape of at most four dimensions; broadcasts become concatenations."""
+        """Emits the row-major data of a view, in any shape of at most four dimensions; broadcasts become concatenations."""
         node = self._permuted(view.without_broadcast())
         if not view.is_broadcast:
             return node
@@ -116,7 +116,7 @@ class Builder:
         return node
 
     def _repeated(self, node: fx.Node, outer: int, times: int, inner: int) -> fx.Node:
-        """``[outer, inner] -> [outer, times, inner]`` by concatenation: BROADCAST_TO is refused by the delegate."""
+        """Emits ``[outer, inner] -> [outer, times, inner]`` by concatenation: the delegate refuses BROADCAST_TO."""
         if times > _MAX_COPIES:
             assert self.source is not None
             raise RewriteRefusedError(
@@ -126,13 +126,13 @@ class Builder:
         return self.emit(aten.cat.default, [block] * times, 2)
 
     def _permuted(self, view: View) -> fx.Node:
-        """Row-major data of a view without broadcasts, through permutes of at most four dimensions."""
+        """Emits the row-major data of a view without broadcasts, with permutes of at most four dimensions."""
         memory = [d for d in view.memory_order() if view.shape[d] > 1]
         logical = sorted(memory)
         order = [memory.index(d) for d in logical]
         runs = merged_runs(order)
         extents = [prod(view.shape[memory[p]] for p in run) for run in runs]
-        # Blocks in memory order, named by the place they must reach.
+        # Blocks in memory order, identified by their target position.
         blocks = sorted(range(len(runs)), key=lambda i: runs[i][0])
         if len(runs) <= MAX_RANK:
             if blocks == list(range(len(runs))):
@@ -142,7 +142,7 @@ class Builder:
         return self._moved_blocks(view.node, blocks, extents)
 
     def _moved_blocks(self, node: fx.Node, blocks: list[int], extents: list[int]) -> fx.Node:
-        """Permute five or more blocks by bringing one at a time to its place: each move is ``[a, b, c, d] -> [a, c, b, d]``."""
+        """Permutes five or more blocks by moving one at a time to its place: each move is ``[a, b, c, d] -> [a, c, b, d]``."""
         blocks = list(blocks)
         for place in range(len(blocks)):
             at = blocks.index(place)
@@ -155,21 +155,21 @@ class Builder:
         return node
 
 
-_RANK_HINT = "the GPU delegate takes at most four dimensions; split the op or fold dimensions that stay together"
+_RANK_HINT = "the GPU delegate accepts at most four dimensions; split the op or fold adjacent dimensions"
 
 
 def physical(view: View) -> View:
-    """The view with its dimensions in memory order; contiguous unless it is broadcast."""
+    """Returns the view with its dimensions in memory order; contiguous unless it is broadcast."""
     return view.permuted(view.memory_order())
 
 
 def restored(node: fx.Node, shape_in_memory: Sequence[int], order: Sequence[int]) -> View:
-    """The logical view of a node whose data lies in ``order``: the inverse of ``physical``."""
+    """Returns the logical view of a node whose data is in ``order``: the inverse of ``physical``."""
     strides = contiguous_strides(sizes(shape_in_memory))
     back = inverse(order)
     return View(node, tuple(int(shape_in_memory[p]) for p in back), tuple(strides[p] for p in back))
 
 
 def _frozen(value: Any) -> Any:
-    """Nested lists as tuples, for use as a dictionary key."""
+    """Converts nested lists to tuples, for use as a dictionary key."""
     return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Elementwise ops on views: they run in whatever order the data lies, and broadcast without copying."""
+"""Elementwise ops on views: they run in memory order, and broadcast without copying."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _WITH_NUMBER: dict[Any, Any] = {aten.maximum.default: aten.clamp_min.default, at
 
 
 def unary(build: Builder, node: fx.Node, x: View) -> View:
-    """Apply an op of one tensor where its data lies."""
+    """Emits an op of one tensor in memory order."""
     base = x.without_broadcast()
     result = build.emit(node.target, base.node, *node.args[1:], **node.kwargs)
     return View(result, x.shape, x.strides)
 
 
 def binary(build: Builder, node: fx.Node, a: Value | float, b: Value | float) -> Value:
-    """Apply an op of two operands, of which at least one is a view and either may be a number or a constant."""
+    """Emits an op of two operands, of which at least one is a view and either may be a number or a constant."""
     alpha = node.kwargs.get("alpha", 1)
     if alpha != 1:
-        raise RewriteRefusedError(node, f"alpha={alpha}", "write the factor as a multiplication of its own")
+        raise RewriteRefusedError(node, f"alpha={alpha}", "write the factor as a separate multiplication")
     if not isinstance(a, View | Tensor) or not isinstance(b, View | Tensor):
         return _with_number(build, node, a, b)
     a, b = _as_number(a), _as_number(b)
@@ -51,7 +51,7 @@ def _with_number(build: Builder, node: fx.Node, a: Value | float, b: Value | flo
 
 
 def _as_number(value: Value) -> Value | float:
-    """A constant without dimensions as the number it holds, which needs no tensor and no broadcast; any other as it is."""
+    """Converts a constant without dimensions to a number, which needs no tensor and no broadcast."""
     if isinstance(value, Tensor) and value.dim() == 0:
         return float(value)
     return value
@@ -87,7 +87,7 @@ def _broadcast(build: Builder, node: fx.Node, a: Value, b: Value) -> Value:
 
 
 def _aligned(value: Value, rank: int) -> Value:
-    """The operand with leading dimensions of size one up to ``rank`` and its broadcasts undone."""
+    """Returns the operand without its broadcasts, with leading dimensions of one up to ``rank``."""
     missing = rank - len(value.shape)
     if isinstance(value, Tensor):
         return _unexpanded(value.reshape((1,) * missing + tuple(value.shape)))
@@ -97,7 +97,7 @@ def _aligned(value: Value, rank: int) -> Value:
 
 
 def _unexpanded(value: Tensor) -> Tensor:
-    """A constant cut to size one along every dimension on which it does not vary."""
+    """Cuts a constant to size one along every dimension on which it does not vary."""
     for d in range(value.dim()):
         if value.shape[d] > 1:
             first = value.narrow(d, 0, 1)
@@ -107,16 +107,16 @@ def _unexpanded(value: Tensor) -> Tensor:
 
 
 def _in_order(build: Builder, value: Value, order: Sequence[int]) -> Value:
-    """The operand's dimensions permuted to ``order``, row-major."""
+    """Permutes the operand's dimensions to ``order``, row-major."""
     if isinstance(value, Tensor):
         return value.permute(*order) if order else value
     return build.contiguous(value.permuted(order))
 
 
 def _merged(shape: Sequence[int], operands: Sequence[Sequence[int]], order: Sequence[int]) -> list[list[int]]:
-    """Group neighbouring dimensions along which the same operands are broadcast.
+    """Groups adjacent dimensions along which the same operands are broadcast.
 
-    The operands' shapes are in ``order`` already. A result of rank four or less keeps its dimensions as they are.
+    The operands' shapes are in ``order`` already. The dimensions of a result of rank four or less are not merged.
     """
     if len(order) <= MAX_RANK:
         return [[d] for d in range(len(order))]
@@ -135,9 +135,9 @@ def _merged(shape: Sequence[int], operands: Sequence[Sequence[int]], order: Sequ
 
 
 def _stripped(shape: list[int]) -> list[int]:
-    """A shape without leading ones, but never empty.
+    """Returns a shape without leading ones, but never empty.
 
-    A constant of lower rank is safe where one of higher rank is not (the lint's ``constant-low-rank``).
+    A constant of lower rank is applied correctly where one of higher rank is not (the lint's ``constant-low-rank``).
     """
     lead = next((d for d, size in enumerate(shape) if size > 1), len(shape) - 1)
     return shape[lead:]

@@ -14,7 +14,7 @@ from detr2litert.rewrites.rank.builder import Builder, Value, physical, restored
 
 
 def slice_along(build: Builder, x: View, dim: int, start: int, end: int, step: int = 1) -> View:
-    """``x[..., start:end:step, ...]`` along ``dim``, where the data lies."""
+    """Emits ``x[..., start:end:step, ...]`` along ``dim``, in memory order."""
     if start == 0 and end == x.shape[dim] and step == 1:
         return x
     if x.strides[dim] == 0:
@@ -31,20 +31,20 @@ def slice_along(build: Builder, x: View, dim: int, start: int, end: int, step: i
 
 
 def select_along(build: Builder, x: View, dim: int, index: int) -> View:
-    """``x[..., index, ...]`` along ``dim``, which is dropped."""
+    """Emits ``x[..., index, ...]`` along ``dim``, which is removed."""
     index = index + x.shape[dim] if index < 0 else index
     part = slice_along(build, x, dim, index, index + 1)
     return View(part.node, part.shape[:dim] + part.shape[dim + 1 :], part.strides[:dim] + part.strides[dim + 1 :])
 
 
 def split_along(build: Builder, x: View, dim: int, parts: Sequence[int]) -> tuple[View, ...]:
-    """Consecutive slices of the given lengths."""
+    """Emits consecutive slices of the given lengths."""
     ends = [sum(parts[: i + 1]) for i in range(len(parts))]
     return tuple(slice_along(build, x, dim, end - part, end) for part, end in zip(parts, ends, strict=True))
 
 
 def concatenate(build: Builder, parts: Sequence[Value], dim: int) -> View:
-    """Concatenate along ``dim``, in the memory order of the largest part."""
+    """Concatenates along ``dim``, in the memory order of the largest part."""
     parts = [part for part in parts if prod(part.shape)]
     views = [part for part in parts if isinstance(part, View)]
     order = max(views, key=lambda v: v.without_broadcast().numel).memory_order()
@@ -61,12 +61,12 @@ def concatenate(build: Builder, parts: Sequence[Value], dim: int) -> View:
 
 
 def stack(build: Builder, parts: Sequence[Value], dim: int) -> View:
-    """Concatenate along a new dimension: PACK takes inputs of rank three at most."""
+    """Concatenates along a new dimension: PACK accepts inputs of rank three at most."""
     return concatenate(build, [unsqueeze(part, dim) for part in parts], dim)
 
 
 def unsqueeze(x: Value, dim: int) -> Value:
-    """``x`` with a new dimension of size one."""
+    """Returns ``x`` with a new dimension of size one."""
     if isinstance(x, Tensor):
         return x.unsqueeze(dim)
     result = x.apply(lambda t: t.unsqueeze(dim))
@@ -75,7 +75,7 @@ def unsqueeze(x: Value, dim: int) -> Value:
 
 
 def repeat(build: Builder, x: View, times: Sequence[int]) -> View:
-    """``x.repeat(times)``: a broadcast where the dimension is one, a concatenation elsewhere."""
+    """Emits ``x.repeat(times)``: a broadcast of dimensions of one, a concatenation along others."""
     missing = len(times) - len(x.shape)
     x = View(x.node, (1,) * missing + x.shape, (0,) * missing + x.strides)
     result = x.broadcast_to([count if size == 1 else size for size, count in zip(x.shape, times, strict=True)])
@@ -86,7 +86,7 @@ def repeat(build: Builder, x: View, times: Sequence[int]) -> View:
 
 
 def _rebroadcast(original: View, sliced: View) -> View:
-    """Give a slice of a view the broadcast dimensions that the view had."""
+    """Restores the broadcast dimensions of the original view in a slice of it."""
     pairs = list(zip(original.shape, original.strides, sliced.shape, sliced.strides, strict=True))
     shape = tuple(size if stride == 0 else new_size for size, stride, new_size, _ in pairs)
     return View(sliced.node, shape, tuple(0 if stride == 0 else new_stride for _, stride, _, new_stride in pairs))

@@ -13,18 +13,18 @@ from detr2litert.rewrites.rank.builder import Builder, Value, restored
 
 
 def parameter(build: Builder, node: fx.Node, value: Value | None) -> fx.Node | None:
-    """The constant behind a layer's weight or bias.
+    """Emits a layer's constant weight or bias.
 
     Raises:
         RewriteRefusedError: it is computed at run time.
     """
     if isinstance(value, View):
-        raise RewriteRefusedError(node, "a weight or bias computed at run time", "write it with matmul, mul and add")
+        raise RewriteRefusedError(node, "a weight or bias computed at run time", "express the layer as matmul, mul and add")
     return None if value is None else build.constant(value)
 
 
 def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value | None) -> View:
-    """``x @ weight.T + bias`` over the last dimension."""
+    """Emits ``x @ weight.T + bias`` over the last dimension."""
     shape = sizes(x.shape)
     folded = shape if 2 <= len(shape) <= MAX_RANK else [1, prod(shape[:-1]), shape[-1]]
     parameters = [parameter(build, node, p) for p in ([weight] if bias is None else [weight, bias])]
@@ -33,11 +33,12 @@ def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value |
 
 
 def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
-    """Batched matrix product with equal batches.
+    """Emits a batched matrix product with equal batches.
 
     The delegate computes broadcast batches wrongly (the lint's ``matmul-broadcast-batch``).
     A batch that is broadcast in one operand is copied; more than two batch dimensions are folded into one. A constant on the
-    left, which the delegate refuses, goes to the right by ``A B = (B' A')'``; one matrix for the whole batch is a linear layer.
+    left, which the delegate refuses, is moved to the right by ``A B = (B' A')'``; one matrix for the whole batch is a linear
+    layer.
     """
     if isinstance(a, Tensor):
         assert isinstance(b, View)
@@ -55,14 +56,14 @@ def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
 
 
 def convolution(build: Builder, node: fx.Node, x: View, weight: Value, bias: Value | None, rest: tuple[object, ...]) -> View:
-    """``conv2d``, whose result lies channels-last: that is how the converter lays out the op itself, and how tokens read it."""
+    """Emits ``conv2d`` with a channels-last result, the converter's own layout of the op and the layout of tokens."""
     parameters = [parameter(build, node, p) for p in (weight, bias)]
     result = build.emit(node.target, build.materialise(x), *parameters, *rest, **node.kwargs)
     return channels_last(build, result)
 
 
 def channels_last(build: Builder, image: fx.Node) -> View:
-    """The NCHW view of an NCHW node, with the data brought to NHWC."""
+    """Permutes the data of an NCHW node to NHWC and returns its NCHW view."""
     n, c, h, w = sizes(image.meta["val"].shape)
     return restored(build.emit(aten.permute.default, image, [0, 2, 3, 1]), [n, h, w, c], (0, 2, 3, 1))
 

@@ -14,7 +14,7 @@ from detr2litert.rewrites.rank.builder import Builder, restored
 
 
 def reduce(build: Builder, node: fx.Node, x: View, dims: Sequence[int], keepdim: bool) -> View:
-    """Reduce over ``dims`` where the data lies; past four dimensions they are brought together at the end if they are apart."""
+    """Reduces over ``dims`` in memory order; with more than four dimensions, ``dims`` that are not adjacent are moved last."""
     base = build.contiguous(x) if x.is_broadcast else x
     order = base.memory_order()
     places = sorted(order.index(d) for d in dims)
@@ -30,15 +30,15 @@ def reduce(build: Builder, node: fx.Node, x: View, dims: Sequence[int], keepdim:
     else:
         folded, axes = extents, places
     result = build.emit(node.target, build.reshape(base.node, folded), axes, True)
-    kept = restored(result, [1 if p in places else e for p, e in enumerate(extents)], order)
+    reduced = restored(result, [1 if p in places else e for p, e in enumerate(extents)], order)
     if keepdim:
-        return kept
+        return reduced
     remaining = [d for d in range(len(x.shape)) if d not in dims]
-    return View(kept.node, tuple(kept.shape[d] for d in remaining), tuple(kept.strides[d] for d in remaining))
+    return View(reduced.node, tuple(reduced.shape[d] for d in remaining), tuple(reduced.strides[d] for d in remaining))
 
 
 def softmax(build: Builder, x: View, dim: int) -> View:
-    """Softmax over ``dim``, which is brought to the end of memory first: SOFTMAX works on the last dimension only."""
+    """Emits softmax over ``dim``, which is made the last in memory: SOFTMAX works on the last dimension only."""
     order = [d for d in x.memory_order() if d != dim] + [dim]
     view = build.contiguous(x.permuted(order))
     shape = sizes(view.shape)
@@ -49,7 +49,7 @@ def softmax(build: Builder, x: View, dim: int) -> View:
 
 
 def layer_norm(build: Builder, node: fx.Node, x: View, arguments: Sequence[object]) -> View:
-    """Layer norm over the last dimension, wherever the others lie."""
+    """Emits layer norm over the last dimension, with the others in memory order."""
     last = len(x.shape) - 1
     order = [d for d in x.memory_order() if d != last] + [last]
     view = build.contiguous(x.permuted(order))

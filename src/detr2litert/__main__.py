@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-_EXTRA = ("ai_edge_quantizer", "click", "flatbuffers", "jinja2", "litert_torch", "rich", "torch", "transformers")
+_EXTRA = ("ai_edge_quantizer", "click", "jinja2", "litert_torch", "packaging", "rich", "torch", "transformers")
 """Modules that the base install does not bring: running a bundle takes host_runtime alone."""
 _BAD_USE = 2
 
@@ -12,7 +12,7 @@ _BAD_USE = 2
 def main() -> None:
     """Run the command; where the converter's packages are not installed, say so in one line and exit with 2."""
     try:
-        from detr2litert.convert.cli import main as command
+        from detr2litert.convert.cli.main import main as command
         from detr2litert.convert.cli.program import end_process
 
         try:

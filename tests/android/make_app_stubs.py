@@ -1,8 +1,8 @@
-"""Stand-ins for what the Android build generates: `python tests/android/make_app_stubs.py MODULE OUT`.
+"""Writes stubs of the classes that the Android build generates: `python tests/android/make_app_stubs.py MODULE OUT`.
 
 Writes OUT/BuildConfig.kt and, for a module with resources, OUT/R.kt, for type-checking android_sample/detector and app without
-Android's tools, from the module's own build file and resources. Checks on the way what those tools would: every XML file
-parses, every `@kind/name` that it mentions is defined, and a view of the module's own class exists.
+Android's tools, from the module's build file and resources. Like those tools, it checks that every XML file parses, that every
+referenced `@kind/name` is defined, and that the classes of custom views exist.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
 
-# What the Android plugin writes into every BuildConfig, and into an application's alone.
+# BuildConfig's fields in every module, and those only in an application.
 _EVERY_FIELD = {"DEBUG": "Boolean", "BUILD_TYPE": "String"}
 _APP_FIELDS = {"APPLICATION_ID": "String", "VERSION_CODE": "Int", "VERSION_NAME": "String"}
 _REFERENCE = re.compile(r"@(\+?)(id|string|style|drawable|layout)/([\w.]+)")
 
 
 def build_config(build_file: str) -> tuple[str, dict[str, str]]:
-    """The namespace and the types of BuildConfig's fields by name, from the text of a build.gradle.kts."""
+    """Returns the namespace and the types of BuildConfig's fields by name, from the text of a build.gradle.kts."""
     namespace = re.search(r'^\s*namespace = "([\w.]+)"$', build_file, re.MULTILINE)
     if namespace is None:
         raise ValueError("the build file names no namespace")
@@ -30,7 +30,7 @@ def build_config(build_file: str) -> tuple[str, dict[str, str]]:
 
 
 def resources(folder: Path) -> dict[str, set[str]]:
-    """Resource names by kind: files of layout/ and drawable/, values by their tags, and the ids that layouts create."""
+    """Returns resource names by kind: files of layout/ and drawable/, values by their tags, and the ids that layouts create."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted(folder.rglob("*.xml")):
         root = ET.parse(path).getroot()
@@ -45,7 +45,7 @@ def resources(folder: Path) -> dict[str, set[str]]:
 
 
 def problems(module: Path, package: str, found: dict[str, set[str]]) -> list[str]:
-    """References in XML to what is not defined, and views without a class."""
+    """Returns the undefined references in XML, and the views without a class."""
     wrong = []
     for path in sorted(module.glob("src/**/*.xml")):
         text = path.read_text()
@@ -63,7 +63,7 @@ def _source(module: Path, name: str) -> Path:
 
 
 def main(module: Path, out: Path) -> int:
-    """Write the files; returns 1 if a reference leads nowhere."""
+    """Writes the files; returns 1 if a reference is undefined."""
     package, fields = build_config((module / "build.gradle.kts").read_text())
     found = resources(module / "src/main/res")
     wrong = problems(module, package, found)

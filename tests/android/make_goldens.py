@@ -1,10 +1,10 @@
-"""Golden vectors for the Kotlin runtime, written by the Python one: `python tests/android/make_goldens.py OUT [BUNDLE ...]`.
+"""Golden vectors for the other runtimes, written by the Python one: `python tests/android/make_goldens.py OUT [BUNDLE ...]`.
 
-OUT gets, for android_sample/core's JVM tests:
+OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
 
-- host_ops.json: the table of host ops, to compare a runtime's own with.
-- host_steps/NAME.json + .safetensors: a host program with inputs, constants and what `HostStep` makes of them. Every op of the
-  table is there, and ties, NaN, infinities and -0 for the selection.
+- host_ops.json: the table of host ops, to compare a runtime's table with.
+- host_steps/NAME.json + .safetensors: a host program of one op with its inputs, constants and the result of `HostStep`: the
+  cases of `tests/host_runtime/host_cases.py`.
 - random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused`: empty, `made` or `run`.
 - resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, both resize kinds, up and down.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS.
@@ -34,15 +34,15 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
 import tiny_bundle
+from host_cases import all_cases
 from random_host_programs import random_cases
 
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.decode import Detections, decode, decode_outputs
 from detr2litert.host_runtime.draw import class_colour
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.host_table import load_table
-from detr2litert.host_runtime.manifest import HostOp, HostProgram, Manifest, Postprocess, Preprocess, TensorSpec
+from detr2litert.host_runtime.manifest import HostProgram, Manifest, Postprocess, Preprocess
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 from detr2litert.host_runtime.quiet import silence_exit
 from detr2litert.host_runtime.runner import Runner
@@ -51,80 +51,13 @@ Array = NDArray[Any]
 SEED = 20260101
 
 
-def host_cases() -> Iterator[tuple[str, HostProgram, dict[str, Array], dict[str, Array], float]]:
-    """Name, program, inputs, constants, and the absolute tolerance per unit of the largest expected value."""
-    rng = np.random.default_rng(SEED)
-
-    def normal(*shape: int) -> Array:
-        return rng.standard_normal(shape).astype(np.float32)
-
-    def one(
-        op: str,
-        inputs: dict[str, Array],
-        *,
-        constants: dict[str, Array] | None = None,
-        tolerance: float = 0.0,
-        **attributes: Any,
-    ) -> tuple[HostProgram, dict[str, Array], dict[str, Array], float]:
-        constants = constants or {}
-        names = (*inputs, *constants)
-        specs = tuple(TensorSpec(name, value.shape, str(value.dtype)) for name, value in constants.items())
-        program = HostProgram(tuple(inputs), (HostOp(op, names, "out", attributes),), ("out",), specs)
-        return program, inputs, constants, tolerance
-
-    ties = rng.integers(0, 20, (1, 576)).astype(np.float32) / 7
-    special = normal(1, 64)
-    special[0, [3, 9, 40, 41]] = np.nan, np.inf, -np.inf, np.nan
-    special[0, [5, 6, 7, 8]] = 0.0, -0.0, 0.0, -0.0
-    cases = {
-        "topk_random": one("topk", {"x": normal(1, 8400)}, k=300, axis=1),
-        "topk_ties": one("topk", {"x": ties}, k=300, axis=1),
-        "topk_all_equal": one("topk", {"x": np.zeros((1, 500), np.float32)}, k=77, axis=1),
-        "topk_special": one("topk", {"x": special}, k=64, axis=1),
-        "topk_special_few": one("topk", {"x": special}, k=5, axis=-1),
-        "topk_middle_axis": one("topk", {"x": rng.integers(0, 4, (2, 9, 3)).astype(np.float32)}, k=4, axis=1),
-        "gather_batched": one("gather", {"x": normal(2, 30, 5), "i": rng.integers(0, 30, (2, 7)).astype(np.int32)}, axis=1),
-        "gather_flat": one("gather", {"x": normal(1, 4, 9), "i": rng.integers(0, 9, 6).astype(np.int32)}, axis=2),
-        "gather_scalars": one("gather", {"x": normal(1, 30), "i": rng.integers(0, 30, (1, 7)).astype(np.int32)}, axis=1),
-        "gather_constant": one("gather", {"x": normal(1, 8, 2)}, constants={"i": np.asarray([[7, 0, 3]], np.int32)}, axis=1),
-        "linear": one("linear", {"x": normal(1, 300, 96)}, constants={"w": normal(94, 96), "b": normal(94)}, tolerance=2e-6),
-        "linear_no_bias": one("linear", {"x": normal(7, 5)}, constants={"w": normal(3, 5)}, tolerance=2e-6),
-        "linear_computed": one("linear", {"x": normal(1, 3, 6), "w": normal(2, 6)}, tolerance=2e-6),
-        "layer_norm": one(
-            "layer_norm", {"x": normal(1, 40, 96) * 9}, constants={"w": normal(96), "b": normal(96)}, tolerance=2e-6, eps=1e-5
-        ),
-        "layer_norm_plain": one("layer_norm", {"x": normal(3, 10) + 100}, tolerance=1e-4, eps=1e-5),
-        "relu": one("relu", {"x": normal(1, 50)}),
-        "silu": one("silu", {"x": normal(1, 200) * 9}, tolerance=1e-6),
-        "gelu": one("gelu", {"x": normal(1, 400) * 4}, tolerance=1e-6),
-        "gelu_tanh": one("gelu", {"x": normal(1, 400) * 4}, tolerance=1e-6, approximate="tanh"),
-        "sigmoid": one("sigmoid", {"x": normal(1, 300) * 40}, tolerance=1e-6),
-        "exp": one("exp", {"x": normal(1, 100) * 3}, tolerance=1e-6),
-        "log": one("log", {"x": np.abs(normal(1, 100))}, tolerance=1e-6),
-        "clamp_both": one("clamp", {"x": normal(1, 50)}, min=-0.5, max=0.25),
-        "clamp_low": one("clamp", {"x": special}, min=0),
-        "slice": one("slice", {"x": normal(2, 5, 4)}, axis=1, start=1, end=4),
-        "slice_negative": one("slice", {"x": normal(2, 5, 4)}, axis=-1, start=-3, end=99),
-        "concat": one("concat", {"x": normal(1, 3, 2), "y": normal(1, 3, 4), "z": normal(1, 3, 1)}, axis=2),
-        "concat_front": one("concat", {"x": normal(2, 3), "y": normal(1, 3)}, axis=0),
-        "reshape": one("reshape", {"x": normal(1, 4, 6)}, shape=[1, -1, 3]),
-    }
-    for op in ("add", "sub", "mul", "div", "maximum", "minimum"):
-        cases[op] = one(op, {"x": normal(1, 6, 4), "y": normal(1, 1, 4)})
-        cases[f"{op}_ranks"] = one(op, {"x": normal(3, 1), "y": normal(2, 1, 5)})
-    for name, (program, inputs, constants, tolerance) in cases.items():
-        yield name, program, inputs, constants, tolerance
-
-
 def write_host_steps(folder: Path) -> None:
     folder.mkdir(parents=True)
-    for name, program, inputs, constants, tolerance in host_cases():
-        specs = tuple(TensorSpec(key, value.shape, str(value.dtype)) for key, value in inputs.items())
-        expected = HostStep(program, constants, specs)(inputs)
-        tensors = {f"in.{key}": value for key, value in inputs.items()}
-        tensors |= {f"const.{key}": value for key, value in constants.items()}
-        tensors |= {f"out.{key}": value for key, value in expected.items()}
-        _save(folder / name, tensors, {"host_step": _program(program), "tolerance": tolerance})
+    for case in all_cases():
+        tensors = {f"in.{key}": value for key, value in case.tensors.items()}
+        tensors |= {f"const.{key}": value for key, value in case.constants.items()}
+        settings = {"host_step": _program(case.program), "tolerance": case.tolerance}
+        _save(folder / case.name, {**tensors, "out.out": case.run()}, settings)
 
 
 def write_random_programs(folder: Path) -> None:
@@ -211,7 +144,7 @@ def _arrays(found: Detections) -> dict[str, Array]:
 
 
 def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and text of manifests: `sound` itself, and broken in one place each."""
+    """Yields name and text of manifests: `sound` itself, and copies invalid in one place each."""
     yield "sound", json.dumps(sound)
     yield "not_json", json.dumps(sound)[:-1]
     yield "trailing", json.dumps(sound) + "x"
@@ -297,7 +230,7 @@ def write_manifests(path: Path, sound: dict[str, Any]) -> None:
 
 
 def write_bundle(source: Path, folder: Path) -> None:
-    """A copy of a bundle's own files, with expected.json: the detections of its recorded graph B outputs, and the picture."""
+    """Copies a bundle's files and adds expected.json: the picture, and the detections of the recorded graph B outputs."""
     with load_bundle(source) as bundle:
         manifest = bundle.manifest
         for name in ("manifest.json", *manifest.files):
@@ -337,7 +270,7 @@ def _save(stem: Path, tensors: dict[str, Array], settings: dict[str, Any]) -> No
 
 
 def make(out: Path, bundles: list[Path]) -> None:
-    """Write everything into the folder `out`, which is emptied first."""
+    """Writes everything into the folder `out`, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / "host_ops.json").write_text(json.dumps(load_table()))

@@ -1,4 +1,4 @@
-"""The README's example of another app, for a compiler: `python tests/android/readme_example.py README OUT`.
+"""Extracts the README's example of another app for compilation: `python tests/android/readme_example.py README OUT`.
 
 The README must have exactly one block of Kotlin, of at most 20 lines. check.sh compiles what this writes, so a reader is shown
 nothing that does not compile.
@@ -15,11 +15,11 @@ _BLOCK = re.compile(r"^```kotlin\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class ExampleError(Exception):
-    """The README does not hold the one example that it should."""
+    """The README does not contain exactly one example."""
 
 
 def example(text: str) -> str:
-    """The source text of the one Kotlin block in a document.
+    """Returns the source of the only Kotlin block in a document.
 
     Raises:
         ExampleError: there is none, more than one, or it is too long.
@@ -34,7 +34,7 @@ def example(text: str) -> str:
 
 
 def main(readme: Path, out: Path) -> int:
-    """Write the example into the file `out`; returns 1 if there is not exactly one that is short enough."""
+    """Writes the example to the file `out`; returns 1 if there is not exactly one, or it is too long."""
     try:
         source = example(readme.read_text(encoding="utf-8"))
     except ExampleError as error:

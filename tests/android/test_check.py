@@ -1,4 +1,4 @@
-"""``android_sample/check.sh``: the core's own tests against these bundles, the app's types, and ktlint."""
+"""Runs ``android_sample/check.sh``: the core's tests on these bundles, type checks of the app, and ktlint."""
 
 from __future__ import annotations
 

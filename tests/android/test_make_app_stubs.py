@@ -1,4 +1,4 @@
-"""The stand-ins for generated code are made from the app's resources, and references that lead nowhere are found."""
+"""Stubs of generated code are written from the app's resources, and undefined references are reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_build_file_without_a_namespace():
         make_app_stubs.build_config("plugins { }\n")
 
 
-def test_references_that_lead_nowhere(tmp_path: Path, capsys):
+def test_undefined_references(tmp_path: Path, capsys):
     app = tmp_path / "app"
     shutil.copytree(APP / "src", app / "src")
     shutil.copy(APP / "build.gradle.kts", app)

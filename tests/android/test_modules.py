@@ -1,4 +1,4 @@
-"""The three modules of the Android project depend on each other in one direction, and use nothing that they do not declare."""
+"""The Android project's modules are layered and import only declared dependencies."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 SAMPLE = Path(__file__).parents[2] / "android_sample"
-# What each module declares for its own code (tests apart), as check.sh's class paths have it.
+# Each module's declared dependencies (without tests), equal to check.sh's class paths.
 DECLARED = {
     "core": set(),
     "detector": {'api(project(":core"))', "implementation(libs.litert)", "implementation(libs.litert.gpu)"},
     "app": {'implementation(project(":detector"))'},
 }
-# What a module must not import. Android's own jar is on :core's class path in check.sh, as the class library of a phone, so the
-# compiler alone would not notice an `android.` there.
+# Forbidden imports. Android's jar is on :core's class path in check.sh as its class library, so the compiler would not notice
+# an `android.` there.
 FORBIDDEN = {
     "core": ("android.", "androidx.", "com.google.", "org.detr2litert.detector", "org.detr2litert.sample"),
     "detector": ("androidx.", "org.detr2litert.sample", "android.view.", "android.widget.", "android.app."),
@@ -44,7 +44,7 @@ def test_imports(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", DECLARED)
-def test_a_file_lies_where_its_package_says(module: str) -> None:
+def test_a_file_is_in_its_packages_folder(module: str) -> None:
     for path in sorted(SAMPLE.glob(f"{module}/src/*/kotlin/**/*.kt")):
         root = next(parent for parent in path.parents if parent.name == "kotlin")
         (package,) = re.findall(r"^package ([\w.]+)$", path.read_text(), re.MULTILINE)

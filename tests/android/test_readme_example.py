@@ -1,4 +1,4 @@
-"""The README shows one short example of another app, and that one is what check.sh compiles."""
+"""The README has one short example of another app, which check.sh compiles."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_exactly_the_block():
         ("```kotlin\n" + "\n" * 21 + "```\n", "the example has 21 lines, more than 20"),
     ],
 )
-def test_what_is_not_one_short_example(text: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_documents_without_one_short_example(text: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     readme = tmp_path / "README.md"
     readme.write_text(text)
     assert readme_example.main(readme, tmp_path / "Example.kt") == 1

@@ -1,4 +1,4 @@
-"""Running the command as a user does, and judging how it ended."""
+"""Runs the command as a user does, and checks its exit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from detr2litert.convert.cli import cli
+from detr2litert.convert.cli.main import cli
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.verify.parity.tensorflow_run import installed
 
@@ -41,7 +41,7 @@ def environment(**added: str) -> dict[str, str]:
 
 
 def spawn(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
-    """``python -m detr2litert ARGUMENTS`` in a process of its own."""
+    """``python -m detr2litert ARGUMENTS`` in a separate process."""
     command = [sys.executable, "-m", "detr2litert", *map(str, arguments)]
     done = subprocess.run(
         command, cwd=cwd, env=env or environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=1800
@@ -50,7 +50,7 @@ def spawn(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -
 
 
 def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    """``python -m detr2litert ARGUMENTS`` under way, in a process group of its own, as a terminal starts it."""
+    """Starts ``python -m detr2litert ARGUMENTS`` in a separate process group, as a terminal does."""
     return subprocess.Popen(
         [sys.executable, "-m", "detr2litert", *map(str, arguments)],
         cwd=cwd,
@@ -72,7 +72,7 @@ def invoke(*arguments: object) -> Outcome:
 
 
 def assert_refused(outcome: Outcome, *words: object) -> str:
-    """Exit code 2, nothing on standard output, and one line ``error: …`` as the last of standard error with all words."""
+    """Checks for exit code 2, no standard output, and a last line ``error: …`` on standard error that has all words."""
     lines = outcome.stderr.splitlines()
     assert outcome.code == 2, outcome
     assert outcome.stdout == ""
@@ -89,7 +89,7 @@ def tree(folder: Path) -> set[str]:
 
 
 def rehash(bundle: Path, *names: str) -> None:
-    """Write the hashes and sizes of changed files into the manifest, as a careful forger would."""
+    """Writes the hashes and sizes of changed files into the manifest, as in a forged bundle."""
     path = bundle / "manifest.json"
     manifest = json.loads(path.read_text())
     for name in names:
@@ -107,7 +107,7 @@ def verdicts(gates: list[dict[str, Any]]) -> dict[str, str]:
     return {gate["gate"]: gate["verdict"] for gate in gates}
 
 
-# The second runtime is a gate only where there is one.
+# The second runtime is a gate only if it is installed.
 GATES = (
     "rewrites",
     "lint",

@@ -1,4 +1,4 @@
-"""Conversions that several modules of this package look at; those that more packages use are in ``tests/conftest.py``."""
+"""Conversions that several modules of this package use; those of several packages are in ``tests/conftest.py``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def one_export_of_each_detector() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def random_tiny() -> Made:
-    """tiny with seeded random weights, without the GPU gates: of the same shapes, and of another checkpoint."""
+    """tiny with seeded random weights, without the GPU gates: the same shapes, another checkpoint."""
     arguments = ("--variant", "tiny", "--weights", "random", "--seed", "7", "--target", "pixel", "--no-gpu")
     return converted(*arguments, out="random")

@@ -1,4 +1,4 @@
-"""One export of each detector for all tests of a process: most of a compilation's time, and no test plants a fault in it."""
+"""One export of each detector for all tests of a process: it takes most of a compilation, and no test changes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from detr2litert.rewrites.program import export
 
 @contextmanager
 def exported_once() -> Iterator[None]:
-    """Within this, ``compile_detector`` takes a copy of what the same weights at the same size were exported to."""
+    """Within this, ``compile_detector`` uses a copy of the export of the same weights at the same size."""
     exports: dict[str, fx.GraphModule] = {}
 
     def cached(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:

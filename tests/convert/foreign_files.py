@@ -1,4 +1,4 @@
-"""Small .tflite files such as other people's converters write, the odd ones included."""
+"""Small .tflite files like those of other converters, unusual ones included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A detector's graphs through the fp16 gate, without a bundle around them."""
+"""Runs a detector's graphs through the fp16 gate, without a bundle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOTH = ("graph_a", "graph_b")
 def judge_in_fp16(
     reference: Reference, image: Tensor, folder: Path, driver: Driver, protection: Protection, graphs: Sequence[str] = BOTH
 ) -> GateResult:
-    """Compile for a Pixel, convert the named graphs as they would ship, and run them on the delegate in fp16."""
+    """Compiles for a Pixel, converts the named graphs as in a bundle, and runs them on the delegate in fp16."""
     profile = replace(find_target("pixel").profile, protection=protection)
     compiled = compile_detector(reference, profile, [image])
     return check_fp16([_case(compiled, image, name, folder) for name in graphs], gpu=driver)

@@ -73,7 +73,7 @@ _RT_DETR_V2: _Rules = (
 def to_d_fine(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A transformers D-FINE state dict as D-FINE's own model has it."""
     original = _renamed(state, (*_D_FINE, *_LAYERS, *_HEADS))
-    # Given to the inner decoder as parameters too, so PyTorch lists them twice.
+    # The inner decoder has the same parameters, so PyTorch lists them twice.
     return {**original, **{f"decoder.decoder.{name}": original[f"decoder.{name}"] for name in ("up", "reg_scale")}}
 
 

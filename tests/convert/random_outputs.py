@@ -1,4 +1,4 @@
-"""What seeded random weights compute, for the tests of several families."""
+"""Outputs of seeded random weights, for the tests of several families."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outputs:
 
     @torch.no_grad()
     def check_variety(self) -> None:
-        """Outputs are finite and differ between queries, between classes, and between images."""
+        """Checks that outputs are finite and differ between queries, between classes, and between images."""
         boxes, logits = self.boxes[0], self.logits[0]
         assert boxes.isfinite().all() and logits.isfinite().all()
         assert boxes[:, :2].std(0).min() > 0.1
@@ -40,19 +40,19 @@ class Outputs:
 
     @torch.no_grad()
     def without(self, pattern: str) -> float:
-        """How far the outputs move when the parameters of this name are zero.
+        """The change of the outputs when the parameters of this name are zero.
 
         The order of the queries may change with the selection, so outputs are compared in sorted order.
         """
         parameters = [p for name, p in self.reference.module.model.named_parameters() if re.search(pattern, name)]
         assert parameters, pattern
-        kept = [parameter.clone() for parameter in parameters]
+        originals = [parameter.clone() for parameter in parameters]
         try:
             for parameter in parameters:
                 parameter.zero_()
             boxes, logits = self.reference.module(self.reference.example_input())
         finally:
-            for parameter, values in zip(parameters, kept, strict=True):
+            for parameter, values in zip(parameters, originals, strict=True):
                 parameter.copy_(values)
         moved = [
             (before.flatten().sort().values - after.flatten().sort().values).abs().max()

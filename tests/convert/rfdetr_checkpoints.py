@@ -74,9 +74,9 @@ def rfdetr_state(variant: Variant, columns: int | None = None, seed: int = 0) ->
 def make_rfdetr_checkpoint(
     variant: Variant, class_names: Sequence[str], path: Path, form: Form = "namespace", seed: int = 0
 ) -> Path:
-    """Write a checkpoint of ``variant`` fine-tuned to ``class_names`` in one of the forms that rfdetr has written.
+    """Writes a checkpoint of ``variant`` fine-tuned to ``class_names`` in one of the forms that rfdetr has written.
 
-    The head has ``len(class_names) + 1`` columns, as rfdetr builds it. ``"plain"``, ``"ema_model"`` and ``"ema_module"`` carry
+    The head has ``len(class_names) + 1`` columns, as rfdetr builds it. ``"plain"``, ``"ema_model"`` and ``"ema_module"`` have
     no names.
     """
     torch.save(wrap(rfdetr_state(variant, len(class_names) + 1, seed), class_names, form), path)
@@ -84,7 +84,7 @@ def make_rfdetr_checkpoint(
 
 
 def wrap(state: dict[str, Tensor], class_names: Sequence[str], form: Form) -> dict[str, Any]:
-    """The object that rfdetr would hand to ``torch.save`` for these weights."""
+    """The object that rfdetr would pass to ``torch.save`` for these weights."""
     shared = {"class_names": list(class_names), "num_classes": len(class_names), "dataset_file": "roboflow", "device": "cpu"}
     arguments = argparse.Namespace(**shared, aug_config=None, output_dir=Path("output"))
     if form == "plain":

@@ -1,9 +1,9 @@
 """RF-DETR's inference written from its architecture, over a state dict in rfdetr's own naming.
 
-Independent of transformers: tensors are taken by name from the dict, and the arithmetic is spelled out, so that agreement with
-the reference says something about both. Facts from roboflow/rf-detr: models/backbone/dinov2_with_windowed_attn.py (windows,
-position embedding, levels), models/backbone/projector.py (C2f, channels-first LayerNorm, eps 1e-6), models/transformer.py
-(two-stage selection, box reparametrisation, decoder), models/ops/modules/ms_deform_attn.py, models/lwdetr.py (heads).
+Independent of transformers: tensors are read by name from the dict, and the arithmetic is written out, so that agreement
+verifies both. Facts from roboflow/rf-detr: models/backbone/dinov2_with_windowed_attn.py (windows, position embedding, levels),
+models/backbone/projector.py (C2f, channels-first LayerNorm, eps 1e-6), models/transformer.py (two-stage selection, box
+reparametrisation, decoder), models/ops/modules/ms_deform_attn.py, models/lwdetr.py (heads).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BACKBONE = "backbone.0.encoder.encoder"
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the state dict does not show."""
+    """Configuration that the state dict does not contain."""
 
     patch: int
     windows: int
@@ -90,7 +90,7 @@ def detect(state: Mapping[str, Tensor], image: Tensor, sizes: Sizes) -> Output:
 
 
 def _backbone(state: Mapping[str, Tensor], image: Tensor, sizes: Sizes) -> list[Tensor]:
-    """Feature maps ``[1, width, R / patch, R / patch]``, one a tap."""
+    """Feature maps ``[1, width, R / patch, R / patch]``, one per feature level."""
     cells = image.shape[-1] // sizes.patch
     per_window = cells // sizes.windows
     tokens = F.conv2d(

@@ -1,9 +1,9 @@
-"""An RF-DETR's weights scaled so that the magnitudes of trained ones appear, while what it computes stays the same.
+"""An RF-DETR's weights scaled to the magnitudes of trained ones, with unchanged outputs.
 
-Published for trained RF-DETR, whose weights are not at hand: projector inputs |x| of about 440, decoder self-attention outputs
-|x| of about 1068. The demo detector has 4.4 and 1.2. Layer norm does not see the scale of its input (up to eps), so a stream
-that only norms and linear layers read can be scaled if the layers that write it are multiplied and those that read it are
-divided.
+Published for trained RF-DETR, whose weights are not available: projector inputs |x| of about 440, decoder self-attention
+outputs |x| of about 1068. The demo detector has 4.4 and 1.2. Layer norm is invariant to the scale of its input (up to eps), so
+a stream that only norms and linear layers read can be scaled if the layers that write it are multiplied and those that read it
+are divided.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ PROJECTOR, SELF_ATTENTION = 440.0, 1068.0
 
 
 @torch.no_grad()
-def scale_decoder(detector: nn.Module, image: Tensor, wanted: float = SELF_ATTENTION) -> float:
-    """Scales the decoder's residual stream until the largest self-attention output is ``wanted``; the factor."""
+def scale_decoder(detector: nn.Module, image: Tensor, target: float = SELF_ATTENTION) -> float:
+    """Scales the decoder's residual stream until the largest self-attention output is ``target``; returns the factor."""
     model = detector.model.model
     layers = model.decoder.layers
-    factor = wanted / largest(detector, image, [layer.self_attn for layer in layers])
+    factor = target / largest(detector, image, [layer.self_attn for layer in layers])
     _multiply(factor, model.query_feat, model.decoder.ref_point_head.layers[-1])
     for layer in layers:
         _multiply(factor, layer.self_attn.o_proj, layer.cross_attn.output_proj, layer.mlp.fc2)
@@ -36,25 +36,25 @@ def scale_decoder(detector: nn.Module, image: Tensor, wanted: float = SELF_ATTEN
 
 
 @torch.no_grad()
-def scale_projector(detector: nn.Module, image: Tensor, wanted: float = PROJECTOR) -> float:
-    """Scales what the backbone gives the projector until the largest is ``wanted``; the factor.
+def scale_projector(detector: nn.Module, image: Tensor, target: float = PROJECTOR) -> float:
+    """Scales the projector's input until the largest |x| is ``target``; returns the factor.
 
-    The projector's first convolution has no bias, and a norm behind it.
+    The projector's first convolution has no bias, and is followed by a norm.
     """
     backbone = detector.model.model.backbone
-    factor = wanted / largest(detector, image, [backbone.projector.projector_layer], inputs=True)
+    factor = target / largest(detector, image, [backbone.projector.projector_layer], inputs=True)
     _multiply(factor, backbone.backbone.layernorm)
     return factor
 
 
 @torch.no_grad()
-def scale_attention(detector: nn.Module, image: Tensor, wanted: float = SELF_ATTENTION) -> None:
-    """Scales each decoder layer's self-attention until its largest output is ``wanted``, in any family.
+def scale_attention(detector: nn.Module, image: Tensor, target: float = SELF_ATTENTION) -> None:
+    """Scales each decoder layer's self-attention until its largest output is ``target``, in any family.
 
-    Unlike ``scale_decoder`` it changes what the detector computes: the attention outweighs what it is added to.
+    Unlike ``scale_decoder`` it changes the outputs: the attention dominates the residual.
     """
     for layer in detector.model.model.decoder.layers:
-        _multiply(wanted / largest(detector, image, [layer.self_attn]), layer.self_attn.o_proj)
+        _multiply(target / largest(detector, image, [layer.self_attn]), layer.self_attn.o_proj)
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def largest(detector: nn.Module, image: Tensor, modules: list[nn.Module], *, inp
 
 @torch.no_grad()
 def first_to_overflow(detector: nn.Module, image: Tensor) -> str:
-    """The first of the decoder's norms, in the order they are computed in, whose squares fp16 cannot hold; its module path."""
+    """The module path of the decoder's first norm, in order of computation, whose squares overflow fp16."""
     norms = {name: part for name, part in detector.named_modules() if ".decoder." in name and isinstance(part, nn.LayerNorm)}
     found: list[str] = []
     for name, part in norms.items():

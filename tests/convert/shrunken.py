@@ -1,13 +1,13 @@
-"""Small relatives of the published detectors: the same operators in the same wiring, a quarter as wide.
+"""Small relatives of the published detectors: the same operators and structure, a quarter as wide.
 
 Layers, blocks, feature levels, windows, heads, points and groups are the published ones; channels, queries and classes
 are few. The resolution is the smallest that
 
 - gives every window and every level at least two cells a side, and as many tokens as there are queries;
-- leaves a detector with maps of 50 or more cells a side as it is. There the border cells are no proposals (see
+- does not shrink maps of 50 or more cells a side. There the border cells are not proposals (see
   ``convert.models.variants.rf_detr``), and maps beyond the texture limit are sampled in strips (see
   ``rewrites.fold_sampling``);
-- lets the same reshapes fall away as the published one (see ``_shared_maps``).
+- makes the same reshapes redundant as the published one (see ``_shared_maps``).
 
 So the compiled graphs hold as many operators of each kind as the published detector's; ``test_shrunken.py`` compares them.
 """
@@ -26,7 +26,7 @@ from detr2litert.rewrites.lift_tokens import map_shape
 QUERIES = 24
 """For 100 to 300. Not a prime: as a map of tokens, queries have two sides (see ``rewrites.lift_tokens``)."""
 _LARGE_MAP = 50
-"""Cells a side from which on border cells are no proposals."""
+"""Cells a side from which on border cells are not proposals."""
 WIDTHS = {
     "d_model",
     "decoder_ffn_dim",
@@ -47,11 +47,11 @@ WIDTHS = {
 }
 """The fields of transformers' configurations that count channels."""
 _WIDE = 528
-"""For a ViT of more than 512 channels, behind which LW-DETR has one convolution more: twelve heads of 44."""
+"""For a ViT of more than 512 channels, after which LW-DETR has one more convolution: twelve heads of 44."""
 
 
 def shrunken(name: str) -> Variant:
-    """The small relative of a row; the two demo models are small as they are."""
+    """The small relative of a row; the two demo models are already small."""
     row = VARIANTS[name]
     if row.bundled is not None:
         return row
@@ -85,9 +85,9 @@ def _resolution(row: Variant) -> int:
 
 
 def _shared_maps(row: Variant, side: int) -> tuple[bool, ...]:
-    """Whether the map of all tokens is at once the list of them, and whether it is the map of the windows' tokens.
+    """Whether the map of all tokens equals their list, and whether it equals the map of the windows' tokens.
 
-    A reshape falls away where it is (see ``rewrites.lift_tokens``), and that hangs on the divisors of the number of tokens. The
+    If so, a reshape is redundant (see ``rewrites.lift_tokens``); that depends on the divisors of the number of tokens. The
     only backbone with a position grid is the one that adds a class token to each window.
     """
     if row.position_grid is None or row.patch is None or row.windows is None:
@@ -122,7 +122,7 @@ def _narrow_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 def _narrow(width: int) -> int:
     """A quarter in whole groups, of eight channels where heads share them, else of four; the image's three stay three.
 
-    It depends on the width alone, so that widths which are equal stay so: some layers exist only between unequal ones.
+    It depends on the width alone, so that equal widths remain equal: some layers exist only between unequal ones.
     """
     if width == 3:
         return width

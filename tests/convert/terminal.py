@@ -1,4 +1,4 @@
-"""A terminal for tests: what a program writes to it, as it would come to a screen."""
+"""A terminal for tests, which records what a program writes to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Terminal:
         self.close()
 
     def close(self) -> str:
-        """Everything that was written; no program may have it open any more."""
+        """Everything that was written; every program must have closed it."""
         if self.end >= 0:
             os.close(self.end)
             self.end = -1
@@ -47,5 +47,5 @@ class Terminal:
         try:
             while part := os.read(self._screen, 2**16):
                 self._parts.append(part)
-        except OSError:  # Linux's word for: nobody has the other end open
+        except OSError:  # on Linux: the other end is closed
             pass

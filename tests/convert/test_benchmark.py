@@ -1,4 +1,4 @@
-"""The benchmark counts and writes what its tables say."""
+"""The benchmark's counts and tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Layers(nn.Module):
-    """Every kind of op that is counted in its own way."""
+    """Every kind of op that has its own cost formula."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         product = torch.matmul(x, y)  # [2, 3, 5] from [2, 3, 4] and [2, 4, 5]
@@ -40,7 +40,7 @@ class Layers(nn.Module):
         return torch.relu(moved).sum(1)
 
 
-def test_each_kind_of_op_costs_what_the_docstring_says():
+def test_each_kind_of_op_has_the_documented_cost():
     graph = export(Layers(), (torch.zeros(2, 3, 4), torch.zeros(2, 4, 5))).graph
     cost = cost_of(graph.nodes)
     assert cost.macs == 2 * 3 * 5 * 4
@@ -65,7 +65,7 @@ class Weighted(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A sampling module between layers that are none of its cost."""
+    """A sampling module between layers that do not count towards its cost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def test_the_rest_of_the_unfolded_form_is_counted_with_its_weighting():
     outer = BATCH * QUERIES * POINTS * HEIGHT * WIDTH
     weighting = 2 * BATCH * CHANNELS * QUERIES * POINTS  # a product and a sum over it
     tents = BATCH * QUERIES * POINTS * 4 * (HEIGHT + WIDTH)  # subtract, abs, subtract, relu
-    pixels = BATCH * QUERIES * POINTS * 2  # a product for x and for y: positions are counted from the centre
+    pixels = BATCH * QUERIES * POINTS * 2  # a product for x and for y: positions are relative to the centre
     assert lowered(Sampling.TENT).elementwise == outer + weighting + tents + pixels
 
 
@@ -136,7 +136,7 @@ def a_conversion(random: bool) -> Conversion:
 
 
 def some_conversions(random: bool) -> tuple[Conversion, ...]:
-    """Two runs, of which the slower and smaller comes first."""
+    """Two runs, the first slower and with less memory."""
     fast = a_conversion(random)
     slow = replace(fast, seconds=fast.seconds + 2, peak_bytes=1, stages={"load weights": 3.0})
     return slow, fast

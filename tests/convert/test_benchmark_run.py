@@ -1,4 +1,4 @@
-"""The benchmark as its user runs it."""
+"""The benchmark, run as by a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that a bundle is made in: all or nothing."""
+"""The folder in which a bundle is written: all or nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detr2litert.host_runtime.errors import UserError
 from tests.convert.command import tree
 
 
-def test_a_block_that_ends_well_leaves_its_folder(tmp_path: Path) -> None:
+def test_a_successful_block_publishes_its_folder(tmp_path: Path) -> None:
     with staged_folder(tmp_path / "a" / "b") as folder:
         (folder / "x").write_text("1")
         (folder.parent / "scratch").write_text("2")
@@ -37,7 +37,7 @@ def test_a_block_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseExcep
     assert tree(tmp_path) == set()
 
 
-def test_parents_that_were_there_stay(tmp_path: Path) -> None:
+def test_existing_parents_are_kept(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(RuntimeError), staged_folder(tmp_path / "mine" / "a" / "b"):
         raise RuntimeError
@@ -51,13 +51,13 @@ def test_something_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"b", "b/theirs"}
 
 
-def test_a_full_disk_is_the_users_to_mend(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no space left on device; free some space"), staged_folder(tmp_path / "b"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert tree(tmp_path) == set()
 
 
-def test_a_second_ctrl_c_does_not_stop_the_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ctrl_c_does_not_stop_the_cleanup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from detr2litert.convert import bundle
 
     remove = bundle.shutil.rmtree

@@ -1,4 +1,4 @@
-"""The catalogue keeps what it measured and writes what its table says."""
+"""The catalogue's record and its table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def entry(gates: dict[str, str] = GATES, random_weights: bool = True) -> Entry:
     return Entry(640, 10_200_000, 2.34, conversion, "pixel", {"torch": "2.13.0"})
 
 
-def test_a_row_says_all_of_it() -> None:
+def test_a_row_has_all_figures() -> None:
     rows = render({"dfine-s": entry()}).splitlines()
     assert len(rows) == 3
     assert rows[2] == (
@@ -45,7 +45,7 @@ def test_trained_weights_and_failed_gates_show_and_the_order_is_the_listings() -
     assert rows[1].startswith("| dfine-n |")
 
 
-def test_what_is_on_record_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_variants_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[str] = []
 
     def measure(variant: Variant, target: str) -> Entry:
@@ -77,7 +77,7 @@ def test_a_damaged_record_is_bad_input(tmp_path: Path, damaged: str) -> None:
     assert result.exit_code == 2 and "is not a record" in result.output and record.read_text() == damaged
 
 
-def test_a_record_that_cannot_be_kept_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+def test_an_unwritable_record_is_reported_before_anything_is_measured(tmp_path: Path) -> None:
     for path in (tmp_path / "missing" / "r.json", tmp_path):
         result = CliRunner().invoke(main, ["--variants", "tiny", "--record", str(path)])
         assert result.exit_code == 2 and "cannot" in result.output

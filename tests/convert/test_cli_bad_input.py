@@ -1,4 +1,4 @@
-"""Bad input to ``convert run``: one clear line, exit code 2, and nothing left behind."""
+"""Bad input to ``convert run``: one line, exit code 2, and no files left."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from detr2litert.convert import run as run_module
-from detr2litert.convert.cli import cli
+from detr2litert.convert.cli.main import cli
+from detr2litert.convert.commands import run as run_module
 from detr2litert.convert.models.variants import VARIANTS
 from tests.convert.command import Outcome, assert_refused, invoke, tree
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A good rfdetr checkpoint of three classes."""
+    """A valid rfdetr checkpoint of three classes."""
     path = tmp_path_factory.mktemp("checkpoint") / "shapes.pth"
     return make_rfdetr_checkpoint(VARIANTS["tiny"], ["ball", "box", "wedge"], path)
 
@@ -66,13 +66,13 @@ def test_truncated_checkpoint(place: Path, tmp_path: Path, checkpoint: Path) -> 
     assert tree(place) == set()
 
 
-def test_hostile_checkpoint_runs_nothing_and_is_named(place: Path, tmp_path: Path) -> None:
+def test_malicious_checkpoint_runs_nothing_and_is_named(place: Path, tmp_path: Path) -> None:
     torch.save({"model": {}, "args": Bomb()}, tmp_path / "hostile.pth")
     assert_refused(run_with(tmp_path / "hostile.pth"), "hostile.pth", "posix.mkdir", "could run code")
     assert tree(place) == set()
 
 
-def test_hostile_plain_pickle(place: Path, tmp_path: Path) -> None:
+def test_malicious_plain_pickle(place: Path, tmp_path: Path) -> None:
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
     assert_refused(run_with(tmp_path / "plain.pth"), "plain.pth")
     assert tree(place) == set()
@@ -89,7 +89,7 @@ def test_checkpoint_of_another_variant_names_both(place: Path, checkpoint: Path)
     assert tree(place) == set()
 
 
-def test_class_count_that_disagrees(place: Path, tmp_path: Path, checkpoint: Path) -> None:
+def test_class_count_that_does_not_match(place: Path, tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\nf\n")
     assert_refused(run_with(checkpoint, "--classes", tmp_path / "names.txt"), "names.txt", "6 classes", "4 columns")
     assert tree(place) == set()
@@ -118,7 +118,7 @@ def test_neither_variant_nor_weights(place: Path) -> None:
 
 
 def test_a_hub_id_that_cannot_be_reached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A port nobody listens on: no test may depend on a network, nor on its absence.
+    # A closed port: no test may depend on a network, nor on its absence.
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     line = assert_refused(run_with("nobody/no-such-detector"), "nobody/no-such-detector", "could not reach")
     assert "hf download" in line
@@ -137,8 +137,8 @@ def test_bad_images(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
-    """Merely asking whether there is such a file is an error to the system."""
-    long, told = "x" * 300, "cannot be read (file name too long)"
+    """Even checking that such a file exists is a system error."""
+    long, message = "x" * 300, "cannot be read (file name too long)"
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     for arguments in (
         (*TINY, "--image", long),
@@ -152,11 +152,11 @@ def test_a_name_too_long_for_the_system(place: Path, tmp_path: Path) -> None:
         ("app-assets", tmp_path, "--sample", long),
         ("probe", "--write", f"{long}/x.json"),
     ):
-        assert_refused(invoke(*arguments), long, told)
+        assert_refused(invoke(*arguments), long, message)
     assert tree(place) == set()
 
 
-def test_a_home_folder_that_nobody_has(place: Path) -> None:
+def test_a_home_folder_that_does_not_exist(place: Path) -> None:
     assert_refused(invoke("run", "--target", "pixel", "--weights", "~nobody-of-that-name/a.pth"), "~nobody", "home folder")
 
 
@@ -180,7 +180,7 @@ def test_out_is_the_current_folder(place: Path) -> None:
 
 
 def test_out_cannot_be_written(place: Path) -> None:
-    """Neither below a file nor in a file system that takes no folders: both stop root as well."""
+    """Neither below a file nor in a read-only file system: both fail for root as well."""
     (place / "file").write_text("mine")
     assert_refused(invoke(*TINY, "--out", "file/below/b"), "cannot write", "file", "--out")
     assert_refused(invoke(*TINY, "--out", "/proc/nowhere/b"), "cannot write /proc/nowhere", "--out")
@@ -199,7 +199,7 @@ def test_a_disk_that_fills_up_during_the_conversion(place: Path, monkeypatch: py
     assert tree(place) == set()
 
 
-def test_a_fault_of_our_own_is_not_called_the_disks(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_not_reported_as_a_disk_error(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_rest: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "internal")
 
@@ -254,17 +254,17 @@ def test_numbers_are_finite(arguments: tuple[str, ...], number: str) -> None:
         ("device", "b", "--runs", "0"),
     ],
 )
-def test_bad_use_is_one_line_that_says_where_to_read_on(place: Path, arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_is_one_line_that_refers_to_help(place: Path, arguments: tuple[str, ...]) -> None:
     outcome = invoke(*arguments)
     command = f" {arguments[0]}" if arguments and arguments[0] in cli.commands else ""
-    # Of an option without its value click does not tell whose it is.
+    # For an option without its value click does not report the command.
     where = "" if arguments[-1:] == ("--accelerator",) else command
     assert assert_refused(outcome).endswith(f"see `cli{where} --help`")
     assert outcome.stderr.count("\n") == 1 and "\x1b" not in outcome.stderr
     assert tree(place) == set()
 
 
-def test_an_interrupt_outside_of_a_command_is_told_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_outside_of_a_command_is_reported_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

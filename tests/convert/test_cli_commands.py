@@ -1,4 +1,4 @@
-"""The smaller commands, as a user and as a script would call them."""
+"""The smaller commands, called as by a user and by a script."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.convert.command import assert_refused, environment, invoke, spawn, tr
 from tests.host_runtime.tiny_bundle import write_bundle
 
 
-def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['convert', '--help']\nfrom convert.cli import main\ntry: main()\n"
+def test_help_is_fast_and_imports_no_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.argv = ['convert', '--help']\nfrom detr2litert.convert.cli.main import main\ntry: main()\n"
     code += "except SystemExit: print([m for m in ('torch', 'transformers', 'litert_torch') if m in sys.modules])"
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
@@ -40,14 +40,14 @@ def test_every_command_and_option_has_help(command: str) -> None:
     options = [line for line in outcome.stdout.splitlines() if line.startswith("  -")]
     assert options
     for line in options:
-        told = len(line.split("  ", 2)[-1].split()) > 1
-        assert told or outcome.stdout.split(line)[1].startswith("\n                "), line
+        message = len(line.split("  ", 2)[-1].split()) > 1
+        assert message or outcome.stdout.split(line)[1].startswith("\n                "), line
 
 
 def test_the_program_is_called_what_the_user_typed(tmp_path: Path) -> None:
     assert spawn("--help", cwd=tmp_path).stdout.startswith("Usage: python -m detr2litert [OPTIONS]")
     for name in ("convert", "detr2litert"):
-        code = f"import sys; sys.argv = ['/usr/bin/{name}', '--help']\nfrom convert.cli import main\nmain()"
+        code = f"import sys; sys.argv = ['/usr/bin/{name}', '--help']\nfrom detr2litert.convert.cli.main import main\nmain()"
         done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
         assert done.stdout.startswith(f"Usage: {name} [OPTIONS]")
 
@@ -71,7 +71,7 @@ def test_targets() -> None:
     assert all(name in invoke("targets").stdout for name in TARGETS)
 
 
-def test_rewrites_says_what_each_does_and_why() -> None:
+def test_rewrites_describes_each_rewrite() -> None:
     entries = invoke("rewrites", "--json").json
     steps = (*pipeline.NORMALISE, *pipeline.IN_EACH_GRAPH, *FIX_UPS)
     assert [entry["name"] for entry in entries] == [step.name for step in steps]
@@ -105,7 +105,7 @@ def test_check_a_bundle_and_a_file(tiny: Made) -> None:
     assert set(outcome.json[0]["data"]["op_counts"]) == {"graph_b"}
 
 
-def test_check_without_the_gpu_says_so(tiny: Made) -> None:
+def test_check_without_the_gpu_reports_it(tiny: Made) -> None:
     outcome = invoke("check", tiny.bundle, "--no-gpu", "--target", "pixel")
     assert outcome.code == 0
     assert "the GPU was left out" in outcome.stdout
@@ -114,7 +114,7 @@ def test_check_without_the_gpu_says_so(tiny: Made) -> None:
 
 
 def test_check_fails_on_a_graph_the_delegate_refuses(tmp_path: Path) -> None:
-    """GATHER_ND, at the very least in the lint, with its name and a way out."""
+    """GATHER_ND is reported, at least by the lint, with its name and a suggested fix."""
     from detr2litert.host_runtime.tflite.writer import ModelWriter
 
     model = ModelWriter()
@@ -127,7 +127,7 @@ def test_check_fails_on_a_graph_the_delegate_refuses(tmp_path: Path) -> None:
     assert verdicts(invoke("check", path, "--json").json) == {"lint": "failed", "residency": "failed"}
 
 
-def test_check_refuses_what_is_no_model(tiny: Made, tmp_path: Path) -> None:
+def test_check_refuses_a_file_that_is_not_a_model(tiny: Made, tmp_path: Path) -> None:
     (tmp_path / "cut.tflite").write_bytes((tiny.bundle / "graph_b.tflite").read_bytes()[:5000])
     (tmp_path / "empty.tflite").touch()
     (tmp_path / "notes.txt").write_text("hello")
@@ -157,7 +157,7 @@ def test_detect_prints_json_and_saves_overlays(tiny: Made, tmp_path: Path) -> No
 
 
 def test_detect_threshold_and_nms(tmp_path: Path) -> None:
-    """The bundle of host_runtime's tests sees a red cell twice, as one detection each, so NMS has something to do."""
+    """The bundle of host_runtime's tests detects a red cell twice, so NMS removes one."""
     write_bundle(tmp_path / "cells")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     everything = invoke("detect", tmp_path / "cells", tmp_path / "red.png").json[0]["detections"]
@@ -178,7 +178,7 @@ def test_detect_needs_no_torch(tmp_path: Path) -> None:
     write_bundle(tmp_path / "cells")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     code = "import sys; sys.modules['torch'] = None; sys.argv = ['convert', 'detect', 'cells', 'red.png']\n"
-    code += "from detr2litert.convert.cli import main\nmain()"
+    code += "from detr2litert.convert.cli.main import main\nmain()"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["detections"][0]["name"] == "red"

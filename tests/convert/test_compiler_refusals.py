@@ -1,4 +1,4 @@
-"""What the compiler cannot do is the user's to know, in one line with the place and a hint."""
+"""What the compiler cannot do is reported in one line with the place and a hint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OneStage(nn.Module):
 
 
 class Exotic(nn.Module):
-    """A two-stage shape with an operation that no pass knows."""
+    """A two-stage detector with an operation that no rewrite supports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +45,6 @@ def test_a_detector_without_a_selection() -> None:
         compile_detector(reference(OneStage()), Profile())
 
 
-def test_an_op_no_pass_knows_is_named_with_its_place() -> None:
+def test_an_unsupported_op_is_named_with_its_place() -> None:
     with pytest.raises(UserError, match=r"tiny cannot be brought to the GPU: .*bessel_j0.*\[1, 4, 3\]"):
         compile_detector(reference(Exotic()), Profile())

@@ -26,6 +26,6 @@ def test_a_document_without_the_markers_is_refused(document, tmp_path):
         read_document(tmp_path / "document.md", "figures")
 
 
-def test_a_document_that_is_not_there_is_named(tmp_path):
+def test_a_missing_document_is_named(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*missing\.md"):
         read_document(tmp_path / "missing.md", "figures")

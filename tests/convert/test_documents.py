@@ -1,4 +1,4 @@
-"""What the documents name exists: files, headings, commands and options, lines of code; and each command has its section."""
+"""The files, headings, commands, options and lines of code in the documents exist; each command has a section."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from detr2litert.convert.cli import cli
+from detr2litert.convert.cli.main import cli
 from detr2litert.convert.models.variants import VARIANTS
 from tests.test_floors import FLOORS
 
@@ -28,7 +28,7 @@ def _documents() -> Iterator[Path]:
 
 DOCUMENTS = sorted(_documents())
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-"""Those that are written for users and contributors as a whole."""
+"""Documents for users and contributors."""
 README_BYTES = 12_000
 _BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _OTHER_WORDS = (
@@ -37,7 +37,7 @@ _OTHER_WORDS = (
     r"nobody reads|for nobody|\bsunk\b|\bsink_gather|without a word|the delegate takes|takes every operator|the variant's own|"
     r"\bwants\b|numbers gate|op lint|made ready once|the figure stands|a word for"
 )
-"""Expressions that are not the field's (as a pattern), for which the field has a term."""
+"""A pattern of expressions for which the field has a standard term."""
 
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 guides = pytest.mark.parametrize("document", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -48,7 +48,7 @@ def text_of(document: Path) -> str:
 
 
 def links(document: Path) -> list[str]:
-    """Where its links and pictures lead, those to the web left out."""
+    """The targets of its links and pictures, except links to the web."""
     prose = re.sub(r"`[^`\n]*`", "``", _BLOCK.sub("", text_of(document)))
     found = re.findall(r"\]\(\s*<?([^)\s>]+)", prose)
     found += re.findall(r'\b(?:href|src)="([^"]+)"', prose)
@@ -56,7 +56,7 @@ def links(document: Path) -> list[str]:
 
 
 def anchors(document: Path) -> set[str]:
-    """The ids that GitHub gives a document's headings, and those that it has written out."""
+    """The ids that GitHub assigns to a document's headings, and its explicit ones."""
     counts: dict[str, int] = {}
     found = set(re.findall(r'<a (?:id|name)="([^"]+)"', text_of(document)))
     for heading in re.findall(r"^#{1,6} +(.+?)(?: +#+)?$", _BLOCK.sub("", text_of(document)), re.MULTILINE):
@@ -170,9 +170,9 @@ def test_the_drawing_has_every_room_on_its_floor() -> None:
 
 
 def test_the_diffs_are_in_the_tree() -> None:
-    """Each line that a diff adds or leaves is in the file that it names, in order; ``…`` stands for lines left out.
+    """Each added or context line of a diff is in the named file, in order; ``…`` marks omitted lines.
 
-    A diff behind ``<!-- diff: NAME -->`` is still to be written and is passed over.
+    A diff after ``<!-- diff: NAME -->`` is a placeholder and is skipped.
     """
     checked = 0
     diffs = re.compile(r"^(.*)\n```diff\n((?:(?!```).*\n)*)```$", re.MULTILINE)

@@ -1,12 +1,16 @@
-"""The command where the converter's packages are missing, as in the base install."""
+"""The command without the converter's packages, as in the base install."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from detr2litert.__main__ import _EXTRA
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +44,13 @@ def test_a_missing_extra_is_one_line_with_what_to_install(modules, arguments):
     assert done.stderr.count("\n") == 1
 
 
-def test_any_other_missing_module_is_a_fault_of_ours_and_shown_as_one():
+def test_the_extras_are_those_that_the_base_install_does_not_bring():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split("[^a-z0-9-]", package)[0] for package in project["optional-dependencies"]["convert"]]
+    assert list(_EXTRA) == [name.replace("-", "_") for name in names]
+
+
+def test_any_other_missing_module_is_an_internal_error():
     done = without(["detr2litert.host_runtime.errors"], ["--help"])
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr

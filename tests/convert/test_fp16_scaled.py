@@ -1,4 +1,4 @@
-"""Norms that overflow in fp16 are caught on the delegate and named; written fp16-safe the same weights pass.
+"""Norms that overflow in fp16 are detected on the delegate and named; in the fp16-safe form the same weights pass.
 
 The demo detector's weights are scaled to magnitudes published for trained RF-DETR (``scaled_weights``).
 """
@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from detr2litert.convert.bundle import preprocess_of
-from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.reference import Reference, load_reference
 from detr2litert.convert.models.variants import find_variant
 from detr2litert.convert.proof.scenes import pictures
-from detr2litert.convert.run import load_reference
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.rewrites.profile import Protection
 from detr2litert.verify.delegate.adapters import Driver
@@ -55,7 +54,7 @@ def scaled() -> Scaled:
 
 
 def check(scaled: Scaled, name: str, folder: Path, driver: Driver, *, safe: bool) -> GateResult:
-    """One graph through the gate, protected where its ranges ask for it, or nowhere."""
+    """Runs one graph through the gate, protected where its ranges need it, or nowhere."""
     protection = Protection.MEASURED if safe else Protection.NONE
     return judge_in_fp16(scaled.reference, scaled.image, folder, driver, protection, graphs=(name,))
 

@@ -1,4 +1,4 @@
-"""What a stage looks like on the terminal."""
+"""The display of a stage on the terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_markup_in_a_name_is_text() -> None:
     assert "[red]" in printed(80, "weights [red].pth")[0]
 
 
-def test_a_stage_that_fails_prints_nothing_and_is_not_kept() -> None:
+def test_a_failed_stage_prints_nothing_and_is_not_recorded() -> None:
     out = io.StringIO()
     progress = Progress(Console(file=out, width=80))
     with pytest.raises(RuntimeError), progress.stage("load"):
@@ -50,8 +50,8 @@ def test_a_stage_that_fails_prints_nothing_and_is_not_kept() -> None:
     assert progress.stages == []
 
 
-def test_a_log_says_what_a_long_stage_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no spinner is seen: nothing of a short stage, and no news twice."""
+def test_a_log_reports_what_a_long_stage_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a spinner: nothing for a short stage, and no message twice."""
     monkeypatch.setattr(module, "_PATIENCE", 0.05)
     out = io.StringIO()
     progress = Progress(Console(file=out, width=80))

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from detr2litert.convert.demo.scenes import HELD_OUT_START, render
+from detr2litert.convert.models.reference import load_reference
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.reference_path import ReferencePath
-from detr2litert.convert.run import load_reference
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.gates import Verdict
@@ -27,7 +27,7 @@ def test_every_gate_runs_and_passes(dfine_tiny: Made) -> None:
     assert not [finding for gate in report["gates"] for finding in gate.get("findings", [])]
 
 
-def test_graph_a_hands_out_scores_and_memory_and_the_tail_is_on_the_host(dfine_tiny: Made) -> None:
+def test_graph_a_outputs_scores_and_memory_and_the_tail_is_on_the_host(dfine_tiny: Made) -> None:
     manifest = json.loads((dfine_tiny.bundle / "manifest.json").read_text())
     assert [(o["name"], o["shape"]) for o in manifest["graphs"]["a"]["outputs"]] == [
         ("enc_scores", [1, 525]),
@@ -40,7 +40,7 @@ def test_graph_a_hands_out_scores_and_memory_and_the_tail_is_on_the_host(dfine_t
     assert manifest["preprocess"]["mean"] == [0, 0, 0] and manifest["preprocess"]["std"] == [1, 1, 1]
 
 
-def test_fifty_scenes_give_the_sets_that_pytorch_gives(dfine_tiny: Made) -> None:
+def test_fifty_scenes_have_pytorchs_detections(dfine_tiny: Made) -> None:
     manifest = Manifest.from_json((dfine_tiny.bundle / "manifest.json").read_text())
     reference, _ = load_reference(VARIANTS["dfine-tiny"], None, None)
     path = ReferencePath(reference, manifest.classes)

@@ -12,7 +12,7 @@ from detr2litert.convert.models.variants.row import Variant
 from detr2litert.verify.delegate.adapters import Driver
 from tests.convert.command import invoke
 from tests.convert.shrunken import shrunken
-from tests.convert.test_run_real import assert_gates_one_to_three, run_measured
+from tests.convert.test_run_real import assert_lint_residency_and_numerics_passed, run_measured
 
 # One of each family beside the smallest published D-FINE with three levels.
 REPRESENTATIVES = ("nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
@@ -22,11 +22,11 @@ OPTIONS = ("--target", "pixel", "--weights", "random", "--no-fp16")
 
 
 def assert_judged(bundle: Path, row: Variant) -> None:
-    assert_gates_one_to_three(bundle)
+    assert_lint_residency_and_numerics_passed(bundle)
     manifest = json.loads((bundle / "manifest.json").read_text())
     boxes, logits = (output["shape"] for output in manifest["graphs"]["b"]["outputs"])
     assert boxes == [1, row.num_queries, 4] and logits == [1, row.num_queries, len(row.classes)]
-    # The selected tokens' tail runs on the host for this target: what leaves graph A are the scores and the memory alone.
+    # The selected tokens' tail runs on the host for this target: graph A's outputs are the scores and the memory only.
     assert [output["name"] for output in manifest["graphs"]["a"]["outputs"]] == ["enc_scores", "memory"]
     assert {op["op"] for op in manifest["host_step"]["ops"]} >= {"topk", "gather", "linear", "layer_norm"}
 
@@ -34,10 +34,10 @@ def assert_judged(bundle: Path, row: Variant) -> None:
 @pytest.mark.ci
 @pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_one_of_each_family(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A small relative with the structure of the published size, so the same operators in the same wiring."""
+    """A small relative with the structure and operators of the published size."""
     row = shrunken(name)
     monkeypatch.setitem(table.VARIANTS, name, row)  # type: ignore[attr-defined]
-    # Random weights know no objects: what scores a half by chance may be a tie, which float16 weights move.
+    # Random weights detect no objects: a score near one half may be a near tie, which float16 weights change.
     outcome = invoke("run", "--variant", name, *OPTIONS, "--threshold", "0.999", "--out", tmp_path / name)
     assert outcome.code == 0, outcome.stderr
     assert_judged(tmp_path / name, row)

@@ -1,4 +1,4 @@
-"""Ctrl-C, and a request to end, at several moments of a run: exit code 2, one line, nothing left, no traceback."""
+"""Ctrl-C and SIGTERM at several moments of a run: exit code 2, one line, no files left, no traceback."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.convert.command import Outcome, assert_refused, environment, invoke, 
 
 
 def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float = 0.0) -> Outcome:
-    """Start a conversion and send its process group a signal once a stage has ended, as a terminal does."""
+    """Starts a conversion and signals its process group, as a terminal does, after a stage has ended."""
     process = start("run", "--variant", "tiny", "--target", "pixel", "--out", "made/b", "--no-gpu", cwd=cwd)
     assert process.stdout is not None
     assert process.stderr is not None
     read = []
-    for told in process.stderr:
-        read.append(told)
-        if line in told:
+    for message in process.stderr:
+        read.append(message)
+        if line in message:
             break
     time.sleep(delay)
     os.killpg(process.pid, number)
@@ -41,14 +41,14 @@ def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float
     ],
     ids=["loading", "terminated", "exporting", "converting"],
 )
-def test_nothing_is_left(tmp_path: Path, after: str, number: signal.Signals, delay: float) -> None:
+def test_nothing_is_left_behind(tmp_path: Path, after: str, number: signal.Signals, delay: float) -> None:
     outcome = interrupted_after(after, number, tmp_path, delay)
     assert_refused(outcome, "interrupted", "run the same command again")
     assert "Exception ignored" not in outcome.stderr
     assert tree(tmp_path) == set()
 
 
-def test_an_interrupt_that_came_back_as_another_error_is_still_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_turned_into_another_error_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Native code that is interrupted in a callback reports an error of its own."""
     from detr2litert.convert import targets
     from detr2litert.host_runtime import interrupt
@@ -81,10 +81,10 @@ try:
     time.sleep(20)
     print("lost")
 except KeyboardInterrupt:
-    print("arrived")
+    print("caught")
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
-    assert done.stdout == "arrived\n"
+    assert done.stdout == "caught\n"
     assert done.stderr == ""
 
 
@@ -102,17 +102,17 @@ try:
     time.sleep(20)
     print("lost")
 except KeyboardInterrupt:
-    interrupt.arrived()
+    interrupt.acknowledge()
     time.sleep(1)
-    print("arrived once")
+    print("caught once")
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
-    assert done.stdout == "arrived once\n"
+    assert done.stdout == "caught once\n"
     assert done.stderr == ""
 
 
-def test_native_code_with_callbacks_is_left_behind() -> None:
-    """``sorted`` calls back for every element, as the converter does; the process still ends at once, and with its own code."""
+def test_native_code_with_callbacks_is_abandoned() -> None:
+    """``sorted`` calls back for every element, as the converter does; the process ends at once with its exit code."""
     code = """
 import os, signal, threading, time
 from detr2litert.host_runtime import interrupt
@@ -127,9 +127,9 @@ def key(number):
 try:
     interrupt.in_thread(lambda: sorted(range(1000), key=key))
 except KeyboardInterrupt:
-    interrupt.arrived()
+    interrupt.acknowledge()
     print("left", flush=False)
-    interrupt.leave(2)
+    interrupt.exit_process(2)
 """
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
@@ -138,7 +138,7 @@ except KeyboardInterrupt:
 
 
 def test_an_interrupted_exec_does_not_change_the_exit_code(tmp_path: Path) -> None:
-    """A dataclass is defined by ``exec``, so an interrupt while modules load often strikes inside one."""
+    """A dataclass is defined by ``exec``, so an interrupt while modules load often occurs inside one."""
     (tmp_path / "command.py").write_text("""
 import os, signal, time
 from detr2litert.host_runtime import interrupt
@@ -146,15 +146,15 @@ interrupt.install()
 try:
     exec("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)")
 except KeyboardInterrupt:
-    interrupt.arrived()
-    interrupt.leave(2)
+    interrupt.acknowledge()
+    interrupt.exit_process(2)
 """)
     command = [sys.executable, "-m", "command"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
-def test_work_in_a_thread_returns_and_raises_as_anywhere() -> None:
+def test_in_thread_returns_and_raises() -> None:
     from detr2litert.host_runtime.interrupt import in_thread
 
     assert in_thread(lambda: 7) == 7

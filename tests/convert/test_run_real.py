@@ -23,7 +23,7 @@ CLASSES = ["forklift", "pallet", "hard hat"]
 
 
 def run_measured(*arguments: object, cwd: Path) -> tuple[Outcome, float, float]:
-    """The command in a process of its own, with its wall seconds and the largest resident set of any of its processes in GB."""
+    """Runs the command in a separate process; returns also its wall time in seconds and its peak resident set in GB."""
     start = time.perf_counter()
     with (cwd / "out.txt").open("w+") as out, (cwd / "err.txt").open("w+") as err:
         command = [sys.executable, "-m", "detr2litert", *map(str, arguments)]
@@ -41,12 +41,12 @@ def report_of(bundle: Path) -> dict[str, Any]:
     return report
 
 
-def assert_gates_one_to_three(bundle: Path) -> None:
-    """Lint, residency and numbers passed, and both graphs are on the delegate, each in one partition."""
+def assert_lint_residency_and_numerics_passed(bundle: Path) -> None:
+    """Checks that lint, residency and numerics passed, with each graph on the delegate in one partition."""
     report = report_of(bundle)
-    told = verdicts(report["gates"])
-    assert [told[gate] for gate in ("lint", "residency", "numerics")] == ["passed"] * 3
-    assert told["detections"] != "failed"
+    message = verdicts(report["gates"])
+    assert [message[gate] for gate in ("lint", "residency", "numerics")] == ["passed"] * 3
+    assert message["detections"] != "failed"
     graphs = gate_of(report, "residency")["data"]["graphs"]
     assert {name: (graph["partitions"], graph["non_cpu_fully_accelerated"]) for name, graph in graphs.items()} == {
         "graph_a": (1, True),
@@ -56,13 +56,13 @@ def assert_gates_one_to_three(bundle: Path) -> None:
 
 @pytest.mark.ci
 def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path) -> None:
-    """The variant, the class names and the width of the class head all come out of the file."""
+    """The variant, the class names and the width of the class head are all read from the file."""
     make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / "best.pth")
     files = {"best.pth": tmp_path / "best.pth"}
     made = converted("--weights", "best.pth", "--target", "pixel", "--no-fp16", out=None, files=files)
     bundle = made.cwd / "bundles" / "tiny-pixel"
     assert "bundles/tiny-pixel/report.html" in made.outcome.stdout
-    assert_gates_one_to_three(bundle)
+    assert_lint_residency_and_numerics_passed(bundle)
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["classes"] == [*CLASSES, None]
     assert manifest["postprocess"]["ignored_classes"] == [3]
@@ -72,8 +72,8 @@ def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path)
     assert (bundle / "labels.txt").read_text() == "forklift\npallet\nhard hat\n\n"
 
 
-def test_random_weights_only_when_asked_for_by_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the word, a variant whose weights are not at hand leads to its published ones and never to random ones."""
+def test_random_weights_only_on_explicit_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `--weights random`, a variant uses its published weights and never random ones."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -97,7 +97,7 @@ def test_nano_with_random_weights(driver: Driver, tmp_path: Path) -> None:
         *("run", "--variant", "nano", "--target", "pixel", "--weights", "random", "--out", "nano"), cwd=tmp_path
     )
     assert outcome.code == 0, outcome.stderr
-    assert_gates_one_to_three(tmp_path / "nano")
+    assert_lint_residency_and_numerics_passed(tmp_path / "nano")
     assert gigabytes < 4
     manifest = json.loads((tmp_path / "nano" / "manifest.json").read_text())
     assert len(manifest["classes"]) == 91
@@ -119,7 +119,7 @@ def test_a_fine_tuned_checkpoint_of_every_published_size(
     with capsys.disabled():
         print(f"\n{name}: {seconds:.0f} s, {gigabytes:.1f} GB at the peak")
     assert outcome.code == 0, outcome.stderr
-    assert_gates_one_to_three(tmp_path / name)
+    assert_lint_residency_and_numerics_passed(tmp_path / name)
     manifest = json.loads((tmp_path / name / "manifest.json").read_text())
     assert manifest["variant"] == name
     assert manifest["classes"] == [*CLASSES, None]
@@ -128,8 +128,8 @@ def test_a_fine_tuned_checkpoint_of_every_published_size(
 
 @pytest.mark.parametrize("form", ["lightning", "dict"])
 def test_other_forms_of_a_checkpoint_lead_to_the_same_weights(tmp_path: Path, form: Any) -> None:
-    """Loading alone; the rest of the way does not know the form."""
-    from detr2litert.convert.run import load_reference
+    """Loading alone; later stages do not depend on the form."""
+    from detr2litert.convert.models.reference import load_reference
 
     made = [make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / f"{f}.pth", f) for f in ("namespace", form)]
     references = [load_reference(None, str(path), None)[0] for path in made]

@@ -1,4 +1,4 @@
-"""The main job, end to end on the demo detector: what a run prints, writes and proves."""
+"""A whole run on the demo detector: what it prints, writes and verifies."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_leaves_the_bundle_its_zip_and_the_report_and_nothing_else(tiny: Made) -
 
 def test_files_can_be_read_by_everyone(tiny: Made) -> None:
     for path in (tiny.bundle, *tiny.bundle.rglob("*"), tiny.bundle.parent / "tiny.zip"):
-        wanted = 0o755 if path.is_dir() else 0o644
-        assert stat.S_IMODE(path.stat().st_mode) & wanted == wanted, path
+        expected = 0o755 if path.is_dir() else 0o644
+        assert stat.S_IMODE(path.stat().st_mode) & expected == expected, path
 
 
 def test_the_manifest_lists_every_file_with_its_hash(tiny: Made) -> None:
@@ -75,7 +75,7 @@ def test_the_manifest_lists_every_file_with_its_hash(tiny: Made) -> None:
     assert manifest.versions["torch"].startswith("2.13")
 
 
-def test_nothing_in_the_bundle_tells_where_it_was_made(tiny: Made) -> None:
+def test_the_bundle_does_not_reveal_local_paths(tiny: Made) -> None:
     for path in (tiny.bundle / "manifest.json", tiny.bundle / "report.json", tiny.bundle / "graph_a.tflite"):
         data = path.read_bytes()
         assert str(tiny.cwd).encode() not in data
@@ -93,11 +93,11 @@ def test_golden_vectors_agree_with_the_runner(tiny: Made) -> None:
         outputs = runner.run(tensor)
         assert set(outputs.tensors()) | {"image"} == set(golden)
         found = runner.decode(outputs, image.size, threshold=spec.threshold)
-        wanted = Detections.from_dict(json.loads(bundle.path(spec.detections).read_text()))
+        expected = Detections.from_dict(json.loads(bundle.path(spec.detections).read_text()))
         np.testing.assert_allclose(outputs.graph_a["memory"], golden["memory"], atol=0.05)
-        assert [item.name for item in found] == [item.name for item in wanted]
+        assert [item.name for item in found] == [item.name for item in expected]
         assert len(found) > 0
-        for one, other in zip(found, wanted, strict=True):
+        for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one.box, other.box, atol=0.5)
             assert one.score == pytest.approx(other.score, abs=0.01)
 
@@ -111,7 +111,7 @@ def test_the_zip_is_the_same_bundle(tiny: Made) -> None:
 
 
 def test_pictures_show_boxes(tiny: Made) -> None:
-    """Around what was detected there, and on nothing else."""
+    """Around each detection only."""
     rows = gate_of(tiny.outcome.json, "detections")["data"]["scenes"]
     for number, scene in enumerate(pictures(()), start=1):
         overlay = Image.open(tiny.bundle / "pictures" / f"scene-{number}.png")
@@ -120,7 +120,7 @@ def test_pictures_show_boxes(tiny: Made) -> None:
         assert drawn == any((row["candidate_score"] or 0) > 0.5 for row in rows[scene.name])
 
 
-def test_the_report_stands_alone_and_agrees_with_itself(tiny: Made) -> None:
+def test_the_report_is_self_contained_and_consistent(tiny: Made) -> None:
     html = (tiny.bundle / "report.html").read_text()
     assert "<script src" not in html
     assert 'href="http' not in html.replace('href="https://github.com', "")
@@ -152,14 +152,14 @@ def test_progress_goes_to_stderr_and_names_every_stage(tiny: Made) -> None:
 
 
 def test_the_same_inputs_give_the_same_bytes(tiny: Made) -> None:
-    """Another process, another hash seed, another folder, no GPU gates: nothing of that may show in the bundle."""
+    """The bundle does not depend on the process, the hash seed, the folder or the GPU gates."""
     arguments = ("--variant", "tiny", "--target", "pixel", "--zip", "--no-gpu")
     made = converted(*arguments, out="again", env={"PYTHONHASHSEED": "2"})
     outcome = made.outcome
     for name in sorted(name for name in BUNDLE_FILES if "." in name):
         assert (made.bundle / name).read_bytes() == (tiny.bundle / name).read_bytes(), name
     assert made.bundle.with_name("again.zip").read_bytes() == (tiny.bundle.parent / "tiny.zip").read_bytes()
-    # The same run, seen by someone without a GPU: a table, and one line that says what was not proven.
+    # The same run without a GPU: a table, and one line with the gates that did not run.
     assert "residency" in outcome.stdout
     assert "not run" in outcome.stdout
     assert "again/report.html" in outcome.stdout

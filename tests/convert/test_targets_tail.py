@@ -1,4 +1,4 @@
-"""Where the selected tokens' tail runs is a target's choice and changes no detection."""
+"""A target chooses where the selected tokens' tail runs, which changes no detection."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from detr2litert.convert.compiler import compile_detector
 from detr2litert.convert.models.classes import resolve_classes
+from detr2litert.convert.models.reference import load_reference
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import pictures
-from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS, find_target
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Manifest
@@ -37,7 +37,7 @@ def ops(bundle: Path) -> set[str]:
     return {op.op for op in Manifest.from_json((bundle / "manifest.json").read_text()).host_step.ops}
 
 
-def test_the_tail_is_where_the_target_wants_it(tiny: Made, other: Path) -> None:
+def test_the_tail_is_where_the_target_places_it(tiny: Made, other: Path) -> None:
     assert {"topk", "gather", "linear", "layer_norm"} <= ops(tiny.bundle)
     assert {"topk", "gather"} <= ops(other)
     assert not {"linear", "layer_norm"} & ops(other)
@@ -66,8 +66,8 @@ def test_tail_on_the_host_equals_tail_in_the_graph(variant: str) -> None:
     values = {name: compile_detector(reference, target.profile).evaluate(image) for name, target in TARGETS.items()}
     for name in ("galaxy", "desktop"):
         for output in ("boxes", "logits"):
-            wanted = values["pixel"][output]
-            np.testing.assert_allclose(values[name][output], wanted, atol=1e-5 * float(np.abs(wanted).max()))
+            expected = values["pixel"][output]
+            np.testing.assert_allclose(values[name][output], expected, atol=1e-5 * float(np.abs(expected).max()))
 
 
 def test_find_target() -> None:

@@ -1,13 +1,14 @@
-"""``am instrument`` on the emulator, and the app's process behind it: the same protocol with LiteRT on this machine's CPU.
+"""``am instrument`` on the emulator, and the app's process: the same protocol with LiteRT on this machine's CPU.
 
-Started as ``python -m tests.device.app_process ROOT [-w] [-r] -e NAME VALUE ... PACKAGE/CLASS``, it starts itself once more as
-the app, in a session of its own, so that the app outlives a client that goes, as on a phone. What it calls the GPU is this
-machine's CPU with its outputs rounded: to float16, or for ``fp32`` in the last places, for a GPU never agrees bit by bit.
+Started as ``python -m tests.device.app_process ROOT [-w] [-r] -e NAME VALUE ... PACKAGE/CLASS``, it starts itself again as the
+app, in a separate session, so that the app outlives a client that disconnects, as on a phone. Its GPU is this machine's CPU
+with rounded outputs: to float16, or for ``fp32`` in the last digits, since a GPU never agrees bit by bit.
 
 Faults, from faults.json: ``crash`` or ``hang`` (a stage), ``no_line`` (logcat lacks the delegate's), ``partial`` (nodes left
-out of the delegate's count), ``wrong`` (``a``, ``host`` or ``b``: that stage's outputs are off), ``silent_cpu`` (no rounding),
-``refused`` (the delegate takes no graph), ``old_result`` (result.json is another run's), ``truncated`` (a tensor cut short),
-``reshaped`` (a stage whose outputs are told flat), ``clock_back`` (seconds by which the clock is set back as the app starts).
+out of the delegate's count), ``wrong`` (``a``, ``host`` or ``b``: that stage's outputs are wrong), ``silent_cpu`` (no
+rounding), ``refused`` (the delegate accepts no graph), ``old_result`` (result.json is another run's), ``truncated`` (a
+truncated tensor), ``reshaped`` (a stage whose outputs are reported flat), ``clock_back`` (seconds by which the clock is set
+back as the app starts).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 NODES = {"a": 120, "b": 45}
-"""What the emulated delegate says that it was given; not a count of the graph's."""
+"""The node count that the emulated delegate reports; not the graph's."""
 _AS_APP = "--app"
 _COMPONENT = "org.detr2litert.sample.parity.ParityInstrumentation"
 
@@ -43,7 +44,7 @@ class App:
         self.gpu = arguments.get("accelerator", "gpu") == "gpu"
 
     def enter(self, stage: str) -> None:
-        """The next stage; where a fault is to happen, it does."""
+        """Starts the next stage, and causes its fault if one is set."""
         self.stage = stage
         if self.verbose:
             print(f"INSTRUMENTATION_STATUS: stage={stage}\nINSTRUMENTATION_STATUS_CODE: 1", flush=True)
@@ -60,7 +61,7 @@ class App:
             stream.write(f"{now} {os.getpid():5d} {os.getpid():5d} {level} {tag}: {text}\n")
 
     def run(self) -> dict[str, str]:
-        """What ``INSTRUMENTATION_RESULT`` gets."""
+        """The values of ``INSTRUMENTATION_RESULT``."""
         folder = self.files / self.arguments["run"]
         if not folder.is_dir() or (folder / "result.json").exists():
             return {"status": "failed", "stage": "arguments", "kind": "argument", "message": "no fresh run folder"}
@@ -121,10 +122,10 @@ class App:
         self.enter("run")
 
         def graph(key: str, tensors: dict[str, Any]) -> dict[str, Any]:
-            return {name: self.spoil(key, self.rounded(value)) for name, value in graphs[key](tensors).items()}
+            return {name: self.corrupted(key, self.rounded(value)) for name, value in graphs[key](tensors).items()}
 
         def host_step(tensors: dict[str, Any]) -> dict[str, Any]:
-            return {name: self.spoil("host", value) for name, value in host(tensors).items()}
+            return {name: self.corrupted("host", value) for name, value in host(tensors).items()}
 
         def given(stage: str, specs: Any) -> dict[str, Any]:
             read = {}
@@ -161,7 +162,7 @@ class App:
         self.enter("done")
 
     def delegate(self, key: str, file: str) -> None:
-        """What the delegate would log, or its refusal."""
+        """Logs the delegate's line, or raises its refusal."""
         if not self.gpu:
             return
         self.log("I", "litert", "GPU accelerator registered. [emulated on a CPU]")
@@ -176,7 +177,7 @@ class App:
             )  # fmt: skip
 
     def rounded(self, value: Any) -> Any:
-        """What makes the emulated GPU differ from the CPU."""
+        """Rounds outputs, as a GPU's differ from the CPU's."""
         import numpy as np
 
         if not self.gpu or self.faults.get("silent_cpu") or value.dtype != np.float32:
@@ -185,8 +186,8 @@ class App:
             return value * np.float32(1 + 2**-20)
         return value.astype(np.float16).astype(np.float32)
 
-    def spoil(self, stage: str, value: Any) -> Any:
-        """The outputs of the stage that a fault names, negated, which every measure but the magnitude sees."""
+    def corrupted(self, stage: str, value: Any) -> Any:
+        """The outputs of a stage, negated if a fault names it: every metric except the magnitude detects it."""
         return -value if self.faults.get("wrong") == stage else value
 
     def write(self, folder: Path, stage: str, outputs: dict[str, Any]) -> None:
@@ -205,8 +206,8 @@ class App:
             self.tensors.append({"stage": stage, "name": name, "dtype": dtype, "shape": shape, "file": file, "sha256": digest})
 
 
-SUFFIX = {"float32": "f32", "int32": "i32", "int64": "i32", "bool": "u8"}
-DTYPE = {"float32": "<f4", "int32": "<i4", "int64": "<i4", "bool": "u1"}
+SUFFIX = {"float32": "f32", "int32": "i32"}
+DTYPE = {"float32": "<f4", "int32": "<i4"}
 
 
 class Refused(Exception):  # noqa: N818, the protocol's word

@@ -1,4 +1,4 @@
-"""Running the commands that reach a device, and judging what they left there."""
+"""Runs the commands that use a device, and checks what they leave on it."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def files_of(device: Emulator) -> Path:
 
 
 def assert_clean(device: Emulator) -> None:
-    """No run folder, nothing pushed half, and no process of the app."""
+    """Checks that there is no run folder, no partial file, and no process of the app."""
     assert not list(files_of(device).glob("runs/*"))
     assert not list((device.root / "data/local/tmp").iterdir())
     assert not (device.root / ".emulator" / f"{PACKAGE}.pid").exists()
 
 
-def plug_in_again(device: Emulator) -> None:
-    """After a cut connection: ``adb connect`` once more, as plugging the cable in does."""
+def reconnect(device: Emulator) -> None:
+    """Reconnects after a cut connection by ``adb connect``, like plugging in the cable."""
     call_adb("disconnect", device.serial)
     call_adb("connect", device.serial)
 
 
 def interrupted_when(happens: Callable[[], bool], *words: object, cwd: Path) -> Outcome:
-    """Starts a command and sends its process group a Ctrl-C, as a terminal does, once something has happened."""
+    """Starts a command and sends its process group a Ctrl-C, as a terminal does, once a condition holds."""
     process = start(*words, cwd=cwd)
     end = time.monotonic() + 120
     while not happens() and process.poll() is None and time.monotonic() < end:

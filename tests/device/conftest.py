@@ -1,4 +1,4 @@
-"""A private adb server, emulated devices that it knows, and a bundle to send them."""
+"""A private adb server, emulated devices connected to it, and a bundle to send."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Plug = Callable[..., Emulator]
 
 @pytest.fixture(scope="package")
 def adb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The real adb with a server, a key and a home folder of its own; no device is connected.
+    """The real adb with its own server, key and home folder; no device is connected.
 
-    They are set in a script in front of it and not in this process, whose home other tests need.
+    A wrapper script sets them, not this process, whose home other tests need.
     """
     folder = tmp_path_factory.mktemp("adb")
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -43,7 +43,7 @@ def adb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def plug(adb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plug]:
-    """Connects emulated devices and takes them away at the end."""
+    """Connects emulated devices and disconnects them at the end."""
     with ExitStack() as stack:
 
         def connect(faults: Faults | None = None, installed: dict[str, bool] | None = None) -> Emulator:
@@ -65,6 +65,6 @@ def bundle(tiny: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call_adb(*words: str) -> str:
-    """The adb program as the tests' own hands use it."""
+    """The adb program for the tests' own use."""
     command = [os.environ["ADB"], *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL).stdout

@@ -11,7 +11,7 @@ _PROGRAM = "usr/lib/android-sdk/platform-tools/adb"
 
 
 def adb_program() -> Path:
-    """An adb that runs here.
+    """Returns an adb that runs on this machine.
 
     Raises:
         UserError: there is none, and Debian's could not be fetched.

@@ -1,8 +1,8 @@
 """An emulated Android device for tests: NOT a phone, and not Android either.
 
-It speaks adbd's protocol on loopback, well enough for the real adb program, over a folder of this machine. Its shell is this
-machine's sh with a few of Android's programs in front (``tests.device.programs``), and its app runs the bundle with LiteRT on
-this machine's CPU (``tests.device.app_process``). Everything that asks what it is hears "emulator".
+It implements adbd's protocol on loopback, sufficiently for the real adb program, over a local folder. Its shell is this
+machine's sh with a few of Android's programs first on PATH (``tests.device.programs``), and its app runs the bundle with LiteRT
+on this machine's CPU (``tests.device.app_process``). It always identifies itself as "emulator".
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Emulator:
 
     Args:
         root: an empty folder, the device's whole storage; no blanks in its path.
-        faults: what goes wrong.
+        faults: those to cause.
         installed: packages, each with whether it is debuggable.
     """
 
@@ -69,7 +69,7 @@ class Emulator:
 
     @property
     def serial(self) -> str:
-        """What ``adb connect`` wants and ``adb devices`` shows."""
+        """The address for ``adb connect``, which ``adb devices`` shows."""
         return f"127.0.0.1:{self._port}"
 
     def __enter__(self) -> Emulator:
@@ -80,13 +80,13 @@ class Emulator:
         self.unplug()
 
     def listen(self) -> None:
-        """Takes connections, after ``unplug`` on the same port again."""
+        """Accepts connections, after ``unplug`` on the same port again."""
         self._listener = socket.create_server(("127.0.0.1", self._port), reuse_port=False)
         self._port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def unplug(self) -> None:
-        """Takes no more connections and drops those there are."""
+        """Stops accepting connections and drops the open ones."""
         if self._listener is not None:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
@@ -97,7 +97,7 @@ class Emulator:
         self._links.clear()
 
     def locate(self, path: str) -> Path:
-        """The file of this machine that a device path stands for.
+        """The local file of a device path.
 
         Raises:
             PermissionError: it leaves the device.
@@ -132,10 +132,10 @@ class Emulator:
         if message.command == CNXN and self.faults.unauthorized:
             link.send(Message(AUTH, 1, 0, bytes(20)))
         elif message.command == CNXN:
-            told = "".join(f"{key}={PROPERTIES[key]};" for key in _BANNER_KEYS)
-            link.send(Message(CNXN, VERSION, MAX_PAYLOAD, f"device::{told}features={_FEATURES}".encode()))
+            banner = "".join(f"{key}={PROPERTIES[key]};" for key in _BANNER_KEYS)
+            link.send(Message(CNXN, VERSION, MAX_PAYLOAD, f"device::{banner}features={_FEATURES}".encode()))
         elif message.command == AUTH and message.first == 2:
-            link.send(Message(AUTH, 1, 0, bytes(20)))  # a signature: not one of ours; an offered key gets no answer
+            link.send(Message(AUTH, 1, 0, bytes(20)))  # a signature: refused; an offered key gets no answer
         elif message.command == OPEN:
             stream = Stream(link, len(streams) + 1, message.first)
             streams[stream.local] = stream
@@ -197,7 +197,7 @@ def _pump(stream: Stream, source: object, channel: int | None) -> None:
 
 
 def _end_with(stream: Stream, process: subprocess.Popen[bytes]) -> None:
-    """Ends a command when the client goes, as adbd does; what the command started in a session of its own lives on."""
+    """Ends a command when the client disconnects, as adbd does; processes in a session of their own continue."""
     stream.closed.wait()
     if process.poll() is None:
         with suppress(ProcessLookupError):

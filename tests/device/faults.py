@@ -1,4 +1,4 @@
-"""What a test may make go wrong on the emulated device."""
+"""The faults that a test can cause on the emulated device."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Faults:
     """Set by a test before or between commands; those of the app are read by its process at its start.
 
     Attributes:
-        unauthorized: the device asks for a key and accepts none.
-        silent: it takes connections and says nothing.
+        unauthorized: the device requests a key and accepts none.
+        silent: it accepts connections and does not respond.
         cut_after: bytes of pushed data after which the connection is dropped, once.
         cut_at: part of a shell command at which the connection is dropped, once; ``cut_delay`` seconds after its start.
         full_after: bytes of pushed data after which the storage is full.
-        pause: seconds that the device takes for every 64 KiB of pushed data.
+        pause: seconds that the device needs for every 64 KiB of pushed data.
         lacks: programs that it does not have.
         app: faults of the app's process: see ``tests.device.app_process``.
     """
@@ -36,7 +36,7 @@ class Faults:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def cuts(self, count: int) -> bool:
-        """Whether the connection is to be dropped now that so many more bytes have come."""
+        """Whether to drop the connection after this many more bytes."""
         with self._lock:
             if self.cut_after is None:
                 return False
@@ -47,7 +47,7 @@ class Faults:
             return True
 
     def cuts_at(self, command: str) -> bool:
-        """Whether the connection is to be dropped in this command."""
+        """Whether to drop the connection in this command."""
         with self._lock:
             if self.cut_at is None or self.cut_at not in command:
                 return False
@@ -55,7 +55,7 @@ class Faults:
             return True
 
     def fills(self, count: int) -> bool:
-        """Whether there is no room for so many more bytes."""
+        """Whether the storage is full for this many more bytes."""
         with self._lock:
             if self.full_after is None:
                 return False

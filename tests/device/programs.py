@@ -1,4 +1,4 @@
-"""Android's programs as the emulator has them, written as small scripts in front of this machine's own."""
+"""The emulator's Android programs: small scripts before this machine's own on PATH."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROPERTIES = {
     "ro.build.version.sdk": "0",
     "ro.build.fingerprint": "detr2litert/test_emulator/emulator:not-a-phone",
 }
-"""Everything that asks is told what it is."""
+"""Every property identifies it as an emulator."""
 
 _RUN_AS = """#!/bin/sh
 state={state}; package=$1; shift
@@ -63,7 +63,7 @@ if [ $# -gt 0 ]; then sed -n "s/^\\[$1\\]: \\[\\(.*\\)\\]$/\\1/p" {state}/proper
 """
 
 
-# Of this machine's programs only some of those that Android's toybox has too, so that no other can be relied on.
+# Only programs that Android's toybox has too, so that no other can be used.
 _TOYBOX = (
     *("[", "cat", "chmod", "cp", "cut", "date", "echo", "find", "grep", "head", "id", "kill", "ls", "mkdir", "mv", "printf"),
     *("rm", "rmdir", "sed", "sh", "sha256sum", "sleep", "sort", "stat", "tail", "test", "touch", "tr", "true", "wc", "xargs"),
@@ -71,7 +71,7 @@ _TOYBOX = (
 
 
 def write_programs(root: Path, lacks: tuple[str, ...] = ()) -> None:
-    """Writes them below the device's folder, for ``shell_environment`` to put on PATH, all but those that it lacks."""
+    """Writes the programs into the device's folder, for ``shell_environment``'s PATH, except those that it lacks."""
     state = root / ".emulator"
     folder = state / "bin"
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ class SyncService:
         self._stream, self._locate, self._faults, self._link = stream, locate, faults, link
 
     def serve(self) -> None:
-        """Until QUIT; raises Closed if the client goes earlier."""
+        """Serves until QUIT; raises Closed if the client disconnects earlier."""
         handlers = {
             b"STAT": self._stat, b"LIST": self._list, b"SEND": self._send, b"RECV": self._receive,
             b"STA2": self._stat_v2, b"LST2": self._lstat_v2, b"LIS2": self._list_v2,
@@ -77,7 +77,7 @@ class SyncService:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as sink:
-                os.fchmod(sink.fileno(), int(mode) & 0o777)  # by the open file: the client may be gone, and the file with it
+                os.fchmod(sink.fileno(), int(mode) & 0o777)  # by the open file: its path may be removed
                 problem = self._take(sink.write)
         except OSError as error:
             problem = f"couldn't create file: {error.strerror}"
@@ -89,7 +89,7 @@ class SyncService:
         self._stream.write(struct.pack("<4sI", b"OKAY", 0))
 
     def _take(self, write: Callable[[bytes], int]) -> str:
-        """Reads data until DONE; returns what went wrong. As adbd does, it reads on after a failure."""
+        """Reads data until DONE; returns the error. Like adbd, it continues to read after a failure."""
         problem = ""
         while True:
             kind, length = struct.unpack("<4sI", self._stream.read(8))

@@ -1,4 +1,4 @@
-"""Choosing a device and entering its app, with the real adb: every way in which that fails, in one clear line."""
+"""Choosing a device and accessing its app, with the real adb: each failure is one line."""
 
 from __future__ import annotations
 

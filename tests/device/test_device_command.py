@@ -1,4 +1,4 @@
-"""``convert device`` with the real adb, on an emulated device: what it judges, and every fault of a run."""
+"""``convert device`` with the real adb, on an emulated device: its gates, and every fault of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_everything_passes_and_is_called_an_emulator(plug: Plug, bundle: Path) -
 
 
 def test_the_terminal_says_emulator_in_every_gate(plug: Plug, dfine_tiny: Made, tmp_path: Path) -> None:
-    """With the other family's bundle, whose host step is a longer one."""
+    """With the other family's bundle, whose host step is longer."""
     device = plug()
     outcome = device_command(dfine_tiny.bundle, "--report", tmp_path)
     assert outcome.code == 0, outcome
@@ -84,7 +84,7 @@ def test_a_fault_of_the_run_fails_its_gate(plug: Plug, bundle: Path, fault: dict
     assert_clean(device)
 
 
-def test_a_hang_is_ended(plug: Plug, bundle: Path) -> None:
+def test_a_hanging_app_is_stopped(plug: Plug, bundle: Path) -> None:
     device = plug(Faults(app={"hang": "compile"}))
     outcome = device_command(bundle, "--json", "--timeout", 8)
     assert outcome.code == 1
@@ -112,7 +112,7 @@ def test_stale_files_of_an_earlier_run_are_removed(plug: Plug, bundle: Path) -> 
     assert_clean(device)
 
 
-def test_a_clock_set_back_hides_no_log(plug: Plug, bundle: Path) -> None:
+def test_a_clock_set_back_does_not_hide_the_log(plug: Plug, bundle: Path) -> None:
     device = plug(Faults(app={"clock_back": 7200}))
     outcome = device_command(bundle, "--json")
     assert gates(outcome)["residency"] == "passed", outcome

@@ -1,4 +1,4 @@
-"""``convert device`` cut off or interrupted in the middle: one line, exit code 2, and nothing of it left."""
+"""``convert device`` disconnected or interrupted in the middle: one line, exit code 2, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from detr2litert.verify.adb.app import PACKAGE
 from tests.convert.command import assert_refused
-from tests.device.commands import assert_clean, device_command, files_of, interrupted_when, plug_in_again
+from tests.device.commands import assert_clean, device_command, files_of, interrupted_when, reconnect
 from tests.device.conftest import Plug
 from tests.device.faults import Faults
 
@@ -18,10 +18,10 @@ from tests.device.faults import Faults
     [("am instrument", 1.5), ("cat files/runs", 0.0), ("logcat", 0.0), ("/in/host", 0.0)],
     ids=["running", "reading the result", "reading the log", "sending inputs"],
 )
-def test_a_cut_is_told_and_the_next_run_cleans_up(plug: Plug, bundle: Path, at: str, delay: float) -> None:
+def test_a_cut_connection_is_reported_and_the_next_run_cleans_up(plug: Plug, bundle: Path, at: str, delay: float) -> None:
     device = plug(Faults(cut_at=at, cut_delay=delay))
     assert_refused(device_command(bundle), "connection was cut")
-    plug_in_again(device)
+    reconnect(device)
     outcome = device_command(bundle)
     assert outcome.code == 0, outcome
     assert_clean(device)

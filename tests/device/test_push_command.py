@@ -1,4 +1,4 @@
-"""``convert push`` with the real adb, on an emulated device: whole or not at all, and on from where it was cut off."""
+"""``convert push`` with the real adb, on an emulated device: all or nothing, and resuming after a cut connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.verify.adb.app import PIECE
 from tests.convert.command import assert_refused, environment, invoke, rehash
 from tests.convert.terminal import ENVIRONMENT, SHOW_CURSOR, Terminal
-from tests.device.commands import assert_clean, device_command, files_of, interrupted_when, plug_in_again
+from tests.device.commands import assert_clean, device_command, files_of, interrupted_when, reconnect
 from tests.device.conftest import Plug
 from tests.device.emulator import Emulator
 from tests.device.faults import Faults
@@ -25,7 +25,7 @@ BIG = "a_large_file.bin"
 
 @pytest.fixture(scope="module")
 def large(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle with one more file, of two pieces and a half, which is sent first."""
+    """The bundle with an additional file of two and a half pieces, which is sent first."""
     place = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("large") / "tiny"))
     (place / BIG).write_bytes(os.urandom(PIECE * 5 // 2))
     rehash(place, BIG)
@@ -39,13 +39,13 @@ def installed(device: Emulator) -> dict[str, str]:
 
 
 def listed(bundle: Path) -> dict[str, str]:
-    """The same as the bundle's manifest has it."""
+    """The same files according to the bundle's manifest."""
     files = json.loads((bundle / "manifest.json").read_text())["files"]
     return {name: entry["sha256"] for name, entry in files.items()} | {"manifest.json": file_sha256(bundle / "manifest.json")}
 
 
 def sent(text: str) -> tuple[int, int]:
-    """Bytes sent, and of how many."""
+    """Bytes sent, and the total."""
     count, _, total = text.split("sent ")[1].split()[:3]
     return int(count), int(total)
 
@@ -57,10 +57,10 @@ def test_a_full_device(plug: Plug, bundle: Path) -> None:
     assert not list((files_of(device) / "bundles").iterdir())
 
 
-def test_a_cut_push_goes_on_where_it_was(plug: Plug, bundle: Path) -> None:
+def test_an_interrupted_push_resumes(plug: Plug, bundle: Path) -> None:
     device = plug(Faults(cut_after=2_000_000))
     assert_refused(invoke("push", bundle), "connection was cut")
-    plug_in_again(device)
+    reconnect(device)
     outcome = invoke("push", bundle, "--serial", device.serial)
     assert outcome.code == 0, outcome
     count, total = sent(outcome.stdout)
@@ -69,10 +69,10 @@ def test_a_cut_push_goes_on_where_it_was(plug: Plug, bundle: Path) -> None:
     assert_clean(device)
 
 
-def test_a_large_file_goes_on_at_its_last_whole_piece(plug: Plug, large: Path) -> None:
+def test_a_large_file_resumes_after_its_last_complete_piece(plug: Plug, large: Path) -> None:
     device = plug(Faults(cut_after=PIECE * 3 // 2))
     assert_refused(invoke("push", large), "connection was cut")
-    plug_in_again(device)
+    reconnect(device)
     outcome = invoke("push", large)
     assert outcome.code == 0, outcome
     count, total = sent(outcome.stdout)
@@ -81,10 +81,10 @@ def test_a_large_file_goes_on_at_its_last_whole_piece(plug: Plug, large: Path) -
     assert_clean(device)
 
 
-def test_what_changed_meanwhile_is_sent_again(plug: Plug, large: Path, tmp_path: Path) -> None:
+def test_files_changed_meanwhile_are_sent_again(plug: Plug, large: Path, tmp_path: Path) -> None:
     device = plug(Faults(cut_after=PIECE * 3 // 2))
     assert_refused(invoke("push", large), "connection was cut")
-    plug_in_again(device)
+    reconnect(device)
     other = Path(shutil.copytree(large, tmp_path / "other"))
     (other / BIG).write_bytes(os.urandom(PIECE + 1))
     rehash(other, BIG)
@@ -106,7 +106,7 @@ def test_a_zip(plug: Plug, bundle: Path, tmp_path: Path) -> None:
     assert_clean(device)
 
 
-def test_an_interrupt_leaves_only_what_the_next_push_goes_on_from(plug: Plug, large: Path, tmp_path: Path) -> None:
+def test_an_interrupt_leaves_only_what_the_next_push_resumes_from(plug: Plug, large: Path, tmp_path: Path) -> None:
     device = plug(Faults(pause=0.02))
     temporary = device.root / "data/local/tmp"
 

@@ -1,7 +1,7 @@
 """Messages of the adb wire protocol, and the streams that they carry.
 
 Source: packages/modules/adb, protocol.txt and adb.h. Every message is six little-endian words (command, two arguments, length,
-checksum, the command's complement) and a payload. From version 0x01000001 on, checksums are not looked at.
+checksum, the command's complement) and a payload. From version 0x01000001 on, checksums are ignored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Message:
 
 
 def read_message(connection: socket.socket) -> Message:
-    """The next message; raises Closed at the end, ValueError if it is none."""
+    """Reads the next message; raises Closed at the end, ValueError if it is invalid."""
     command, first, second, length, _, magic = _HEADER.unpack(_exactly(connection, _HEADER.size))
     if magic != struct.unpack("<I", command)[0] ^ 0xFFFFFFFF or length > 2**20:
         raise ValueError(f"no adb message: {command!r}")
@@ -77,14 +77,14 @@ class Link:
             raise Closed from error
 
     def cut(self) -> None:
-        """Drops the connection without a word, as a pulled cable does."""
+        """Drops the connection silently, like a pulled cable."""
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
 
 
 class Stream:
-    """One opened service: bytes in, bytes out, one unacknowledged write at a time, as the protocol wants."""
+    """One opened service: bytes in, bytes out, one unacknowledged write at a time, as the protocol requires."""
 
     def __init__(self, link: Link, local: int, remote: int) -> None:
         self.link, self.local, self.remote = link, local, remote
@@ -101,17 +101,17 @@ class Stream:
         self.link.send(Message(OKAY, self.local, self.remote))
 
     def on_okay(self) -> None:
-        """Called by the connection's thread: the client has taken the last write."""
+        """Called by the connection's thread: the client has acknowledged the last write."""
         self._may_write.set()
 
     def on_close(self) -> None:
-        """Called by the connection's thread: nothing more will come, and nobody listens."""
+        """Called by the connection's thread: the client has closed the stream."""
         self.closed.set()
         self._arrived.put(None)
         self._may_write.set()
 
     def read(self, count: int) -> bytes:
-        """Exactly so many bytes; raises Closed if they do not come."""
+        """Reads exactly this many bytes; raises Closed if the stream ends before."""
         while len(self._buffer) < count:
             data = self._arrived.get()
             if data is None:
@@ -122,7 +122,7 @@ class Stream:
         return taken
 
     def write(self, data: bytes) -> None:
-        """Sends bytes, waiting for the client to take each part; for any thread, one write after the other. Raises Closed."""
+        """Sends bytes, waiting for the client to acknowledge each part; thread-safe. Raises Closed."""
         with self._writer:
             for start in range(0, len(data), MAX_PAYLOAD):
                 self._may_write.wait()
@@ -132,7 +132,7 @@ class Stream:
                 self.link.send(Message(WRTE, self.local, self.remote, data[start : start + MAX_PAYLOAD]))
 
     def close(self) -> None:
-        """Ends the stream from this side, after the last write was taken."""
+        """Closes the stream from this side, after the last write was acknowledged."""
         if not self.closed.is_set():
             self._may_write.wait(10)
             self.closed.set()

@@ -1,4 +1,4 @@
-"""``python -m tests.expected [NAME…]`` writes the expected texts of the named variants, or of all, anew."""
+"""``python -m tests.expected [NAME…]`` rewrites the expected texts of the named variants, or of all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.expected.files import compiled_text, difference, path_of, stale_files
 
 
 def main() -> None:
-    """Write what differs, name it, and, where all are asked for, remove the texts of variants that are no more."""
-    parser = argparse.ArgumentParser(prog="python -m tests.expected", description="Write expected texts anew.")
-    parser.add_argument("names", metavar="NAME", nargs="*", help="a variant; all of them where none is named")
+    """Writes and lists the texts that changed, and, for all variants, removes texts of variants that no longer exist."""
+    parser = argparse.ArgumentParser(prog="python -m tests.expected", description="Rewrites expected texts.")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a variant; by default all")
     names = parser.parse_args().names
     if unknown := sorted(set(names) - set(VARIANTS)):
         parser.error(f"unknown variant {', '.join(unknown)}")
@@ -19,10 +19,10 @@ def main() -> None:
         text = compiled_text(name)
         changed = difference(name, text) != ""
         path_of(name).write_text(text, encoding="utf-8")
-        print(f"{name}: {'changed' if changed else 'as before'}", flush=True)
+        print(f"{name}: {'changed' if changed else 'unchanged'}", flush=True)
     for path in stale_files() if not names else []:
         path.unlink()
-        print(f"{path.stem}: removed, for there is no such variant")
+        print(f"{path.stem}: removed, there is no such variant")
 
 
 if __name__ == "__main__":

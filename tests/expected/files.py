@@ -1,4 +1,4 @@
-"""The expected texts on disk, and the same texts from the compiler as it is."""
+"""The expected texts on disk, and the texts of the current compiler."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tests.expected.render import render
 
 FOLDER = Path(__file__).parent
 TARGET = "pixel"
-"""The target with the most to do: tokens as maps, protected norms, and the selected tokens' tail on the host."""
-HINT = "If this is what the change was meant to do, and no more: run `make expected`, and commit the files with the change."
+"""The target with the most rewrites: tokens as maps, protected norms, and the selected tokens' tail on the host."""
+HINT = "If the change is intended: run `make expected`, and commit the files with it."
 
 
 def path_of(name: str) -> Path:
-    """Where a variant's text is."""
+    """The path of a variant's text."""
     return FOLDER / f"{name}.txt"
 
 
 def compiled_text(name: str, seed: int = 0) -> str:
-    """A variant's text as the compiler makes it now, from random weights of that seed."""
+    """A variant's text from the current compiler, with random weights of a seed."""
     reference = build_reference(shrunken(name), seed=seed)
     size = f"{reference.size.height} px, {reference.num_queries} queries, {reference.logit_columns} classes"
     return render(f"{name} for {TARGET}: {size}", compile_detector(reference, find_target(TARGET).profile))
 
 
 def difference(name: str, text: str) -> str:
-    """A unified diff from the expected text to this one, and what to do about it; "" where they are equal."""
+    """A unified diff from the expected text to this one, with advice; "" if they are equal."""
     path = path_of(name)
     expected = path.read_text(encoding="utf-8") if path.exists() else ""
     diff = difflib.unified_diff(
@@ -41,5 +41,5 @@ def difference(name: str, text: str) -> str:
 
 
 def stale_files() -> list[Path]:
-    """Texts that belong to no variant."""
+    """Texts without a variant."""
     return sorted(path for path in FOLDER.glob("*.txt") if path.stem not in VARIANTS)

@@ -1,4 +1,4 @@
-"""The text of a compiled detector: what each step did, what crosses the cut, and the operators that are left."""
+"""The text of a compiled detector: the result of each step, the tensors that cross the cut, and the remaining operators."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from detr2litert.rewrites.driver import StepReport
 
 
 def render(title: str, compiled: CompiledDetector) -> str:
-    """Sections for the steps, the interface and the operators, with a title above them.
+    """A title, and sections for the steps, the interface and the operators.
 
-    Every step has its line, also one that did nothing: the file shows the whole pipeline in order, and a step that begins or
-    ceases to fire is a changed line. The columns have fixed widths, so that no line changes for another's sake.
+    Every step has a line, also one that did not fire: the file shows the whole pipeline in order, and a step that starts or
+    stops firing is a changed line. The columns have fixed widths, so that no line changes because of another.
     """
     sections = (_steps(compiled), _interface(compiled), _operators(compiled))
     return "\n\n".join([title, *("\n".join(line.rstrip() for line in section) for section in sections)]) + "\n"
@@ -59,7 +59,7 @@ def _signature(where: str, part: Part) -> Iterator[str]:
 def _host_step(host: HostPart) -> Iterator[str]:
     """The host's ops in order, values counted from %0 and constants shown as their shapes.
 
-    The names that the ops themselves have are the exported program's, where one node more renames all that follow.
+    The ops' own names are the exported program's, where one more node renames all that follow.
     """
     names = {name: name for name in (*host.program.inputs, *host.program.outputs)}
     names |= {name: _shape(value) for name, value in host.constants.items()}

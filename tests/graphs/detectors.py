@@ -1,4 +1,4 @@
-"""Small two-stage detectors to cut, and the way to compare a cut with the whole."""
+"""Small two-stage detectors to cut, and helpers that compare a cut with the whole."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class TwoStage(nn.Module):
 
 
 def normalised(module: nn.Module, *inputs: Tensor) -> fx.GraphModule:
-    """The graph in the form that the cut looks at."""
+    """The graph, normalised for the cut."""
     graph_module = export(module.eval(), inputs)
     driver.run(pipeline.NORMALISE, graph_module, Profile())
     return graph_module
 
 
 def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool = False, token_maps: bool = False) -> Partition:
-    """Cut a detector, and bring the parts to the GPU's ops if asked to."""
+    """Cuts a detector, and optionally lowers the parts for the GPU."""
     profile = Profile(tail=tail, token_maps=token_maps)
     parts = partition(
         normalised(module, example),
@@ -90,8 +90,10 @@ def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool =
 
 @torch.no_grad()
 def assert_equal_to_the_whole(parts: Partition, module: nn.Module, example: Tensor, tolerance: float) -> dict[str, np.ndarray]:
-    """Graph A, the host step as the bundle runs it, and graph B give what the module gives; returns every named tensor."""
+    """Checks that graph A, the host step and graph B compute the module's outputs; returns every named tensor."""
     values = CompiledDetector(parts, {}, {}).evaluate(example)
-    for name, wanted in zip(("boxes", "logits"), module(example), strict=True):
-        np.testing.assert_allclose(values[name], wanted.numpy(), atol=tolerance * max(1.0, float(wanted.abs().max())), rtol=0)
+    for name, expected in zip(("boxes", "logits"), module(example), strict=True):
+        np.testing.assert_allclose(
+            values[name], expected.numpy(), atol=tolerance * max(1.0, float(expected.abs().max())), rtol=0
+        )
     return values

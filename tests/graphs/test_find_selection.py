@@ -1,4 +1,4 @@
-"""Which top-k a detector is cut at."""
+"""Finding the top-k at which a detector is cut."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from detr2litert.graphs.toolbox import RewriteRefusedError, aten, calls
 TARGETS = "aten.gather.default"
 
 
-class Picks(nn.Module):
-    """Tokens, one score each, and a way of picking."""
+class Selects(nn.Module):
+    """Tokens with one score each, and a function that selects."""
 
-    def __init__(self, pick: Callable[[Tensor, Tensor], object]) -> None:
+    def __init__(self, select: Callable[[Tensor, Tensor], object]) -> None:
         super().__init__()
-        self._pick = pick
+        self._select = select
 
     def forward(self, tokens: Tensor) -> object:
-        return self._pick(tokens * 2, tokens.amax(-1))
+        return self._select(tokens * 2, tokens.amax(-1))
 
 
 def whole(index: Tensor, channels: int = CHANNELS) -> Tensor:
     return index.unsqueeze(-1).expand(-1, -1, channels)
 
 
-def find(pick: Callable[[Tensor, Tensor], object], batch: int = 1) -> object:
-    return find_selection(normalised(Picks(pick), torch.randn(batch, TOKENS, CHANNELS)))
+def find(select: Callable[[Tensor, Tensor], object], batch: int = 1) -> object:
+    return find_selection(normalised(Selects(select), torch.randn(batch, TOKENS, CHANNELS)))
 
 
 def test_found() -> None:
@@ -52,10 +52,10 @@ def test_the_gathers_come_in_graph_order() -> None:
 
 
 def test_none_found() -> None:
-    with pytest.raises(NoSelectionError, match=r"found 1 top-k ops, none of which feeds a gather") as caught:
+    with pytest.raises(NoSelectionError, match=r"there are 1 top-k ops, none of which feeds a gather") as caught:
         find(lambda tokens, scores: scores.topk(3)[0])
     assert "two-stage DETR" in str(caught.value)
-    with pytest.raises(NoSelectionError, match="found 0 top-k ops"):
+    with pytest.raises(NoSelectionError, match="there are 0 top-k ops"):
         find(lambda tokens, scores: tokens)
 
 
@@ -64,7 +64,7 @@ def gathered(tokens: Tensor, scores: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("pick", "op", "reason"),
+    ("select", "op", "reason"),
     [
         (lambda t, s: gathered(t, s) + gathered(t, -s), "aten.topk.default", "a second query selection"),
         (lambda t, s: torch.gather(t, 1, whole(s.topk(3, largest=False)[1])), "aten.topk.default", "the lowest scores"),
@@ -81,14 +81,18 @@ def gathered(tokens: Tensor, scores: Tensor) -> Tensor:
             "getitem",
             "the selected scores",
         ),
-        (lambda t, s: torch.gather(t, 1, s.topk(3)[1][..., None]), TARGETS, "does not pick whole tokens"),
-        (lambda t, s: torch.gather(t.flip(1)[:, :6], 1, whole(s[:, :6].topk(3)[1], 4)), TARGETS, "does not pick whole tokens"),
-        (lambda t, s: torch.gather(s, 1, s.topk(3)[1]), TARGETS, "does not pick whole tokens"),
+        (lambda t, s: torch.gather(t, 1, s.topk(3)[1][..., None]), TARGETS, "does not select whole tokens"),
+        (
+            lambda t, s: torch.gather(t.flip(1)[:, :6], 1, whole(s[:, :6].topk(3)[1], 4)),
+            TARGETS,
+            "does not select whole tokens",
+        ),
+        (lambda t, s: torch.gather(s, 1, s.topk(3)[1]), TARGETS, "does not select whole tokens"),
     ],
 )
-def test_refusals(pick: Callable[[Tensor, Tensor], object], op: str, reason: str) -> None:
+def test_refusals(select: Callable[[Tensor, Tensor], object], op: str, reason: str) -> None:
     with pytest.raises(RewriteRefusedError, match=reason) as caught:
-        find(pick)
+        find(select)
     error = caught.value
     assert op in error.op and error.node and error.hint in str(error)
 

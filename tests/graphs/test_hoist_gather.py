@@ -1,4 +1,4 @@
-"""Moving the selection's gathers up to the leaves."""
+"""Hoisting the selection's gathers to the leaves."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class Tail(nn.Module):
         return tuple(results)
 
 
-def sunk(*functions: Callable[[Tensor], Tensor]) -> tuple[fx.GraphModule, HoistedSelection]:
+def hoisted(*functions: Callable[[Tensor], Tensor]) -> tuple[fx.GraphModule, HoistedSelection]:
     module = Tail(*functions)
     graph_module = normalised(module, X)
     result = hoist_gather(graph_module, find_selection(graph_module))
     graph_module.graph.lint()
     graph_module.recompile()
-    for found, wanted in zip(graph_module(X), module(X), strict=True):
+    for found, expected in zip(graph_module(X), module(X), strict=True):
         # A layer over fewer rows may sum in another order.
-        torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+        torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
     return graph_module, result
 
 
@@ -68,8 +68,8 @@ def tail_ops(result: HoistedSelection) -> list[str]:
         (lambda m: m * WEIGHT[:1, None], ["mul"]),
     ],
 )
-def test_per_token_functions_run_behind_the_gather(function: Callable[[Tensor], Tensor], ops: list[str]) -> None:
-    _, result = sunk(function)
+def test_per_token_functions_run_after_the_gather(function: Callable[[Tensor], Tensor], ops: list[str]) -> None:
+    _, result = hoisted(function)
     assert sorted(tail_ops(result)) == sorted(ops)
 
 
@@ -84,33 +84,33 @@ def test_per_token_functions_run_behind_the_gather(function: Callable[[Tensor], 
         lambda m: (m @ m.transpose(1, 2)) @ m,
     ],
 )
-def test_what_mixes_tokens_stays_in_front(function: Callable[[Tensor], Tensor]) -> None:
-    _, result = sunk(function)
+def test_what_mixes_tokens_stays_before_the_gather(function: Callable[[Tensor], Tensor]) -> None:
+    _, result = hoisted(function)
     assert len(result.gathers) == 1 and all("relu" not in op for op in tail_ops(result))
     assert result.gathers[0].args[0].op == "call_function"  # type: ignore[union-attr]
 
 
-def test_a_mixture_inside_a_per_token_function_is_a_leaf_of_its_own() -> None:
-    _, result = sunk(lambda m: m - m.mean(1, keepdim=True).expand(1, TOKENS, CHANNELS))
+def test_a_token_mixing_op_inside_a_per_token_function_is_a_leaf() -> None:
+    _, result = hoisted(lambda m: m - m.mean(1, keepdim=True).expand(1, TOKENS, CHANNELS))
     assert len(result.gathers) == 2 and tail_ops(result) == ["sub"]
 
 
 def test_one_leaf_is_gathered_once() -> None:
-    _, result = sunk(lambda m: m.relu(), lambda m: m.sigmoid() + m, lambda m: m)
+    _, result = hoisted(lambda m: m.relu(), lambda m: m.sigmoid() + m, lambda m: m)
     assert len(result.gathers) == 1
 
 
 def test_an_equal_constant_is_gathered_once_and_a_uniform_one_not_at_all() -> None:
-    graph_module, result = sunk(lambda m: m + VARYING, lambda m: m * VARYING.clone(), lambda m: m - UNIFORM)
+    graph_module, result = hoisted(lambda m: m + VARYING, lambda m: m * VARYING.clone(), lambda m: m - UNIFORM)
     constants = [g for g in result.gathers if constant_of(graph_module, g.args[0]) is not None]
     assert len(result.gathers) == 2 and len(constants) == 1
 
 
 def test_a_gathered_constant_alone() -> None:
-    sunk(lambda m: VARYING * 1, lambda m: UNIFORM * 1, lambda m: m)
+    hoisted(lambda m: VARYING * 1, lambda m: UNIFORM * 1, lambda m: m)
 
 
-def test_a_tensor_that_is_read_whole_is_gathered_where_it_is() -> None:
+def test_a_tensor_that_is_read_whole_is_gathered_in_place() -> None:
     class ReadWhole(Tail):
         def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
             memory = (tokens * 1.5).relu()

@@ -1,4 +1,4 @@
-"""A detector in three parts computes what it computed in one."""
+"""A detector in three parts computes the same as the whole."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def input_shapes(part: Part) -> list[list[int]]:
 
 
 def names_meet(parts: Partition) -> None:
-    """Every input of the host step and of graph B is made by an earlier stage, with its shape."""
+    """Every input of the host step and of graph B is an output of an earlier stage, of the same shape."""
     made = set(parts.a.output_names)
     assert set(parts.host.program.inputs) <= made
     assert set(parts.b.input_names) <= made | set(parts.host.program.outputs)
@@ -66,7 +66,7 @@ def test_other_scores_put_the_queries_in_another_order_and_change_nothing_else()
     swapped[0, [first, second]] = swapped[0, [second, first]]
     found = detector.reorder(image(), {"enc_scores": swapped, "memory": np.zeros_like(values["memory"])})
     np.testing.assert_array_equal(found["memory"], values["memory"])
-    for name in ("boxes", "logits"):  # this decoder does not know its queries' ranks, so their results swap places
+    for name in ("boxes", "logits"):  # this decoder does not depend on its queries' ranks, so their results are permuted
         assert not np.array_equal(found[name], values[name])
         np.testing.assert_allclose(found[name][:, [1, 0, 2, 3, 4]], values[name], atol=1e-6)
 
@@ -88,7 +88,7 @@ def test_lowered_for_the_gpu_and_on_another_picture(tail: TailPlacement) -> None
 
 @pytest.mark.parametrize("tail", [HOST, GRAPH_B])
 @pytest.mark.parametrize("lowered", [False, True])
-def test_tokens_cross_as_maps_where_the_profile_asks_for_it(tail: TailPlacement, lowered: bool) -> None:
+def test_tokens_cross_as_maps_with_token_maps(tail: TailPlacement, lowered: bool) -> None:
     parts = cut(TwoStage(), image(), tail, lowered, token_maps=True)
     values = assert_equal_to_the_whole(parts, TwoStage(), image(3), 1e-5)
     names_meet(parts)
@@ -122,7 +122,7 @@ def test_a_memory_that_is_gathered_twice_over_is_reshaped_once() -> None:
     assert [op.op for op in parts.host.program.ops].count("reshape") <= 1
 
 
-def test_a_constant_that_is_gathered_travels_with_the_host_step() -> None:
+def test_a_gathered_constant_belongs_to_the_host_step() -> None:
     parts = cut(TwoStage(), image(), GRAPH_B)
     shapes = {tuple(value.shape) for value in parts.host.constants.values()}
     assert (1, TOKENS, 4) in shapes
@@ -146,13 +146,13 @@ def test_no_selection() -> None:
         cut(OneStage(), image(), HOST)
 
 
-def test_an_image_behind_the_selection_is_refused() -> None:
+def test_an_image_read_after_the_selection_is_refused() -> None:
     class Looks(TwoStage):
         def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
             boxes, logits = super().forward(image)
             return boxes, logits + image.mean()
 
-    with pytest.raises(RewriteRefusedError, match="it reads the image behind the selection"):
+    with pytest.raises(RewriteRefusedError, match="it reads the image after the selection"):
         cut(Looks(), image(), HOST)
 
 

@@ -1,6 +1,6 @@
-"""What lies beyond the compiler's domain, one builder each: it appends an op, or plants a fault, in a sound draft.
+"""Programs that the compiler does not emit, one builder each: it appends an op, or plants a fault, in a valid draft.
 
-Most must be refused; some are sound and only unusual (a whole number written as 3.0), and then all runtimes give the values.
+Most must be refused; some are valid and only unusual (an integer written as 3.0), and then all runtimes give the values.
 A draft (``random_host_programs.Draft``) has the inputs ``scores [B, N]`` and ``memory [B, 1, N, C]``, and the ops t0 (indices
 ``[B, K]``, int32), t1 (tokens ``[B, N, C]``), t2 ``[B, K, C]`` and t3 ``[B, K, 4]`` (gathers).
 """
@@ -16,7 +16,7 @@ Change = Callable[[Any], None]
 
 
 def _ends_in(op: str, *inputs: Any, **attributes: Any) -> Change:
-    """One more op, whose result is an output; an input that is no name is a constant."""
+    """Append an op whose result is an output; an input that is not a name is a constant."""
 
     def change(d: Any) -> None:
         names = [item if isinstance(item, str) else d.constant(np.asarray(item)) for item in inputs]
@@ -98,12 +98,12 @@ def _rank_five(d: Any) -> None:
 _FAR, _NEAR = 2**31, -(2**31)
 
 OUTSIDE: dict[str, Change] = {
-    # Ops that there are not, or no longer.
+    # Ops that do not exist.
     "where": _ends_in("where", "t2", "t2", "t2"),
     "reduce_max": _ends_in("reduce_max", "t2", axis=1),
     "to_string": _ends_in("toString", "t2"),
-    "tanh": _ends_in("tanh", "t2"),
-    # How many inputs.
+    "fft": _ends_in("fft", "t2"),
+    # The number of inputs.
     "relu_of_two": _ends_in("relu", "t2", "t2"),
     "add_of_one": _ends_in("add", "t2"),
     "linear_of_four": _ends_in("linear", "t3", _ones(3, 4), _ones(3), _ones(3)),
@@ -145,7 +145,7 @@ OUTSIDE: dict[str, Change] = {
     "int64_input": _input_as("int64"),
     "bool_input": _input_as("bool"),
     "int32_scores": _input_as("int32"),
-    # Attributes: there, of their type, and within bounds.
+    # Attributes: present, of their type, within bounds.
     "without_k": _without(0, "k"),
     "without_axis": _without(2, "axis"),
     "unknown_attribute": _attribute(2, "batch_dims", 1),
@@ -206,7 +206,7 @@ OUTSIDE: dict[str, Change] = {
     "bias_of_others": _ends_in("linear", "t3", _ones(3, 4), _ones(4)),
     "norm_by_others": _ends_in("layer_norm", "t3", _ones(1), eps=1e-5),
     "gather_of_other_batch": _ends_in("gather", "t1", _ones(3, 1, dtype="int32"), axis=1),
-    # Indices, which only the values show.
+    # Indices, which depend on values.
     "index_beyond": _index_beyond,
     "index_negative": _ends_in("gather", "t1", np.asarray([0, -1], np.int32), axis=1),
     "index_far": _ends_in("gather", "t1", np.asarray([2**31 - 1], np.int32), axis=0),
@@ -221,4 +221,4 @@ OUTSIDE: dict[str, Change] = {
     "output_twice": _output("t2", "t2"),
     "output_is_constant": _output("constant_0", "scores", "t0"),
 }
-"""By name; a hundred and more, so that 300 cases meet each at least once."""
+"""By name; at most 120, so that 300 cases contain each at least once."""

@@ -1,13 +1,13 @@
 """Seeded random host programs with what the NumPy runtime makes of them: values, or a refusal.
 
-Kotlin and JavaScript get the same cases (``tests/android/make_goldens.py`` writes them) and must give the same values or refuse
-at the same moment: ``made``, before anything runs, or ``run``, where only the values show what is wrong.
+The Kotlin and the JavaScript runtime get the same cases (``tests/android/make_goldens.py`` writes them) and must give the same
+values or refuse at the same time: ``made``, before the program runs, or ``run``, where the fault depends on values.
 
-Three of five programs are of the compiler's kind: a selection with gathers, then a tail of ops as ``graphs.host_step``
-emits them. The others end in one op, or have one fault, from beyond that (``OUTSIDE``).
+Three of five programs are of the kind that the compiler emits: a selection with gathers, then a tail of random ops. The table
+gives the tail's ops, their inputs and their attributes (`host_ops.json`), the tests' list the inputs that are clamped first
+(`host_cases.LIMITS`). The other programs end in one op that the compiler does not emit, or have one fault (``OUTSIDE``).
 
-A program whose result says more about its conditioning than about a runtime is drawn again: float32 must agree with float64 to
-a quarter of the tolerance that the other runtimes get.
+Badly conditioned programs are drawn again: float32 must agree with float64 to a quarter of the tolerance of the other runtimes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+from host_cases import LIMITS
 from numpy.typing import NDArray
 from outside_programs import OUTSIDE
 
@@ -27,6 +28,7 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_kernels import KERNELS
 from detr2litert.host_runtime.host_program import HostProgram
 from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.host_table import OpRule, host_table
 from detr2litert.host_runtime.manifest import load_schema
 from detr2litert.host_runtime.tensor_spec import TensorSpec
 
@@ -34,13 +36,17 @@ Array = NDArray[Any]
 COUNT, SEED = 300, 20261127
 _LARGEST = 1e4
 """Programs with a value above it are drawn again: their sums would cancel."""
-TOLERANCES = {"linear": 2e-6, "layer_norm": 2e-6, "silu": 1e-6, "gelu": 1e-6, "sigmoid": 1e-6, "exp": 1e-6, "log": 1e-6}
-"""What an op may differ by, per unit of the largest expected value; every other op is exact."""
+
+
+def tolerance_of(op: str) -> float:
+    """The table's; 0 for an op that the table lacks."""
+    rule = host_table().ops.get(op)
+    return rule.tolerance if rule else 0.0
 
 
 @dataclass
 class Draft:
-    """A program in the manifest's JSON layout, with its tensors. ``exact`` names those that every runtime computes alike."""
+    """A program in the manifest's JSON layout, with its tensors. ``exact`` names those that are equal in every runtime."""
 
     rng: np.random.Generator
     ops: list[dict[str, Any]] = field(default_factory=list)
@@ -72,7 +78,7 @@ class Draft:
     def op(self, op: str, inputs: list[str], shape: tuple[int, ...], /, **attributes: Any) -> str:
         name = f"t{len(self.ops)}"
         self.ops.append({"op": op, "inputs": inputs, "output": name, "attributes": attributes})
-        return self._known(name, shape, op not in TOLERANCES and self.exact.issuperset(inputs))
+        return self._known(name, shape, tolerance_of(op) == 0 and self.exact.issuperset(inputs))
 
     def _known(self, name: str, shape: tuple[int, ...], exact: bool) -> str:
         self.shapes[name] = shape
@@ -137,7 +143,8 @@ def _selection(d: Draft) -> Draft:
 
 def _tail(d: Draft) -> Draft:
     for _ in range(int(d.rng.integers(1, 12))):
-        d.pick(_TAIL)(d, d.pick(name for name in d.shapes if name.startswith("t") and name != "t0"))
+        rule = d.pick(host_table().ops.values())
+        _BY_SHAPE[rule.shape](d, rule, d.pick(name for name in d.shapes if name.startswith("t") and name != "t0"))
     d.outputs = [str(name) for name in d.rng.permutation([op["output"] for op in d.ops])[: d.pick([1, 2, 3])]]
     if d.ops[-1]["output"] not in d.outputs:
         d.outputs.append(d.ops[-1]["output"])
@@ -146,50 +153,65 @@ def _tail(d: Draft) -> Draft:
     return d
 
 
-def _unary(op: str, **attributes: Any) -> Callable[[Draft, str], str]:
-    return lambda d, x: d.op(op, [x], d.shapes[x], **attributes)
+def _inputs(d: Draft, rule: OpRule, names: list[str]) -> list[str]:
+    """The inputs, clamped first where `host_cases.LIMITS` has bounds for the op."""
+    limits = LIMITS.get(rule.name, {})
+    given = [(name, limits.get(item.name)) for name, item in zip(names, rule.inputs, strict=True)]
+    return [name if bounds is None else d.op("clamp", [name], d.shapes[name], **bounds) for name, bounds in given]
 
 
-def _clamp(d: Draft, x: str, low: float = -0.75, high: float = 0.5) -> str:
+def _attributes(d: Draft, rule: OpRule) -> dict[str, Any]:
+    """Attributes of small values, optional ones half of the time."""
+    chosen: dict[str, Any] = {}
+    for name, item in rule.attributes.items():
+        if item.optional and d.chance(0.5):
+            continue
+        low, high = (max(item.minimum, min(limit, item.maximum)) for limit in (-1.0, 1.0))
+        if item.type == "text":
+            chosen[name] = d.pick(item.values)
+        elif item.type == "number":
+            chosen[name] = float(d.rng.uniform(low, high))
+        else:
+            raise NotImplementedError(f"{rule.name}: a shape rule of its own must draw the attribute {name}")
+    return chosen
+
+
+def _same(d: Draft, rule: OpRule, x: str) -> str:
+    return d.op(rule.name, _inputs(d, rule, [x]), d.shapes[x], **_attributes(d, rule))
+
+
+def _clamp(d: Draft, rule: OpRule, x: str, low: float = -0.75, high: float = 0.5) -> str:
     limits = d.pick([{"min": low}, {"max": high}, {"min": low, "max": high}, {"min": -1, "max": 1}])
-    return d.op("clamp", [x], d.shapes[x], **limits)
+    return d.op(rule.name, [x], d.shapes[x], **limits)
 
 
-def _exp(d: Draft, x: str) -> str:
-    return _unary("exp")(d, d.op("clamp", [x], d.shapes[x], max=2.5))
+def _broadcast(d: Draft, rule: OpRule, x: str) -> str:
+    shape, names = d.shapes[x], [x]
+    alike = [name for name in d.shapes if name.startswith("t") and name != "t0" and d.shapes[name] == shape]
+    for _ in rule.inputs[1:]:
+        narrow = tuple(1 if d.chance(0.4) else extent for extent in shape[int(d.rng.integers(len(shape) + 1)) :])
+        names.append(d.pick(alike) if d.chance(0.4) else d.constant(d.normal(*narrow)))
+    order = names if d.chance(0.5) else names[::-1]
+    return d.op(rule.name, _inputs(d, rule, order), shape, **_attributes(d, rule))
 
 
-def _log(d: Draft, x: str) -> str:
-    return _unary("log")(d, d.op("clamp", [x], d.shapes[x], min=0.01))
-
-
-def _linear(d: Draft, x: str) -> str:
+def _linear(d: Draft, rule: OpRule, x: str) -> str:
     if not d.shapes[x]:
         return x
     outputs = int(d.rng.integers(1, 8))
     weight = d.constant(d.normal(outputs, d.shapes[x][-1]) / 2)
     bias = [d.constant(d.normal(outputs))] if d.chance(0.7) else []
-    return d.op("linear", [x, weight, *bias], (*d.shapes[x][:-1], outputs))
+    return d.op(rule.name, [x, weight, *bias], (*d.shapes[x][:-1], outputs))
 
 
-def _layer_norm(d: Draft, x: str) -> str:
+def _layer_norm(d: Draft, rule: OpRule, x: str) -> str:
     if not d.shapes[x]:
         return x
     scales = [d.constant(d.normal(d.shapes[x][-1])) for _ in range(d.pick([0, 1, 2, 2]))]
-    return d.op("layer_norm", [x, *scales], d.shapes[x], eps=d.pick([1e-3, 1e-5]))
+    return d.op(rule.name, [x, *scales], d.shapes[x], eps=d.pick([1e-3, 1e-5]))
 
 
-def _binary(d: Draft, x: str) -> str:
-    op, shape = d.pick(["add", "sub", "mul", "div", "maximum", "minimum"]), d.shapes[x]
-    alike = [name for name in d.shapes if name.startswith("t") and name != "t0" and d.shapes[name] == shape]
-    narrow = tuple(1 if d.chance(0.4) else extent for extent in shape[int(d.rng.integers(len(shape) + 1)) :])
-    y = d.pick(alike) if d.chance(0.4) else d.constant(d.normal(*narrow))
-    if op == "div":
-        y = d.op("clamp", [y], d.shapes[y], min=0.5)
-    return d.op(op, [x, y] if op == "div" or d.chance(0.5) else [y, x], shape)
-
-
-def _slice(d: Draft, x: str) -> str:
+def _slice(d: Draft, rule: OpRule, x: str) -> str:
     if not d.shapes[x]:
         return x
     axis = int(d.rng.integers(len(d.shapes[x])))
@@ -201,10 +223,10 @@ def _slice(d: Draft, x: str) -> str:
         axis -= len(d.shapes[x])
     if d.chance(0.2):
         start -= extent
-    return d.op("slice", [x], shape, axis=axis, start=start, end=extent + 7 if end == extent and d.chance(0.3) else end)
+    return d.op(rule.name, [x], shape, axis=axis, start=start, end=extent + 7 if end == extent and d.chance(0.3) else end)
 
 
-def _concat(d: Draft, x: str) -> str:
+def _concat(d: Draft, rule: OpRule, x: str) -> str:
     if not d.shapes[x]:
         return x
     axis, shape = int(d.rng.integers(len(d.shapes[x]))), d.shapes[x]
@@ -212,48 +234,57 @@ def _concat(d: Draft, x: str) -> str:
         d.constant(d.normal(*shape[:axis], int(d.rng.integers(1, 4)), *shape[axis + 1 :])) for _ in range(d.pick([0, 1, 2]))
     ]
     total = sum(d.shapes[name][axis] for name in [x, *others])
-    return d.op("concat", [x, *others], (*shape[:axis], total, *shape[axis + 1 :]), axis=axis - d.pick([0, len(shape)]))
+    return d.op(rule.name, [x, *others], (*shape[:axis], total, *shape[axis + 1 :]), axis=axis - d.pick([0, len(shape)]))
 
 
-def _reshape(d: Draft, x: str) -> str:
+def _reshape(d: Draft, rule: OpRule, x: str) -> str:
     size = int(np.prod(d.shapes[x]))
     first = d.pick([n for n in range(1, size + 1) if size % n == 0])
     shape = d.pick([(size,), (first, size // first), (1, first, size // first), (first, 1, size // first, 1)])
     free = int(d.rng.integers(len(shape)))
     written = [-1 if index == free and d.chance(0.3) else extent for index, extent in enumerate(shape)]
-    return d.op("reshape", [x], shape, shape=written)
+    return d.op(rule.name, [x], shape, shape=written)
 
 
-def _gather(d: Draft, x: str) -> str:
+def _gather(d: Draft, rule: OpRule, x: str) -> str:
     if not d.shapes[x]:
         return x
     axis, count = int(d.rng.integers(len(d.shapes[x]))), int(d.rng.integers(1, 6))
     indices = d.constant(d.rng.integers(0, d.shapes[x][axis], count).astype(np.int32))
-    return d.op("gather", [x, indices], (*d.shapes[x][:axis], count, *d.shapes[x][axis + 1 :]), axis=axis)
+    return d.op(rule.name, [x, indices], (*d.shapes[x][:axis], count, *d.shapes[x][axis + 1 :]), axis=axis)
 
 
-def _topk(d: Draft, x: str) -> str:
+def _topk(d: Draft, rule: OpRule, x: str) -> str:
     if not d.shapes[x] or x not in d.exact:
         return x
     axis = int(d.rng.integers(len(d.shapes[x])))
     k = int(d.rng.integers(1, d.shapes[x][axis] + 1))
-    d.op("topk", [x], (*d.shapes[x][:axis], k, *d.shapes[x][axis + 1 :]), k=k, axis=axis)
+    d.op(rule.name, [x], (*d.shapes[x][:axis], k, *d.shapes[x][axis + 1 :]), k=k, axis=axis)
     name = d.ops[-1]["output"]
     d.shapes.pop(name)  # indices: no op of the tail reads them
     return name
 
 
-_TAIL = (
-    _unary("relu"), _unary("silu"), _unary("sigmoid"), _unary("gelu"), _unary("gelu", approximate="tanh"), _exp, _log, _clamp,
-    _linear, _linear, _layer_norm, _binary, _binary, _binary, _slice, _concat, _reshape, _gather, _topk,
-)  # fmt: skip
+_BY_SHAPE: dict[str, Callable[[Draft, OpRule, str], str]] = {
+    "same": _same,
+    "broadcast": _broadcast,
+    "clamp": _clamp,
+    "linear": _linear,
+    "layer_norm": _layer_norm,
+    "slice": _slice,
+    "concat": _concat,
+    "reshape": _reshape,
+    "gather": _gather,
+    "topk": _topk,
+}
+"""How an op is drawn, by its shape rule: an op with one of these is drawn without an entry of its own."""
 
 
 def _judged(name: str, d: Draft) -> Case:
     """The case with NumPy's answer; anything but values, a ``UserError`` or a ``ValueError`` of the host step's is a fault."""
     program: dict[str, Any] = json.loads(json.dumps(d.program(), allow_nan=False))
     specs = [{"name": key, "shape": list(value.shape), "dtype": str(value.dtype)} for key, value in d.tensors.items()]
-    tolerance = sum(TOLERANCES.get(op["op"], 0.0) for op in d.ops)
+    tolerance = sum(tolerance_of(op["op"]) for op in d.ops)
     case = Case(name, program, specs, d.tensors, d.constants, tolerance)
     try:
         _check_by_schema(program, specs)

@@ -129,7 +129,7 @@ def test_shapes_that_do_not_fit(boxes, logits, names, words):
 def test_nan_is_an_error_not_an_empty_picture(where):
     tensors = dict(zip(("boxes", "logits"), random_outputs(5, 3), strict=True))
     tensors[where][0, 2, 1] = np.nan
-    with pytest.raises(ValueError, match=f"'{where}' holds NaN"):
+    with pytest.raises(ValueError, match=f"'{where}' contains NaN"):
         decode(tensors["boxes"], tensors["logits"], (8, 8), SPEC, ["a", "b", "c"])
 
 

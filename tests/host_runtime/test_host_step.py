@@ -1,3 +1,5 @@
+"""Host programs: a whole selection computes what PyTorch computes, and a program that cannot run is refused."""
+
 from __future__ import annotations
 
 import math
@@ -9,7 +11,6 @@ import torch
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
-from detr2litert.host_runtime.host_table import HOST_OPS
 from detr2litert.host_runtime.manifest import HostOp, HostProgram, TensorSpec
 
 F = torch.nn.functional
@@ -28,68 +29,11 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 X = normal(1, 5, 8) * 3
 T = torch.from_numpy
 W, B = normal(4, 8, seed=1), normal(4, seed=2)
-G, H = normal(8, seed=3), normal(8, seed=4)
 I3 = np.array([[4, 0, 4]], np.int32)
 
-# op, its tensors, its attributes, what torch gives
-CASES = [
-    ("topk", (X,), {"k": 3, "axis": 1}, lambda: T(X).topk(3, dim=1)[1].int()),
-    ("topk", (X,), {"k": 2, "axis": -1}, lambda: T(X).topk(2, dim=-1)[1].int()),
-    ("gather", (X, I3), {"axis": 1}, lambda: T(X)[:, [4, 0, 4]]),
-    ("gather", (X, I3[0]), {"axis": 2}, lambda: T(X)[:, :, [4, 0, 4]]),
-    (
-        "gather",
-        (np.stack([X[0], -X[0]]), np.array([[1], [2]], np.int32)),
-        {"axis": 1},
-        lambda: T(np.stack([X[0, [1]], -X[0, [2]]])),
-    ),
-    ("gather", (X[..., 0], I3), {"axis": 1}, lambda: T(X[:, [4, 0, 4], 0])),
-    ("linear", (X, W, B), {}, lambda: F.linear(T(X), T(W), T(B))),
-    ("linear", (X, W), {}, lambda: F.linear(T(X), T(W))),
-    ("layer_norm", (X, G, H), {"eps": 1e-5}, lambda: F.layer_norm(T(X), (8,), T(G), T(H), 1e-5)),
-    ("layer_norm", (X,), {"eps": 1e-6}, lambda: F.layer_norm(T(X), (8,), eps=1e-6)),
-    ("relu", (X,), {}, lambda: F.relu(T(X))),
-    ("silu", (X,), {}, lambda: F.silu(T(X))),
-    ("gelu", (X,), {}, lambda: F.gelu(T(X))),
-    ("gelu", (X,), {"approximate": "tanh"}, lambda: F.gelu(T(X), approximate="tanh")),
-    ("sigmoid", (X,), {}, lambda: T(X).sigmoid()),
-    ("exp", (X,), {}, lambda: T(X).exp()),
-    ("log", (X,), {}, lambda: T(X).log()),
-    ("add", (X, G), {}, lambda: T(X) + T(G)),
-    ("sub", (X, G), {}, lambda: T(X) - T(G)),
-    ("mul", (X, G), {}, lambda: T(X) * T(G)),
-    ("div", (X, G), {}, lambda: T(X) / T(G)),
-    ("maximum", (X, G), {}, lambda: torch.maximum(T(X), T(G))),
-    ("minimum", (X, G), {}, lambda: torch.minimum(T(X), T(G))),
-    ("clamp", (X,), {"min": -1.0, "max": 0.5}, lambda: T(X).clamp(-1, 0.5)),
-    ("clamp", (X,), {"max": 0.5}, lambda: T(X).clamp(max=0.5)),
-    ("clamp", (X,), {"min": 0.5}, lambda: T(X).clamp(min=0.5)),
-    ("slice", (X,), {"axis": 1, "start": 1, "end": 4}, lambda: T(X)[:, 1:4]),
-    ("slice", (X,), {"axis": -1, "start": -3, "end": 8}, lambda: T(X)[..., -3:]),
-    ("concat", (X, X[..., :2]), {"axis": -1}, lambda: torch.cat((T(X), T(X)[..., :2]), -1)),
-    ("reshape", (X,), {"shape": [2, 4, -1]}, lambda: T(X).reshape(2, 4, -1)),
-]
 
-
-@pytest.mark.parametrize(
-    ("op", "tensors", "attributes", "expected"), CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)]
-)
-def test_each_op_is_torchs(op, tensors, attributes, expected):
-    want = expected().numpy()
-    got = run(op, *tensors, **attributes)
-    assert got.dtype == want.dtype
-    assert got.shape == want.shape
-    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6)
-
-
-def test_every_op_of_the_table_is_tested():
-    assert {case[0] for case in CASES} == set(HOST_OPS)
-
-
-def test_specials_flow_on_as_in_torch_and_without_a_warning(recwarn):
+def test_division_by_zero_and_nan_follow_pytorch_without_a_warning(recwarn):
     x = np.array([[np.inf, -np.inf, np.nan, -200.0, 200.0, 0.0]], np.float32)
-    for op, reference in (("sigmoid", torch.sigmoid), ("exp", torch.exp), ("log", torch.log), ("relu", torch.relu)):
-        np.testing.assert_allclose(run(op, x), reference(T(x)).numpy(), rtol=1e-6)
     np.testing.assert_array_equal(run("div", x, np.zeros_like(x)), (T(x) / 0).numpy())
     assert run("topk", x, k=6, axis=1).tolist() == [[2, 0, 4, 5, 3, 1]]
     assert not recwarn.list
@@ -129,11 +73,6 @@ def test_trace_gives_the_intermediates():
     known = HostStep(program, constants).trace({"scores": normal(1, 576), "memory": normal(1, 576, 32)})
     assert known["i"].dtype == np.int32
     assert {"grid", "i", "delta", "boxes", "memory"} <= set(known)
-
-
-def test_a_scalar_stays_one():
-    for op in ("relu", "sigmoid", "gelu", "exp", "add"):
-        assert run(op, *[np.asarray(0.5, np.float32)] * HOST_OPS[op].arity[0]).shape == ()
 
 
 def program_of(*ops: HostOp, outputs: tuple[str, ...] = ("y",), constants: tuple[TensorSpec, ...] = ()) -> HostProgram:
@@ -236,7 +175,7 @@ class TestWrongTensors:
 
 @pytest.mark.parametrize("count", [576, 8400])
 def test_it_takes_milliseconds(count):
-    """0.2 ms here; the limit only catches a slip into something quadratic or per-element."""
+    """0.2 ms here; the limit only catches a quadratic or a per-element implementation."""
     program, constants = selection(count)
     step = HostStep(program, constants)
     tensors = {"scores": normal(1, count), "memory": normal(1, count, 32)}

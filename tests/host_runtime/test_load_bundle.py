@@ -78,7 +78,7 @@ def test_no_bundle_there(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "graph_a.tflite", "manifest.json"])
 def test_what_may_not_be_read_is_named(bundle, name, monkeypatch):
-    """As root reads everything, the system's answer is put in its mouth."""
+    """Root may read every file, so the system's error is simulated."""
     shut, stat = str(bundle / name), os.stat
 
     def refuse(path, *arguments, **options):

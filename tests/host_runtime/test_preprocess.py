@@ -96,7 +96,7 @@ def test_the_picture_is_turned_upright(tmp_path, orientation):
     upright = np.zeros((4, 6, 3), np.uint8)
     upright[0, 0], upright[0, 5] = (255, 0, 0), (0, 255, 0)
     image = Image.fromarray(upright)
-    # What a camera held that way stores: the inverse of the turn that the tag asks for.
+    # What a camera in that orientation stores: the inverse of the rotation in the tag.
     back = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,

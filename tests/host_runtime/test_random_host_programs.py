@@ -1,4 +1,4 @@
-"""The 300 random programs are what they are meant to be: NumPy, which writes them, answers each with values or one line."""
+"""The 300 random programs cover what they must, and NumPy gives values or a one-line refusal for each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from outside_programs import OUTSIDE
 from random_host_programs import COUNT, Case, random_cases
 
-from detr2litert.host_runtime.host_table import HOST_OPS
+from detr2litert.host_runtime.host_table import host_table
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,8 @@ def test_most_are_the_compilers_and_every_outside_one_is_met(cases: list[Case]) 
 
 def test_every_op_is_computed(cases: list[Case]) -> None:
     computed = Counter(op["op"] for case in cases if not case.refused for op in case.program["ops"])
-    assert set(computed) == set(HOST_OPS) and min(computed.values()) > 15
+    rare = {op: computed[op] for op in host_table().ops if computed[op] <= 15}
+    assert not rare, f"too few programs compute {rare}: bound its inputs in LIMITS of tests/host_runtime/host_cases.py"
 
 
 def test_a_refusal_is_one_line_that_says_where(cases: list[Case]) -> None:

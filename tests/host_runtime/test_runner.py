@@ -120,14 +120,14 @@ class TestGraphsThatDoNotMatchTheManifest:
         graphs = tiny_bundle.manifest().graphs
         outputs = (TensorSpec("enc_scores", (1, 16)), TensorSpec("memory", (1, 4, 12)))
         tiny_bundle.write_bundle(tmp_path, graphs=dataclasses.replace(graphs, a=dataclasses.replace(graphs.a, outputs=outputs)))
-        with pytest.raises(UserError, match=r"output 'memory' of .* is float32\[1, 16, 3\] but the manifest says"):
+        with pytest.raises(UserError, match=r"output 'memory' of .* is float32\[1, 16, 3\] but the manifest has"):
             Runner(tmp_path)
 
     def test_an_input_the_manifest_does_not_list(self, tmp_path):
         graphs = tiny_bundle.manifest().graphs
         fewer = dataclasses.replace(graphs.b, inputs=graphs.b.inputs[:1])
         tiny_bundle.write_bundle(tmp_path, graphs=dataclasses.replace(graphs, b=fewer))
-        with pytest.raises(UserError, match="wants the input 'selected_cells', which the manifest does not list"):
+        with pytest.raises(UserError, match="needs the input 'selected_cells', which the manifest does not list"):
             Runner(tmp_path)
 
     @pytest.mark.parametrize("data", [b"", b"not a graph" * 50, tiny_bundle.graph_a()[:600]])
@@ -219,5 +219,5 @@ def test_a_traceback_is_not_silenced():
 def test_a_path_that_litert_does_not_take_is_refused_in_words(root, tmp_path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     shutil.copytree(root, odd)
-    with pytest.raises(UserError, match=r"graph_a.tflite: LiteRT takes no path that is not UTF-8; rename"):
+    with pytest.raises(UserError, match=r"graph_a.tflite: LiteRT accepts UTF-8 paths only; rename"):
         Runner(odd)

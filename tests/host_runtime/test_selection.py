@@ -28,7 +28,7 @@ def test_without_ties_it_is_torch_topk():
 
 
 def test_with_ties_torch_topk_has_no_order_to_copy():
-    """If torch should ever become stable, this fails and the module's account of it wants rewriting."""
+    """Fails if torch's top-k becomes stable; the module's docstring must then be changed."""
     values = torch.full((576,), 0.5)
     assert torch.topk(values, 300)[1].tolist() != list(range(300))
     assert topk_indices(values.numpy(), 300).tolist() == list(range(300))

@@ -16,9 +16,9 @@ from detr2litert.verify.delegate.adapters import Driver
 
 @pytest.fixture
 def right_on_delegate(driver: Driver, tmp_path: Path) -> RightOnDelegate:
-    """``(passes, module, *inputs, tolerance=1e-5)``: the passes' result is accepted by the delegate, and right.
+    """``(passes, module, *inputs, tolerance=1e-5)``: the passes' result is accepted by the delegate, and correct.
 
-    ``reduce_rank`` runs last in every case, as in the pipeline: it is what makes broadcasts and ranks acceptable.
+    ``reduce_rank`` runs last in every case, as in the pipeline: without it the delegate refuses broadcasts and ranks.
     """
 
     def check(

@@ -1,4 +1,4 @@
-"""What the tests of the rewrites share: tracing, running one pass, and running its result on the real delegate."""
+"""Helpers for the tests of the rewrites: tracing, running one pass, and running its result on the real delegate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def traced(module: nn.Module | Function, *inputs: Tensor) -> fx.GraphModule:
 
 
 def run_pass(rewrite: Rewrite, graph_module: fx.GraphModule, profile: Profile | None = None) -> list[Site]:
-    """Run one pass and check that the graph it leaves is well formed."""
+    """Runs one pass and checks that the resulting graph is well formed."""
     findings = apply(rewrite, graph_module, profile or Profile())
     assert wrong_shapes(graph_module) == []
     graph_module.recompile()
@@ -68,7 +68,7 @@ def assert_same(candidate: tuple[Tensor, ...], reference: tuple[Tensor, ...], to
 def rewritten(
     rewrite: Rewrite, module: nn.Module | Function, *inputs: Tensor, fires: int = 1, tolerance: float = 0.0, **options: object
 ) -> fx.GraphModule:
-    """Trace and rewrite; the pass must fire ``fires`` times, keep the values, and find nothing to do a second time."""
+    """Traces and rewrites; the pass must fire ``fires`` times, preserve the values, and not fire a second time."""
     profile = Profile(**options)  # type: ignore[arg-type]
     graph_module = traced(module, *inputs)
     before = evaluate(module, *inputs)
@@ -92,7 +92,7 @@ def count(graph_module: fx.GraphModule, *targets: object) -> int:
 
 
 def write_model(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], path: Path) -> Path:
-    """Convert a rewritten graph, fix-ups included."""
+    """Converts a rewritten graph, fix-ups included."""
     names = tuple(str(n.target) for n in graph_module.graph.nodes if n.op == "placeholder")
     results = next(n for n in graph_module.graph.nodes if n.op == "output").args[0]
     part = Part(graph_module, names, tuple(f"out_{i}" for i in range(len(results))))
@@ -105,7 +105,7 @@ def write_model(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], path: 
 def run_on_delegate(
     graph_module: fx.GraphModule, inputs: tuple[Tensor, ...], driver: Driver, folder: Path, *, enforce_f32: bool = True
 ) -> DelegateRun:
-    """Convert a graph and run it on the GPU delegate alone."""
+    """Converts a graph and runs it on the GPU delegate alone."""
     model = write_model(graph_module, inputs, folder / "model.tflite")
     names = [str(n.target) for n in graph_module.graph.nodes if n.op == "placeholder"]
     values = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
@@ -113,7 +113,7 @@ def run_on_delegate(
 
 
 def outputs_of(run: DelegateRun) -> tuple[Tensor, ...]:
-    """A run's outputs in order; the model must be on the GPU from end to end."""
+    """A run's outputs in order; the whole model must be on the GPU."""
     assert run.fully_on_gpu and not run.error_lines, (run.outcome, run.error, run.refused, run.error_lines)
     values = run.outputs[0]
     return tuple(torch.from_numpy(values[f"out_{i}"]) for i in range(len(values)))

@@ -1,4 +1,4 @@
-"""Random programs of views, elementwise ops, joins, reductions and products, for comparing a rewrite with PyTorch."""
+"""Random programs of views, elementwise ops, concatenations, reductions and matmuls, to compare a rewrite with PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def inputs(seed: int) -> tuple[Tensor, Tensor]:
 
 
 def run(seed: int, length: int, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-    """Apply ``length`` random ops; return the last two results, folded to four dimensions."""
+    """Applies ``length`` random ops; returns the last two results, folded to four dimensions."""
     rng = random.Random(seed)
     pool = [x, y]
     for _ in range(length):
@@ -30,7 +30,7 @@ def run(seed: int, length: int, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         result = rng.choice(_STEPS)(rng, operand)
         if 0 < result.numel() <= _MAX_ELEMENTS and result.dim() <= _MAX_RANK:
             pool.append(result)
-    # An output that is an input, or a constant, is no case for a rewrite: add to it.
+    # Rewrites do not apply to an output that is an input or a constant: add to it.
     return tuple((r if 1 <= r.dim() <= 4 else r.reshape(-1)) + 0.25 for r in pool[-2:])
 
 

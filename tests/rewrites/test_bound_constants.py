@@ -1,4 +1,4 @@
-"""Constants are held inside the range of fp16."""
+"""Constants are clamped to the range of fp16."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_fires() -> None:
     assert "2 of 4" in site.detail and "10000" in site.detail
     assert torch.equal(graph_module(X)[0], X + torch.tensor([0.5, 1e4, -1e4, -2.0]))
     assert run_pass(bound_constants, graph_module) == []
-    assert ANCHORS.isinf().any()  # the model's own tensor is left alone
+    assert ANCHORS.isinf().any()  # the model's own tensor is unchanged
 
 
 def test_does_not_fire_inside_the_limit_nor_on_integers() -> None:

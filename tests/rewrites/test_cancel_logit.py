@@ -31,13 +31,13 @@ def test_fires(clamped: bool) -> None:
 
 
 def test_holds_at_the_guards() -> None:
-    rewritten(cancel_logit, lambda x: logit(x.sigmoid()), FAR, tolerance=1e-3)  # float32's own 1 - p is off by as much
+    rewritten(cancel_logit, lambda x: logit(x.sigmoid()), FAR, tolerance=1e-3)  # float32's own 1 - p has the same error
     graph_module = traced(lambda x: logit(x.sigmoid()), FAR.double())
     run_pass(cancel_logit, graph_module)
     assert float((graph_module(FAR.double())[0] - logit(FAR.double().sigmoid())).abs().max()) < 2e-5
 
 
-def test_the_sigmoid_stays_for_its_other_readers() -> None:
+def test_other_readers_still_read_the_sigmoid() -> None:
     def refined(x: Tensor) -> tuple[Tensor, Tensor]:
         p = x.sigmoid()
         return logit(p) + 0.5, p * 2

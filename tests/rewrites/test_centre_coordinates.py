@@ -1,4 +1,4 @@
-"""Coordinates whose centre is taken away before anything is added."""
+"""Coordinates whose centre is subtracted before an offset is added."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOGITS = REFERENCE.logit()
 
 
 def columns(reference: Tensor, offsets: Tensor) -> Tensor:
-    """Sampling positions on a map of 64 columns, counted from its middle."""
+    """Sampling positions on a map of 64 columns, relative to its centre."""
     points = reference[..., :2] + offsets
     return ((2 * points - 1)[..., 0] * 32).transpose(1, 2)
 
@@ -66,7 +66,7 @@ def centred(
 @pytest.mark.parametrize(("function", "first"), [(columns, REFERENCE), (from_logits, LOGITS)])
 def test_fires_once_and_changes_nothing(function: Function, first: Tensor, merged: bool) -> None:
     graph_module, fired = centred(function, first, OFFSETS, merged=merged)
-    assert len(fired) == 1 and "0.5 taken from" in fired[0].detail
+    assert len(fired) == 1 and "0.5 subtracted from" in fired[0].detail
     assert_same(evaluate(graph_module, first, OFFSETS), evaluate(function, first, OFFSETS), 1e-6)
     assert count(graph_module, aten.tanh.default) == (function is from_logits)
     measure(graph_module, (first, OFFSETS))
@@ -84,16 +84,16 @@ def test_the_sum_is_shifted_once_for_all_that_read_it() -> None:
     [
         lambda a, b: a[..., :2] + b,  # no shift
         lambda a, b: (a[..., :2] + b) * 2 + 1,  # away from zero
-        lambda a, b: (a[..., :2] * 100 + b) - 0.5,  # no coordinate in [0, 1]
-        lambda a, b: (a[..., :2] * b) - 0.5,  # no sum
-        lambda a, b: (a[..., :2] + 0.25) - 0.5,  # a sum with a number: merge_scalars has it
+        lambda a, b: (a[..., :2] * 100 + b) - 0.5,  # not a coordinate in [0, 1]
+        lambda a, b: (a[..., :2] * b) - 0.5,  # not a sum
+        lambda a, b: (a[..., :2] + 0.25) - 0.5,  # a sum with a number: left to merge_scalars
     ],
 )
 def test_does_not_fire(function: Function) -> None:
     assert centred(function, REFERENCE, OFFSETS)[1] == []
 
 
-def test_does_not_fire_where_nothing_is_known_or_protected() -> None:
+def test_does_not_fire_without_ranges_or_protection() -> None:
     assert centred(columns, REFERENCE, OFFSETS, protection=Protection.NONE)[1] == []
     assert run_pass(centre_coordinates, traced(columns, REFERENCE, OFFSETS), Profile()) == []
 
@@ -110,12 +110,12 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
 
 @pytest.mark.gpu
 def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path) -> None:
-    wanted = from_logits(LOGITS, OFFSETS)
+    expected = from_logits(LOGITS, OFFSETS)
 
     def error(graph_module: fx.GraphModule) -> float:
         run_pass(reduce_rank, graph_module)
         run = run_on_delegate(graph_module, (LOGITS, OFFSETS), fp16_driver, tmp_path, enforce_f32=False)
-        return float((outputs_of(run)[0] - wanted).abs().max())
+        return float((outputs_of(run)[0] - expected).abs().max())
 
     plain = traced(from_logits, LOGITS, OFFSETS)
     before, after = error(plain), error(centred(from_logits, LOGITS, OFFSETS)[0])

@@ -1,4 +1,4 @@
-"""What the driver does for every rewrite: names, counts, removes dead code, lints, checks shapes and order."""
+"""The driver's steps for every rewrite: provenance, counts, dead code, lint, shapes and order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detr2litert.rewrites.profile import Profile
 
 @rewrite(options=("constant_limit",))
 def double_relu(graph_module: fx.GraphModule, constant_limit: float) -> Findings:
-    """Replaces relu by a product, and leaves sigmoid alone; the replaced node stays behind as dead code."""
+    """Replaces relu by a product, but not sigmoid; the replaced node remains as dead code."""
     found = [missed(node, f"no relu at {constant_limit:g}") for node in calls(graph_module, aten.sigmoid.default)]
     for node in calls(graph_module, aten.relu.default):
         node.replace_all_uses_with(Emitter(graph_module, node)(aten.mul.Tensor, node.args[0], 2.0))
@@ -46,7 +46,7 @@ def function(x: Tensor) -> Tensor:
     return x.relu().sigmoid()
 
 
-def test_the_report_names_what_fired_and_what_did_not() -> None:
+def test_the_report_lists_sites_and_misses() -> None:
     graph_module = traced(function, torch.zeros(3))
     (report,) = run([Step(double_relu, "a reason")], graph_module, Profile(constant_limit=5.0))
     assert (report.name, report.reason) == ("double_relu", "a reason")
@@ -55,7 +55,7 @@ def test_the_report_names_what_fired_and_what_did_not() -> None:
     assert (report.ops_before, report.ops_after) == (2, 2)
 
 
-def test_new_nodes_are_named_once_and_dead_ones_are_gone() -> None:
+def test_new_nodes_have_one_provenance_and_dead_ones_are_removed() -> None:
     graph_module = traced(function, torch.zeros(3))
     run([Step(double_relu, "")], graph_module, Profile())
     assert not calls(graph_module, aten.relu.default)
@@ -70,7 +70,7 @@ def test_a_wrong_shape_is_found() -> None:
     assert wrong_shapes(graph_module) == ["mul: recorded [7], computed [3]"]
 
 
-def test_a_graph_that_is_not_well_formed_ends_the_run() -> None:
+def test_a_malformed_graph_ends_the_run() -> None:
     with pytest.raises(RuntimeError, match="used before it has been defined"):
         run([Step(break_order, "")], traced(function, torch.zeros(3)), Profile())
 
@@ -85,7 +85,7 @@ def test_an_order_that_a_rewrite_forbids_is_refused() -> None:
         check_order([double_relu, Rewrite(break_shape.run, before=("double_relu",))])
 
 
-def test_the_pipeline_keeps_every_declaration() -> None:
+def test_the_pipeline_satisfies_every_declaration() -> None:
     rewrites = [step.rewrite for step in WHOLE]
     check_order(rewrites)
     known = {one.name for one in rewrites}
@@ -107,7 +107,7 @@ def test_a_rewrite_takes_the_options_that_it_declares_and_reads_them(step: Step)
     assert all(option in body for option in step.rewrite.options)
 
 
-def test_replace_and_fire_agree_on_the_node() -> None:
+def test_the_recorded_node_is_the_replaced_one() -> None:
     graph_module = traced(function, torch.zeros(3))
     (node,) = calls(graph_module, aten.relu.default)
     site = fired(node, "gone")

@@ -1,4 +1,4 @@
-"""Everything the image does not reach is evaluated once."""
+"""Everything that does not depend on the image is evaluated at compile time."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def test_fires() -> None:
         lambda x: x.new_full((8,), 3.0),
     ],
 )
-def test_what_reads_only_a_shape_is_constant(shaped: object) -> None:
+def test_an_op_that_depends_on_a_shape_only_is_constant(shaped: object) -> None:
     graph_module = rewritten(evaluate_constants, lambda x: x + shaped(x.relu()), X)  # type: ignore[operator]
     assert ops(graph_module) == ["add"]
 
 
-def test_does_not_fire_on_what_the_image_reaches() -> None:
+def test_does_not_fire_on_what_depends_on_the_image() -> None:
     rewritten(evaluate_constants, lambda x: x.relu() + x.mean(1, keepdim=True), X, fires=0)
 
 
-def test_constants_of_the_same_name_stay_apart() -> None:
+def test_constants_of_the_same_name_stay_separate() -> None:
     class Clash(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -42,7 +42,7 @@ def test_folds_into_a_convolution(module: nn.Module) -> None:
     assert ops(rewritten(fold_batch_norm, module, X, tolerance=1e-6)) == ["conv2d", "relu"]
 
 
-def test_a_convolution_with_another_reader_stays() -> None:
+def test_a_convolution_with_another_reader_is_unchanged() -> None:
     assert ops(rewritten(fold_batch_norm, Shared(True), X, tolerance=1e-6)) == ["conv2d", "mul", "add", "add"]
 
 

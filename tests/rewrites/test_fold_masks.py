@@ -26,7 +26,7 @@ def folded(function: object, *inputs: torch.Tensor, fires: int = 1) -> list[str]
     return ops(graph_module)
 
 
-def test_an_empty_mask_vanishes() -> None:
+def test_an_empty_mask_is_removed() -> None:
     assert folded(lambda x: x.relu().masked_fill(NONE, -inf), X) == ["relu"]
     assert folded(lambda x: torch.where(NONE, 0.0, x.relu()), X) == ["relu"]
     assert folded(lambda x: torch.where(ALL, x.relu(), torch.zeros(())), X) == ["relu"]
@@ -47,7 +47,7 @@ def test_a_mixed_mask_is_a_product_and_a_sum() -> None:
     assert folded(lambda x: torch.where(MIXED, 5.0, x), X) == ["mul", "add"]
 
 
-def test_an_infinite_fill_is_held_to_the_limit() -> None:
+def test_an_infinite_fill_is_clamped_to_the_limit() -> None:
     graph_module = traced(lambda x: x.masked_fill(MIXED, -inf), X)
     run_pass(fold_masks, graph_module)
     assert torch.equal(graph_module(X)[0], X.masked_fill(MIXED, -1e4))

@@ -15,7 +15,7 @@ from detr2litert.rewrites.profile import Sampling
 GENERATOR = torch.Generator().manual_seed(0)
 LARGE = torch.randn(2, 4, 6, 8, generator=GENERATOR)
 SMALL = torch.randn(2, 4, 3, 4, generator=GENERATOR)
-# Between -1.4 and 1.4: inside, across the border, and out of the image.
+# Between -1.4 and 1.4: inside, across the edge, and outside of the image.
 GRID = torch.rand(2, 5, 6, 2, generator=GENERATOR) * 2.8 - 1.4
 WEIGHTS = torch.rand(2, 1, 5, 6, generator=GENERATOR).softmax(-1)
 
@@ -46,7 +46,7 @@ def test_several_levels(levels: object) -> None:
 
 
 @pytest.mark.parametrize(("limit", "strips"), [(24, 1), (23, 2), (12, 2), (8, 3), (4, 6), (1, 6)])
-def test_an_image_beyond_the_texture_limit_is_taken_in_strips(limit: int, strips: int) -> None:
+def test_an_image_beyond_the_texture_limit_is_split_into_strips(limit: int, strips: int) -> None:
     """2 images of 6 rows of 8 pixels: 2 * 48 / 4 = 24, and a row alone is 4. One query of one point needs no groups."""
     inputs = LARGE, GRID[:, :1, :1].contiguous(), WEIGHTS[:, :, :1, :1].contiguous()
     graph_module = rewritten(fold_sampling, one_level, *inputs, tolerance=1e-5, matmul_limit=limit)
@@ -54,7 +54,7 @@ def test_an_image_beyond_the_texture_limit_is_taken_in_strips(limit: int, strips
 
 
 @pytest.mark.parametrize(("limit", "products"), [(20, 1), (19, 2), (8, 3), (2, 5)])
-def test_queries_beyond_the_limit_are_taken_in_groups(limit: int, products: int) -> None:
+def test_queries_beyond_the_limit_are_split_into_groups(limit: int, products: int) -> None:
     """2 images, 5 queries of 6 points: 2 * 5 * ceil(6 / 4) = 20; an image of one row is one strip."""
     image = LARGE[:, :, :1, :4].contiguous()
     graph_module = rewritten(fold_sampling, one_level, image, GRID, WEIGHTS, tolerance=1e-5, matmul_limit=limit)
@@ -100,7 +100,7 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
 
 @pytest.mark.gpu
 def test_delegate_in_strips(right_on_delegate: RightOnDelegate) -> None:
-    """Eight images of 4160 pixels would need a texture of 8320; the strips stay apart in the converted graph."""
+    """Eight images of 4160 pixels would need a texture of 8320; the strips are separate in the converted graph."""
     image = torch.randn(8, 4, 65, 64, generator=GENERATOR)
     grid, weights = GRID[:1].expand(8, -1, -1, -1).contiguous(), WEIGHTS[:1].expand(8, -1, -1, -1).contiguous()
     right_on_delegate([fold_sampling], one_level, image, grid, weights)

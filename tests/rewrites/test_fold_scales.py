@@ -65,7 +65,7 @@ class Cases(Block):
         lambda m, x: m.a(x) * torch.full((1, 1, 1, 1), 2.0),  # changes the rank
         lambda m, x: m.a(x) * torch.ones(2, 1, 1, 6),
         lambda m, x: F.linear(x, m.a.weight, x.mean((0, 1))[:6]) * 2,  # a bias computed at run time
-        lambda m, x: (lambda n: m.a(n)[..., :4] + n[..., :4])(m.norm(x)),  # the norm has a reader that is no layer
+        lambda m, x: (lambda n: m.a(n)[..., :4] + n[..., :4])(m.norm(x)),  # the norm has a reader that is not a layer
         lambda m, x: m.a(F.layer_norm(x, [8], m.norm.weight, x.mean((0, 1)))),
         lambda m, x: F.linear(m.a.weight, m.norm(x)[0]),  # the norm is the weight
     ],

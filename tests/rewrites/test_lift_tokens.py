@@ -1,4 +1,4 @@
-"""Tokens as maps."""
+"""Token tensors as maps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POSITIONS = torch.randn(1, 12, 16, generator=GENERATOR)
 
 
 class Layer(nn.Module):
-    """A transformer layer with a class token in front, positions added, and its tokens cut apart at the end."""
+    """A transformer layer with a leading class token, position embeddings, and its tokens split at the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Layer(nn.Module):
 
 
 def lifted(module: nn.Module, *inputs: Tensor, before: tuple[Rewrite, ...] = ()) -> tuple[fx.GraphModule, int]:
-    """Reduced and lifted, equal to the last bit to what was only reduced; and how often the pass fired."""
+    """Checks that reduced and lifted is bit-equal to only reduced; returns the graph and how often the pass fired."""
     graph_module = traced(module, *inputs)
     for rewrite in (remove_identities, *before, reduce_rank):
         run_pass(rewrite, graph_module, MAPS)
@@ -70,7 +70,7 @@ class Applied(nn.Module):
 
 
 def fan_outs(graph_module: fx.GraphModule) -> list[str]:
-    """Made tensors of rank three with two uses or more."""
+    """Computed tensors of rank three with two or more uses."""
     return [n.name for n in graph_module.graph.nodes if n.op == "call_function" and value_of(n).dim() == 3 and len(n.users) > 1]
 
 
@@ -94,7 +94,7 @@ def test_fires_on_a_layer(norm: tuple[Rewrite, ...]) -> None:
     graph_module, fired = lifted(Layer().eval(), X, before=norm)
     assert fired > 10 and not fan_outs(graph_module)
     made = [n for n in graph_module.graph.nodes if n.op == "call_function" and value_of(n).dim() == 3]
-    # What is left of rank three is the output.
+    # The only remaining tensor of rank three is the output.
     assert [n.target for n in made] == [aten.reshape.default] and not fan_outs(graph_module)
     assert {tuple(value_of(n).shape[1:3]) for n in calls(graph_module, aten.linear.default)} >= {(3, 4), (3, 5)}
 
@@ -132,7 +132,7 @@ def test_is_exact(name: str) -> None:
         (nn.Conv2d(1, 4, 3), X[None], MAPS),
         (Applied(lambda x: x.sin() + x[:1]), X[0], MAPS),
     ],
-    ids=["not asked for", "maps already", "rank two"],
+    ids=["no token maps", "maps already", "rank two"],
 )
 def test_does_not_fire(module: nn.Module, x: Tensor, profile: Profile) -> None:
     graph_module = traced(module, x)
@@ -161,7 +161,7 @@ def test_keeps_the_module_and_the_signature() -> None:
 
 
 def test_the_file_keeps_the_rule(tmp_path: Path) -> None:
-    """The converter canonicalises reshapes; what counts is the file that comes out."""
+    """The converter canonicalises reshapes, so the converted file is checked."""
     counts = {}
     for maps in (False, True):
         graph_module = traced(Layer().eval(), X)
@@ -183,8 +183,8 @@ HAZARDS = {
 
 
 @pytest.mark.parametrize("rule", HAZARDS)
-def test_hazards_of_rank_three_go_with_it(rule: str, tmp_path: Path) -> None:
-    """Two that WebGPU has, in the file as the converter leaves it, before any fix-up."""
+def test_hazards_of_rank_three_are_removed(rule: str, tmp_path: Path) -> None:
+    """Two that WebGPU has, in the converted file before any fix-up."""
     module, x = HAZARDS[rule]
     found = []
     for maps in (False, True):
@@ -196,7 +196,7 @@ def test_hazards_of_rank_three_go_with_it(rule: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_a_padded_batch_is_right_as_a_map_only(driver: Driver, tmp_path: Path) -> None:
+def test_a_padded_batch_is_correct_as_a_map_only(driver: Driver, tmp_path: Path) -> None:
     module, x = HAZARDS["pad-rank-3"]
     graph_module = traced(module, x)
     (flat,) = outputs_of(run_on_delegate(graph_module, (x,), driver, tmp_path))
@@ -207,18 +207,18 @@ def test_a_padded_batch_is_right_as_a_map_only(driver: Driver, tmp_path: Path) -
 
 @pytest.mark.gpu
 def test_delegate(driver: Driver, tmp_path: Path) -> None:
-    """Not through ``right_on_delegate``, which would reduce the ranks once more after the pass."""
+    """Without ``right_on_delegate``, which would reduce the ranks again after the pass."""
     module = Layer().eval()
     graph_module, _ = lifted(module, X, before=(protect_layer_norm,))
     assert_same(outputs_of(run_on_delegate(graph_module, (X,), driver, tmp_path)), evaluate(module, X), 1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 6), (1, 4, 6), (3, 4, 6)])
-def test_a_constant_joined_along_the_channels_is_lifted_with_its_partner(shape: tuple[int, ...]) -> None:
+def test_a_constant_concatenated_along_the_channels_is_lifted_too(shape: tuple[int, ...]) -> None:
     constant = torch.randn(*shape[:2], 7, generator=GENERATOR)
     graph_module = traced(lambda x: torch.cat([x * 2, constant * 1], -1).relu() + 1, torch.randn(shape))
     x = torch.randn(shape, generator=GENERATOR)
-    wanted = evaluate(graph_module, x)
+    expected = evaluate(graph_module, x)
     for rewrite in (evaluate_constants, reduce_rank, lift_tokens):
         run_pass(rewrite, graph_module, MAPS)
-    assert_same(evaluate(graph_module, x), wanted)
+    assert_same(evaluate(graph_module, x), expected)

@@ -30,7 +30,7 @@ def test_scale_and_mask() -> None:
     assert "add" in ops(graph_module)
 
 
-def test_a_constant_mask_of_booleans_masks() -> None:
+def test_a_constant_boolean_mask() -> None:
     def masked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, ALLOWED)
 

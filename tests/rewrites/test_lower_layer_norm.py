@@ -1,4 +1,4 @@
-"""Layer norm in the open."""
+"""Layer norm as primitive operators."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_fires(affine: bool, eps: float) -> None:
     assert len(ops(graph_module)) == (9 if affine else 7)
 
 
-def test_epsilon_counts() -> None:
+def test_epsilon_matters() -> None:
     rewritten(lower_layer_norm, norm(1e-2), X * 1e-3, tolerance=1e-5)
 
 
@@ -48,18 +48,18 @@ def test_delegate(right_on_delegate: RightOnDelegate) -> None:
 
 @pytest.mark.gpu
 def test_delegate_in_fp16_with_a_large_mean(fp16_driver: Driver, tmp_path: Path) -> None:
-    """Rows around 100 with a deviation of one: the converter's own form loses them."""
+    """Rows around 100 with a deviation of one, which the converter's own form computes imprecisely."""
     x = torch.randn(1, 32, 384, generator=GENERATOR).round(decimals=1) + 100
     x = x.half().float()
     layer = nn.LayerNorm(384, elementwise_affine=False)
-    (wanted,) = evaluate(layer, x)
+    (expected,) = evaluate(layer, x)
 
     def error(*passes: Rewrite) -> float:
         graph_module = traced(layer, x)
         for rewrite in (*passes, reduce_rank):
             run_pass(rewrite, graph_module)
         (found,) = outputs_of(run_on_delegate(graph_module, (x,), fp16_driver, tmp_path, enforce_f32=False))
-        return float((found - wanted).abs().max())
+        return float((found - expected).abs().max())
 
     lowered, converters = error(lower_layer_norm), error()
     assert 1.5 * lowered < converters

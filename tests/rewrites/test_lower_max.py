@@ -1,4 +1,4 @@
-"""A maximum whose indices nobody reads."""
+"""A maximum with unused indices."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ WEIGHT = torch.randn(8, 4, 2, 2, generator=torch.Generator().manual_seed(1))
 
 
 def stem(x: Tensor) -> Tensor:
-    """A pool of stride one that keeps the size by a border of zeros on two sides, over negative values."""
+    """A pool of stride one with zero padding on two sides that preserves the size, over negative values."""
     return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2, 1, ceil_mode=True)
 
 
@@ -60,31 +60,31 @@ def test_keeps_the_values(padded: object) -> None:
     assert all(is_call(user, aten.conv2d.default) for pad in calls(graph_module, aten.pad.default) for user in pad.users)
 
 
-def test_an_infinite_border_is_bounded() -> None:
+def test_infinite_padding_is_bounded() -> None:
     graph_module = traced(lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-torch.inf), 3, 2), X)
     run_pass(lower_padding, graph_module)
     assert all(bool(buffer.isfinite().all()) for _, buffer in graph_module.named_buffers())
     assert_same(evaluate(graph_module, X), (F.max_pool2d(X, 3, 2, 1),))
 
 
-def test_one_side_is_one_join() -> None:
+def test_one_side_is_one_concatenation() -> None:
     assert ops(rewritten(lower_padding, lambda x: F.pad(x, (0, 3)) * 2, X)) == ["cat", "mul"]
 
 
-def test_no_border_at_all_goes() -> None:
+def test_zero_padding_amounts_are_removed() -> None:
     assert ops(rewritten(lower_padding, lambda x: F.pad(x, (0, 0)) * 2, X)) == ["mul"]
 
 
-def test_does_not_fire_on_zeros_that_convolutions_alone_read() -> None:
+def test_does_not_fire_on_zeros_that_only_convolutions_read() -> None:
     rewritten(lower_padding, lambda x: F.conv2d(F.pad(x, (0, 1, 0, 1)), WEIGHT), X, fires=0)
 
 
 @pytest.mark.parametrize("pool", [lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: F.avg_pool2d(x, 2)])
-def test_does_not_fire_on_a_pool_that_is_right(pool: object) -> None:
+def test_does_not_fire_on_a_correct_pool(pool: object) -> None:
     rewritten(lower_padding, pool, X, fires=0)  # type: ignore[arg-type]
 
 
-def test_a_second_reader_that_is_no_convolution_counts() -> None:
+def test_fires_if_a_second_reader_is_not_a_convolution() -> None:
     def both(x: Tensor) -> tuple[Tensor, Tensor]:
         padded = F.pad(x, (0, 1, 0, 1))
         return F.conv2d(padded, WEIGHT), F.max_pool2d(padded, 2, 1)
@@ -93,16 +93,16 @@ def test_a_second_reader_that_is_no_convolution_counts() -> None:
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_refuses_a_border_made_of_the_image(mode: str) -> None:
+def test_refuses_padding_that_depends_on_the_image(mode: str) -> None:
     graph_module = traced(lambda x: F.pad(x, (1, 1, 1, 1), mode=mode), X)
     if count(graph_module, aten.pad.default):
-        with pytest.raises(RewriteRefusedError, match=f"a {mode} border; pad with a constant"):
+        with pytest.raises(RewriteRefusedError, match=f"{mode} padding; pad with a constant"):
             run_pass(lower_padding, graph_module)
     else:
         assert mode == "circular", "only circular padding is exported as slices and copies"
 
 
-def test_refuses_a_pool_with_a_border_of_its_own() -> None:
+def test_refuses_a_pool_with_its_own_padding() -> None:
     with pytest.raises(RewriteRefusedError, match="pad once"):
         run_pass(lower_padding, traced(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, 1, 1), X))
 
@@ -126,7 +126,7 @@ def test_refuses_means_of_another_kind(mean: object) -> None:
         run_pass(lower_padding, traced(mean, X))  # type: ignore[arg-type]
 
 
-def test_refuses_to_cut() -> None:
+def test_refuses_negative_padding() -> None:
     with pytest.raises(RewriteRefusedError, match="cut with a slice"):
         run_pass(lower_padding, traced(lambda x: F.pad(x, (-1, 0)), X))
 

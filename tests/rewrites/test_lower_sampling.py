@@ -1,4 +1,4 @@
-"""A sampler that no fold took."""
+"""A sampler that was not folded."""
 
 from __future__ import annotations
 

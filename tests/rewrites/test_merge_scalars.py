@@ -12,7 +12,7 @@ X = torch.rand(1, 5, 3, 2, generator=torch.Generator().manual_seed(0))
 
 
 def coordinates(x: torch.Tensor) -> torch.Tensor:
-    """The way of sampling coordinates: to [-1, 1], picked, and to pixels."""
+    """The arithmetic of sampling coordinates: to [-1, 1], selected, and to pixels."""
     grid = (2 * x - 1)[..., 0].transpose(1, 2)
     return ((grid + 1) * 24 - 1) / 2
 
@@ -54,7 +54,7 @@ def test_does_not_fire(single: object) -> None:
     rewritten(merge_scalars, single, X, fires=0)  # type: ignore[arg-type]
 
 
-def test_a_shared_step_serves_both_readers() -> None:
+def test_a_shared_step_is_merged_for_both_readers() -> None:
     def shared(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         grid = 2 * x - 1
         return (grid[..., 0] + 1) * 8, (grid[..., 1] + 1) * 6
@@ -63,7 +63,7 @@ def test_a_shared_step_serves_both_readers() -> None:
     assert sorted(ops(graph_module)) == ["mul", "mul", "select", "select"]
 
 
-def test_coordinates_keep_their_digits_in_fp16() -> None:
+def test_coordinates_stay_precise_in_fp16() -> None:
     """Positions around the centre of 64 columns: rounded after the shift, not before it."""
     x = (torch.rand(1, 64, 1, 2, generator=torch.Generator().manual_seed(1)) * 0.1 + 0.5).half().float()
     graph_module = rewritten(merge_scalars, lambda x: (2 * x - 1) * 32, x, tolerance=1e-6)

@@ -1,4 +1,4 @@
-"""The largest partial sum, against sums written out by hand and by brute force."""
+"""The largest partial sum, compared with sums written by hand and with brute force."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def found(target: Any, *args: Any) -> PartialSum:
     return result
 
 
-def test_a_sum_that_cancels_is_seen_on_its_way() -> None:
+def test_partial_sums_of_a_cancelling_sum_are_measured() -> None:
     x = torch.full((1, 256), 900.0)
     x[:, 128:] = -900.0
     sums = found(aten.linear.default, x, torch.ones(1, 256))
@@ -47,11 +47,11 @@ def test_linear(shape: tuple[int, ...]) -> None:
     assert sums.measured == pytest.approx(every_prefix((x.reshape(-1, 1, 8) * w).permute(2, 0, 1)), rel=1e-5)
 
 
-def test_matmul_broadcasts_and_follows_each_batch_with_its_own() -> None:
+def test_matmul_broadcasts_and_measures_each_batch() -> None:
     x, y = randn(2, 1, 3, 8), randn(4, 8, 5)
     terms = x[..., :, :, None] * y[:, None]  # [2, 4, 3, 8, 5]
     sums = found(aten.matmul.default, x, y)
-    # 24 rows of which 16 are followed: the largest prefix may only be among the others if it is smaller.
+    # The prefixes of 16 of 24 rows are computed: the result is exact unless the largest is in another row.
     assert sums.measured <= every_prefix(terms.permute(3, 0, 1, 2, 4)) + 1e-5
     assert sums.bound == pytest.approx(float((x.abs() @ y.abs()).max()), rel=1e-6)
     one = found(aten.bmm.default, x[:, 0], y[:2])
@@ -75,7 +75,7 @@ def test_convolution(groups: int, stride: int, padding: int, dilation: int) -> N
     assert sums.measured <= sums.bound
 
 
-def test_convolution_walks_rows_columns_then_channels() -> None:
+def test_convolution_sums_rows_columns_then_channels() -> None:
     x = torch.zeros(1, 4, 1, 2)
     x[0, :, 0, 0], x[0, :, 0, 1] = 100.0, -100.0
     sums = found(aten.conv2d.default, x, torch.ones(1, 4, 1, 2))
@@ -96,11 +96,11 @@ def test_layer_norm_is_its_variance() -> None:
     assert sums.measured == pytest.approx(float((16 * x.var(-1, unbiased=False)).max()), rel=1e-5)
 
 
-def test_other_operators_add_nothing_up() -> None:
+def test_other_operators_have_no_sums() -> None:
     assert partial_sum(aten.relu.default, (randn(3),)) is None
 
 
-def test_pictures_widen_what_is_known() -> None:
+def test_images_widen_the_result() -> None:
     large, small = torch.full((1, 8), 5.0), torch.full((1, 8), 1.0)
     known = partial_sum(aten.sum.dim_IntList, (large, [1]))
     assert partial_sum(aten.sum.dim_IntList, (small, [1]), known) == known
@@ -108,8 +108,8 @@ def test_pictures_widen_what_is_known() -> None:
     assert grown == PartialSum(80.0, 80.0)
 
 
-def test_small_sums_are_left_with_a_bound_that_holds() -> None:
-    """What they are by Cauchy and Schwarz decides that no order could bring them near; the result is what is measured."""
+def test_small_sums_get_a_valid_bound() -> None:
+    """By the Cauchy-Schwarz bound no order of the terms could overflow; the result is recorded as the measured sum."""
     x, w, image, kernel = randn(3, 8), randn(5, 8), randn(1, 4, 5, 5), randn(8, 4, 3, 3)
     for target, args, exact in (
         (aten.linear.default, (x, w), x.abs() @ w.abs().t()),

@@ -1,4 +1,4 @@
-"""Layer norm in the form that fp16 can compute."""
+"""Layer norm in the fp16-safe form."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def in_half(graph_module: fx.GraphModule, x: Tensor) -> Tensor:
 
 
 def plain_in_half(x: Tensor, eps: float) -> Tensor:
-    """Layer norm as the converter writes it: mean, squared difference, mean, rsqrt; stored in fp16 throughout."""
+    """Layer norm as the converter lowers it: mean, squared difference, mean, rsqrt; stored in fp16 throughout."""
     x = x.half()
     difference = x - x.mean(-1, keepdim=True)
     return (difference * torch.rsqrt((difference * difference).mean(-1, keepdim=True) + eps)).float()
@@ -61,7 +61,7 @@ def test_does_not_fire() -> None:
 
 
 @pytest.mark.parametrize(("factor", "fires"), [(1.0, 0), (10.0, 0), (100.0, 1)])
-def test_fires_where_the_measured_rows_ask_for_it(factor: float, fires: int) -> None:
+def test_fires_where_the_measured_rows_need_it(factor: float, fires: int) -> None:
     graph_module = traced(norm(), X)
     measure(graph_module, [X * factor])
     assert len(run_pass(protect_layer_norm, graph_module, Profile())) == fires
@@ -74,12 +74,12 @@ def test_large_rows_overflow_in_the_plain_form_only() -> None:
     spread = torch.randn(1, 64, 384, generator=GENERATOR)
     x = spread / spread.abs().amax(-1, keepdim=True) * 1068
     layer = nn.LayerNorm(384, eps=1e-6, elementwise_affine=False)
-    wanted = layer(x)
-    assert float((plain_in_half(x, 1e-6) - wanted).abs().max()) > 1.0
-    assert float((in_half(safe(layer, x), x) - wanted).abs().max()) < 1e-2
+    expected = layer(x)
+    assert float((plain_in_half(x, 1e-6) - expected).abs().max()) > 1.0
+    assert float((in_half(safe(layer, x), x) - expected).abs().max()) < 1e-2
 
 
-def test_no_intermediate_leaves_the_range_of_half() -> None:
+def test_no_intermediate_overflows_half() -> None:
     largest = []
 
     class Recorder(fx.Interpreter):
@@ -128,8 +128,8 @@ def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path, protected: bool) 
     if protected:
         assert float(error.max()) < 0.03
     else:
-        assert not found.any()  # an infinite variance leaves zeros
+        assert not found.any()  # an infinite variance yields zeros
 
 
-def test_ops_are_ones_the_converter_knows() -> None:
+def test_the_converter_supports_the_ops() -> None:
     assert "layer_norm" not in ops(safe(norm(), X))

@@ -59,10 +59,10 @@ def test_fires_and_is_exact(name: str) -> None:
     assert_same(evaluate(graph_module, *inputs), evaluate(module, *inputs), 1e-6)
     assert run_pass(protect_sums, graph_module, Profile()) == []
     measure(graph_module, inputs)
-    assert run_pass(protect_sums, graph_module, Profile()) == []  # what is left has room
+    assert run_pass(protect_sums, graph_module, Profile()) == []  # the result has headroom
 
 
-def test_does_not_fire_where_there_is_room_or_nothing_is_known() -> None:
+def test_does_not_fire_with_headroom_or_without_ranges() -> None:
     module, (x,) = CASES["linear"]
     assert protected(module, x / 100)[1] == []
     assert protected(module, x, protection=Protection.NONE)[1] == []
@@ -73,7 +73,7 @@ def test_does_not_fire_where_the_result_does_not_fit_either() -> None:
     assert protected(layer(), CANCELLING.abs())[1] == []
 
 
-def test_all_goes_by_what_any_order_could_reach() -> None:
+def test_all_uses_the_bound_for_any_order() -> None:
     alternating = torch.tensor([900.0, -900.0]).repeat(128).reshape(1, 1, 256)
     assert protected(layer(), alternating)[1] == []
     assert len(protected(layer(), alternating, protection=Protection.ALL)[1]) == 1
@@ -96,15 +96,15 @@ def test_delegate(name: str, right_on_delegate: RightOnDelegate) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("safe", [False, True])
 def test_delegate_in_fp16(fp16_driver: Driver, tmp_path: Path, safe: bool) -> None:
-    """A layer over 128 terms of +3000 and 128 of -3000: infinite on the way, and right once its weights are divided."""
+    """A layer over 128 terms of +3000 and 128 of -3000: infinite partial sums, correct with divided weights."""
     module, (x,) = layer(), CASES["linear"][1]
     x = x.sign() * 3000
     x[:, :, 0] += torch.tensor([20000.0, 25000.0, 30000.0, 40000.0])
     graph_module = protected(module, x)[0] if safe else traced(module, x)
     run_pass(reduce_rank, graph_module)
     (found,) = outputs_of(run_on_delegate(graph_module, (x,), fp16_driver, tmp_path, enforce_f32=False))
-    (wanted,) = evaluate(module, x)
+    (expected,) = evaluate(module, x)
     if safe:
-        assert float(((found - wanted).abs() / wanted.abs()).max()) < 0.05
+        assert float(((found - expected).abs() / expected.abs()).max()) < 0.05
     else:
         assert not found.isfinite().any()

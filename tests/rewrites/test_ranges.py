@@ -1,4 +1,4 @@
-"""What the range analysis notes on the nodes of a graph."""
+"""The ranges that the analysis records on the nodes of a graph."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Head(nn.Module):
         return self.linear(x).relu() * 1000
 
 
-def test_every_value_is_noted_with_its_module_and_the_outputs_are_those_of_the_graph() -> None:
+def test_every_value_is_recorded_with_its_module_and_outputs_are_unchanged() -> None:
     x = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(0))
     graph_module = traced(Head(), x)
     (output,) = measure(graph_module, [x])
@@ -33,7 +33,7 @@ def test_every_value_is_noted_with_its_module_and_the_outputs_are_those_of_the_g
     assert product.values.headroom == pytest.approx(math.log2(65504 / float(output.abs().max())))
 
 
-def test_pictures_widen_each_other() -> None:
+def test_images_widen_the_ranges() -> None:
     x = torch.ones(1, 8)
     graph_module = traced(lambda x: x.sum(-1), x)
     for factor in (1.0, 3.0, 2.0):
@@ -42,7 +42,7 @@ def test_pictures_widen_each_other() -> None:
     assert found.values == ValueRange(24.0, PartialSum(24.0, 24.0))
 
 
-def test_a_picture_with_a_larger_bound_hides_none_with_a_larger_sum() -> None:
+def test_an_image_with_a_larger_bound_does_not_hide_a_larger_sum() -> None:
     """The first one's terms cancel at once; the second's smaller ones only at the end."""
     cancelling = torch.tensor([[95.0, 95, 95, 95, -95, -95, -95, -95]]).repeat(1, 512)
     climbing = torch.cat([torch.full((1, 2048), 90.0), torch.full((1, 2048), -90.0)], 1)
@@ -54,7 +54,7 @@ def test_a_picture_with_a_larger_bound_hides_none_with_a_larger_sum() -> None:
         assert found.values.sums == PartialSum(2048 * 90.0, 4096 * 95.0)
 
 
-def test_nothing_is_known_of_what_was_not_measured() -> None:
+def test_unmeasured_nodes_have_no_range() -> None:
     graph_module = traced(lambda x: x + 1, torch.ones(2))
     assert measured(graph_module) == () and all(range_of(node) is None for node in graph_module.graph.nodes)
 
@@ -63,13 +63,13 @@ def test_nothing_is_known_of_what_was_not_measured() -> None:
     ("values", "blurred"),
     [
         ([1.0, 2047.0, 2048.0], False),
-        ([2048.0, 2049.0], True),  # fp16 holds one of them
+        ([2048.0, 2049.0], True),  # fp16 represents one of them
         ([-4097.0, -4096.0], True),
-        ([4096.0, 8192.0, 10000.0], False),  # large, and yet told apart
-        ([3000.5, 3001.5], False),  # no integers: only less precise, as all large values are
+        ([4096.0, 8192.0, 10000.0], False),  # large, but distinct in fp16
+        ([3000.5, 3001.5], False),  # not integers: only less precise, like all large values
     ],
 )
-def test_integers_that_become_one(values: list[float], blurred: bool) -> None:
+def test_integers_that_collide_in_fp16(values: list[float], blurred: bool) -> None:
     x = torch.tensor(values)
     graph_module = traced(lambda x: x * 1.0, x)
     measure(graph_module, [x])

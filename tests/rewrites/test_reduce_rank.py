@@ -1,4 +1,4 @@
-"""Rank five and above, and views as bookkeeping."""
+"""Rank five and above, and views as strides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def windows(x: Tensor) -> Tensor:
 
 
 def window_attention(x: Tensor) -> Tensor:
-    """Self-attention of three heads in each window, and the way back to the map."""
+    """Self-attention of three heads in each window, merged back to the map."""
     t = windows(x).view(4, 64, 3, 4).permute(2, 0, 1, 3)
     y = (t @ t.transpose(-1, -2)).softmax(-1) @ t
     y = y.permute(1, 2, 0, 3).reshape(1, 2, 2, 8, 8, 12)
@@ -41,7 +41,7 @@ def sampling_points(x: Tensor) -> Tensor:
 
 
 def lowered(module: nn.Module | object, *inputs: Tensor, tolerance: float = 1e-5) -> fx.GraphModule:
-    """Reduce a function's ranks and compare, to rounding: reductions may run in another order."""
+    """Reduces a function's ranks and compares up to rounding: reductions may run in another order."""
     graph_module = traced(module, *inputs)  # type: ignore[arg-type]
     before = evaluate(module, *inputs)  # type: ignore[arg-type]
     run_pass(remove_identities, graph_module)
@@ -74,7 +74,7 @@ def test_does_not_add_anything_to_plain_layers() -> None:
     assert ops(graph_module) == ["relu", "mul", "add", "softmax"]
 
 
-def test_names_and_modules_survive() -> None:
+def test_names_and_modules_are_preserved() -> None:
     class Outer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -125,7 +125,7 @@ def test_random_programs_up_to_rank_seven(start: int) -> None:
 @pytest.mark.parametrize(
     ("function", "op", "reason"),
     [
-        (lambda x: x.cumsum(1), "aten.cumsum.default", "no rewrite knows this op"),
+        (lambda x: x.cumsum(1), "aten.cumsum.default", "no rewrite supports this op"),
         (lambda x: x.view(1, 2, 3, 2, 6), "aten.view", "an output of rank 5"),
         (lambda x: F.layer_norm(x, [6, 12]), "aten.layer_norm.default", "it normalises 2 dimensions"),
         (lambda x: x.half().relu(), "aten._to_copy.default", "it casts to torch.float16"),

@@ -64,7 +64,7 @@ def test_does_not_fire(change: object) -> None:
     rewritten(remove_identities, lambda x: change(x), X, fires=0)  # type: ignore[operator]
 
 
-def test_checks_of_the_exporter_go() -> None:
+def test_the_exporters_assertions_are_removed() -> None:
     graph_module = traced(lambda x: x.to(torch.float32, copy=True).relu(), X)
     run_pass(remove_identities, graph_module)
     assert count(graph_module, aten._assert_tensor_metadata.default) == 0

@@ -1,4 +1,4 @@
-"""What holds for every pass and for the packages as a whole."""
+"""Properties of every rewrite and of the packages as a whole."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_pass_is_in_the_pipeline_once() -> None:
 
 
 class Block(nn.Module):
-    """A bit of everything: convolution and norm, attention, layer scale, sampling, a clamp."""
+    """A mixed graph: convolution and norm, attention, layer scale, sampling, a clamp."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Block(nn.Module):
         return sampled.transpose(1, 2).clamp(0, 1)
 
 
-def test_the_whole_pipeline_on_a_bit_of_everything() -> None:
+def test_the_whole_pipeline_on_a_mixed_graph() -> None:
     image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     module = Block().eval()
     graph_module = traced(module, image)
@@ -84,14 +84,14 @@ def test_emitted_nodes_keep_the_module_and_name_the_rewrite() -> None:
     assert provenance_of(emitted).rewrites == ("a_rewrite",) and emitted.meta["val"].shape == (1, 3, 16, 16)
 
 
-def test_a_refusal_names_where_it_is() -> None:
+def test_a_refusal_names_its_location() -> None:
     graph_module = traced(Block(), torch.zeros(1, 3, 16, 16))
     source = next(n for n in graph_module.graph.nodes if n.target is aten.conv2d.default)
     error = RewriteRefusedError(source, "a reason", "a hint")
     assert str(error) == "aten.conv2d.default [1, 8, 4, 4] at conv2d in conv: a reason; a hint"
 
 
-def test_ops_come_in_under_one_name() -> None:
+def test_ops_are_imported_under_one_name() -> None:
     graph_module = traced(lambda x: torch.concat([x.view(4, 3), x.view(4, 3)], 1), torch.zeros(3, 4))
     assert {n.target for n in graph_module.graph.nodes if n.op == "call_function"} == {aten.reshape.default, aten.cat.default}
 

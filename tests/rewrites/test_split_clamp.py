@@ -35,7 +35,7 @@ def test_fires_and_is_exact_in_half_precision_too(clamp: object) -> None:
     assert torch.equal(graph_module(tiny)[0], tiny.clamp(0, 1))
 
 
-def test_a_sigmoid_is_inside_already() -> None:
+def test_a_clamp_of_a_sigmoid_is_removed() -> None:
     assert ops(rewritten(split_clamp, lambda x: x.sigmoid().clamp(0, 1), X)) == ["sigmoid"]
 
 

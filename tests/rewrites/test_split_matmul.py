@@ -68,7 +68,7 @@ def test_refuses_a_batch_beyond_the_limit() -> None:
 
 @pytest.mark.gpu
 def test_delegate(right_on_delegate: RightOnDelegate, driver: Driver, tmp_path: Path) -> None:
-    """8 * ceil(4097 / 4) = 8200: accepted and wrong as it is, right in parts."""
+    """8 * ceil(4097 / 4) = 8200: accepted and wrong unsplit, correct in parts."""
     inputs = pair((8, 2, 4097), (8, 4097, 32))
     plain = traced(torch.matmul, *inputs)
     run_pass(reduce_rank, plain)
@@ -80,5 +80,5 @@ def test_delegate(right_on_delegate: RightOnDelegate, driver: Driver, tmp_path: 
 
 
 @pytest.mark.gpu
-def test_delegate_is_right_at_the_limit(right_on_delegate: RightOnDelegate) -> None:
+def test_delegate_is_correct_at_the_limit(right_on_delegate: RightOnDelegate) -> None:
     right_on_delegate([split_matmul], lambda a, b: torch.matmul(a, b), *pair((8, 2, 4096), (8, 4096, 32)))

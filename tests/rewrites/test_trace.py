@@ -1,4 +1,4 @@
-"""One trace gives the program of the public way: same operators in the same order, same operands, values and provenance."""
+"""One trace yields the program of the public API: same operators in the same order, same operands, values and provenance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.convert.shrunken import shrunken
 
 
 class Composites(nn.Module):
-    """Operators that decompose, unless they are kept."""
+    """Operators that decompose, unless they are preserved."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def public_way(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram
 
 
 def normalised(graph_module: fx.GraphModule) -> list[tuple[Any, ...]]:
-    """A graph's nodes with positions in place of names, which count other nodes in either way."""
+    """A graph's nodes with positions in place of names, whose numbering differs between the two."""
     nodes = list(graph_module.graph.nodes)
     position = {node: number for number, node in enumerate(nodes)}
 
@@ -70,7 +70,7 @@ def normalised(graph_module: fx.GraphModule) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("module", [Composites(), WrittenInPlace()], ids=lambda module: type(module).__name__)
-def test_one_trace_is_the_public_way(module: nn.Module) -> None:
+def test_one_trace_equals_the_public_api(module: nn.Module) -> None:
     inputs = (torch.randn(1, 6, 8 if isinstance(module, Composites) else 4),)
     module = module.eval().requires_grad_(False)
     once, publicly = (import_program(program(module, inputs)) for program in (trace, public_way))

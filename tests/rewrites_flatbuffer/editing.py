@@ -27,7 +27,7 @@ def readers(graph: Graph, name: str) -> list[str]:
 
 
 def outputs(path: Path, inputs: Arrays, driver: Driver | None = None) -> Arrays:
-    """What a file computes, on the CPU, or on the GPU delegate alone if a driver is given."""
+    """A file's outputs, on the CPU, or on the GPU delegate alone if a driver is given."""
     run: DelegateRun = run_model(path, [inputs], accelerator="gpu" if driver else "cpu", driver=driver, enforce_f32=True)
     assert run.ok, run.error
     assert not run.error_lines

@@ -1,4 +1,4 @@
-"""Reading, changing and writing a file without losing anything of it; the fix-ups in order."""
+"""Reading, editing and writing a file without losses; the fix-ups in order."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def test_saving_unchanged_changes_nothing(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.tflite").read_bytes() == (tmp_path / "same.tflite").read_bytes()
 
 
-def test_finds_its_way_in_the_graph(path: Path) -> None:
+def test_shapes_constants_producers_and_consumers(path: Path) -> None:
     editor = FlatbufferEditor(path)
     add, relu = editor.subgraph.operators
     x, c, y, z = range(4)
     assert [editor.shape(t) for t in (x, c, y, z)] == [[40, 96], [1, 40, 96], [1, 40, 96], [1, 40, 96]]
-    assert [editor.is_constant(t) for t in (x, c, y, z)] == [False, True, False, False]
+    assert [editor.graph().source(t) is not None for t in (x, c, y, z)] == [False, True, False, False]
     assert (editor.producer(x), editor.producer(y)) == (None, add)
     assert (editor.consumers(y), editor.consumers(z)) == ([relu], [])
     assert editor.opcode(relu) == schema.BuiltinOperator.RELU
 
 
 def test_an_operator_code_of_an_old_file(path: Path) -> None:
-    """Written before the second field, which then reads as 0, the code of ADD."""
+    """It lacks the newer field, which then reads as 0, the code of ADD."""
     editor = FlatbufferEditor(path)
     for code in editor.model.operatorCodes:
         code.builtinCode = 0
@@ -68,7 +68,7 @@ def test_inserts_reshapes_before_and_after(path: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs(tmp_path / "changed.tflite", inputs)["z"], outputs(path, inputs)["z"])
 
 
-def test_the_fix_ups_say_what_they_did(path: Path, tmp_path: Path) -> None:
+def test_the_fix_ups_report_what_they_did(path: Path, tmp_path: Path) -> None:
     reports = fix_up(path, tmp_path / "fixed.tflite")
     assert [report.name for report in reports] == [step.name for step in FIX_UPS] == ["restore_rank", "isolate_outputs"]
     assert [len(report.fired) for report in reports] == [1, 1]
@@ -76,8 +76,8 @@ def test_the_fix_ups_say_what_they_did(path: Path, tmp_path: Path) -> None:
     assert reports[-1].ops_after == len(kinds(tmp_path / "fixed.tflite"))
     assert reports[0].fired[0].detail == "[40, 96] with constant [1, 40, 96]"
     inputs = {"x": values(2, 40, 96)}
-    wanted, found = outputs(path, inputs), outputs(tmp_path / "fixed.tflite", inputs)
-    for name, value in wanted.items():
+    expected, found = outputs(path, inputs), outputs(tmp_path / "fixed.tflite", inputs)
+    for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value)
 
 

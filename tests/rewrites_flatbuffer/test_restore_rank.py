@@ -1,4 +1,4 @@
-"""Constants beside tensors of a lower rank: mended, unchanged in value, and right on the delegate."""
+"""Constants with tensors of a lower rank: fixed, unchanged in value, and correct on the delegate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DOES_NOT_FIRE = [
 
 
 def model(kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...], folder: Path) -> Path:
-    """``kind(x, constant)`` and something behind it, so that the op's own result is no output."""
+    """``kind(x, constant)`` with an op after it, so that the op's own result is not an output."""
     writer = ModelWriter()
     writer.input("x", runtime)
     writer.constant("c", values(1, *constant) + (3 if kind == "DIV" else 0))
@@ -44,10 +44,10 @@ def model(kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result
     return writer.write(folder / "model.tflite", ["z"])
 
 
-def mended(path: Path) -> tuple[Path, int]:
+def fixed(path: Path) -> tuple[Path, int]:
     editor = FlatbufferEditor(path)
     sites = restore_rank(editor)
-    target = path.with_name("mended.tflite")
+    target = path.with_name("fixed.tflite")
     editor.save(target)
     return target, len(sites)
 
@@ -57,23 +57,23 @@ def test_fires_and_computes_the_same(
     driver: Driver, tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
 ) -> None:
     path = model(kind, runtime, constant, result, tmp_path)
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 1
     assert "RESHAPE" in kinds(target)
     inputs = {"x": values(2, *runtime)}
-    wanted = outputs(path, inputs)["z"]
-    assert wanted.shape == result
-    np.testing.assert_array_equal(outputs(target, inputs)["z"], wanted)
-    np.testing.assert_allclose(outputs(target, inputs, driver)["z"], wanted, atol=2e-6)
+    expected = outputs(path, inputs)["z"]
+    assert expected.shape == result
+    np.testing.assert_array_equal(outputs(target, inputs)["z"], expected)
+    np.testing.assert_allclose(outputs(target, inputs, driver)["z"], expected, atol=2e-6)
     assert not [found for found in lint_file(target) if found.severity in ("refused", "wrong")]
 
 
 @pytest.mark.parametrize(("kind", "runtime", "constant", "result"), DOES_NOT_FIRE)
-def test_leaves_alone_what_the_delegate_gets_right(
+def test_does_not_fire_on_what_the_delegate_computes_right(
     driver: Driver, tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
 ) -> None:
     path = model(kind, runtime, constant, result, tmp_path)
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 0
     assert kinds(target) == [kind, "LOGISTIC"]
     inputs = {"x": values(2, *runtime)}
@@ -84,19 +84,19 @@ def test_leaves_alone_what_the_delegate_gets_right(
 def test_is_idempotent(
     tmp_path: Path, kind: str, runtime: tuple[int, ...], constant: tuple[int, ...], result: tuple[int, ...]
 ) -> None:
-    once, _ = mended(model(kind, runtime, constant, result, tmp_path))
+    once, _ = fixed(model(kind, runtime, constant, result, tmp_path))
     editor = FlatbufferEditor(once)
     assert restore_rank(editor) == []
 
 
 def test_the_hazard_is_real(driver: Driver, tmp_path: Path) -> None:
-    """What the delegate makes of the unmended form; once this fails, the fix-up can go."""
+    """The delegate's result without the fix-up; when this fails, the fix-up can be removed."""
     path = model(*FIRES[0], tmp_path)
     inputs = {"x": values(2, 40, 96)}
     assert np.abs(outputs(path, inputs, driver)["z"] - outputs(path, inputs)["z"]).max() > 0.1
 
 
-def test_a_float16_constant_behind_its_cast(driver: Driver, tmp_path: Path) -> None:
+def test_a_float16_constant_with_its_cast(driver: Driver, tmp_path: Path) -> None:
     writer = ModelWriter()
     writer.input("x", (40, 8))
     writer.constant("half", values(1, 40, 8).astype(np.float16))
@@ -105,7 +105,7 @@ def test_a_float16_constant_behind_its_cast(driver: Driver, tmp_path: Path) -> N
     writer.op("LOGISTIC", ["c"], {"other": (40, 8)})
     writer.op("ADD", ["y", "other"], {"z": (40, 8)})
     path = writer.write(tmp_path / "model.tflite", ["z"])
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 1
     assert kinds(target).count("DEQUANTIZE") == 2
     inputs = {"x": values(2, 40, 8)}
@@ -120,19 +120,19 @@ def test_a_constant_that_others_read_keeps_its_shape_for_them(driver: Driver, tm
     writer.op("ADD", ["x", "c"], {"y": (40, 8)})
     writer.op("ADD", ["w", "c"], {"v": (1, 4, 40, 8)})
     path = writer.write(tmp_path / "model.tflite", ["y", "v"])
-    target, fired = mended(path)
+    target, fired = fixed(path)
     assert fired == 1
     inputs = {"x": values(2, 40, 8), "w": values(3, 1, 4, 40, 8)}
-    wanted = outputs(path, inputs)
+    expected = outputs(path, inputs)
     for found in (outputs(target, inputs), outputs(target, inputs, driver)):
         for name in ("y", "v"):
-            np.testing.assert_allclose(found[name], wanted[name], atol=2e-6)
+            np.testing.assert_allclose(found[name], expected[name], atol=2e-6)
 
 
-def test_two_runtime_operands_are_left_alone(tmp_path: Path) -> None:
+def test_does_not_fire_on_two_runtime_operands(tmp_path: Path) -> None:
     writer = ModelWriter()
     writer.input("x", (40, 8))
     writer.input("w", (1, 40, 8))
     writer.op("ADD", ["x", "w"], {"y": (1, 40, 8)})
-    _, fired = mended(writer.write(tmp_path / "model.tflite", ["y"]))
+    _, fired = fixed(writer.write(tmp_path / "model.tflite", ["y"]))
     assert fired == 0

@@ -1,4 +1,4 @@
-"""The lint and the delegate, held against each other."""
+"""The lint compared with the delegate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_refusal_that_the_lint_names_points_there() -> None:
     assert "accepted_by_delegate" not in lint.data
 
 
-def test_a_refusal_that_the_lint_lacks_is_said_to_be_one() -> None:
+def test_a_refusal_unknown_to_the_lint_is_reported() -> None:
     for known in ((), (_refusal(4, "PAD", "pad-rank"),), (_refusal(4, "CUMSUM", "x", graph="other"),)):
         _, residency = compare(_lint(*known), _residency("refused", _refusal(9, "CUMSUM")))
         assert "no rule of the lint knows" in residency.findings[0].advice
@@ -40,12 +40,12 @@ def test_a_compilation_that_failed_for_no_known_reason() -> None:
     assert residency.findings[0].advice == "advice"
 
 
-def test_a_compilation_that_took_too_long_keeps_its_own_advice() -> None:
+def test_a_compilation_that_timed_out_has_its_own_advice() -> None:
     _, residency = compare(_lint(), _residency("timed out", _refusal(None, "", "compile")))
     assert residency.findings[0].advice == "advice"
 
 
-def test_what_the_delegate_takes_against_the_table_is_said() -> None:
+def test_an_operator_accepted_against_the_table_is_reported() -> None:
     for name, graph in (("m", "m"), ("m", "m:other"), ("a:b", "a:b")):
         lint, _ = compare(_lint(_refusal(4, "PAD", "pad-rank", graph=graph)), _residency("compiled", name=name))
         assert lint.data["accepted_by_delegate"] == ["pad-rank"] and "accepted what pad-rank calls refused" in lint.summary
@@ -53,6 +53,6 @@ def test_what_the_delegate_takes_against_the_table_is_said() -> None:
     assert "accepted_by_delegate" not in lint.data
 
 
-def test_nothing_is_said_where_the_delegate_was_not_asked() -> None:
+def test_nothing_is_reported_without_the_delegate() -> None:
     lint, residency = _lint(_refusal(1, "PAD")), GateResult("residency", Verdict.NOT_RUN, "no GPU")
     assert compare(lint, residency) == (lint, residency)

@@ -9,7 +9,7 @@ import numpy as np
 from detr2litert.verify.arrays import load_arrays, save_arrays
 
 
-def test_names_order_types_and_shapes_come_back(tmp_path: Path) -> None:
+def test_names_order_types_and_shapes_round_trip(tmp_path: Path) -> None:
     values = {
         "in/put:0": np.arange(6, dtype=np.int32).reshape(2, 3),
         "": np.array(1.5, np.float32),

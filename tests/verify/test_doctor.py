@@ -21,7 +21,7 @@ def test_report_names_adapters_and_versions(driver: Driver, fp16_driver: Driver)
     assert json.loads(json.dumps(found.to_json()))["gpu_gates_run"] is True
 
 
-def test_report_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_advises_on_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "find_driver", lambda: None)
     monkeypatch.setattr(doctor, "find_fp16_driver", lambda: None)
     monkeypatch.setattr(doctor, "installed_runtime", lambda: "9.9.9")

@@ -18,5 +18,5 @@ from detr2litert.verify.printable import printable
         ("", ""),
     ],
 )
-def test_what_is_invisible_is_spelled_out(raw: str, shown: str) -> None:
+def test_invisible_characters_are_escaped(raw: str, shown: str) -> None:
     assert printable(raw) == shown

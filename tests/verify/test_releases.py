@@ -1,4 +1,4 @@
-"""Which release to go by for another."""
+"""Choosing the recorded release to use for another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from detr2litert.verify.releases import nearest_release
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("expected", "found"),
     [
         ("2.3.0", "2.3.0"),
         ("2.4.1", "2.3.0"),
@@ -22,9 +22,9 @@ from detr2litert.verify.releases import nearest_release
         ("built by hand", "2.1.0"),
     ],
 )
-def test_the_newest_that_is_not_later_else_the_oldest(wanted: str, found: str) -> None:
-    assert nearest_release(["2.3.0", "2.10.0", "2.1.0"], wanted) == found
+def test_chooses_the_newest_release_that_is_not_later_else_the_oldest(expected: str, found: str) -> None:
+    assert nearest_release(["2.3.0", "2.10.0", "2.1.0"], expected) == found
 
 
-def test_what_is_no_version_is_earlier_than_all() -> None:
+def test_an_invalid_version_is_earlier_than_all() -> None:
     assert nearest_release(["2.3.0", "nightly"], "2.2.0") == nearest_release(["nightly"], "2.2.0") == "nightly"

@@ -1,4 +1,4 @@
-"""The residency gate: passes, names what is refused, survives a death, and says so when it could not run."""
+"""The residency gate: passes, names refused operators, survives a crash, and reports when it could not run."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _INSTEAD = "install Chromium or Chrome, or name one in CHROMIUM"
 
 
 def chromium() -> Path:
-    """A Chromium that is here, or is fetched.
+    """Returns the path of an installed Chromium, or downloads one.
 
     Raises:
         UserError: CHROMIUM names no program; or there is none, and Debian's could not be fetched.
@@ -29,7 +29,7 @@ def chromium() -> Path:
     if found:
         return Path(found)
     if named:
-        raise UserError(f"CHROMIUM={named} is no program; {_INSTEAD}, or unset it")
+        raise UserError(f"CHROMIUM={named} is not a program; {_INSTEAD}, or unset it")
     return debian_program("chromium", "usr/lib/chromium/chromium", cache_folder() / "chromium", _INSTEAD)
 
 

@@ -1,4 +1,4 @@
-"""What the web demo's browser test chooses and opens: `python tests/web/make_files.py OUT BUNDLE`.
+"""Writes the files that the web demo's browser test opens: `python tests/web/make_files.py OUT BUNDLE`.
 
 - partly, wholly: bundles that no GPU takes whole, `tests/host_runtime/tiny_bundle.py`'s with another graph B. `partly` keeps
   one operator that the delegate takes, `wholly` has none. The delegate refuses RELU_0_TO_1; the CPU computes it.

@@ -1,4 +1,4 @@
-"""The files for the web demo's browser test are what that test takes them for."""
+"""The files for the web demo's browser test have the properties that it relies on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``web_demo/check.sh``: the page in a real Chromium, on WebGPU in software, with the session's bundles."""
+"""Runs ``web_demo/check.sh``: the page in a real Chromium, on WebGPU in software, with the session's bundles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conversions import Made
 ROOT = Path(__file__).parents[2]
 NODE = ("node", "npm")
 USE_OR_TOOL = 2
-"""check.sh's exit code for a tool that is missing and cannot be had."""
+"""check.sh's exit code for a missing tool that cannot be installed."""
 
 
 def test_the_page_in_a_browser(tiny: Made, dfine_tiny: Made, tmp_path: Path) -> None:

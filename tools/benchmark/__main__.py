@@ -81,7 +81,7 @@ def _benchmark(
 
 def _costs(chosen: dict[str, Variant], target: str) -> dict[str, dict[str, Cost]]:
     # Imported last: torch's memory in this process would be counted as the conversions' (see tools.benchmark.conversion).
-    from detr2litert.convert.run import RANDOM, load_reference
+    from detr2litert.convert.models.reference import RANDOM, load_reference
     from detr2litert.convert.targets import find_target
     from tools.benchmark.cost import compare_sampling
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -28,21 +27,11 @@ from numpy.typing import NDArray
 from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.verify.arrays import Arrays, load_arrays, save_arrays
 from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.stderr_log import NO_ADAPTER_LINE, RefusedOp, read_log, split_log
 from detr2litert.verify.printable import printable
 
 _CHILD = Path(__file__).with_name("child.py")
 _POLL_SECONDS = 0.02
-_OPS_SPLIT = re.compile(
-    r"(?:No operations|(\d+) operations) will run on the GPU, and (?:all|the remaining) (\d+) operations will run on the CPU"
-)
-_REFUSED_HEAD = "Following operations are not supported by GPU delegate:"
-_REFUSED = re.compile(r"^([A-Z][A-Z0-9_]+): (.+)$")
-# The two forms in which a refusal names the tensor: quoted inside the sentence, or after its full stop.
-_REFUSED_TENSOR = re.compile(r'Tensor "([^"]+)"|(?:less than 5|not supported)\.\s+(\S+)$')
-_PARTITION = re.compile(r"Initializing \S+-based API from graph")
-_ADAPTER = re.compile(r"Selected adapter: (.*?), arch=(\S*), vendor=(\S*), backend=(\S*), adapterType=(.*)$")
-_ERROR = re.compile(r"^(?:ERROR: |[EF]\d{4} \d\d:\d\d:)")
-_NO_ADAPTER = "No adapters found"
 
 
 class Outcome(StrEnum):
@@ -54,15 +43,6 @@ class Outcome(StrEnum):
     DIED = "died"  # the model killed the process
     TIMED_OUT = "timed out"
     NO_ADAPTER = "no adapter"  # nothing to run on
-
-
-@dataclass(frozen=True)
-class RefusedOp:
-    """One line of the delegate's list: operator, reason, and the tensor if the line names one ("" if not)."""
-
-    op: str
-    reason: str
-    tensor: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,7 +195,7 @@ def start_models(
             settings["first"] = len(runs)
             (work / "jobs.json").write_text(json.dumps(settings))
             code, log = yield from _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
-            sections = _sections(log, mark, jobs, work)
+            sections = _named_sections(log, mark, jobs, work)
             while len(runs) < len(jobs) and (work / f"result_{len(runs)}.json").exists():
                 index = len(runs)
                 runs.append(_finished(jobs[index], index, work, accelerator, sections.get(index, {})))
@@ -289,24 +269,18 @@ def _named(text: str, model: Path, link: Path) -> str:
     return text.replace(str(link), printable(str(model)))
 
 
-def _sections(log: str, mark: str, jobs: Sequence[Job], work: Path) -> dict[int, dict[str, str]]:
-    """Splits the log at the child's marks: job index to phase to text.
-
-    The phases are ``"compile"``, ``"run"`` and ``"query_full_acceleration"``. A malformed mark splits nothing.
-    """
-    found: dict[int, dict[str, str]] = {}
-    _, *parts = re.split(rf"^{mark} (\d+) (\w+)\n", log, flags=re.MULTILINE | re.ASCII)
-    for number, phase, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-        index = int(number)
-        phases = found.setdefault(index, {})
-        phases[phase] = phases.get(phase, "") + _named(text, jobs[index].model, _link(work, index))
-    return found
+def _named_sections(log: str, mark: str, jobs: Sequence[Job], work: Path) -> dict[int, dict[str, str]]:
+    """Splits the log by job and phase, with the models' own names."""
+    return {
+        index: {phase: _named(text, jobs[index].model, _link(work, index)) for phase, text in phases.items()}
+        for index, phases in split_log(log, mark).items()
+    }
 
 
 def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mapping[str, str]) -> DelegateRun:
     result = json.loads((work / f"result_{index}.json").read_text())
-    facts = _read_log(phases)
-    if _NO_ADAPTER in phases.get("compile", ""):
+    facts = read_log(phases)
+    if NO_ADAPTER_LINE in phases.get("compile", ""):
         outcome = Outcome.NO_ADAPTER
     elif result["compiled"] and not result["error"]:
         outcome = Outcome.COMPILED
@@ -328,41 +302,10 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
 
 def _lost(job: Job, accelerator: str, code: int | None, phases: Mapping[str, str]) -> DelegateRun:
     """Returns the run of a model whose child ended without a result: with ``code``, or None at the time limit."""
-    facts = _read_log(phases)
+    facts = read_log(phases)
     if code is None:
         error = "the time limit was reached and the process was killed"
         return DelegateRun(job.model, accelerator, Outcome.TIMED_OUT, error=error, **facts)
     death = _death(code)
     error = f"the process died of {death}" if code < 0 else f"the process exited with code {code}"
     return DelegateRun(job.model, accelerator, Outcome.DIED, error=error, death=death, **facts)
-
-
-def _read_log(phases: Mapping[str, str]) -> dict[str, Any]:
-    """Parses the log of one model; the second compilation (``query_full_acceleration``) is not counted."""
-    lines = [line for phase in ("compile", "run") for line in phases.get(phase, "").splitlines()]
-    split = next((m for m in map(_OPS_SPLIT.search, lines) if m), None)
-    adapter = next((m for m in map(_ADAPTER.search, lines) if m), None)
-    return {
-        "partitions": sum(bool(_PARTITION.search(line)) for line in lines),
-        "refused": _refused(lines),
-        "ops_on_gpu": int(split[1] or 0) if split else None,
-        "ops_on_cpu": int(split[2]) if split else None,
-        "error_lines": tuple(line.strip() for line in lines if _ERROR.match(line)),
-        "adapter": f"{adapter[1]} ({adapter[4]}, {adapter[5].strip()})" if adapter else "",
-        "log": "\n".join(lines),
-    }
-
-
-def _refused(lines: Sequence[str]) -> tuple[RefusedOp, ...]:
-    """Parses the lines between the delegate's heading and its count."""
-    found: list[RefusedOp] = []
-    inside = False
-    for line in lines:
-        if _REFUSED_HEAD in line:
-            inside = True
-        elif inside and _OPS_SPLIT.search(line):
-            break
-        elif inside and (match := _REFUSED.match(line)):
-            tensor = _REFUSED_TENSOR.search(match[2])
-            found.append(RefusedOp(match[1], match[2].strip(), (tensor[1] or tensor[2] or "") if tensor else ""))
-    return tuple(found)

@@ -22,8 +22,8 @@ Array = NDArray[Any]
 Accelerator = Literal["gpu", "cpu"]
 Precision = Literal["default", "fp16", "fp32"]
 
-_SUFFIX = {"float32": "f32", "int32": "i32", "int64": "i32", "bool": "u8"}
-_STORED = {"float32": "<f4", "int32": "<i4", "int64": "<i4", "bool": "u1"}
+_SUFFIX = {"float32": "f32", "int32": "i32"}
+_STORED = {"float32": "<f4", "int32": "<i4"}
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def file_name(name: str, dtype: str) -> str:
 
 
 def encode(values: Array) -> bytes:
-    """Encodes a tensor as the app reads it: raw, little-endian, row-major; int64 narrowed."""
+    """Encodes a tensor as the app reads it: raw, little-endian, row-major."""
     return np.ascontiguousarray(values, _STORED[str(values.dtype)]).tobytes()
 
 

@@ -129,7 +129,7 @@ class _Judged:
     def failing(self, limit: float) -> tuple[str, ...]:
         return tuple(name for name, found in self.found.items() if not found.within(limit))
 
-    def off_in_fp32(self, limit: float) -> dict[str, Difference]:
+    def failing_in_fp32(self, limit: float) -> dict[str, Difference]:
         return {name: found for name, found in self.exact.items() if not found.within(limit)}
 
     def as_dict(self) -> dict[str, Any]:
@@ -336,7 +336,7 @@ def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -
     head = "fp16 vs PyTorch: " + ", ".join(f"{name} {describe(one.found[name])}" for name in outputs)
     head += f" (limit {limits.graph})"
     place = f"{case.name} / {', '.join(outputs)}"
-    if one.off_in_fp32(limits.graph):
+    if one.failing_in_fp32(limits.graph):
         return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numerics gate")
     try:
         with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:

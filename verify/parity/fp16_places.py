@@ -21,7 +21,7 @@ from detr2litert.graphs.delegate import LARGEST
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, run_models
-from detr2litert.verify.parity.locate import Located, bisect_off, inner_values
+from detr2litert.verify.parity.locate import Located, bisect_divergent, inner_values
 from detr2litert.verify.parity.metrics import Difference, difference, residual
 from detr2litert.verify.parity.taps import HALVED, read_tap, write_tap
 
@@ -83,7 +83,7 @@ def locate_fp16(
     taps = _Taps(model, graph, inputs, values, output, driver, limit, timeout, folder)
     target = graph.signature_outputs[output]
     taps.measure(target)
-    place = bisect_off(graph, target, taps.measure, limit, max_taps=max_taps, confirm=True)
+    place = bisect_divergent(graph, target, taps.measure, limit, max_taps=max_taps, confirm=True)
     if taps.fixed and place.tensor != target:
         note = f"the output is right once {taps.fixed[0]} is tapped: a fusion of the delegate contributes to the fault"
         place = replace(place, note="; ".join(filter(None, (place.note, note))))

@@ -126,7 +126,7 @@ def _either_order(value: NDArray[Any], expected: NDArray[Any], limit: float) -> 
     return ordered, f"compared in sorted order: {list(value.shape)} is a permutation of {list(expected.shape)}"
 
 
-def first_off(
+def first_divergent(
     graph: Graph, targets: Iterable[int], found: Mapping[int, tuple[Difference, str]], limit: float
 ) -> Located | None:
     """Finds the first tensor that differs, among those compared, on the way to the failing outputs ``targets``.
@@ -136,38 +136,38 @@ def first_off(
     """
     targets = set(targets)
     relevant = targets.union(*(runtime_ancestors(graph, target) for target in targets))
-    off = {tensor for tensor, (result, _) in found.items() if tensor in relevant and not result.within(limit)}
-    right = {tensor for tensor in found if tensor not in off}
+    diverging = {tensor for tensor, (result, _) in found.items() if tensor in relevant and not result.within(limit)}
+    right = {tensor for tensor in found if tensor not in diverging}
     for op in graph.ops:
         for tensor in op.outputs:
-            if tensor in off and (tensor in targets or _goes_on(graph, tensor, relevant, off, right)):
+            if tensor in diverging and (tensor in targets or _propagates(graph, tensor, relevant, diverging, right)):
                 result, note = found[tensor]
                 return located(graph, tensor, result, right, note=note)
     return None
 
 
-def _goes_on(graph: Graph, tensor: int, relevant: set[int], off: set[int], right: set[int]) -> bool:
+def _propagates(graph: Graph, tensor: int, relevant: set[int], diverging: set[int], right: set[int]) -> bool:
     """True if one of the nearest compared tensors computed from this one differs, or none was compared."""
     seen, stack, any_right = {tensor}, [tensor], False
     while stack:
         for op in graph.consumers(stack.pop()):
-            for made in op.outputs:
-                if made in seen or made not in relevant:
+            for output in op.outputs:
+                if output in seen or output not in relevant:
                     continue
-                seen.add(made)
-                if made in off:
+                seen.add(output)
+                if output in diverging:
                     return True
-                if made in right:
+                if output in right:
                     any_right = True
                 else:
-                    stack.append(made)
+                    stack.append(output)
     return not any_right
 
 
 Measure = Callable[[int], "Difference | None"]
 
 
-def bisect_off(
+def bisect_divergent(
     graph: Graph, target: int, measure: Measure, limit: float, *, max_taps: int = 24, confirm: bool = False
 ) -> Located:
     """Finds the first tensor that differs on the way to ``target``, which differs, with one measurement per step.
@@ -190,7 +190,7 @@ def bisect_off(
     harmless: set[int] = set()
     culprit = target
 
-    def off(tensor: int) -> bool:
+    def diverges(tensor: int) -> bool:
         if tensor == target:
             return True
         if tensor not in results:
@@ -203,8 +203,8 @@ def bisect_off(
         for reader in _readers_towards(graph, tensor, culprit):
             maker = _maker(graph, reader)
             others = {t for t in _measurable(graph, maker.inputs) if t != tensor and tensor not in runtime_ancestors(graph, t)}
-            if off(reader):
-                worse = (t for t in sorted(others) if off(t) and _outweighs(results[t], results[tensor], maker.name))
+            if diverges(reader):
+                worse = (t for t in sorted(others) if diverges(t) and _outweighs(results[t], results[tensor], maker.name))
                 return next(worse, tensor)
         return None
 
@@ -217,7 +217,7 @@ def bisect_off(
         # A right tensor clears itself and all its ancestors, a wrong one leaves its ancestors: choose the most even split.
         behind = {t: len(runtime_ancestors(graph, t) & suspects) for t in suspects}
         pick = max(suspects, key=lambda t: (min(behind[t] + 1, len(suspects) - behind[t]), -t))
-        if off(pick):
+        if diverges(pick):
             blamed = to_blame(pick) if confirm else pick
             if blamed != pick:
                 harmless.add(pick)
@@ -251,10 +251,14 @@ def _suspects(
     A tensor that is right although one of its ancestors differs (an error that was lost on the way) clears nothing, unless
     that ancestor is known to be ``harmless``.
     """
-    off = {t for t, found in results.items() if found is not None and not found.within(limit)}
+    diverging = {t for t, found in results.items() if found is not None and not found.within(limit)}
     left = _measurable(graph, runtime_ancestors(graph, culprit)) - results.keys()
     for tensor, found in results.items():
-        if found is not None and tensor not in off and not (behind := runtime_ancestors(graph, tensor)) & (off - harmless):
+        if (
+            found is not None
+            and tensor not in diverging
+            and not (behind := runtime_ancestors(graph, tensor)) & (diverging - harmless)
+        ):
             left -= behind
     return left
 

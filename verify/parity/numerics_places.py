@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, run_models
-from detr2litert.verify.parity.locate import Located, LocateError, bisect_off, compare_trace, first_off, inner_values
+from detr2litert.verify.parity.locate import (
+    Located,
+    LocateError,
+    bisect_divergent,
+    compare_trace,
+    first_divergent,
+    inner_values,
+)
 from detr2litert.verify.parity.metrics import Difference, difference, residual
 from detr2litert.verify.parity.taps import TAP, read_tap, write_tap
 
@@ -43,7 +50,7 @@ def locate_traced(
     if all(own[tensor][0].within(limit) for tensor in targets if tensor in own):
         again = "; ".join(f"{name}: {_apart(values, graph, name, seen)}" for name in outputs)
         raise LocateError(f"LiteRT's own kernels compute it right, so the fault is XNNPACK's ({again} between the two)")
-    place = first_off(graph, targets, {**found, **own}, limit)
+    place = first_divergent(graph, targets, {**found, **own}, limit)
     if place is None:
         raise LocateError("no tensor that differs could be identified")
     if not trace:
@@ -72,7 +79,7 @@ def locate_shipped(shipped: Path, float32: Path, inputs: Arrays, outputs: Sequen
         other = by_name.get(name)
         if other is not None and other.shape == values[tensor].shape:
             found[tensor] = (difference(values[tensor], other, tolerance=residual(limit)), "")
-    place = first_off(graph, (graph.signature_outputs[name] for name in outputs), found, limit)
+    place = first_divergent(graph, (graph.signature_outputs[name] for name in outputs), found, limit)
     if place is None:
         raise LocateError("LiteRT's own kernels show no difference, so the fault is XNNPACK's")
     return place
@@ -103,7 +110,7 @@ def locate_gpu(
             fixed.append(graph.tensors[tensor].name)
         return difference(read_tap(run.outputs[0], copy=copy), values[tensor], tolerance=residual(limit))
 
-    place = bisect_off(graph, target, measure, limit, max_taps=max_taps)
+    place = bisect_divergent(graph, target, measure, limit, max_taps=max_taps)
     notes = [place.note] if place.note else []
     if graph.tensors[place.tensor].dtype == "float32":
         notes.append(_confirmed(place, target, measure(place.tensor, copy=place.tensor == target), limit))

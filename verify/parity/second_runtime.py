@@ -1,4 +1,4 @@
-"""The gate "second runtime": TensorFlow's own interpreter, on the same files and inputs, computes what LiteRT's does.
+"""The gate "second runtime": TensorFlow's own interpreter, on the same files and inputs, computes what LiteRT does.
 
 The other gates trust ai-edge-litert's CPU interpreter as the link between PyTorch and the GPU. Here another build of another
 project runs the shipped files, with kernels of its own (LiteRT computes on XNNPACK, this without it), which finds a file that

@@ -24,7 +24,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from detr2litert.host_runtime.tflite.container import operator_code, pack_model, parse_model
+from detr2litert.host_runtime.tflite.editor import FlatbufferEditor
 from detr2litert.host_runtime.tflite.graph import Graph
 
 TAP = "detr2litert_tap"
@@ -149,15 +149,14 @@ def write_tap(model: Path, tensor: int, destination: Path, *, copy: bool = True,
         copy: the output is a new tensor of ``factor`` times the value (see above); False makes the tensor itself an output.
         factor: ``DOUBLED`` or ``HALVED``.
     """
-    tree = parse_model(model.read_bytes())
-    subgraph = tree.subgraphs[0]
-    output = _add_multiple(tree, subgraph, tensor, factor) if copy else tensor
-    subgraph.outputs = np.append(np.asarray(subgraph.outputs, np.int32), np.int32(output))
-    signature = next(s for s in tree.signatureDefs if s.subgraphIndex == 0)
+    editor = FlatbufferEditor(model)
+    output = _add_multiple(editor, tensor, factor) if copy else tensor
+    editor.subgraph.outputs = np.append(np.asarray(editor.subgraph.outputs, np.int32), np.int32(output))
+    signature = next(s for s in editor.model.signatureDefs if s.subgraphIndex == 0)
     entry = schema.TensorMapT()
     entry.name, entry.tensorIndex = TAP, output
     signature.outputs = [*signature.outputs, entry]
-    destination.write_bytes(pack_model(tree))
+    editor.save(destination)
     return destination
 
 
@@ -166,23 +165,10 @@ def read_tap(outputs: Mapping[str, NDArray[Any]], *, copy: bool = True, factor: 
     return outputs[TAP] / np.float32(factor) if copy else outputs[TAP]
 
 
-def _add_multiple(tree: Any, subgraph: Any, tensor: int, by: float) -> int:
+def _add_multiple(editor: FlatbufferEditor, tensor: int, by: float) -> int:
     """Appends the operator that multiplies a tensor; returns its output's index."""
-    source = subgraph.tensors[tensor]
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(np.float32(by).tobytes(), np.uint8)
-    tree.buffers.append(buffer)
-    factor = schema.TensorT()
-    factor.name, factor.shape, factor.type, factor.buffer = f"{TAP}_factor", [1], source.type, len(tree.buffers) - 1
-    result = schema.TensorT()
-    result.name, result.shape, result.type, result.buffer = TAP, source.shape, source.type, 0
-    subgraph.tensors += [factor, result]
-    tree.operatorCodes.append(operator_code(schema.BuiltinOperator.MUL))
-    operator = schema.OperatorT()
-    operator.opcodeIndex = len(tree.operatorCodes) - 1
-    operator.inputs = [tensor, len(subgraph.tensors) - 2]
-    operator.outputs = [len(subgraph.tensors) - 1]
-    operator.builtinOptionsType = schema.BuiltinOptions.MulOptions
-    operator.builtinOptions = schema.MulOptionsT()
-    subgraph.operators.append(operator)
-    return len(subgraph.tensors) - 1
+    factor = editor.add_constant(np.asarray([by], np.float32), f"{TAP}_factor")
+    result = editor.add_tensor(tensor, editor.shape(tensor), TAP)
+    end = len(editor.subgraph.operators)
+    editor.insert_operator(end, schema.BuiltinOperator.MUL, [tensor, factor], result, schema.MulOptionsT())
+    return result

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detr2litert.graphs.delegate import SPARE
+from detr2litert.graphs.delegate import MIN_HEADROOM
 
 _WIDTH, _HEIGHT, _BELOW = 1000.0, 200.0, 24.0
 _MOST = 20.0
@@ -56,7 +56,7 @@ class RangeRecord:
         """``"protected"``, ``"over"`` (it overflows), ``"near"`` (with too little headroom) or ``"fits"``."""
         if self.protected:
             return "protected"
-        return "over" if self.headroom < 0 else "near" if self.headroom < SPARE else "fits"
+        return "over" if self.headroom < 0 else "near" if self.headroom < MIN_HEADROOM else "fits"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Chart:
     blurred: tuple[RangeRecord, ...]
 
     width, height, zero = _WIDTH, _HEIGHT + _BELOW, _HEIGHT
-    spare = _HEIGHT * (1 - SPARE / _MOST)
+    spare = _HEIGHT * (1 - MIN_HEADROOM / _MOST)
     most = _MOST
 
 

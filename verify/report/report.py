@@ -21,7 +21,7 @@ from detr2litert.verify.report.headroom import RangeRecord
 
 SCHEMA_VERSION = 1
 _FIRST_GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
-"""What reports had to have before they said so themselves."""
+"""The gates expected of reports that do not record ``expected_gates``."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class RunReport:
-    """The whole record of a run.
+    """The complete record of a run.
 
     Attributes:
         variant, target: names from their tables.
-        weights: where they came from, as the manifest says.
+        weights: their source, as in the manifest.
         versions: package to version.
         adapter: the GPU the gates ran on, "" if none.
         stages: in order.

@@ -1,5 +1,5 @@
 /**
- * Serves the page, what it shares with the Python runtime, and some bundles, on this machine alone and read-only:
+ * Serves the page, the files it shares with the Python runtime, and bundles, read-only and to this machine only:
  *
  *   /web_demo/…  /host_runtime/manifest.schema.json  /host_runtime/host_ops.json  /bundles/NAME/…
  */
@@ -23,14 +23,14 @@ const TYPES = {
 };
 
 export class Server {
-  /** Folders by the name they are served under. @type {Map<string, string>} */
+  /** Folders by their name in the URL. @type {Map<string, string>} */
   bundles = new Map();
   #server = createServer((request, response) => this.#answer(request, response));
 
   /**
-   * @param {number} port 0 for any that is free
-   * @returns {Promise<string>} the address, without a slash at its end
-   * @throws {Error} code EADDRINUSE: another program has the port.
+   * @param {number} port 0 for any free port
+   * @returns {Promise<string>} the address, without a trailing slash
+   * @throws {Error} code EADDRINUSE: the port is in use.
    */
   async start(port) {
     await new Promise((resolve, reject) => {
@@ -47,7 +47,7 @@ export class Server {
   }
 
   /**
-   * The file behind a path, or undefined for what is not served.
+   * The file of a URL path, or undefined if it is not served.
    *
    * @param {string} url without a query, still escaped
    * @returns {Promise<string | undefined>}

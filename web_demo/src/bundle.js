@@ -1,10 +1,10 @@
 /**
- * Opens a bundle and trusts nothing in it before its path, length and sha256 have been checked.
+ * Opens a bundle; every file is used only after its path, length and sha256 were checked.
  *
  * @typedef {import('./manifest.js').Manifest} Manifest
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {{label: string, read: (name: string, limit: number) => Promise<Uint8Array<ArrayBuffer>>}} Source
- *   Where a bundle's files come from; `read` refuses a file that is missing or longer than `limit` bytes.
+ *   The source of a bundle's files; `read` refuses a file that is missing or longer than `limit` bytes.
  */
 
 import { REMAKE, UserError } from './errors.js';
@@ -14,7 +14,7 @@ import { describe, fits } from './tensor.js';
 
 const MANIFEST_LIMIT = 16 * 2 ** 20;
 
-/** A bundle whose every file is in memory and was checked. */
+/** A bundle with all files in memory and checked. */
 export class Bundle {
   /** @param {string} label @param {Manifest} manifest @param {Map<string, Uint8Array<ArrayBuffer>>} files */
   constructor(label, manifest, files) {
@@ -54,17 +54,17 @@ export class Bundle {
 /**
  * @param {Source} source
  * @param {import('./json_schema.js').Schema} schema `manifest.schema.json`, parsed
- * @param {(text: string) => void} [tell] told what is being read
+ * @param {(text: string) => void} [report] receives a description of each step
  * @returns {Promise<Bundle>}
- * @throws {UserError} no manifest, one that does not fit, or a file that is missing, cut short, too long or changed.
+ * @throws {UserError} the manifest is missing or invalid, or a file is missing, cut short, too long or changed.
  */
-export async function openBundle(source, schema, tell = () => {}) {
-  tell(`reading ${MANIFEST_NAME}`);
+export async function openBundle(source, schema, report = () => {}) {
+  report(`reading ${MANIFEST_NAME}`);
   const manifest = parseManifest(utf8(await source.read(MANIFEST_NAME, MANIFEST_LIMIT), MANIFEST_NAME), schema);
   for (const name of Object.keys(manifest.files)) checkPath(name, source.label);
   const files = new Map();
   for (const [name, record] of Object.entries(manifest.files)) {
-    tell(`reading ${name}`);
+    report(`reading ${name}`);
     const bytes = await source.read(name, record.bytes);
     if (bytes.byteLength !== record.bytes) {
       throw new UserError(
@@ -106,7 +106,7 @@ export function servedFolder(base) {
 }
 
 /**
- * All of a stream, refused as soon as it is longer than `limit`.
+ * Reads a whole stream; stops with an error as soon as it is longer than `limit`.
  *
  * @param {ReadableStream<Uint8Array>} stream
  * @param {number} limit
@@ -135,7 +135,7 @@ export async function readAll(stream, limit, name) {
   return whole;
 }
 
-/** Refuses a path that could leave the bundle on any system. @param {string} name @param {string} where */
+/** Refuses a path that could lead outside the bundle on any system. @param {string} name @param {string} where */
 export function checkPath(name, where) {
   const bad = (/** @type {string} */ part) => ['', '.', '..'].includes(part) || /[\\:\0]/.test(part);
   if (name.split('/').some(bad)) {
@@ -157,7 +157,7 @@ function utf8(bytes, where) {
 /** @param {Uint8Array<ArrayBuffer>} bytes @returns {Promise<string>} */
 async function sha256(bytes) {
   if (!globalThis.crypto?.subtle) {
-    throw new UserError('this browser gives sha256 to https and localhost only; open the page at http://localhost');
+    throw new UserError('this browser provides sha256 only for https and localhost; open the page at http://localhost');
   }
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,26 +1,26 @@
-/** A class's colour, as `host_runtime/draw.py` chooses it: always the same for an index, bright, and unlike its neighbours'. */
+/** Class colours, equal to those of `host_runtime/draw.py`: fixed, bright, and distinct from their neighbours'. */
 
-/** Steps of the golden ratio around the colour wheel keep neighbouring indices far apart however many there are. */
+/** Golden-ratio steps around the colour wheel separate neighbouring class indices, however many there are. */
 const GOLDEN = 0.6180339887498949;
 
 /** @param {number} classIndex @returns {[number, number, number]} red, green, blue of 255 */
 export function classColour(classIndex) {
   const hue = (0.02 + classIndex * GOLDEN) % 1;
-  // Every third class is darker and every second paler, so that equal hues far apart still differ.
+  // Every third class is darker and every second paler: classes of similar hue still differ.
   const rgb = hsvToRgb(hue, 0.95 - 0.3 * (classIndex % 2), 1 - 0.2 * Number(classIndex % 3 === 2));
-  // Deep blues and violets are lightened: a line of luma below 0.35 is lost on a dark picture.
+  // Lightens deep blues and violets: a line of luma below 0.35 is invisible on a dark picture.
   const white = Math.max(0, (0.35 - luma(rgb)) / (1 - luma(rgb)));
   const [red, green, blue] = rgb.map((value) => roundHalfEven(255 * (value + (1 - value) * white)));
   return [red, green, blue];
 }
 
-/** Rec. 601: how light a colour looks, on the scale of its channels. @param {readonly number[]} rgb */
+/** Rec. 601 luma, on the scale of the channels. @param {readonly number[]} rgb */
 export function luma([red, green, blue]) {
   return 0.299 * red + 0.587 * green + 0.114 * blue;
 }
 
 /**
- * As Python's colorsys.
+ * Converts HSV to RGB, like Python's colorsys.
  *
  * @param {number} hue
  * @param {number} saturation

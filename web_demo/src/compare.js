@@ -1,16 +1,16 @@
 /**
- * How far a tensor is from its reference: `verify/parity/metrics.py` in JavaScript. All arithmetic in float64.
+ * Compares a tensor with its reference: `verify/parity/metrics.py` in JavaScript. All arithmetic is float64.
  *
- * Pearson's correlation alone does not see a wrong scale or offset, so there is a relative error too: the root mean square of
+ * Pearson's correlation does not detect a wrong scale or offset, so there is a relative error, too: the root mean square of
  * the difference over the reference's standard deviation. A correlation limit r bounds it by sqrt(1 - r²).
  *
  * @typedef {{correlation: number, relativeError: number, maxAbsError: number, referenceMax: number}} Difference
- *   NaN where there is no answer; `maxAbsError` is infinite where a value is NaN, or infinite on one side only.
+ *   NaN if undefined; `maxAbsError` is infinite where a value is NaN, or infinite on one side only.
  */
 
-/** A spread below this share of the magnitude is float32's rounding and no signal. */
+/** A spread below this share of the magnitude is float32 rounding, not signal. */
 const CONSTANT = 1e-6;
-/** How near a constant must be to count as equal, as a share of max(1, |reference|). */
+/** Tolerance for constants, as a share of max(1, |reference|). */
 const TOLERANCE = 1e-5;
 
 /**
@@ -44,7 +44,7 @@ export function difference(candidate, reference) {
 }
 
 /**
- * Whether both the correlation and the relative error keep a correlation limit; NaN never does.
+ * Whether both the correlation and the relative error meet a correlation limit; NaN never does.
  *
  * @param {Difference} found
  * @param {number} limit
@@ -73,7 +73,7 @@ function relativeError(x, y, referenceMax) {
   return Math.sqrt(mean(x.map((value, index) => ((value - y[index]) / scale) ** 2)));
 }
 
-/** Around 0 with a largest value of 1, so that squares neither overflow nor vanish. @param {number[]} values */
+/** Centres and scales to a largest magnitude of 1, so that squares neither overflow nor underflow. @param {number[]} values */
 function centred(values) {
   const around = centredRaw(values);
   const top = largest(around);

@@ -1,6 +1,6 @@
 /**
- * From graph B's boxes and logits to detections, as `host_runtime/decode.py` does it: sigmoid, the `num_select` best of queries
- * x classes with ties by lower index, boxes to pixels, clamped to the picture.
+ * Decodes graph B's boxes and logits to detections, equal to `host_runtime/decode.py`: sigmoid, the `num_select` best over
+ * queries x classes with ties by lower index, boxes to pixels, clamped to the picture.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {{classIndex: number, name: string, score: number, box: [number, number, number, number]}} Detection
@@ -17,10 +17,10 @@ const f = Math.fround;
  * @param {Tensor} logits [1, Q, C], before the sigmoid
  * @param {{width: number, height: number}} picture its size in pixels
  * @param {import('./manifest.js').Postprocess} spec
- * @param {readonly (string | null)[]} classes C names; null is a hole, named `class N` should it be found
- * @param {{threshold: number, nmsIou?: number}} options keep scores strictly above; NMS only if asked for
+ * @param {readonly (string | null)[]} classes C names; null is an unused index, reported as `class N`
+ * @param {{threshold: number, nmsIou?: number}} options threshold: exclusive lower bound of scores; nmsIou: no NMS if absent
  * @returns {Detection[]} best first
- * @throws {Error} shapes do not fit, or a value is NaN: a graph went wrong, and no detection could be trusted.
+ * @throws {Error} shapes are invalid, or a value is NaN because a graph ran incorrectly.
  */
 export function decode(boxes, logits, picture, spec, classes, { threshold, nmsIou }) {
   const columns = check(boxes, logits, classes);
@@ -66,7 +66,7 @@ function nms(found, limit) {
 }
 
 /**
- * Multiplied out, so that two boxes without area do not divide 0 by 0.
+ * Whether the IoU exceeds a limit, without division: two boxes without area would give 0 / 0.
  *
  * @param {Detection['box']} one
  * @param {Detection['box']} other
@@ -101,7 +101,7 @@ function check(boxes, logits, classes) {
     ['logits', logits],
   ])) {
     if (tensor.data.some(Number.isNaN))
-      throw new Error(`'${name}' holds NaN: the graphs did not run right on this GPU (${queries} queries)`);
+      throw new Error(`'${name}' contains NaN: the graphs ran incorrectly on this GPU (${queries} queries)`);
   }
   return columns;
 }

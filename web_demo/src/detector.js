@@ -1,6 +1,6 @@
 /**
- * A bundle ready to run: picture, graph A, host step, graph B, detections. It knows graphs only as something with a `run`, so
- * that all of it but the GPU is tested without one.
+ * The detector of a bundle: picture, graph A, host step, graph B, detections. Graphs are an interface with `run`, so that
+ * everything but the GPU is tested without one.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {import('./preprocess.js').Picture} Picture
@@ -25,7 +25,7 @@ export class Detector {
     this.hostStep = new HostStep(manifest.host_step, bundle.hostConstants(), manifest.graphs.a.outputs);
   }
 
-  /** The whole chain. @param {Picture} picture @returns {Promise<Run>} */
+  /** Runs the whole chain. @param {Picture} picture @returns {Promise<Run>} */
   async run(picture) {
     const start = performance.now();
     const image = this.input(picture);
@@ -40,7 +40,7 @@ export class Detector {
   }
 
   /**
-   * What a run found.
+   * Decodes a run's detections.
    *
    * @param {ReadonlyMap<string, Tensor>} outputs graph B's
    * @param {Picture} picture
@@ -49,14 +49,14 @@ export class Detector {
   detections(outputs, picture, threshold) {
     const { postprocess: post, classes } = this.bundle.manifest;
     const [boxes, logits] = [outputs.get(post.boxes), outputs.get(post.logits)];
-    if (!boxes || !logits) throw new Error(`graph B gave no '${post.boxes}' or no '${post.logits}'`);
+    if (!boxes || !logits) throw new Error(`graph B has no output '${post.boxes}' or '${post.logits}'`);
     return decode(boxes, logits, picture, post, classes, { threshold });
   }
 
   /**
-   * Every stage on golden inputs, then the chain, against the golden vectors.
+   * Compares every stage on golden inputs, then the chain, with the golden vectors.
    *
-   * @param {Picture} picture the bundle's own
+   * @param {Picture} picture the bundle's golden one
    * @param {import('./gpu/graph.js').Precision} precision
    */
   async judged(picture, precision) {
@@ -77,7 +77,7 @@ export class Detector {
     return new Map([[graphs.a.inputs[0].name, preprocess(picture, spec)]]);
   }
 
-  /** Gives the GPU's memory back. */
+  /** Releases the GPU's memory. */
   delete() {
     this.graphA.delete();
     this.graphB.delete();

@@ -1,4 +1,4 @@
-/** Bad input: one line that says what, where, and what to do next. Anything else that is thrown is a fault of this program. */
+/** Invalid input or usage, in one line: what is wrong, where, and what to do next. Any other exception is a bug. */
 export class UserError extends Error {
   /** @param {string} message @param {unknown} [cause] */
   constructor(message, cause) {
@@ -7,7 +7,7 @@ export class UserError extends Error {
   }
 }
 
-/** What to do about a bundle that is not sound. */
+/** The suggested fix for an invalid bundle. */
 export const REMAKE = 'make the bundle again with `convert run`';
 
 /** @param {unknown} error @returns {string} */

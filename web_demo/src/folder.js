@@ -12,12 +12,12 @@ import { MANIFEST_NAME } from './manifest.js';
  * @param {(name: string) => Promise<Blob | undefined>} find a file by its path in the folder
  * @param {string} label the folder's name
  * @returns {Promise<Source>}
- * @throws {UserError} it holds no manifest at its top.
+ * @throws {UserError} it has no manifest at the top level.
  */
 export async function folderSource(find, label) {
   if (!(await find(MANIFEST_NAME)))
     throw new UserError(
-      `${label} holds no ${MANIFEST_NAME} at its top; give the folder that \`convert run\` wrote, or its .zip`,
+      `${label} has no ${MANIFEST_NAME} at the top level; give the folder that \`convert run\` wrote, or its .zip`,
     );
   return {
     label,
@@ -30,7 +30,7 @@ export async function folderSource(find, label) {
 }
 
 /**
- * What an `<input webkitdirectory>` gives: every file, each with its path from the folder's own name on.
+ * A source of an `<input webkitdirectory>`'s files; their paths start with the folder's name.
  *
  * @param {Iterable<File>} files
  * @returns {Promise<Source>}
@@ -43,7 +43,7 @@ export function chosenFolder(files) {
 }
 
 /**
- * What dropping a folder gives.
+ * A source of a dropped folder's files.
  *
  * @param {FileSystemDirectoryEntry} folder
  * @returns {Promise<Source>}

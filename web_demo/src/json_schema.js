@@ -1,6 +1,6 @@
 /**
- * Checks JSON against a JSON Schema, as far as `host_runtime/manifest.schema.json` goes: one schema for every runtime, and no
- * copy of it here that could grow apart. A keyword that is not known here is an error, so that none is passed over in silence.
+ * Validates JSON against a JSON Schema, with the keywords that `host_runtime/manifest.schema.json` uses, so that all runtimes
+ * share one schema. An unknown keyword is an error, never silently ignored.
  *
  * @typedef {Record<string, any>} Schema
  */
@@ -39,11 +39,11 @@ const RULES = {
 };
 
 /**
- * The first thing that does not fit, with its place, or undefined if all fits.
+ * The first violation with its path, or undefined if there is none.
  *
  * @param {unknown} value parsed JSON
  * @param {Schema} schema
- * @param {Schema} [root] where `$ref` is looked up
+ * @param {Schema} [root] resolves `$ref`
  * @param {string} [path]
  * @returns {string | undefined}
  */
@@ -53,7 +53,7 @@ export function schemaProblem(value, schema, root = schema, path = '$') {
     if (ANNOTATIONS.has(keyword) || keyword === 'properties' || keyword === 'items' || keyword === 'additionalProperties')
       continue;
     const rule = RULES[keyword];
-    if (!rule) throw new Error(`the schema's keyword '${keyword}' is not known here`);
+    if (!rule) throw new Error(`the schema's keyword '${keyword}' is not supported`);
     const problem = rule(value, limit, schema);
     if (problem) return `${path}: ${JSON.stringify(value)?.slice(0, 60)} ${problem}`;
   }

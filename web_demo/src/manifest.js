@@ -1,6 +1,5 @@
 /**
- * The bundle's manifest, read and checked: by its schema, then for what a schema cannot say, as `host_runtime/manifest.py`
- * does.
+ * Reads the bundle's manifest and checks it: by its schema, then for consistency, like `host_runtime/manifest.py`.
  *
  * @typedef {import('./tensor.js').TensorSpec} TensorSpec
  * @typedef {{file: string, signature: string, inputs: TensorSpec[], outputs: TensorSpec[]}} GraphSpec
@@ -18,6 +17,7 @@
  */
 
 import { REMAKE, UserError, messageOf } from './errors.js';
+import { HOST_OPS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
 import { sameShape } from './tensor.js';
 
@@ -30,7 +30,7 @@ export const HOST_PARAMS_NAME = 'host_params.safetensors';
  * @param {import('./json_schema.js').Schema} schema `manifest.schema.json`, parsed
  * @param {string} [where] for messages
  * @returns {Manifest}
- * @throws {UserError} not JSON, of a newer schema, not of the schema, or inconsistent.
+ * @throws {UserError} it is not JSON, has a newer schema version, violates the schema, or is inconsistent.
  */
 export function parseManifest(text, schema, where = MANIFEST_NAME) {
   let data;
@@ -42,24 +42,24 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
   const version = data?.schema_version;
   if (Number.isInteger(version) && version > SCHEMA_VERSION) {
     throw new UserError(
-      `${where} has schema version ${version} but this page reads up to ${SCHEMA_VERSION}; take a newer page, or ${REMAKE}`,
+      `${where} has schema version ${version} but this page reads up to ${SCHEMA_VERSION}; use a newer page, or ${REMAKE}`,
     );
   }
   const unknown = schemaProblem(data, schema);
   if (unknown) throw new UserError(`${where} is not a bundle manifest: at ${unknown}; ${REMAKE}`);
   const manifest = /** @type {Manifest} */ (data);
-  for (const problem of problems(manifest)) throw new UserError(`${where} does not fit together: ${problem}; ${REMAKE}`);
+  for (const problem of problems(manifest)) throw new UserError(`${where} is inconsistent: ${problem}; ${REMAKE}`);
   return manifest;
 }
 
-/** 1e999 is read as infinity, which no manifest means. @param {string} _key @param {unknown} value */
+/** Rejects 1e999, which JSON.parse reads as infinity. @param {string} _key @param {unknown} value */
 function finite(_key, value) {
   if (typeof value === 'number' && !Number.isFinite(value)) throw new RangeError('a number is not finite');
   return value;
 }
 
 /**
- * Sentences about what does not fit, in the order of the data's flow.
+ * The manifest's inconsistencies, in the order of the data flow.
  *
  * @param {Manifest} manifest
  * @returns {Generator<string>}
@@ -85,18 +85,21 @@ function* problems(manifest) {
   const pre = manifest.preprocess;
   const image = [1, 3, pre.height, pre.width];
   if (a.inputs.length !== 1 || !sameShape(a.inputs[0].shape, image)) {
-    yield `graph a must take one image of shape [${image.join(', ')}], as preprocess says`;
+    yield `graph a must have one input of shape [${image.join(', ')}], as stated in preprocess`;
   }
   yield* flowProblems(manifest);
   yield* postprocessProblems(manifest);
 }
 
-/** From graph A through the host step into graph B. @param {Manifest} manifest @returns {Generator<string>} */
+/** Inconsistencies from graph A through the host step to graph B. @param {Manifest} manifest @returns {Generator<string>} */
 function* flowProblems({ graphs, host_step: host }) {
   const fromA = new Map(graphs.a.outputs.map((spec) => [spec.name, spec]));
+  for (const { op } of host.ops) {
+    if (!Object.hasOwn(HOST_OPS, op)) yield `the host step's op '${op}' is not one that this page knows: take a newer page`;
+  }
   const known = new Set();
   for (const name of host.inputs) {
-    if (!fromA.has(name)) yield `the host step reads '${name}', which graph a does not give`;
+    if (!fromA.has(name)) yield `the host step reads '${name}', which is not an output of graph a`;
     known.add(name);
   }
   for (const name of [...(host.constants ?? []).map((spec) => spec.name), ...host.ops.map((op) => op.output)]) {
@@ -106,9 +109,9 @@ function* flowProblems({ graphs, host_step: host }) {
   for (const name of host.outputs) if (!known.has(name)) yield `the host step's output '${name}' is never computed`;
   for (const spec of graphs.b.inputs.filter((item) => !host.outputs.includes(item.name))) {
     const source = fromA.get(spec.name);
-    if (!source) yield `graph b reads '${spec.name}', which neither the host step nor graph a gives`;
+    if (!source) yield `graph b reads '${spec.name}', which is not an output of the host step or graph a`;
     else if (!sameShape(source.shape, spec.shape)) {
-      yield `'${spec.name}' leaves graph a as [${source.shape.join(', ')}] but graph b wants [${spec.shape.join(', ')}]`;
+      yield `'${spec.name}' is [${source.shape.join(', ')}] in graph a but [${spec.shape.join(', ')}] in graph b`;
     }
   }
 }
@@ -119,7 +122,7 @@ function* postprocessProblems({ graphs, postprocess: post, classes }) {
   const boxes = fromB.get(post.boxes);
   const logits = fromB.get(post.logits);
   if (!boxes || !logits) {
-    yield `graph b does not give '${boxes ? post.logits : post.boxes}', which postprocess reads`;
+    yield `postprocess reads '${boxes ? post.logits : post.boxes}', which is not an output of graph b`;
   } else if (
     boxes.length !== 3 ||
     logits.length !== 3 ||
@@ -127,7 +130,7 @@ function* postprocessProblems({ graphs, postprocess: post, classes }) {
     boxes[2] !== 4 ||
     !sameShape(boxes.slice(0, 2), logits.slice(0, 2))
   ) {
-    yield `postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not [${boxes.join(', ')}] and [${logits.join(', ')}]`;
+    yield `postprocess needs boxes [1, Q, 4] and logits [1, Q, C], not [${boxes.join(', ')}] and [${logits.join(', ')}]`;
   } else if (logits[2] !== classes.length) {
     yield `classes has ${classes.length} entries but there are ${logits[2]} logit columns`;
   }

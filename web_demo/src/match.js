@@ -1,7 +1,7 @@
 /**
- * Two lists of detections compared as sets, by the rule of `verify/parity/detections.py`: with threshold t, score tolerance d and IoU
- * limit u, two fit if they are of one class, their IoU is at least u and their scores differ by at most d. Whatever scores
- * above t + d must have a partner; what scores within d of t may have one; the rest is not looked at.
+ * Compares two lists of detections as sets, by the rule of `verify/parity/detections.py`: with threshold t, score tolerance d
+ * and IoU limit u, two detections match if they are of one class, their IoU is at least u and their scores differ by at most d.
+ * A detection with a score above t + d must have a match, one within d of t may have one, and the rest is ignored.
  *
  * @typedef {import('./decode.js').Detection} Detection
  * @typedef {{threshold: number, iou: number, score: number}} DetectionLimits
@@ -25,9 +25,9 @@ export function floorOf(limits) {
  * @returns {Row[]} best first
  */
 export function matchDetections(reference, candidate, limits) {
-  const looked = (/** @type {Detection} */ item) => item.score > limits.threshold - limits.score;
+  const considered = (/** @type {Detection} */ item) => item.score > limits.threshold - limits.score;
   const required = (/** @type {Detection} */ item) => item.score > limits.threshold + limits.score;
-  const [left, right] = [reference.filter(looked), candidate.filter(looked)];
+  const [left, right] = [reference.filter(considered), candidate.filter(considered)];
   const fit = (/** @type {Detection} */ one, /** @type {Detection} */ other) =>
     one.classIndex === other.classIndex &&
     iou(one.box, other.box) >= limits.iou &&
@@ -63,10 +63,9 @@ export function iou(one, other) {
 }
 
 /**
- * Pairs two sets so that as many required elements as can have a partner do, on both sides at once: augmenting paths (Kuhn
- * 1955) from the required left ones, then from the required right ones, where an optional right one may lose its partner; by
- * Mendelsohn and Dulmage (1958) the second phase costs the first nothing. Best-first greedy pairing could call a detection
- * missing that is not.
+ * Pairs two sets so that a maximum number of required elements on both sides is matched: augmenting paths (Kuhn 1955) from the
+ * required left elements, then from the required right ones, where an optional right one may lose its match; the second phase
+ * keeps the matches of the first (Mendelsohn and Dulmage 1958). Greedy pairing could report a detection missing that is not.
  *
  * @param {boolean[][]} edges @param {number[][]} worth @param {boolean[]} leftRequired @param {boolean[]} rightRequired
  * @returns {Map<number, number>} left to right

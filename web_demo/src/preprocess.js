@@ -1,11 +1,11 @@
-/** From a picture to graph A's input: resized, scaled, normalised, as `host_runtime/preprocess.py` does it. */
+/** Pre-processes a picture to graph A's input: resizes, scales, normalises, equal to `host_runtime/preprocess.py`. */
 
-import { resizeTaps } from './resize_taps.js';
+import { resizeFilter } from './resize_filter.js';
 import { floats } from './tensor.js';
 
 /**
  * @typedef {{width: number, height: number, data: Uint8ClampedArray | Uint8Array}} Picture
- *   Upright, four bytes a pixel, red, green, blue and one that is not read: what a canvas gives.
+ *   Upright, RGBA with unused alpha, as from a canvas.
  */
 
 const f = Math.fround;
@@ -20,7 +20,7 @@ export function preprocess(picture, spec) {
   const { height, width } = spec;
   const plane = height * width;
   const out = new Float32Array(3 * plane);
-  // Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
+  // Division by 255, as in to_tensor; multiplying by 1/255 changes the last bit of half of the pixel values.
   const divisor = f(1 / spec.scale);
   for (let channel = 0; channel < 3; channel += 1) {
     const [mean, std] = [f(spec.mean[channel]), f(spec.std[channel])];
@@ -33,14 +33,14 @@ export function preprocess(picture, spec) {
 }
 
 /**
- * [picture.height, picture.width] to [spec.height, picture.width], three floats a pixel.
+ * Resizes vertically: [picture.height, picture.width] to [spec.height, picture.width], three floats per pixel.
  *
  * @param {Picture} picture
  * @param {import('./manifest.js').Preprocess} spec
  */
 function resizeRows(picture, spec) {
   const { width, data } = picture;
-  const { taps, sources, weights } = resizeTaps(picture.height, spec.height, spec.resize);
+  const { taps, sources, weights } = resizeFilter(picture.height, spec.height, spec.resize);
   const out = new Float32Array(spec.height * width * 3);
   for (let row = 0; row < spec.height; row += 1) {
     for (let tap = 0; tap < taps; tap += 1) {
@@ -59,14 +59,14 @@ function resizeRows(picture, spec) {
 }
 
 /**
- * [spec.height, width] to [spec.height, spec.width], three floats a pixel.
+ * Resizes horizontally: [spec.height, width] to [spec.height, spec.width], three floats per pixel.
  *
  * @param {Float32Array} rows
  * @param {number} width
  * @param {import('./manifest.js').Preprocess} spec
  */
 function resizeColumns(rows, width, spec) {
-  const { taps, sources, weights } = resizeTaps(width, spec.width, spec.resize);
+  const { taps, sources, weights } = resizeFilter(width, spec.width, spec.resize);
   const out = new Float32Array(spec.height * spec.width * 3);
   for (let row = 0; row < spec.height; row += 1) {
     for (let column = 0; column < spec.width; column += 1) {

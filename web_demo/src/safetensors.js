@@ -1,4 +1,4 @@
-/** Reads safetensors files: 8 bytes with the header's length, a JSON header, then the tensors one after another. */
+/** Reads safetensors files: 8 bytes with the header's length, a JSON header, then the tensors without gaps. */
 
 import { REMAKE, UserError } from './errors.js';
 import { sizeOf } from './tensor.js';
@@ -40,7 +40,7 @@ export function readSafetensors(bytes, where) {
     if (item.start !== reached) throw refuse(`'${item.name}' does not begin where the tensor before it ends`);
     reached = item.end;
   }
-  if (reached !== data.byteLength) throw refuse(`its tensors take ${reached} bytes of ${data.byteLength}`);
+  if (reached !== data.byteLength) throw refuse(`its tensors occupy ${reached} bytes of ${data.byteLength}`);
   return new Map(entries.map((item) => [item.name, decode(item, data)]));
 }
 
@@ -65,7 +65,7 @@ function parseHeader(bytes, refuse) {
 function entry(name, value, refuse) {
   const { dtype, shape, data_offsets: offsets } = /** @type {Record<string, any>} */ (value ?? {});
   const type = Object.hasOwn(TYPES, dtype) ? TYPES[dtype] : undefined;
-  if (!type) throw refuse(`'${name}' has the type ${dtype}, which no bundle holds`);
+  if (!type) throw refuse(`'${name}' has the unsupported type ${dtype}`);
   if (!isExtents(shape) || !isExtents(offsets) || offsets.length !== 2) throw refuse(`'${name}' has no shape or no offsets`);
   const [start, end] = offsets;
   if (end - start !== sizeOf(shape) * type.bytes)

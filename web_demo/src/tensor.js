@@ -12,7 +12,7 @@ export function sizeOf(shape) {
   return shape.reduce((product, extent) => product * extent, 1);
 }
 
-/** Zeros. @param {DType} dtype @param {readonly number[]} shape @returns {Tensor} */
+/** Creates a zeroed tensor. @param {DType} dtype @param {readonly number[]} shape @returns {Tensor} */
 export function zeros(dtype, shape) {
   const size = sizeOf(shape);
   const data = dtype === 'float32' ? new Float32Array(size) : new Int32Array(size);
@@ -34,7 +34,7 @@ export function describe(tensor) {
   return `${tensor.dtype}[${tensor.shape.join(', ')}]`;
 }
 
-/** Whether a tensor is what the manifest says. @param {Tensor} tensor @param {{dtype: DType, shape: readonly number[]}} spec */
+/** Whether a tensor has the dtype and shape of its spec. @param {Tensor} tensor @param {{dtype: DType, shape: readonly number[]}} spec */
 export function fits(tensor, spec) {
   return tensor.dtype === spec.dtype && sameShape(tensor.shape, spec.shape);
 }

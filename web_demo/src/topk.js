@@ -1,6 +1,6 @@
 /**
- * Top-k with a defined order of ties: descending by value, then ascending by index, NaN first. Why this order:
- * `host_runtime/selection.py`.
+ * Top-k with a defined order of ties: descending by value, then ascending by index, NaN first; see
+ * `host_runtime/selection.py` for the reason.
  *
  * @param {Float32Array | Int32Array} values
  * @param {number} k
@@ -8,7 +8,7 @@
  */
 export function topkIndices(values, k) {
   if (!Number.isInteger(k) || k < 0 || k > values.length)
-    throw new RangeError(`cannot take the ${k} largest of ${values.length} values`);
+    throw new RangeError(`cannot select the ${k} largest of ${values.length} values`);
   if (k === 0) return new Int32Array(0);
   // A typed array's own sort is numeric and puts NaN last, so the k-th from the end is the k-th largest with NaN largest.
   const limit = values.slice().sort()[values.length - k];
@@ -19,7 +19,7 @@ export function topkIndices(values, k) {
     if (order < 0) chosen.push(index);
     else if (order === 0 && level.length < k) level.push(index);
   }
-  // Of the values equal to the k-th, the first ones fill the places that are left.
+  // The first of the values equal to the k-th fill the remaining places.
   chosen.push(...level.slice(0, k - chosen.length));
   return Int32Array.from(chosen.sort((one, other) => compareDescending(values[one], values[other]) || one - other));
 }

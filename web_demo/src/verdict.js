@@ -1,6 +1,6 @@
 /**
- * Judges a run on the bundle's own picture, as `verify/device/judge.py` judges a phone's: every stage on inputs that are known
- * to be right, so that a fault shows in its own stage, then the whole chain by what it detects.
+ * Judges a run on the bundle's golden picture, by the rules of `verify/device/judge.py`: every stage on golden inputs, so that
+ * a fault is attributed to its stage, then the detections of the whole chain.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {import('./compare.js').Difference} Difference
@@ -15,11 +15,11 @@ import { REMAKE, UserError } from './errors.js';
 import { floorOf, matchDetections } from './match.js';
 import { describe, fits } from './tensor.js';
 
-/** Of stages computed in float32 by this page itself: pre-processing and the host step. */
+/** The correlation limit of stages that this page computes in float32: pre-processing and the host step. */
 const HOST_LIMIT = 0.99999;
 
 /**
- * Limits by precision. fp32: weights are float16, as in the numerics gate. fp16: as for a phone.
+ * Limits by precision. fp32: those of the numerics gate for float16 weights. fp16: those for a phone.
  *
  * @type {Record<import('./gpu/graph.js').Precision, {graph: number, iou: number, score: number}>}
  */
@@ -29,11 +29,11 @@ const LIMITS = {
 };
 
 /**
- * The golden vectors, each stage's inputs and outputs present.
+ * Reads the golden vectors, which must have every stage's inputs and outputs.
  *
  * @param {import('./bundle.js').Bundle} bundle
  * @returns {Map<string, Tensor>}
- * @throws {UserError} a tensor is missing or of another shape.
+ * @throws {UserError} a tensor is missing or has another shape.
  */
 export function readGolden(bundle) {
   const { graphs, host_step: host } = bundle.manifest;
@@ -53,7 +53,7 @@ export function readGolden(bundle) {
 }
 
 /**
- * `golden/detections.json`, as the Python runtime wrote it.
+ * Reads `golden/detections.json`.
  *
  * @param {import('./bundle.js').Bundle} bundle
  * @returns {import('./decode.js').Detection[]}
@@ -69,7 +69,7 @@ export function readGoldenDetections(bundle) {
       return { classIndex: item.class_index, name: String(item.name), score: item.score, box };
     });
   } catch (error) {
-    throw new UserError(`${name} is no list of detections; ${REMAKE}`, error);
+    throw new UserError(`${name} is not a list of detections; ${REMAKE}`, error);
   }
 }
 
@@ -115,7 +115,7 @@ export function judge(bundle, given, chain, picture, precision) {
 }
 
 /**
- * Whether the file holds what the golden boxes and logits say, which decoding alone can change.
+ * Whether decoding the golden boxes and logits gives the detections in the file.
  *
  * @param {import('./decode.js').Detection[]} written
  * @param {import('./decode.js').Detection[]} own
@@ -147,7 +147,7 @@ function firstProblem(compared, rows, sound, written) {
   const wrong = compared.find((item) => !item.good);
   if (wrong) {
     return (
-      `${wrong.stage} is off: ${wrong.name} has correlation ${wrong.found.correlation.toFixed(5)} and largest error ` +
+      `${wrong.stage} differs: ${wrong.name} has correlation ${wrong.found.correlation.toFixed(5)} and largest error ` +
       `${wrong.found.maxAbsError.toPrecision(3)} (limit ${wrong.limit})`
     );
   }
@@ -155,7 +155,7 @@ function firstProblem(compared, rows, sound, written) {
   const lost = rows.find((row) => row.status === 'missing' || row.status === 'extra');
   const item = lost?.reference ?? lost?.candidate;
   return lost && item
-    ? `every stage agrees on its own, but the chain's detections do not: ${item.name} ${item.score.toFixed(3)} is ${lost.status}`
+    ? `every stage agrees separately, but the chain's detections do not: ${item.name} ${item.score.toFixed(3)} is ${lost.status}`
     : undefined;
 }
 
@@ -163,8 +163,9 @@ function firstProblem(compared, rows, sound, written) {
 function praise(compared, rows, written, threshold) {
   const lowest = compared.reduce((worst, item) => (item.found.correlation < worst.found.correlation ? item : worst));
   const figure = `${lowest.found.correlation.toFixed(7)} (${lowest.stage}, ${lowest.name})`;
-  const told = `${compared.length} tensors agree, lowest correlation ${figure}`;
-  if (!written) return `${told}; PyTorch finds nothing above ${threshold} in this picture, so its detections prove nothing`;
+  const summary = `${compared.length} tensors agree, lowest correlation ${figure}`;
+  if (!written)
+    return `${summary}; PyTorch detects nothing above ${threshold} in this picture, so detections were not compared`;
   const matched = rows.filter((row) => row.status === 'matched').length;
-  return `${told}; ${matched} ${matched === 1 ? 'detection' : 'detections'} matched with PyTorch's, none missing, none extra`;
+  return `${summary}; ${matched} ${matched === 1 ? 'detection' : 'detections'} matched with PyTorch's, none missing, none extra`;
 }

@@ -1,5 +1,5 @@
 /**
- * A bundle in a .zip: its files at the top or in one folder. Stored and deflated members, no zip64, nothing encrypted.
+ * Reads a bundle's .zip, with its files at the top level or in one folder: stored or deflated, no zip64, no encryption.
  *
  * Layout: APPNOTE.TXT of PKWARE, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.16 (end record).
  */
@@ -21,14 +21,14 @@ const SYMLINK = 0o120000;
  * @param {Blob} blob
  * @param {string} label the .zip's name
  * @returns {Promise<import('./bundle.js').Source>}
- * @throws {UserError} not a .zip of a bundle.
+ * @throws {UserError} it is not a bundle's .zip.
  */
 export async function zippedFolder(blob, label) {
   const members = await directory(blob, label);
   const tops = [...members.keys()].filter((name) => name.split('/').pop() === MANIFEST_NAME && name.split('/').length <= 2);
   if (tops.length !== 1) {
     throw new UserError(
-      `${label} holds ${tops.length} ${MANIFEST_NAME} at its top; give the .zip that \`convert run --zip\` wrote`,
+      `${label} has ${tops.length} ${MANIFEST_NAME} at the top level, not 1; give the .zip that \`convert run --zip\` wrote`,
     );
   }
   const prefix = tops[0].slice(0, -MANIFEST_NAME.length);
@@ -44,8 +44,7 @@ export async function zippedFolder(blob, label) {
 
 /** @param {Blob} blob @param {string} label @returns {Promise<Map<string, Member>>} */
 async function directory(blob, label) {
-  const damaged = (/** @type {string} */ why) =>
-    new UserError(`${label} is not a .zip that can be read (${why}); copy it again`);
+  const damaged = (/** @type {string} */ why) => new UserError(`${label} is not a readable .zip (${why}); copy it again`);
   const tail = await viewOf(blob, Math.max(0, blob.size - 65557), blob.size);
   let end = tail.byteLength - 22;
   while (end >= 0 && tail.getUint32(end, true) !== END) end -= 1;
@@ -64,10 +63,10 @@ async function directory(blob, label) {
     if (!name.endsWith('/')) {
       checkPath(name, label);
       if (((view.getUint32(at + 38, true) >>> 16) & 0o170000) === SYMLINK) {
-        throw new UserError(`${label} holds the link '${name}', which a bundle may not; ${REMAKE}`);
+        throw new UserError(`${label} contains the link '${name}', which a bundle must not; ${REMAKE}`);
       }
       if (view.getUint16(at + 8, true) & 1) throw damaged(`${name} is encrypted`);
-      if (members.has(name)) throw damaged(`${name} is there twice`);
+      if (members.has(name)) throw damaged(`${name} occurs twice`);
       members.set(name, {
         name,
         method: view.getUint16(at + 10, true),
@@ -81,7 +80,7 @@ async function directory(blob, label) {
 }
 
 /**
- * A member's bytes; what a .zip says about its sizes is not trusted: a bomb stops at `limit`.
+ * Reads a member's bytes. The sizes stated in the .zip are not trusted: `limit` stops a zip bomb.
  *
  * @param {Blob} blob
  * @param {Member} member

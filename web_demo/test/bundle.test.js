@@ -27,7 +27,7 @@ function changed(changes) {
 /** @param {(text: string) => string} edit */
 const edited = (edit) => (/** @type {Uint8Array} */ bytes) => new TextEncoder().encode(edit(new TextDecoder().decode(bytes)));
 
-test('a sound bundle opens', async () => {
+test('a valid bundle opens', async () => {
   const bundle = await openBundle(onDisk(SOUND), SCHEMA);
   assert.deepEqual([...bundle.hostConstants().keys()], ['cells']);
   assert.equal(bundle.files.size, 7);
@@ -49,7 +49,7 @@ test('every fault is named', async () => {
     );
 });
 
-test('paths that leave the bundle are refused', async () => {
+test('paths outside the bundle are refused', async () => {
   for (const name of ['../x', '/x', 'a/../../x', 'a//b', 'C:x', 'a\\\\b', '.', 'golden/./image.png', '']) {
     const source = changed({ 'manifest.json': edited((text) => text.replace('"labels.txt"', `"${name}"`)) });
     await assert.rejects(openBundle(source, SCHEMA), /not inside the bundle/, name);
@@ -63,9 +63,9 @@ test('reading stops at the limit', async () => {
 });
 
 /**
- * A .zip of the sound bundle, made by Python.
+ * A .zip of the valid bundle, made by Python.
  *
- * @param {string} script what to do with `files` (name to bytes) before they are written
+ * @param {string} script changes `files` (name to bytes) before they are written
  */
 async function zipped(script) {
   const folder = await mkdtemp(path.join(tmpdir(), 'zip-'));
@@ -94,7 +94,7 @@ with zipfile.ZipFile(target, "w", method) as archive:
 /** @param {Blob} blob */
 const opened = async (blob) => openBundle(await zippedFolder(blob, 'b.zip'), SCHEMA);
 
-test('a .zip opens: deflated or stored, at the top or in one folder', async () => {
+test('a .zip opens: deflated or stored, at the top level or in one folder', async () => {
   for (const script of ['', 'method = zipfile.ZIP_STORED', 'files = [("bundle/" + n, d) for n, d in files]']) {
     assert.equal((await opened(await zipped(script))).manifest.variant, 'cells');
   }
@@ -104,13 +104,13 @@ test('bad zips are refused', async () => {
   await assert.rejects(opened(new Blob(['no zip'])), /no directory/);
   /** @type {[string, RegExp][]} */
   const faults = [
-    ['files = [(n, d) for n, d in files if n != "manifest.json"]', /holds 0 manifest\.json/],
+    ['files = [(n, d) for n, d in files if n != "manifest.json"]', /has 0 manifest\.json/],
     ['files = [(n, d) for n, d in files if n != "labels.txt"]', /labels\.txt is missing/],
-    ['files = [("a/b/" + n, d) for n, d in files]', /holds 0 manifest\.json/],
+    ['files = [("a/b/" + n, d) for n, d in files]', /has 0 manifest\.json/],
     ['files = [(n, bytes(2**20) if n == "labels.txt" else d) for n, d in files]', /labels\.txt is too long/],
     ['files = [("../" + n, d) for n, d in files]', /not inside the bundle/],
-    ['files += files[:1]', /is there twice/],
-    ['link = "labels.txt"', /holds the link 'labels\.txt'/],
+    ['files += files[:1]', /occurs twice/],
+    ['link = "labels.txt"', /contains the link 'labels\.txt'/],
     ['method = zipfile.ZIP_BZIP2', /compression method 12/],
   ];
   for (const [script, message] of faults) await assert.rejects(zipped(script).then(opened), message);
@@ -118,7 +118,7 @@ test('bad zips are refused', async () => {
   await assert.rejects(opened(new Blob([whole.slice(50)])), UserError);
 });
 
-test('safetensors come back as they were written', () => {
+test('safetensors round-trip', () => {
   /** @type {Map<string, import('../src/tensor.js').Tensor>} */
   const written = new Map([
     ['f', { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, -0, NaN, Infinity) }],
@@ -127,7 +127,7 @@ test('safetensors come back as they were written', () => {
   assert.deepEqual(readSafetensors(writeSafetensors(written), 'x'), written);
 });
 
-test('safetensors that lie are refused', () => {
+test('inconsistent safetensors are refused', () => {
   const good = '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}';
   assert.deepEqual(get(readSafetensors(joined(good, [new Uint8Array(8)]), 'x'), 'a').shape, [2]);
   /** @type {[string, number][]} */

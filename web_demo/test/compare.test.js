@@ -4,7 +4,7 @@ import { difference, within } from '../src/compare.js';
 import { residencyProblem } from '../src/gpu/residency.js';
 import { iou, matchDetections, pairs } from '../src/match.js';
 
-test('equal tensors agree, and each way of being off is seen', () => {
+test('equal tensors agree, and every kind of difference is detected', () => {
   const y = Float32Array.from({ length: 100 }, (_, index) => Math.sin(index));
   assert.deepEqual(difference(y, y), {
     correlation: 1,
@@ -53,8 +53,8 @@ test('detections are compared as sets', () => {
   assert.deepEqual(statuses([found(0.4)], [found(0.3)]), []);
 });
 
-test('pairing leaves nobody without a partner who could have one', () => {
-  // Greedily, left 0 would take right 0, the only one that left 1 can have.
+test('pairing matches as many detections as possible', () => {
+  // Greedy pairing would match left 0 with right 0, the only candidate of left 1.
   assert.deepEqual(
     [
       ...pairs(
@@ -75,13 +75,13 @@ test('pairing leaves nobody without a partner who could have one', () => {
       [1, 0],
     ],
   );
-  // A required right element takes the place of an optional one.
+  // A required right element replaces an optional one.
   assert.deepEqual([...pairs([[true, true]], [[2, 1]], [false], [false, true])], [[0, 1]]);
   assert.equal(iou([1, 1, 1, 1], [1, 1, 1, 1]), 1);
   assert.equal(iou([1, 1, 1, 1], [2, 2, 2, 2]), 0);
 });
 
-test('only a graph that the GPU takes whole is taken', () => {
+test('only a graph that the GPU accepts whole is accepted', () => {
   const taken = 'INFO: [delegate_kernel.cc:984] Initializing WebGPU-based API from graph.';
   assert.equal(residencyProblem([taken]), undefined);
   assert.match(residencyProblem([]) ?? '', /nothing shows/);

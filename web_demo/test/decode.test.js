@@ -33,7 +33,7 @@ for (const { name, settings, tensors } of await cases('decodes')) {
   });
 }
 
-test('NaN and shapes that do not fit are errors, a hole has a name', () => {
+test('NaN and wrong shapes are errors, an unused class has a name', () => {
   const post = /** @type {any} */ ({ num_select: 1 });
   const decoded = (/** @type {number} */ logit, /** @type {(string | null)[]} */ classes) =>
     decode(
@@ -61,7 +61,7 @@ test('NaN and shapes that do not fit are errors, a hole has a name', () => {
   );
 });
 
-test('class colours are those of the Python runtime', async () => {
+test('class colours equal those of the Python runtime', async () => {
   const expected = await json('colours.json');
   assert.deepEqual(
     expected.map((/** @type {unknown} */ _, /** @type {number} */ index) => classColour(index)),

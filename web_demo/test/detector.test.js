@@ -10,7 +10,7 @@ import { ROOT, SCHEMA, assertClose, assertNear, get, json, onDisk, scaleOf, tens
 /** @typedef {import('../src/tensor.js').Tensor} Tensor */
 
 /**
- * Recorded tensors in the GPU's place.
+ * A graph that returns recorded tensors instead of running on a GPU.
  *
  * @param {ReadonlyMap<string, Tensor>} outputs
  * @returns {import('../src/detector.js').Graph}
@@ -22,7 +22,7 @@ function recorded(outputs) {
   };
 }
 
-/** A detector whose graphs give golden tensors. @param {string} name @param {import('../src/bundle.js').Bundle} [bundle] */
+/** A detector whose graphs return golden tensors. @param {string} name @param {import('../src/bundle.js').Bundle} [bundle] */
 async function detector(name, bundle) {
   const own = bundle ?? (await openBundle(onDisk(path.join(ROOT, 'bundles', name)), SCHEMA));
   const golden = own.goldenTensors();
@@ -37,7 +37,7 @@ const names = (await readdir(path.join(ROOT, 'bundles'), { withFileTypes: true }
   .map((item) => item.name);
 
 for (const name of names) {
-  test(`${name}: every stage is the Python runtime's`, async () => {
+  test(`${name}: every stage equals the Python runtime`, async () => {
     const own = await detector(name);
     const { manifest } = own.bundle;
     const expected = await tensors(`bundles/${name}.safetensors`);
@@ -73,7 +73,7 @@ for (const name of names) {
 }
 
 /**
- * hand_made with some files' contents in place of its own, not hashed again.
+ * hand_made with some files' contents replaced, without new hashes.
  *
  * @param {Record<string, Uint8Array<ArrayBuffer>>} changed
  */
@@ -83,16 +83,16 @@ async function changedBundle(changed) {
   return bundle;
 }
 
-test('a difference in any stage is seen and named', async () => {
+test('a difference in any stage is detected and named', async () => {
   const sound = await detector('hand_made');
   const golden = sound.bundle.goldenTensors();
   const picture = unpacked(get(await tensors('bundles/hand_made.safetensors'), 'picture'));
   /** @type {[string, RegExp][]} */
   const places = [
-    ['image', /^pre-processing is off: image/],
-    ['memory', /^graph A is off: memory/],
-    ['selected_cells', /^host step is off: selected_cells/],
-    ['logits', /^graph B is off: logits/],
+    ['image', /^pre-processing differs: image/],
+    ['memory', /^graph A differs: memory/],
+    ['selected_cells', /^host step differs: selected_cells/],
+    ['logits', /^graph B differs: logits/],
   ];
   for (const [name, message] of places) {
     const off = new Map([...golden].map(([key, tensor]) => [key, { ...tensor, data: tensor.data.slice() }]));
@@ -106,14 +106,17 @@ test('a difference in any stage is seen and named', async () => {
   }
 });
 
-test('golden detections that the golden vectors do not give are seen', async () => {
+test('golden detections that differ from the golden vectors are detected', async () => {
   const detections = { width: 8, height: 8, detections: [{ class_index: 0, name: 'red', score: 0.7, box: [0, 0, 1, 1] }] };
   const bundle = await changedBundle({ 'golden/detections.json': new TextEncoder().encode(JSON.stringify(detections)) });
   const picture = unpacked(get(await tensors('bundles/hand_made.safetensors'), 'picture'));
   const { judgement } = await (await detector('hand_made', bundle)).judged(picture, 'fp32');
   assert.match(judgement.summary, /do not decode to the 1 detections/);
   bundle.files.set('golden/detections.json', new TextEncoder().encode('{"detections": [{}]}'));
-  await assert.rejects(async () => (await detector('hand_made', bundle)).judged(picture, 'fp32'), /no list of detections/);
+  await assert.rejects(
+    async () => (await detector('hand_made', bundle)).judged(picture, 'fp32'),
+    /is not a list of detections/,
+  );
 });
 
 test('golden vectors that lack a stage are refused', async () => {

@@ -1,4 +1,4 @@
-/** What the Python runtime wrote with tests/android/make_goldens.py; the variable GOLDENS names the folder. */
+/** The golden vectors of tests/android/make_goldens.py, in the folder of the variable GOLDENS. */
 
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { readSafetensors } from '../src/safetensors.js';
 assert(process.env.GOLDENS, 'set GOLDENS to the folder that tests/android/make_goldens.py wrote');
 export const ROOT = process.env.GOLDENS;
 
-/** The manifest's schema, from its one place. */
+/** The manifest's schema, from host_runtime. */
 export const SCHEMA = JSON.parse(await readFile(new URL('../../host_runtime/manifest.schema.json', import.meta.url), 'utf-8'));
 
 /** @param {string} name */
@@ -45,7 +45,7 @@ export function onDisk(folder) {
   return { label: folder, read: async (name) => new Uint8Array(await readFile(path.join(folder, name))) };
 }
 
-/** The tensor, which must be there. @param {ReadonlyMap<string, Tensor>} all @param {string} name @returns {Tensor} */
+/** The tensor, which must exist. @param {ReadonlyMap<string, Tensor>} all @param {string} name @returns {Tensor} */
 export function get(all, name) {
   const found = all.get(name);
   assert(found, `no tensor ${name}`);

@@ -8,7 +8,7 @@ import { assertClose, cases, get, scaleOf } from './goldens.js';
 
 /** @typedef {import('../src/tensor.js').Tensor} Tensor */
 
-/** The tensors whose names begin with a prefix, without it. @param {Map<string, Tensor>} all @param {string} prefix */
+/** The tensors whose names start with a prefix, which is removed. @param {Map<string, Tensor>} all @param {string} prefix */
 const under = (all, prefix) =>
   new Map([...all].filter(([name]) => name.startsWith(prefix)).map(([name, value]) => [name.slice(prefix.length), value]));
 
@@ -25,10 +25,11 @@ for (const { name, settings, tensors } of golden) {
   });
 }
 
-test('the golden cases have every op', () => {
+test('every op of the table has a kernel and a golden case', () => {
   const seen = new Set(golden.flatMap(({ settings }) => settings.host_step.ops.map((/** @type {{op: string}} */ op) => op.op)));
-  assert.deepEqual([...seen].sort(), Object.keys(HOST_OPS).sort());
-  assert.deepEqual(Object.keys(KERNELS), Object.keys(HOST_OPS));
+  const ops = Object.keys(HOST_OPS).sort();
+  assert.deepEqual(Object.keys(KERNELS).sort(), ops, 'KERNELS in web_demo/src/host/host_step.js and host_ops.json differ');
+  assert.deepEqual([...seen].sort(), ops, 'the cases of tests/host_runtime/host_cases.py and host_ops.json differ');
 });
 
 /** @param {Partial<import('../src/manifest.js').HostOp>} op */
@@ -63,7 +64,7 @@ test('a program that cannot run is refused before it runs', () => {
   );
 });
 
-test('an op that cannot take its tensors says which and why', () => {
+test('an error of an op names its tensors and the reason', () => {
   const x = floats(new Float32Array(6), [1, 3, 2]);
   const indices = (/** @type {number} */ index) =>
     /** @type {Tensor} */ ({ dtype: 'int32', shape: [1, 1], data: Int32Array.of(index) });

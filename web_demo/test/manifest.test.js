@@ -13,10 +13,10 @@ for (const { name, text, verdict } of await json('manifests.json')) {
   });
 }
 
-test('a newer schema is said to be newer', () => {
+test('a newer schema version is reported as such', () => {
   assert.throws(() => parseManifest('{"schema_version": 7}', SCHEMA), /schema version 7 but this page reads up to 1/);
 });
 
-test('a keyword of a schema that is not known is an error, not passed over', () => {
+test('an unknown keyword of a schema is an error, not ignored', () => {
   assert.throws(() => schemaProblem([1, 1], { type: 'array', uniqueItems: true }), /uniqueItems/);
 });

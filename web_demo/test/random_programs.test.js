@@ -1,4 +1,4 @@
-/** `tests/host_runtime/random_host_programs.py`: computes what NumPy computes, and refuses what it refuses, as early. */
+/** `tests/host_runtime/random_host_programs.py`: same results and refusals as NumPy, at the same stage. */
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -14,14 +14,14 @@ import { SCHEMA, assertClose, cases, get, scaleOf } from './goldens.js';
 
 const golden = await cases('random_programs');
 
-/** As reading a manifest and then opening the bundle does. @param {Case} given */
+/** The same steps as reading a manifest and opening the bundle. @param {Case} given */
 function made({ settings, tensors }) {
   const tensorSchema = { type: 'array', items: SCHEMA.$defs.tensor };
   const problem =
     schemaProblem(settings.host_step, SCHEMA.properties.host_step, SCHEMA) ??
     schemaProblem(settings.inputs, tensorSchema, SCHEMA);
   if (problem) throw new UserError(problem);
-  // A program that is refused when it is made has no tensors in its file.
+  // A program refused at compilation has no tensors in its file.
   const constants = settings.host_step.constants.map((/** @type {TensorSpec} */ { name, shape, dtype }) => [
     name,
     tensors.get(`const.${name}`) ?? zeros(dtype, shape),

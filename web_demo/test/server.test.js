@@ -28,7 +28,7 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** The status of a path, sent as it is: fetch would tidy it. @param {string} target @param {string} [method] */
+/** The status of a path, sent unchanged: fetch would normalise it. @param {string} target @param {string} [method] */
 const status = (target, method = 'GET') =>
   new Promise((resolve, reject) => {
     const { port } = new URL(address);
@@ -71,10 +71,10 @@ test('serve.js refuses what it cannot serve, in one line', async () => {
   const sound = path.join(ROOT, 'bundles/hand_made');
   /** @type {[string[], Record<string, string>, RegExp][]} */
   const faults = [
-    [[tmpdir()], {}, /^error: .* is no bundle; give the folder/],
+    [[tmpdir()], {}, /^error: .* is not a bundle; give the folder/],
     [[sound, sound], {}, /^error: two bundles are named hand_made/],
-    [[sound], { PORT: 'x' }, /^error: PORT=x is no port/],
-    [[sound], { PORT: new URL(address).port }, /^error: another program has port/],
+    [[sound], { PORT: 'x' }, /^error: PORT=x is not a port/],
+    [[sound], { PORT: new URL(address).port }, /^error: port \d+ is in use/],
   ];
   for (const [bundles, env, message] of faults)
     await assert.rejects(run(bundles, env), (/** @type {any} */ error) => error.code === 2 && message.test(error.stderr));

@@ -1,1 +1,1 @@
-"""One gate a file; ``convert.proof.registry`` lists them in the order in which they run."""
+"""The gates, one per file; ``convert.proof.registry`` lists them in the order in which they run."""

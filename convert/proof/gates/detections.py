@@ -1,4 +1,4 @@
-"""The bundle, from picture to detections, finds what the reference finds."""
+"""Gate detections: the bundle, from picture to detections, finds what the reference finds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detr2litert.verify.parity.detections import check_detections
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """The host runtime on each picture against the reference's detections, as sets."""
+    """Compares the host runtime's detections in each picture with the reference's, as sets."""
     start = time.perf_counter()
     doing(f"{len(subject.reference.pairs)} picture(s) through the host runtime")
     found = subject.found
@@ -21,7 +21,7 @@ def run(subject: Subject, doing: Doing) -> GateResult:
 
 
 def _undetected(picture: str, error: str) -> GateResult:
-    """A bundle whose stages do not fit each other, or that gave NaN, finds nothing to compare."""
+    """Returns the failure of a bundle that cannot detect: its stages do not fit each other, or a graph gave NaN."""
     advice = "see the numerics gate and the host gate, or make the bundle again"
     finding = Finding("not-detected", "wrong", picture, error, advice)
     return GateResult("detections", Verdict.FAILED, f"{picture}: {error}", advice, findings=(finding,))

@@ -1,4 +1,4 @@
-"""The bundle still detects when the delegate computes in fp16, as phone GPUs do."""
+"""Gate fp16: the bundle still detects when the delegate computes in fp16, like phone GPUs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.decode import Detections
+from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.preprocess import preprocess
-from detr2litert.verify.gates import Doing, GateResult
+from detr2litert.verify.gates import Doing, GateResult, Verdict
+from detr2litert.verify.parity.fp16 import GATE as ID
 from detr2litert.verify.parity.fp16 import Chain, ChainScene, check_fp16
 
 Array = NDArray[np.generic]
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """The graphs on one picture's values, and the chain on each picture."""
-    with load_bundle(subject.folder) as bundle:
-        step = HostStep(subject.manifest.host_step, bundle.host_constants(), subject.manifest.graphs.a.outputs)
+    """Runs the graphs on one picture's values, and the chain on each picture; not without a host step that fits the graphs."""
+    try:
+        with load_bundle(subject.folder) as bundle:
+            step = HostStep(subject.manifest.host_step, bundle.host_constants(), subject.manifest.graphs.a.outputs)
+    except UserError as error:
+        summary = f"the host step does not fit the graphs ({error}): nothing was computed in fp16"
+        return GateResult(ID, Verdict.NOT_RUN, summary, "see the host gate")
     scenes = tuple(_scene(subject, picture, expected) for picture, expected in subject.reference.pairs)
     return check_fp16(subject.cases(), Chain(step, scenes, subject.fp16_limits), gpu=subject.fp16_gpu, doing=doing)
 
@@ -40,4 +46,4 @@ def _scene(subject: Subject, picture: Picture, expected: Detections) -> ChainSce
     return ChainScene(picture.name, inputs, expected, decoded, reordered)
 
 
-GATE = Gate("fp16", "fp16", "the delegate computes it well enough in fp16, like phone GPUs", run)
+GATE = Gate(ID, "fp16", "the delegate computes it well enough in fp16, like phone GPUs", run)

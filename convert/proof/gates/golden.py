@@ -1,4 +1,4 @@
-"""A finished bundle's golden vectors are what its checkpoint computes; a phone is judged by them."""
+"""Gate golden: a finished bundle's golden vectors, by which a phone is judged, are what its checkpoint computes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detr2litert.verify.gates import Doing, GateResult
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """The bundle's tensors and detections against those of the first picture."""
+    """Compares the bundle's golden tensors and detections with the reference's for the first picture."""
     golden = subject.golden
     assert golden is not None, "_applies says so"
     detections = (golden.detections, subject.reference.pairs[0][1].above(subject.limits.floor))

@@ -1,4 +1,4 @@
-"""What runs outside the graphs is PyTorch's."""
+"""Gate host: pre-processing, host step and post-processing equal PyTorch's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from detr2litert.verify.gates import Doing, GateResult
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """Pre-processing, host step and post-processing against PyTorch's own operators."""
+    """Compares pre-processing, host step and post-processing with PyTorch's own operators."""
     reference = subject.reference
     with load_bundle(subject.folder) as bundle:
         return check_host(bundle, reference.path, reference.compiled.parts.host, reference.values)
 
 
-GATE = Gate("host", "Host side", "pre-processing, host step and post-processing are PyTorch's", run)
+GATE = Gate("host", "Host side", "pre-processing, host step and post-processing equal PyTorch's", run)

@@ -1,4 +1,4 @@
-"""No operator of the shipped files is one that the delegate refuses or computes wrong."""
+"""Gate lint: the shipped files have no operator that the delegate refuses or computes wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detr2litert.verify.lint.op_lint import check_lint
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """The rules, with those that the target adds."""
+    """Applies the lint rules and those that the target adds."""
     return check_lint(subject.graphs, add=subject.target.lint_rules)
 
 

@@ -1,4 +1,4 @@
-"""Each graph computes PyTorch's values, on the CPU and on the GPU."""
+"""Gate numerics: each graph computes PyTorch's values, on the CPU and on the GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detr2litert.verify.parity.numerics import check_numerics
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """One picture's values, one link of the chain at a time."""
+    """Compares each conversion stage with the one before it, on one picture's values."""
     return check_numerics(subject.cases(traced=True), gpu=subject.gpu, doing=doing)
 
 

@@ -1,4 +1,4 @@
-"""The real delegate accepts each graph whole."""
+"""Gate residency: the real delegate accepts each graph whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cutting and rewriting the detector has not changed what it computes."""
+"""Gate rewrites: cutting and rewriting the detector has not changed what it computes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detr2litert.verify.gates import Doing, GateResult
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """The parts, computed by PyTorch, against the original."""
+    """Compares the parts, computed by PyTorch, with the original."""
     reference = subject.reference
     return check_rewrites(reference.path.reference, reference.compiled, reference.values)
 

@@ -1,4 +1,4 @@
-"""A runtime that shares no kernels with LiteRT's computes the same; only where TensorFlow is installed."""
+"""Gate second runtime: a runtime that shares no kernels with LiteRT computes the same; only where TensorFlow is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detr2litert.verify.parity.tensorflow_run import installed
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """TensorFlow's interpreter on the shipped graphs, against LiteRT's and PyTorch."""
+    """Compares the shipped graphs in TensorFlow's interpreter with LiteRT and PyTorch."""
     return check_second_runtime(subject.cases())
 
 
@@ -19,4 +19,4 @@ def _applies(subject: Subject) -> bool:
     return installed()
 
 
-GATE = Gate(ID, "Second runtime", "TensorFlow's interpreter computes what LiteRT's does", run, _applies)
+GATE = Gate(ID, "Second runtime", "TensorFlow's interpreter computes what LiteRT does", run, _applies)

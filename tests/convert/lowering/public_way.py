@@ -1,4 +1,4 @@
-"""litert-torch's public conversion, which takes any module: what the short way of ``convert.lowering`` is compared with."""
+"""litert-torch's public conversion of any module, with which the direct lowering of ``convert.lowering`` is compared."""
 
 from __future__ import annotations
 

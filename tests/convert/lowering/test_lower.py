@@ -1,4 +1,4 @@
-"""From a rewritten part to a .tflite: real names, traceable tensors, the same numbers, half the size."""
+"""Lowering a rewritten part to a .tflite: real names, traceable tensors, the same numbers, half the size."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_signature_has_real_names(case: Case) -> None:
     assert set(graph.signature_outputs) == {"features", "peaks"}
 
 
-def test_every_computed_tensor_leads_back_to_module_and_rewrite(
+def test_every_computed_tensor_names_module_and_rewrite(
     case: Case,
 ) -> None:
     graph: Graph = read_graph(case.path)
@@ -101,6 +101,6 @@ def test_half_precision_halves_the_weights_and_little_else(case: Case, tmp_path:
     assert again.read_bytes() == half.read_bytes()
 
 
-def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(case: Case) -> None:
+def test_a_full_disk_is_an_error_and_does_not_end_the_process(case: Case) -> None:
     with pytest.raises(OSError, match="No space left on device"):
         lower(case.part, Path("/dev/full"))

@@ -1,4 +1,4 @@
-"""The short way to a file gives the bytes of litert-torch's public one: same operators, shapes, constants and names."""
+"""The direct lowering yields the bytes of litert-torch's public one: same operators, shapes, constants and names."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Wrapped(nn.Module):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_bytes_are_those_of_the_public_way(tmp_path: Path, name: str) -> None:
+def test_the_bytes_equal_the_public_conversions(tmp_path: Path, name: str) -> None:
     computed, shapes = CASES[name]
     module = computed if isinstance(computed, nn.Module) else Wrapped(computed)
     graph_module = export(module.eval(), tuple(torch.randn(shape) for shape in shapes))
@@ -109,7 +109,7 @@ def test_the_bytes_are_those_of_the_public_way(tmp_path: Path, name: str) -> Non
     assert (tmp_path / "short.tflite").read_bytes() == convert_publicly(part)
 
 
-# The public way takes minutes for the larger ones, which is why there is a short one.
+# The public conversion takes minutes for the larger ones.
 @pytest.mark.parametrize(
     "name",
     [
@@ -120,7 +120,7 @@ def test_the_bytes_are_those_of_the_public_way(tmp_path: Path, name: str) -> Non
         ),
     ],
 )
-def test_so_are_those_of_every_family(tmp_path: Path, name: str) -> None:
+def test_the_bytes_of_every_family_equal_the_public_conversions(tmp_path: Path, name: str) -> None:
     """Both graphs of small relatives, which have every operator of the published sizes."""
     compiled = compile_detector(build_reference(shrunken(name)), find_target("pixel").profile)
     for graph, part in compiled.parts.graphs.items():

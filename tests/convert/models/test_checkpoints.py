@@ -1,4 +1,4 @@
-"""Loading checkpoints: every container that is written in the wild, and every way a file can be wrong."""
+"""Loading checkpoints: every container in use, and every kind of invalid file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_container_gives_the_same_weights(form: Form, tiny_state: dict[str
     if form in ("plain", "ema_model", "ema_module"):
         assert checkpoint.class_names is None
     else:
-        # Before rfdetr 1.5 the column 0 was the dataset's parent category; since, the last one is spare.
+        # Before rfdetr 1.5 the column 0 was the dataset's parent category; since then, the last one is unused.
         first = 1 if form == "legacy" else 0
         assert checkpoint.class_names == {first + i: name for i, name in enumerate(NAMES)}
 
@@ -189,14 +189,14 @@ def test_the_wrong_thing_in_the_file(what: str, tmp_path: Path) -> None:
         ("backbone.0.encoder.base_model.lora_A.weight", "LoRA"),
     ],
 )
-def test_relatives_are_refused_by_what_they_are(
+def test_related_architectures_are_refused_by_name(
     extra: str, message: str, tiny_state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
         load_checkpoint(save({**tiny_state, extra: torch.zeros(1)}, tmp_path / "relative.pth"))
 
 
-def test_another_size_of_the_family_is_of_no_variant(tiny_state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_an_unknown_size_of_the_family_matches_no_variant(tiny_state: dict[str, Tensor], tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in tiny_state.items() if ".decoder.layers.1." not in name}
     checkpoint = load_checkpoint(save(state, tmp_path / "shallow.pth"))
     with pytest.raises(UserError, match=r"no known variant.*decoder layers 1"):
@@ -243,7 +243,7 @@ def test_damaged_numbers(tiny_state: dict[str, Tensor], tmp_path: Path) -> None:
         ('{"model_type": "rf_detr"}', "has no model.safetensors"),
     ],
 )
-def test_folders_that_are_no_checkpoint(config: str, message: str, tmp_path: Path) -> None:
+def test_folders_that_are_not_a_checkpoint(config: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(UserError, match=message):
         load_checkpoint(tmp_path)
@@ -254,7 +254,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
-def test_an_unreachable_hub_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_reported_immediately(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import huggingface_hub
 
     def unreachable(*_args: object, **_keywords: object) -> None:
@@ -285,7 +285,7 @@ def test_an_unreachable_hub_falls_back_to_the_cache(
     assert (checkpoint.source, checkpoint.sha256) == ("some/model", hash_tensors(tiny_state))
 
 
-def test_the_hash_sees_names_types_shapes_and_values() -> None:
+def test_the_hash_covers_names_types_shapes_and_values() -> None:
     plain = {"a": torch.arange(4.0), "b": torch.ones(2)}
     digest = hash_tensors(plain)
     assert hash_tensors(dict(reversed(plain.items()))) == digest

@@ -36,7 +36,7 @@ def test_a_published_head_has_the_published_names() -> None:
     assert classes.ignored == (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 
 
-def test_the_checkpoints_own_names_leave_the_spare_column_out() -> None:
+def test_the_checkpoints_own_names_skip_the_unused_column() -> None:
     classes = resolve_classes(NANO, 4, {0: "a", 1: "b", 2: "c"})
     assert (classes.names, classes.ignored, classes.source) == (("a", "b", "c", None), (3,), "checkpoint")
     assert resolve_classes(NANO, 4, {1: "a", 2: "b", 3: "c"}).names == (None, "a", "b", "c")
@@ -44,7 +44,7 @@ def test_the_checkpoints_own_names_leave_the_spare_column_out() -> None:
         resolve_classes(NANO, 4, {4: "e"})
 
 
-def test_a_head_that_nothing_names_is_numbered() -> None:
+def test_classes_without_names_are_numbered() -> None:
     assert resolve_classes(NANO, 2).names == ("class 0", "class 1")
 
 
@@ -71,7 +71,7 @@ def test_a_class_file_for_names_that_begin_at_one(tmp_path: Path) -> None:
     assert resolve_classes(NANO, 4, {1: "x", 2: "y", 3: "z"}, tmp_path / "c.txt").names == (None, "a", "b", "c")
 
 
-def test_eighty_names_are_put_at_cocos_ids(tmp_path: Path) -> None:
+def test_eighty_names_are_assigned_to_cocos_ids(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps(COCO_NAMES))
     assert resolve_classes(NANO, 91, None, tmp_path / "c.json").names == COCO_SPARSE
 

@@ -1,4 +1,4 @@
-"""D-FINE and RT-DETRv2 checkpoints: transformers folders and the original projects' own files, one like the other."""
+"""D-FINE and RT-DETRv2 checkpoints: transformers folders and the original projects' files load alike."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def described(name: str, original_names: bool) -> Checkpoint:
 
 @pytest.mark.parametrize("original_names", [False, True], ids=["transformers", "original"])
 @pytest.mark.parametrize("name", SIZES)
-def test_every_size_is_told_from_the_others(name: str, original_names: bool) -> None:
+def test_every_size_is_distinguished_from_the_others(name: str, original_names: bool) -> None:
     checkpoint = described(name, original_names)
     assert checkpoint.variants == (name,)
     assert checkpoint.logit_columns == len(VARIANTS[name].classes)
@@ -101,8 +101,8 @@ def test_every_size_is_told_from_the_others(name: str, original_names: bool) -> 
 
 
 @pytest.mark.parametrize("row", [TINY, LIKE_R18, LIKE_R50], ids=lambda row: row.name)
-def test_the_original_file_gives_what_transformers_has(row: Variant, tmp_path: Path) -> None:
-    """The average is taken, as the projects' own export does (tools/deployment/export_onnx.py of both)."""
+def test_the_original_file_loads_like_the_transformers_folder(row: Variant, tmp_path: Path) -> None:
+    """The average is used, as in the projects' own export (tools/deployment/export_onnx.py of both)."""
     reference = build_reference(row)
     weights = original(reference)
     other = {name: tensor + 1 for name, tensor in weights.items() if tensor.is_floating_point()}
@@ -114,8 +114,8 @@ def test_the_original_file_gives_what_transformers_has(row: Variant, tmp_path: P
     assert plain.class_names is None
 
 
-def test_layers_that_evaluation_does_not_reach_are_left_out(tmp_path: Path) -> None:
-    """RT-DETRv2-M: six layers in the file, eval_idx 2 (rtdetrv2_r50vd_m_7x_coco.yml), where rtdetrv2_decoder.py breaks off."""
+def test_layers_that_evaluation_does_not_use_are_skipped(tmp_path: Path) -> None:
+    """RT-DETRv2-M: six layers in the file, eval_idx 2 (rtdetrv2_r50vd_m_7x_coco.yml), where rtdetrv2_decoder.py stops."""
     reference = build_reference(LIKE_R50M)
     weights = original(reference)
     for name in list(weights):
@@ -131,7 +131,7 @@ def test_layers_that_evaluation_does_not_reach_are_left_out(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("heads", ["decoder", "top", "both"])
 def test_a_folder_in_the_naming_of_the_published_ones(heads: str, tmp_path: Path) -> None:
-    """transformers keeps the decoder's heads twice, and a folder may have them in either place; see also its older names."""
+    """transformers has the decoder's heads twice, and a folder may have them in either place; see also its older names."""
     reference = build_reference(TINY)
     model = reference.module.model
     model.config.id2label = dict(enumerate(TINY.classes))
@@ -319,7 +319,7 @@ def test_two_tensors_of_one_name_must_be_one_parameter() -> None:
         ("nan", r"lateral_convs\.0\.conv\.weight holds NaN"),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_line(change: str, message: str, tmp_path: Path) -> None:
+def test_a_mismatch_is_one_line(change: str, message: str, tmp_path: Path) -> None:
     weights = original(build_reference(TINY))
     name = "encoder.lateral_convs.0.conv.weight"
     if change == "missing":

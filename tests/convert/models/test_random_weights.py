@@ -1,4 +1,4 @@
-"""Random weights: from the seed alone, and such that a fault anywhere would show."""
+"""Random weights depend on the seed only, and a fault anywhere changes the outputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def photograph_like(side: int) -> Tensor:
     return nn.functional.interpolate(noise, (side, side), mode="bilinear").sigmoid()
 
 
-def test_the_seed_decides_alone(reference: Reference) -> None:
+def test_weights_depend_on_the_seed_only(reference: Reference) -> None:
     row = reference.variant
     torch.manual_seed(123)
     assert build_reference(row).sha256 == reference.sha256
@@ -43,7 +43,7 @@ def test_outputs_vary_and_no_scores_are_tied(reference: Reference) -> None:
     assert logits.argmax(-1).unique().numel() >= 3
 
 
-def test_nothing_dies_or_explodes_on_the_way(reference: Reference) -> None:
+def test_activations_neither_vanish_nor_explode(reference: Reference) -> None:
     deviations: dict[str, float] = {}
 
     def record(name: str, output: object) -> None:
@@ -63,7 +63,7 @@ def test_nothing_dies_or_explodes_on_the_way(reference: Reference) -> None:
     assert max(deviations.values()) < 50, max(deviations, key=lambda name: deviations[name])
 
 
-def test_normalisations_have_an_effect_to_get_wrong(reference: Reference) -> None:
+def test_normalisations_have_an_effect(reference: Reference) -> None:
     for module in reference.module.modules():
         if hasattr(module, "running_var"):
             for held in (module.weight, module.bias, module.running_mean):
@@ -71,7 +71,7 @@ def test_normalisations_have_an_effect_to_get_wrong(reference: Reference) -> Non
             assert not torch.equal(module.running_var, torch.ones_like(module.running_var))
 
 
-def test_zero_and_constant_starts_are_redrawn(reference: Reference) -> None:
+def test_zero_and_constant_initial_values_are_redrawn(reference: Reference) -> None:
     for name, parameter in reference.module.named_parameters():
         starts_constant = name.endswith(("sampling_offsets.weight", "attention_weights.weight", "gateway.gate.weight"))
         if starts_constant or (".layers.2.weight" in name and "bbox" in name) or name.endswith("reg_conf.layers.1.weight"):
@@ -79,6 +79,6 @@ def test_zero_and_constant_starts_are_redrawn(reference: Reference) -> None:
 
 
 def test_models_without_batch_norm_are_not_run() -> None:
-    """RF-DETR's weights are what its init_std says and nothing else."""
+    """RF-DETR's weights follow its init_std only."""
     first = build_reference(VARIANTS["tiny"], seed=3)
     assert not any(hasattr(module, "running_var") for module in first.module.modules())

@@ -1,4 +1,4 @@
-"""The reference: equal to rfdetr, seeded, exportable, and clear about what does not fit."""
+"""The reference: equal to rfdetr, seeded, exportable, with clear errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.convert.rfdetr_reference import Output, Sizes, detect
 
 NAMES = ("bolt", "nut", "washer")
 TINY = VARIANTS["tiny"]
-# Base's peculiarities at a small size: 4 windows, a position grid that is not the input's, levels before the last layer.
+# Base's features at a small size: 4 windows, a position grid that is not the input's, levels before the last layer.
 LIKE_BASE = rf_detr_row(
     "like-base",
     resolution=168,
@@ -44,7 +44,7 @@ LIKE_BASE = rf_detr_row(
 
 
 BOXES, LOGITS = 1e-5, 1e-4
-"""How far two right computations may be apart."""
+"""The largest difference between two correct computations."""
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_random_weights_are_seeded_and_exercise_everything() -> None:
     hidden = torch.randn(1, 8, 96)
     assert float(attention.attention_weights(hidden).std()) > 0.5
     assert float(attention.sampling_offsets(hidden).reshape(8, -1).std(0).mean()) > 0.5
-    # The seed decides alone, not what was drawn before.
+    # Only the seed matters, not earlier random numbers.
     torch.manual_seed(123)
     assert build_reference(TINY, seed=1).sha256 == first.sha256
 

@@ -16,7 +16,7 @@ from tests.convert.shrunken import WIDTHS, shrunken
 from tests.expected.render import render
 
 _DERIVED = {"head_dim", "projector_in_channels", "projector_out_channels"}
-"""What transformers computes from the widths."""
+"""Values that transformers derives from the widths."""
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -1,4 +1,4 @@
-"""Detectors that cannot be compiled: each refused in one line that says what was looked for."""
+"""Detectors that cannot be compiled: each is refused in one line with the reason."""
 
 from __future__ import annotations
 
@@ -112,15 +112,15 @@ def test_a_folder_of_another_model(config: dict[str, object], words: tuple[str, 
         assert word in str(caught.value)
 
 
-def test_a_transformer_that_is_no_detector(tmp_path: Path) -> None:
+def test_a_transformer_that_is_not_a_detector(tmp_path: Path) -> None:
     names = tuple(nn.TransformerEncoderLayer(8, 2).state_dict())
     assert "not of a known architecture (RF-DETR, D-FINE, RT-DETRv2" in refusal(names, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["ultralytics.nn.tasks.DetectionModel", "models.yolo.DetectionModel", "yolox.models.YOLOX"])
-def test_a_pickled_yolo_is_called_one(name: str) -> None:
-    told = describe_library(name)
-    assert told is not None
-    assert name in told
-    assert told.endswith(f"{SOUGHT} and found none")
+def test_a_pickled_yolo_is_identified(name: str) -> None:
+    message = describe_library(name)
+    assert message is not None
+    assert name in message
+    assert message.endswith(f"{SOUGHT} and found none")
     assert describe_library("posix.mkdir") is None

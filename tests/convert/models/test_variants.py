@@ -1,4 +1,4 @@
-"""The table of detectors: figures, look-ups, and what the look-ups say to a user who mistyped."""
+"""The table of detectors: figures, look-ups, and suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_published_rt_detr_v2_figures(name: str) -> None:
 
 
 def check_coco_at_640(row: Variant) -> None:
-    """What D-FINE and RT-DETRv2 share: [0, 1] without ImageNet's statistics, Pillow's resize, 80 classes, 300 queries."""
+    """D-FINE's and RT-DETRv2's values: [0, 1] without ImageNet's statistics, Pillow's resize, 80 classes, 300 queries."""
     assert (row.resolution, row.resolution_step, row.resize) == (640, 32, "bilinear_antialias")
     assert (row.mean, row.std) == ((0, 0, 0), (1, 1, 1))
     assert (row.num_queries, row.num_select, row.classes) == (300, 300, COCO_CONTIGUOUS)

@@ -1,4 +1,4 @@
-"""DEIMv2's rows: their figures, what tells a checkpoint from its relatives', and the random weights."""
+"""DEIMv2's rows: their figures, recognition of checkpoints, and the random weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _TO_ORIGINAL = (
     (r"^model\.decoder\.", "decoder.decoder."),
     (r"^model\.enc_score_head", "decoder.enc_score_head"),
 )
-"""Enough of the original's naming to be recognised by it."""
+"""Enough of the original tensor names to be recognised."""
 
 
 def published(row: Variant) -> dict[str, Tensor]:
@@ -128,7 +128,7 @@ def test_the_large_sizes_have_a_vit_and_imagenet_normalised_images(size: str) ->
 
 
 @pytest.mark.parametrize("size", PUBLISHED)
-def test_its_checkpoints_are_told_apart(size: str) -> None:
+def test_its_checkpoints_are_recognised(size: str) -> None:
     state = published(VARIANTS[f"deimv2-{size}"])
     assert recognise_family(state, "folder") is DEIMV2
     facts = read_facts(DEIMV2, state)
@@ -152,7 +152,7 @@ def test_the_original_folder_of_the_hub_is_refused_the_same(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["dfine-n", "dfine-x"])
-def test_its_ancestor_is_not_taken_for_it(name: str) -> None:
+def test_its_ancestor_is_not_mistaken_for_it(name: str) -> None:
     with torch.device("meta"):
         state = DFineForObjectDetection(DFineConfig(**VARIANTS[name].config)).state_dict()
     assert recognise_family(state, "folder") is D_FINE
@@ -196,7 +196,7 @@ def test_random_weights_exercise(pattern: str, outputs: Outputs) -> None:
     "pattern",
     [r"\.gateway\.gate\.weight$", r"\.lambda1$", r"\bcls_token$", r"\baifi\.0\.layers\.0\.self_attn\.q_proj\.weight$"],
 )
-def test_random_weights_exercise_what_the_large_sizes_add(pattern: str, outputs: Outputs) -> None:
+def test_random_weights_exercise_the_large_sizes_additions(pattern: str, outputs: Outputs) -> None:
     if outputs.reference.variant.name == "deimv2-s":
         assert outputs.without(pattern) > 1e-3
     else:

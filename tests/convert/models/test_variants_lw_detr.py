@@ -1,4 +1,4 @@
-"""LW-DETR's rows: their figures, which blocks are read, what tells a checkpoint from its relatives', and the random weights."""
+"""LW-DETR's rows: their figures, the blocks that are read, recognition of checkpoints, and the random weights."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TO_ORIGINAL = (
     (r"^model\.reference_point_embed", "refpoint_embed"),
     (r"^model\.query_feat", "query_feat"),
 )
-"""Enough of the original's naming to be recognised by it."""
+"""Enough of the original tensor names to be recognised."""
 
 
 def published(row: Variant) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ def test_the_figures_are_the_original_scripts(size: str) -> None:
     assert f"lwdetr_{size}_coco_eval.sh" in row.source
 
 
-def test_a_tap_is_the_output_of_the_block_of_that_number_from_one() -> None:
+def test_feature_levels_are_outputs_of_blocks_numbered_from_one() -> None:
     config = LwDetrViTConfig(
         image_size=64, patch_size=4, hidden_size=24, num_hidden_layers=3, num_attention_heads=2, out_indices=[2, 3]
     )
@@ -107,7 +107,7 @@ def test_a_tap_is_the_output_of_the_block_of_that_number_from_one() -> None:
 
 
 @pytest.mark.parametrize("size", PUBLISHED)
-def test_its_checkpoints_are_told_apart(size: str) -> None:
+def test_its_checkpoints_are_recognised(size: str) -> None:
     state = published(VARIANTS[f"lwdetr-{size}"])
     assert recognise_family(state, "folder") is LW_DETR
     facts = read_facts(LW_DETR, state)
@@ -122,7 +122,7 @@ def test_the_original_naming_is_refused_with_what_to_use(size: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_its_descendant_is_not_taken_for_it() -> None:
+def test_its_descendant_is_not_mistaken_for_it() -> None:
     with torch.device("meta"):
         state = RfDetrForObjectDetection(RfDetrConfig(**VARIANTS["nano"].config)).state_dict()
     assert recognise_family(state, "folder") is RF_DETR

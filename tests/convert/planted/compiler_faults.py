@@ -1,4 +1,4 @@
-"""Faults in the rewrites, in the cut, and in what the graph says before them."""
+"""Faults in the rewrites, in the cut, and in the graph before them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _clamped(emit: Emitter, grid: object, axis: int, size: int, align_corners: b
 
 
 def _half_as_wide(emit: Emitter, positions: fx.Node, pixels: Tensor) -> fx.Node:
-    """A tent of half the width: a pixel counts only where a point is nearer than half a pixel."""
+    """A tent of half the width: a pixel has weight only within half a pixel of a point."""
     twice = emit(aten.mul.Tensor, emit(aten.sub.Tensor, positions, emit.constant(pixels, "pixels")), 2.0)
     return emit(aten.relu.default, emit(aten.rsub.Scalar, emit(aten.abs.default, twice), 1.0))
 
@@ -75,7 +75,7 @@ def _windows_by_columns(graph_module: fx.GraphModule) -> int:
 
 
 def _levels_reversed(graph_module: fx.GraphModule) -> int:
-    """The join of the levels' tokens, ``[1, N, C]``, in the opposite order."""
+    """The concatenation of the levels' tokens, ``[1, N, C]``, in the opposite order."""
     for node in calls(graph_module, aten.cat.default):
         parts, shape = list(node.args[0]), sizes(value_of(node).shape)  # type: ignore[arg-type]
         if len(parts) == 3 and len(shape) == 3 and shape[0] == 1 and len({value_of(p).shape[1] for p in parts}) == 3:
@@ -103,7 +103,7 @@ def _first_bias_lost(graph_module: fx.GraphModule) -> int:
 
 
 def _embedding_mirrored(graph_module: fx.GraphModule) -> int:
-    """The position embedding, a constant ``[1, N, C]`` that is added to tokens, for a picture seen in a mirror."""
+    """The position embedding, a constant ``[1, N, C]`` that is added to tokens, mirrored."""
     for node in calls(graph_module, aten.add.Tensor):
         for operand in node.all_input_nodes:
             if operand.op == "get_attr" and value_of(operand).dim() == 3 and value_of(operand).shape[1] > 1:
@@ -114,7 +114,7 @@ def _embedding_mirrored(graph_module: fx.GraphModule) -> int:
 
 
 def _scores_all_alike(graph_module: fx.GraphModule) -> int:
-    """The scores that queries are selected by become zero, so that any selection is as good as another."""
+    """The scores that queries are selected by become zero, so that the selection is arbitrary."""
     scores = list(calls(graph_module, aten.amax.default))
     for node in scores:
         with graph_module.graph.inserting_after(node):
@@ -163,7 +163,7 @@ COMPILER_FAULTS = (
         r"lower_attention of graph_[ab]",
     ),
     Fault("queries not scaled", after("lower_attention", _unscaled_queries), r"lower_attention of graph_[ab]"),
-    # dfine-tiny's norms see variances around one: there it changes nothing that rounding would not (1e-5).
+    # dfine-tiny's norms have variances around one: there the change is within rounding (1e-5).
     Fault("layer norm without eps", _without_eps, r"lower_layer_norm of graph_[ab]", ("tiny",)),
     Fault("ReLU for GELU", after("remove_identities", _relu_for_gelu), r"remove_identities of detector"),
     Fault(

@@ -1,4 +1,4 @@
-"""Planted faults are continuous integration's."""
+"""Planted faults are tested in continuous integration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is in this folder; pytest hands over all that was collected."""
+    """Marks the tests of this folder; pytest passes all collected tests."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.ci)

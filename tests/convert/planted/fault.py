@@ -1,4 +1,4 @@
-"""What a planted fault is, and how one gets into the compiler's pipeline."""
+"""Planted faults, and how they are inserted into the compiler's pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detr2litert.rewrites.contract import Findings, Rewrite
 BOTH = ("tiny", "dfine-tiny")
 Plant = Callable[[pytest.MonkeyPatch], None]
 Mutation = Callable[[fx.GraphModule], int]
-"""Changes a graph in place; the number of places it changed."""
+"""Changes a graph in place; returns the number of places it changed."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Fault:
     """One mistake that a compiler or a bundle could have.
 
     Attributes:
-        name: what is wrong, in words.
-        plant: puts it in, until the patches are undone.
-        place: regular expression that the failing gate's finding must match: where the fault is.
-        detectors: those that have what it breaks.
+        name: a description.
+        plant: inserts it, until the patches are undone.
+        place: regular expression of the fault's place, which the failing gate's finding must match.
+        detectors: those that the fault affects.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Fault:
 
 
 def cases(faults: tuple[Fault, ...]) -> list[object]:
-    """A test's parameters: every fault with every detector that it is for."""
+    """A test's parameters: every fault with each of its detectors."""
     return [pytest.param(detector, fault, id=f"{fault}-{detector}") for fault in faults for detector in fault.detectors]
 
 
 def after(step: str, mutation: Mutation) -> Plant:
-    """A rewrite that does its work and then something wrong."""
+    """A rewrite followed by a fault."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
         for group in ("NORMALISE", "LOWER", "PROTECT", "LAY_OUT"):

@@ -1,4 +1,4 @@
-"""Faults that a file shows: patterns that the delegate takes and computes wrongly."""
+"""Faults visible in a file: patterns that the delegate accepts and computes wrongly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.convert.planted.fault import BOTH
 
 @dataclass(frozen=True)
 class GraphFault:
-    """As ``Fault``; ``change`` puts it into a rewritten graph B, and ``rule`` is the lint rule that must name it."""
+    """As ``Fault``; ``change`` inserts it into a rewritten graph B, and ``rule`` is the lint rule that must name it."""
 
     name: str
     change: Callable[[Part], Part]
@@ -64,7 +64,7 @@ def _constant_of_low_rank(part: Part) -> Part:
 
 
 def _tokens_out_and_read(part: Part) -> Part:
-    """Tokens ``[1, N, C]`` are handed out and read on."""
+    """Tokens ``[1, N, C]`` are an output and are read."""
     node, reader = _map_and_reader(part)
     emit, shape = Emitter(part.graph_module, reader), sizes(value_of(node).shape)
     tokens = emit(aten.relu.default, emit(aten.reshape.default, node, [1, shape[1] * shape[2], shape[3]]))

@@ -1,4 +1,4 @@
-"""Faults in what runs on the phone's CPU: the manifest's words, the host step's constants, and the runtime's own code."""
+"""Faults in what runs on the phone's CPU: the manifest, the host step's constants, and the runtime's code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Change = Callable[[pytest.MonkeyPatch, Bundle], Bundle]
 
 @dataclass(frozen=True)
 class HostFault:
-    """As ``Fault``; ``change`` gives the bundle with the fault in it, or puts the fault into the runtime."""
+    """As ``Fault``; ``change`` returns the bundle with the fault, or inserts the fault into the runtime."""
 
     name: str
     change: Change
@@ -72,7 +72,7 @@ def _classes_moved(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
 
 
 def _background_kept(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
-    """The last column is no class, but the manifest names it and does not ignore it (see ``truth`` in the test)."""
+    """The last column is not a class, but the manifest names it and does not ignore it (see ``truth`` in the test)."""
     return Bundle(bundle.root, replace(bundle.manifest, classes=(*bundle.manifest.classes[:-1], "background")))
 
 
@@ -82,6 +82,17 @@ def _smaller_k(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
 
     program = bundle.manifest.host_step
     return Bundle(bundle.root, replace(bundle.manifest, host_step=replace(program, ops=tuple(map(smaller, program.ops)))))
+
+
+def _k_beyond_the_tokens(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
+    """A valid program by itself, but graph A's outputs have fewer tokens than it selects."""
+    tokens = max(spec.shape[1] for spec in bundle.manifest.graphs.a.outputs)
+
+    def larger(op: HostOp) -> HostOp:
+        return replace(op, attributes={**op.attributes, "k": tokens + 1}) if op.op == "topk" else op
+
+    program = bundle.manifest.host_step
+    return Bundle(bundle.root, replace(bundle.manifest, host_step=replace(program, ops=tuple(map(larger, program.ops)))))
 
 
 def _runtime(module: Any, name: str, wrong: Any) -> Change:
@@ -129,6 +140,7 @@ HOST_FAULTS = (
         r"host step / selected\S* \(tied scores\)",
     ),
     HostFault("k too small", _smaller_k, r"host step"),
+    HostFault("program that does not fit graph A", _k_beyond_the_tokens, r"^host step$"),
     HostFault("host parameters of another checkpoint", _other_constants, r"host step / selected"),
     HostFault("cxcywh read as xyxy", _runtime(decode, "to_pixels", _corners_as_they_are), "post-processing of"),
     HostFault("class index off by one", _classes_moved, "post-processing of"),

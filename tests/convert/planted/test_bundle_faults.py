@@ -1,4 +1,4 @@
-"""Files that are not what the manifest says they are: each is seen by the gate that judges it, though every hash is right."""
+"""Files with wrong contents but right hashes: each is found by its gate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_stale_golden_vectors(bundle: Path) -> None:
 
 
 def test_graph_b_of_another_checkpoint(bundle: Path) -> None:
-    """Another checkpoint's weights: the same file with some of its bytes of weights turned about."""
+    """Another checkpoint's weights: the same file with some of its weight bytes reversed."""
     path = bundle / "graph_b.tflite"
     data = bytearray(path.read_bytes())
     middle = len(data) // 2

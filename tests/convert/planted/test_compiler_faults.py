@@ -8,12 +8,11 @@ from functools import cache
 import pytest
 
 from detr2litert.convert.compiler import compile_detector
-from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.reference import Reference, load_reference
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.equivalence import GATE, check_rewrites
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import pictures
-from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS
 from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.compiler_faults import COMPILER_FAULTS
@@ -33,7 +32,7 @@ def judged(detector: str) -> GateResult:
 
 
 @pytest.mark.parametrize("detector", BOTH)
-def test_nothing_planted_nothing_found(detector: str) -> None:
+def test_without_a_fault_the_gate_passes(detector: str) -> None:
     result = judged(detector)
     assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
 

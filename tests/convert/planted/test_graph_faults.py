@@ -10,8 +10,8 @@ import pytest
 
 from detr2litert.convert.compiler import CompiledDetector, compile_detector
 from detr2litert.convert.lowering.lower import lower
+from detr2litert.convert.models.reference import load_reference
 from detr2litert.convert.models.variants import VARIANTS
-from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS
 from detr2litert.graphs.partition import Part
 from detr2litert.verify.gates import Verdict

@@ -12,11 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from detr2litert.convert.compiler import compile_detector
-from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.reference import Reference, load_reference
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.host import GATE, check_host
 from detr2litert.convert.proof.reference_path import ReferencePath
-from detr2litert.convert.run import load_reference
 from detr2litert.convert.targets import TARGETS
 from detr2litert.graphs.host_step import HostPart
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
@@ -51,7 +50,7 @@ def detectors(tiny: Any, dfine_tiny: Any) -> dict[str, Case]:
 
 
 @pytest.mark.parametrize("detector", BOTH)
-def test_nothing_planted_nothing_found(detectors: dict[str, Case], detector: str) -> None:
+def test_without_a_fault_the_gate_passes(detectors: dict[str, Case], detector: str) -> None:
     case = detectors[detector]
     result = case.judge(case.bundle, case.bundle.manifest.classes)
     assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
@@ -59,7 +58,7 @@ def test_nothing_planted_nothing_found(detectors: dict[str, Case], detector: str
 
 
 @pytest.mark.parametrize("detector", BOTH)
-def test_a_hole_among_the_classes_is_no_fault(detectors: dict[str, Case], detector: str) -> None:
+def test_an_unnamed_class_is_not_a_fault(detectors: dict[str, Case], detector: str) -> None:
     case = detectors[detector]
     manifest, last = case.bundle.manifest, len(case.bundle.manifest.classes) - 1
     post = replace(manifest.postprocess, ignored_classes=(last,))

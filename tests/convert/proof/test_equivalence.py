@@ -1,4 +1,4 @@
-"""The gate on the compiler: what counts as the original's outputs, and what does not."""
+"""The equivalence gate: which outputs count as the original's."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ def moved(order: list[int]) -> dict[str, np.ndarray]:
     return {name: value[:, order] for name, value in EXPECTED.items()}
 
 
-def test_equal_outputs_stay_as_they_are() -> None:
+def test_equal_outputs_are_unchanged() -> None:
     found, count = in_order(EXPECTED, EXPECTED)
     assert count == 0
     assert all((found[name] == EXPECTED[name]).all() for name in EXPECTED)
 
 
-def test_queries_in_another_order_are_put_back_and_counted() -> None:
+def test_reordered_queries_are_restored_and_counted() -> None:
     found, count = in_order(moved([0, 2, 1, 3, 5, 4]), EXPECTED)
     assert count == 4
     assert all((found[name] == EXPECTED[name]).all() for name in EXPECTED)
 
 
-def test_a_query_that_is_there_twice_is_no_order() -> None:
+def test_a_duplicate_query_is_not_a_permutation() -> None:
     given = moved([0, 0, 1, 2, 3, 4])
     found, count = in_order(given, EXPECTED)
     assert count == 0
     assert (found["boxes"] == given["boxes"]).all()
 
 
-def test_boxes_of_other_queries_than_the_logits_are_no_order() -> None:
+def test_boxes_and_logits_of_different_queries_are_not_a_permutation() -> None:
     given = {"boxes": BOXES[:, ::-1], "logits": LOGITS}
     found, count = in_order(given, EXPECTED)
     assert count == 0
     assert all((found[name] == given[name]).all() for name in given)
 
 
-def test_queries_that_are_off_as_well_as_moved_stay_where_they_are() -> None:
-    """Each has a nearest one of its own, but in no order do they agree."""
+def test_queries_that_differ_and_moved_are_not_reordered() -> None:
+    """Each query has a distinct nearest one, but they agree in no order."""
     given = moved([1, 0, 2, 3, 4, 5])
     given = {**given, "boxes": given["boxes"] + np.float32(0.01)}
     found, count = in_order(given, EXPECTED)
@@ -60,7 +60,7 @@ def test_queries_that_are_off_as_well_as_moved_stay_where_they_are() -> None:
     assert all((found[name] == given[name]).all() for name in given)
 
 
-def test_other_shapes_and_values_that_are_not_numbers_are_left_alone() -> None:
+def test_other_shapes_and_non_finite_values_are_unchanged() -> None:
     short = {name: value[:, :5] for name, value in EXPECTED.items()}
     assert in_order(short, EXPECTED)[0]["boxes"].shape == (1, 5, 4)
     broken = {"boxes": BOXES * np.float32(np.nan), "logits": LOGITS}
@@ -68,7 +68,7 @@ def test_other_shapes_and_values_that_are_not_numbers_are_left_alone() -> None:
 
 
 class Ranked(nn.Module):
-    """Boxes and logits of the best six of twenty tokens, each with a query that is learned for its rank."""
+    """Boxes and logits of the best six of twenty tokens, each with the learned query of its rank."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         tokens = image.flatten(2)[..., :20].transpose(1, 2)
@@ -80,7 +80,7 @@ class Ranked(nn.Module):
 
 
 def judged(change: Callable[[np.ndarray], np.ndarray]) -> GateResult:
-    """The gate on a detector whose graph A gives other scores; its third and fourth proposal are nearly tied."""
+    """The gate on a detector whose graph A computes other scores; its third and fourth proposal are nearly tied."""
     module: Any = Ranked()
     image = torch.randn(1, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     scores = image.flatten(2)[0, 0]
@@ -95,7 +95,7 @@ def judged(change: Callable[[np.ndarray], np.ndarray]) -> GateResult:
     return check_rewrites(cast(Any, reference), compiled, evaluate_parts(compiled.parts, image, changed))
 
 
-def test_scores_that_rounding_puts_in_another_order_swap_two_queries_and_are_no_fault() -> None:
+def test_queries_swapped_by_rounding_of_their_scores_pass() -> None:
     def rounded(scores: np.ndarray) -> np.ndarray:
         changed, order = scores.copy(), np.argsort(-scores[0], kind="stable")
         changed[0, order[2:4]] = changed[0, order[3:1:-1]]
@@ -106,5 +106,5 @@ def test_scores_that_rounding_puts_in_another_order_swap_two_queries_and_are_no_
     assert "2 queries of equal or nearly equal score" in result.summary
 
 
-def test_scores_that_are_wrong_excuse_nothing() -> None:
+def test_wrong_scores_do_not_excuse_other_queries() -> None:
     assert judged(lambda scores: scores[:, ::-1].copy()).verdict is Verdict.FAILED

@@ -1,4 +1,4 @@
-"""The golden gate: what counts as agreeing, and what does not."""
+"""The golden gate: which vectors count as equal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_equal_vectors_pass_with_their_figures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("golden", "told"),
+    ("golden", "message"),
     [
         ({}, "lack"),
         ({"image": VALUES["image"]}, "lack boxes"),
@@ -40,21 +40,21 @@ def test_equal_vectors_pass_with_their_figures() -> None:
     ],
     ids=["nothing", "missing", "off", "not a number", "shape", "input"],
 )
-def test_anything_else_fails_and_is_named(golden: dict[str, np.ndarray], told: str) -> None:
+def test_anything_else_fails_and_is_named(golden: dict[str, np.ndarray], message: str) -> None:
     result = judge(golden)
     assert result.verdict is Verdict.FAILED
-    assert told in result.summary
+    assert message in result.summary
     assert "convert run" in result.advice
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "message"),
     [
         (Detections((), 64, 64), "missing ball"),
         (Detections((BOX, Detection(1, "box", 0.8, (5.0, 5.0, 9.0, 9.0))), 64, 64), "extra box"),
     ],
 )
-def test_stale_detections_fail(found: Detections, told: str) -> None:
+def test_stale_detections_fail(found: Detections, message: str) -> None:
     result = judge(dict(VALUES), found)
     assert result.verdict is Verdict.FAILED
-    assert told in result.summary
+    assert message in result.summary

@@ -18,13 +18,13 @@ def test_every_gate_is_registered_once_under_its_files_name() -> None:
     )
 
 
-def test_a_gate_says_what_it_proves() -> None:
+def test_every_gate_describes_what_it_verifies() -> None:
     for gate in GATES:
         assert gate.title and gate.proves and not gate.proves.endswith(".") and gate.run.__doc__
 
 
-def test_no_message_calls_a_gate_by_another_word() -> None:
-    """The id is the word: a reader who meets it in a message finds it in report.json and in the documents."""
+def test_no_message_uses_another_name_for_a_gate() -> None:
+    """Messages use the id, which a reader then finds in report.json and in the documents."""
     root = FOLDER.parents[2].resolve()
     for room in ("convert", "verify", "tools"):
         for path in (root / room).rglob("*.py"):

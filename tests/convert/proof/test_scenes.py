@@ -1,4 +1,4 @@
-"""The pictures a bundle is judged on."""
+"""The test pictures of a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_demo_scenes_are_the_same_every_time() -> None:
     assert [p.image.tobytes() for p in one] == [p.image.tobytes() for p in other]
 
 
-def test_pictures_of_one_name_stay_apart(tmp_path: Path) -> None:
+def test_pictures_of_one_name_stay_separate(tmp_path: Path) -> None:
     for folder, colour in (("a", "red"), ("b", "blue")):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (8, 8), colour).save(tmp_path / folder / "x.png")

@@ -1,4 +1,4 @@
-"""Stand-ins for the adb program and for a device, for tests that need no daemon."""
+"""Fakes of the adb program and of a device, for tests without a daemon."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ READY = f"List of devices attached\n{SERIAL}\tdevice\n\n"
 
 
 class ScriptedAdb(Adb):
-    """Says what it was told to say.
+    """A fake adb with scripted answers.
 
     Args:
-        answer: to everything but ``adb devices``.
+        answer: to everything except ``adb devices``.
         listing: of ``adb devices``.
     """
 
@@ -32,17 +32,17 @@ class ScriptedAdb(Adb):
         return Answer(0, self.listing.encode(), "") if arguments == ("devices",) else self.answer
 
 
-def said(code: int, stderr: str, stdout: str = "") -> Answer:
+def answer_with(code: int, stderr: str, stdout: str = "") -> Answer:
     return Answer(code, stdout.encode(), stderr)
 
 
 class FolderDevice(Device):
-    """A device whose storage is a folder here and whose shell is this machine's; run-as only changes into the app's folder.
+    """A device whose storage is a local folder and whose shell is this machine's; run-as only changes to the app's folder.
 
     Attributes:
         pushed: sizes of the files pushed so far.
-        scripts: everything that its shell was given.
-        spoil: turn a pushed piece into another one of the same size, once.
+        scripts: all scripts that its shell received.
+        corrupt: whether to corrupt a pushed piece, once.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,7 +50,7 @@ class FolderDevice(Device):
         self.root = root
         self.pushed: list[int] = []
         self.scripts: list[str] = []
-        self.spoil = False
+        self.corrupt = False
         (root / "app/files").mkdir(parents=True)
         (root / "data/local/tmp").mkdir(parents=True)
         program = root / "run-as"
@@ -67,6 +67,6 @@ class FolderDevice(Device):
     def push(self, source: Path, destination: PurePosixPath) -> None:
         target = Path(shutil.copyfile(source, self.root / str(destination).lstrip("/")))
         self.pushed.append(target.stat().st_size)
-        if self.spoil:
+        if self.corrupt:
             target.write_bytes(bytes(self.pushed[-1]))
-            self.spoil = False
+            self.corrupt = False

@@ -1,4 +1,4 @@
-"""An app's files by run-as: quoting, hashes, and copies that go on where they were."""
+"""An app's files by run-as: quoting, hashes, and copies that resume."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from detr2litert.verify.adb.app import PIECE, App, clear_temporary, parse_hashes
 from detr2litert.verify.adb.client import Device
 from detr2litert.verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
-from tests.verify.adb.scripted import SERIAL, FolderDevice, ScriptedAdb, said
+from tests.verify.adb.scripted import SERIAL, FolderDevice, ScriptedAdb, answer_with
 
 TARGET = PurePosixPath("files/bundles/x/graph_a.tflite")
 
@@ -46,7 +46,7 @@ def test_a_script_passes_two_shells_unchanged(device: FolderDevice) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "$HOME", "-n", "ünï", "a;touch b", "a\nb"])
-def test_any_name_is_a_name(device: FolderDevice, tmp_path: Path, name: str) -> None:
+def test_any_file_name_is_accepted(device: FolderDevice, tmp_path: Path, name: str) -> None:
     (tmp_path / "source").write_bytes(b"data")
     target = PurePosixPath("files") / name
     App(device).put(tmp_path / "source", target)
@@ -57,7 +57,7 @@ def test_any_name_is_a_name(device: FolderDevice, tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.parametrize("package", ["", "sample", "a.b; reboot", "a..b", "1.b", "a.b/"])
-def test_what_is_no_package_name(device: FolderDevice, package: str) -> None:
+def test_invalid_package_names_are_refused(device: FolderDevice, package: str) -> None:
     with pytest.raises(AppMissingError, match="is not a package name"):
         App(device, package)
     assert device.scripts == []
@@ -74,9 +74,9 @@ def test_what_is_no_package_name(device: FolderDevice, package: str) -> None:
         ("run-as: couldn't stat /data/user/0/a.b: No such file or directory", CommandFailedError),
     ],
 )
-def test_what_run_as_says(stderr: str, error: type[DeviceError]) -> None:
+def test_run_as_errors(stderr: str, error: type[DeviceError]) -> None:
     with pytest.raises(error, match=SERIAL):
-        App(Device(ScriptedAdb(said(1, stderr)), SERIAL), "a.b").check()
+        App(Device(ScriptedAdb(answer_with(1, stderr)), SERIAL), "a.b").check()
 
 
 def test_parsing_hashes() -> None:
@@ -104,7 +104,7 @@ def test_a_copy_in_pieces(device: FolderDevice, source: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [1, PIECE, PIECE + 1])
-def test_it_goes_on_after_what_is_there(device: FolderDevice, source: Path, there: int) -> None:
+def test_a_copy_resumes_after_the_existing_part(device: FolderDevice, source: Path, there: int) -> None:
     part(device).write_bytes(source.read_bytes()[:there])
     moved: list[int] = []
     left = source.stat().st_size - there
@@ -114,7 +114,7 @@ def test_it_goes_on_after_what_is_there(device: FolderDevice, source: Path, ther
     assert place(device).read_bytes() == source.read_bytes()
 
 
-def test_what_is_there_whole_is_only_moved(device: FolderDevice, source: Path) -> None:
+def test_a_complete_copy_is_only_moved(device: FolderDevice, source: Path) -> None:
     part(device).write_bytes(source.read_bytes())
     assert App(device).put(source, TARGET) == 0
     assert device.pushed == []
@@ -122,7 +122,7 @@ def test_what_is_there_whole_is_only_moved(device: FolderDevice, source: Path) -
 
 
 @pytest.mark.parametrize("other", ["changed", "longer", "empty"])
-def test_what_is_not_its_beginning_is_sent_again(device: FolderDevice, source: Path, other: str) -> None:
+def test_a_different_partial_file_is_sent_again(device: FolderDevice, source: Path, other: str) -> None:
     data = source.read_bytes()
     part(device).write_bytes({"changed": b"x" + data[1:PIECE], "longer": data + b"x", "empty": b""}[other])
     assert App(device).put(source, TARGET) == len(data)
@@ -137,15 +137,15 @@ def test_sizes_at_the_edges(device: FolderDevice, tmp_path: Path, size: int) -> 
     assert len(device.pushed) == max(1, -(-size // PIECE))
 
 
-def test_a_piece_that_arrives_changed_leaves_nothing(device: FolderDevice, source: Path) -> None:
-    device.spoil = True
+def test_a_corrupted_piece_is_removed(device: FolderDevice, source: Path) -> None:
+    device.corrupt = True
     with pytest.raises(CommandFailedError, match="arrived with another sha256; run the same command again"):
         App(device).put(source, TARGET)
     assert list(place(device).parent.iterdir()) == []
     assert list((device.root / "data/local/tmp").iterdir()) == []
 
 
-def test_temporary_files_of_others_stay(device: FolderDevice) -> None:
+def test_unrelated_temporary_files_are_kept(device: FolderDevice) -> None:
     temporary = device.root / "data/local/tmp"
     (temporary / "detr2litert-0123").touch()
     (temporary / "else.apk").touch()

@@ -1,4 +1,4 @@
-"""adb's listing and its complaints as types; the lines are those that adb 29 to 36 print."""
+"""adb's listing and its errors as types; the lines are those that adb 29 to 36 print."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detr2litert.verify.adb.errors import (
     SeveralDevicesError,
     UnauthorizedError,
 )
-from tests.verify.adb.scripted import READY, SERIAL, ScriptedAdb, said
+from tests.verify.adb.scripted import READY, SERIAL, ScriptedAdb, answer_with
 
 NO_RULES = (
     "no permissions (missing udev rules? user is in the plugdev group); see [http://developer.android.com/tools/device.html]"
@@ -28,8 +28,8 @@ NO_RULES = (
 
 
 def test_the_listing() -> None:
-    """Of old ones too, which told about their server on standard output."""
-    told = f"""* daemon not running; starting now at tcp:5037
+    """Of old versions too, which report their server on standard output."""
+    message = f"""* daemon not running; starting now at tcp:5037
 * daemon started successfully
 List of devices attached
 {SERIAL}\tdevice
@@ -38,7 +38,7 @@ emulator-5554\toffline
 ????????????\t{NO_RULES}
 
 """
-    assert ScriptedAdb(listing=told).devices() == (
+    assert ScriptedAdb(listing=message).devices() == (
         Listed(SERIAL, "device"),
         Listed("emulator-5554", "offline"),
         Listed("192.168.1.5:5555", "unauthorized"),
@@ -93,14 +93,14 @@ def test_choosing() -> None:
     ],
 )
 def test_a_lost_device(stderr: str) -> None:
-    device = Device(ScriptedAdb(said(1, stderr), "List of devices attached\n"), SERIAL)
+    device = Device(ScriptedAdb(answer_with(1, stderr), "List of devices attached\n"), SERIAL)
     with pytest.raises(ConnectionCutError, match=rf"{SERIAL}: the connection was cut \(it is missing; adb: .*run the same"):
         device.shell("true")
 
 
-def test_no_exit_code_from_the_device_is_a_cut() -> None:
+def test_a_missing_exit_code_is_a_cut_connection() -> None:
     with pytest.raises(ConnectionCutError, match="it is back; adb: no output"):
-        Device(ScriptedAdb(said(255, "")), SERIAL).shell("am instrument")
+        Device(ScriptedAdb(answer_with(255, "")), SERIAL).shell("am instrument")
 
 
 @pytest.mark.parametrize(
@@ -113,32 +113,32 @@ def test_no_exit_code_from_the_device_is_a_cut() -> None:
 )
 def test_a_full_device(stderr: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    device = Device(ScriptedAdb(said(1, stderr)), SERIAL)
+    device = Device(ScriptedAdb(answer_with(1, stderr)), SERIAL)
     with pytest.raises(DeviceFullError, match="no space left"):
         device.push(tmp_path / "a", PurePosixPath("/data/local/tmp/b"))
     with pytest.raises(DeviceFullError):
         device.output("cat a >> b")
 
 
-def test_a_push_that_fails_is_a_cut_only_where_the_device_is_gone(tmp_path: Path) -> None:
+def test_a_failed_push_is_a_cut_connection_only_if_the_device_is_gone(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    answer = said(1, "adb: error: failed to copy 'a' to 'b': remote secure_mkdirs failed: Operation not permitted")
+    answer = answer_with(1, "adb: error: failed to copy 'a' to 'b': remote secure_mkdirs failed: Operation not permitted")
     with pytest.raises(CommandFailedError, match="Operation not permitted"):
         Device(ScriptedAdb(answer), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
     with pytest.raises(ConnectionCutError, match="it is offline"):
         Device(ScriptedAdb(answer, READY.replace("\tdevice", "\toffline")), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
 
 
-def test_a_push_that_lost_its_device_is_a_cut_before_the_server_knows(tmp_path: Path) -> None:
-    """adb 29 tells it on standard output."""
+def test_a_push_that_lost_its_device_is_a_cut_connection_before_the_server_notices(tmp_path: Path) -> None:
+    """adb 29 reports it on standard output."""
     (tmp_path / "a").write_bytes(b"a")
-    told = "adb: error: failed to copy 'a' to 'b': couldn't read from device\na: 0 files pushed, 0 skipped."
+    message = "adb: error: failed to copy 'a' to 'b': couldn't read from device\na: 0 files pushed, 0 skipped."
     with pytest.raises(ConnectionCutError, match=r"it is back; adb: .*couldn't read from device"):
-        Device(ScriptedAdb(said(1, "", told)), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
+        Device(ScriptedAdb(answer_with(1, "", message)), SERIAL).push(tmp_path / "a", PurePosixPath("b"))
 
 
-def test_a_failed_command_is_one_line_with_its_own_words() -> None:
-    answer = said(7, "sh: line one\n\tline two\n")
+def test_a_failed_command_is_one_line_with_its_output() -> None:
+    answer = answer_with(7, "sh: line one\n\tline two\n")
     with pytest.raises(CommandFailedError, match=r"`rm x` failed with exit code 7: sh: line one line two$"):
         Device(ScriptedAdb(answer), SERIAL).output("rm x")
 
@@ -151,8 +151,8 @@ def test_a_command_is_one_argument() -> None:
 
 
 def test_properties() -> None:
-    told = "[ro.product.model]: [Pixel 8]\r\n[empty]: []\n[odd]: [a]: [b]]\nnoise\n".replace("\r", "")
-    found = Device(ScriptedAdb(said(0, "", told)), SERIAL).properties()
+    message = "[ro.product.model]: [Pixel 8]\r\n[empty]: []\n[odd]: [a]: [b]]\nnoise\n".replace("\r", "")
+    found = Device(ScriptedAdb(answer_with(0, "", message)), SERIAL).properties()
     assert found["ro.product.model"] == "Pixel 8"
     assert found["empty"] == ""
     assert "noise" not in found
@@ -164,7 +164,7 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_call_that_does_not_end_is_ended(tmp_path: Path) -> None:
+def test_a_call_that_does_not_end_is_killed(tmp_path: Path) -> None:
     slow = program(tmp_path / "adb", "import time; print('so far', flush=True); time.sleep(60)")
     start = time.monotonic()
     with pytest.raises(AdbTimeoutError, match=r"`adb shell x` did not end within 3 s") as caught:

@@ -1,4 +1,4 @@
-"""Where adb is looked for, and in which order."""
+"""The places where adb is searched for, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def program(folder: Path, name: str = "adb") -> Path:
 
 
 def test_the_order(tmp_path: Path) -> None:
-    """Each place is taken only when those before it are gone."""
+    """Each place is used only if those before it have no adb."""
     home = tmp_path / "home"
     environment = {
         "ADB": str(program(tmp_path / "own", "my-adb")),
@@ -41,13 +41,13 @@ def test_the_order(tmp_path: Path) -> None:
         find_adb(environment, home)
 
 
-def test_a_wrong_adb_variable_is_told_and_nothing_else_taken(tmp_path: Path) -> None:
+def test_a_wrong_adb_variable_is_an_error_without_fallback(tmp_path: Path) -> None:
     program(tmp_path / "bin")
     with pytest.raises(NoAdbError, match=r"ADB is set to /no/such/adb, which is not a program; correct or unset it"):
         find_adb({"ADB": "/no/such/adb", "PATH": str(tmp_path / "bin")}, tmp_path)
 
 
-def test_a_file_that_may_not_be_run_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_without_execute_permission_is_skipped(tmp_path: Path) -> None:
     program(tmp_path / "bin").chmod(0o644)
     with pytest.raises(NoAdbError):
         find_adb({"PATH": str(tmp_path / "bin")}, tmp_path)

@@ -1,4 +1,4 @@
-"""Running models in a child process: outputs, refusals, deaths, time limits, and a machine without an adapter."""
+"""Running models in a child process: outputs, refusals, crashes, time limits, and a machine without an adapter."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate import run as delegate
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, Outcome, run_model, run_models
+from detr2litert.verify.delegate.stderr_log import read_log, split_log
 
 SHAPE = (1, 4, 4, 8)
 
@@ -68,7 +69,7 @@ def test_refusal_names_operator_reason_and_tensor(refused: Path, driver: Driver)
 
 
 @pytest.mark.gpu
-def test_a_death_is_an_outcome_and_the_next_model_still_runs(adder: Path, killer: Path, driver: Driver) -> None:
+def test_a_crash_is_a_result_and_the_next_model_still_runs(adder: Path, killer: Path, driver: Driver) -> None:
     first, second, third = run_models([Job(adder), Job(killer), Job(adder)], driver=driver)
     assert first.ok and third.ok
     assert second.outcome is Outcome.DIED and "code 1" in second.error and second.death == "exit code 1"
@@ -110,7 +111,7 @@ def test_unreadable_model(tmp_path: Path) -> None:
     assert run.outcome is Outcome.FAILED and run.error
 
 
-def test_a_name_that_is_no_utf_8_runs_and_every_message_has_it(adder: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_runs_and_is_in_every_message(adder: Path, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite"))
     run = run_model(adder.rename(odd), [{"in/put:0": np.zeros(SHAPE, np.float32)}], accelerator="cpu")
     assert run.ok and run.model == odd
@@ -119,19 +120,18 @@ def test_a_name_that_is_no_utf_8_runs_and_every_message_has_it(adder: Path, tmp_
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("told", ["boom x", "7 compile", "0 end"])
-def test_an_operator_named_like_the_mark_is_a_name(told: str, driver: Driver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("message", ["boom x", "7 compile", "0 end"])
+def test_an_operator_named_like_the_mark_is_a_name(message: str, driver: Driver, tmp_path: Path) -> None:
     w = ModelWriter()
-    w.op(f"CUSTOM:\n@@detr2litert {told}\n", [w.input("x", SHAPE)], {"y": SHAPE})
+    w.op(f"CUSTOM:\n@@detr2litert {message}\n", [w.input("x", SHAPE)], {"y": SHAPE})
     model = w.write(tmp_path / "marked.tflite", ["y"])
     for run in run_models([Job(model), Job(model)], driver=driver):
-        assert run.outcome is Outcome.FAILED and f"@@detr2litert {told}" in run.log
+        assert run.outcome is Outcome.FAILED and f"@@detr2litert {message}" in run.log
 
 
-def test_a_mark_with_anything_else_behind_it_splits_nothing(tmp_path: Path) -> None:
+def test_a_mark_followed_by_anything_else_does_not_split() -> None:
     log = "before\n@@m 0 compile\none\n@@m boom x\n@@m 0\ntwo\n@@m 0 run\nthree\n@@m 0 compile\nfour\n"
-    sections = delegate._sections(log, "@@m", [Job(tmp_path / "m.tflite")], tmp_path)
-    assert sections == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
+    assert split_log(log, "@@m") == {0: {"compile": "one\n@@m boom x\n@@m 0\ntwo\nfour\n", "run": "three\n"}}
 
 
 def test_signal_is_named() -> None:
@@ -147,14 +147,14 @@ def test_signal_is_named() -> None:
         (None, "the time limit was reached and the process was killed", ""),
     ],
 )
-def test_how_a_process_ended_is_told_and_kept(code: int | None, error: str, death: str) -> None:
+def test_the_end_of_a_process_is_described_and_recorded(code: int | None, error: str, death: str) -> None:
     run = delegate._lost(Job(Path("m.tflite")), "gpu", code, {})
     assert (run.error, run.death) == (error, death)
     assert run.outcome is (Outcome.TIMED_OUT if code is None else Outcome.DIED)
 
 
 def test_log_of_a_partly_delegated_model() -> None:
-    facts = delegate._read_log(
+    facts = read_log(
         {
             "compile": "ERROR: Following operations are not supported by GPU delegate:\n"
             "GATHER_ND: Operation is not supported.\n"

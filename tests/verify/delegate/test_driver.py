@@ -1,4 +1,4 @@
-"""Finding and fetching a driver; apt-get and dpkg-deb are stood in for, so nothing is downloaded."""
+"""Finding and fetching a driver, with fakes of apt-get and dpkg-deb, so nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_tool(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def test_install_takes_three_files_and_leaves_no_rest(tools: Path, home: Path) -> None:
+def test_install_extracts_three_files_and_removes_the_rest(tools: Path, home: Path) -> None:
     folder = module.cache_folder()
     assert folder == home / "cache" / "detr2litert" / "swiftshader"
     swiftshader.install(folder)
@@ -76,7 +76,7 @@ def test_install_takes_three_files_and_leaves_no_rest(tools: Path, home: Path) -
     swiftshader.install(folder)  # over an old one
 
 
-def test_missing_lists_are_fetched_apart(tools: Path, home: Path) -> None:
+def test_missing_lists_are_fetched_separately(tools: Path, home: Path) -> None:
     download = 'case "$*" in *Dir::State*) touch c.deb ;; *) echo "E: Unable to locate package" >&2; exit 100 ;; esac'
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=download))
     swiftshader.install(module.cache_folder())
@@ -85,7 +85,7 @@ def test_missing_lists_are_fetched_apart(tools: Path, home: Path) -> None:
     assert second.endswith(" update") and "Dir::State" in second and third.endswith(" download chromium-common")
 
 
-def test_no_package_says_why_and_what_else(tools: Path, home: Path) -> None:
+def test_a_missing_package_is_reported_with_an_alternative(tools: Path, home: Path) -> None:
     failing = 'echo "E: Unable to locate package chromium-common" >&2; exit 100'
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=failing))
     with pytest.raises(UserError, match=r"Unable to locate package.*VK_DRIVER_FILES"):
@@ -93,7 +93,7 @@ def test_no_package_says_why_and_what_else(tools: Path, home: Path) -> None:
     assert not module.cache_folder().exists() and not list(module.cache_folder().parent.iterdir())
 
 
-def test_not_debian_says_what_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_system_than_debian_gets_an_alternative(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match=r"apt-get is not on this machine.*VK_DRIVER_FILES"):
         swiftshader.install(module.cache_folder())
@@ -112,7 +112,7 @@ def test_package_without_the_driver(tools: Path) -> None:
         (subprocess, "run", errno.ENOMEM, r"apt-get cannot be started: Cannot allocate memory; install a Vulkan driver"),
     ],
 )
-def test_no_room_and_a_tool_that_does_not_start_are_told_apart(
+def test_a_full_disk_and_a_tool_that_does_not_start_have_different_messages(
     tools: Path, monkeypatch: pytest.MonkeyPatch, place: object, name: str, code: int, words: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -124,19 +124,19 @@ def test_no_room_and_a_tool_that_does_not_start_are_told_apart(
     assert not list(module.cache_folder().parent.iterdir())
 
 
-def test_a_cache_folder_that_cannot_be_made_is_the_users_to_mend(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_folder_that_cannot_be_created_is_a_user_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "list_adapters", lambda environment: ())
     (home / "cache").write_text("a file")
     with pytest.raises(UserError, match=r"make it writable and free 300 MB, or set XDG_CACHE_HOME"):
         module.ensure_driver()
 
 
-def test_the_lock_says_nothing_of_what_goes_wrong_within_it(home: Path) -> None:
+def test_the_lock_does_not_translate_errors_within_it(home: Path) -> None:
     with pytest.raises(FileNotFoundError), lock(home / "cache"):
         (home / "none").read_text()
 
 
-def test_users_own_variables_are_respected(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_variables_are_respected(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VK_DRIVER_FILES", "/nowhere.json")
     assert module.find_driver() is None
     with pytest.raises(UserError, match=r"VK_DRIVER_FILES=/nowhere\.json"):
@@ -146,7 +146,7 @@ def test_users_own_variables_are_respected(home: Path, monkeypatch: pytest.Monke
     assert module.main() == module.main(["--fp16"]) == 2
 
 
-def test_a_driver_the_delegate_refuses_is_passed_over(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_the_delegate_refuses_is_skipped(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Debian 12's lavapipe: the loader lists it, the delegate finds no adapter."""
     swiftshader.install(module.cache_folder())
     monkeypatch.setattr(module, "list_adapters", lambda environment: (Adapter("any", "software", "1.3.0", False),))

@@ -1,4 +1,4 @@
-"""A request to end that only the parent gets: the children end with it, and no folder of theirs stays."""
+"""A termination signal to the parent only: the children end with it, and their folders are removed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ value = {"x": np.zeros((1, 4), np.float32)}
 try:
     check_fp16([GraphCase(name, None, Path(sys.argv[2]), (value,), (value,)) for name in ("a", "b")], gpu=driver)
 except KeyboardInterrupt:
-    interrupt.arrived()
-    interrupt.leave(2)
+    interrupt.acknowledge()
+    interrupt.exit_process(2)
 """
 SLEEPER = """
 import os, sys, time
@@ -68,7 +68,7 @@ def test_both_graphs_of_the_fp16_gate_end_with_the_command(tmp_path: Path) -> No
 
 
 def _lines(path: Path, count: int) -> list[str]:
-    """A file's lines, once there are so many."""
+    """Waits until a file has this many lines, and returns them."""
     deadline = time.monotonic() + 60
     while True:
         lines = path.read_text().split() if path.exists() else []
@@ -79,7 +79,7 @@ def _lines(path: Path, count: int) -> list[str]:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be collected does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Finding and fetching the driver that computes in fp16; apt-get and dpkg-deb are stood in for, so nothing is downloaded."""
+"""Finding and fetching the driver that computes in fp16, with fakes of apt-get and dpkg-deb: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ case "$*" in
 esac
 """
 DOWNLOAD = "touch libc6_2_amd64.deb libllvm15_1_amd64.deb mesa-vulkan-drivers_25_amd64.deb"
-# Each package holds a file of its own; a link as Debian lays libraries out.
+# Each package contains its own file; one has a link, as in Debian.
 DPKG = """#!/bin/sh
 lib="$3/usr/lib/x86_64-linux-gnu"
 mkdir -p $lib $3/lib
@@ -52,7 +52,7 @@ def release(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"VERSION_CODENAME": name})
 
 
-def test_install_takes_the_driver_and_what_it_needs(tools: Path, home: Path) -> None:
+def test_install_extracts_the_driver_and_its_dependencies(tools: Path, home: Path) -> None:
     place = module.fp16_folder()
     assert place == home / "cache" / "detr2litert" / "lavapipe"
     lavapipe.install(place)
@@ -65,8 +65,8 @@ def test_install_takes_the_driver_and_what_it_needs(tools: Path, home: Path) -> 
     lavapipe.install(place)  # over an old one
 
 
-def test_old_debian_takes_it_from_backports_of_its_own_mirror(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The lists are gone when install ends, so the stand-in keeps a copy.
+def test_old_debian_uses_backports_of_its_own_mirror(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The lists are removed when install ends, so the fake saves a copy.
     keep = f"cp ../../sources.list {home}/sources.list; {DOWNLOAD}"
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=keep))
     lavapipe.install(module.fp16_folder())
@@ -88,7 +88,9 @@ def test_old_debian_takes_it_from_backports_of_its_own_mirror(tools: Path, home:
         ("exit 0", r"holds no libvulkan_lvp\.so"),
     ],
 )
-def test_what_cannot_be_had(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch, download: str, words: str | None) -> None:
+def test_packages_that_are_not_available(
+    tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch, download: str, words: str | None
+) -> None:
     monkeypatch.setattr(lavapipe, "_installed_library", lambda: None)
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=download))
     with pytest.raises(UserError, match=words):
@@ -106,7 +108,7 @@ def test_no_mirror_and_no_tools(tools: Path, home: Path, monkeypatch: pytest.Mon
 
 
 def test_found_only_if_it_computes_in_fp16(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver's word is not enough, and one that computes in fp32 only is passed over for lavapipe."""
+    """The reported feature bit is not enough: a driver that computes in fp32 only is skipped for lavapipe."""
     monkeypatch.setattr(module, "list_adapters", lambda environment: (Adapter("any", "software", "1.3.0", True),))
     monkeypatch.setattr(module, "try_driver", lambda driver: type("Run", (), {"ok": True})())
     good = {"lavapipe"}
@@ -126,8 +128,8 @@ def test_found_only_if_it_computes_in_fp16(tools: Path, home: Path, monkeypatch:
         module.ensure_fp16_driver()
 
 
-def test_the_users_own_shader_cache_and_width_are_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shaders of different widths must not meet in one folder: Mesa takes one for the other, and the process ends."""
+def test_the_users_shader_cache_and_width_are_respected(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shaders of different widths must not share a cache folder: Mesa confuses them, and the process crashes."""
     monkeypatch.setenv("MESA_SHADER_CACHE_DIR", "/mine")
     assert lavapipe.environment(home)["MESA_SHADER_CACHE_DIR"] == "/mine/width-128"
     assert lavapipe.environment(home)["LP_NATIVE_VECTOR_WIDTH"] == "128"
@@ -137,7 +139,7 @@ def test_the_users_own_shader_cache_and_width_are_kept(home: Path, monkeypatch: 
 
 
 @pytest.mark.gpu
-def test_the_real_adapters_compute_as_they_say(driver: Driver, fp16_driver: Driver) -> None:
+def test_the_real_adapters_compute_as_reported(driver: Driver, fp16_driver: Driver) -> None:
     assert module.computes_in_fp16(fp16_driver)
     if driver.source == "swiftshader":
         assert not module.computes_in_fp16(driver)

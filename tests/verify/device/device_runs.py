@@ -1,4 +1,4 @@
-"""Runs of a made-up bundle on a made-up phone, right in every figure until a test changes one."""
+"""Runs of a synthetic bundle on a synthetic phone, correct unless a test changes a value."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def golden() -> dict[str, Array]:
 
 
 def chain() -> dict[str, dict[str, Array]]:
-    """What this machine makes of the device's own inputs."""
+    """This machine's outputs for the device's own inputs."""
     return {stage: {name: golden()[name] for name in OUTPUTS[stage]} for stage in ("host", "b")}
 
 
 def written(**changed: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    """What the device wrote, stage by stage; ``changed`` names a stage and its other values."""
+    """The device's outputs, stage by stage; ``changed`` names a stage and its other values."""
     tensors = {
         stage: {name: golden()[name] + np.float32(1e-6) for name in OUTPUTS[stage.removesuffix("_given")]} for stage in STAGES
     }

@@ -1,4 +1,4 @@
-"""The delegate's own line, found among those of other processes and given to the right file."""
+"""The delegate's own line, found among those of other processes and assigned to the right file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def compiling(pid: int, file: str) -> str:
 
 
 def replacing(pid: int, taken: int, nodes: int, partitions: int = 1, name: str = "TfLiteGpuDelegateV2") -> str:
-    told = f"Replacing {taken} out of {nodes} node(s) with delegate ({name}) node"
-    return line(pid, "tflite", f"{told}, yielding {partitions} partitions for subgraph 0.")
+    message = f"Replacing {taken} out of {nodes} node(s) with delegate ({name}) node"
+    return line(pid, "tflite", f"{message}, yielding {partitions} partitions for subgraph 0.")
 
 
 LOG = "\n".join(
@@ -49,7 +49,7 @@ def test_lines_of_one_process_by_file() -> None:
     assert parse_log("", 4711) == ()
 
 
-def test_a_line_before_any_file_belongs_to_none() -> None:
+def test_a_line_before_any_file_is_ignored() -> None:
     assert [found.file for found in parse_log(replacing(7, 3, 3), 7)] == [""]
 
 

@@ -1,4 +1,4 @@
-"""The report on devices: JSON without NaN, a page that no name can break, and an emulator called one everywhere."""
+"""The report on devices: JSON without NaN, a page with escaped names, and an emulator labelled as one everywhere."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def report(*rows: DeviceRow) -> DeviceReport:
 
 
 def row(serial: str = "R5CT", emulator: bool = False, error: str = "", value: float = 0.5) -> DeviceRow:
-    finding = Finding("stage-b", "wrong", "graph_b / boxes", "is off", "compare")
+    finding = Finding("stage-b", "wrong", "graph_b / boxes", "differs", "compare")
     figures = (Measurement("graph_b / boxes", "correlation", value, 0.99), Measurement("graph_b", "max_abs_error", math.inf))
-    gate = GateResult("stages", Verdict.FAILED, "graph_b is off", "compare", figures, (finding,), data={"worst": [math.nan]})
+    gate = GateResult("stages", Verdict.FAILED, "graph_b differs", "compare", figures, (finding,), data={"worst": [math.nan]})
     passed = GateResult("run", Verdict.PASSED, "2 timed runs")
     facts = {"device": {"model": "Pixel 8"}, "android": {"sdk": 35}, "app": {}}
     return DeviceRow(serial, emulator, {} if error else facts, () if error else (passed, gate), error)
@@ -67,7 +67,7 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def test_hostile_names_are_text() -> None:
+def test_names_with_markup_are_escaped() -> None:
     figure = Measurement(HOSTILE, HOSTILE, 1.0, 2.0)
     finding = Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     gate = GateResult(HOSTILE, Verdict.FAILED, HOSTILE, HOSTILE, (figure,), (finding,))
@@ -91,7 +91,7 @@ def test_a_phone_is_never_called_an_emulator_and_an_emulator_always() -> None:
     assert "failed (emulated)" in page.text
 
 
-def test_a_phone_beside_an_emulator() -> None:
+def test_a_phone_and_an_emulator() -> None:
     both = report(row("R5CT"), row("emulator-5554", emulator=True))
     assert both.to_json()["ran_on"] == f"1 devices and 1 {EMULATOR}"
     assert [item["emulator"] for item in both.to_json()["devices"]] == [False, True]
@@ -145,6 +145,6 @@ def test_a_folder_for_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_folder_that_this_user_may_not_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, which may write anywhere
     with pytest.raises(UserError, match="is not a writable folder; give another --report"):
         check_folder(tmp_path / "report")

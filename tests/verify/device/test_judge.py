@@ -1,4 +1,4 @@
-"""Judging a device's run: each gate, and that the first stage that differs is the one named."""
+"""Judging a device's run: each gate, and that the first stage that differs is named."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_everything_right_passes() -> None:
         (Ended("failed", "bundle", "bundle_damaged", "x"), "the app reported a failure in stage 'bundle': x"),
     ],
 )
-def test_a_run_that_did_not_end_well(ended: Ended, words: str) -> None:
+def test_a_run_that_failed(ended: Ended, words: str) -> None:
     gate = check_ran(device_run(ended=ended, log="l" * 9000))
     assert (gate.verdict, gate.summary) == (FAILED, words)
     assert gate.findings[0].rule == ended.kind
@@ -98,10 +98,10 @@ def test_the_first_wrong_stage_is_named(first: int) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_no_number_fails(value: float) -> None:
-    spoiled = golden()["boxes"].copy()
-    spoiled[0, 3, 1] = value
-    gate = check_stages(device_run(tensors=written(b_given={"boxes": spoiled})), golden(), chain())
+def test_nan_fails(value: float) -> None:
+    corrupted = golden()["boxes"].copy()
+    corrupted[0, 3, 1] = value
+    gate = check_stages(device_run(tensors=written(b_given={"boxes": corrupted})), golden(), chain())
     assert gate.verdict is FAILED
     assert gate.summary.startswith("graph_b differs from the reference: boxes has correlation nan")
     assert "largest error inf" in gate.summary
@@ -123,14 +123,14 @@ def test_detections_may_move_further_where_the_gpu_may_use_float16() -> None:
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.02, PASSED), (0.09, FAILED)])
-def test_graphs_may_be_off_by_what_float16_loses_and_no_more(share: float, verdict: Verdict) -> None:
+def test_graphs_may_differ_by_float16_rounding_and_no_more(share: float, verdict: Verdict) -> None:
     noise = np.random.default_rng(1).standard_normal((1, 40, 4)).astype(np.float32)
     noisy = written(a={"memory": golden()["memory"] + share * noise})
     for request in (Request(), Request(precision="fp32")):
         assert check_stages(device_run(tensors=noisy, request=request), golden(), chain()).verdict is verdict
 
 
-def test_the_host_step_is_always_held_to_float32() -> None:
+def test_the_host_step_is_always_compared_in_float32() -> None:
     noise = np.random.default_rng(1).standard_normal((1, 40, 4)).astype(np.float32)
     noisy = written(host_given={"selected": golden()["selected"] + 0.05 * noise})
     assert check_stages(device_run(tensors=noisy), golden(), chain()).summary.startswith("host step differs from the reference")
@@ -144,7 +144,7 @@ def test_a_silent_cpu() -> None:
     assert [finding.place for finding in gate.findings] == ["graph_a", "graph_b"]
 
 
-def test_one_output_that_differs_in_one_bit_is_no_fallback() -> None:
+def test_one_output_that_differs_in_one_bit_is_not_a_fallback() -> None:
     values = {key: {name: array.copy() for name, array in part.items()} for key, part in written().items()}
     for stage, name in (("a", "memory"), ("b_given", "boxes")):
         values[stage][name].view(np.int32)[0, 0, 0] ^= 1
@@ -168,7 +168,7 @@ def test_no_cpu_run_to_compare_with(cpu: object) -> None:
 
 
 def test_percentiles_of_the_whole_chain() -> None:
-    """One run in a hundred is slow: p99 sees it (by linear interpolation), p95 does not."""
+    """One run in a hundred is slow: p99 includes it (by linear interpolation), p95 does not."""
     runs = 100
     times = dict.fromkeys(TIMED, (1.0,) * runs) | {"run_a": (1.0,) * (runs - 1) + (101.0,)}
     gate = check_latency(device_run(request=Request(runs=runs), result=result(runs, milliseconds=times)))

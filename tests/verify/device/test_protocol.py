@@ -1,4 +1,4 @@
-"""The app's words and files as typed data; android_sample/INSTRUMENTATION.md is what they follow."""
+"""The app's messages and files as typed data; android_sample/INSTRUMENTATION.md specifies them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ INSTRUMENTATION_CODE: -1
 """
 
 
-def test_a_run_that_ended_well() -> None:
+def test_a_run_that_succeeded() -> None:
     for text in (OK, OK.replace("\n", "\r\n")):
         ended = parse_instrument(text)
         assert (ended.status, ended.stage, ended.kind, ended.message) == ("ok", "done", "", "")
 
 
-def test_a_failure_in_the_apps_words() -> None:
+def test_a_failure_that_the_app_reports() -> None:
     text = OK.replace("status=ok", "status=failed\nINSTRUMENTATION_RESULT: kind=engine_gpu_refused").replace("done", "compile")
     ended = parse_instrument(f"{text}INSTRUMENTATION_RESULT: message=a = b: c\n")
     assert (ended.status, ended.stage, ended.kind, ended.message) == ("failed", "compile", "engine_gpu_refused", "a = b: c")
@@ -122,7 +122,15 @@ def test_a_tensors_file(name: str, file: str) -> None:
 
 
 def test_suffixes() -> None:
-    assert [file_name("x", dtype) for dtype in ("int32", "int64", "bool")] == ["x.i32", "x.i32", "x.u8"]
+    assert [file_name("x", dtype) for dtype in ("float32", "int32")] == ["x.f32", "x.i32"]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float16"])
+def test_a_result_of_another_dtype_is_refused(dtype: str) -> None:
+    changed = record()
+    changed["tensors"][0]["dtype"] = dtype
+    with pytest.raises(CommandFailedError, match=f"not of protocol 1 .*{dtype}"):
+        parse_result(packed(changed), RUN, SHA256)
 
 
 @pytest.mark.parametrize(
@@ -130,15 +138,13 @@ def test_suffixes() -> None:
     [
         (np.array([[1.5, -0.0], [np.inf, np.nan]], np.float32), "float32"),
         (np.array([[1, -(2**31)]], np.int32), "int32"),
-        (np.array([[7, -1, 2**31 - 1]], np.int64), "int64"),
-        (np.array([[True], [False]]), "bool"),
         (np.zeros((1, 0, 4), np.float32), "float32"),
         (np.array(3.0, np.float32), "float32"),
         (np.arange(12, dtype=np.float32).reshape(3, 4).T, "float32"),
     ],
-    ids=["float32", "int32", "int64", "bool", "empty", "scalar", "transposed"],
+    ids=["float32", "int32", "empty", "scalar", "transposed"],
 )
-def test_there_and_back(values: np.ndarray, stored: str) -> None:
+def test_round_trip(values: np.ndarray, stored: str) -> None:
     file = TensorFile("a", "x", stored, values.shape, "out/a/x", "")
     data = encode(values)
     assert len(data) == file.length
@@ -146,11 +152,10 @@ def test_there_and_back(values: np.ndarray, stored: str) -> None:
 
 
 def test_bytes_are_little_endian_and_row_major() -> None:
-    assert encode(np.array([[1, 2], [3, 4]], np.int64).T) == bytes([1, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0])
+    assert encode(np.array([[1, 2], [3, 4]], np.int32).T) == bytes([1, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0])
     assert encode(np.array([1.0], ">f4").astype(np.float32)) == b"\x00\x00\x80\x3f"
-    assert encode(np.array([True, False])) == b"\x01\x00"
 
 
 def test_inputs_of_a_stage() -> None:
-    tensors = {"a:0": np.array([1], np.int64), "other": np.zeros(3, np.float32)}
+    tensors = {"a:0": np.array([1], np.int32), "other": np.zeros(3, np.float32)}
     assert given(["a:0"], tensors, "host") == {"in/host/a%3A0.i32": b"\x01\x00\x00\x00"}

@@ -1,5 +1,4 @@
-"""Every lint rule against the probes that break it and those that it must leave alone; what they do on the delegate is in
-``tests/verify/probe``."""
+"""Every lint rule on the probes that trigger it and those that must not; ``tests/verify/probe`` runs them on the delegate."""
 
 from __future__ import annotations
 
@@ -35,23 +34,23 @@ def test_rule_fires_exactly_where_it_should(probe: Probe, models: dict[str, Path
         assert probe.triggers in fired
     else:
         assert not fired
-    spared = {finding.rule for finding in lint_file(models[probe.name], add=probe.must_not_trigger)}
-    assert not spared & set(probe.must_not_trigger)
+    not_triggered = {finding.rule for finding in lint_file(models[probe.name], add=probe.must_not_trigger)}
+    assert not not_triggered & set(probe.must_not_trigger)
 
 
-def test_every_rule_has_a_probe_that_breaks_it_and_one_that_it_spares() -> None:
+def test_every_rule_has_a_probe_that_triggers_it_and_one_that_must_not() -> None:
     failing = {name for name, row in _RULES.items() if row.severity in FAIL_ON}
     assert failing <= {probe.triggers for probe in SUITE}
     assert failing <= {rule for probe in SUITE for rule in probe.must_not_trigger}
     assert {rule for probe in SUITE for rule in (probe.triggers, *probe.must_not_trigger) if rule} <= set(_RULES)
 
 
-def test_every_rule_names_the_probes_that_break_it() -> None:
+def test_every_rule_names_the_probes_that_trigger_it() -> None:
     for name, row in _RULES.items():
         assert row.probes == tuple(probe.name for probe in SUITE if probe.triggers == name), name
 
 
-def test_what_mends_a_rule_is_a_rewrite() -> None:
+def test_fixed_by_names_a_rewrite() -> None:
     known = {step.name for step in (*pipeline.NORMALISE, *pipeline.IN_EACH_GRAPH, *FIX_UPS)}
     fixed = {row.rule: row.fixed_by for row in _RULES.values() if row.fixed_by}
     assert set(fixed.values()) <= known
@@ -59,7 +58,7 @@ def test_what_mends_a_rule_is_a_rewrite() -> None:
 
 
 @pytest.mark.parametrize("name", ["linear_dropped_dims", "add_sum_output", "add_conv_output"])
-def test_a_fix_up_mends_what_it_is_named_for(name: str, models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_fix_up_fixes_the_rules_that_name_it(name: str, models: dict[str, Path], tmp_path: Path) -> None:
     (before,) = {finding.rule for finding in lint_file(models[name])}
     assert _RULES[before].fixed_by in {step.name for step in FIX_UPS}
     fix_up(models[name], tmp_path / "fixed.tflite")
@@ -113,6 +112,6 @@ def test_unmeasured_operator_is_a_risk(tmp_path: Path) -> None:
     assert finding.rule == "unmeasured-op" and finding.severity == "risk" and "CUSTOM:Mystery" in finding.message
 
 
-def test_long_tensor_names_are_cut_to_their_modules() -> None:
+def test_long_tensor_names_are_shortened_to_their_modules() -> None:
     assert short_name("pkg.Model_m/pkg.Head_head/torch.nn.modules.linear.Linear_1;2") == "Head_head/Linear_1"
     assert short_name("x0") == "x0" and short_name("serving_default_image:0") == "serving_default_image:0"

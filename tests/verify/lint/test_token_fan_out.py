@@ -1,4 +1,4 @@
-"""The rule ``token-fan-out``: what it says, and for whom. The smallest graphs that it is about are probes of the suite."""
+"""The rule ``token-fan-out``: its findings and its targets. The smallest graphs that trigger it are probes of the suite."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_fires_on_the_graphs_that_were_published_and_on_no_other(probe: Probe, t
     assert fired == ([_RULE] if probe.triggers == _RULE else [])
 
 
-def test_says_how_the_tensor_is_used(tmp_path: Path) -> None:
+def test_the_finding_states_how_the_tensor_is_used(tmp_path: Path) -> None:
     (first,) = lint_file(_PROBES["tokens_read_and_output"].write(tmp_path), add=[_RULE])
     assert first.message == "token tensor [1, 6, 8] is an output and is read by 1 operator" and "(t)" in first.place
     (second,) = lint_file(_PROBES["tokens_two_readers"].write(tmp_path), add=[_RULE])
@@ -38,12 +38,12 @@ def test_fails_the_gate_of_targets_with_the_fault_alone(tmp_path: Path) -> None:
     model = _PROBES["tokens_two_readers"].write(tmp_path)
     for target in TARGETS.values():
         verdict = check_lint({"graph": model}, add=target.lint_rules).verdict
-        # A target that checks the rule is one whose profile keeps it.
+        # A target that checks the rule has a profile that satisfies it.
         assert (verdict is Verdict.FAILED) == (_RULE in target.lint_rules) == target.profile.token_maps
     assert _RULE in TARGETS["pixel"].lint_rules
 
 
-def test_the_table_tells_what_was_published_from_what_was_measured() -> None:
+def test_the_table_distinguishes_published_from_measured_facts() -> None:
     row = next(row for row in load_support().rules if row.rule == _RULE)
     assert row.severity == "wrong" and not row.default and row.fixed_by == "lift_tokens"
     assert "published for Mali" in row.evidence and "Not reproduced on WebGPU" in row.evidence

@@ -54,7 +54,7 @@ def write_net(path: Path, changes: Mapping[str, np.ndarray] | None = None, *, ha
     def constant(name: str) -> str:
         if not half:
             return w.constant(name, weights[name])
-        with np.errstate(over="ignore"):  # a test wants that
+        with np.errstate(over="ignore"):  # for a test
             packed = w.constant(f"{name}_half", weights[name].astype(np.float16))
         return w.op("DEQUANTIZE", [packed], {name: weights[name].shape})
 
@@ -68,13 +68,13 @@ def write_net(path: Path, changes: Mapping[str, np.ndarray] | None = None, *, ha
     out = linear(scaled, "w2", "b2", "net.fc2||_linear_1;", C)
     total = w.op("ADD", [out, x], {"net||_add;;net||_t;": (N, C)})
     linear(total, "w3", "b3", "boxes", 4)
-    # A leaf of its own, as the conversion writes outputs.
+    # A leaf, as the conversion writes outputs.
     w.op("RESHAPE", [scaled, w.constant("shape", np.array([N, C], np.int32))], {"memory": (N, C)}, newShape=[N, C])
     return w.write(path, ["boxes", "memory"])
 
 
 def write_gpu_fault(path: Path) -> Path:
-    """A network whose rank-2 tensor is added to a rank-3 constant: the delegate takes it and computes something else (W1)."""
+    """A network whose rank-2 tensor is added to a rank-3 constant: the delegate accepts it and computes something else (W1)."""
     w = ModelWriter()
     hidden = w.op("FULLY_CONNECTED", [w.input("x", (N, C)), w.constant("w1", WEIGHTS["w1"]), w.constant("b1", WEIGHTS["b1"])],
                   {"net.fc1||_linear;": (N, C)})  # fmt: skip

@@ -50,7 +50,7 @@ def test_equal_sets_in_any_order_pass() -> None:
         (far(0.9), "nothing there"),
     ],
 )
-def test_what_does_not_fit_is_missing_and_extra(candidate: Detection, note: str) -> None:
+def test_unmatched_detections_are_missing_and_extra(candidate: Detection, note: str) -> None:
     result = judge([found(0.9)], [candidate])
     assert result.verdict is Verdict.FAILED and "1 missing, 1 extra" in result.summary
     assert [f.rule for f in result.findings] == ["detection-missing", "detection-extra"]
@@ -73,7 +73,7 @@ def test_an_extra_one_that_the_reordered_reference_finds_too_is_a_near_tie() -> 
     assert rows(one, both, both) == ["matched", "near tie"]
     assert rows(one, both, one) == ["matched", "extra"]
     assert rows(one, both, [found(0.9), far(0.52)]) == ["matched", "extra"]  # not the same one
-    assert rows(both, one, one) == ["matched", "missing"]  # a lost one is lost
+    assert rows(both, one, one) == ["matched", "missing"]  # a missing one is missing
     assert rows(one, [*both, far(0.5)], both) == ["matched", "near tie", "extra"]  # it explains one, not two
     result = check_detections([DetectionCase("scene", one, both, both)], LIMITS)
     assert result.verdict is Verdict.PASSED and "1 more that PyTorch finds too" in result.summary
@@ -83,15 +83,15 @@ def test_an_extra_one_that_the_reordered_reference_finds_too_is_a_near_tie() -> 
     ("reference", "candidate", "status"),
     [
         (0.312, 0.306, "matched"),
-        (0.305, None, "borderline"),  # within the tolerance of the threshold: it may be gone,
-        (None, 0.305, "borderline"),  # or be new
+        (0.305, None, "borderline"),  # within the tolerance of the threshold: it may be missing,
+        (None, 0.305, "borderline"),  # or extra
         (0.295, 0.302, "matched"),
         (0.295, None, "borderline"),
         (0.31, None, "borderline"),  # threshold + tolerance is still near it
         (0.311, None, "missing"),
         (None, 0.311, "extra"),
-        (0.315, 0.306, "matched"),  # a partner near the threshold is a partner
-        (0.319, 0.308, "missing"),  # but not one that is further off than the tolerance
+        (0.315, 0.306, "matched"),  # a pair near the threshold matches
+        (0.319, 0.308, "missing"),  # but not one that differs by more than the tolerance
     ],
 )
 def test_near_the_threshold(reference: float | None, candidate: float | None, status: str) -> None:
@@ -99,7 +99,7 @@ def test_near_the_threshold(reference: float | None, candidate: float | None, st
     assert rows[0] == status
 
 
-def test_below_the_band_nothing_is_looked_at() -> None:
+def test_below_the_band_detections_are_ignored() -> None:
     assert statuses([found(0.29), far(0.05)], [found(0.28, kind=3)]) == []
 
 
@@ -115,18 +115,18 @@ def test_pairs_are_found_where_greedy_pairing_fails() -> None:
     assert statuses(reference, candidate) == ["matched", "matched"]
 
 
-def test_nothing_to_compare_is_no_proof() -> None:
+def test_nothing_to_compare_does_not_pass() -> None:
     for cases in ([], [DetectionCase("a", [found(0.2)], [found(0.2)])], [DetectionCase("a", [found(0.305)], [])]):
         result = check_detections(cases, LIMITS)
         assert result.verdict is Verdict.NOT_RUN and "trained weights" in result.advice
     assert "nothing above" in check_detections([DetectionCase("a", [found(0.2)], [])], LIMITS).summary
     assert "too near to compare" in check_detections([DetectionCase("a", [found(0.305)], [])], LIMITS).summary
-    # Something out of nothing is a failure, though.
+    # An extra detection in an empty picture is a failure.
     assert judge([], [found(0.9)]).verdict is Verdict.FAILED
-    # One picture with something in it is enough.
+    # One picture with a detection is enough.
     both = [DetectionCase("a", [], []), DetectionCase("b", [found(0.9)], [found(0.9)])]
     assert check_detections(both, LIMITS).verdict is Verdict.PASSED
 
 
-def test_floor_is_what_to_decode_with() -> None:
+def test_floor_is_the_decoding_threshold() -> None:
     assert LIMITS.floor == pytest.approx(0.29) and DetectionLimits(threshold=0.005).floor == 0

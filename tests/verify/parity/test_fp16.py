@@ -1,4 +1,4 @@
-"""The fp16 gate on small models: passes what fp16 holds, names the place and kind of what it does not."""
+"""The fp16 gate on small models: passes what fp16 can represent, names the place and kind of a fault."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_right_net_passes_with_figures(tmp_path: Path, fp16_driver: Driver) -> N
     json.dumps(result.to_json())
 
 
-def test_without_such_an_adapter_it_says_so() -> None:
+def test_without_such_an_adapter_it_is_not_run() -> None:
     result = check_fp16([], gpu=NO_FP16)
     assert result.verdict is Verdict.NOT_RUN
     assert "no adapter that computes in fp16" in result.summary and "--fp16" in result.advice
@@ -95,21 +95,21 @@ def test_overflow_is_named(tmp_path: Path, fp16_driver: Driver) -> None:
 
 
 @pytest.mark.gpu
-def test_cancellation_is_told_from_overflow(tmp_path: Path, fp16_driver: Driver) -> None:
+def test_cancellation_is_distinguished_from_overflow(tmp_path: Path, fp16_driver: Driver) -> None:
     w = ModelWriter()
     x = w.input("x", (1, N, C))
     gain, large = w.constant("gain", np.array([1.5], np.float32)), w.constant("large", np.array([3000], np.float32))
     high = w.op("ADD", [w.op("MUL", [x, gain], {"net||_mul;": (1, N, C)}), large], {"net.far||_add;": (1, N, C)})
-    # A reader between, so that no compiler folds the two.
-    kept = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
-    w.op("SUB", [kept, large], {"boxes": (1, N, C)})
+    # A reader in between, so that no compiler fuses the two.
+    clipped = w.op("MAXIMUM", [high, w.constant("zero", np.array([0], np.float32))], {"net.far||_relu;": (1, N, C)})
+    w.op("SUB", [clipped, large], {"boxes": (1, N, C)})
     result = check_fp16([on_cpu(w.write(tmp_path / "m.tflite", ["boxes"]), sample())], gpu=fp16_driver)
     (finding,) = result.findings
     assert finding.rule == "fp16-precision" and "times that of its inputs" in finding.message
 
 
 @pytest.mark.gpu
-def test_file_that_is_wrong_in_fp32_too_is_not_fp16s_fault(tmp_path: Path, fp16_driver: Driver) -> None:
+def test_file_that_is_wrong_in_fp32_too_is_not_an_fp16_fault(tmp_path: Path, fp16_driver: Driver) -> None:
     model = write_lost_output(tmp_path / "m.tflite")
     result = check_fp16([on_cpu(model)], gpu=fp16_driver)
     (finding,) = result.findings
@@ -117,8 +117,8 @@ def test_file_that_is_wrong_in_fp32_too_is_not_fp16s_fault(tmp_path: Path, fp16_
 
 
 @pytest.mark.gpu
-def test_tap_that_is_spoiled_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_driver: Driver) -> None:
-    """A constant added to a low-rank tensor is wrong at any precision, so that it tells nothing of fp16."""
+def test_tap_that_is_wrong_in_fp32_too_is_no_evidence(tmp_path: Path, fp16_driver: Driver) -> None:
+    """A constant added to a low-rank tensor is wrong at any precision, so it is no evidence about fp16."""
     w = ModelWriter()
     linear = w.op("FULLY_CONNECTED", [w.input("x", (N, C)), w.constant("w1", WEIGHTS["w1"]), w.constant("b1", WEIGHTS["b1"])],
                   {"net||_linear;": (N, C)})  # fmt: skip
@@ -139,29 +139,29 @@ def test_graph_that_does_not_run_is_a_failure(tmp_path: Path, fp16_driver: Drive
 
 def test_kinds_of_fault() -> None:
     rng = np.random.default_rng(0)
-    wanted = rng.standard_normal((8, 64)).astype(np.float32)
+    expected = rng.standard_normal((8, 64)).astype(np.float32)
 
-    def kind(seen: np.ndarray, wanted: np.ndarray, before: float) -> Kind:
-        return classify(seen, wanted, difference(seen, wanted), before)[0]
+    def kind(seen: np.ndarray, expected: np.ndarray, before: float) -> Kind:
+        return classify(seen, expected, difference(seen, expected), before)[0]
 
-    holed = wanted.copy()
+    holed = expected.copy()
     holed[2] = 0
-    assert kind(holed, wanted, 1e-3) is Kind.OVERFLOW  # one row of zeros, as an infinite variance leaves behind
-    assert kind(np.where(wanted > 2, np.inf, wanted), wanted, 1e-3) is Kind.OVERFLOW
-    assert kind(np.minimum(wanted * 1e5, 65504), wanted * 1e5, 1e-3) is Kind.OVERFLOW
-    noise = 0.05 * rng.standard_normal(wanted.shape).astype(np.float32)
-    assert kind(wanted + noise, wanted, 1e-4) is Kind.PRECISION
-    assert kind(wanted + noise, wanted, 0.03) is Kind.COMPOUNDING
-    # Zeros that are zeros, and values below what fp16 holds, are no holes.
-    rectified = np.maximum(wanted, 0)
+    assert kind(holed, expected, 1e-3) is Kind.OVERFLOW  # one row of zeros, the result of an infinite variance
+    assert kind(np.where(expected > 2, np.inf, expected), expected, 1e-3) is Kind.OVERFLOW
+    assert kind(np.minimum(expected * 1e5, 65504), expected * 1e5, 1e-3) is Kind.OVERFLOW
+    noise = 0.05 * rng.standard_normal(expected.shape).astype(np.float32)
+    assert kind(expected + noise, expected, 1e-4) is Kind.PRECISION
+    assert kind(expected + noise, expected, 0.03) is Kind.COMPOUNDING
+    # True zeros, and values below fp16's range, are not holes.
+    rectified = np.maximum(expected, 0)
     assert kind(rectified + np.abs(noise) * (rectified > 0), rectified, 0.03) is Kind.COMPOUNDING
     lost = classify(np.zeros(4), np.full(4, 1e-6), Difference(0.0, 1.0, 1e-6, 1e-6), 0.5)
     assert lost[0] is Kind.COMPOUNDING
 
 
 @pytest.mark.gpu
-def test_a_part_that_hardly_varies_is_told_apart_from_a_step_that_loses(tmp_path: Path, fp16_driver: Driver) -> None:
-    """Next to 100 fp16 has steps of a sixteenth, which only counts once the channel that lies there is taken by itself."""
+def test_a_part_that_hardly_varies_is_distinguished_from_a_lossy_step(tmp_path: Path, fp16_driver: Driver) -> None:
+    """Near 100 fp16 has steps of a sixteenth, which matters only once the channel near 100 is sliced out."""
     w = ModelWriter()
     spread = np.array([0.05] + [500.0] * (C - 1), np.float32)
     scaled = w.op("MUL", [w.input("x", (1, N, C)), w.constant("s", spread)], {"scaled": (1, N, C)})
@@ -205,7 +205,7 @@ class Pair:
     def check_without_gpu(
         self, monkeypatch: pytest.MonkeyPatch, run: DelegateRun | None, host_step: Callable[[Arrays], Arrays]
     ) -> GateResult:
-        """The same where LiteRT's CPU stands for the delegate, or every run ends like ``run``."""
+        """The same with LiteRT's CPU in place of the delegate, or with every run ending like ``run``."""
 
         def on_the_cpu(jobs: Sequence[Job], **_options: object) -> Running:
             ran = yield from start_models(jobs, accelerator="cpu")
@@ -232,7 +232,7 @@ def detections(score: float) -> Detections:
     return Detections(found, 100, 100)
 
 
-def test_a_run_that_stopped_before_the_pictures_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stopped_before_the_pictures_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(tmp_path)
     whole = pair.check_without_gpu(monkeypatch, None, lambda a: {"x": a["score"]})
     assert whole.verdict is Verdict.PASSED and "1 detections matched" in whole.summary
@@ -242,7 +242,7 @@ def test_a_run_that_stopped_before_the_pictures_proves_nothing(tmp_path: Path, m
     assert all("Failed to lock" in finding.message for finding in result.findings)
 
 
-def test_a_host_step_that_does_not_fit_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_step_that_does_not_fit_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def misfit(_a: Arrays) -> Arrays:
         raise ValueError("op 11 'mul': shapes do not broadcast")
 
@@ -257,7 +257,7 @@ def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) 
     good = pair.check(fp16_driver, 0.8, 0.0, scores=(0.8, 0.1))
     assert good.verdict is Verdict.PASSED and "1 detections matched in 1 image" in good.summary
     assert good.data["detections"]["verdict"] == "passed" and set(good.data["detections"]["scenes"]) == {"scene 0"}
-    # The graphs by themselves are right; what is lost between them shows here only.
+    # Each graph alone is right; what is lost between them shows here only.
     lost = pair.check(fp16_driver, 0.8, gain=0.1)
     assert lost.verdict is Verdict.FAILED and "1 missing" in lost.summary and lost.findings[0].rule == "detection-missing"
     assert pair.check(fp16_driver, 0.8, gain=float("nan")).verdict is Verdict.FAILED
@@ -268,9 +268,7 @@ def test_chain_is_judged_by_its_detections(tmp_path: Path, fp16_driver: Driver) 
 
 
 @pytest.mark.gpu
-def test_one_more_detection_is_allowed_where_the_order_of_the_proposals_explains_it(
-    tmp_path: Path, fp16_driver: Driver
-) -> None:
+def test_one_more_detection_is_allowed_if_the_order_of_the_proposals_explains_it(tmp_path: Path, fp16_driver: Driver) -> None:
     pair = Pair(tmp_path)
     second = Detections((Detection(0, "star", 0.54, (50.0, 50.0, 80.0, 80.0)),), 100, 100)
     invented = pair.check(fp16_driver, 0.8, more=second)

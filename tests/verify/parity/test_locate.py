@@ -9,7 +9,7 @@ import pytest
 
 from detr2litert.host_runtime.tflite.graph import Graph, read_graph
 from detr2litert.host_runtime.tflite.writer import ModelWriter
-from detr2litert.verify.parity.locate import bisect_off, compare_trace, first_off
+from detr2litert.verify.parity.locate import bisect_divergent, compare_trace, first_divergent
 from detr2litert.verify.parity.metrics import Difference
 from detr2litert.verify.parity.taps import runtime_ancestors
 
@@ -31,7 +31,7 @@ def index(graph: Graph, name: str) -> int:
 
 
 class Fault:
-    """Measures a graph in which one tensor, and whatever is made from it, is off; ``blind`` ones cannot be measured."""
+    """Measures a graph in which one tensor and its descendants are wrong; ``blind`` ones cannot be measured."""
 
     def __init__(self, graph: Graph, name: str, blind: tuple[str, ...] = (), healed: tuple[str, ...] = ()) -> None:
         self.graph, self.fault = graph, index(graph, name)
@@ -63,56 +63,56 @@ def ladder(tmp_path: Path) -> Graph:
 @pytest.mark.parametrize("name", ["a0", "a17", "b0", "b29", "join", "c0", "c14", "c28", "c29"])
 def test_bisection_finds_the_first_in_few_steps(ladder: Graph, name: str) -> None:
     measure = Fault(ladder, name)
-    found = bisect_off(ladder, index(ladder, "c29"), measure, 0.99999)
+    found = bisect_divergent(ladder, index(ladder, "c29"), measure, 0.99999)
     assert found.name == name and found.taps == len(measure.asked) <= 10
     assert len(set(measure.asked)) == len(measure.asked)
     assert found.op == ("ADD" if name == "join" else "NEG")
 
 
-def test_bisection_goes_round_what_cannot_be_measured(ladder: Graph) -> None:
-    found = bisect_off(ladder, index(ladder, "c29"), Fault(ladder, "c5", blind=("c4", "c5", "c6")), 0.99999)
-    assert found.name == "c7"  # the first that can be seen to be off
+def test_bisection_skips_what_cannot_be_measured(ladder: Graph) -> None:
+    found = bisect_divergent(ladder, index(ladder, "c29"), Fault(ladder, "c5", blind=("c4", "c5", "c6")), 0.99999)
+    assert found.name == "c7"  # the first that is measurably wrong
     assert [ladder.ops[int(s.split()[0])].index for s in found.since] == [
         index(ladder, n) - 1 for n in ("c4", "c5", "c6", "c7")
     ]
 
 
-def test_bisection_survives_an_error_that_is_lost_on_the_way(tmp_path: Path) -> None:
+def test_bisection_handles_an_error_that_is_cancelled_on_one_branch(tmp_path: Path) -> None:
     # "b" hides the fault of "a", which reaches the output by "c" alone.
     graph = write(tmp_path / "m.tflite", {"a": ("x",), "b": ("a",), "c": ("a",), "d": ("b", "c")}, ["d"])
-    found = bisect_off(graph, index(graph, "d"), Fault(graph, "a", healed=("b",)), 0.99999)
+    found = bisect_divergent(graph, index(graph, "d"), Fault(graph, "a", healed=("b",)), 0.99999)
     assert found.name == "a"
 
 
 def test_bisection_stops_at_its_budget(ladder: Graph) -> None:
-    found = bisect_off(ladder, index(ladder, "c29"), Fault(ladder, "a3"), 0.99999, max_taps=2)
+    found = bisect_divergent(ladder, index(ladder, "c29"), Fault(ladder, "a3"), 0.99999, max_taps=2)
     assert found.taps == 2 and "stopped after 2" in found.note
 
 
 class Fp16(Fault):
-    """A fault, and tensors that are off by themselves without harm to what is made from them, as an underflow in fp16."""
+    """A fault, and tensors whose own error does not propagate, like an underflow in fp16."""
 
-    def __init__(self, graph: Graph, name: str, harmless: dict[str, Difference]) -> None:
+    def __init__(self, graph: Graph, name: str, local: dict[str, Difference]) -> None:
         super().__init__(graph, name)
-        self.harmless = harmless
+        self.local = local
 
     def __call__(self, tensor: int) -> Difference | None:
         found = super().__call__(tensor)
-        return self.harmless.get(self.graph.tensors[tensor].name, found)
+        return self.local.get(self.graph.tensors[tensor].name, found)
 
 
-def test_confirmed_bisection_passes_over_what_does_no_harm(tmp_path: Path) -> None:
-    """As a norm: "tiny" (eps over the scale squared) vanishes in fp16 and is added to a variance that is right or is not."""
+def test_confirmed_bisection_skips_differences_without_effect(tmp_path: Path) -> None:
+    """Like a norm: "tiny" (eps over the scale squared) underflows in fp16 and is added to a variance, right or wrong."""
     ops = {"r": ("x",), "tiny0": ("r",), "tiny": ("tiny0",), "s": ("x", "r"), "var": ("s",), "sum": ("var", "tiny")}
     graph = write(tmp_path / "m.tflite", {**ops, "y": ("sum",), "z": ("y",)}, ["z"])
     vanished = {"tiny": Difference(0.0, 9.0, 1e-9, 1e-9)}
     for fault in ("z", "y", "var", "s", "r"):
         measure = Fp16(graph, fault, vanished if fault != "r" else {})
-        found = bisect_off(graph, index(graph, "z"), measure, 0.99999, confirm=True)
+        found = bisect_divergent(graph, index(graph, "z"), measure, 0.99999, confirm=True)
         assert found.name == fault, fault
         assert len(set(measure.asked)) == len(measure.asked)
-    # It is to blame where what reads it is off and nothing else is.
-    found = bisect_off(graph, index(graph, "z"), Fp16(graph, "tiny", vanished), 0.99999, confirm=True)
+    # It is the cause if its reader is wrong and nothing else is.
+    found = bisect_divergent(graph, index(graph, "z"), Fp16(graph, "tiny", vanished), 0.99999, confirm=True)
     assert found.name == "tiny"
 
 
@@ -121,7 +121,7 @@ def test_last_tensor_of_a_node_is_its_value(tmp_path: Path) -> None:
     value = np.arange(6, dtype=np.float32).reshape(SHAPE)
     found = compare_trace(graph, {1: -value, 2: value}, {"gelu": value}, 0.99999)
     assert list(found) == [2] and found[2][0].within(0.99999)
-    # A later tensor with another number of elements is no value of the node.
+    # A later tensor with another number of elements is not the node's value.
     assert list(compare_trace(graph, {1: value, 2: value[:1]}, {"gelu": value}, 0.99999)) == [1]
 
 
@@ -138,18 +138,18 @@ def test_permuted_layout_is_compared_in_sorted_order(tmp_path: Path) -> None:
     value = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
     found, note = compare_trace(graph, {1: np.ascontiguousarray(value.T)}, {"conv": value}, 0.99999)[1]
     assert found.within(0.99999) and "sorted order" in note
-    # Views and leading ones keep the row-major order, so nothing is said and a permutation within is seen.
+    # Views and leading ones preserve the row-major order, so there is no note and a permutation is detected.
     found, note = compare_trace(graph, {1: value[None, ::-1]}, {"conv": value}, 0.99999)[1]
     assert not found.within(0.99999) and not note
 
 
-def test_tensor_that_is_off_alone_is_no_culprit(tmp_path: Path) -> None:
+def test_tensor_whose_error_does_not_propagate_is_not_blamed(tmp_path: Path) -> None:
     graph = write(tmp_path / "m.tflite", {"a": ("x",), "b": ("a",), "c": ("b",), "d": ("c",)}, ["d"])
     a, b, c, d = (index(graph, name) for name in "abcd")
     misnamed = {a: (OFF, ""), b: (RIGHT, ""), c: (OFF, ""), d: (OFF, "")}
-    found = first_off(graph, [d], misnamed, 0.99999)
+    found = first_divergent(graph, [d], misnamed, 0.99999)
     assert found is not None and found.name == "c" and found.since == ("2 NEG",)
-    assert first_off(graph, [d], {a: (RIGHT, ""), d: (RIGHT, "")}, 0.99999) is None
-    # What does not lead to a failing output is none of its business.
+    assert first_divergent(graph, [d], {a: (RIGHT, ""), d: (RIGHT, "")}, 0.99999) is None
+    # What does not lead to a failing output is ignored.
     graph = write(tmp_path / "n.tflite", {"a": ("x",), "b": ("x",)}, ["a", "b"])
-    assert first_off(graph, [2], {1: (OFF, ""), 2: (RIGHT, "")}, 0.99999) is None
+    assert first_divergent(graph, [2], {1: (OFF, ""), 2: (RIGHT, "")}, 0.99999) is None

@@ -30,7 +30,7 @@ def test_correlation_of_constants() -> None:
     assert correlation(ones * 1.01, ones, tolerance=0.05) == 1.0
     assert math.isnan(correlation(np.arange(5), ones))
     assert math.isnan(correlation(ones, np.arange(5)))
-    # A spread of rounding errors is no signal: correlation of noise with noise would be meaningless.
+    # The variation of rounding errors is not a signal: a correlation of noise with noise would be meaningless.
     noise = np.nextafter(ones, 2)
     noise[::2] = 1
     assert correlation(noise, ones) == correlation(noise[::-1], noise) == 1.0
@@ -46,7 +46,7 @@ def test_scale_and_offset_show_in_the_relative_error() -> None:
     assert difference(x, x).within(1.0)
 
 
-def test_relative_error_is_never_below_what_correlation_leaves() -> None:
+def test_relative_error_is_bounded_below_by_correlation() -> None:
     rng = np.random.default_rng(0)
     for noise in (1e-3, 1e-2, 1e-1, 1):
         x = rng.standard_normal(500)
@@ -62,7 +62,7 @@ def test_non_finite_values_are_explicit() -> None:
         found = difference(bad, x)
         assert math.isnan(found.correlation) and math.isnan(found.relative_error) and found.max_abs_error == INF
         assert found.non_finite == 1 and not found.within(-1.0)
-    assert difference(np.array([NAN]), np.array([NAN])).non_finite == 1  # NaN on both sides is no agreement
+    assert difference(np.array([NAN]), np.array([NAN])).non_finite == 1  # NaN on both sides does not agree
     assert difference(np.full(3, INF), np.full(3, INF)).within(1.0)
 
 
@@ -81,7 +81,7 @@ def test_iou() -> None:
     assert iou_matrix(np.zeros((0, 4)), boxes).shape == (0, 5)
 
 
-def test_matching_finds_partners_that_greedy_would_take_away() -> None:
+def test_matching_finds_pairs_that_greedy_misses() -> None:
     edges = np.array([[True, True], [True, False]])
     weight = np.array([[0.999, 0.995], [0.992, 0.0]])
     assert match_sets(edges, weight, [True, True], [True, True]) == [(0, 1), (1, 0)]

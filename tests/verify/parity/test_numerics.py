@@ -61,7 +61,7 @@ def test_right_files_pass_every_link(good: tuple[Path, Path], driver: Driver) ->
     json.dumps(result.to_json())
 
 
-def test_without_adapter_nothing_is_proved_but_the_rest_is_measured(good: tuple[Path, Path]) -> None:
+def test_without_adapter_the_gate_does_not_pass_but_the_rest_is_measured(good: tuple[Path, Path]) -> None:
     result = check_numerics([case(*good)], gpu=NO_ADAPTER)
     assert result.verdict is Verdict.NOT_RUN and "no Vulkan adapter" in result.summary and result.advice
     assert links(result) == {CPU: True, SHIPPED: True}
@@ -89,21 +89,21 @@ def test_conversion_fault_is_traced_to_its_node(
     assert finding.place in result.advice
 
 
-def test_fault_in_the_last_operator_is_named_by_what_comes_before(tmp_path: Path) -> None:
+def test_fault_in_the_last_operator_is_located_by_its_inputs(tmp_path: Path) -> None:
     bad = write_net(tmp_path / "bad.tflite", wrong_weight("w3"))
     (place,) = check_numerics([case(bad, bad)], gpu=NO_ADAPTER).data["located"]
     assert place["name"] == "boxes" and place["op"] == "FULLY_CONNECTED" and place["origin"].startswith("next after module net")
 
 
-def test_fault_before_conversion_is_told_from_one_of_it(good: tuple[Path, Path]) -> None:
-    # The file does what the rewritten graph (the trace) does; PyTorch itself expects something else.
+def test_fault_before_conversion_is_distinguished_from_one_of_conversion(good: tuple[Path, Path]) -> None:
+    # The file agrees with the rewritten graph (the trace), but not with PyTorch itself.
     changed = {**WEIGHTS, **wrong_weight("w1")}
     expected = tuple(reference(image(seed), changed)[0] for seed in (0, 1))
     (finding,) = check_numerics([case(*good, expected=expected)], gpu=NO_ADAPTER).findings
     assert "before conversion" in finding.message
 
 
-def test_scale_that_correlation_cannot_see_fails(tmp_path: Path) -> None:
+def test_scale_error_without_loss_of_correlation_fails(tmp_path: Path) -> None:
     bad = write_net(tmp_path / "bad.tflite", {"w3": 2 * WEIGHTS["w3"], "b3": 2 * WEIGHTS["b3"]})
     result = check_numerics([case(bad, bad)], gpu=NO_ADAPTER)
     by_metric = {m.metric: m.passed for m in result.measurements if m.subject == "graph_a / boxes: CPU vs PyTorch"}
@@ -112,7 +112,7 @@ def test_scale_that_correlation_cannot_see_fails(tmp_path: Path) -> None:
 
 
 def test_fp16_fault_is_named(tmp_path: Path, good: tuple[Path, Path]) -> None:
-    huge = {"w2": WEIGHTS["w2"] * np.float32(3e5)}  # past 65504, the largest fp16 number
+    huge = {"w2": WEIGHTS["w2"] * np.float32(3e5)}  # above 65504, the largest fp16 number
     full, half = write_net(tmp_path / "full.tflite", huge), write_net(tmp_path / "half.tflite", huge, half=True)
     expected = tuple(reference(image(seed), {**WEIGHTS, **huge})[0] for seed in (0, 1))
     quiet = case(full, half, expected=expected, trace=None)
@@ -123,7 +123,7 @@ def test_fp16_fault_is_named(tmp_path: Path, good: tuple[Path, Path]) -> None:
     assert "non-finite" in result.findings[0].message
 
 
-def test_without_float32_file_the_shipped_one_meets_pytorch(good: tuple[Path, Path], tmp_path: Path) -> None:
+def test_without_float32_file_the_shipped_one_is_compared_with_pytorch(good: tuple[Path, Path], tmp_path: Path) -> None:
     assert links(check_numerics([case(None, good[1])], gpu=NO_ADAPTER)) == {SHIPPED_DIRECT: True}
     bad = write_net(tmp_path / "bad.tflite", wrong_weight("w2"), half=True)
     (place,) = check_numerics([case(None, bad)], gpu=NO_ADAPTER).data["located"]
@@ -162,7 +162,7 @@ def test_delegate_fault_is_bisected_to_its_operator(tmp_path: Path, driver: Driv
 
 
 @pytest.mark.gpu
-def test_output_that_the_delegate_loses_is_told_from_a_wrong_one(tmp_path: Path, driver: Driver) -> None:
+def test_output_that_the_delegate_loses_is_distinguished_from_a_wrong_one(tmp_path: Path, driver: Driver) -> None:
     (finding,) = check_numerics([on_gpu(write_lost_output(tmp_path / "m.tflite"))], gpu=driver).findings
     assert finding.place.startswith("graph_b op 2 ADD (total)")
     assert "a copy of it is right" in finding.message

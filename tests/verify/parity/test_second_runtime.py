@@ -1,4 +1,4 @@
-"""The gate "second runtime": with TensorFlow's answers told by a stand-in, and by TensorFlow itself on the tiny bundle."""
+"""The gate "second runtime": with a fake of TensorFlow, and with TensorFlow itself on the tiny bundle."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.conversions import Made
 SHAPE = (1, 4, 4, 8)
 X = np.random.default_rng(5).standard_normal(SHAPE).astype(np.float32)
 
-StandIn = Callable[[str], str]
+FakeTensorFlow = Callable[[str], str]
 
 
 @pytest.fixture
 def case(tmp_path: Path) -> GraphCase:
-    """``doubled = x + x``, and PyTorch's word for it."""
+    """``doubled = x + x``, and PyTorch's result."""
     writer = ModelWriter()
     writer.op("MUL", [writer.input("x", SHAPE), writer.constant("two", np.array(2.0, np.float32))], {"doubled": SHAPE})
     model = writer.write(tmp_path / "model.tflite", ["doubled"])
@@ -40,8 +40,8 @@ def case(tmp_path: Path) -> GraphCase:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> StandIn:
-    """An executable in the place of TensorFlow's Python: it loads, answers every job by a body of code, and ends.
+def fake_tensorflow(tmp_path: Path) -> FakeTensorFlow:
+    """An executable in place of TensorFlow's Python: it loads, answers every job with a piece of code, and ends.
 
     The body sees ``given``, the inputs by name, and sets ``outputs`` or ``error``.
     """
@@ -80,8 +80,8 @@ def _failure(result: GateResult) -> Finding:
     return result.findings[0]
 
 
-def test_agreement_passes(case: GraphCase, stand_in: StandIn) -> None:
-    result = check_second_runtime([case], python=stand_in("outputs = {'doubled': given['x'] * 2}"))
+def test_agreement_passes(case: GraphCase, fake_tensorflow: FakeTensorFlow) -> None:
+    result = check_second_runtime([case], python=fake_tensorflow("outputs = {'doubled': given['x'] * 2}"))
     assert result.verdict is Verdict.PASSED and "TensorFlow 9.9 computes LiteRT's outputs of 1 graphs" in result.summary
     assert result.gate == GATE and result.data["tensorflow"] == "9.9" and all(m.passed for m in result.measurements)
     json.dumps(result.to_json())
@@ -96,50 +96,52 @@ def test_agreement_passes(case: GraphCase, stand_in: StandIn) -> None:
         ("given['x'][..., ::-1] * 2", "TensorFlow differs from PyTorch"),
     ],
 )
-def test_a_disagreement_names_graph_output_and_side(answer: str, words: str, case: GraphCase, stand_in: StandIn) -> None:
-    found = _failure(check_second_runtime([case], python=stand_in(f"outputs = {{'doubled': {answer}}}")))
+def test_a_disagreement_names_graph_output_and_side(
+    answer: str, words: str, case: GraphCase, fake_tensorflow: FakeTensorFlow
+) -> None:
+    found = _failure(check_second_runtime([case], python=fake_tensorflow(f"outputs = {{'doubled': {answer}}}")))
     assert found.place == "graph_a / doubled" and found.graph == "graph_a" and words in found.advice
     assert "TensorFlow 9.9 and LiteRT compute different values" in found.message
 
 
-def test_litert_alone_off_is_said_to_be(case: GraphCase, stand_in: StandIn) -> None:
+def test_an_error_of_litert_alone_is_reported(case: GraphCase, fake_tensorflow: FakeTensorFlow) -> None:
     wrong = GraphCase(case.name, None, case.shipped, case.inputs, ({"doubled": 3 * X},))
-    found = _failure(check_second_runtime([wrong], python=stand_in("outputs = {'doubled': given['x'] * 3}")))
+    found = _failure(check_second_runtime([wrong], python=fake_tensorflow("outputs = {'doubled': given['x'] * 3}")))
     assert "LiteRT differs from PyTorch" in found.advice
-    found = _failure(check_second_runtime([wrong], python=stand_in("outputs = {'doubled': given['x'] * 2}")))
+    found = _failure(check_second_runtime([wrong], python=fake_tensorflow("outputs = {'doubled': given['x'] * 2}")))
     assert "both runtimes agree, and differ from PyTorch" in found.message and "numerics gate" in found.advice
 
 
-def test_outputs_of_another_shape_or_name(case: GraphCase, stand_in: StandIn) -> None:
-    found = _failure(check_second_runtime([case], python=stand_in("outputs = {'doubled': given['x'][0] * 2}")))
+def test_outputs_of_another_shape_or_name(case: GraphCase, fake_tensorflow: FakeTensorFlow) -> None:
+    found = _failure(check_second_runtime([case], python=fake_tensorflow("outputs = {'doubled': given['x'][0] * 2}")))
     assert "[4, 4, 8] on TensorFlow, [1, 4, 4, 8] on LiteRT" in found.message
-    result = check_second_runtime([case], python=stand_in("outputs = {'other': given['x']}"))
+    result = check_second_runtime([case], python=fake_tensorflow("outputs = {'other': given['x']}"))
     _failure(result)
     assert {f.place for f in result.findings} == {"graph_a / doubled", "graph_a / other"}
 
 
-def test_a_graph_that_tensorflow_does_not_run(case: GraphCase, stand_in: StandIn) -> None:
-    found = _failure(check_second_runtime([case], python=stand_in("error = 'tensor 3 has no buffer'")))
+def test_a_graph_that_tensorflow_does_not_run(case: GraphCase, fake_tensorflow: FakeTensorFlow) -> None:
+    found = _failure(check_second_runtime([case], python=fake_tensorflow("error = 'tensor 3 has no buffer'")))
     assert found.place == "graph_a" and "TensorFlow: tensor 3 has no buffer" in found.message
-    found = _failure(check_second_runtime([case], python=stand_in("os.abort()")))
+    found = _failure(check_second_runtime([case], python=fake_tensorflow("os.abort()")))
     assert "ended before this graph was done" in found.message
 
 
-def test_what_tensorflow_lacks_is_no_fault_and_no_pass(case: GraphCase, stand_in: StandIn) -> None:
+def test_an_operator_that_tensorflow_lacks_is_not_run(case: GraphCase, fake_tensorflow: FakeTensorFlow) -> None:
     for error in ("Encountered unresolved custom op: Resampler.", "Didn't find op for builtin opcode 'SUB' version '9'."):
-        result = check_second_runtime([case], python=stand_in(f"error = {error!r}"))
+        result = check_second_runtime([case], python=fake_tensorflow(f"error = {error!r}"))
         assert result.verdict is Verdict.NOT_RUN and error in result.summary and not result.findings
-    result = check_second_runtime([case], python=stand_in("import time; time.sleep(60)"), timeout=3)
+    result = check_second_runtime([case], python=fake_tensorflow("import time; time.sleep(60)"), timeout=3)
     assert result.verdict is Verdict.NOT_RUN and "not done after 3 s" in result.summary
 
 
-def test_without_tensorflow_it_is_not_run_and_says_how_to_get_it(case: GraphCase, stand_in: StandIn) -> None:
-    for python in (stand_in("", "sys.exit('ModuleNotFoundError: No module named tensorflow')"), "/nonexistent/python"):
+def test_without_tensorflow_it_is_not_run_and_gives_advice(case: GraphCase, fake_tensorflow: FakeTensorFlow) -> None:
+    for python in (fake_tensorflow("", "sys.exit('ModuleNotFoundError: No module named tensorflow')"), "/nonexistent/python"):
         result = check_second_runtime([case], python=python)
         assert result.verdict is Verdict.NOT_RUN and "does not load" in result.summary and "[second-runtime]" in result.advice
 
 
-def test_no_run_needs_it_and_a_run_that_has_it_is_judged_by_it() -> None:
+def test_the_gate_is_optional_but_counts_if_it_ran() -> None:
     names = [gate.id for gate in GATES if gate.applies is always]
     others = [GateResult(name, Verdict.PASSED, "") for name in names]
     assert GATE not in names and judge(others, names) is Verdict.PASSED
@@ -151,8 +153,8 @@ def test_no_run_needs_it_and_a_run_that_has_it_is_judged_by_it() -> None:
 def tensorflow() -> str:
     """Python with TensorFlow. Continuous integration has it, and fails without."""
     if not installed():
-        told = "TensorFlow is not installed: make second-runtime"
-        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+        message = "TensorFlow is not installed: make second-runtime"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     return sys.executable
 
 
@@ -178,8 +180,8 @@ def test_tensorflow_runs_the_demo_bundle(tensorflow: str, tiny: Made, dfine_tiny
         assert {m.subject.partition(" /")[0] for m in result.measurements} == {"graph_a", "graph_b"}
 
 
-def test_a_file_that_is_another_to_tensorflow_is_found(tensorflow: str, tiny: Made, tmp_path: Path) -> None:
-    """Planted: TensorFlow is handed graph B with one weight matrix turned over."""
+def test_a_different_file_for_tensorflow_is_found(tensorflow: str, tiny: Made, tmp_path: Path) -> None:
+    """Planted: TensorFlow gets graph B with one weight matrix reversed."""
     cases = _cases(tiny.bundle)
     doctored = tmp_path / "doctored.tflite"
     _turn_over_largest_constant(cases[1].shipped, doctored)

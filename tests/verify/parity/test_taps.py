@@ -33,13 +33,13 @@ ATTENTION = "model.decoder.layers.0.cross_attn"
         # Fused operators: their locations are joined, each with its own counter.
         ("a||_linear;;b|p|_relu;4", [("a", (), "linear"), ("b", ("p",), "relu")]),
         ("a||_linear;1;a||_linear;2", [("a", (), "linear")]),
-        # litert-torch's own names, as another conversion leaves them.
+        # litert-torch's own names, as from another conversion.
         (
             "explore.W/transformers.models.rf_detr.modeling_rf_detr.RfDetrModel_model/torch.nn.modules.linear.Linear_fc_1;2",
             [("model.fc_1", (), None)],
         ),
         ("Net;3", [("", (), None)]),
-        # Others tell nothing.
+        # Other names have no origin.
         ("serving_default_boxes_output", []),
         ("StatefulPartitionedCall:0", []),
         ("arith.constant12", []),
@@ -50,20 +50,20 @@ def test_parse_origins(name: str, origins: list[tuple[str, tuple[str, ...], str 
     assert parse_origins(name) == tuple(TensorOrigin(*origin) for origin in origins)
 
 
-def test_origin_in_words() -> None:
+def test_describing_an_origin() -> None:
     assert str(TensorOrigin("", (), "add")) == "module (root), node add, no rewrite"
     assert str(TensorOrigin("a.b", ("p", "q"), "add")) == "module a.b, node add, made by p + q"
     assert str(TensorOrigin("a.b")) == "module a.b"
 
 
-def test_output_is_described_by_what_it_is_made_from(tmp_path: Path) -> None:
+def test_output_is_described_by_its_inputs(tmp_path: Path) -> None:
     path = write_net(tmp_path / "m.tflite")
     graph = read_graph(path)
     assert describe_origin(graph, tensor_named(path, "boxes")) == "next after module net, node t, no rewrite"
     assert "node mul" in describe_origin(graph, tensor_named(path, "memory"))
 
 
-def test_ancestors_are_what_operators_make_at_run_time(tmp_path: Path) -> None:
+def test_ancestors_are_runtime_results(tmp_path: Path) -> None:
     path = write_net(tmp_path / "m.tflite", half=True)
     graph = read_graph(path)
     found = {graph.tensors[t].name for t in runtime_ancestors(graph, tensor_named(path, "memory"))}
@@ -79,7 +79,7 @@ def test_preserved_values_are_the_nodes_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("copy", [True, False])
-def test_tap_leaves_the_outputs_and_reads_the_value(tmp_path: Path, copy: bool) -> None:
+def test_tap_preserves_the_outputs_and_reads_the_value(tmp_path: Path, copy: bool) -> None:
     path = write_net(tmp_path / "m.tflite", half=True)
     before = path.read_bytes()
     tapped = write_tap(path, tensor_named(path, "net.act|"), tmp_path / "t.tflite", copy=copy)
@@ -92,8 +92,8 @@ def test_tap_leaves_the_outputs_and_reads_the_value(tmp_path: Path, copy: bool) 
 
 
 @pytest.mark.gpu
-def test_copy_reads_what_a_plain_output_loses(tmp_path: Path, driver: Driver) -> None:
-    """An ADD whose only reader is a SUM: as an output it comes back as its operand, as a copy it comes back right."""
+def test_copy_reads_a_value_that_a_plain_output_loses(tmp_path: Path, driver: Driver) -> None:
+    """An ADD whose only reader is a SUM: as an output it returns its operand, as a copy the right value."""
     path = write_lost_output(tmp_path / "m.tflite")
     total = tensor_named(path, "total")
     tapped = write_tap(path, total, tmp_path / "t.tflite")

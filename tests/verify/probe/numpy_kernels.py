@@ -1,4 +1,4 @@
-"""A few operators in NumPy, written from their definitions: a second opinion on what the CPU's kernels compute."""
+"""A few operators in NumPy, written from their definitions, to verify the CPU's kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kernel = Callable[[Op, list[Array]], Array]
 
 
 def _same_or_valid(op: Op, x: Array, height: int, width: int, fill: float) -> tuple[Array, int, int]:
-    """``x`` with the border that SAME asks for, and the step: schema padding 0 is SAME, 1 is VALID."""
+    """``x`` padded as for SAME, and the step: schema padding 0 is SAME, 1 is VALID."""
     steps = op.options["strideH"], op.options["strideW"]
     dilation = op.options.get("dilationHFactor", 1), op.options.get("dilationWFactor", 1)
     border = [(0, 0)]
@@ -27,7 +27,7 @@ def _same_or_valid(op: Op, x: Array, height: int, width: int, fill: float) -> tu
 
 
 def _windows(op: Op, x: Array, height: int, width: int, fill: float) -> Array:
-    """[B, H, W, kh, kw, C]: what each output pixel sees."""
+    """[B, H, W, kh, kw, C]: the window of each output pixel."""
     padded, down, across = _same_or_valid(op, x, height, width, fill)
     dy, dx = op.options.get("dilationHFactor", 1), op.options.get("dilationWFactor", 1)
     reach = (height - 1) * dy + 1, (width - 1) * dx + 1
@@ -67,7 +67,7 @@ def _matmul(op: Op, given: list[Array]) -> Array:
 
 def _average(op: Op, given: list[Array]) -> Array:
     height, width = op.options["filterHeight"], op.options["filterWidth"]
-    return np.nanmean(_windows(op, given[0], height, width, np.nan), axis=(3, 4))  # the border does not count
+    return np.nanmean(_windows(op, given[0], height, width, np.nan), axis=(3, 4))  # the padding does not count
 
 
 def _maximum(op: Op, given: list[Array]) -> Array:
@@ -122,7 +122,7 @@ def compute(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
     """The graph's outputs, by signature name; all its operators have to be in ``KERNELS``."""
     values: dict[int, Any] = {tensor.index: tensor.values() for tensor in graph.tensors if tensor.constant}
     values |= {index: given[name] for name, index in graph.signature_inputs.items()} | {-1: None}
-    with np.errstate(divide="ignore"):  # the logarithm of 0 is asked for
+    with np.errstate(divide="ignore"):  # the logarithm of 0 is intended
         for op in graph.ops:
             values[op.outputs[0]] = KERNELS[op.name](op, [values[index] for index in op.inputs])
     return {name: values[index] for name, index in graph.signature_outputs.items()}

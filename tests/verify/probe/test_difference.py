@@ -1,4 +1,4 @@
-"""What is told of two measurements."""
+"""The differences between two measurements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _measured(**results: Result) -> Measured:
     return Measured("2.3.0", "webgpu", "a", "fp32", "2026-11-21", results)
 
 
-def test_what_got_worse_comes_first() -> None:
+def test_regressions_come_first() -> None:
     before = _measured(a=_WRONG, b=_RIGHT, c=_RIGHT, d=_RIGHT, e=_REFUSED, f=_RIGHT, g=_RIGHT, h=_REFUSED)
     after = _measured(a=_RIGHT, b=_REFUSED, c=_DIED, d=_WRONG, e=_WRONG, g=_RIGHT, h=replace(_REFUSED, refusal="x"), i=_RIGHT)
     found = [(change.probe, change.kind) for change in compare(before, after, {})]
@@ -35,7 +35,7 @@ def test_what_got_worse_comes_first() -> None:
     ]
 
 
-def test_a_part_of_the_suite_is_no_loss_of_the_rest() -> None:
+def test_a_partial_run_is_not_a_difference() -> None:
     before = _measured(a=_RIGHT, b=_RIGHT)
     assert not compare(before, _measured(a=_RIGHT), {}, whole=False)
     assert [change.probe for change in compare(before, _measured(a=_RIGHT), {})] == ["b"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detr2litert.verify.delegate.run import DelegateRun, Outcome, RefusedOp
+from detr2litert.verify.delegate.run import DelegateRun, Outcome
+from detr2litert.verify.delegate.stderr_log import RefusedOp
 from detr2litert.verify.probe.measure import judge
 from detr2litert.verify.probe.probe import Behaviour
 from detr2litert.verify.probe.suite import SUITE
@@ -23,7 +24,7 @@ def _ran(*values: float) -> DelegateRun:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted", "behaviour", "difference"),
+    ("given", "expected", "behaviour", "difference"),
     [
         ([1.0, 2.0], [1.0, 2.0], Behaviour.ACCEPTED, 0.0),
         ([1.0, 2.00123], [1.0, 2.0], Behaviour.ACCEPTED, 0.0012),
@@ -34,27 +35,27 @@ def _ran(*values: float) -> DelegateRun:
         ([math.nan], [math.nan], Behaviour.ACCEPTED, 0.0),
     ],
 )
-def test_numbers(given: list[float], wanted: list[float], behaviour: Behaviour, difference: float) -> None:
-    result = judge(_PROBE, _ran(*given), {"y": np.array(wanted, np.float32)})
+def test_numbers(given: list[float], expected: list[float], behaviour: Behaviour, difference: float) -> None:
+    result = judge(_PROBE, _ran(*given), {"y": np.array(expected, np.float32)})
     assert (result.behaviour, result.max_abs_diff) == (behaviour, difference)
 
 
-def test_without_a_reference_nothing_is_called_right() -> None:
+def test_without_a_reference_nothing_is_judged_correct() -> None:
     result = judge(_PROBE, _ran(1.0), None)
     assert result.behaviour is Behaviour.NOT_RUN and result.max_abs_diff is None
     assert "no reference" in result.refusal
 
 
-def test_the_delegates_own_line_is_kept() -> None:
+def test_the_delegates_own_line_is_recorded() -> None:
     refused = replace(_RUN, outcome=Outcome.REFUSED, refused=(RefusedOp("ADD", "no", ""), RefusedOp("MUL", "nor this", "")))
     assert judge(_PROBE, refused, None).refusal == "ADD: no"
 
 
-def test_a_failure_is_told_without_what_changes_from_run_to_run() -> None:
+def test_a_failure_is_recorded_without_run_specific_text() -> None:
     failed = replace(_RUN, outcome=Outcome.FAILED, error="ERROR: [x.h:1] └ Failed to modify graph with delegate")
     line = "E0000 00:00:1795262658.817678   24958 delegate_webgpu.cc:478] Failed to create it: Shape mismatch"
-    told = replace(failed, error_lines=("ERROR: Failed to initialize kernel.", line))
-    assert judge(_PROBE, told, None).refusal == "Failed to create it: Shape mismatch"
+    message = replace(failed, error_lines=("ERROR: Failed to initialize kernel.", line))
+    assert judge(_PROBE, message, None).refusal == "Failed to create it: Shape mismatch"
     assert judge(_PROBE, failed, None).refusal == "[x.h:1] └ Failed to modify graph with delegate"
     static = replace(
         failed, log="INFO: x\nWARNING: Attempting to use a delegate that only supports static-sized tensors with y"

@@ -1,4 +1,4 @@
-"""The measurements that are kept, the suite and the lint's table say the same, and so does the delegate at hand."""
+"""The recorded measurements, the suite, the lint's table and the available delegate agree."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def test_a_measurement_has_every_probe_and_no_other(table: Measured) -> None:
     assert all(result.behaviour is not Behaviour.NOT_RUN for result in table.results.values())
 
 
-def test_files_bear_their_own_names() -> None:
+def test_file_names_match_their_contents() -> None:
     assert {table.file_name for table in _KEPT.values()} == set(_KEPT)
 
 
-def test_swiftshader_did_what_the_suite_says() -> None:
+def test_swiftshader_results_match_the_suite() -> None:
     table = _KEPT["2.3.0-webgpu-swiftshader-fp32.json"]
     assert {name: r.behaviour for name, r in table.results.items()} == {probe.name: probe.does for probe in SUITE}
 
 
-def test_fp16_did_what_the_suite_says() -> None:
+def test_fp16_results_match_the_suite() -> None:
     table = _KEPT["2.3.0-webgpu-llvmpipe-fp16.json"]
     assert {name: r.behaviour for name, r in table.results.items()} == {probe.name: probe.does for probe in FP16_SUITE}
 
@@ -49,7 +49,7 @@ def test_every_number_was_judged() -> None:
         assert computed and all(result.max_abs_diff is not None for result in computed)
 
 
-def test_every_rule_is_what_its_probes_showed() -> None:
+def test_every_rule_matches_its_probes() -> None:
     support = load_support()
     tables = {_NAMES[name]: t for name, t in _KEPT.items() if t.precision == "fp32" and t.runtime == support.runtime}
     for row in support.rules:
@@ -63,14 +63,14 @@ def test_every_rule_is_what_its_probes_showed() -> None:
             assert any(tables[adapter].results[probe].behaviour is Behaviour.ACCEPTED for probe in row.probes), row.rule
 
 
-def test_what_the_rules_leave_alone_was_right() -> None:
-    spared = [probe.name for probe in SUITE if not probe.triggers]
+def test_probes_without_a_rule_were_correct() -> None:
+    not_triggered = [probe.name for probe in SUITE if not probe.triggers]
     for table in _KEPT.values():
         if table.precision == "fp32":
-            assert {table.results[name].behaviour for name in spared} == {Behaviour.ACCEPTED}
+            assert {table.results[name].behaviour for name in not_triggered} == {Behaviour.ACCEPTED}
 
 
-def test_the_published_fan_out_is_right_here() -> None:
+def test_the_published_fan_out_is_correct_on_this_delegate() -> None:
     row = next(row for row in load_support().rules if row.rule == "token-fan-out")
     for table in _KEPT.values():
         if table.precision == "fp32":
@@ -78,12 +78,12 @@ def test_the_published_fan_out_is_right_here() -> None:
 
 
 @pytest.mark.gpu
-def test_the_delegate_does_what_was_measured(driver: Driver) -> None:
+def test_the_delegate_matches_the_measurement(driver: Driver) -> None:
     _assert_unchanged(measure(SUITE, driver))
 
 
 @pytest.mark.gpu
-def test_fp16_on_the_delegate_does_what_was_measured(fp16_driver: Driver) -> None:
+def test_fp16_on_the_delegate_matches_the_measurement(fp16_driver: Driver) -> None:
     _assert_unchanged(measure(FP16_SUITE, fp16_driver, fp16=True))
 
 
@@ -91,7 +91,7 @@ def _assert_unchanged(now: Measured) -> None:
     before = recorded(now.runtime, now.adapter, now.precision)
     assert before is not None
     found = compare(before, now, _BY_NAME)
-    if before.adapter != now.adapter:  # one that is not kept may have fewer faults, but no others
+    if before.adapter != now.adapter:  # an unrecorded runtime may have fewer faults, but no others
         found = tuple(change for change in found if not _BY_NAME[change.probe].triggers)
     changes = [f"{c.kind}: {c.probe}: {c.before} -> {c.after}" for c in found]
-    assert not changes, "\n".join(["`convert probe` shows and `--write` keeps what changed:", *changes])
+    assert not changes, "\n".join(["`convert probe` shows and `--write` records what changed:", *changes])

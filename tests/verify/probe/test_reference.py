@@ -1,4 +1,4 @@
-"""The reference is what the CPU's kernels compute; here it is held against the operators' definitions."""
+"""The reference is the result of the CPU's kernels, which is compared with the operators' definitions here."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_the_cpu_computes_what_the_operators_are_defined_to(tmp_path: Path) -> N
     runs = run_models([Job(models[name], (given,)) for name, given in known.items()], accelerator="cpu")
     for (name, given), run in zip(known.items(), runs, strict=True):
         assert run.ok, (name, run.error)
-        for output, wanted in compute(graphs[name], given).items():
-            np.testing.assert_allclose(run.outputs[0][output], wanted, atol=1e-3, rtol=1e-3, err_msg=name)
+        for output, expected in compute(graphs[name], given).items():
+            np.testing.assert_allclose(run.outputs[0][output], expected, atol=1e-3, rtol=1e-3, err_msg=name)
     wrong = {probe.name for probe in SUITE if probe.does is Behaviour.WRONG and probe.reference is None}
-    assert wrong <= set(known), f"wrong by the word of the CPU alone: {sorted(wrong - set(known))}"
+    assert wrong <= set(known), f"judged wrong by the CPU's kernels alone: {sorted(wrong - set(known))}"
     assert len(known) > 200

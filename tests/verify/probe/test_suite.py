@@ -1,4 +1,4 @@
-"""The suite as such: its probes are told apart, can be written, and are the same every time."""
+"""The suite: its probes are distinct, can be written, and are deterministic."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from detr2litert.verify.probe.suite import FP16_SUITE, SUITE
 _ALL = (*SUITE, *FP16_SUITE)
 
 
-def test_names_are_unique_and_every_probe_says_what_it_is() -> None:
+def test_names_are_unique_and_every_probe_is_described() -> None:
     assert len({probe.name for probe in _ALL}) == len(_ALL)
     assert all(probe.about for probe in _ALL)
 
 
-def test_no_probe_breaks_and_spares_one_rule() -> None:
+def test_no_probe_both_triggers_and_must_not_trigger_a_rule() -> None:
     assert not [probe.name for probe in _ALL if probe.triggers in probe.must_not_trigger]
 
 

@@ -1,4 +1,4 @@
-"""The file of a measurement, and which one a new measurement is held against."""
+"""The file of a measurement, and which one a new measurement is compared with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RESULTS = {
 _SOFT = Measured("2.3.0", "webgpu", "SwiftShader Device (Subzero) (Vulkan, CPU / Software)", "fp32", "2026-11-21", _RESULTS)
 
 
-def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_table_round_trips(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     write_measured(_SOFT, path)
     assert read_measured(path) == _SOFT
@@ -31,7 +31,7 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
     assert json.dumps(plain) == json.dumps(_SOFT.to_json())
 
 
-def test_the_order_of_running_does_not_show(tmp_path: Path) -> None:
+def test_the_table_is_independent_of_the_order_of_running(tmp_path: Path) -> None:
     write_measured(_SOFT, tmp_path / "t.json")
     write_measured(replace(_SOFT, results=dict(sorted(_RESULTS.items(), reverse=True))), tmp_path / "u.json")
     assert (tmp_path / "t.json").read_bytes() == (tmp_path / "u.json").read_bytes()
@@ -59,13 +59,13 @@ _HUGE = json.dumps(
     ["", "{}", "[1]", '{"schema_version": 1, "probes": {"a": 3}}', "[" * 200_000, _HUGE],
     ids=["empty", "object", "list", "no entry", "deep", "huge"],
 )
-def test_what_is_no_table_is_a_users_error(text: str, tmp_path: Path) -> None:
+def test_an_invalid_table_is_a_user_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(UserError, match=r"not a table of `convert probe`"):
         read_measured(tmp_path / "t.json")
 
 
-def test_other_errors_are_the_users_too(tmp_path: Path) -> None:
+def test_other_errors_are_user_errors_too(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_measured(tmp_path / "none.json")
     with pytest.raises(UserError, match="cannot write"):
@@ -75,7 +75,7 @@ def test_other_errors_are_the_users_too(tmp_path: Path) -> None:
         read_measured(tmp_path / "t.json")
 
 
-def test_the_record_is_the_newest_that_is_not_later_on_the_same_adapter_if_there_is_one(tmp_path: Path) -> None:
+def test_the_record_is_the_newest_that_is_not_later_preferably_of_the_same_adapter(tmp_path: Path) -> None:
     pipe = "llvmpipe (LLVM 15) (Vulkan, CPU / Software)"
     for runtime, adapter in (("2.3.0", _SOFT.adapter), ("2.3.0", pipe), ("2.10.0", pipe), ("2.1.0", _SOFT.adapter)):
         table = replace(_SOFT, runtime=runtime, adapter=adapter)

@@ -1,4 +1,4 @@
-"""A report with made-up but plausible content, for the tests of its JSON and HTML forms."""
+"""A report with synthetic but plausible content, for the tests of its JSON and HTML forms."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def failing_gate() -> GateResult:
 
 
 def ranges() -> tuple[RangeRecord, ...]:
-    """Six layers of two operators in both graphs: with room, without, overflowing, protected, and with blurred integers."""
+    """Six layers of two operators in both graphs: with and without headroom, overflowing, protected, blurred integers."""
     peaks = (3.2, 900.0, 40_000.0, 300_000.0, 5_000_000.0, 1.5)
     return tuple(
         RangeRecord(

@@ -1,4 +1,4 @@
-"""The chart of fp16 headroom: what each bar stands for, and how it looks."""
+"""The chart of fp16 headroom: the state and the height of each bar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def only(*records: RangeRecord) -> Chart:
     return chart
 
 
-def test_state_says_what_ships() -> None:
+def test_state_describes_the_shipped_graph() -> None:
     assert [record(bits).state for bits in (-1.0, 1.9, 2.0, math.inf)] == ["over", "near", "fits", "fits"]
     assert record(-1.0, protected="protect_layer_norm").state == "protected"
 
@@ -31,7 +31,7 @@ def test_a_layer_is_as_high_as_its_worst_operator() -> None:
     assert [r.headroom for r in chart.least] == [5.0, 10.0, 20.0]
 
 
-def test_overflow_hangs_below_the_line_and_stays_in_the_drawing() -> None:
+def test_overflow_is_drawn_below_the_line_and_inside_the_drawing() -> None:
     (bar,) = only(record(-30.0)).bars
     assert bar.y == Chart.zero and bar.y + bar.height == Chart.height
     (bar,) = only(record(-math.inf)).bars
@@ -40,7 +40,7 @@ def test_overflow_hangs_below_the_line_and_stays_in_the_drawing() -> None:
     assert bar.y == 0 and "unlimited headroom" in bar.title
 
 
-def test_page_draws_every_graph_and_names_what_it_must() -> None:
+def test_page_draws_every_graph_and_names_the_critical_operators() -> None:
     page = render_html(sample())
     assert page.count('<svg class="chart"') == 2 == len(charts(ranges()))
     assert "model.encoder.layer.4.layer_norm" in page and "protect_layer_norm" in page

@@ -1,4 +1,4 @@
-"""report.json there and back, judging again, the HTML page, and the terminal's table."""
+"""report.json round trips, judging again, the HTML page, and the terminal's table."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ REWRITES, LINT, RESIDENCY, NUMERICS, FP16, HOST, DETECTIONS = gates()
 ABSENT = GateResult("residency", Verdict.NOT_RUN, "no Vulkan adapter: nothing was compiled", advice="run `[driver]`")
 
 
-def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_json_round_trips(tmp_path: Path) -> None:
     report = sample(gates=(LINT, RESIDENCY, failing_gate(), FP16, DETECTIONS))
     back = load_report(write_report(report, tmp_path / "report.json"))
-    assert back.to_json() == report.to_json()  # NaN is unequal to itself, but not in this form
+    assert back.to_json() == report.to_json()  # NaN is unequal to itself, but not as text
     assert back.verdict is Verdict.FAILED and back.gates[2].measurements[1].value != back.gates[2].measurements[1].value
     assert back.scenes[0].reference_png == b"" and back.scenes[0].rows == report.scenes[0].rows
     assert not [p for p in tmp_path.iterdir() if p.name != "report.json"]
 
 
-def test_json_is_strict_and_says_its_version(tmp_path: Path) -> None:
+def test_json_is_strict_and_has_its_version(tmp_path: Path) -> None:
     text = write_report(sample(gates=(failing_gate(),)), tmp_path / "report.json").read_text()
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert record["schema_version"] == 1 and record["verdict"] == "failed"
@@ -53,7 +53,7 @@ def test_verdict_is_judged_from_the_figures() -> None:
     flattered = replace(NUMERICS, measurements=(Measurement("graph_b / boxes", "correlation", 0.5, 0.999),))
     assert judge([REWRITES, LINT, RESIDENCY, flattered, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.FAILED
     assert judge([REWRITES, LINT, ABSENT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
-    # A gate that is left out did not run.
+    # An omitted gate did not run.
     assert judge([REWRITES, LINT, NUMERICS, FP16, HOST, DETECTIONS], EXPECTED) is Verdict.NOT_RUN
     assert judge([]) is Verdict.NOT_RUN
     assert judge([ABSENT, failing_gate()], EXPECTED) is Verdict.FAILED
@@ -85,7 +85,7 @@ def test_reports_that_cannot_be_read_or_written(tmp_path: Path) -> None:
 
 
 class _Page(HTMLParser):
-    """Collects what a page refers to, its tags that are left open, and its text."""
+    """Collects a page's references, its unclosed tags, and its text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def read_page(text: str) -> _Page:
     return page
 
 
-def test_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_page_is_self_contained(tmp_path: Path) -> None:
     text = write_html(sample(), tmp_path / "report.html").read_text()
     page = read_page(text)
     assert len(page.links) == 4 and all(link.startswith("data:image/png;base64,") for link in page.links)
@@ -134,7 +134,7 @@ def test_page_shows_all_that_was_recorded() -> None:
     assert "Not proved" not in text and "Random weights" not in text
 
 
-def test_gates_come_first_and_trouble_is_plain() -> None:
+def test_gates_come_first_and_failures_are_visible() -> None:
     report = sample(gates=(LINT, ABSENT, failing_gate()), weights=Weights("random, seed 0", "ab" * 32, True), adapter="")
     text = read_page(render_html(report)).text
     assert "Random weights" in text and "Not proved: residency, rewrites, fp16, host, detections" in text
@@ -143,7 +143,7 @@ def test_gates_come_first_and_trouble_is_plain() -> None:
     assert "none: the GPU gates did not run" in text
 
 
-def test_page_escapes_what_it_is_given() -> None:
+def test_page_escapes_its_content() -> None:
     hostile = '<script>alert("x")</script>'
     report = sample(
         variant=hostile, stages=(Stage(hostile, 1.0, hostile),), files={hostile: 1}, versions={hostile: hostile},

@@ -1,6 +1,6 @@
 /**
- * Listens to the console. LiteRT.js says only there which operators the GPU refuses; its `isFullyAccelerated` is true even
- * where the CPU runs every one of them. The module's output functions are bound when it is loaded, so this must begin before.
+ * Records console messages. LiteRT.js reports operators that the GPU refuses only there; its `isFullyAccelerated` is true even
+ * if the CPU runs all of them. The module binds its output functions when loaded, so recording must start before that.
  */
 
 const METHODS = /** @type {const} */ (['debug', 'log', 'info', 'warn', 'error']);
@@ -19,7 +19,7 @@ export class ConsoleWatch {
     }
   }
 
-  /** What was said since the last call. @returns {string[]} */
+  /** Takes the messages since the last call. @returns {string[]} */
   take() {
     return this.#lines.splice(0);
   }

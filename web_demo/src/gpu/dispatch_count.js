@@ -1,4 +1,4 @@
-/** Counts the programs that are given to the GPU: a graph whose run starts none has not run there, whatever else is said. */
+/** Counts the compute programs dispatched to the GPU: a run without a dispatch did not happen on the GPU. */
 export class DispatchCount {
   total = 0;
 

@@ -1,4 +1,4 @@
-/** A compiled graph: host tensors in, host tensors out, in three timed steps. */
+/** A compiled graph; a run writes the inputs, computes, and reads the outputs, each timed. */
 
 import { Tensor as GpuTensor } from '@litertjs/core';
 import { REMAKE, UserError } from '../errors.js';
@@ -8,7 +8,7 @@ import { describe, fits, sameShape } from '../tensor.js';
  * @typedef {'fp32' | 'fp16'} Precision
  * @typedef {import('../tensor.js').Tensor} Tensor
  * @typedef {{write: number, run: number, read: number}} GraphTimes
- *   Milliseconds. A GPU may still compute when `run` returns, so only the sum says how long it took.
+ *   Milliseconds. A GPU may still compute when `run` returns, so only the sum is the graph's time.
  * @typedef {{outputs: Map<string, Tensor>, times: GraphTimes, dispatches: number}} GraphRun
  */
 
@@ -17,7 +17,7 @@ export class GpuGraph {
    * @param {import('@litertjs/core').CompiledModel} model
    * @param {import('../manifest.js').GraphSpec} spec
    * @param {import('./runtime.js').GpuRuntime} runtime
-   * @throws {UserError} it is not the graph that the manifest describes.
+   * @throws {UserError} its signature differs from the manifest.
    */
   constructor(model, spec, runtime) {
     this.model = model;
@@ -33,7 +33,7 @@ export class GpuGraph {
   /**
    * @param {ReadonlyMap<string, Tensor>} tensors at least the graph's inputs
    * @returns {Promise<GraphRun>}
-   * @throws {Error} an input is missing or does not fit, or the GPU did not run it.
+   * @throws {Error} an input is missing or has the wrong shape, or the GPU did not run the graph.
    */
   async run(tensors) {
     const start = performance.now();
@@ -46,7 +46,7 @@ export class GpuGraph {
         const tensor = tensors.get(spec.name);
         if (!tensor || !fits(tensor, spec)) {
           throw new Error(
-            `${this.spec.file} wants '${spec.name}' as ${describe(spec)}, not ${tensor ? describe(tensor) : 'nothing'}`,
+            `${this.spec.file} needs '${spec.name}' as ${describe(spec)}, not ${tensor ? describe(tensor) : 'nothing'}`,
           );
         }
         const own = new GpuTensor(/** @type {Float32Array | Int32Array} */ (tensor.data), [...tensor.shape]);
@@ -64,7 +64,7 @@ export class GpuGraph {
         outputs.set(spec.name, { dtype: spec.dtype, shape: spec.shape, data: await results[spec.name].data() });
       }
       const dispatches = this.runtime.dispatches.total - before;
-      if (dispatches === 0) throw new Error(`the GPU was given nothing to do for ${this.spec.file}: it did not run there`);
+      if (dispatches === 0) throw new Error(`${this.spec.file} did not run on the GPU: nothing was dispatched`);
       this.runtime.checkFaults();
       return { outputs, times: { write: written - start, run: ran - written, read: performance.now() - ran }, dispatches };
     } finally {
@@ -72,7 +72,7 @@ export class GpuGraph {
     }
   }
 
-  /** Gives the GPU's memory back. */
+  /** Releases the GPU's memory. */
   delete() {
     this.model.delete();
   }
@@ -88,7 +88,7 @@ function checkDetails(file, specs, details) {
     const found = details.find((item) => item.name === spec.name);
     if (!found || found.dtype !== spec.dtype || !sameShape([...found.shape], spec.shape)) {
       const has = found ? `${found.dtype}[${[...found.shape].join(', ')}]` : 'not there';
-      throw new UserError(`${file}: '${spec.name}' is ${has}, not ${describe(spec)} as the manifest says; ${REMAKE}`);
+      throw new UserError(`${file}: '${spec.name}' is ${has}, not ${describe(spec)} as in the manifest; ${REMAKE}`);
     }
   }
 }

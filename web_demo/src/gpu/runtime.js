@@ -1,4 +1,4 @@
-/** The browser's GPU and LiteRT.js on it, started once a page. */
+/** LiteRT.js on the browser's GPU, started once per page. */
 
 import { getWebGpuDevice, loadAndCompile, loadLiteRt } from '@litertjs/core';
 import { UserError, messageOf } from '../errors.js';
@@ -11,7 +11,7 @@ const WASM = new URL('../../node_modules/@litertjs/core/wasm/', import.meta.url)
 
 /**
  * @typedef {{vendor: string, architecture: string, description: string, software: boolean, fp16: boolean}} Adapter
- *   `software`: it computes on the CPU, so its times are not a GPU's; `fp16`: it can compute in float16
+ *   `software`: emulated on the CPU, so its times are not a GPU's; `fp16`: supports float16 arithmetic
  */
 
 export class GpuRuntime {
@@ -20,16 +20,16 @@ export class GpuRuntime {
     this.adapter = adapter;
     this.watch = watch;
     this.dispatches = dispatches;
-    /** What the GPU itself complained of. */
+    /** Errors reported by the GPU. */
     this.faults = faults;
   }
 
-  /** @throws {UserError} this browser has no WebGPU, or no adapter. */
+  /** @throws {UserError} the browser has no WebGPU or no adapter. */
   static async start() {
     const adapter = await findAdapter();
     const watch = new ConsoleWatch();
     const dispatches = new DispatchCount();
-    // Without JSPI on purpose: that build can run a graph partly on the CPU, which this page does not want.
+    // Without JSPI on purpose: that build can run a graph partly on the CPU.
     await loadLiteRt(WASM.href);
     const device = getWebGpuDevice();
     if (!device) throw new UserError(`LiteRT.js got no WebGPU device: ${watch.take().join(' ').slice(0, 300)}`);
@@ -47,7 +47,7 @@ export class GpuRuntime {
    * @param {import('../manifest.js').GraphSpec} spec
    * @param {import('./graph.js').Precision} precision
    * @returns {Promise<GpuGraph>}
-   * @throws {UserError} the GPU does not take all of it, or it is not the graph that the manifest describes.
+   * @throws {UserError} the GPU does not accept the whole graph, or its signature differs from the manifest.
    */
   async compile(bytes, spec, precision) {
     this.watch.take();
@@ -70,7 +70,7 @@ export class GpuRuntime {
     return new GpuGraph(model, spec, this);
   }
 
-  /** @throws {Error} the GPU complained since it was started. */
+  /** @throws {Error} the GPU has reported an error. */
   checkFaults() {
     if (this.faults.length) throw new Error(`the GPU reported an error: ${this.faults[0].slice(0, 400)}`);
   }
@@ -80,11 +80,11 @@ export class GpuRuntime {
 async function findAdapter() {
   if (!navigator.gpu) {
     const why = isSecureContext ? 'take a current Chrome, Edge, Firefox or Safari' : 'it is there for https and localhost only';
-    throw new UserError(`this browser has no WebGPU here; ${why}`);
+    throw new UserError(`this browser provides no WebGPU here; ${why}`);
   }
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter)
-    throw new UserError('WebGPU finds no GPU on this machine; chrome://gpu says why (a virtual machine, a blocked driver)');
+    throw new UserError('WebGPU finds no GPU on this machine; chrome://gpu shows why (a virtual machine, a blocked driver)');
   const { vendor, architecture, description, isFallbackAdapter } = adapter.info;
   const software = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${architecture} ${description}`);
   return { vendor, architecture, description, software, fp16: adapter.features.has('shader-f16') };

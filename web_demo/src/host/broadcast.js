@@ -15,7 +15,7 @@ export function broadcastShape(shapes) {
 }
 
 /**
- * For every element of `shape`, row-major, where it is in a tensor of shape `own`.
+ * For every element of a tensor of shape `shape`, row-major, the index of its source in a tensor of shape `own`.
  *
  * @param {readonly number[]} own @param {readonly number[]} shape @returns {Int32Array}
  */

@@ -1,4 +1,4 @@
-/** Operations on one element at a time, in float32: results are rounded when they are stored. */
+/** Elementwise ops in float32: results are rounded when stored. */
 
 import { zeros } from '../tensor.js';
 import { broadcastOffsets } from './broadcast.js';
@@ -6,7 +6,7 @@ import { gelu, geluTanh } from './gelu.js';
 
 /** @typedef {import('./host_step.js').Kernel} Kernel */
 
-/** 1 / (1 + exp(-x)), rounded to float32 after every step as NumPy does: which scores tie depends on it. @param {number} x */
+/** 1 / (1 + exp(-x)), rounded to float32 after every step like NumPy, since ties of scores depend on it. @param {number} x */
 export function sigmoid(x) {
   return Math.fround(1 / Math.fround(1 + Math.fround(Math.exp(-x))));
 }

@@ -1,4 +1,4 @@
-/** x * Phi(x), exactly or in torch's tanh form. */
+/** GELU: x * Phi(x), or torch's tanh approximation. */
 
 const SERIES_BELOW = 3;
 const ONE_FROM = 6;
@@ -16,7 +16,7 @@ export function geluTanh(x) {
 
 /**
  * The error function, to about 1e-12: the Maclaurin series below 3 (Abramowitz and Stegun 7.1.5), the continued fraction of
- * erfc above (7.1.14), and 1 from 6, where erfc is below 3e-17. JavaScript has none.
+ * erfc above (7.1.14), and 1 from 6, where erfc is below 3e-17. JavaScript has no erf.
  *
  * @param {number} x
  */

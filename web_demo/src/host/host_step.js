@@ -1,6 +1,6 @@
 /**
  * The query selection between the graphs: a small program, given as data in the manifest, checked once and interpreted. Its ops
- * are the rows of `host_runtime/host_ops.json` (`table.js`); here is what computes them.
+ * are the rows of `host_runtime/host_ops.json` (`table.js`); `KERNELS` has the function that computes each.
  */
 
 import { REMAKE, UserError, messageOf } from '../errors.js';
@@ -48,8 +48,8 @@ export class HostStep {
   /**
    * @param {HostProgram} program
    * @param {Map<string, Tensor>} constants
-   * @param {import('../tensor.js').TensorSpec[]} inputSpecs what the inputs must be: graph A's outputs. With all of them given,
-   *   every shape in the program is checked here, and a run can fail on indices only.
+   * @param {import('../tensor.js').TensorSpec[]} inputSpecs shapes and types of the inputs (graph A's outputs). If all are given,
+   *   every shape in the program is checked here, and a run can only fail on an index.
    * @throws {UserError} a program that this version cannot run; the message names the op and the tensor.
    */
   constructor(program, constants, inputSpecs) {
@@ -93,7 +93,7 @@ export class HostStep {
 }
 
 /**
- * All that can be known of a program before it runs: as much as the inputs' shapes are given.
+ * Checks all that does not depend on values; shapes where those of the inputs are given.
  *
  * @param {HostProgram} program
  * @param {ReadonlyMap<string, Kind>} specs
@@ -161,7 +161,7 @@ function runOp(item, number, known) {
   }
 }
 
-/** What an op cannot do with its inputs. @param {HostOp} item @param {number} number @param {Kind[]} kinds */
+/** A message that names the op and its inputs. @param {HostOp} item @param {number} number @param {Kind[]} kinds */
 function refusal(item, number, kinds) {
   const shapes = item.inputs.map((name, index) => `'${name}' ${describe(kinds[index])}`).join(', ');
   return `host step ${labelOf(item, number)} cannot ${HOST_OPS[item.op].verb} ${shapes}`;

@@ -1,4 +1,4 @@
-/** Operations that move values and compute none: gather, slice, concat, reshape; and top-k, which says what to gather. */
+/** Ops that only move values (gather, slice, concat, reshape), and top-k, whose indices they use. */
 
 import { zeros } from '../tensor.js';
 import { topkIndices } from '../topk.js';
@@ -72,7 +72,7 @@ export function concat(inputs, { axis: given }, shape) {
   return out;
 }
 
-/** The same elements, row-major, in the shape that its rule found. @type {Kernel} */
+/** The same elements, row-major, in the shape computed by its rule. @type {Kernel} */
 export function reshape([x], _attributes, shape) {
   return { dtype: x.dtype, shape, data: x.data };
 }

@@ -1,4 +1,4 @@
-/** Operations along the last axis: linear layers and layer norm. Sums are taken in float64 and rounded once. */
+/** Ops along the last axis: linear and layer norm. Sums are computed in float64 and rounded once. */
 
 import { floats } from '../tensor.js';
 

@@ -1,6 +1,6 @@
 /**
- * The shape that an op gives, from its inputs' shapes and its attributes: one function for each rule in `host_ops.json`.
- * Types and ranks have been checked before. Each throws a RangeError for what the op cannot compute.
+ * Output shapes from input shapes and attributes: one function for each shape rule in `host_ops.json`. Types and ranks were
+ * checked before. Each throws a RangeError for inputs that the op cannot compute.
  *
  * @typedef {readonly number[]} Shape
  * @typedef {(shapes: Shape[], attributes: Record<string, any>) => number[]} Rule
@@ -15,7 +15,7 @@ const shown = (shape) => `[${shape.join(', ')}]`;
 /** @param {Shape} shape @param {number} axis @param {number} extent */
 const replaced = (shape, axis, extent) => shape.map((size, index) => (index === axis ? extent : size));
 
-/** Where a slice begins and ends on an axis of this extent, by Python's rules. @param {number} extent @param {number} start @param {number} end */
+/** Start and end of a slice on an axis of this extent, by Python's rules. @param {number} extent @param {number} start @param {number} end */
 export function sliceBounds(extent, start, end) {
   return [start, end].map((at) => Math.min(Math.max(at < 0 ? at + extent : at, 0), extent));
 }
@@ -30,7 +30,7 @@ export const SHAPES = {
   broadcast: broadcastShape,
   topk([x], { k, axis: given }) {
     const axis = frontAxis(given, x.length);
-    if (k > x[axis]) throw new RangeError(`cannot take the ${k} largest of ${x[axis]}`);
+    if (k > x[axis]) throw new RangeError(`cannot select the ${k} largest of ${x[axis]}`);
     return replaced(x, axis, k);
   },
   gather([x, indices], { axis: given }) {

@@ -1,6 +1,6 @@
 /**
- * The table of host ops, `host_runtime/host_ops.json` itself, as rules that a program is checked by: see `host_table.py`.
- * A rule refuses with an error whose message continues a sentence that begins with the op.
+ * Checks host ops by the rules of `host_runtime/host_ops.json`, like `host_table.py`. The message of an error continues a
+ * sentence that starts with the op.
  *
  * @typedef {import('../tensor.js').DType} DType
  * @typedef {{dtype: DType, shape: readonly number[]}} Kind what is known of a tensor before it is computed
@@ -32,7 +32,7 @@ export function arity({ inputs }) {
   };
 }
 
-/** @param {OpRule} rule @param {Attributes} given @throws {RangeError} one is missing, unknown, or not what its rule says. */
+/** @param {OpRule} rule @param {Attributes} given @throws {RangeError} one is missing, unknown, or violates its rule. */
 export function checkAttributes({ attributes = {} }, given) {
   const required = Object.keys(attributes).filter((name) => !attributes[name].optional);
   const wrong = [
@@ -68,7 +68,7 @@ function wanted({ type, minimum, maximum, values = [] }) {
  * @param {OpRule} rule @param {Kind[]} kinds the inputs', as many as `arity` allows
  * @param {Attributes} attributes checked ones
  * @returns {Kind}
- * @throws {RangeError} the op cannot take these.
+ * @throws {RangeError} the op does not accept these inputs.
  */
 export function resultOf(rule, kinds, attributes) {
   kinds.forEach(({ dtype, shape }, index) => {
@@ -91,7 +91,7 @@ export function resultOf(rule, kinds, attributes) {
   return { dtype: rule.output.dtype, shape };
 }
 
-/** Whether a tensor of this type and shape can stand in a host program. @param {Kind} kind */
+/** Whether a host program supports a tensor of this type and shape. @param {Kind} kind */
 export function supported({ dtype, shape }) {
   return DTYPES.includes(dtype) && shape.length <= MAX_RANK && !shape.includes(0);
 }

@@ -1,4 +1,4 @@
-/** Making elements without markup in strings: names in a bundle are text, whatever they contain. */
+/** Creates elements without parsing markup, so that a bundle's names are always text. */
 
 /**
  * @param {string} tag
@@ -14,7 +14,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /**
- * The element with an id, which must be there.
+ * The element with an id, which must exist.
  *
  * @template {HTMLElement} T
  * @param {string} id
@@ -29,7 +29,7 @@ export function byId(id, type) {
 
 /**
  * @param {string} caption
- * @param {(string | {text: string, number: true})[]} heads a column of numbers is set to the right
+ * @param {(string | {text: string, number: true})[]} heads columns of numbers are right-aligned
  * @param {(Node | string)[][]} rows
  */
 export function table(caption, heads, rows) {
@@ -38,7 +38,7 @@ export function table(caption, heads, rows) {
     element(tag, { ...(tag === 'th' ? { scope: 'col' } : {}), ...(numeric[column] ? { class: 'number' } : {}) }, content);
   return element(
     'div',
-    // Wider than a phone: it scrolls by keyboard as well.
+    // Wider than a phone: scrollable, also by keyboard.
     { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': caption },
     element(
       'table',

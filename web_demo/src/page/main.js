@@ -1,11 +1,11 @@
-/** The page: opens a bundle, compiles it for the GPU, judges it on its own picture, and shows what it finds in any picture. */
+/** The page: opens a bundle, compiles it for the GPU, judges it on its golden picture, and detects objects in any picture. */
 
 import { openBundle, servedFolder } from '../bundle.js';
 import { Detector } from '../detector.js';
 import { UserError, messageOf } from '../errors.js';
 import { GpuRuntime } from '../gpu/runtime.js';
 import { byId, element } from './dom.js';
-import { listenForFiles } from './given.js';
+import { listenForFiles } from './file_inputs.js';
 import { drawOverlay } from './overlay.js';
 import { loadPicture } from './picture.js';
 import { adapterName, checksView, factsView, foundView, timesView } from './views.js';
@@ -45,7 +45,7 @@ const ui = {
   checks: byId('checks', HTMLElement),
 };
 
-/** What is open and what was found. */
+/** The page's state. */
 const page = {
   /** @type {Promise<GpuRuntime> | undefined} */ runtime: undefined,
   /** @type {import('../bundle.js').Bundle | undefined} */ bundle: undefined,
@@ -55,11 +55,11 @@ const page = {
   /** @type {Run | undefined} */ last: undefined,
 };
 
-/** Everything that uses the GPU, one after another. @type {Promise<unknown>} */
+/** The queue of work that uses the GPU. @type {Promise<unknown>} */
 let queue = Promise.resolve();
 
 /**
- * Does one thing after all that were asked for before; what goes wrong is said on the page.
+ * Runs work after all work queued before; shows errors on the page.
  *
  * @param {() => Promise<void>} work
  */
@@ -71,7 +71,7 @@ function enqueue(work) {
       await work();
     } catch (error) {
       if (!(error instanceof UserError)) console.error(error);
-      say('refused', messageOf(error));
+      showStatus('refused', messageOf(error));
     }
     for (const control of [ui.ownPicture, ui.measure]) control.disabled = !page.shown;
     document.body.removeAttribute('aria-busy');
@@ -80,7 +80,7 @@ function enqueue(work) {
 }
 
 /** @param {State} state @param {string} text @param {string} [note] */
-function say(state, text, note = '') {
+function showStatus(state, text, note = '') {
   ui.title.textContent = TITLES[state];
   ui.text.textContent = text;
   ui.note.textContent = note;
@@ -94,21 +94,21 @@ const painted = () => new Promise((resolve) => setTimeout(resolve, 0));
 /** @param {() => Promise<import('../bundle.js').Source>} find */
 async function open(find) {
   close();
-  say('working', 'Reading the bundle.');
+  showStatus('working', 'Reading the bundle.');
   const schema = await (await fetch(SCHEMA)).json();
-  const bundle = await openBundle(await find(), schema, (text) => say('working', `Bundle: ${text}.`));
+  const bundle = await openBundle(await find(), schema, (text) => showStatus('working', `Bundle: ${text}.`));
   page.bundle = bundle;
   ui.facts.replaceChildren(...factsView(bundle, undefined));
   await compile();
 }
 
-/** Says what to do, or that this browser cannot do it. */
+/** Shows how to start, or why this browser cannot run a bundle. */
 async function invite() {
-  say('working', 'Starting LiteRT.js on WebGPU.');
+  showStatus('working', 'Starting LiteRT.js on WebGPU.');
   page.runtime ??= GpuRuntime.start();
   const { adapter } = await page.runtime;
-  const how = 'Choose a folder that `convert run` wrote, or its .zip; or drop either anywhere on this page.';
-  say('idle', how, `It will run on ${adapterName(adapter)}.`);
+  const how = 'Choose a folder that `convert run` wrote, or its .zip, or drop either on this page.';
+  showStatus('idle', how, `It will run on ${adapterName(adapter)}.`);
 }
 
 /** Compiles the open bundle and judges it. */
@@ -116,7 +116,7 @@ async function compile() {
   const { bundle } = page;
   if (!bundle) return;
   dropDetector();
-  say('working', 'Starting LiteRT.js on WebGPU.');
+  showStatus('working', 'Starting LiteRT.js on WebGPU.');
   page.runtime ??= GpuRuntime.start();
   const runtime = await page.runtime;
   ui.facts.replaceChildren(...factsView(bundle, runtime.adapter));
@@ -124,7 +124,7 @@ async function compile() {
   const { a, b } = bundle.manifest.graphs;
   const graphs = [];
   for (const spec of [a, b]) {
-    say('working', `Compiling ${spec.file} for the GPU.`);
+    showStatus('working', `Compiling ${spec.file} for the GPU.`);
     await painted();
     try {
       graphs.push(await runtime.compile(bundle.file(spec.file), spec, precision));
@@ -142,13 +142,13 @@ async function judge(precision, runtime) {
   const { detector, bundle } = page;
   const golden = bundle?.manifest.golden;
   if (!detector || !bundle || !golden) {
-    say(
+    showStatus(
       'no golden',
-      'Both graphs run whole on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.',
+      'Both graphs run entirely on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.',
     );
     return;
   }
-  say('working', 'Running every stage on the golden vectors.');
+  showStatus('working', 'Running every stage on the golden vectors.');
   await painted();
   ui.threshold.value = String(golden.threshold);
   const shown = await loadPicture(new Blob([bundle.file(golden.image)]), golden.image);
@@ -156,16 +156,16 @@ async function judge(precision, runtime) {
   Object.assign(page, { golden: shown, shown, last: chain });
   ui.checks.replaceChildren(...checksView(judgement));
   showRun([chain], runtime);
-  const where = `Both graphs ran whole on ${adapterName(runtime.adapter)}, in ${precision}.`;
+  const where = `Both graphs ran entirely on ${adapterName(runtime.adapter)}, in ${precision}.`;
   const notes = [where];
-  if (bundle.manifest.weights.random) notes.push('The weights are random: the numbers can agree, detections mean nothing.');
+  if (bundle.manifest.weights.random) notes.push('The weights are random: tensors can agree, but detections are meaningless.');
   if (precision === 'fp16' && !runtime.adapter.fp16)
     notes.push('This GPU has no fp16 arithmetic: values are stored as fp16 and computed in fp32.');
-  say(judgement.verdict, `${judgement.summary}.`, notes.join(' '));
+  showStatus(judgement.verdict, `${judgement.summary}.`, notes.join(' '));
   publish({ judgement, chain });
 }
 
-/** Runs the picture that is shown. @param {number} times */
+/** Runs the shown picture. @param {number} times */
 async function runShown(times) {
   const { detector, shown } = page;
   ui.name.textContent = `${shown?.name ?? ''}, running`;
@@ -191,7 +191,7 @@ function showRun(runs, runtime) {
   showFound();
 }
 
-/** Draws and lists the last run's detections; a moved slider comes here and runs nothing. */
+/** Draws and lists the last run's detections; also called when the slider moves, without a new run. */
 function showFound() {
   const threshold = Number(ui.threshold.value);
   ui.thresholdValue.textContent = threshold.toFixed(2);
@@ -205,7 +205,7 @@ function showFound() {
   publish({ found, threshold });
 }
 
-/** Shows another picture; the verdict, which is about the bundle's own, stays. @param {() => Promise<Shown>} load */
+/** Shows another picture; the verdict on the golden picture remains. @param {() => Promise<Shown>} load */
 async function showPicture(load) {
   ui.problem.hidden = true;
   try {
@@ -219,7 +219,7 @@ async function showPicture(load) {
   }
 }
 
-/** What the page knows, for a program that drives it. @param {Record<string, unknown>} part */
+/** Publishes results in `globalThis.report`, for tests. @param {Record<string, unknown>} part */
 function publish(part) {
   Object.assign(globalThis, { report: { .../** @type {any} */ (globalThis).report, ...part } });
 }

@@ -1,15 +1,15 @@
-/** Boxes and labels over a picture, readable on any background and at any size: `host_runtime/draw.py` on a canvas. */
+/** Draws boxes and labels over a picture, legible on any background and at any size: `host_runtime/draw.py` on a canvas. */
 
 import { classColour, luma } from '../colours.js';
 
 /** @typedef {import('../decode.js').Detection} Detection */
 /** @typedef {{left: number, top: number, width: number, height: number}} Place */
 
-/** Small pictures are shown larger, up to this many CSS pixels on the long side. */
+/** Small pictures are enlarged to this many CSS pixels on the long side. */
 const LONG_SIDE = 640;
 
 /**
- * Draws a picture undistorted, as wide as there is room, with its detections; the best are drawn last, so on top.
+ * Draws a picture undistorted at the available width, with its detections, the best ones last and on top.
  *
  * @param {HTMLCanvasElement} canvas @param {ImageBitmap} bitmap @param {readonly Detection[]} detections best first
  */
@@ -48,7 +48,7 @@ function drawBox(context, item, scale) {
 }
 
 /**
- * Where labels go: above the box, else inside its top, else below, the first that covers no label placed before.
+ * Places labels: above the box, else inside its top, else below, at the first position that overlaps no earlier label.
  *
  * @param {CanvasRenderingContext2D} context @param {readonly Detection[]} detections @param {number} scale
  * @param {number} width @param {number} height @returns {Map<Detection, Place>}

@@ -1,4 +1,4 @@
-/** Pictures from files: upright, undistorted, in the file's own pixels. */
+/** Loads pictures from files: upright, at the file's resolution. */
 
 import { UserError } from '../errors.js';
 
@@ -7,15 +7,15 @@ import { UserError } from '../errors.js';
  * @typedef {{name: string, bitmap: ImageBitmap, pixels: Picture}} Shown
  */
 
-/** The longest side that every browser's canvas takes. */
-const LONGEST = 8192;
+/** The longest side that every browser's canvas supports. */
+const MAX_SIDE = 8192;
 
 /**
- * Decodes a picture and turns it upright by its EXIF orientation; colour profiles are not applied, as in the Python runtime. Unlike
- * there, transparent pixels lose their colour: a canvas keeps it multiplied by alpha.
+ * Decodes a picture and applies its EXIF orientation, but no colour profile, like the Python runtime. Unlike there, transparent
+ * pixels lose their colour, since a canvas premultiplies it by alpha.
  *
  * @param {Blob} blob @param {string} name @returns {Promise<Shown>}
- * @throws {UserError} not a picture, or too large.
+ * @throws {UserError} it is not a picture, or too large.
  */
 export async function loadPicture(blob, name) {
   let bitmap;
@@ -29,8 +29,8 @@ export async function loadPicture(blob, name) {
     throw new UserError(`${name} is not a picture that this browser reads; give a PNG, JPEG or WebP`, error);
   }
   const { width, height } = bitmap;
-  if (Math.max(width, height) > LONGEST)
-    throw new UserError(`${name} has ${width} x ${height} pixels; shrink it to ${LONGEST} a side first`);
+  if (Math.max(width, height) > MAX_SIDE)
+    throw new UserError(`${name} has ${width} x ${height} pixels; shrink it to at most ${MAX_SIDE} per side`);
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
   if (!context) throw new UserError('this browser gives no canvas to read pictures with');
   context.drawImage(bitmap, 0, 0);

@@ -22,9 +22,9 @@ export function factsView({ label, manifest, files }, adapter) {
     ],
     ['Input', `${width} × ${height}, ${resize === 'bilinear' ? 'bilinear' : 'bilinear, antialiased'}`],
     ['Host step', `${manifest.host_step.ops.length} operations`],
-    ['Files', `${files.size}, ${(bytes / 1e6).toFixed(1)} MB, every sha256 as in the manifest`],
+    ['Files', `${files.size}, ${(bytes / 1e6).toFixed(1)} MB, all sha256 match the manifest`],
   ];
-  if (adapter) facts.push(['GPU', `${adapterName(adapter)}; ${adapter.fp16 ? 'computes fp16 too' : 'computes fp32 only'}`]);
+  if (adapter) facts.push(['GPU', `${adapterName(adapter)}; ${adapter.fp16 ? 'fp16 and fp32' : 'fp32 only'}`]);
   return facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]);
 }
 
@@ -69,7 +69,7 @@ export function timesView(runs, dispatches, software) {
     ]),
     [element('strong', {}, 'Total'), element('strong', {}, milliseconds(total)), ''],
   ];
-  const caption = runs.length === 1 ? 'One run, after the graphs had run once before' : `Medians of ${runs.length} runs`;
+  const caption = runs.length === 1 ? 'One run, after a first one' : `Medians of ${runs.length} runs`;
   const shown = [
     bar,
     table(caption, ['Stage', { text: 'Time', number: true }, 'Runs in'], rows),
@@ -109,7 +109,7 @@ export function checksView({ compared, rows }) {
   const heads = [
     'Stage',
     'Tensor',
-    'Verdict', // before the figures, so that a phone shows it without scrolling
+    'Verdict', // first column, visible on a phone without scrolling
     ...['Correlation', 'At least', 'Relative error', 'Largest error', 'Largest value'].map((text) => ({
       text,
       number: /** @type {const} */ (true),
@@ -119,7 +119,7 @@ export function checksView({ compared, rows }) {
   if (rows.length) {
     shown.push(
       table(
-        "Detections of the whole chain, against PyTorch's",
+        "Detections of the whole chain, compared with PyTorch's",
         ['Class', 'Verdict', ...['PyTorch', 'Here', 'IoU'].map((text) => ({ text, number: /** @type {const} */ (true) }))],
         rows.map(({ status, reference, candidate, iou }) => [
           (reference ?? candidate)?.name ?? '',

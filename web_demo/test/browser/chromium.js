@@ -62,7 +62,7 @@ export class Chromium {
     });
   }
 
-  /** The last of what Chromium wrote on its standard error. */
+  /** The end of Chromium's standard error. */
   said() {
     return this.#said;
   }
@@ -118,9 +118,9 @@ export class Chromium {
 }
 
 export class Tab {
-  /** What the page said on its console, and what it failed to load. @type {string[]} */
+  /** The page's console messages and failed requests. @type {string[]} */
   console = [];
-  /** Exceptions that nobody caught. @type {string[]} */
+  /** Uncaught exceptions. @type {string[]} */
   uncaught = [];
   crashed = false;
 

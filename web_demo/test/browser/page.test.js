@@ -1,7 +1,6 @@
 /**
- * The page in a real browser, as its users see it. Variables: CHROMIUM, the program; GOLDENS, what
- * tests/android/make_goldens.py wrote; FILES, what tests/web/make_files.py wrote; BUNDLES, folders separated by ':'; SHOTS,
- * where screenshots go.
+ * Tests the page in a real browser. Variables: CHROMIUM, the program; GOLDENS, the output of tests/android/make_goldens.py;
+ * FILES, the output of tests/web/make_files.py; BUNDLES, folders separated by ':'; SHOTS, the folder for screenshots.
  */
 
 import assert from 'node:assert/strict';
@@ -28,7 +27,7 @@ const FILES = variable('FILES');
 const SHOTS = variable('SHOTS');
 const HAND_MADE = path.join(GOLDENS, 'bundles/hand_made');
 const WIDE = { width: 1180, height: 900 };
-/** A software GPU on a busy machine takes its time. */
+/** A software GPU on a busy machine is slow. */
 const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 300);
 
 const server = new Server();
@@ -102,18 +101,18 @@ async function chosen(bundle) {
 }
 
 /**
- * A copy of the hand-made bundle with one file changed, and with the manifest saying so unless `lying`.
+ * A copy of the hand-made bundle with one file changed, and its hash in the manifest updated unless `staleHash`.
  *
  * @param {string} name
  * @param {(bytes: Buffer) => Uint8Array} change
- * @param {{lying?: boolean}} [options]
+ * @param {{staleHash?: boolean}} [options]
  */
-async function planted(name, change, { lying = false } = {}) {
+async function planted(name, change, { staleHash = false } = {}) {
   const folder = path.join(await mkdtemp(path.join(scratch, 'planted-')), 'bundle');
   await cp(HAND_MADE, folder, { recursive: true });
   const bytes = change(await readFile(path.join(HAND_MADE, name)));
   await writeFile(path.join(folder, name), bytes);
-  if (lying) return folder;
+  if (staleHash) return folder;
   const manifest = JSON.parse(await readFile(path.join(HAND_MADE, 'manifest.json'), 'utf-8'));
   manifest.files[name] = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
   await writeFile(path.join(folder, 'manifest.json'), JSON.stringify(manifest));
@@ -128,7 +127,7 @@ const nudged = (name, amount) => (/** @type {Buffer} */ bytes) => {
   return writeSafetensors(tensors);
 };
 
-/** Another checkpoint's constant in place of this one's. @param {string} name */
+/** Replaces a constant by another checkpoint's. @param {string} name */
 const scaled = (name) => (/** @type {Buffer} */ bytes) => {
   const tensors = readSafetensors(bytes, 'constants');
   const { data } = get(tensors, name);
@@ -136,7 +135,7 @@ const scaled = (name) => (/** @type {Buffer} */ bytes) => {
   return writeSafetensors(tensors);
 };
 
-test('without a bundle the page says how to open one, and on what it will run', async () => {
+test('without a bundle the page shows how to open one, and names the GPU', async () => {
   await shared.goto(`${address}/web_demo/`);
   const { state, text } = await settled(shared);
   assert.equal(state, 'idle', text);
@@ -144,7 +143,7 @@ test('without a bundle the page says how to open one, and on what it will run', 
   assert.match(await shared.evaluate('document.querySelector("#verdict-note").textContent'), /swiftshader/i);
 });
 
-test('the hand-made bundle agrees, and what it finds is drawn', async () => {
+test('the hand-made bundle agrees, and its detections are drawn', async () => {
   const { state, text, report } = await chosen(HAND_MADE);
   assert.equal(state, 'agrees', text);
   assert.deepEqual(
@@ -174,7 +173,7 @@ const PLANTED = [
     nudged('memory', 1.5),
     false,
     'differs',
-    /^graph A is off: memory/,
+    /^graph A differs: memory/,
   ],
   [
     'a golden vector of graph B',
@@ -182,9 +181,9 @@ const PLANTED = [
     nudged('logits', 30),
     false,
     'differs',
-    /^graph B is off: logits/,
+    /^graph B differs: logits/,
   ],
-  ['a constant of the host step', 'host_params.safetensors', scaled('cells'), false, 'differs', /^host step is off/],
+  ['a constant of the host step', 'host_params.safetensors', scaled('cells'), false, 'differs', /^host step differs/],
   [
     'a golden detection',
     'golden/detections.json',
@@ -212,25 +211,25 @@ const PLANTED = [
   ],
 ];
 
-for (const [what, file, change, lying, expected, message] of PLANTED) {
-  test(`planted: ${what} is seen`, async () => {
-    const { state, text, report } = await chosen(await planted(file, change, { lying }));
+for (const [what, file, change, staleHash, expected, message] of PLANTED) {
+  test(`planted: ${what} is detected`, async () => {
+    const { state, text, report } = await chosen(await planted(file, change, { staleHash }));
     assert.equal(state, expected, text);
     assert.match(text, message);
     assert.equal(report === null, expected === 'refused', "nothing is left of the last bundle's results");
   });
 }
 
-test('what is no bundle is refused', async () => {
+test('what is not a bundle is refused', async () => {
   const [empty, text] = [path.join(scratch, 'empty'), path.join(scratch, 'text.zip')];
   await mkdir(empty);
   await writeFile(path.join(empty, 'notes.txt'), 'no bundle');
   await writeFile(text, 'no zip');
   /** @type {[string, RegExp][]} */
   const cases = [
-    [empty, /^empty holds no manifest\.json at its top/],
-    [text, /^text\.zip is not a \.zip that can be read/],
-    [await planted('manifest.json', () => Buffer.from('{'), { lying: true }), /^manifest\.json is not JSON/],
+    [empty, /^empty has no manifest\.json at the top level/],
+    [text, /^text\.zip is not a readable \.zip/],
+    [await planted('manifest.json', () => Buffer.from('{'), { staleHash: true }), /^manifest\.json is not JSON/],
   ];
   for (const [given, message] of cases) {
     const { state, text: said } = await chosen(given);
@@ -239,7 +238,7 @@ test('what is no bundle is refused', async () => {
   }
 });
 
-test('a graph that the GPU does not take whole is refused, with the operator, and never runs on the CPU', async () => {
+test('a graph that the GPU does not accept whole is refused with the operator, and never runs on the CPU', async () => {
   for (const [name, rest] of /** @type {[string, RegExp][]} */ ([
     ['partly', /remaining 1 operations will run on the CPU/],
     ['wholly', /all 2 operations will run on the CPU/],
@@ -252,7 +251,7 @@ test('a graph that the GPU does not take whole is refused, with the operator, an
   }
 });
 
-test('a bundle without golden vectors runs, and the page says that nothing was compared', async () => {
+test('a bundle without golden vectors runs, and the page reports that nothing was compared', async () => {
   const bare = await planted(
     'manifest.json',
     (bytes) => {
@@ -260,7 +259,7 @@ test('a bundle without golden vectors runs, and the page says that nothing was c
       assert(golden);
       return Buffer.from(JSON.stringify(rest));
     },
-    { lying: true },
+    { staleHash: true },
   );
   const { state, text } = await chosen(bare);
   assert.equal(state, 'no golden');
@@ -269,7 +268,7 @@ test('a bundle without golden vectors runs, and the page says that nothing was c
   await shared.until('globalThis.report?.found?.length === 2 && !document.body.hasAttribute("aria-busy")', SECONDS);
 });
 
-test('a .zip can be chosen, and then another picture; a file that is none leaves the verdict', async () => {
+test('a .zip can be chosen, and then another picture; an invalid picture leaves the verdict unchanged', async () => {
   assert.equal((await chosen(path.join(FILES, 'bundle.zip'))).state, 'agrees');
   const wrong = [
     ['labels.txt', /labels\.txt is not a picture/],
@@ -289,7 +288,7 @@ test('a .zip can be chosen, and then another picture; a file that is none leaves
   assert.deepEqual(box, [30, 0, 40, 5], 'in the pixels of a picture of 40 x 20');
 });
 
-test('without WebGPU, without an adapter and without a bundle the page says so', async () => {
+test('a missing WebGPU, adapter or bundle is reported', async () => {
   /** @type {[string, string | undefined, RegExp][]} */
   const cases = [
     [
@@ -313,7 +312,7 @@ test('without WebGPU, without an adapter and without a bundle the page says so',
   }
 });
 
-test('fp16 can be asked for, and the page says what it then is', async () => {
+test('fp16 can be requested, and the page shows what it means on this GPU', async () => {
   await visit('bundle=/bundles/hand_made&precision=fp16', async (tab, { state, text }) => {
     assert.equal(state, 'agrees', text);
     const note = await tab.evaluate('document.querySelector("#verdict-note").textContent');

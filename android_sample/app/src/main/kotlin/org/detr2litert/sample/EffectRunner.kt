@@ -17,7 +17,7 @@ import org.detr2litert.sample.pictures.PictureLoader
 import org.detr2litert.sample.ui.Background
 import org.detr2litert.sample.ui.SettingsStore
 
-/** Does what the state's effects say; what comes of it is an event. Main thread only. */
+/** Performs effects; their results are dispatched as events. Main thread only. */
 class EffectRunner(
     private val activity: Activity,
     private val engine: DetectorEngine,
@@ -75,7 +75,7 @@ class EffectRunner(
         }
     }
 
-    /** Nothing comes of what is still under way. */
+    /** Discards the results of running work. */
     override fun close() = background.close()
 
     private fun load(source: PictureSource): LoadedPicture = when (source) {
@@ -86,7 +86,7 @@ class EffectRunner(
     private fun pick(type: String, request: Int) {
         val intent = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType(type)
         try {
-            @Suppress("DEPRECATION") // its replacement is AndroidX's, which this app does without
+            @Suppress("DEPRECATION") // its replacement is in AndroidX, which this app does not use
             activity.startActivityForResult(intent, request)
         } catch (error: ActivityNotFoundException) {
             dispatch(ScreenEvent.NoFilePicker(error.message))
@@ -94,7 +94,7 @@ class EffectRunner(
     }
 
     companion object {
-        // What the activity's results are told apart by.
+        // Request codes of the activity's results.
         const val REQUEST_CAMERA = 1
         const val REQUEST_PICTURE = 2
         const val REQUEST_BUNDLE = 3

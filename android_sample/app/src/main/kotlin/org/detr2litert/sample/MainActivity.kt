@@ -24,9 +24,9 @@ import org.detr2litert.sample.ui.SettingsStore
 import org.detr2litert.core.bundle.Bundle as DetectorBundle
 
 /**
- * The app's one screen: what the user, the system and the engine do becomes an event, and the state that follows is shown.
+ * The app's only activity: turns user, system and engine callbacks into events, and renders the resulting state.
  *
- * Nothing is decided here; `org.detr2litert.core.screen` does that, where it is tested.
+ * All decisions are in `org.detr2litert.core.screen`, where they are tested.
  */
 class MainActivity : Activity() {
     private lateinit var engine: DetectorEngine
@@ -114,13 +114,13 @@ class MainActivity : Activity() {
 
     private fun listen(views: MainViews) {
         views.live.setOnClickListener { store.dispatch(ScreenEvent.SubjectChosen(Subject.Live)) }
-        views.gallery.setOnClickListener { store.dispatch(ScreenEvent.PictureWanted) }
+        views.gallery.setOnClickListener { store.dispatch(ScreenEvent.PictureRequested) }
         views.sample.setOnClickListener { store.dispatch(ScreenEvent.SubjectChosen(Subject.Sample)) }
-        views.bundle.setOnClickListener { store.dispatch(ScreenEvent.BundlesWanted) }
-        views.options.setOnClickListener { store.dispatch(ScreenEvent.OptionsWanted) }
+        views.bundle.setOnClickListener { store.dispatch(ScreenEvent.BundlesRequested) }
+        views.options.setOnClickListener { store.dispatch(ScreenEvent.OptionsRequested) }
         views.threshold.setOnSeekBarChangeListener(object : SeekBar.OnSeekBarChangeListener {
             override fun onProgressChanged(bar: SeekBar, progress: Int, fromUser: Boolean) {
-                // What the state itself put there is no event.
+                // Ignores changes made by rendering.
                 if (fromUser) store.dispatch(ScreenEvent.ThresholdChosen(progress.toFloat() / THRESHOLD_STEPS))
             }
 

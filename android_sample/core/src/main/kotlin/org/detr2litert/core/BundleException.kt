@@ -3,28 +3,28 @@ package org.detr2litert.core
 /**
  * A bundle that cannot be used. The message is one line for the user: what is wrong, where, and what to do next.
  *
- * @property reason what kind of fault it is, so that a screen can choose its heading.
+ * @property reason the category, from which a screen chooses its heading.
  */
 class BundleException(val reason: Reason, message: String, cause: Throwable? = null) : Exception(message, cause) {
     enum class Reason {
-        /** There is no bundle, or one of its files is not there. */
+        /** The bundle or one of its files is missing. */
         MISSING,
 
-        /** The manifest is not JSON, not of the schema, of a newer schema, or does not fit together. */
+        /** The manifest is not JSON, violates the schema, has a newer schema version, or is inconsistent. */
         MANIFEST,
 
-        /** A file is cut short, too long, or has another hash than the manifest says. */
+        /** A file's length or hash differs from the manifest, or it cannot be read. */
         DAMAGED,
 
-        /** A path or a link that leads out of the bundle. */
+        /** A path or a link leads outside the bundle. */
         UNSAFE,
 
-        /** A host step or a tensor type that this runtime does not know. */
+        /** The host step or a tensor type is not supported by this version. */
         UNSUPPORTED,
     }
 
     companion object {
-        /** What to do about most faults. */
+        /** The suggested fix for most faults. */
         const val REMAKE = "make the bundle again with `convert run`"
 
         internal fun manifest(message: String, cause: Throwable? = null) =

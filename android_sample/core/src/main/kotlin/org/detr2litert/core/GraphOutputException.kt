@@ -1,4 +1,4 @@
 package org.detr2litert.core
 
-/** A graph gave what no graph that runs right can give; the message is one line for the user. */
+/** An invalid graph output, for example NaN; the message is one line for the user. */
 class GraphOutputException(message: String) : Exception(message)

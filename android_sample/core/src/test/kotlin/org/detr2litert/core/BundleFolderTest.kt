@@ -2,7 +2,7 @@ package org.detr2litert.core
 
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.bundle.BundleFolder
-import org.detr2litert.core.bundle.CarriedBundles
+import org.detr2litert.core.bundle.PackagedBundles
 import org.detr2litert.core.bundle.StoredBundle
 import org.junit.Rule
 import org.junit.rules.TemporaryFolder
@@ -29,21 +29,21 @@ class BundleFolderTest {
     private val bundles by lazy { BundleFolder(root, "4711") }
     private val source get() = File(Goldens.root, "bundles/hand_made")
 
-    /** A build's assets, in a folder. */
-    private class Carried(val folder: File) : CarriedBundles {
+    /** The app's assets, in a folder. */
+    private class Packaged(val folder: File) : PackagedBundles {
         override fun names(): List<String> = folder.list().orEmpty().toList()
 
         override fun open(name: String, file: String): InputStream =
             File(folder, "$name/$file").also { if (!it.isFile) throw FileNotFoundException("$name/$file") }.inputStream()
     }
 
-    private val carried by lazy { Carried(temporary.newFolder("assets")) }
+    private val packaged by lazy { Packaged(temporary.newFolder("assets")) }
 
-    private fun list(): List<StoredBundle> = bundles.list(carried)
+    private fun list(): List<StoredBundle> = bundles.list(packaged)
 
     private fun names(): List<String> = list().map { it.root.name }
 
-    /** Another manifest, so another bundle, that is as sound. */
+    /** Changes the manifest, and so the bundle's identity; it remains valid. */
     private fun change(folder: File) = File(folder, "manifest.json").appendText("\n")
 
     @Test
@@ -53,7 +53,7 @@ class BundleFolderTest {
         source.copyRecursively(File(root, ".staging-push-other"))
         assertEquals(listOf("pushed"), names())
         assertNotNull(list().single().manifest)
-        assertTrue(File(root, ".staging-push-other/manifest.json").isFile, "a push that was cut off goes on from there")
+        assertTrue(File(root, ".staging-push-other/manifest.json").isFile, "an interrupted push resumes from it")
     }
 
     @Test
@@ -66,7 +66,7 @@ class BundleFolderTest {
     }
 
     @Test
-    fun aBundlePutInPlaceAnewHasAnotherFingerprint() {
+    fun aReplacedBundleHasAnotherFingerprint() {
         source.copyRecursively(File(root, "pushed"))
         val before = list().single().fingerprint
         assertEquals(Bundle.open(File(root, "pushed")).manifestSha256, before)
@@ -75,33 +75,33 @@ class BundleFolderTest {
     }
 
     @Test
-    fun aCarriedBundleIsCopiedOutAndAChangedOneReplacesIt() {
-        val asset = File(carried.folder, "carried").also { source.copyRecursively(it) }
+    fun aPackagedBundleIsInstalledAndAChangedOneReplacesIt() {
+        val asset = File(packaged.folder, "carried").also { source.copyRecursively(it) }
         assertEquals(listOf("carried"), names())
         val first = Bundle.open(File(root, "carried")).manifestSha256
         change(asset)
         assertEquals(listOf("carried"), names())
         assertNotEquals(first, Bundle.open(File(root, "carried")).manifestSha256)
-        assertEquals(setOf("carried", ".carried"), root.list()?.toSet(), "nothing unfinished is left")
+        assertEquals(setOf("carried", ".carried"), root.list()?.toSet(), "no staging folder is left")
     }
 
     @Test
-    fun aBundlePushedOverACarriedOneStays() {
-        source.copyRecursively(File(carried.folder, "same"))
+    fun aBundlePushedOverAPackagedOneIsPreserved() {
+        source.copyRecursively(File(packaged.folder, "same"))
         list()
         change(File(root, "same"))
         val pushed = list().single().fingerprint
         assertEquals(pushed, list().single().fingerprint)
         assertEquals(pushed, bundles.fingerprint(File(root, "same")))
         File(root, "same").deleteRecursively()
-        assertNotEquals(pushed, list().single().fingerprint, "once it is gone, the carried one comes back")
+        assertNotEquals(pushed, list().single().fingerprint, "the packaged one is installed again after a removal")
     }
 
     @Test
-    fun aCarriedBundleThatCannotBeCopiedHidesNoOther() {
+    fun aPackagedBundleThatCannotBeCopiedHidesNoOther() {
         source.copyRecursively(File(root, "sound"))
-        File(carried.folder, "hollow").mkdirs()
-        File(carried.folder, "short").also { source.copyRecursively(it) }.resolve("graph_b.tflite").delete()
+        File(packaged.folder, "hollow").mkdirs()
+        File(packaged.folder, "short").also { source.copyRecursively(it) }.resolve("graph_b.tflite").delete()
         val found = list().associateBy { it.root.name }
         assertNotNull(found.getValue("sound").manifest)
         assertTrue("manifest.json" in found.getValue("hollow").problem!!)
@@ -110,27 +110,27 @@ class BundleFolderTest {
     }
 
     @Test
-    fun oneCarriedBundleIsFoundByItsName() {
-        source.copyRecursively(File(carried.folder, "one"))
-        source.copyRecursively(File(carried.folder, "other"))
-        File(carried.folder, "short").also { source.copyRecursively(it) }.resolve("graph_b.tflite").delete()
-        val found = bundles.carried("one", carried)
+    fun onePackagedBundleIsFoundByItsName() {
+        source.copyRecursively(File(packaged.folder, "one"))
+        source.copyRecursively(File(packaged.folder, "other"))
+        File(packaged.folder, "short").also { source.copyRecursively(it) }.resolve("graph_b.tflite").delete()
+        val found = bundles.packaged("one", packaged)
         assertEquals(File(root, "one"), found)
         Bundle.open(found)
         assertEquals(setOf("one", ".carried"), root.list()?.toSet(), "no other is copied")
         change(found)
         val pushed = bundles.fingerprint(found)
-        assertEquals(found, bundles.carried("one", carried))
+        assertEquals(found, bundles.packaged("one", packaged))
         assertEquals(pushed, bundles.fingerprint(found), "one pushed over it stays")
-        val missing = assertFailsWith<BundleException> { bundles.carried("none", carried) }
+        val missing = assertFailsWith<BundleException> { bundles.packaged("none", packaged) }
         assertEquals(BundleException.Reason.MISSING, missing.reason)
         assertTrue("'none'" in missing.message!!)
-        val short = assertFailsWith<BundleException> { bundles.carried("short", carried) }
+        val short = assertFailsWith<BundleException> { bundles.packaged("short", packaged) }
         assertTrue("graph_b.tflite" in short.message!!)
     }
 
     @Test
-    fun whatAnEarlierProcessLeftUnfinishedIsRemoved() {
+    fun stagingFoldersOfAnEarlierProcessAreRemoved() {
         val left = File(root, ".staging-app-12-99/bundle").apply { mkdirs() }
         val own = File(root, ".staging-app-4711-99/bundle").apply { mkdirs() }
         list()
@@ -139,7 +139,7 @@ class BundleFolderTest {
     }
 
     @Test
-    fun aZipIsKeptUnderItsVariantAndTarget() {
+    fun aZipIsInstalledUnderItsVariantAndTarget() {
         val bytes = ByteArrayOutputStream().also { out ->
             ZipOutputStream(out).use { zip ->
                 for (file in source.walkTopDown().filter { it.isFile }) {
@@ -154,7 +154,7 @@ class BundleFolderTest {
         assertEquals(kept, bundles.import(bytes.inputStream()), "the same one again replaces it")
         assertEquals(listOf(kept.name), names())
         assertFailsWith<BundleException> { bundles.import("no zip".byteInputStream()) }
-        assertEquals(listOf(kept.name), root.list()?.toList(), "nothing unfinished is left")
+        assertEquals(listOf(kept.name), root.list()?.toList(), "no staging folder is left")
         assertNull(bundles.fingerprint(File(root, "nowhere")))
     }
 }

@@ -29,7 +29,7 @@ class BundleTest {
     private fun refusal(root: File): BundleException = assertFailsWith { Bundle.open(root) }
 
     @Test
-    fun aSoundBundleOpens() {
+    fun aValidBundleOpens() {
         val bundle = Bundle.open(copied())
         assertEquals(listOf("cells"), bundle.hostConstants().keys.toList())
         assertTrue(bundle.file("golden/image.png").isFile)
@@ -59,7 +59,7 @@ class BundleTest {
     }
 
     @Test
-    fun pathsThatLeaveTheBundleAreRefused() {
+    fun pathsOutsideTheBundleAreRefused() {
         for (path in listOf("../x", "/x", "a/../../x", "a//b", "C:x", "a\\\\b", ".", "golden/./image.png", "")) {
             val root = copied()
             File(root, "manifest.json").run { writeText(readText().replace("\"labels.txt\"", "\"$path\"")) }
@@ -128,7 +128,7 @@ class BundleTest {
     }
 
     @Test
-    fun safetensorsThatLieAreRefused() {
+    fun inconsistentSafetensorsAreRefused() {
         fun file(header: String, data: Int): File = folder.newFile().also {
             val text = header.toByteArray()
             it.writeBytes(LittleEndian.encode(IntTensor(listOf(2), intArrayOf(text.size, 0))) + text + ByteArray(data))
@@ -154,7 +154,7 @@ class BundleTest {
     }
 
     @Test
-    fun rawBytesComeBack() {
+    fun rawBytesRoundTrip() {
         val floats = FloatTensor(listOf(2, 2), floatArrayOf(1f, -0f, Float.NaN, Float.POSITIVE_INFINITY))
         val bytes = LittleEndian.encode(floats)
         assertEquals(listOf<Byte>(0, 0, -128, 63), bytes.take(4))

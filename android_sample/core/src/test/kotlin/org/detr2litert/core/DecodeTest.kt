@@ -12,7 +12,7 @@ import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
 
 class DecodeTest {
-    /** Which detections and in what order: exactly. Scores within 2e-7 (one float32 step of exp), boxes within 1e-4 pixels. */
+    /** Identical detections in identical order. Scores within 2e-7 (one float32 step of exp), boxes within 1e-4 pixels. */
     @Test
     fun agreesWithPython() {
         for (case in Goldens.cases("decodes")) {
@@ -46,7 +46,7 @@ class DecodeTest {
     }
 
     @Test
-    fun detectionsAreTakenOver() {
+    fun detectionsAreCopied() {
         val decoder = Decoder(PostprocessSpec(3, "boxes", "logits", emptyList()), 3, 1)
         val found = Detections(3)
         decoder.decode(FloatArray(12) { 0.5f }, floatArrayOf(3f, -9f, 5f), 10, 20, 0.5f, null, found)
@@ -59,7 +59,7 @@ class DecodeTest {
     }
 
     @Test
-    fun valuesOfTheirOwnAreNamedByTheManifest() {
+    fun immutableDetectionsHaveTheManifestsNames() {
         val manifest = Bundle.peek(File(Goldens.root, "bundles/hand_made"))
         val classes = manifest.classes.size
         val decoder = Decoder(PostprocessSpec(2, "boxes", "logits", emptyList()), 2, classes)

@@ -26,13 +26,13 @@ class DrawTest {
     }
 
     @Test
-    fun nothingToShowIsNoDivisionByZero() {
+    fun anEmptyPictureDoesNotDivideByZero() {
         val box = Letterbox().apply { fit(0, 0, 400, 400) }
         assertEquals(0f, box.toPictureX(10f))
     }
 
     @Test
-    fun coloursAreThoseOfPython() {
+    fun coloursEqualPythons() {
         val list = Goldens.json(File(Goldens.root, "colours.json")) as List<*>
         list.forEachIndexed { index, rgb ->
             val (red, green, blue) = (rgb as List<*>).map { (it as Long).toInt() }
@@ -41,9 +41,9 @@ class DrawTest {
     }
 
     @Test
-    fun inkFollowsTheColour() {
-        assertTrue(ClassColours.wantsBlackInk(0xFFFFFF00.toInt()))
-        assertTrue(!ClassColours.wantsBlackInk(0xFF800000.toInt()))
+    fun textColourFollowsTheClassColour() {
+        assertTrue(ClassColours.needsBlackText(0xFFFFFF00.toInt()))
+        assertTrue(!ClassColours.needsBlackText(0xFF800000.toInt()))
     }
 
     @Test

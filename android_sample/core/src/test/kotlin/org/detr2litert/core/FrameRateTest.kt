@@ -19,7 +19,7 @@ class FrameRateTest {
     }
 
     @Test
-    fun anotherCountOrALongPauseBeginsAnew() {
+    fun anotherCountOrALongPauseRestartsTheRate() {
         at(0, 100)
         at(1000, 130)
         assertEquals(0f, at(1100, 2), "another bundle counts from nothing")

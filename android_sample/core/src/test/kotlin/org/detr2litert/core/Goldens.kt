@@ -11,7 +11,7 @@ import kotlin.math.abs
 import kotlin.test.assertEquals
 import kotlin.test.fail
 
-/** What the Python runtime wrote with tests/android/make_goldens.py; the system property `goldens` names the folder. */
+/** The golden vectors of tests/android/make_goldens.py, in the folder of the system property `goldens`. */
 object Goldens {
     val root: File by lazy {
         val name = System.getProperty("goldens") ?: fail("set -Dgoldens to the folder that make_goldens.py wrote")
@@ -38,7 +38,7 @@ object Goldens {
     fun json(file: File): Any? = JsonParser.parse(file.readText())
 }
 
-/** Asserts that two tensors have one shape and type and differ by at most [tolerance]; NaN equals NaN. */
+/** Asserts equal shapes and types, and differences of at most [tolerance]; NaN equals NaN. */
 fun assertClose(expected: Tensor, actual: Tensor, tolerance: Float, what: String) {
     assertEquals(expected.shape, actual.shape, what)
     when (expected) {

@@ -20,7 +20,7 @@ import kotlin.test.assertSame
 import kotlin.test.assertTrue
 
 class HostStepTest {
-    /** Selection, gathers, moves and + - * / exactly; sums and transcendental functions within each case's tolerance. */
+    /** Within each case's tolerance: 0 for selection, gathers, moves and + - * /. */
     @Test
     fun everyOpAgreesWithPython() {
         val seen = HashSet<String>()
@@ -42,7 +42,7 @@ class HostStepTest {
                 }
             }
         }
-        assertEquals(HostOps.names, seen, "ops without a golden case, or without a Kotlin op")
+        assertEquals(HostOps.names, seen, "the ops of HostOps.kt, and those of tests/host_runtime/host_cases.py")
     }
 
     @Test
@@ -60,7 +60,7 @@ class HostStepTest {
     }
 
     @Test
-    fun nothingIsMadeAnewBetweenRuns() {
+    fun tensorsAreReusedBetweenRuns() {
         val program = HostProgram(
             listOf("x"),
             emptyList(),
@@ -130,7 +130,7 @@ class HostStepTest {
     }
 
     @Test
-    fun workersDoEveryRowOnceAndReportAFault() {
+    fun workersRunEveryRowOnceAndReportAFailure() {
         Workers(4).use { workers ->
             for (rows in listOf(0, 1, 3, 4, 1000)) {
                 val hits = IntArray(rows)

@@ -24,7 +24,7 @@ class HostTableTest {
     }
 
     @Test
-    fun names() = assertEquals(ops.keys.toList(), HostOps.table.keys.toList())
+    fun names() = assertEquals(ops.keys, HostOps.table.keys, "the ops of host_ops.json, and those of HostOps.kt")
 
     @Test
     fun inputs() {
@@ -40,7 +40,7 @@ class HostTableTest {
     }
 
     @Test
-    fun outputsAndWords() {
+    fun outputsAndVerbs() {
         for ((name, op) in ops) {
             val rule = HostOps.table.getValue(name)
             assertEquals(op.child("output").text("dtype") to op.text("verb"), rule.output.label to rule.verb, name)

@@ -5,6 +5,7 @@ import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.json.JsonWriter
 import org.detr2litert.core.manifest.ManifestReader
+import org.detr2litert.core.tensor.DType
 import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
@@ -17,9 +18,9 @@ class ManifestTest {
         list.map { JsonObject.root(it) }
     }
 
-    /** Every manifest that Python reads is read here, and every one that it refuses is refused, in one line that says why. */
+    /** Reads every manifest that Python reads, and refuses every one that it refuses, with the reason in one line. */
     @Test
-    fun verdictsAreThoseOfPython() {
+    fun verdictsEqualPythons() {
         for (case in cases) {
             val name = case.text("name")
             if (case.text("verdict") == "read") {
@@ -33,7 +34,18 @@ class ManifestTest {
     }
 
     @Test
-    fun whatWasRead() {
+    fun anUnknownDtypeIsRefused() {
+        for (label in listOf("int64", "bool", "float16")) {
+            val error = assertFailsWith<IllegalArgumentException> { DType.of(label) }
+            assertEquals("the dtype '$label' is not supported, only float32 and int32", error.message)
+            val text = cases.first { it.text("name") == "sound" }.text("text").replaceFirst("\"float32\"", "\"$label\"")
+            val refusal = assertFailsWith<BundleException> { ManifestReader.read(text) }
+            assertTrue("'$label' is not one of float32, int32" in refusal.message!!, refusal.message)
+        }
+    }
+
+    @Test
+    fun aManifestsFieldsAreRead() {
         val manifest = ManifestReader.read(cases.first { it.text("name") == "sound" }.text("text"))
         assertEquals("cells", manifest.variant)
         assertEquals(listOf(1, 3, 8, 8), manifest.graphA.inputs.single().shape)
@@ -43,13 +55,13 @@ class ManifestTest {
     }
 
     @Test
-    fun aHoleInTheClassesIsCalledByItsNumber() {
+    fun anUnusedClassIndexIsNamedByItsNumber() {
         val manifest = ManifestReader.read(cases.first { it.text("name") == "classes_null" }.text("text"))
         assertEquals("class 1", manifest.className(1))
     }
 
     @Test
-    fun jsonComesBackAsItWasWritten() {
+    fun jsonRoundTrips() {
         val value = mapOf(
             "text" to "quote \" back \\ line \n tab \t Ü 🙂",
             "numbers" to listOf(1L, -2.5, 1e-7, Long.MAX_VALUE),
@@ -63,7 +75,7 @@ class ManifestTest {
     }
 
     @Test
-    fun whatIsNotJsonIsRefused() {
+    fun invalidJsonIsRefused() {
         val texts = listOf(
             "", "{", "[1,]", "{\"a\":1,}", "{'a':1}", "{a:1}", "nul", "01", "1.", "-", "+1", "1e", "\"a", "\"\\x\"",
             "\"\\u12g4\"", "\"\u0001\"", "[1 2]", "{\"a\" 1}", "{\"a\":1,\"a\":2}", "1 2", "NaN", "1e999",

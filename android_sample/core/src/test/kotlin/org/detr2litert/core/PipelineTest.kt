@@ -14,7 +14,7 @@ import kotlin.test.assertNotNull
 import kotlin.test.assertTrue
 
 /**
- * Whole bundles, with the two graphs played from their golden vectors: what the app does to a picture, but for LiteRT.
+ * The pipeline from picture to detections on complete bundles, with graphs replayed from their golden vectors.
  * Pre-processing within 1e-5, the host step within 1e-5 of its largest value, detections as in [DecodeTest].
  */
 class PipelineTest {
@@ -71,7 +71,7 @@ class PipelineTest {
         }
     }
 
-    /** What the HotSpot JVM counts on the calling thread; a semaphore's queue nodes are the allowance. */
+    /** Allocations on the calling thread as counted by HotSpot, with an allowance for a semaphore's queue nodes. */
     @Test
     fun aFrameAllocatesNothing() {
         val threads = ManagementFactory.getThreadMXBean() as com.sun.management.ThreadMXBean

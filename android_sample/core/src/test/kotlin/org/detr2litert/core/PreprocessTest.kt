@@ -17,7 +17,7 @@ import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
 
 class PreprocessTest {
-    /** Tolerance 1e-5 of normalised values (about 6e-4 of a pixel step): the sum of long filters' weights is rounded apart. */
+    /** Tolerance 1e-5 of normalised values (about 6e-4 of a pixel step): sums over long filters are rounded differently. */
     @Test
     fun bothResizesAgreeWithPython() {
         for (case in Goldens.cases("resizes")) {
@@ -55,7 +55,7 @@ class PreprocessTest {
 
     @Test
     fun rotationTurnsTheFrameUpright() {
-        // Luma counts up, chroma is neutral, so a pixel's grey level is its place in the frame.
+        // Luma counts up, chroma is neutral, so a pixel's grey level is its index in the frame.
         val frame = grey(4, 2)
         val expected = mapOf(
             Rotation.NONE to listOf(0, 1, 2, 3, 4, 5, 6, 7),
@@ -128,7 +128,7 @@ class PreprocessTest {
     }
 
     @Test
-    fun aPictureKeepsItsMemoryWhenItShrinks() {
+    fun aPictureReusesItsMemoryWhenItShrinks() {
         val picture = Picture(10, 10)
         val pixels = picture.pixels
         picture.resize(5, 4)

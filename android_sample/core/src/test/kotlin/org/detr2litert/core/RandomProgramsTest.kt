@@ -9,10 +9,10 @@ import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
 
-/** `tests/host_runtime/random_host_programs.py`: computes what NumPy computes, and refuses what it refuses, as early. */
+/** `tests/host_runtime/random_host_programs.py`: same results and refusals as NumPy, at the same stage. */
 class RandomProgramsTest {
     @Test
-    fun everyProgramHasPythonsAnswer() {
+    fun everyProgramHasPythonsResult() {
         val cases = Goldens.cases("random_programs")
         Workers(2).use { workers ->
             for (case in cases) {
@@ -23,7 +23,7 @@ class RandomProgramsTest {
         assertTrue(cases.size >= 300)
     }
 
-    /** When the program was refused: `made` or `run`; "" if it ran, and its outputs are Python's. Other exceptions go through. */
+    /** When the program was refused, `made` or `run`; "" if its outputs equal Python's. Other exceptions propagate. */
     private fun answer(case: Goldens.Case, workers: Workers): String {
         val step = try {
             made(case, workers)
@@ -49,7 +49,7 @@ class RandomProgramsTest {
     private fun made(case: Goldens.Case, workers: Workers): HostStep {
         val program = ManifestReader.hostStep(case.settings.child("host_step"))
         val specs = case.settings.objects("inputs").map(ManifestReader::tensor)
-        // A program that is refused when it is made has no tensors in its file.
+        // A program refused at compilation has no tensors in its file.
         val constants = program.constants.associate { it.name to (case.tensors["const.${it.name}"] ?: Tensor.of(it)) }
         return HostStep(program, constants, specs, workers)
     }

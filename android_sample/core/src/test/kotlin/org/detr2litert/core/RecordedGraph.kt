@@ -3,7 +3,7 @@ package org.detr2litert.core
 import org.detr2litert.core.pipeline.GraphRunner
 import org.detr2litert.core.tensor.Tensor
 
-/** A graph played from recorded tensors. */
+/** A graph that replays recorded tensors. */
 class RecordedGraph(private val outputs: Map<String, Tensor>, override val boundInputs: Set<String> = emptySet()) :
     GraphRunner {
     val written = HashMap<String, Tensor>()

@@ -13,7 +13,7 @@ import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
 
-/** Frames and results find the screen that they are for, and no other. */
+/** Frames and results are delivered only for the source they belong to. */
 class SourceTest {
     private fun FrameMailbox.write(mark: Int, source: Int) {
         back().pixels[0] = mark
@@ -26,7 +26,7 @@ class SourceTest {
     }
 
     @Test
-    fun theMailboxKeepsTheNewestFrameAndNeverTheOneBeingRead() {
+    fun theMailboxReturnsTheNewestFrameAndNeverReplacesTheOneBeingRead() {
         val mailbox = FrameMailbox()
         assertNull(mailbox.take(1))
         mailbox.write(1, source = 1)
@@ -49,9 +49,9 @@ class SourceTest {
         assertEquals(2, mailbox.take(2)?.picture?.pixels?.get(0))
     }
 
-    /** The camera's frame is in the graphs while the user chooses a picture: its boxes must not lie over that picture. */
+    /** A camera frame is being processed while the user chooses a picture: its boxes must not be drawn over that picture. */
     @Test
-    fun aResultUnderWayWhenTheSourceChangesIsNotShown() {
+    fun aPendingResultIsNotShownAfterTheSourceChanges() {
         val sources = SourceNumber()
         val exchange = DetectionExchange(8)
         val times = StageTimes()
@@ -65,18 +65,18 @@ class SourceTest {
         shown.clear()
         assertFalse(exchange.take(sources.current, shown), "the camera's last result is for the camera")
         exchange.put(camera, found(5), times)
-        assertFalse(exchange.take(sources.current, shown), "so is one that comes later")
+        assertFalse(exchange.take(sources.current, shown), "so is a later one")
         assertEquals(0, shown.count)
 
         exchange.put(still, found(2), times)
         exchange.put(camera, found(5), times)
-        assertTrue(exchange.take(sources.current, shown), "an old result does not push out the new one")
+        assertTrue(exchange.take(sources.current, shown), "an old result does not replace the new one")
         assertEquals(2 to 640, shown.count to shown.width)
         assertEquals(4L, exchange.takeTimes(FloatArray(Stage.entries.size)))
     }
 
     @Test
-    fun nothingIsThereBeforeTheFirstResult() = assertFalse(DetectionExchange(8).take(SourceNumber().current, Detections(8)))
+    fun thereIsNoResultBeforeTheFirst() = assertFalse(DetectionExchange(8).take(SourceNumber().current, Detections(8)))
 
     @Test
     fun numbersAreNeverUsedTwice() {

@@ -4,16 +4,16 @@ import android.graphics.Bitmap
 import org.detr2litert.core.preprocess.Picture
 
 /**
- * Copies this bitmap's pixels into [into], which takes its size.
+ * Copies this bitmap's pixels to [into], which is resized.
  *
- * Pixels that only the GPU holds (Config.HARDWARE, what ImageDecoder gives by default) cannot be read in place: a bitmap of
- * any other kind than ARGB_8888 goes through a copy of that kind.
+ * A bitmap of another config than ARGB_8888 is converted first: pixels in GPU memory (Config.HARDWARE, ImageDecoder's default)
+ * cannot be read directly.
  *
- * @throws IllegalArgumentException if Android cannot copy it.
+ * @throws IllegalArgumentException if Android cannot convert it.
  */
 fun Bitmap.copyPixels(into: Picture) {
     val readable = if (config == Bitmap.Config.ARGB_8888) this else copy(Bitmap.Config.ARGB_8888, false)
-    requireNotNull(readable) { "a bitmap of the kind $config cannot be read" }
+    requireNotNull(readable) { "a bitmap of config $config cannot be read" }
     into.resize(readable.width, readable.height)
     readable.getPixels(into.pixels, 0, readable.width, 0, 0, readable.width, readable.height)
     if (readable !== this) readable.recycle()

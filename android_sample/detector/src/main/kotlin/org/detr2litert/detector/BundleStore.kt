@@ -4,52 +4,52 @@ import android.content.Context
 import android.net.Uri
 import android.os.Process
 import org.detr2litert.core.bundle.BundleFolder
-import org.detr2litert.core.bundle.CarriedBundles
+import org.detr2litert.core.bundle.PackagedBundles
 import org.detr2litert.core.bundle.StoredBundle
 import java.io.File
 import java.io.IOException
 import java.io.InputStream
 
 /**
- * The bundles in the app's own storage, `files/bundles/NAME/`. They come from a push over adb, from a .zip that the user
- * picks, or from the build's assets (`assets/bundles/NAME/`), which are copied out because LiteRT needs a file.
+ * The bundles in the app's storage, `files/bundles/NAME/`: pushed over adb, imported from a .zip, or packaged as assets
+ * (`assets/bundles/NAME/`), which are copied to files because LiteRT needs a path.
  *
- * Not for the main thread.
+ * Not for the main thread. Not thread-safe.
  */
 class BundleStore(private val context: Context) {
     private val folder = BundleFolder(File(context.filesDir, FOLDER), Process.myPid().toString())
 
-    private val assets = object : CarriedBundles {
+    private val assets = object : PackagedBundles {
         override fun names(): List<String> = context.assets.list(FOLDER).orEmpty().toList()
 
         override fun open(name: String, file: String): InputStream = context.assets.open("$FOLDER/$name/$file")
     }
 
-    /** What is there, by name. */
+    /** All bundles, sorted by name, after installing those from the assets. */
     fun list(): List<StoredBundle> = folder.list(assets)
 
     /**
-     * The folder of the bundle that the build carries as `assets/bundles/NAME`, copied out if it is not there yet.
+     * The folder of the bundle packaged as `assets/bundles/NAME`, installed first if it is new.
      *
-     * @throws org.detr2litert.core.BundleException if there is none, or it cannot be copied.
+     * @throws org.detr2litert.core.BundleException if there is no such asset, or it cannot be copied.
      */
-    fun carried(name: String): File = folder.carried(name, assets)
+    fun packaged(name: String): File = folder.packaged(name, assets)
 
-    /** What changes when the bundle at [root] is replaced by another. */
+    /** The hash of the manifest in [root], which identifies the bundle; null if it cannot be read. */
     fun fingerprint(root: File): String? = folder.fingerprint(root)
 
     /**
-     * Unpacks, checks and keeps the .zip of a bundle; one of the same variant and target is replaced.
+     * Unpacks, checks and installs a bundle's .zip, replacing a bundle of the same variant and target.
      *
-     * @throws org.detr2litert.core.BundleException if it is none.
+     * @throws org.detr2litert.core.BundleException if it is not a valid bundle.
      */
     fun import(uri: Uri): File {
-        val source = context.contentResolver.openInputStream(uri) ?: throw IOException("nothing is there")
+        val source = context.contentResolver.openInputStream(uri) ?: throw IOException("the file is missing")
         return source.use { folder.import(it) }
     }
 
     private companion object {
-        /** Under the app's files folder, and under its assets. */
+        /** Name of the folder, in the app's files and in its assets. */
         const val FOLDER = "bundles"
     }
 }

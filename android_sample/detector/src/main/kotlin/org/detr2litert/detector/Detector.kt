@@ -17,16 +17,15 @@ import org.detr2litert.detector.engine.InferenceThread
 import java.io.File
 
 /**
- * A bundle's detector in three calls: [open] or [openAsset], [detect], [close].
+ * An object detector from a bundle: [open] or [openAsset], [detect], [close].
  *
- * Every call waits for its result, so none is for the main thread; any other thread will do, several at once too. The work
- * itself is done in order on the process's one inference thread. Who wants frames without waiting, and without new objects for
- * each, uses [org.detr2litert.detector.engine.DetectorEngine] instead, as the sample app does.
+ * Calls block, so use a background thread. Thread-safe: the process's one inference thread does the work, in order. For camera
+ * streams use [org.detr2litert.detector.engine.DetectorEngine], which neither blocks nor allocates for each frame.
  *
- * @property manifest what the bundle says about itself: class names, input size, where the weights came from.
+ * @property manifest the bundle's manifest: class names, input size, the source of the weights.
  */
 class Detector private constructor(val manifest: Manifest, private val pipeline: DetectorPipeline) : AutoCloseable {
-    // Used by the inference thread alone.
+    // Used on the inference thread only.
     private val converter = YuvConverter()
     private val picture = Picture(1, 1)
     private val detections = Detections(pipeline.capacity)
@@ -35,10 +34,10 @@ class Detector private constructor(val manifest: Manifest, private val pipeline:
     /**
      * Detects objects in an upright bitmap, best first.
      *
-     * @param threshold scores strictly above it are reported.
-     * @param nmsIou IoU above which a box is dropped for a better one of its class; null, the original's way, drops none.
+     * @param threshold exclusive lower bound of the scores.
+     * @param nmsIou the IoU above which a box is suppressed by a better one of its class; null, as in the original, for no NMS.
      * @throws org.detr2litert.core.engine.EngineException if a graph fails.
-     * @throws org.detr2litert.core.GraphOutputException if a graph gives what no graph can give.
+     * @throws org.detr2litert.core.GraphOutputException if a graph's output is invalid, for example NaN.
      */
     fun detect(bitmap: Bitmap, threshold: Float = DEFAULT_THRESHOLD, nmsIou: Float? = null): List<Detection> =
         detect(threshold, nmsIou) { bitmap.copyPixels(picture) }
@@ -46,7 +45,7 @@ class Detector private constructor(val manifest: Manifest, private val pipeline:
     /**
      * Detects objects in a camera frame (YUV_420_888), best first; boxes are in the upright picture's pixels.
      *
-     * @param rotation what makes the frame upright, see [Rotation.ofCamera].
+     * @param rotation makes the frame upright, see [Rotation.ofCamera].
      */
     fun detect(
         frame: Image,
@@ -62,7 +61,7 @@ class Detector private constructor(val manifest: Manifest, private val pipeline:
         detections.toList(manifest)
     }
 
-    /** Closes the graphs and gives their memory back; a second call does nothing. */
+    /** Closes the graphs and releases their memory; a second call has no effect. */
     override fun close() = InferenceThread.call {
         if (!closed) {
             closed = true
@@ -77,17 +76,17 @@ class Detector private constructor(val manifest: Manifest, private val pipeline:
         /**
          * Opens the bundle in the folder [root]: checks every file and compiles both graphs, which may take seconds.
          *
-         * With the default options both graphs run on the GPU or not at all; the CPU is used only if [options] say so.
+         * By default both graphs run entirely on the GPU or opening fails; the CPU is used only if [options] select it.
          *
-         * @throws org.detr2litert.core.BundleException if the bundle is not sound.
-         * @throws org.detr2litert.core.engine.EngineException if a graph does not run here.
+         * @throws org.detr2litert.core.BundleException if the bundle is invalid.
+         * @throws org.detr2litert.core.engine.EngineException if a graph cannot run on this device.
          */
         fun open(context: Context, root: File, options: EngineOptions = EngineOptions()): Detector =
             InferenceThread.call { make(context, root, options) }
 
-        /** Opens the bundle that the app carries as `assets/bundles/NAME`, copied out of the app first; as [open]. */
+        /** As [open], for the bundle packaged as `assets/bundles/NAME`, which is copied to the app's files first. */
         fun openAsset(context: Context, name: String, options: EngineOptions = EngineOptions()): Detector =
-            InferenceThread.call { make(context, BundleStore(context.applicationContext).carried(name), options) }
+            InferenceThread.call { make(context, BundleStore(context.applicationContext).packaged(name), options) }
 
         private fun make(context: Context, root: File, options: EngineOptions): Detector {
             val bundle = Bundle.open(root)

@@ -3,7 +3,7 @@ package org.detr2litert.detector
 import android.media.Image
 import org.detr2litert.core.preprocess.YuvPlanes
 
-/** This YUV_420_888 camera image as the converter's planes: views of its own buffers, good until it is closed. */
+/** The planes of this YUV_420_888 camera image: views of its buffers, valid until it is closed. */
 fun Image.yuvPlanes(): YuvPlanes {
     val (y, u, v) = planes
     return YuvPlanes(

@@ -8,7 +8,7 @@ import android.os.Process
 import org.detr2litert.detector.litert.LiteRtSession
 import org.detr2litert.sample.BuildConfig
 
-/** What result.json says about the phone and the app; null where this Android does not tell. */
+/** The phone's and the app's properties for result.json; null where this Android version has none. */
 internal class DeviceFacts(private val context: Context) {
     /** Thermal status 0 (none) to 6 (shutdown), from Android 10. */
     fun thermalStatus(): Int? {

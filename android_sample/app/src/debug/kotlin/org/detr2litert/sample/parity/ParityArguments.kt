@@ -6,13 +6,13 @@ import org.detr2litert.core.engine.Precision
 import org.detr2litert.core.engine.Processor
 import java.io.File
 
-/** An `-e` argument of `am instrument` that is missing or wrong. */
+/** An `-e` argument of `am instrument` is missing or invalid. */
 class ArgumentException(message: String) : Exception(message)
 
 /**
- * What `am instrument -e NAME VALUE ...` asks for; INSTRUMENTATION.md lists the names.
+ * The arguments of `am instrument -e NAME VALUE ...`; INSTRUMENTATION.md lists them.
  *
- * @property bundle and [run] folders under the app's files folder.
+ * @property bundle with [run] a folder inside the app's files folder.
  */
 class ParityArguments private constructor(
     val bundle: File,
@@ -22,7 +22,7 @@ class ParityArguments private constructor(
     val warmUp: Int,
     private val given: Map<String, String>,
 ) {
-    /** As result.json repeats them. */
+    /** The request as recorded in result.json. */
     fun toJson(): Map<String, Any?> = given + mapOf(
         "accelerator" to options.processor.name.lowercase(),
         "precision" to precisions.entries.first { it.value == options.precision }.key,
@@ -53,7 +53,7 @@ class ParityArguments private constructor(
         fun parse(arguments: Bundle, files: File): ParityArguments {
             val given = arguments.keySet().associateWith { arguments.getString(it).orEmpty() }
             (given.keys - known).firstOrNull()?.let {
-                throw ArgumentException("there is no argument '$it', only ${known.joinToString()}")
+                throw ArgumentException("unknown argument '$it'; known are ${known.joinToString()}")
             }
             return ParityArguments(
                 bundle = folder(given, "bundle", files),
@@ -76,7 +76,7 @@ class ParityArguments private constructor(
             val folder = File(files, path)
             val inside = folder.canonicalPath.startsWith(files.canonicalPath + File.separator)
             if (!inside) throw ArgumentException("$name '$path' is not inside the app's files folder")
-            if (!folder.isDirectory) throw ArgumentException("$name '$path' is no folder in the app's files folder")
+            if (!folder.isDirectory) throw ArgumentException("$name '$path' is not a folder in the app's files folder")
             return folder
         }
 

@@ -15,8 +15,8 @@ import java.io.File
 import org.detr2litert.core.bundle.Bundle as DetectorBundle
 
 /**
- * Runs a bundle on given tensors and writes down everything, driven over adb by `am instrument`. INSTRUMENTATION.md is the
- * protocol. Only in debuggable builds: the files lie in the app's private folder, which adb reaches by `run-as`.
+ * Runs a bundle on given tensors and records all outputs, started over adb by `am instrument`. INSTRUMENTATION.md describes the
+ * protocol. Only in debuggable builds: adb accesses the app's private files through `run-as`.
  */
 class ParityInstrumentation : Instrumentation() {
     private var given = Bundle()
@@ -29,7 +29,7 @@ class ParityInstrumentation : Instrumentation() {
         start()
     }
 
-    /** On the instrumentation's own thread. */
+    /** Called on the instrumentation thread. */
     override fun onStart() {
         super.onStart()
         report["protocol"] = PROTOCOL
@@ -53,7 +53,7 @@ class ParityInstrumentation : Instrumentation() {
     private fun run(context: Context) {
         val arguments = ParityArguments.parse(given, context.filesDir)
         val result = File(arguments.run, RESULT)
-        if (result.exists()) throw ArgumentException("the run folder holds a $RESULT already; give each run a fresh folder")
+        if (result.exists()) throw ArgumentException("the run folder already has a $RESULT; use a new folder for each run")
         try {
             measure(context, arguments)
             report["status"] = "ok"
@@ -63,7 +63,7 @@ class ParityInstrumentation : Instrumentation() {
             report["error"] = mapOf("stage" to stage, "kind" to kind(error), "message" to error.toString())
             throw error
         } finally {
-            // Renamed into place, so that a result that is there is whole.
+            // Renamed into place, so that an existing result is complete.
             val draft = File(arguments.run, "$RESULT.part")
             draft.writeText(JsonWriter.write(report))
             draft.renameTo(result)
@@ -100,7 +100,7 @@ class ParityInstrumentation : Instrumentation() {
         enter("done")
     }
 
-    /** Also told to `am instrument -r`, so that a hang or a crash can be placed. */
+    /** Enters a stage, also reported to `am instrument -r` to locate a hang or a crash. */
     private fun enter(next: String) {
         stage = next
         sendStatus(STATUS_STAGE, Bundle().apply { putString("stage", next) })

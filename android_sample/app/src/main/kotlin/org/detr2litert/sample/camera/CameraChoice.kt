@@ -8,18 +8,18 @@ import android.util.Size
 import kotlin.math.abs
 
 /**
- * A camera and the sizes to run it at, as the sensor gives them (usually lying on their side).
+ * A camera and its stream sizes, in the sensor's orientation.
  *
- * @property preview what is shown; of the same shape as [analysis], so that both show the same part of the scene.
- * @property analysis what is analysed, YUV_420_888.
- * @property sensorDegrees how far the sensor is turned from the phone's natural orientation.
+ * @property preview size of the preview; same aspect ratio as [analysis], so that both show the same part of the scene.
+ * @property analysis size of the analysed frames, YUV_420_888.
+ * @property sensorDegrees CameraCharacteristics.SENSOR_ORIENTATION.
  */
 class CameraChoice(val id: String, val preview: Size, val analysis: Size, val sensorDegrees: Int, val isFront: Boolean) {
     companion object {
         private const val ANALYSIS_AREA = 640 * 480
         private const val PREVIEW_AREA = 1440 * 1080
 
-        /** The back camera if there is one, else any; null if the phone has none that can be used. */
+        /** The back camera, else any other; null if the phone has no usable camera. */
         fun find(manager: CameraManager): CameraChoice? {
             val known = manager.cameraIdList.map { it to manager.getCameraCharacteristics(it) }
             val back = known.firstOrNull { (_, about) ->

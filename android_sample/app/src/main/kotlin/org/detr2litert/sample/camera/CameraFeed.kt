@@ -18,18 +18,18 @@ import org.detr2litert.core.preprocess.Rotation
 import org.detr2litert.core.preprocess.YuvConverter
 import org.detr2litert.detector.yuvPlanes
 
-/** How frames are turned to be upright on the screen, and the [SourceNumber] of those turned that way. */
+/** The rotation that makes frames upright on the screen, and the [SourceNumber] of frames rotated so. */
 class FrameTurn(val rotation: Rotation, val source: Int)
 
 /**
- * A running camera: the preview goes straight to a surface, and every frame, upright and in RGB, into a mailbox.
+ * A running camera with a preview on a surface and upright RGB frames in a mailbox.
  *
- * The two do not wait for each other. A frame's buffer is given back as soon as it is converted, on the camera's own thread,
- * whether or not inference keeps up: a stream whose buffers are held would stop the preview too.
+ * A frame's buffer is released as soon as it is converted, on the camera thread, regardless of inference: a stream without free
+ * buffers would stall the preview, too.
  *
- * @param mailbox where upright frames go, this feed's alone; [onFrame] is called after each, on the camera's thread.
- * @param turn for the first frames.
- * @param onFailure called on the main thread, at most once, with this feed and one line that says why; it is stopped then.
+ * @param mailbox receives upright frames from this feed only; [onFrame] is called after each, on the camera thread.
+ * @param turn the initial rotation.
+ * @param onFailure called on the main thread, at most once, with this feed and the reason in one line; the feed stops.
  */
 class CameraFeed(
     private val manager: CameraManager,
@@ -50,19 +50,19 @@ class CameraFeed(
         READER_IMAGES,
     )
 
-    // Used by the camera's thread alone.
+    // Used on the camera thread only.
     private var device: CameraDevice? = null
     private var surface: Surface? = null
     private var opening = false
     private var stopped = false
 
-    /** Opens the camera; permission must have been granted. The feed cannot be started twice. It releases [preview]. */
+    /** Opens the camera; the permission must be granted. Call once. The feed releases [preview]. */
     fun start(preview: Surface) {
         reader.setOnImageAvailableListener(::convertNewest, handler)
         handler.post { open(preview) }
     }
 
-    /** Closes everything, in order, on the camera's thread; returns at once. */
+    /** Closes everything on the camera thread; returns immediately. */
     fun stop() {
         if (thread.isAlive) handler.post(::shutDown)
     }
@@ -82,11 +82,11 @@ class CameraFeed(
         }
     }
 
-    /** The thread ends when the camera has closed: one that is still opening would otherwise stay open for ever. */
+    /** Stops the feed. The thread ends after the camera has closed: a camera still opening would otherwise stay open. */
     private fun shutDown() {
         if (stopped) return
         stopped = true
-        device?.close() // and its session with it
+        device?.close() // closes its session, too
         reader.close()
         surface?.release()
         if (device == null && !opening) thread.quitSafely()
@@ -112,7 +112,7 @@ class CameraFeed(
             }
         }
 
-        override fun onDisconnected(camera: CameraDevice) = lost(camera, "another app took the camera")
+        override fun onDisconnected(camera: CameraDevice) = lost(camera, "the camera was taken by another app")
 
         override fun onError(camera: CameraDevice, error: Int) = lost(camera, "the camera failed (error $error)")
 
@@ -142,7 +142,7 @@ class CameraFeed(
             }
         }
 
-        override fun onConfigureFailed(failed: CameraCaptureSession) = fail("the camera does not run at these sizes")
+        override fun onConfigureFailed(failed: CameraCaptureSession) = fail("the camera does not support these sizes")
     }
 
     private inline fun guarded(action: () -> Unit) {
@@ -153,10 +153,10 @@ class CameraFeed(
         } catch (error: SecurityException) {
             fail("this app may not use the camera (${error.message})")
         } catch (error: IllegalStateException) {
-            // The device was closed between a callback and its handling.
+            // The device was closed before the callback was handled.
             fail("the camera was closed (${error.message})")
         } catch (error: IllegalArgumentException) {
-            // The preview's surface went away meanwhile, or the camera was unplugged.
+            // The preview's surface was released, or the camera was unplugged.
             fail("the camera cannot be started (${error.message})")
         }
     }
@@ -168,7 +168,7 @@ class CameraFeed(
     }
 
     private companion object {
-        /** One being converted, one arriving, one to spare. */
+        /** One being converted, one arriving, one spare. */
         const val READER_IMAGES = 3
     }
 }

@@ -4,17 +4,16 @@ import android.graphics.Matrix
 import android.view.Surface
 import org.detr2litert.core.draw.Letterbox
 
-/** How a TextureView must place the camera's picture: upright, whole and undistorted in every orientation of the screen. */
+/** The transform of a TextureView that shows the camera upright, whole and undistorted at every screen rotation. */
 internal class PreviewTransform {
     private val letterbox = Letterbox()
     private val matrix = Matrix()
 
     /**
-     * The camera service already turns the picture upright for the phone's natural orientation, and the view stretches it
-     * over its own bounds. What is left is to undo the stretch, with the sides exchanged if the screen is turned a quarter,
-     * and to turn the picture against the screen.
+     * The camera service makes the picture upright for the phone's natural orientation, and the view stretches it over its
+     * bounds. The transform undoes the stretch, with the sides exchanged at a quarter turn, and the screen's rotation.
      *
-     * @param pictureWidth the picture's size in pixels as it is upright on the screen; only its shape matters.
+     * @param pictureWidth with [pictureHeight] the size of the picture when upright on the screen; only the ratio matters.
      * @return the matrix for TextureView.setTransform; the same object at every call.
      */
     fun of(viewWidth: Int, viewHeight: Int, pictureWidth: Int, pictureHeight: Int, displayDegrees: Int): Matrix {
@@ -35,7 +34,7 @@ internal class PreviewTransform {
     }
 
     companion object {
-        /** Degrees that the screen is turned from its natural orientation, from Display.getRotation. */
+        /** The screen's rotation from its natural orientation in degrees, from Display.getRotation. */
         fun degrees(displayRotation: Int): Int = when (displayRotation) {
             Surface.ROTATION_90 -> 90
             Surface.ROTATION_180 -> 180

@@ -13,27 +13,26 @@ import java.io.File
 import java.io.IOException
 import java.io.InputStream
 
-/** A picture that cannot be shown, in one line. */
+/** A picture cannot be shown; the message is one line for the user. */
 class PictureException(message: String, cause: Throwable? = null) : Exception(message, cause)
 
-/** An upright picture twice: to show, and for the detector. */
+/** An upright picture as a bitmap to show and as the detector's input. */
 class LoadedPicture(val bitmap: Bitmap) : StillPicture {
     override val pixels = Picture(bitmap.width, bitmap.height).also { bitmap.copyPixels(it) }
 }
 
 /**
- * Reads pictures upright, as a viewer shows them: the EXIF orientation is applied, all eight of them.
+ * Loads pictures upright: applies all eight EXIF orientations.
  *
- * A picture longer than [LONGEST] pixels is read at a whole fraction of its size; the model's input is far smaller anyhow.
- * Reading and decoding take time, so not for the main thread.
+ * A picture longer than [MAX_SIDE] pixels is subsampled; the model's input is far smaller. Not for the main thread.
  */
 class PictureLoader(private val resolver: ContentResolver) {
-    /** @throws PictureException if there is no picture there. */
+    /** @throws PictureException if [uri] cannot be read as a picture. */
     fun load(uri: Uri): LoadedPicture = load(uri.lastPathSegment ?: uri.toString()) {
-        resolver.openInputStream(uri) ?: throw IOException("nothing is there")
+        resolver.openInputStream(uri) ?: throw IOException("the file is missing")
     }
 
-    /** @throws PictureException if [file] is not a picture. */
+    /** @throws PictureException if [file] cannot be read as a picture. */
     fun load(file: File): LoadedPicture = load(file.name) { file.inputStream() }
 
     private fun load(name: String, open: () -> InputStream): LoadedPicture = try {
@@ -56,7 +55,7 @@ class PictureLoader(private val resolver: ContentResolver) {
     private fun orientation(stream: InputStream): Int = try {
         ExifInterface(stream).getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL)
     } catch (_: IOException) {
-        // Formats without EXIF are upright by definition.
+        // A format without EXIF has no orientation.
         ExifInterface.ORIENTATION_NORMAL
     }
 
@@ -89,12 +88,12 @@ class PictureLoader(private val resolver: ContentResolver) {
     }
 
     private companion object {
-        const val LONGEST = 2048
+        const val MAX_SIDE = 2048
 
-        /** The smallest power of two that brings [length] to [LONGEST] or below. */
+        /** The smallest power of two that reduces [length] to [MAX_SIDE] or below. */
         fun fraction(length: Int): Int {
             var fraction = 1
-            while (length / fraction > LONGEST) fraction *= 2
+            while (length / fraction > MAX_SIDE) fraction *= 2
             return fraction
         }
     }

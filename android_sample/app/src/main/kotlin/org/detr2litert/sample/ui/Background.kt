@@ -4,13 +4,13 @@ import android.os.Handler
 import android.os.Looper
 import java.util.concurrent.Executors
 
-/** Work that takes time, on one thread and in order, with its result on the main thread unless [close] came first. */
+/** Runs work in order on one background thread and delivers results on the main thread until [close]. */
 class Background : AutoCloseable {
     private val executor = Executors.newSingleThreadExecutor { Thread(it, "background") }
     private val main = Handler(Looper.getMainLooper())
     private var closed = false
 
-    /** Runs [work], then [onDone] with its value or [onError] with what it threw. From the main thread. */
+    /** Runs [work], then [onDone] with its value or [onError] with its exception. Called on the main thread. */
     fun <T> run(work: () -> T, onDone: (T) -> Unit, onError: (Exception) -> Unit) {
         if (closed) return
         executor.execute {
@@ -24,7 +24,7 @@ class Background : AutoCloseable {
         }
     }
 
-    /** From the main thread; nothing is called back afterwards. */
+    /** Suppresses all further callbacks. Called on the main thread. */
     override fun close() {
         closed = true
         executor.shutdown()

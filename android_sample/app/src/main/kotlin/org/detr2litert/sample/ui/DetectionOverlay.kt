@@ -12,10 +12,10 @@ import org.detr2litert.core.draw.LabelPlacer
 import org.detr2litert.core.draw.Letterbox
 
 /**
- * Boxes and labels over a picture that lies, whole and centred, in the same bounds as this view.
+ * Draws boxes and labels over a picture shown whole and centred in the same bounds.
  *
- * A box has a dark edge on both sides of its coloured line and a label a background of its own, so both can be read on any
- * picture. The best detection is drawn last, so on top. Drawing allocates nothing but what text layout needs.
+ * Boxes have dark edges and labels a background, so that both are legible on any picture. The best detection is drawn last, on
+ * top. Drawing allocates only for text layout.
  */
 class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val letterbox = Letterbox()
@@ -28,11 +28,11 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
     private var colours = IntArray(0)
     private var names = emptyArray<String>()
 
-    /** What is drawn; fill it and call [invalidate]. */
+    /** The drawn detections; fill them and call [invalidate]. */
     var detections = Detections(0)
         private set
 
-    /** The picture is shown as in a mirror (a front camera's preview). */
+    /** Whether the picture is mirrored (a front camera's preview). */
     var mirrored = false
 
     init {
@@ -43,23 +43,23 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
         ink.textSize = TEXT_SP * resources.displayMetrics.scaledDensity
     }
 
-    /** Makes room for a bundle's detections. @param classNames a name for each class index. */
+    /** Prepares for a bundle's detections. @param classNames the names by class index. */
     fun prepare(capacity: Int, classNames: List<String>) {
         detections = Detections(capacity)
         placer = LabelPlacer(capacity)
-        // A line break would break the label's height.
+        // Labels have one line.
         names = classNames.map { it.split(WHITE_SPACE).joinToString(" ") }.toTypedArray()
         colours = IntArray(classNames.size) { ClassColours.of(it) }
         invalidate()
     }
 
-    /** Draws nothing until [detections] is filled again. */
+    /** Removes all detections. */
     fun clear() {
         detections.clear()
         invalidate()
     }
 
-    /** The names of what is drawn, best first. */
+    /** The drawn class names, best first. */
     fun found(): List<String> = List(detections.count) { names[detections.classIndex[it]] }
 
     override fun onDraw(canvas: Canvas) {
@@ -105,7 +105,7 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
             height.toFloat(),
         )
         background.color = colours[classIndex]
-        ink.color = if (ClassColours.wantsBlackInk(colours[classIndex])) Color.BLACK else Color.WHITE
+        ink.color = if (ClassColours.needsBlackText(colours[classIndex])) Color.BLACK else Color.WHITE
         canvas.drawRect(placer.left, placer.top, placer.left + labelWidth, placer.top + labelHeight, background)
         canvas.drawText(label, 0, label.length, placer.left + pad, placer.top + pad + ascent, ink)
     }

@@ -12,9 +12,9 @@ import org.detr2litert.sample.R
 import org.detr2litert.sample.pictures.LoadedPicture
 
 /**
- * What is on the screen: the live preview or one still picture, with detections over it, or an error. Main thread only.
+ * Renders the state to the views: live preview or still picture with detections, or an error. Main thread only.
  *
- * It decides nothing: [render] makes the views show a state. Detections alone come beside the state, at every frame.
+ * Makes no decisions. Only detections are rendered outside the state, at every frame.
  */
 class DetectorScreen(
     private val views: MainViews,
@@ -26,10 +26,10 @@ class DetectorScreen(
     private val hud = Hud(views.hud)
     private val error = ErrorPanel(views, dispatch)
 
-    /** Shows [now] where [before], or nothing yet, is on the screen. */
+    /** Renders [now]; [before] is the state shown until now, or null at the start. */
     fun render(before: ScreenState?, now: ScreenState) {
         if (now.bundle != before?.bundle) showBundle(now.bundle)
-        // What is still being looked at for an older scene is not wanted any more.
+        // Results for an older scene are no longer shown.
         if (now.scene != before?.scene) {
             views.overlay.clear()
             sources.next()
@@ -43,7 +43,7 @@ class DetectorScreen(
         }
     }
 
-    /** Draws the newest detections, if they are of what [state] shows. */
+    /** Draws the newest detections if they belong to the scene of [state]. */
     fun showResult(state: ScreenState) {
         val results = (state.bundle as? BundleState.Ready)?.exchange ?: return
         if (!results.take(sources.current, views.overlay.detections)) return
@@ -83,7 +83,7 @@ class DetectorScreen(
                 views.still.visibility = View.VISIBLE
             }
 
-            // An older picture stays below until there is another one.
+            // The previous picture stays visible until the next one is loaded.
             is Shown.Loading, is Shown.Error, Shown.Waiting, Shown.Nothing -> Unit
         }
     }
@@ -93,7 +93,7 @@ class DetectorScreen(
         views.thresholdText.text = context.getString(R.string.threshold, threshold)
     }
 
-    /** A still picture and what was found in it, for who cannot see it. */
+    /** Describes a still picture and its detections for accessibility. */
     private fun spoken(): String {
         val found = views.overlay.found()
         return if (found.isEmpty()) {

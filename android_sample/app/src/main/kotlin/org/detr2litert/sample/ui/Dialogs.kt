@@ -6,18 +6,18 @@ import org.detr2litert.core.screen.Dialog
 import org.detr2litert.core.screen.ScreenEvent
 import org.detr2litert.core.screen.ScreenState
 
-/** Shows the state's dialog: one at a time, and none over a screen that is going away. Main thread only. */
+/** Shows the state's dialog: at most one, and none in a finishing activity. Main thread only. */
 class Dialogs(private val activity: Activity, private val dispatch: (ScreenEvent) -> Unit) {
     private var alert: AlertDialog? = null
 
-    /** Shows or closes it where the state's dialog has changed. */
+    /** Shows or closes the dialog if the state's dialog has changed. */
     fun render(before: ScreenState?, now: ScreenState) {
         if (now.dialog == before?.dialog) return
         close()
         if (!activity.isFinishing) now.dialog?.let { show(it, now) }
     }
 
-    /** Closes it without an event. */
+    /** Closes the dialog without an event. */
     fun close() {
         val open = alert
         alert = null
@@ -29,7 +29,7 @@ class Dialogs(private val activity: Activity, private val dispatch: (ScreenEvent
             is Dialog.Bundles -> BundleDialog(activity).show(
                 dialog.bundles,
                 { dispatch(ScreenEvent.BundleChosen(it.root)) },
-                { dispatch(ScreenEvent.ImportWanted) },
+                { dispatch(ScreenEvent.ImportRequested) },
             )
 
             Dialog.Options -> OptionsDialog(activity).show(state.settings.engine, state.settings.nms) { engine, nms ->
@@ -37,7 +37,7 @@ class Dialogs(private val activity: Activity, private val dispatch: (ScreenEvent
             }
         }
         alert = shown
-        // Called a moment after the dialog has gone; by then another one may be open, which this must not close.
+        // Called asynchronously after dismissal: another dialog may be open by then and must not be closed.
         shown.setOnDismissListener {
             if (alert === shown) {
                 alert = null

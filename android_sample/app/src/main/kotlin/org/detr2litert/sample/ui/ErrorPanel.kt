@@ -9,11 +9,11 @@ import org.detr2litert.core.screen.ScreenEvent
 import org.detr2litert.sample.R
 import org.detr2litert.sample.pictures.PictureException
 
-/** The screen that says what is wrong and what can be done about it. */
+/** Shows a problem and the user's options. */
 class ErrorPanel(private val views: MainViews, private val dispatch: (ScreenEvent) -> Unit) {
     private val context = views.error.context
 
-    /** A button under the message: what the user may do. */
+    /** A button under the message. */
     private class Remedy(val label: Int, val event: ScreenEvent)
 
     fun show(problem: Problem) = when (problem) {
@@ -26,15 +26,15 @@ class ErrorPanel(private val views: MainViews, private val dispatch: (ScreenEven
         Problem.NoBundle ->
             show(R.string.no_bundle_title, context.getString(R.string.no_bundle_message, context.packageName))
 
-        is Problem.NoSoundBundle -> show(
-            R.string.no_sound_bundle_title,
+        is Problem.NoUsableBundle -> show(
+            R.string.no_usable_bundle_title,
             problem.bundles.joinToString("\n\n") { context.getString(R.string.bundle_broken, it.root.name, it.problem) },
         )
 
         is Problem.NoSample -> show(R.string.error_picture, context.getString(R.string.no_sample, problem.name))
 
         is Problem.CameraDenied -> if (problem.forGood) {
-            val remedy = Remedy(R.string.system_settings, ScreenEvent.SystemSettingsWanted)
+            val remedy = Remedy(R.string.system_settings, ScreenEvent.SystemSettingsRequested)
             show(R.string.error_camera, context.getString(R.string.camera_denied_for_good), remedy)
         } else {
             show(R.string.error_camera, context.getString(R.string.camera_denied))

@@ -7,20 +7,20 @@ import org.detr2litert.core.pipeline.Stage
 import java.util.Locale
 
 /**
- * Frames per second and where a frame's time goes, in the corner of the picture.
+ * The head-up display: frames per second and the stage times of a frame, in the picture's corner.
  *
- * An accelerator may return from a run before it is done and finish in the read, so run and read are shown apart; their sum is
- * the graph's time. Figures are medians of the last frames, written a few times a second.
+ * Run and read are shown separately, because an accelerator may return from the run early and finish in the read; their sum is
+ * the graph's time. Figures are medians of the last frames, updated a few times per second.
  */
 class Hud(private val text: TextView) {
     private val rate = FrameRate()
     private val times = FloatArray(Stage.entries.size)
     private var writtenAt = 0L
 
-    /** The first line: what runs, and on what. */
+    /** The first line: the detector and its processor. */
     var title = ""
 
-    /** @param live whether pictures come by themselves, so that a rate means something. */
+    /** @param live whether pictures are a camera stream, so that the rate is shown. */
     fun update(exchange: DetectionExchange, detections: Int, live: Boolean) {
         val now = System.nanoTime()
         val framesPerSecond = rate.update(exchange.takeTimes(times), now)

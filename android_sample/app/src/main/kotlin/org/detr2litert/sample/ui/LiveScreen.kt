@@ -19,9 +19,9 @@ import org.detr2litert.sample.camera.FrameTurn
 import org.detr2litert.sample.camera.PreviewTransform
 
 /**
- * The camera's preview, and its frames on their way to the engine. Main thread only.
+ * Controls the camera: its preview, and its frames to the engine. Main thread only.
  *
- * @param onFailure one line that says why there is no camera.
+ * @param onFailure receives the reason in one line.
  */
 class LiveScreen(
     private val preview: TextureView,
@@ -37,7 +37,7 @@ class LiveScreen(
     private var choice: CameraChoice? = null
     private var started = false
 
-    // A half turn of the screen is no change of configuration, so the display itself is asked.
+    // A half turn of the screen is not a configuration change, so the display is observed.
     private val displayListener = object : DisplayManager.DisplayListener {
         override fun onDisplayAdded(displayId: Int) = Unit
 
@@ -59,7 +59,7 @@ class LiveScreen(
         override fun onSurfaceTextureUpdated(texture: SurfaceTexture) = Unit
     }
 
-    /** Shows the preview and starts the camera, if it does not run already; permission must have been granted. */
+    /** Shows the preview and starts the camera if it is not running; the permission must be granted. */
     fun start() {
         if (started) {
             feed?.let { it.turn = FrameTurn(it.turn.rotation, sources.next()) }
@@ -72,7 +72,7 @@ class LiveScreen(
         if (preview.isAvailable) preview.surfaceTexture?.let { openCamera(it) }
     }
 
-    /** Stops the camera and hides the preview and what was found in it; what is still found in it is not shown. */
+    /** Stops the camera and hides the preview and its detections; pending results are dropped. */
     fun stop() {
         if (!started) return
         started = false
@@ -92,8 +92,8 @@ class LiveScreen(
         } catch (error: CameraAccessException) {
             return fail("the cameras cannot be listed (${error.message})")
         } catch (error: IllegalArgumentException) {
-            return fail("a camera went away (${error.message})")
-        } ?: return fail("this phone has no camera that can be used")
+            return fail("a camera was removed (${error.message})")
+        } ?: return fail("this phone has no usable camera")
         choice = found
         overlay.mirrored = found.isFront
         texture.setDefaultBufferSize(found.preview.width, found.preview.height)
@@ -107,7 +107,7 @@ class LiveScreen(
         opened.start(Surface(texture))
     }
 
-    /** So that the next [start] tries again. */
+    /** Stops after a failure, so that the next [start] tries again. */
     private fun fail(reason: String) {
         stop()
         onFailure(reason)
@@ -119,7 +119,7 @@ class LiveScreen(
         choice = null
     }
 
-    /** Turns preview and frames with the screen; frames that were turned for another screen are dropped. */
+    /** Rotates preview and frames with the screen; frames of the previous rotation are dropped. */
     private fun follow() {
         val camera = choice ?: return
         val running = feed ?: return

@@ -9,7 +9,7 @@ import android.widget.SeekBar
 import android.widget.TextView
 import org.detr2litert.sample.R
 
-/** The views of activity_main.xml by their types. */
+/** The typed views of activity_main.xml. */
 class MainViews(activity: Activity) {
     val preview = activity.findViewById(R.id.preview) as TextureView
     val still = activity.findViewById(R.id.still) as ImageView

@@ -10,9 +10,9 @@ import org.detr2litert.core.engine.Precision
 import org.detr2litert.core.engine.Processor
 import org.detr2litert.sample.R
 
-/** Asks how the graphs are to be compiled, and whether to apply NMS. */
+/** The dialog of engine options and NMS. */
 class OptionsDialog(private val activity: Activity) {
-    /** @param onChosen the choices; called only if the user confirms. */
+    /** @param onChosen called with the choices if the user confirms. */
     fun show(engine: EngineOptions, nms: Boolean, onChosen: (EngineOptions, Boolean) -> Unit): AlertDialog {
         val view = activity.layoutInflater.inflate(R.layout.dialog_options, null)
         val processor = view.findViewById(R.id.option_processor) as Spinner

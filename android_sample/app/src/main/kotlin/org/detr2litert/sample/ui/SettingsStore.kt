@@ -6,9 +6,9 @@ import org.detr2litert.core.engine.Precision
 import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.screen.Settings
 
-/** The [Settings] on disk, from start to start. */
+/** Saves and loads the [Settings]. */
 class SettingsStore(private val preferences: SharedPreferences) {
-    /** What was saved last, with defaults for what never was. */
+    /** The saved settings, with defaults for missing values. */
     fun read() = Settings(
         bundle = preferences.getString("bundle", null),
         engine = EngineOptions(

@@ -14,7 +14,7 @@ import java.nio.ByteBuffer
 import java.nio.charset.CharacterCodingException
 import java.security.MessageDigest
 
-/** A bundle on disk whose every file had the size and sha256 that its manifest says when it was opened. */
+/** A bundle on disk; every file matched the size and sha256 in its manifest when it was opened. */
 class Bundle private constructor(val root: File, val manifest: Manifest, val manifestSha256: String) {
     /** The file that the manifest lists as [name]. */
     fun file(name: String): File = BundlePath.resolve(root, name)
@@ -30,16 +30,16 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
         const val MANIFEST_LIMIT = 16L shl 20
 
         /**
-         * Reads the manifest alone, for a list to choose from; the files are not looked at.
+         * Reads only the manifest, for a list of bundles; the files are not checked.
          *
-         * @throws BundleException if there is none or it is not a manifest.
+         * @throws BundleException if the manifest is missing or invalid.
          */
         fun peek(root: File): Manifest = ManifestReader.read(manifestText(root).first, "${Manifest.NAME} in ${root.name}")
 
         /**
          * Opens the bundle in the folder [root] and checks every file.
          *
-         * @throws BundleException for whatever is wrong first.
+         * @throws BundleException for the first fault found.
          */
         fun open(root: File): Bundle {
             val (text, hash) = manifestText(root)
@@ -48,7 +48,7 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
             return Bundle(root, manifest, hash)
         }
 
-        /** The sha256 of a file's bytes, in lower-case hex. */
+        /** The sha256 of a file's content, in lower-case hex. */
         fun sha256(file: File): String {
             val digest = MessageDigest.getInstance("SHA-256")
             val chunk = ByteArray(1 shl 16)
@@ -68,7 +68,8 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
         private fun manifestText(root: File): Pair<String, String> {
             val file = File(root, Manifest.NAME)
             if (!file.isFile || BundlePath.passesLink(root, file)) {
-                throw BundleException(Reason.MISSING, "${root.name} has no ${Manifest.NAME}; give what `convert run` wrote")
+                val problem = "${root.name} has no ${Manifest.NAME}; give the folder that `convert run` wrote"
+                throw BundleException(Reason.MISSING, problem)
             }
             if (file.length() > MANIFEST_LIMIT) {
                 throw BundleException.manifest("${Manifest.NAME} in ${root.name} is larger than $MANIFEST_LIMIT bytes")
@@ -76,7 +77,7 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
             val bytes = try {
                 file.readBytes()
             } catch (error: IOException) {
-                // For instance put in place anew, over adb, at this moment.
+                // For example while adb replaces it.
                 val problem = "${Manifest.NAME} in ${root.name} cannot be read (${error.message}); try again"
                 throw BundleException(Reason.DAMAGED, problem, error)
             }
@@ -94,7 +95,7 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
             if (BundlePath.passesLink(root, file)) {
                 throw BundleException(
                     Reason.UNSAFE,
-                    "$where is a link, which a bundle may not hold; copy the real file in, or $REMAKE",
+                    "$where is a link, which a bundle must not contain; copy the file itself, or $REMAKE",
                 )
             }
             if (!file.isFile) throw BundleException(Reason.MISSING, "$name is missing from ${root.name}; copy the bundle again")

@@ -9,43 +9,44 @@ import java.io.IOException
 import java.io.InputStream
 
 /**
- * A bundle in the list.
+ * An installed bundle, as listed.
  *
- * @property manifest null if it cannot be used; then [problem] is one line that says why.
- * @property fingerprint of the manifest, which lists every file's hash: another one is another bundle. Null without a manifest.
+ * @property manifest null if the bundle cannot be used; [problem] is then the reason in one line.
+ * @property fingerprint the manifest's hash, which identifies the bundle, since the manifest lists every file's hash. Null
+ *   without a manifest.
  */
 class StoredBundle(val root: File, val manifest: Manifest?, val problem: String?, val fingerprint: String?)
 
-/** The bundles that the build carries, a folder each. */
-interface CarriedBundles {
+/** The bundles packaged in the app, one folder each. */
+interface PackagedBundles {
     fun names(): List<String>
 
-    /** @throws IOException if there is no such file. */
+    /** @throws IOException if the file is missing. */
     fun open(name: String, file: String): InputStream
 }
 
 /**
- * The bundles in the app's own storage, a folder each. They come from a push over adb, from a .zip, or with the build.
+ * The bundles in the app's storage, one folder each: pushed over adb, imported from a .zip, or packaged in the app.
  *
- * A bundle appears whole or not at all: it is made in a folder whose name begins with a dot, which is no bundle, and renamed.
- * One thread at a time; a push may come at any moment.
+ * Installation is atomic: a bundle is staged in a folder whose name starts with a dot, which is never listed, then renamed.
+ * Not thread-safe; a push over adb may happen at any time.
  *
- * @param process tells this process's unfinished folders from those that an earlier one left behind.
+ * @param process distinguishes this process's staging folders from those that an earlier process left behind.
  */
 class BundleFolder(private val root: File, process: String) {
     private val staging = "$STAGING$process-"
 
-    /** What is there, by name, after putting in place what [carried] has new. */
-    fun list(carried: CarriedBundles): List<StoredBundle> {
+    /** Installs new or changed bundles of [packaged], then returns all bundles, sorted by name. */
+    fun list(packaged: PackagedBundles): List<StoredBundle> {
         removeLeftovers()
         val failed = HashMap<String, String>()
-        for (name in carried.names().filterNot { it.startsWith('.') }) {
+        for (name in packaged.names().filterNot { it.startsWith('.') }) {
             try {
-                install(name, carried)
+                install(name, packaged)
             } catch (error: BundleException) {
                 failed[name] = error.message.orEmpty()
             } catch (error: IOException) {
-                failed[name] = "it cannot be copied out of the app (${error.message})"
+                failed[name] = "it cannot be copied from the app (${error.message})"
             }
         }
         val there = root.listFiles { file -> file.isDirectory && !file.name.startsWith('.') }.orEmpty().map(::describe)
@@ -56,21 +57,21 @@ class BundleFolder(private val root: File, process: String) {
     }
 
     /**
-     * The folder of the bundle that the build carries as [name], copied out first where [list] would do so.
+     * The folder of the bundle packaged in the app as [name], installed first under the same condition as in [list].
      *
-     * @throws BundleException if the build carries none, or it cannot be copied.
+     * @throws BundleException if the app has no such bundle, or it cannot be copied.
      */
-    fun carried(name: String, from: CarriedBundles): File {
+    fun packaged(name: String, from: PackagedBundles): File {
         removeLeftovers()
         try {
             install(name, from)
         } catch (error: IOException) {
-            throw BundleException(Reason.MISSING, "the app carries no bundle '$name' (${error.message})", error)
+            throw BundleException(Reason.MISSING, "no bundle '$name' is packaged in the app (${error.message})", error)
         }
         return File(root, name)
     }
 
-    /** The manifest's hash of the bundle in [folder], or null if there is none. */
+    /** The hash of the manifest in [folder], or null if it is missing or cannot be read. */
     fun fingerprint(folder: File): String? = try {
         File(folder, Manifest.NAME).takeIf { it.isFile }?.let { Bundle.sha256(it) }
     } catch (_: IOException) {
@@ -78,9 +79,9 @@ class BundleFolder(private val root: File, process: String) {
     }
 
     /**
-     * Unpacks, checks and keeps the .zip of a bundle; one of the same variant and target is replaced.
+     * Unpacks, checks and installs a bundle's .zip, replacing a bundle of the same variant and target.
      *
-     * @throws BundleException if it is none.
+     * @throws BundleException if [source] is not a valid bundle.
      */
     fun import(source: InputStream): File = staged { place ->
         val zip = File(place, "bundle.zip")
@@ -98,26 +99,26 @@ class BundleFolder(private val root: File, process: String) {
     }
 
     /**
-     * Copies a carried bundle out if it is another than the one that was copied out last. So a build with a changed bundle
-     * replaces what an older build put there, but a bundle pushed since then stays.
+     * Installs a packaged bundle unless this version of it was installed before. An app update with a changed bundle thus
+     * replaces the older one, while a bundle pushed since then is preserved.
      */
-    private fun install(name: String, carried: CarriedBundles) {
-        val text = carried.open(name, Manifest.NAME).use { it.readBytes() }
+    private fun install(name: String, packaged: PackagedBundles) {
+        val text = packaged.open(name, Manifest.NAME).use { it.readBytes() }
         val hash = Bundle.sha256(text)
-        val record = File(root, "$CARRIED/$name")
+        val record = File(root, "$INSTALLED_ASSETS/$name")
         val target = File(root, name)
         if (target.isDirectory && record.isFile && record.readText() == hash) return
-        if (fingerprint(target) != hash) copyOut(name, text, carried)
+        if (fingerprint(target) != hash) copyOut(name, text, packaged)
         record.parentFile?.mkdirs()
         record.writeText(hash)
     }
 
-    private fun copyOut(name: String, text: ByteArray, carried: CarriedBundles) = staged { place ->
+    private fun copyOut(name: String, text: ByteArray, packaged: PackagedBundles) = staged { place ->
         val copy = File(place, "bundle").apply { mkdirs() }
         for (file in ManifestReader.read(text.toString(Charsets.UTF_8), "${Manifest.NAME} in $name").files.keys) {
             val to = BundlePath.resolve(copy, file)
             to.parentFile?.mkdirs()
-            carried.open(name, file).use { source -> to.outputStream().use { source.copyTo(it) } }
+            packaged.open(name, file).use { source -> to.outputStream().use { source.copyTo(it) } }
         }
         File(copy, Manifest.NAME).writeBytes(text)
         keep(copy, place, name)
@@ -125,7 +126,7 @@ class BundleFolder(private val root: File, process: String) {
 
     private fun keep(from: File, place: File, name: String): File {
         val target = File(root, name)
-        if (target.exists() && !target.renameTo(File(place, "replaced"))) throw IOException("cannot move the old $name away")
+        if (target.exists() && !target.renameTo(File(place, "replaced"))) throw IOException("cannot move the old $name")
         if (!from.renameTo(target)) throw IOException("cannot rename ${from.name} to $name")
         return target
     }
@@ -141,16 +142,16 @@ class BundleFolder(private val root: File, process: String) {
         }
     }
 
-    /** A push that was cut off is left alone: it goes on from there. */
+    /** Deletes staging folders of earlier processes. Those of an interrupted push remain: the next push resumes them. */
     private fun removeLeftovers() = root.listFiles { file ->
         file.name.startsWith(STAGING) && !file.name.startsWith(staging)
     }.orEmpty().forEach { it.deleteRecursively() }
 
     companion object {
         private const val STAGING = ".staging-app-"
-        private const val CARRIED = ".carried"
+        private const val INSTALLED_ASSETS = ".carried"
 
-        /** As `convert push` names it. */
+        /** The same name that `convert push` uses. */
         internal fun folderName(manifest: Manifest): String =
             "${manifest.variant}-${manifest.target}".replace(Regex("[^A-Za-z0-9_-]"), "_")
     }

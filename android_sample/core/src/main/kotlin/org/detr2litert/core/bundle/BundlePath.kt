@@ -3,12 +3,12 @@ package org.detr2litert.core.bundle
 import org.detr2litert.core.BundleException
 import java.io.File
 
-/** Relative POSIX paths inside a bundle, and nothing else. */
+/** Resolves relative POSIX paths inside a bundle. */
 internal object BundlePath {
     /**
-     * The file that [name] means under [root].
+     * The file [name] under [root].
      *
-     * @throws BundleException for a name that could leave the bundle on any system (`..`, absolute, `C:`, a backslash).
+     * @throws BundleException for a name that could lead outside the bundle on any system (`..`, absolute, `C:`, a backslash).
      */
     fun resolve(root: File, name: String): File {
         val parts = name.split('/')
@@ -23,7 +23,7 @@ internal object BundlePath {
         return parts.fold(root) { folder, part -> File(folder, part) }
     }
 
-    /** Whether a symbolic link lies on the way from [root] to [file]: then its canonical path is another one. */
+    /** Whether a symbolic link is on the path from [root] to [file]: its canonical path then differs. */
     fun passesLink(root: File, file: File): Boolean =
         file.canonicalPath != File(root.canonicalFile, file.relativeTo(root).path).path
 }

@@ -10,20 +10,20 @@ import java.util.zip.ZipEntry
 import java.util.zip.ZipException
 import java.util.zip.ZipFile
 
-/** Unpacks the .zip of a bundle: the manifest and the files it lists, each at most as long as it says, and nothing else. */
+/** Unpacks a bundle's .zip: only the manifest and the files it lists, each limited to the listed size. */
 object BundleZip {
     /**
-     * @param zip a bundle's files, at the top or in one folder.
+     * @param zip has the bundle's files at the top level or in one folder.
      * @param into an empty folder.
-     * @return the manifest that was unpacked; [Bundle.open] then checks the hashes.
-     * @throws BundleException if it is not the .zip of a bundle, or lists paths outside it.
+     * @return the manifest; hashes are not checked here but by [Bundle.open].
+     * @throws BundleException if it is not a bundle's .zip, or lists paths outside it.
      */
     fun unpack(zip: File, into: File): Manifest = try {
         ZipFile(zip).use { archive -> unpack(archive, into) }
     } catch (error: ZipException) {
         throw BundleException(
             Reason.DAMAGED,
-            "${zip.name} is not a .zip that can be read (${error.message}); copy it again",
+            "${zip.name} is not a readable .zip (${error.message}); copy it again",
             error,
         )
     } catch (error: IOException) {
@@ -36,7 +36,7 @@ object BundleZip {
         val tops = entries.keys.filter { it.substringAfterLast('/') == Manifest.NAME && it.count { char -> char == '/' } <= 1 }
         val top = tops.singleOrNull() ?: throw BundleException(
             Reason.MISSING,
-            "the .zip holds ${tops.size} ${Manifest.NAME} at its top; give the .zip that `convert run --zip` wrote",
+            "the .zip has ${tops.size} ${Manifest.NAME} at the top level, not 1; give the .zip that `convert run --zip` wrote",
         )
         val target = File(into, Manifest.NAME)
         copy(archive, entries.getValue(top), target, Bundle.MANIFEST_LIMIT)
@@ -60,7 +60,7 @@ object BundleZip {
                     val read = source.read(chunk)
                     if (read < 0) break
                     total += read
-                    // What a zip says about its sizes is not trusted: a bomb stops here.
+                    // The sizes stated in the .zip are not trusted: this stops a zip bomb.
                     if (total > limit) {
                         throw BundleException(Reason.DAMAGED, "${entry.name} is longer than the manifest allows; copy it again")
                     }

@@ -8,14 +8,14 @@ import kotlin.math.exp
 import kotlin.math.ln
 
 /**
- * From graph B's boxes and logits to detections: the official post-processing, as `host_runtime.decode` does it.
+ * Decodes graph B's boxes and logits to detections: the official post-processing, equal to `host_runtime.decode`.
  *
  * Sigmoid over all logits, the num_select best of queries x classes (ties by lower flattened index), those above the
- * threshold, ignored classes dropped, boxes from cxcywh fractions to pixels and clamped to the picture. NMS is no part of
- * that; it is there for those who want it.
+ * threshold, ignored classes dropped, boxes from cxcywh fractions to pixels and clamped to the picture. NMS is optional and
+ * not part of the official post-processing.
  *
- * Only logits that can pass the threshold get a sigmoid and a place in the selection: all that pass come before all that do
- * not, so the result is the same. Nothing is allocated after construction. Not for use by several threads at once.
+ * Only logits that can pass the threshold enter the selection, which does not change the result, since they all rank before
+ * the others. No allocation after construction. Not thread-safe.
  *
  * @param queries Q of boxes [1, Q, 4] and logits [1, Q, C].
  * @param classes C.
@@ -26,16 +26,16 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
     private val ignored = BooleanArray(classes) { it in spec.ignoredClasses }
     private val nms = Nms(capacity)
 
-    /** The most detections that a picture can have. */
+    /** The maximum number of detections in a picture. */
     val capacity: Int get() = minOf(spec.numSelect, queries * classes)
 
     /**
      * @param boxes [1, Q, 4], centre x, centre y, width, height as fractions of the picture.
      * @param logits [1, Q, C], before the sigmoid.
-     * @param threshold scores strictly above it are kept.
-     * @param nmsIou if given, a box is dropped that overlaps a better one of its class by more.
-     * @param into filled with the result.
-     * @throws GraphOutputException if a value is NaN: no detection could be trusted.
+     * @param threshold exclusive lower bound of the scores.
+     * @param nmsIou the IoU above which a box is suppressed by a better one of its class; null for no NMS.
+     * @param into receives the result.
+     * @throws GraphOutputException if a value is NaN.
      */
     fun decode(
         boxes: FloatArray,
@@ -46,7 +46,7 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
         nmsIou: Float?,
         into: Detections,
     ) {
-        require(boxes.size == 4 * queries && logits.size == queries * classes) { "boxes or logits of another shape" }
+        require(boxes.size == 4 * queries && logits.size == queries * classes) { "boxes or logits have the wrong size" }
         refuseNaN("boxes", boxes)
         val found = select(logits, threshold)
         into.count = 0
@@ -82,16 +82,16 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
     }
 
     private fun notANumber(name: String) =
-        GraphOutputException("'$name' holds NaN: the graphs did not run right, on this accelerator or with this picture")
+        GraphOutputException("'$name' contains NaN: the graphs ran incorrectly on this accelerator or this picture")
 
     private companion object {
-        /** A logit below which no sigmoid can pass [threshold], with a margin far above float32's rounding. */
+        /** A lower bound of the logits whose sigmoid passes [threshold], with a margin far above float32's rounding. */
         fun logitFloor(threshold: Float): Float {
             val share = threshold.toDouble() / (1 - threshold.toDouble())
             return if (share <= exp(-80.0) || share.isNaN()) Float.NEGATIVE_INFINITY else (ln(share) - 0.001).toFloat()
         }
 
-        /** One cxcywh box to left, top, right, bottom, in float32 as in Python. */
+        /** Converts one cxcywh box to left, top, right, bottom, in float32 as in Python. */
         fun toPixels(boxes: FloatArray, query: Int, width: Float, height: Float, into: FloatArray, at: Int) {
             val halfWidth = 0.5f * boxes[4 * query + 2]
             val halfHeight = 0.5f * boxes[4 * query + 3]

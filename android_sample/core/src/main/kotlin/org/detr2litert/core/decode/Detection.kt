@@ -3,11 +3,11 @@ package org.detr2litert.core.decode
 import org.detr2litert.core.manifest.Manifest
 
 /**
- * One detected object, as an immutable value.
+ * A detected object.
  *
- * @property className of [classIndex], from the bundle's manifest.
+ * @property className the name of [classIndex] in the bundle's manifest.
  * @property score 0..1.
- * @property left and [top], [right], [bottom]: its box in the picture's pixels.
+ * @property left with [top], [right] and [bottom] the box in the picture's pixels.
  */
 data class Detection(
     val classIndex: Int,
@@ -19,7 +19,7 @@ data class Detection(
     val bottom: Float,
 )
 
-/** These detections as values of their own, best first, with the class names of [manifest]. */
+/** Copies these detections to immutable values, best first, with the class names of [manifest]. */
 fun Detections.toList(manifest: Manifest): List<Detection> = List(count) { index ->
     Detection(
         classIndex[index],

@@ -1,16 +1,16 @@
 package org.detr2litert.core.decode
 
 /**
- * A picture's detections, best first, in arrays that are made once and filled again for every picture.
+ * A picture's detections, best first, in preallocated arrays that are reused for every picture.
  *
  * Boxes are left, top, right, bottom in the picture's pixels: [boxes] [capacity, 4] row-major.
  */
 class Detections(val capacity: Int) {
-    /** How many there are now. */
+    /** The current number of detections. */
     var count = 0
         internal set
 
-    /** The size in pixels of the picture that the boxes are for. */
+    /** The picture's size in pixels. */
     var width = 0
         internal set
     var height = 0
@@ -28,14 +28,14 @@ class Detections(val capacity: Int) {
 
     fun bottom(index: Int): Float = boxes[4 * index + 3]
 
-    /** Forgets all detections. */
+    /** Removes all detections. */
     fun clear() {
         count = 0
     }
 
-    /** Takes over everything of [other], whose capacity must be the same or less. */
+    /** Copies everything from [other], whose count must not exceed [capacity]. */
     fun copyFrom(other: Detections) {
-        require(other.count <= capacity) { "${other.count} detections for a place of $capacity" }
+        require(other.count <= capacity) { "${other.count} detections exceed the capacity of $capacity" }
         count = other.count
         width = other.width
         height = other.height

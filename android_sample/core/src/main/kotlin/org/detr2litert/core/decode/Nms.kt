@@ -25,7 +25,7 @@ class Nms(capacity: Int) {
         val width = minOf(detections.right(a), detections.right(b)) - maxOf(detections.left(a), detections.left(b))
         val height = minOf(detections.bottom(a), detections.bottom(b)) - maxOf(detections.top(a), detections.top(b))
         val shared = maxOf(width, 0f) * maxOf(height, 0f)
-        // Multiplied out, so that two boxes without area do not divide 0 by 0.
+        // Without division: two boxes without area would give 0 / 0.
         return shared > iou * (area(detections, a) + area(detections, b) - shared)
     }
 

@@ -3,32 +3,32 @@ package org.detr2litert.core.draw
 import kotlin.math.floor
 import kotlin.math.round
 
-/** Class colours, the same as in the pictures that `host_runtime.draw` makes. */
+/** Class colours, equal to those of `host_runtime.draw`. */
 object ClassColours {
-    // Steps of the golden ratio around the colour wheel keep neighbouring class indices far apart however many there are.
+    // Golden-ratio steps around the colour wheel separate neighbouring class indices, however many there are.
     private const val GOLDEN = 0.6180339887498949
-    private const val LEAST_LUMA = 0.35
+    private const val MIN_LUMA = 0.35
 
-    /** 0xFFRRGGBB: always the same for an index, bright, and unlike its neighbours'. */
+    /** The class's colour as 0xFFRRGGBB: fixed, bright, and distinct from its neighbours'. */
     fun of(classIndex: Int): Int {
         val hue = (0.02 + classIndex * GOLDEN) % 1.0
-        // Every third class is darker and every second paler, so that equal hues far apart still differ.
+        // Every third class is darker and every second paler: classes of similar hue still differ.
         val rgb = hsvToRgb(hue, if (classIndex % 2 == 1) 0.65 else 0.95, if (classIndex % 3 == 2) 0.8 else 1.0)
-        // Deep blues and violets are lightened: a line of luma below 0.35 is lost on a dark picture.
+        // Lightens deep blues and violets: a line of luma below 0.35 is invisible on a dark picture.
         val luma = luma(rgb[0], rgb[1], rgb[2])
-        val white = maxOf(0.0, (LEAST_LUMA - luma) / (1 - luma))
+        val white = maxOf(0.0, (MIN_LUMA - luma) / (1 - luma))
         val (red, green, blue) = rgb.map { round(255 * (it + (1 - it) * white)).toInt() }
         return (0xFF shl 24) or (red shl 16) or (green shl 8) or blue
     }
 
     /** Whether black text is easier to read on [colour] than white. */
-    fun wantsBlackInk(colour: Int): Boolean = luma(
+    fun needsBlackText(colour: Int): Boolean = luma(
         ((colour shr 16) and 0xFF).toDouble(),
         ((colour shr 8) and 0xFF).toDouble(),
         (colour and 0xFF).toDouble(),
     ) > 128
 
-    /** Rec. 601: how light a colour looks, on the scale of its channels. */
+    /** Rec. 601 luma, on the scale of the channels. */
     private fun luma(red: Double, green: Double, blue: Double) = 0.299 * red + 0.587 * green + 0.114 * blue
 
     private fun hsvToRgb(hue: Double, saturation: Double, value: Double): DoubleArray {

@@ -1,14 +1,14 @@
 package org.detr2litert.core.draw
 
 /**
- * Finds places for labels: above its box, else inside its top, else below, the first that covers no label placed before; a
- * label that would leave the area is moved inside. Place the best detection first. Nothing is allocated after construction.
+ * Places labels: above the box, else inside its top, else below, at the first position that overlaps no label placed before.
+ * Labels are moved into the area. Place the best detection first. No allocation after construction.
  */
 class LabelPlacer(private val capacity: Int) {
     private val placed = FloatArray(4 * capacity)
     private var count = 0
 
-    /** Left and top of the label that [place] placed last. */
+    /** Position of the label placed last by [place]. */
     var left = 0f
         private set
     var top = 0f
@@ -19,7 +19,7 @@ class LabelPlacer(private val capacity: Int) {
     }
 
     /**
-     * @param boxLeft the box in the same units as the label and the area, which reaches from (0, 0).
+     * @param boxLeft the box, in the same units as the label and the area, whose origin is (0, 0).
      */
     fun place(
         boxLeft: Float,

@@ -1,9 +1,9 @@
 package org.detr2litert.core.draw
 
 /**
- * A picture shown whole and undistorted in a view: scaled by one factor and centred, with bars on two sides.
+ * Fits a whole picture into a view, undistorted and centred, with bars on two sides.
  *
- * A point p of the picture (pixels) is shown at p * [scale] + ([offsetX], [offsetY]) (view pixels).
+ * A point p in picture pixels maps to p * [scale] + ([offsetX], [offsetY]) in view pixels.
  */
 class Letterbox {
     var scale = 1f
@@ -13,7 +13,7 @@ class Letterbox {
     var offsetY = 0f
         private set
 
-    /** Works out the fit; a picture or view without area leaves everything at the origin. */
+    /** Computes the fit; a picture or view without area maps every point to the origin. */
     fun fit(pictureWidth: Int, pictureHeight: Int, viewWidth: Int, viewHeight: Int) {
         if (pictureWidth <= 0 || pictureHeight <= 0 || viewWidth <= 0 || viewHeight <= 0) {
             scale = 0f

@@ -1,23 +1,23 @@
 package org.detr2litert.core.engine
 
 /**
- * A graph that the engine (LiteRT) does not accept or cannot run. The message is one line for the user.
+ * LiteRT refuses or fails to run a graph. The message is one line for the user.
  *
- * @property kind for the error screen's heading.
+ * @property kind the category, from which the error screen chooses its heading.
  */
 class EngineException(val kind: Kind, message: String, cause: Throwable? = null) : Exception(message, cause) {
-    /** Which part failed. */
+    /** The category of a failure. */
     enum class Kind {
-        /** LiteRT itself cannot be loaded or started. */
+        /** LiteRT cannot be loaded or started. */
         NO_RUNTIME,
 
-        /** This build or phone has no GPU accelerator that LiteRT can use. */
+        /** LiteRT has no GPU accelerator in this build or on this phone. */
         NO_GPU,
 
         /** The GPU does not accept the whole graph. */
         GPU_REFUSED,
 
-        /** The file cannot be compiled at all, or its signature is not the manifest's. */
+        /** The file cannot be compiled on any accelerator, or its signature differs from the manifest. */
         GRAPH,
 
         /** A compiled graph failed while running. */

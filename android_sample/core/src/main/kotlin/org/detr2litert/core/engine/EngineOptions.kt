@@ -1,18 +1,18 @@
 package org.detr2litert.core.engine
 
-/** The processor of both graphs. There is no mixture: a graph that the GPU does not accept whole is refused. */
+/** The processor of both graphs. A graph that the GPU does not accept whole is refused, never split. */
 enum class Processor { GPU, CPU }
 
-/** The GPU's arithmetic; [DEFAULT] is the delegate's own choice (fp16 on phones). */
+/** The GPU's arithmetic; [DEFAULT] is the delegate's default (fp16 on phones). */
 enum class Precision { DEFAULT, FP16, FP16_FP32_SUMS, FP32 }
 
 /**
- * How the graphs are compiled.
+ * Options of compiling the graphs.
  *
- * @property cache keep compiled GPU programs in the app's cache folder, so that the next start is faster.
- * @property cpuThreads for [Processor.CPU].
- * @property shareBuffers let graph B read graph A's output buffers where both ask for the same kind, instead of copying them
- *   through this side. Off unless asked for: no phone has been measured with it.
+ * @property cache keep compiled GPU programs in the app's cache folder, for a faster next start.
+ * @property cpuThreads the number of threads for [Processor.CPU].
+ * @property shareBuffers let graph B read graph A's output buffers where their requirements match, instead of copying them
+ *   through host memory. Off by default: not measured on a phone.
  */
 data class EngineOptions(
     val processor: Processor = Processor.GPU,

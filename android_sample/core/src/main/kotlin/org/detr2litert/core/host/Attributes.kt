@@ -3,9 +3,9 @@ package org.detr2litert.core.host
 import org.detr2litert.core.BundleException
 import org.detr2litert.core.manifest.HostOp
 
-/** An op's attributes: checked against their rules, then read by type. Every fault names the op. */
+/** An op's attributes: checked against their rules, then read by type. Every error names the op. */
 internal class Attributes(private val label: String, private val op: HostOp) {
-    /** Refuses what [rules] do not know, what they need and is not there, and other types and values than theirs. */
+    /** Refuses unknown and missing attributes, and types and values that [rules] do not allow. */
     fun check(rules: Map<String, AttributeRule>) {
         val given = op.attributes.keys
         val required = rules.filterValues { !it.optional }.keys
@@ -28,7 +28,7 @@ internal class Attributes(private val label: String, private val op: HostOp) {
 
     fun wholes(name: String): List<Int> = (op.attributes.getValue(name) as List<*>).map { (it as Number).toInt() }
 
-    /** An axis of [rank], counted from the end where negative. */
+    /** An axis of [rank]; negative ones count from the end. */
     fun axis(rank: Int, name: String = "axis"): Int {
         val axis = whole(name)
         if (axis !in -rank until rank) fail("has $name = $axis for rank $rank")

@@ -34,7 +34,7 @@ internal object Binary {
     }
 }
 
-/** NumPy's broadcasting, worked out once: which element of an input an element of the output reads. */
+/** NumPy's broadcasting as precomputed index maps from output to input elements. */
 internal object Broadcast {
     /** The common shape: aligned at the last axis, extents equal or 1. */
     fun shape(call: OpCall, tensors: List<Tensor>): List<Int> {
@@ -46,7 +46,7 @@ internal object Broadcast {
         }
     }
 
-    /** For each element of [to], row-major, the position in a tensor of shape [from]. */
+    /** For each element of a tensor of shape [to], row-major, the index of its source in a tensor of shape [from]. */
     fun indices(from: List<Int>, to: List<Int>): IntArray {
         val strides = IntArray(to.size)
         var stride = 1

@@ -6,7 +6,7 @@ import kotlin.math.exp
 import kotlin.math.sqrt
 import kotlin.math.tanh
 
-/** x * Phi(x), exactly or, with `approximate = "tanh"`, in torch's tanh form. */
+/** GELU: x * Phi(x), or torch's tanh approximation with `approximate = "tanh"`. */
 internal object Gelu {
     private val rootOfTwoOverPi = sqrt(2 / PI)
 
@@ -23,7 +23,7 @@ internal object Gelu {
 
     /**
      * The error function, to about 1e-12: the Maclaurin series below 3 (Abramowitz and Stegun 7.1.5), the continued fraction
-     * of erfc above (7.1.14), and 1 from 6, where erfc is below 3e-17. The standard library has none.
+     * of erfc above (7.1.14), and 1 from 6, where erfc is below 3e-17. The standard library has no erf.
      */
     fun erf(x: Double): Double {
         val size = abs(x)

@@ -6,7 +6,7 @@ import org.detr2litert.core.tensor.Tensor
 import kotlin.math.exp
 import kotlin.math.ln
 
-/** What an op is made from: its inputs in order, which of them are constants, and its attributes. */
+/** The arguments of an op: its inputs in order, which of them are constants, and its attributes. */
 internal class OpCall(
     val inputs: List<Tensor>,
     val constant: List<Boolean>,
@@ -18,7 +18,7 @@ internal class OpCall(
 
     fun floatOrNull(index: Int): FloatTensor? = if (index < inputs.size) float(index) else null
 
-    /** [shape] itself, if a tensor of a host program can have it: asked before its memory is taken. */
+    /** [shape] itself; fails if a tensor of a host program cannot have it. Call it before the tensor is allocated. */
     fun shaped(shape: List<Int>): List<Int> {
         if (shape.size > HostLimits.MAX_RANK) fail("gives rank ${shape.size}, more than ${HostLimits.MAX_RANK}")
         val most = HostLimits.MAX_ELEMENTS
@@ -29,7 +29,7 @@ internal class OpCall(
     fun fail(problem: String): Nothing = attributes.fail(problem)
 
     companion object {
-        /** How many elements [shape] has; what is more than an Int holds is one more than that. */
+        /** The number of elements of [shape], at most one more than the largest Int. */
         fun elements(shape: List<Int>): Long =
             shape.fold(1L) { product, extent -> minOf(product * extent, Int.MAX_VALUE + 1L) }
     }
@@ -38,7 +38,7 @@ internal class OpCall(
 /** An op's output tensor, and the step that fills it; null where the output is a view that needs no work. */
 internal class Made(val output: Tensor, val step: Step?)
 
-/** The table of ops: the rows of `host_runtime/host_ops.json`, which a test compares with it, and what computes them. */
+/** The table of ops: the rows of `host_runtime/host_ops.json`, which a test compares with it, and the function of each. */
 internal object HostOps {
     private val axis = whole(-HostLimits.MAX_RANK, HostLimits.MAX_RANK - 1)
     private val anywhere = whole(Int.MIN_VALUE, Int.MAX_VALUE)
@@ -111,7 +111,7 @@ internal object HostOps {
     /** 1 / (1 + exp(-x)) in float32; exp overflows to infinity below -88, which gives the right 0. */
     fun sigmoid(x: Float): Float = 1f / (1f + exp(-x.toDouble()).toFloat())
 
-    /** NaN wins, as in NumPy and torch. */
+    /** NaN if either is, as in NumPy and PyTorch. */
     private fun larger(x: Float, y: Float): Float = if (x.isNaN() || x >= y) x else y
 
     private fun smaller(x: Float, y: Float): Float = if (x.isNaN() || x <= y) x else y
@@ -120,7 +120,7 @@ internal object HostOps {
         if (!call.attributes.has("min") && !call.attributes.has("max")) call.fail("has neither min nor max")
         val least = if (call.attributes.has("min")) call.attributes.number("min").toFloat() else Float.NEGATIVE_INFINITY
         val most = if (call.attributes.has("max")) call.attributes.number("max").toFloat() else Float.POSITIVE_INFINITY
-        // Compared this way round so that NaN stays.
+        // Both comparisons are false for NaN, so it is preserved.
         return Unary.make(call) { x ->
             val raised = if (x < least) least else x
             if (raised > most) most else raised

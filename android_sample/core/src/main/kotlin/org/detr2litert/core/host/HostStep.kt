@@ -5,22 +5,22 @@ import org.detr2litert.core.manifest.HostProgram
 import org.detr2litert.core.tensor.Tensor
 import org.detr2litert.core.tensor.TensorSpec
 
-/** One op made ready: its tensors are bound, running it allocates nothing. */
+/** A compiled op with its tensors bound; running it allocates nothing. */
 internal fun interface Step {
     fun run()
 }
 
 /**
- * The query selection between the graphs, compiled once from the manifest's program.
+ * The query selection between the graphs, compiled from the manifest's program.
  *
- * Every tensor's shape is known when the program is compiled, so each gets its memory then, and whatever cannot be run is
- * refused then. [input] and [tensor] give the tensors themselves: fill the inputs, call [run], read the outputs.
+ * All shapes are known at compilation, so memory is allocated and invalid programs are refused there. Usage: fill the input
+ * tensors ([tensor]), call [run], read the output tensors.
  * Semantics op by op: `host_runtime/host_ops.json`, and [HostOps] here.
  *
  * @param program the manifest's host step.
  * @param constants the tensors of program.constants by name.
- * @param inputSpecs shapes and types of program.inputs (graph A's outputs; others are ignored).
- * @param workers for the matrix products; stays the caller's to close.
+ * @param inputSpecs shapes and types of graph A's outputs, among them program.inputs.
+ * @param workers for the matrix products; closed by the caller.
  * @throws BundleException for an unknown op, wrong inputs, attributes, types or shapes, or a missing constant.
  */
 class HostStep(
@@ -35,8 +35,8 @@ class HostStep(
     init {
         val specs = inputSpecs.associateBy { it.name }
         for (name in program.inputs) {
-            val spec =
-                specs[name] ?: throw BundleException.unsupported("the host step reads '$name', which graph a does not give")
+            val spec = specs[name]
+                ?: throw BundleException.unsupported("the host step reads '$name', which is not an output of graph a")
             val supported = spec.dtype in HostLimits.dtypes && spec.shape.size <= HostLimits.MAX_RANK && 0 !in spec.shape
             if (!supported) {
                 throw BundleException.unsupported("the host step's input '$name' is ${spec.dtype.label}${spec.shape}")
@@ -82,11 +82,11 @@ class HostStep(
     val inputNames: List<String> get() = program.inputs
     val outputNames: List<String> get() = program.outputs
 
-    /** An input's or any computed tensor; the same object at every call. */
+    /** An input or a computed tensor; the same object at every call. */
     fun tensor(name: String): Tensor = requireNotNull(tensors[name]) { "the host step has no tensor '$name'" }
 
     /**
-     * Runs the program on what its inputs hold now.
+     * Runs the program on the current content of its inputs.
      *
      * @throws org.detr2litert.core.GraphOutputException if an index is outside the tensor that it indexes.
      */

@@ -3,14 +3,14 @@ package org.detr2litert.core.host
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.Tensor
 
-/** What every tensor of a host program keeps to; the same numbers are in `host_runtime/host_ops.json`. */
+/** Limits of the tensors of a host program, equal to those in `host_runtime/host_ops.json`. */
 internal object HostLimits {
     const val MAX_RANK = 4
     const val MAX_ELEMENTS = 67_108_864
     val dtypes = listOf(DType.FLOAT32, DType.INT32)
 }
 
-/** One input: its name in messages, its type, its least and greatest rank, and up to how often it may occur. */
+/** An op's input: its name in messages, its type, its allowed ranks, and how often it may repeat. */
 internal data class InputRule(
     val name: String,
     val ranks: IntRange = 0..HostLimits.MAX_RANK,
@@ -18,11 +18,11 @@ internal data class InputRule(
     val optional: Boolean = false,
     val repeats: Int = 1,
 ) {
-    /** What is wrong with [tensor] as this input, or null. */
+    /** Why [tensor] is not valid as this input, or null. */
     fun problem(tensor: Tensor): String? {
-        val wanted = if (dtype == DType.INT32) "integers (int32)" else dtype.label
+        val expected = if (dtype == DType.INT32) "integers (int32)" else dtype.label
         return when {
-            tensor.dtype != dtype -> "input '$name' is ${tensor.dtype.label}, not $wanted"
+            tensor.dtype != dtype -> "input '$name' is ${tensor.dtype.label}, not $expected"
             tensor.rank !in ranks -> "input '$name' has rank ${tensor.rank}, not ${ranks.first} to ${ranks.last}"
             else -> null
         }
@@ -36,7 +36,7 @@ internal enum class AttributeType(val label: String, val words: String) {
     INTEGERS("integers", "a list of whole numbers"),
 }
 
-/** One attribute: its type, its inclusive bounds (of each item, for a list) or its values, and whether it may be absent. */
+/** An op's attribute: its type, its inclusive bounds (per item of a list) or allowed values, and whether it is optional. */
 internal data class AttributeRule(
     val type: AttributeType,
     val minimum: Double = 0.0,
@@ -63,9 +63,9 @@ internal data class AttributeRule(
 }
 
 /**
- * One op: what it accepts, the type of its output, and how it is made from a call that was checked.
+ * An op: the inputs and attributes it accepts, its output type, and the function that compiles a checked call.
  *
- * @property verb what it does with its inputs, for messages.
+ * @property verb names the operation in messages.
  */
 internal class OpRule(
     val inputs: List<InputRule>,
@@ -74,7 +74,7 @@ internal class OpRule(
     val verb: String = "take",
     val make: (OpCall) -> Made,
 ) {
-    /** Refuses another number of inputs, other attributes, and inputs of another type or rank. */
+    /** Refuses a wrong number of inputs, invalid attributes, and inputs of a wrong type or rank. */
     fun check(call: OpCall) {
         val arity = inputs.count { !it.optional }..inputs.sumOf { it.repeats }
         if (call.inputs.size !in arity) call.fail("has ${call.inputs.size} inputs, not ${arity.first} to ${arity.last}")

@@ -3,7 +3,7 @@ package org.detr2litert.core.host
 import org.detr2litert.core.tensor.FloatTensor
 import kotlin.math.sqrt
 
-/** (x - mean) / sqrt(variance + eps) * weight + bias over the last axis, population variance, sums in double. */
+/** Layer norm: (x - mean) / sqrt(variance + eps) * weight + bias over the last axis; population variance, sums in double. */
 internal object LayerNorm {
     fun make(call: OpCall): Made {
         val x = call.float(0)

@@ -3,8 +3,8 @@ package org.detr2litert.core.host
 import org.detr2litert.core.tensor.Tensor
 
 /**
- * Ops that only move blocks of elements. A tensor is seen as [outer, extent of the axis, inner], so that every move is a run
- * of System.arraycopy.
+ * Ops that only copy blocks of elements: slice, concat, reshape. A tensor is viewed as [outer, extent of the axis, inner], so
+ * that every block is one System.arraycopy.
  */
 internal object Moving {
     fun outer(shape: List<Int>, axis: Int): Int = shape.take(axis).fold(1) { product, extent -> product * extent }
@@ -14,14 +14,14 @@ internal object Moving {
     fun replaced(shape: List<Int>, axis: Int, extent: Int): List<Int> =
         shape.mapIndexed { index, old -> if (index == axis) extent else old }
 
-    /** x[start:end] along an axis, by Python's rules for negative and too large bounds. */
+    /** x[start:end] along an axis, with Python's rules for negative and too large bounds. */
     fun slice(call: OpCall): Made {
         val x = call.inputs[0]
         val axis = call.attributes.axis(x.rank)
         val extent = x.shape[axis]
         val start = bound(call.attributes.whole("start"), extent)
         val length = bound(call.attributes.whole("end"), extent) - start
-        if (length <= 0) call.fail("slices nothing out of $x")
+        if (length <= 0) call.fail("gives an empty slice of $x")
         val y = x.like(replaced(x.shape, axis, length))
         val inner = inner(x.shape, axis)
         val outer = outer(x.shape, axis)
@@ -58,16 +58,16 @@ internal object Moving {
         }
     }
 
-    /** Row-major reshape: another view of the same memory. One extent may be -1. */
+    /** Row-major reshape as a view of the same memory. One extent may be -1. */
     fun reshape(call: OpCall): Made {
         val x = call.inputs[0]
-        val asked = call.attributes.wholes("shape")
-        val known = OpCall.elements(asked.filter { it != -1 })
-        val open = asked.count { it == -1 }
+        val requested = call.attributes.wholes("shape")
+        val known = OpCall.elements(requested.filter { it != -1 })
+        val open = requested.count { it == -1 }
         if (open > 1 || known == 0L || x.size % known != 0L || (open == 0 && known != x.size.toLong())) {
-            call.fail("cannot give $x the shape $asked")
+            call.fail("cannot reshape $x to $requested")
         }
-        return Made(x.view(call.shaped(asked.map { if (it == -1) (x.size / known).toInt() else it })), null)
+        return Made(x.view(call.shaped(requested.map { if (it == -1) (x.size / known).toInt() else it })), null)
     }
 
     private fun bound(value: Int, extent: Int): Int = (if (value < 0) value + extent else value).coerceIn(0, extent)

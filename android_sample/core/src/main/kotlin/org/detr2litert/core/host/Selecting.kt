@@ -3,15 +3,15 @@ package org.detr2litert.core.host
 import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.tensor.IntTensor
 
-/** The selection itself: [topk] and the gathers that follow it. */
+/** The selecting ops: [topk] and [gather]. */
 internal object Selecting {
-    /** int32 indices of the k largest along an axis, in the order of [TopK]. */
+    /** The int32 indices of the k largest values along an axis, in the order of [TopK]. */
     fun topk(call: OpCall): Made {
         val x = call.float(0)
         val axis = call.attributes.axis(x.rank)
         val k = call.attributes.whole("k")
         val extent = x.shape[axis]
-        if (k > extent) call.fail("cannot take the $k largest of $x")
+        if (k > extent) call.fail("cannot select the $k largest of $x")
         val outer = Moving.outer(x.shape, axis)
         val inner = Moving.inner(x.shape, axis)
         val indices = IntTensor(Moving.replaced(x.shape, axis, k))
@@ -28,7 +28,7 @@ internal object Selecting {
         }
     }
 
-    /** x [B, N, ...] with indices [B, K] gives [B, K, ...], each batch by its own row; indices [K] serve any axis. */
+    /** Selects along an axis: x [B, N, ...] by indices [B, K], row by row of the batch, or any axis by indices [K]. */
     fun gather(call: OpCall): Made {
         val x = call.inputs[0]
         val indices = call.inputs[1] as IntTensor
@@ -62,5 +62,5 @@ internal object Selecting {
     }
 
     private fun outside(index: Int, extent: Int) =
-        GraphOutputException("an index is $index, outside 0..${extent - 1}: a graph did not run right, on this accelerator")
+        GraphOutputException("an index is $index, outside 0..${extent - 1}: a graph ran incorrectly on this accelerator")
 }

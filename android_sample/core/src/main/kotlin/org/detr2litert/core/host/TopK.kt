@@ -1,17 +1,17 @@
 package org.detr2litert.core.host
 
 /**
- * The k largest of up to [capacity] values: descending, ties by lower index, NaN before everything, -0 equal to +0.
+ * Selects the k largest of up to [capacity] values: descending, ties by lower index, NaN first, -0 equal to +0.
  *
- * The order is that of `host_runtime.selection`, which is what a stable descending argsort gives. Value and index are packed
- * into one 64-bit key whose ascending order is the wanted one; keys are unique, so a quickselect followed by a sort of the k
- * that remain is exact. Nothing is allocated after construction. Not for use by several threads at once.
+ * The order is that of `host_runtime.selection`, a stable descending argsort. Value and index are packed into one 64-bit key,
+ * sorted ascending; keys are unique, so a quickselect followed by a sort of the first k is exact. No allocation after
+ * construction. Not thread-safe.
  */
 class TopK(val capacity: Int) {
     private val keys = LongArray(capacity)
     private var count = 0
 
-    /** Forgets all values. */
+    /** Removes all values. */
     fun clear() {
         count = 0
     }
@@ -22,22 +22,22 @@ class TopK(val capacity: Int) {
     }
 
     /**
-     * Selects among what was added since [clear].
+     * Selects from the values added since [clear].
      *
-     * @return how many there are to read with [index]: [k], or fewer if fewer were added.
+     * @return the number of results to read with [index]: [k], or fewer if fewer values were added.
      */
     fun select(k: Int): Int {
-        val wanted = minOf(k, count)
-        if (wanted in 1 until count) partition(wanted)
-        keys.sort(0, wanted)
-        return wanted
+        val selected = minOf(k, count)
+        if (selected in 1 until count) partition(selected)
+        keys.sort(0, selected)
+        return selected
     }
 
-    /** The index of the [place]-th best after [select]. */
+    /** The index of the [place]-th largest value, after [select]. */
     fun index(place: Int): Int = keys[place].toInt()
 
-    /** Reorders keys so that the [wanted] smallest come first (Hoare's quickselect, median of three). */
-    private fun partition(wanted: Int) {
+    /** Reorders keys so that the [first] smallest come first (Hoare's quickselect, median of three). */
+    private fun partition(first: Int) {
         var low = 0
         var high = count - 1
         while (low < high) {
@@ -54,8 +54,8 @@ class TopK(val capacity: Int) {
                 }
             }
             when {
-                wanted - 1 <= right -> high = right
-                wanted - 1 >= left -> low = left
+                first - 1 <= right -> high = right
+                first - 1 >= left -> low = left
                 else -> return
             }
         }
@@ -65,7 +65,7 @@ class TopK(val capacity: Int) {
 
     private companion object {
         fun key(value: Float, index: Int): Long {
-            // Adding +0 turns -0 into +0. Positive floats order as their bits, negative ones the other way round.
+            // Adding +0 turns -0 into +0. The bits of positive floats sort like the values, of negative floats in reverse.
             val bits = (value + 0f).toRawBits()
             val ascending = bits xor ((bits shr 31) and Int.MAX_VALUE)
             val descending = if (value.isNaN()) Int.MIN_VALUE else ascending.inv()

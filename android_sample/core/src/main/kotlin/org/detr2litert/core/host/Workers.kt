@@ -3,15 +3,15 @@ package org.detr2litert.core.host
 import java.util.concurrent.Semaphore
 
 /**
- * A few threads that work on the parts of one loop, for the host step's matrix products.
+ * A small thread pool for parallel loops, used by the host step's matrix products.
  *
- * [run] hands each worker one part and does the first itself; it returns when all are done, and allocates nothing but what a
- * semaphore needs to wait. One thread at a time may call [run]; the first call starts the threads.
+ * [run] executes the first part on the calling thread and one part on each worker; it returns when all are done, and
+ * allocates only what waiting on a semaphore needs. [run] is not reentrant; the first call starts the threads.
  *
- * @param count how many parts a loop is cut into; 1 starts no thread.
+ * @param count number of parts of a loop; 1 starts no thread.
  */
 class Workers(val count: Int) : AutoCloseable {
-    /** The body of a loop over rows `from until to`, the part with the number `part`; parts run at the same time. */
+    /** Processes rows `from until to`, the part numbered `part`; parts run concurrently. */
     fun interface Rows {
         fun run(part: Int, from: Int, to: Int)
     }
@@ -20,7 +20,7 @@ class Workers(val count: Int) : AutoCloseable {
     private val done = Semaphore(0)
     private val threads = starts.mapIndexed { index, start -> Thread({ serve(start, index + 1) }, "host-step-${index + 1}") }
 
-    // Written before a start is released and read after it is acquired, which orders them.
+    // Written before a start is released and read after it is acquired: the semaphore orders the accesses.
     private var body: Rows? = null
     private var rows = 0
     private var failure: Throwable? = null
@@ -34,7 +34,7 @@ class Workers(val count: Int) : AutoCloseable {
         require(count >= 1) { "$count workers" }
     }
 
-    /** Runs [body] over `0 until rows`, cut into [count] parts of nearly equal length. */
+    /** Runs [body] over `0 until rows` in [count] parts of nearly equal length. */
     fun run(rows: Int, body: Rows) {
         check(!closed) { "the workers are closed" }
         if (!started) start()
@@ -53,7 +53,7 @@ class Workers(val count: Int) : AutoCloseable {
         }
     }
 
-    /** Ends the threads; [run] must not be under way. */
+    /** Ends the threads; [run] must not be running. */
     override fun close() {
         closed = true
         starts.forEach { it.release() }
@@ -88,7 +88,7 @@ class Workers(val count: Int) : AutoCloseable {
     }
 
     companion object {
-        /** As many as a phone's fast cores usually are: half of what there is, between 1 and 4. */
+        /** Half of the processors, 1 to 4: about a phone's number of fast cores. */
         fun forThisMachine() = Workers((Runtime.getRuntime().availableProcessors() / 2).coerceIn(1, 4))
     }
 }

@@ -1,12 +1,12 @@
 package org.detr2litert.core.json
 
-/** A value that is not what the schema asks for; the message starts with the value's path. */
+/** A value that violates the schema; the message starts with the value's path. */
 class JsonShapeException(message: String) : Exception(message)
 
 /**
- * A parsed object read field by field, as a JSON Schema would check it.
+ * Reads a parsed object field by field, with the checks of a JSON Schema.
  *
- * @property path where it is in the document, `$` for the whole; every error names it.
+ * @property path the position in the document, `$` for the root; every error names it.
  */
 class JsonObject(val path: String, private val members: Map<String, Any?>) {
     val names: Set<String> get() = members.keys
@@ -41,7 +41,7 @@ class JsonObject(val path: String, private val members: Map<String, Any?>) {
 
     fun child(name: String): JsonObject = child("$path.$name", members[name])
 
-    /** The members that are objects themselves, by name and in order. */
+    /** All members as objects, by name and in order. */
     fun children(): Map<String, JsonObject> = members.mapValues { (name, value) -> child("$path.$name", value) }
 
     fun objects(name: String): List<JsonObject> = items(name) { at, value -> child(at, value) }

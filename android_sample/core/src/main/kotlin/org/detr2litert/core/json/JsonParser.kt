@@ -1,16 +1,16 @@
 package org.detr2litert.core.json
 
-/** Text that is not JSON; the message gives the place. */
+/** Text that is not JSON; the message names the position. */
 class JsonSyntaxException(message: String) : Exception(message)
 
 /**
  * A strict RFC 8259 parser for small documents.
  *
- * Why not a library: Android's own `org.json` accepts comments, unquoted names and trailing garbage, and is another
- * implementation than the one a JVM test would run; everything else would be this module's only dependency.
+ * No library is used: Android's `org.json` accepts comments, unquoted names and trailing text, and differs from the
+ * implementation on the JVM; any other library would be this module's only dependency.
  *
- * Objects become [LinkedHashMap], arrays [ArrayList], integers [Long] (or [Double] where they do not fit), other numbers
- * [Double], and `null` stays null. A name given twice in one object is refused.
+ * Objects become [LinkedHashMap], arrays [ArrayList], integers [Long] ([Double] if too large), other numbers [Double].
+ * Duplicate names in an object are refused.
  */
 class JsonParser private constructor(private val text: String) {
     private var at = 0
@@ -121,10 +121,10 @@ class JsonParser private constructor(private val text: String) {
         while (at < text.length && text[at] in " \t\r\n") at++
     }
 
-    /** Steps over [wanted] if it comes next, spaces aside. */
-    private fun skipTo(wanted: Char): Boolean {
+    /** Skips white space, then [expected] if it is next. */
+    private fun skipTo(expected: Char): Boolean {
         skipSpace()
-        val found = at < text.length && text[at] == wanted
+        val found = at < text.length && text[at] == expected
         if (found) at++
         return found
     }

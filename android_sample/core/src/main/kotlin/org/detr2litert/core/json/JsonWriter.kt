@@ -4,7 +4,7 @@ package org.detr2litert.core.json
 object JsonWriter {
     /**
      * @return [value] as indented JSON, ending in a line break.
-     * @throws IllegalArgumentException for a number that JSON cannot hold (NaN, infinities) or another class.
+     * @throws IllegalArgumentException for a number that JSON cannot represent (NaN, infinities) or an unsupported class.
      */
     fun write(value: Any?): String = StringBuilder().apply { append(value, "\n") }.append('\n').toString()
 

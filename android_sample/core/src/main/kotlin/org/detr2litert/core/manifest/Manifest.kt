@@ -2,7 +2,7 @@ package org.detr2litert.core.manifest
 
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Everything a runtime needs to know about a bundle; see `host_runtime/manifest.schema.json` for the JSON layout. */
+/** A bundle's manifest; see `host_runtime/manifest.schema.json` for the JSON layout. */
 data class Manifest(
     val variant: String,
     val target: String,
@@ -17,7 +17,7 @@ data class Manifest(
     val files: Map<String, FileRecord>,
     val golden: Golden?,
 ) {
-    /** A class's name; a hole of the list (COCO's sparse ids) is called by its number. */
+    /** The class's name, or "class N" for an unused index (COCO's ids have gaps). */
     fun className(index: Int): String = classes[index] ?: "class $index"
 
     companion object {
@@ -27,14 +27,14 @@ data class Manifest(
     }
 }
 
-/** Where the weights came from; [random] marks seeded random weights, which detect nothing. */
+/** The source of the weights; [random] marks seeded random weights, which detect nothing. */
 data class Weights(val source: String, val sha256: String, val random: Boolean)
 
 enum class Resize { BILINEAR, BILINEAR_ANTIALIAS }
 
 /**
- * How a picture becomes graph A's input [1, 3, height, width], red first: resized to [height] x [width], then
- * x = (pixel * [scale] - [mean]) / [std] by channel.
+ * The pre-processing to graph A's input [1, 3, height, width], RGB: resize to [height] x [width], then
+ * x = (pixel * [scale] - [mean]) / [std] per channel.
  */
 data class PreprocessSpec(
     val height: Int,
@@ -45,13 +45,13 @@ data class PreprocessSpec(
     val std: List<Double>,
 )
 
-/** One .tflite file and its signature's tensors, by their own names. */
+/** A .tflite file and its signature's tensors by name. */
 data class GraphSpec(val file: String, val signature: String, val inputs: List<TensorSpec>, val outputs: List<TensorSpec>)
 
-/** One step of the host program: `output = op(inputs, attributes)`; attributes are [Number], [Boolean], [String] or lists. */
+/** An op of the host program: `output = op(inputs, attributes)`; attributes are [Number], [Boolean], [String] or lists. */
 data class HostOp(val op: String, val inputs: List<String>, val output: String, val attributes: Map<String, Any?>)
 
-/** The query selection between the graphs, as straight-line code in which each name is assigned once. */
+/** The query selection between the graphs, as straight-line code; each name is assigned once. */
 data class HostProgram(
     val inputs: List<String>,
     val constants: List<TensorSpec>,
@@ -60,13 +60,13 @@ data class HostProgram(
 )
 
 /**
- * How [boxes] [1, Q, 4] (cxcywh, fractions) and [logits] [1, Q, C] become detections: the [numSelect] best sigmoid scores of
- * queries x classes. [ignoredClasses] take their places there but are never reported.
+ * The post-processing of [boxes] [1, Q, 4] (cxcywh, fractions) and [logits] [1, Q, C]: the [numSelect] best sigmoid scores
+ * over queries x classes. [ignoredClasses] count in that selection but are not reported.
  */
 data class PostprocessSpec(val numSelect: Int, val boxes: String, val logits: String, val ignoredClasses: List<Int>)
 
-/** A file's fingerprint: lower-case hex and length in bytes. */
+/** A file's sha256 in lower-case hex and its length in bytes. */
 data class FileRecord(val sha256: String, val bytes: Long)
 
-/** A picture with every stage's recorded outputs. */
+/** The golden vectors: a picture with the recorded outputs of every stage. */
 data class Golden(val image: String, val tensors: String, val detections: String, val threshold: Double)

@@ -1,8 +1,8 @@
 package org.detr2litert.core.manifest
 
-/** What a JSON Schema cannot say: names that must meet, shapes that must fit. Mirrors `host_runtime.manifest`. */
+/** Consistency checks beyond the JSON Schema: names and shapes across stages. Mirrors `host_runtime.manifest`. */
 internal object ManifestProblems {
-    /** The first thing that does not fit, as a sentence, in the order of the data's flow; null if all fits. */
+    /** The first inconsistency, in the order of the data flow; null if there is none. */
     fun first(manifest: Manifest): String? =
         names(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest) ?: graphB(manifest) ?: postprocess(manifest)
 
@@ -31,13 +31,13 @@ internal object ManifestProblems {
         val pre = manifest.preprocess
         val shape = listOf(1, 3, pre.height, pre.width)
         val fits = manifest.graphA.inputs.singleOrNull()?.shape == shape
-        return if (fits) null else "graph a must take one image of shape $shape, as preprocess says"
+        return if (fits) null else "graph a must have one input of shape $shape, as stated in preprocess"
     }
 
     private fun hostStep(manifest: Manifest): String? {
         val host = manifest.hostStep
         val fromA = manifest.graphA.outputs.mapTo(HashSet()) { it.name }
-        host.inputs.firstOrNull { it !in fromA }?.let { return "the host step reads '$it', which graph a does not give" }
+        host.inputs.firstOrNull { it !in fromA }?.let { return "the host step reads '$it', which is not an output of graph a" }
         val known = host.inputs.toHashSet()
         for (name in host.constants.map { it.name } + host.ops.map { it.output }) {
             if (!known.add(name)) return "the host step assigns '$name' twice"
@@ -49,9 +49,9 @@ internal object ManifestProblems {
         val fromA = manifest.graphA.outputs.associateBy { it.name }
         for (spec in manifest.graphB.inputs.filter { it.name !in manifest.hostStep.outputs }) {
             val source = fromA[spec.name]
-                ?: return "graph b reads '${spec.name}', which neither the host step nor graph a gives"
+                ?: return "graph b reads '${spec.name}', which is not an output of the host step or graph a"
             if (source.shape != spec.shape) {
-                return "'${spec.name}' leaves graph a as ${source.shape} but graph b wants ${spec.shape}"
+                return "'${spec.name}' is ${source.shape} in graph a but ${spec.shape} in graph b"
             }
         }
         return null
@@ -60,10 +60,10 @@ internal object ManifestProblems {
     private fun postprocess(manifest: Manifest): String? {
         val post = manifest.postprocess
         val fromB = manifest.graphB.outputs.associate { it.name to it.shape }
-        val boxes = fromB[post.boxes] ?: return "graph b does not give '${post.boxes}', which postprocess reads"
-        val logits = fromB[post.logits] ?: return "graph b does not give '${post.logits}', which postprocess reads"
+        val boxes = fromB[post.boxes] ?: return "postprocess reads '${post.boxes}', which is not an output of graph b"
+        val logits = fromB[post.logits] ?: return "postprocess reads '${post.logits}', which is not an output of graph b"
         val fit = boxes.size == 3 && logits.size == 3 && boxes[0] == 1 && boxes[2] == 4 && boxes.take(2) == logits.take(2)
-        if (!fit) return "postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not $boxes and $logits"
+        if (!fit) return "postprocess needs boxes [1, Q, 4] and logits [1, Q, C], not $boxes and $logits"
         val count = manifest.classes.size
         if (logits[2] != count) return "classes has $count entries but there are ${logits[2]} logit columns"
         return post.ignoredClasses.firstOrNull { it >= count }?.let { "ignored class $it is not one of the $count classes" }

@@ -10,13 +10,13 @@ import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Reads manifest.json by the rules of `manifest.schema.json`, version 1, then checks that it fits together. */
+/** Reads manifest.json as defined by `manifest.schema.json`, version 1, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
 
     /**
-     * @param where how errors call the text.
-     * @throws BundleException if [text] is not JSON, of a newer schema, not of the schema, or inconsistent.
+     * @param where the text's name in errors.
+     * @throws BundleException if [text] is not JSON, has a newer schema version, violates the schema, or is inconsistent.
      */
     fun read(text: String, where: String = Manifest.NAME): Manifest {
         val manifest = try {
@@ -26,7 +26,7 @@ object ManifestReader {
         } catch (error: JsonShapeException) {
             throw BundleException.manifest("$where is not a bundle manifest: at ${error.message}", error)
         }
-        ManifestProblems.first(manifest)?.let { throw BundleException.manifest("$where does not fit together: $it") }
+        ManifestProblems.first(manifest)?.let { throw BundleException.manifest("$where is inconsistent: $it") }
         return manifest
     }
 

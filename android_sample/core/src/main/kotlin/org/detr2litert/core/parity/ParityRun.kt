@@ -7,13 +7,13 @@ import org.detr2litert.core.tensor.Tensor
 import java.io.File
 
 /**
- * Runs the stages on given inputs and writes every output, for another machine to compare. INSTRUMENTATION.md has the
- * folders and the fields of result.json.
+ * Runs the stages on given inputs and writes every output, for comparison on another machine. INSTRUMENTATION.md describes
+ * the folders and the fields of result.json.
  *
- * The chain runs from `in/a` through all stages. Where `in/host` or `in/b` exist, the host step and graph B also run on those
- * (another machine's) tensors, so that each stage can be judged on its own.
+ * The chain runs from `in/a` through all stages. If `in/host` or `in/b` exist, the host step and graph B also run on those
+ * tensors, so that each stage can be judged separately.
  *
- * @param folder the run's folder, holding `in/`; gets `out/`.
+ * @param folder the run's folder with `in/`; `out/` is written.
  */
 class ParityRun(private val pipeline: DetectorPipeline, private val folder: File) {
     private val times = LinkedHashMap<Stage, ArrayList<Float>>()
@@ -22,13 +22,13 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
     /** Milliseconds of every timed run, by stage; see [Stage.label]. */
     val milliseconds: Map<String, List<Float>> get() = times.entries.associate { (stage, values) -> stage.label to values }
 
-    /** What was written: stage, name, dtype, shape, file (relative to the run's folder) and sha256. */
+    /** The written tensors: stage, name, dtype, shape, file (relative to the run's folder) and sha256. */
     val tensors: List<Map<String, Any>> get() = files
 
     /**
      * @param warmUp runs before the timed ones.
      * @param runs timed runs, at least one; the last one's outputs are written.
-     * @throws TensorFileException if an input file is missing or of another length.
+     * @throws TensorFileException if an input file is missing or has the wrong length.
      */
     fun run(warmUp: Int, runs: Int) {
         require(warmUp >= 0 && runs >= 1) { "$warmUp and $runs runs" }

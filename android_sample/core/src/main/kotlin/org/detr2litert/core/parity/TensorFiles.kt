@@ -5,15 +5,15 @@ import org.detr2litert.core.tensor.LittleEndian
 import org.detr2litert.core.tensor.Tensor
 import java.io.File
 
-/** An input file of a parity run that is missing or has another length than its tensor. */
+/** An input file of a parity run is missing or has the wrong length. */
 class TensorFileException(message: String) : Exception(message)
 
 /**
- * Tensors as raw little-endian files, one each, row-major, without header: `NAME.f32`, `NAME.i32`, or `NAME.u8` for bool.
+ * Reads and writes tensors as raw little-endian files, one each, row-major, without header: `NAME.f32` or `NAME.i32`.
  * Bytes of a name's UTF-8 other than letters, digits, `_`, `-` and inner dots are written as %XX.
  */
 object TensorFiles {
-    /** The file name of a tensor; no name can lead out of the folder. */
+    /** The file name of a tensor, always inside the folder. */
     fun name(tensor: String, dtype: DType): String {
         val safe = StringBuilder()
         tensor.toByteArray().forEachIndexed { index, byte ->
@@ -27,21 +27,21 @@ object TensorFiles {
     /**
      * Fills [into] from its file in [folder].
      *
-     * @throws TensorFileException if the file is not there, or not exactly as long as the tensor.
+     * @throws TensorFileException if the file is missing or its length is not the tensor's.
      */
     fun read(folder: File, name: String, into: Tensor) {
         val file = File(folder, name(name, into.dtype))
         if (!file.isFile) throw TensorFileException("${folder.name}/${file.name} is missing")
-        val wanted = into.size.toLong() * into.dtype.bytes
-        if (file.length() != wanted) {
-            throw TensorFileException("${folder.name}/${file.name} has ${file.length()} bytes, not $wanted for $into")
+        val expected = into.size.toLong() * into.dtype.bytes
+        if (file.length() != expected) {
+            throw TensorFileException("${folder.name}/${file.name} has ${file.length()} bytes, not $expected for $into")
         }
         val bytes = file.readBytes()
         val read = LittleEndian.decode(bytes, 0, bytes.size, into.shape, into.dtype)
         System.arraycopy(read.storage, 0, into.storage, 0, into.size)
     }
 
-    /** Writes [tensor] into [folder], which is made if need be, and returns the file. */
+    /** Writes [tensor] into [folder], created if missing, and returns the file. */
     fun write(folder: File, name: String, tensor: Tensor): File {
         folder.mkdirs()
         return File(folder, name(name, tensor.dtype)).also { it.writeBytes(LittleEndian.encode(tensor)) }
@@ -49,7 +49,6 @@ object TensorFiles {
 
     private fun suffix(dtype: DType) = when (dtype) {
         DType.FLOAT32 -> ".f32"
-        DType.INT32, DType.INT64 -> ".i32"
-        DType.BOOL -> ".u8"
+        DType.INT32 -> ".i32"
     }
 }

@@ -3,47 +3,47 @@ package org.detr2litert.core.pipeline
 import org.detr2litert.core.decode.Detections
 
 /**
- * The newest result, handed from the inference thread to the main thread by copying into arrays that both sides keep.
+ * Passes the newest result from the inference thread to the main thread by copying into preallocated arrays.
  *
- * A result belongs to a source ([SourceNumber]) and is given out only to who asks for that one: boxes of a frame that was under
- * way when something else came on the screen are never drawn there.
+ * A result belongs to a source ([SourceNumber]) and is returned only for that source: detections of a frame whose source is no
+ * longer shown are never drawn.
  */
 class DetectionExchange(val capacity: Int) {
-    private val held = Detections(capacity)
-    private val heldTimes = FloatArray(Stage.entries.size)
+    private val newest = Detections(capacity)
+    private val newestTimes = FloatArray(Stage.entries.size)
     private var source = NONE
     private var pictures = 0L
 
-    /** From the inference thread, after each picture. */
+    /** Stores a result. Called on the inference thread, after each picture. */
     @Synchronized
     fun put(source: Int, detections: Detections, times: StageTimes) {
         pictures++
         if (source < this.source) return
         this.source = source
-        held.copyFrom(detections)
-        for (index in heldTimes.indices) heldTimes[index] = times.median(STAGES[index])
+        newest.copyFrom(detections)
+        for (index in newestTimes.indices) newestTimes[index] = times.median(STAGES[index])
     }
 
     /**
-     * From the main thread: the newest detections into [into], which has at least the same capacity; false, and nothing
-     * changed, if there are none of the source [wanted].
+     * Copies the newest detections to [into], of at least the same capacity; returns false, without a change, if they are not
+     * of the source [requested]. Called on the main thread.
      */
     @Synchronized
-    fun take(wanted: Int, into: Detections): Boolean {
-        if (source != wanted) return false
-        into.copyFrom(held)
+    fun take(requested: Int, into: Detections): Boolean {
+        if (source != requested) return false
+        into.copyFrom(newest)
         return true
     }
 
-    /** Median milliseconds by stage, into [into] (one for each [Stage]); the number of pictures so far. */
+    /** Copies the median milliseconds of each [Stage] to [into]; returns the number of pictures so far. */
     @Synchronized
     fun takeTimes(into: FloatArray): Long {
-        System.arraycopy(heldTimes, 0, into, 0, heldTimes.size)
+        System.arraycopy(newestTimes, 0, into, 0, newestTimes.size)
         return pictures
     }
 
     private companion object {
-        /** Before any [SourceNumber]. */
+        /** Lower than every [SourceNumber]. */
         const val NONE = -1
         val STAGES: Array<Stage> = Stage.entries.toTypedArray()
     }

@@ -12,13 +12,13 @@ import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.Tensor
 
 /**
- * Picture -> graph A -> host step -> graph B -> detections, driven by the manifest alone.
+ * The detector: picture -> graph A -> host step -> graph B -> detections, configured by the manifest alone.
  *
- * All tensors are made at construction and used for every frame. The stages can be run one by one ([runA], [runHost],
- * [runB]), which is what a parity run does. One thread at a time; [close] gives back the graphs and the workers.
+ * All tensors are allocated at construction and reused for every frame. The stages can be run separately ([runA], [runHost],
+ * [runB]), as in a parity run. Not thread-safe; [close] closes the graphs and the workers.
  *
  * @param bundle an opened bundle.
- * @param graphA and [graphB] compiled for it; the pipeline closes them.
+ * @param graphA with [graphB] compiled for the bundle; closed by the pipeline.
  */
 class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private val graphB: GraphRunner) : AutoCloseable {
     private val manifest: Manifest = bundle.manifest
@@ -31,7 +31,7 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
     private val image = FloatTensor(manifest.graphA.inputs.single().shape)
     private val imageName = manifest.graphA.inputs.single().name
 
-    // Index loops over these, because iterating a map allocates.
+    // Arrays, because iterating a map allocates.
     private val namesA = manifest.graphA.outputs.map { it.name }.toTypedArray()
     private val outputsA = manifest.graphA.outputs.map { spec ->
         if (spec.name in host.inputNames) host.tensor(spec.name) else Tensor.of(spec)
@@ -45,25 +45,25 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
     private val boxes = outputsB[namesB.indexOf(manifest.postprocess.boxes)] as FloatTensor
     private val logits = outputsB[namesB.indexOf(manifest.postprocess.logits)] as FloatTensor
 
-    /** Which of graph A's outputs anybody on this side reads. */
-    private val wantedA = BooleanArray(namesA.size) { index ->
+    /** Which of graph A's outputs are read to host memory. */
+    private val readFromA = BooleanArray(namesA.size) { index ->
         namesA[index] in host.inputNames || (namesA[index] in inputNamesB && namesA[index] !in graphB.boundInputs)
     }
 
     val times = StageTimes()
 
-    /** The most detections that a picture can have. */
+    /** The maximum number of detections in a picture. */
     val capacity: Int get() = decoder.capacity
 
-    /** Graph A's input [1, 3, H, W] or [1, H, W, 3]. */
+    /** Graph A's input [1, 3, H, W]. */
     val input: FloatTensor get() = image
 
-    /** Every stage's tensors by name, for a parity run: graph A's outputs, the host step's, graph B's. */
+    /** The outputs of each stage by name, for a parity run. */
     val tensorsA: Map<String, Tensor> get() = namesA.zip(outputsA).toMap()
     val tensorsHost: Map<String, Tensor> get() = host.outputNames.associateWith { host.tensor(it) }
     val tensorsB: Map<String, Tensor> get() = namesB.zip(outputsB).toMap()
 
-    /** What each stage reads: the same objects that the stage before it writes. */
+    /** The inputs of each stage: the same objects that the stage before it writes. */
     val inputsOfA: Map<String, Tensor> get() = mapOf(imageName to image)
     val inputsOfB: Map<String, Tensor> get() = inputNamesB.zip(inputsB).toMap()
     val inputsOfHost: Map<String, Tensor> get() = host.inputNames.associateWith { host.tensor(it) }
@@ -71,7 +71,7 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
     /**
      * Detects objects in an upright picture.
      *
-     * @param into filled with the result, in the picture's pixels.
+     * @param into receives the result, in the picture's pixels.
      * @param nmsIou see [Decoder.decode].
      */
     fun detect(picture: Picture, threshold: Float, nmsIou: Float?, into: Detections) {
@@ -84,21 +84,21 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
         decode(picture.width, picture.height, threshold, nmsIou, into)
     }
 
-    /** Decodes what graph B gave last, for instance again with another [threshold]. */
+    /** Decodes graph B's latest outputs, for example once more with another [threshold]. */
     fun decode(width: Int, height: Int, threshold: Float, nmsIou: Float?, into: Detections) {
         times.start()
         decoder.decode(boxes.data, logits.data, width, height, threshold, nmsIou, into)
         times.mark(Stage.DECODE)
     }
 
-    /** Runs graph A on [input] and reads the outputs that are needed; [all] reads every one. */
+    /** Runs graph A on [input] and reads the outputs that are needed, or [all] of them. */
     fun runA(all: Boolean = false) {
         times.start()
         graphA.write(imageName, image)
         times.mark(Stage.WRITE_A)
         graphA.run()
         times.mark(Stage.RUN_A)
-        for (index in namesA.indices) if (all || wantedA[index]) graphA.read(namesA[index], outputsA[index])
+        for (index in namesA.indices) if (all || readFromA[index]) graphA.read(namesA[index], outputsA[index])
         times.mark(Stage.READ_A)
     }
 

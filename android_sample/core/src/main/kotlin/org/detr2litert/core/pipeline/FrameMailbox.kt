@@ -2,7 +2,7 @@ package org.detr2litert.core.pipeline
 
 import org.detr2litert.core.preprocess.Picture
 
-/** A camera's frame and the [SourceNumber] under which it was made. */
+/** A camera frame and the [SourceNumber] it was captured under. */
 class Frame internal constructor() {
     val picture = Picture(1, 1)
     var source = 0
@@ -10,11 +10,11 @@ class Frame internal constructor() {
 }
 
 /**
- * Hands the newest camera frame from the camera's thread to the inference thread without either waiting for the other.
+ * Passes the newest camera frame from the camera thread to the inference thread; neither waits for the other.
  *
- * Three frames go round: one being written, the newest complete one, one being read. A frame that nobody took in time is
- * replaced by the next; so the camera never waits and inference never works on an old frame. One writer, one reader: each
- * start of a camera has a mailbox of its own.
+ * Triple buffering: one frame being written, the newest complete one, one being read. A frame not taken in time is replaced
+ * by the next, so the camera never waits and inference never works on an old frame. One writer, one reader: each start of a
+ * camera has its own mailbox.
  */
 class FrameMailbox {
     private var writing = Frame()
@@ -22,10 +22,10 @@ class FrameMailbox {
     private var reading = Frame()
     private var fresh = false
 
-    /** Where the next frame goes; the writer's alone until [publish]. */
+    /** The buffer of the next frame, owned by the writer until [publish]. */
     fun back(): Picture = writing.picture
 
-    /** What [back] gave is complete, and was made under the number [source]. */
+    /** Publishes the frame written to [back] under the number [source]. */
     @Synchronized
     fun publish(source: Int) {
         val complete = writing
@@ -36,14 +36,14 @@ class FrameMailbox {
     }
 
     /**
-     * The newest frame, the reader's alone until the next call; null if none has come since the last one. A frame of another
-     * source than [wanted] is dropped.
+     * Takes the newest frame, owned by the reader until the next call; null if none was published since. A frame of a source
+     * other than [requested] is dropped.
      */
     @Synchronized
-    fun take(wanted: Int): Frame? {
+    fun take(requested: Int): Frame? {
         if (!fresh) return null
         fresh = false
-        if (newest.source != wanted) return null
+        if (newest.source != requested) return null
         val taken = newest
         newest = reading
         reading = taken

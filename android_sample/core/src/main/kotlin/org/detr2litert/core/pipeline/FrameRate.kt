@@ -1,12 +1,12 @@
 package org.detr2litert.core.pipeline
 
-/** Pictures a second over the last second or so, from a running count. */
+/** Pictures per second over the last second or so, from a running count. */
 class FrameRate {
     private var sinceNanos = 0L
     private var sinceCount = 0L
     private var rate = 0f
 
-    /** @param count how many pictures there were up to [nowNanos]. */
+    /** @param count number of pictures up to [nowNanos]. */
     fun update(count: Long, nowNanos: Long): Float {
         val elapsed = nowNanos - sinceNanos
         if (count < sinceCount || elapsed > STALE) {

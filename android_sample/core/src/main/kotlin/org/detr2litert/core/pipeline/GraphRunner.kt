@@ -3,11 +3,10 @@ package org.detr2litert.core.pipeline
 import org.detr2litert.core.tensor.Tensor
 
 /**
- * One compiled graph with buffers of its own, made once. The pipeline drives it; what runs it is the app's affair (LiteRT
- * there, recorded tensors in tests).
+ * A compiled graph with its buffers. The implementation is LiteRT in the app and recorded tensors in tests.
  */
 interface GraphRunner : AutoCloseable {
-    /** Inputs that share another graph's output buffer, so that nobody needs to write them. */
+    /** Inputs that share another graph's output buffer and need not be written. */
     val boundInputs: Set<String>
 
     /** Copies [tensor] into the input buffer [name]. */

@@ -1,18 +1,18 @@
 package org.detr2litert.core.pipeline
 
 /**
- * Numbers what the screen shows: one number for a camera at one turn of the screen, another for each still picture.
+ * Numbers the sources shown on the screen: a camera at one screen rotation, or a still picture.
  *
- * Every picture carries the number under which it was made, and so does its result. What carries an older number is for
- * something that is no longer shown, and is dropped wherever it is met.
+ * Every picture and its result carry the number of their source. Those with an older number belong to a source that is no
+ * longer shown, and are dropped.
  */
 class SourceNumber {
-    /** Of what is shown now; any thread may look. */
+    /** The number of the source now shown; readable from any thread. */
     @Volatile
     var current = 0
         private set
 
-    /** Something else is shown from now on; its number. One thread alone may call this. */
+    /** Starts a new source and returns its number. Only one thread may call this. */
     fun next(): Int {
         val number = current + 1
         current = number

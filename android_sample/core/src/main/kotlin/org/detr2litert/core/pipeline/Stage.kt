@@ -1,6 +1,6 @@
 package org.detr2litert.core.pipeline
 
-/** What a frame's time goes to, in the order of the work; [label] is what result.json and the HUD call it. */
+/** The timed stages of a frame, in execution order; [label] is the name in result.json. */
 enum class Stage(val label: String) {
     PREPROCESS("preprocess"),
     WRITE_A("write_a"),

@@ -1,28 +1,28 @@
 package org.detr2litert.core.pipeline
 
-/** Milliseconds of each stage over the last [window] frames, without allocation: [start], [mark] after each stage. */
+/** Measures each stage's milliseconds over the last [window] frames: [start], then [mark] after each stage. No allocation. */
 class StageTimes(private val window: Int = 30) {
     private val samples = Array(Stage.entries.size) { FloatArray(window) }
     private val counts = IntArray(Stage.entries.size)
     private val sorted = FloatArray(window)
     private var last = 0L
 
-    /** Forgets every time so far. */
+    /** Removes all times. */
     fun clear() = counts.fill(0)
 
-    /** The clock starts for the next stage. */
+    /** Starts the clock for the next stage. */
     fun start() {
         last = System.nanoTime()
     }
 
-    /** [stage] is what happened since [start] or the last mark. */
+    /** Records the time since [start] or the last mark for [stage], and restarts the clock. */
     fun mark(stage: Stage) {
         val now = System.nanoTime()
         samples[stage.ordinal][counts[stage.ordinal]++ % window] = (now - last) / 1e6f
         last = now
     }
 
-    /** The stage's last time in ms; 0 if it never ran. */
+    /** The stage's latest time in ms; 0 if it never ran. */
     fun latest(stage: Stage): Float {
         val count = counts[stage.ordinal]
         return if (count == 0) 0f else samples[stage.ordinal][(count - 1) % window]

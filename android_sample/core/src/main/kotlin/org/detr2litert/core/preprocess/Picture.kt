@@ -1,13 +1,13 @@
 package org.detr2litert.core.preprocess
 
 /**
- * An upright picture of 8-bit RGB: [pixels] [height, width] row-major as 0xAARRGGBB (alpha is not looked at), as Android's
- * Bitmap.getPixels writes it. The array may be longer than the picture, so that one serves several sizes.
+ * An upright picture of 8-bit RGB: [pixels] [height, width] row-major as 0xAARRGGBB (alpha is ignored), as Android's
+ * Bitmap.getPixels writes it. The array may be longer than the picture, so that it can be reused.
  */
 class Picture(var width: Int, var height: Int, var pixels: IntArray) {
     constructor(width: Int, height: Int) : this(width, height, IntArray(width * height))
 
-    /** Takes another size; memory is allocated only where the picture has never been as large. */
+    /** Changes the size; allocates only if the picture has never been as large. */
     fun resize(newWidth: Int, newHeight: Int) {
         require(newWidth > 0 && newHeight > 0) { "a picture of $newWidth x $newHeight" }
         if (pixels.size < newWidth * newHeight) pixels = IntArray(newWidth * newHeight)

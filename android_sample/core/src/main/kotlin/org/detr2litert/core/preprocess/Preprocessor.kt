@@ -3,25 +3,24 @@ package org.detr2litert.core.preprocess
 import org.detr2litert.core.manifest.PreprocessSpec
 
 /**
- * A picture to graph A's input: resized, scaled and normalised as the manifest says, equal to `host_runtime.preprocess`.
+ * Converts a picture to graph A's input: resized, scaled and normalised by the manifest, equal to `host_runtime.preprocess`.
  *
- * Rows are resized first and columns second, in float32 and in the order of the taps, as there. Only one row of
- * intermediate values is kept. What depends on the picture's size is worked out when the size changes; otherwise nothing is
- * allocated. Not for use by several threads at once.
+ * Resizes vertically, then horizontally, in float32 and in the same order of additions, with one row of intermediate values.
+ * Allocates only when the picture's size changes. Not thread-safe.
  */
 class Preprocessor(private val spec: PreprocessSpec) {
     private var oldWidth = 0
     private var oldHeight = 0
-    private lateinit var rows: ResizeTaps
-    private lateinit var columns: ResizeTaps
+    private lateinit var rows: ResizeFilter
+    private lateinit var columns: ResizeFilter
     private var row = FloatArray(0)
 
-    // Divided by 255 as to_tensor does; times 1/255 would be one bit off for half of the pixel values.
+    // Division by 255, as in to_tensor; multiplying by 1/255 changes the last bit of half of the pixel values.
     private val divisor = (1 / spec.scale).toFloat()
     private val mean = FloatArray(3) { spec.mean[it].toFloat() }
     private val std = FloatArray(3) { spec.std[it].toFloat() }
 
-    /** How many floats [run] writes: 3 x height x width. */
+    /** Number of floats that [run] writes: 3 x height x width. */
     val size: Int get() = 3 * spec.height * spec.width
 
     /**
@@ -39,8 +38,8 @@ class Preprocessor(private val spec: PreprocessSpec) {
 
     private fun prepare(width: Int, height: Int) {
         if (width == oldWidth && height == oldHeight) return
-        columns = ResizeTaps.of(width, spec.width, spec.resize)
-        rows = ResizeTaps.of(height, spec.height, spec.resize)
+        columns = ResizeFilter.of(width, spec.width, spec.resize)
+        rows = ResizeFilter.of(height, spec.height, spec.resize)
         if (row.size < 3 * width) row = FloatArray(3 * width)
         oldWidth = width
         oldHeight = height

@@ -3,7 +3,7 @@ package org.detr2litert.core.preprocess
 import java.nio.Buffer
 import java.nio.ByteBuffer
 
-/** The three planes of one camera frame in YUV 4:2:0: the chroma planes have half the width and height. */
+/** The planes of a YUV 4:2:0 camera frame; the chroma planes have half the width and height. */
 class YuvPlanes(
     val width: Int,
     val height: Int,
@@ -16,30 +16,30 @@ class YuvPlanes(
 )
 
 /**
- * Camera frames to upright [Picture]s: colour conversion and rotation in one pass over the pixels.
+ * Converts camera frames to upright [Picture]s: colour conversion and rotation in one pass over the pixels.
  *
- * Colours: BT.601, full range, which is what Android's YUV_420_888 from a camera is (ImageFormat's documentation: the JFIF
- * conversion), in 16.16 fixed point, within one step of the real-valued formula. Rows are copied out of the buffers in one
- * call each. Nothing is allocated while the frame's size stays the same. Not for use by several threads at once.
+ * Colours: BT.601, full range, as in Android's YUV_420_888 from a camera (ImageFormat's documentation: the JFIF conversion),
+ * in 16.16 fixed point, within one step of the real-valued formula. Each row is copied from the buffers in one call.
+ * Allocates only when the frame's size changes. Not thread-safe.
  */
 class YuvConverter {
     private var luma = ByteArray(0)
     private var blue = ByteArray(0)
     private var red = ByteArray(0)
 
-    /** @param into is resized to the upright frame; [Rotation.swapsSides] exchanges its sides. */
+    /** @param into resized to the upright frame. */
     fun convert(frame: YuvPlanes, rotation: Rotation, into: Picture) {
         val width = frame.width
         val height = frame.height
         if (rotation.swapsSides) into.resize(height, width) else into.resize(width, height)
         if (luma.size < width) luma = ByteArray(width)
-        // The last row of a plane may end with its last pixel, before its stride or pixel stride is complete.
+        // The last row of a plane may end at its last pixel, short of its stride or pixel stride.
         val chromaLength = ((width + 1) / 2 - 1) * frame.chromaPixelStride + 1
         if (blue.size < chromaLength) {
             blue = ByteArray(chromaLength)
             red = ByteArray(chromaLength)
         }
-        // Where the frame's pixel (x, y) goes: origin + x * stepX + y * stepY.
+        // The frame's pixel (x, y) is written to origin + x * stepX + y * stepY.
         val origin = when (rotation) {
             Rotation.NONE -> 0
             Rotation.RIGHT -> height - 1

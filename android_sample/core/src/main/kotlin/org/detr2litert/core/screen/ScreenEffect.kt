@@ -3,30 +3,30 @@ package org.detr2litert.core.screen
 import org.detr2litert.core.engine.EngineOptions
 import java.io.File
 
-/** What the app is to do because of an event. */
+/** A side effect that the app performs after an event. */
 sealed interface ScreenEffect {
-    /** Lists the bundles that are there. */
+    /** Lists the installed bundles. */
     data class ListBundles(val number: Int) : ScreenEffect
 
-    /** Closes what is open and opens the bundle in [root]. */
+    /** Closes the open bundle and opens the one in [root]. */
     data class OpenBundle(val number: Int, val root: File, val options: EngineOptions) : ScreenEffect
 
-    /** Reads which bundle is in [root] now; [number] is that of its opening. */
+    /** Reads the fingerprint of the bundle in [root]; [number] is that of its opening. */
     data class ReadFingerprint(val number: Int, val root: File) : ScreenEffect
 
-    /** Keeps the .zip that the user picked. */
+    /** Installs the .zip that the user picked. */
     data class ImportBundle(val number: Int, val uri: String) : ScreenEffect
 
     /** Loads a picture. */
     data class LoadPicture(val number: Int, val source: PictureSource) : ScreenEffect
 
-    /** Detects in the picture that is shown. */
+    /** Detects objects in the shown picture. */
     data class Detect(val picture: StillPicture) : ScreenEffect
 
-    /** Decodes the picture that is shown once more, because the threshold or NMS changed. */
+    /** Decodes the shown picture's outputs once more, after a change of threshold or NMS. */
     data object DecodeAgain : ScreenEffect
 
-    /** Asks the user for the camera. */
+    /** Requests the camera permission. */
     data object AskForCamera : ScreenEffect
 
     /** Lets the user pick a picture. */
@@ -35,18 +35,18 @@ sealed interface ScreenEffect {
     /** Lets the user pick a bundle's .zip. */
     data object PickBundle : ScreenEffect
 
-    /** Opens the system's settings of this app. */
+    /** Opens the app's page in the system settings. */
     data object OpenSystemSettings : ScreenEffect
 
-    /** Remembers what the user chose. */
+    /** Saves the settings. */
     data class Save(val settings: Settings) : ScreenEffect
 }
 
-/** Where a picture comes from. */
+/** The source of a still picture. */
 sealed interface PictureSource {
     /** A picture that the user picked. */
     data class Picked(val uri: String) : PictureSource
 
-    /** The open bundle's own picture, the one its golden vectors are for. */
+    /** The open bundle's golden picture. */
     data class OfBundle(val file: File) : PictureSource
 }

@@ -6,64 +6,64 @@ import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectionExchange
 import java.io.File
 
-/** What can happen to the screen; `number` is that of the [ScreenEffect] which an event answers. */
+/** An event from the system, the user or finished work; `number` is that of the [ScreenEffect] it answers. */
 sealed interface ScreenEvent {
     // From the system.
 
-    /** The app is in front. */
+    /** The activity was resumed. */
     data class Resumed(val mayUseCamera: Boolean) : ScreenEvent
 
-    /** The app is not in front any more. */
+    /** The activity was paused. */
     data object Paused : ScreenEvent
 
-    /** The user answered [ScreenEffect.AskForCamera]; [mayAskAgain] as Android says after a refusal. */
+    /** The user answered [ScreenEffect.AskForCamera]; [mayAskAgain] is shouldShowRequestPermissionRationale. */
     data class CameraAnswered(val allowed: Boolean, val mayAskAgain: Boolean) : ScreenEvent
 
-    /** The running camera failed, or none could be started. */
+    /** The camera failed or could not be started. */
     data class CameraFailed(val reason: String) : ScreenEvent
 
-    /** Nothing on this phone can pick a file. */
+    /** No app on this phone can pick a file. */
     data class NoFilePicker(val reason: String?) : ScreenEvent
 
     // From the user.
 
-    /** Live, Sample, or a picture that was picked. */
+    /** The user chose Live, Sample or a picture. */
     data class SubjectChosen(val subject: Subject) : ScreenEvent
 
-    /** Gallery: a picture is to be picked. */
-    data object PictureWanted : ScreenEvent
+    /** The user pressed Gallery. */
+    data object PictureRequested : ScreenEvent
 
-    /** The list of bundles is to be shown. */
-    data object BundlesWanted : ScreenEvent
+    /** The user pressed Bundle. */
+    data object BundlesRequested : ScreenEvent
 
-    /** One of the list; a broken one too, because the error screen then says what is wrong with it. */
+    /** The user chose a bundle from the list; also a broken one, for which the error screen shows the reason. */
     data class BundleChosen(val root: File) : ScreenEvent
 
-    /** A .zip is to be picked. */
-    data object ImportWanted : ScreenEvent
+    /** The user chose to import a .zip. */
+    data object ImportRequested : ScreenEvent
 
-    /** A .zip was picked. */
+    /** The user picked a .zip. */
     data class ImportChosen(val uri: String) : ScreenEvent
 
-    /** The options are to be shown. */
-    data object OptionsWanted : ScreenEvent
+    /** The user pressed Options. */
+    data object OptionsRequested : ScreenEvent
 
-    /** The options were confirmed. */
+    /** The user confirmed the options. */
     data class OptionsChosen(val engine: EngineOptions, val nms: Boolean) : ScreenEvent
 
-    /** The dialog was left. */
+    /** The user left the dialog. */
     data object DialogClosed : ScreenEvent
 
-    /** The slider was moved. */
+    /** The user moved the slider. */
     data class ThresholdChosen(val threshold: Float) : ScreenEvent
 
-    /** The error screen's offer to run on the CPU was taken. */
+    /** The user chose the CPU on the error screen. */
     data object CpuChosen : ScreenEvent
 
-    /** The error screen's way to the system's settings was taken. */
-    data object SystemSettingsWanted : ScreenEvent
+    /** The user chose the system settings on the error screen. */
+    data object SystemSettingsRequested : ScreenEvent
 
-    // From work that is done.
+    // From finished work.
 
     /** Answers [ScreenEffect.ListBundles]. */
     data class BundlesListed(val number: Int, val bundles: List<StoredBundle>) : ScreenEvent
@@ -86,7 +86,7 @@ sealed interface ScreenEvent {
         val exchange: DetectionExchange,
     ) : ScreenEvent
 
-    /** Answers [ScreenEffect.OpenBundle], at once or at any time while the bundle is open. */
+    /** Answers [ScreenEffect.OpenBundle], at any time while the bundle is opening or open. */
     data class DetectorFailed(val number: Int, val error: Exception) : ScreenEvent
 
     /** Answers [ScreenEffect.ReadFingerprint]; null if it cannot be read. */

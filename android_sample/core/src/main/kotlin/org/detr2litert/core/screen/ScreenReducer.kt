@@ -7,19 +7,19 @@ import org.detr2litert.core.engine.EngineOptions
 import org.detr2litert.core.engine.Processor
 import java.io.File
 
-/** The state after an event, and what is to be done because of it, in order. */
+/** The state after an event, and its effects in order. */
 data class Step(val state: ScreenState, val effects: List<ScreenEffect> = emptyList()) {
     constructor(state: ScreenState, vararg effects: ScreenEffect) : this(state, effects.toList())
 
-    /** This step, then [next] from its state. */
+    /** Appends the step that [next] makes from this step's state. */
     internal inline fun then(next: (ScreenState) -> Step): Step = next(state).let { Step(it.state, effects + it.effects) }
 }
 
-/** The app's behaviour as one pure function: a state and an event give the next state and effects. */
+/** The app's behaviour as a pure function: (state, event) -> (state, effects). */
 object ScreenReducer {
     private val GPU_FAULTS = setOf(EngineException.Kind.NO_GPU, EngineException.Kind.GPU_REFUSED, EngineException.Kind.RUN)
 
-    /** What [event] makes of [state]. */
+    /** Applies [event] to [state]. */
     fun reduce(state: ScreenState, event: ScreenEvent): Step {
         val step = when (event) {
             is ScreenEvent.Resumed -> resume(state.copy(isInFront = true, mayUseCamera = event.mayUseCamera))
@@ -35,18 +35,18 @@ object ScreenReducer {
 
             is ScreenEvent.SubjectChosen -> show(state.copy(subject = event.subject))
 
-            ScreenEvent.PictureWanted -> Step(state, ScreenEffect.PickPicture)
+            ScreenEvent.PictureRequested -> Step(state, ScreenEffect.PickPicture)
 
-            ScreenEvent.BundlesWanted -> list(state) { copy(choosing = it) }
+            ScreenEvent.BundlesRequested -> list(state) { copy(choosing = it) }
 
-            // The user's later choice wins over an import that is still under way.
+            // The later choice overrides a running import.
             is ScreenEvent.BundleChosen -> open(state.copy(dialog = null, importing = null), event.root)
 
-            ScreenEvent.ImportWanted -> Step(state.copy(dialog = null), ScreenEffect.PickBundle)
+            ScreenEvent.ImportRequested -> Step(state.copy(dialog = null), ScreenEffect.PickBundle)
 
             is ScreenEvent.ImportChosen -> import(state, event.uri)
 
-            ScreenEvent.OptionsWanted -> Step(if (state.dialog == null) state.copy(dialog = Dialog.Options) else state)
+            ScreenEvent.OptionsRequested -> Step(if (state.dialog == null) state.copy(dialog = Dialog.Options) else state)
 
             is ScreenEvent.OptionsChosen -> chooseOptions(state.copy(dialog = null), event.engine, event.nms)
 
@@ -58,7 +58,7 @@ object ScreenReducer {
             ScreenEvent.CpuChosen ->
                 chooseOptions(state, state.settings.engine.copy(processor = Processor.CPU), state.settings.nms)
 
-            ScreenEvent.SystemSettingsWanted -> Step(state, ScreenEffect.OpenSystemSettings)
+            ScreenEvent.SystemSettingsRequested -> Step(state, ScreenEffect.OpenSystemSettings)
 
             is ScreenEvent.BundlesListed -> listed(state, event)
 
@@ -89,7 +89,7 @@ object ScreenReducer {
         return saving(state.settings, step)
     }
 
-    /** What was chosen is saved at once; only the slider, which passes through many values, waits for [ScreenEvent.Paused]. */
+    /** Saves changed settings at once, except the threshold: the slider passes many values, saved at [ScreenEvent.Paused]. */
     private fun saving(before: Settings, step: Step): Step {
         val now = step.state.settings
         return if (now.copy(threshold = before.threshold) == before) {
@@ -101,7 +101,7 @@ object ScreenReducer {
 
     // Bundles
 
-    /** Bundles may have been pushed while the app was not in front; the first one is opened, and a changed one again. */
+    /** Checks for bundles pushed while the app was paused: opens the first one, or reopens a changed one. */
     private fun resume(state: ScreenState): Step {
         val live = state.subject == Subject.Live && state.bundle is BundleState.Ready
         val shown = if (live) show(state) else Step(state)
@@ -114,8 +114,8 @@ object ScreenReducer {
     }
 
     private inline fun list(state: ScreenState, note: ScreenState.(Int) -> ScreenState): Step {
-        val number = state.begun + 1
-        return Step(state.copy(begun = number).note(number), ScreenEffect.ListBundles(number))
+        val number = state.lastNumber + 1
+        return Step(state.copy(lastNumber = number).note(number), ScreenEffect.ListBundles(number))
     }
 
     private fun listed(state: ScreenState, event: ScreenEvent.BundlesListed): Step = when (event.number) {
@@ -147,27 +147,27 @@ object ScreenReducer {
     }
 
     private fun openFirst(state: ScreenState, bundles: List<StoredBundle>): Step {
-        val sound = bundles.filter { it.manifest != null }
-        val chosen = sound.firstOrNull { it.root.name == state.settings.bundle } ?: sound.firstOrNull()
+        val usable = bundles.filter { it.manifest != null }
+        val chosen = usable.firstOrNull { it.root.name == state.settings.bundle } ?: usable.firstOrNull()
         return when {
             chosen != null -> open(state, chosen.root)
             bundles.isEmpty() -> Step(state.error(Problem.NoBundle))
-            else -> Step(state.error(Problem.NoSoundBundle(bundles)))
+            else -> Step(state.error(Problem.NoUsableBundle(bundles)))
         }
     }
 
     private fun import(state: ScreenState, uri: String): Step {
-        val number = state.begun + 1
-        // What is imported is opened, so what an older listing would open is not.
-        val next = state.copy(begun = number, importing = number, looking = null).wait()
+        val number = state.lastNumber + 1
+        // The imported bundle is opened, so an older listing must not open another one.
+        val next = state.copy(lastNumber = number, importing = number, looking = null).wait()
         return Step(next, ScreenEffect.ImportBundle(number, uri))
     }
 
     private fun open(state: ScreenState, root: File): Step {
-        val number = state.begun + 1
+        val number = state.lastNumber + 1
         val settings = state.settings.copy(bundle = root.name)
         val opening = BundleState.Opening(number, root, settings.engine)
-        val next = state.copy(begun = number, settings = settings, bundle = opening, looking = null).wait()
+        val next = state.copy(lastNumber = number, settings = settings, bundle = opening, looking = null).wait()
         return Step(next, ScreenEffect.OpenBundle(number, root, settings.engine))
     }
 
@@ -209,7 +209,7 @@ object ScreenReducer {
 
     // Live, gallery, sample
 
-    /** Shows what the user chose last; where no bundle is open, opening one comes first. */
+    /** Shows the chosen subject; opens a bundle first if none is open. */
     private fun show(state: ScreenState): Step = when (val bundle = state.bundle) {
         is BundleState.Ready -> if (state.isBusy) Step(state.wait()) else showSubject(state, bundle)
         is BundleState.Opening -> Step(state.wait())
@@ -233,7 +233,7 @@ object ScreenReducer {
     }
 
     private fun showLive(state: ScreenState): Step = when {
-        // Opened while another app was in front: the camera starts when this one is again.
+        // Opened while paused: the camera starts when the app resumes.
         !state.isInFront -> Step(state)
 
         state.mayUseCamera -> Step(state.scene(Shown.Live))
@@ -243,7 +243,7 @@ object ScreenReducer {
         else -> Step(state.copy(isAskingForCamera = true), ScreenEffect.AskForCamera)
     }
 
-    /** If it was allowed, the app comes to the front next, and the camera starts then. */
+    /** If permission was granted, the camera starts at the [ScreenEvent.Resumed] that follows. */
     private fun cameraAnswered(state: ScreenState, event: ScreenEvent.CameraAnswered): Step {
         val answered = state.copy(isAskingForCamera = false, mayUseCamera = event.allowed)
         if (event.allowed) return Step(answered)
@@ -251,8 +251,8 @@ object ScreenReducer {
     }
 
     private fun load(state: ScreenState, source: PictureSource): Step {
-        val number = state.begun + 1
-        return Step(state.copy(begun = number).scene(Shown.Loading(number)), ScreenEffect.LoadPicture(number, source))
+        val number = state.lastNumber + 1
+        return Step(state.copy(lastNumber = number).scene(Shown.Loading(number)), ScreenEffect.LoadPicture(number, source))
     }
 
     // Options
@@ -264,7 +264,7 @@ object ScreenReducer {
         return if (sameGraphs || bundle !is BundleState.Known) decodeAgain(next) else open(next, bundle.root)
     }
 
-    /** A still picture is decoded again; the camera's next frame comes by itself. */
+    /** Decodes a still picture again; live frames use the new settings anyway. */
     private fun decodeAgain(state: ScreenState): Step =
         if (state.shown is Shown.Still) Step(state, ScreenEffect.DecodeAgain) else Step(state)
 

@@ -8,24 +8,24 @@ import org.detr2litert.core.preprocess.Picture
 import java.io.File
 
 /**
- * Everything that the app's one screen depends on, as an immutable value; [ScreenReducer] makes the next one.
+ * The immutable state of the app's screen; [ScreenReducer] computes the next one.
  *
- * Work that takes time is begun under a number, another one each time, and its result carries that number back. A result whose
- * number the state does not hold any more is stale and changes nothing.
+ * Every asynchronous request has a unique number, which its result carries. A result whose number is no longer in the state is
+ * stale and ignored.
  *
- * @property settings what the user chose, remembered from start to start.
- * @property subject what the user wants to see; it outlives a change of bundle or options.
- * @property bundle what is open.
+ * @property settings the user's settings, persistent.
+ * @property subject what the user wants to see; unchanged when the bundle or an option changes.
+ * @property bundle the state of the open bundle.
  * @property shown what is on the screen.
- * @property scene another number whenever something else comes on the screen: detections of an older scene are not drawn.
+ * @property scene incremented whenever [shown] changes: detections of an older scene are not drawn.
  * @property dialog the dialog over the screen.
- * @property looking the listing under way that opens the first bundle, or again the open one if it has changed.
- * @property choosing the listing under way from which the user wants to choose.
- * @property importing the import under way, whose bundle is opened next.
- * @property isInFront whether the user can see the app: the camera runs only then.
- * @property mayUseCamera whether the camera was allowed when the app last came to the front or asked.
- * @property isAskingForCamera whether the system's question is open.
- * @property begun the last number that was given out.
+ * @property looking the number of the running listing that opens the first bundle, or reopens a changed one.
+ * @property choosing the number of the running listing for the dialog of bundles.
+ * @property importing the number of the running import, whose bundle is opened next.
+ * @property isInFront whether the activity is resumed: the camera runs only then.
+ * @property mayUseCamera whether the camera permission was granted at the last resume or request.
+ * @property isAskingForCamera whether the permission dialog is open.
+ * @property lastNumber the last number assigned.
  */
 data class ScreenState(
     val settings: Settings,
@@ -40,21 +40,21 @@ data class ScreenState(
     val isInFront: Boolean = false,
     val mayUseCamera: Boolean = false,
     val isAskingForCamera: Boolean = false,
-    val begun: Int = 0,
+    val lastNumber: Int = 0,
 ) {
-    /** Whether a bundle is being looked for, imported or opened: what the user wants to see is shown afterwards. */
+    /** Whether a bundle is being listed, imported or opened; [subject] is shown afterwards. */
     val isBusy: Boolean
         get() = importing != null || bundle is BundleState.Opening || (bundle == BundleState.None && looking != null)
 
-    /** Whether the camera must be running; what the user once allowed may have been taken back. */
+    /** Whether the camera must be running; the permission may have been revoked. */
     val cameraRuns: Boolean get() = shown == Shown.Live && isInFront && mayUseCamera
 }
 
 /**
- * What the user chose.
+ * The user's settings.
  *
- * @property bundle the folder name of the bundle that was opened last; null before the first.
- * @property threshold 0..1; scores strictly above it are shown.
+ * @property bundle the folder name of the bundle opened last; null before the first.
+ * @property threshold exclusive lower bound of the scores, 0..1.
  */
 data class Settings(
     val bundle: String? = null,
@@ -62,21 +62,21 @@ data class Settings(
     val nms: Boolean = false,
     val threshold: Float = 0.5f,
 ) {
-    /** For the engine: the IoU of the NMS that was asked for, or null for none, as the original has none. */
+    /** The IoU for the engine's NMS, or null without NMS, as in the original. */
     val nmsIou: Float? get() = if (nms) NMS_IOU else null
 
     private companion object {
-        /** The usual one. */
+        /** A common default. */
         const val NMS_IOU = 0.5f
     }
 }
 
-/** What the user wants to see; [toText] and [of] carry it over the end of the activity and the process. */
+/** What the user wants to see; saved over the activity's end as [toText], restored by [of]. */
 sealed interface Subject {
     /** The camera. */
     data object Live : Subject
 
-    /** The bundle's own picture. */
+    /** The bundle's golden picture. */
     data object Sample : Subject
 
     /** A picture that the user picked, by its URI. */
@@ -92,7 +92,7 @@ sealed interface Subject {
         private const val LIVE = "live"
         private const val SAMPLE = "sample"
 
-        /** From what [toText] gave; null, at the first start, is the camera. */
+        /** Parses the result of [toText]; null, at the first start, is the camera. */
         fun of(text: String?): Subject = when (text) {
             null, LIVE -> Live
             SAMPLE -> Sample
@@ -101,27 +101,27 @@ sealed interface Subject {
     }
 }
 
-/** What is open: a bundle on its way from a folder to compiled graphs. */
+/** The state of a bundle, from its folder to compiled graphs. */
 sealed interface BundleState {
-    /** No bundle was opened yet. */
+    /** No bundle was opened. */
     data object None : BundleState
 
-    /** One that was opened last, well or not. */
+    /** The bundle opened last, with or without success. */
     sealed interface Known : BundleState {
-        /** The number of its opening, which the engine's reports carry. */
+        /** The number of its opening, which the engine's callbacks carry. */
         val number: Int
         val root: File
         val options: EngineOptions
     }
 
-    /** Its files are being checked and its graphs compiled. */
+    /** Files are being checked and graphs compiled. */
     data class Opening(override val number: Int, override val root: File, override val options: EngineOptions) : Known
 
     /**
-     * It detects.
+     * The bundle is open and detects.
      *
-     * @property fingerprint the manifest's hash when it was opened: another one in the same folder is another bundle.
-     * @property exchange where its detections arrive. They are no part of the state, which would be another one at every frame.
+     * @property fingerprint the manifest's hash at opening; detects a replaced bundle.
+     * @property exchange receives its detections, which are not part of the state, since they change with every frame.
      */
     data class Ready(
         override val number: Int,
@@ -134,9 +134,9 @@ sealed interface BundleState {
     ) : Known
 
     /**
-     * It could not be opened, or failed while it ran. Nothing is tried again by itself until the bundle is another one.
+     * Opening or running failed. It is not retried automatically until the bundle changes.
      *
-     * @property fingerprint null until it is known.
+     * @property fingerprint null until read.
      */
     data class Failed(
         override val number: Int,
@@ -148,64 +148,64 @@ sealed interface BundleState {
 
 /** What is on the screen. */
 sealed interface Shown {
-    /** Nothing yet: the camera is not allowed, or the app is not in front. */
+    /** Nothing: the camera permission is missing, or the activity is paused. */
     data object Nothing : Shown
 
-    /** Something is under way that everything else waits for. */
+    /** A bundle is being listed, imported or opened. */
     data object Waiting : Shown
 
     /** The camera's preview. */
     data object Live : Shown
 
-    /** A picture is being loaded, under this number. */
+    /** A picture is being loaded by the request [number]. */
     data class Loading(val number: Int) : Shown
 
-    /** One picture. */
+    /** A still picture. */
     data class Still(val picture: StillPicture) : Shown
 
-    /** What is wrong, and what can be done about it. */
+    /** An error screen. */
     data class Error(val problem: Problem) : Shown
 }
 
-/** An upright picture; the app's own class holds what it draws, too. */
+/** An upright picture; the app's implementation also has the bitmap to draw. */
 interface StillPicture {
-    /** For the detector. */
+    /** The detector's input. */
     val pixels: Picture
 }
 
 /** The dialog over the screen. */
 sealed interface Dialog {
-    /** These bundles to choose from, or another one to import. */
+    /** A choice among installed bundles, or to import another one. */
     data class Bundles(val bundles: List<StoredBundle>) : Dialog
 
-    /** How the graphs are compiled, and NMS. */
+    /** Options of compiling the graphs, and NMS. */
     data object Options : Dialog
 }
 
-/** What the error screen says. */
+/** The content of the error screen. */
 sealed interface Problem {
     /**
      * Work failed; [error]'s message is one line for the user.
      *
-     * @property offersCpu the GPU may be at fault, so the CPU is offered. Offered only: it is never taken without being asked for.
+     * @property offersCpu the GPU may be the cause, so the user is offered the CPU, which is never used automatically.
      */
     data class Failure(val error: Exception, val offersCpu: Boolean = false) : Problem
 
-    /** No bundle is there. */
+    /** No bundle is installed. */
     data object NoBundle : Problem
 
-    /** Bundles are there, and each is broken. */
-    data class NoSoundBundle(val bundles: List<StoredBundle>) : Problem
+    /** Every installed bundle is broken. */
+    data class NoUsableBundle(val bundles: List<StoredBundle>) : Problem
 
-    /** The bundle in the folder [name] carries no picture. */
+    /** The bundle in the folder [name] has no golden picture. */
     data class NoSample(val name: String) : Problem
 
-    /** The camera was not allowed; [forGood]: Android asks no more, and only the system's settings can allow it. */
+    /** The camera permission was denied; [forGood]: only the system settings can grant it. */
     data class CameraDenied(val forGood: Boolean) : Problem
 
-    /** There is no camera, for this reason. */
+    /** The camera is not available, for this reason. */
     data class CameraFailed(val reason: String) : Problem
 
-    /** The phone has no app to pick a file with. */
+    /** The phone has no app to pick a file. */
     data class NoFilePicker(val reason: String?) : Problem
 }

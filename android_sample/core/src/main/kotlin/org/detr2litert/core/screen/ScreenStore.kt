@@ -1,13 +1,12 @@
 package org.detr2litert.core.screen
 
 /**
- * Holds the screen's state and takes events one after the other. One thread alone.
+ * Holds the screen's state and handles events sequentially. Confined to one thread.
  *
- * An event that comes while another is being handled, from what [render] or [run] do, waits until that one is through: so each is
- * reduced, shown and acted upon as a whole.
+ * An event dispatched from [render] or [run] is queued until the current one has been reduced, rendered and its effects run.
  *
- * @param render shows the state; the first argument is the one that is on the screen.
- * @param run does what an effect says, after the state that came with it is shown.
+ * @param render shows the state; the first argument is the previous one.
+ * @param run performs an effect, after the new state is rendered.
  */
 class ScreenStore(
     initial: ScreenState,
@@ -17,11 +16,11 @@ class ScreenStore(
     private val waiting = ArrayDeque<ScreenEvent>()
     private var handling = false
 
-    /** What is on the screen now. */
+    /** The current state. */
     var state: ScreenState = initial
         private set
 
-    /** Takes an event; it is handled before this returns, unless another one is being handled. */
+    /** Handles an event before returning, or queues it while another one is being handled. */
     fun dispatch(event: ScreenEvent) {
         waiting.addLast(event)
         if (handling) return

@@ -11,7 +11,7 @@ import java.nio.ByteOrder
 
 /**
  * Reads a .safetensors file: eight bytes of header length (little-endian), a JSON header, then the tensors' bytes without
- * gaps or overlaps. Format: the safetensors project's README. Types other than F32 and I32 are refused.
+ * gaps or overlaps (the safetensors project's README). Types other than F32 and I32 are refused.
  */
 object Safetensors {
     private const val PREFIX = 8
@@ -21,7 +21,7 @@ object Safetensors {
     /**
      * All tensors of [file] by name.
      *
-     * @throws BundleException if it is not a safetensors file or holds another type.
+     * @throws BundleException if it is not a safetensors file or has a tensor of another type.
      */
     fun read(file: File): Map<String, Tensor> = try {
         parse(file.readBytes())
@@ -34,9 +34,9 @@ object Safetensors {
     }
 
     /**
-     * The tensors that [specs] name, each of exactly that shape and type.
+     * All tensors of [file] by name; those that [specs] name must have that shape and type.
      *
-     * @throws BundleException as [read], or if one is missing or of another shape or type.
+     * @throws BundleException as above, or if a tensor is missing or has another shape or type.
      */
     fun read(file: File, specs: List<TensorSpec>): Map<String, Tensor> {
         val found = read(file)
@@ -70,7 +70,7 @@ object Safetensors {
             end = offsets[1].toLong()
             val dtype = requireNotNull(TYPES[entry.text("dtype")]) { "'$name' has the type ${entry.text("dtype")}" }
             name to LittleEndian.decode(bytes, start + offsets[0], offsets[1] - offsets[0], entry.wholes("shape", 0), dtype)
-        }.also { require(end == (bytes.size - start).toLong()) { "bytes that no tensor claims" } }
+        }.also { require(end == (bytes.size - start).toLong()) { "bytes after the last tensor" } }
     }
 
     private fun damaged(file: File, error: Exception) =

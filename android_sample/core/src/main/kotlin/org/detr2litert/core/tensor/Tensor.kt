@@ -1,16 +1,16 @@
 package org.detr2litert.core.tensor
 
-/** Element types at a stage's border. */
+/** Element types of the tensors that pass between the stages. */
 enum class DType(val label: String, val bytes: Int) {
     FLOAT32("float32", 4),
     INT32("int32", 4),
-    INT64("int64", 8),
-    BOOL("bool", 1),
     ;
 
     companion object {
-        /** @throws NoSuchElementException for a label that is none. */
-        fun of(label: String): DType = entries.first { it.label == label }
+        /** @throws IllegalArgumentException for a label that is not one of [entries]. */
+        fun of(label: String): DType = requireNotNull(entries.firstOrNull { it.label == label }) {
+            "the dtype '$label' is not supported, only ${entries.joinToString(" and ") { it.label }}"
+        }
     }
 }
 
@@ -20,12 +20,7 @@ data class TensorSpec(val name: String, val shape: List<Int>, val dtype: DType =
     val size: Int get() = shape.fold(1) { product, extent -> product * extent }
 }
 
-/**
- * A row-major tensor over an array of its own (or over another tensor's, if it is a reshaped view of that).
- *
- * int64 and bool live in an [IntTensor] as well: what passes between the graphs are indices and masks, which fit; reading an
- * int64 that does not fit is refused where it is read.
- */
+/** A row-major tensor over its own array, or over another tensor's array if it is a reshaped view of that tensor. */
 sealed class Tensor(val shape: List<Int>) {
     /** The FloatArray or IntArray itself, for System.arraycopy. */
     abstract val storage: Any
@@ -42,11 +37,10 @@ sealed class Tensor(val shape: List<Int>) {
     override fun toString() = "${dtype.label}$shape"
 
     companion object {
-        /** A zeroed tensor for [spec]; int64 is held as int32, bool as 0 and 1. */
+        /** A zeroed tensor for [spec]. */
         fun of(spec: TensorSpec): Tensor = when (spec.dtype) {
             DType.FLOAT32 -> FloatTensor(spec.shape)
-            DType.INT32, DType.INT64 -> IntTensor(spec.shape)
-            DType.BOOL -> IntTensor(spec.shape, dtype = DType.BOOL)
+            DType.INT32 -> IntTensor(spec.shape)
         }
     }
 }
@@ -65,16 +59,16 @@ class FloatTensor(shape: List<Int>, data: FloatArray? = null) : Tensor(shape) {
     override fun like(shape: List<Int>) = FloatTensor(shape)
 }
 
-class IntTensor(shape: List<Int>, data: IntArray? = null, override val dtype: DType = DType.INT32) : Tensor(shape) {
+class IntTensor(shape: List<Int>, data: IntArray? = null) : Tensor(shape) {
     val data: IntArray = data ?: IntArray(size)
     override val storage: Any get() = data
+    override val dtype get() = DType.INT32
 
     init {
         require(this.data.size == size) { "${this.data.size} elements for shape $shape" }
-        require(dtype == DType.INT32 || dtype == DType.BOOL) { "an IntTensor of ${dtype.label}" }
     }
 
-    override fun view(shape: List<Int>) = IntTensor(shape, data, dtype)
+    override fun view(shape: List<Int>) = IntTensor(shape, data)
 
-    override fun like(shape: List<Int>) = IntTensor(shape, dtype = dtype)
+    override fun like(shape: List<Int>) = IntTensor(shape)
 }

@@ -21,7 +21,7 @@ class ScreenBundleTest {
     private val screen = ScreenScript()
 
     @Test
-    fun theFirstStartOpensTheFirstSoundBundle() {
+    fun theFirstStartOpensTheFirstUsableBundle() {
         screen.on(ScreenEvent.Resumed(mayUseCamera = true))
         assertEquals(Shown.Waiting, screen.state.shown)
         assertTrue(screen.state.isBusy)
@@ -42,7 +42,7 @@ class ScreenBundleTest {
     }
 
     @Test
-    fun theBundleOfTheLastTimeIsPreferred() {
+    fun theBundleOpenedLastIsPreferred() {
         val remembering = ScreenScript(ScreenState(Settings(bundle = "c")))
         remembering.start(stored("b"), stored("c"))
         assertEquals("c", remembering.bundle<BundleState.Opening>().root.name)
@@ -50,26 +50,26 @@ class ScreenBundleTest {
     }
 
     @Test
-    fun noBundleAndNoSoundBundleAreSaid() {
+    fun noBundleAndNoUsableBundleAreReported() {
         screen.start()
         assertEquals(Problem.NoBundle, screen.problem())
         assertFalse(screen.state.isBusy)
         screen.on(ScreenEvent.Paused).start(broken("a"))
-        assertEquals(listOf("a"), screen.problem<Problem.NoSoundBundle>().bundles.map { it.root.name })
+        assertEquals(listOf("a"), screen.problem<Problem.NoUsableBundle>().bundles.map { it.root.name })
         screen.on(ScreenEvent.SubjectChosen(Subject.Sample))
-        assertEquals(Shown.Waiting, screen.state.shown, "any choice looks again")
+        assertEquals(Shown.Waiting, screen.state.shown, "any choice lists again")
         screen.listed(TINY)
         assertEquals(TINY.root, screen.bundle<BundleState.Opening>().root)
     }
 
     @Test
-    fun aListingThatFailsIsSaid() {
+    fun aListingThatFailsIsReported() {
         val error = IOException("no")
         screen.on(ScreenEvent.Resumed(true))
         screen.on(ScreenEvent.ListingFailed(screen.effect<ScreenEffect.ListBundles>().number, error))
         assertEquals(Problem.Failure(error), screen.problem())
         assertNull(screen.state.looking)
-        screen.on(ScreenEvent.BundlesWanted)
+        screen.on(ScreenEvent.BundlesRequested)
         screen.on(ScreenEvent.ListingFailed(screen.effect<ScreenEffect.ListBundles>().number, error))
         assertEquals(Problem.Failure(error), screen.problem())
         assertNull(screen.state.choosing)
@@ -78,7 +78,7 @@ class ScreenBundleTest {
     @Test
     fun aBundleThatWasReplacedIsOpenedAgain() {
         screen.live().on(ScreenEvent.Paused).on(ScreenEvent.Resumed(true))
-        assertEquals(Shown.Live, screen.state.shown, "the listing is not waited for")
+        assertEquals(Shown.Live, screen.state.shown, "does not wait for the listing")
         screen.listed(TINY)
         assertEquals(emptyList(), screen.effects, "the same bundle stays open")
         screen.on(ScreenEvent.Resumed(true)).listed(stored("other", "9"))
@@ -90,22 +90,22 @@ class ScreenBundleTest {
 
     @Test
     fun theListIsShownAndOneIsChosen() {
-        screen.live().on(ScreenEvent.BundlesWanted)
+        screen.live().on(ScreenEvent.BundlesRequested)
         assertNull(screen.state.dialog)
         screen.listed(TINY, broken("b"))
         assertEquals(listOf("tiny", "b"), (screen.state.dialog as Dialog.Bundles).bundles.map { it.root.name })
         screen.on(ScreenEvent.BundleChosen(File("/bundles/b")))
         assertNull(screen.state.dialog)
-        assertEquals("b", screen.effect<ScreenEffect.OpenBundle>().root.name, "a broken one too: the error says why")
+        assertEquals("b", screen.effect<ScreenEffect.OpenBundle>().root.name, "also a broken one, whose error names the reason")
         assertEquals("b", screen.effect<ScreenEffect.Save>().settings.bundle)
         assertFalse(screen.state.cameraRuns)
     }
 
     @Test
     fun aSecondDialogDoesNotReplaceTheFirst() {
-        screen.live().on(ScreenEvent.BundlesWanted)
+        screen.live().on(ScreenEvent.BundlesRequested)
         val listing = screen.effect<ScreenEffect.ListBundles>().number
-        screen.on(ScreenEvent.OptionsWanted).on(ScreenEvent.BundlesListed(listing, listOf(TINY)))
+        screen.on(ScreenEvent.OptionsRequested).on(ScreenEvent.BundlesListed(listing, listOf(TINY)))
         assertEquals(Dialog.Options, screen.state.dialog)
         screen.on(ScreenEvent.DialogClosed)
         assertNull(screen.state.dialog)
@@ -113,7 +113,7 @@ class ScreenBundleTest {
 
     @Test
     fun aZipIsPickedImportedAndOpened() {
-        screen.live().on(ScreenEvent.BundlesWanted).listed(TINY).on(ScreenEvent.ImportWanted)
+        screen.live().on(ScreenEvent.BundlesRequested).listed(TINY).on(ScreenEvent.ImportRequested)
         assertNull(screen.state.dialog)
         assertEquals(listOf<ScreenEffect>(ScreenEffect.PickBundle), screen.effects)
         screen.on(ScreenEvent.ImportChosen("content://zip"))
@@ -121,7 +121,7 @@ class ScreenBundleTest {
         assertEquals("content://zip", import.uri)
         assertEquals(Shown.Waiting, screen.state.shown)
         screen.on(ScreenEvent.Resumed(true))
-        assertEquals(Shown.Waiting, screen.state.shown, "the import goes on")
+        assertEquals(Shown.Waiting, screen.state.shown, "the import continues")
         assertEquals(emptyList(), screen.effects)
         screen.on(ScreenEvent.Imported(import.number, File("/bundles/new")))
         assertEquals("new", screen.bundle<BundleState.Opening>().root.name)
@@ -148,7 +148,7 @@ class ScreenBundleTest {
     }
 
     @Test
-    fun aFailureIsSaidAndNothingIsTriedAgainByItself() {
+    fun aFailureIsReportedAndNotRetriedAutomatically() {
         val error = IOException("broken")
         screen.live().failed(error)
         val failed = screen.bundle<BundleState.Failed>()
@@ -159,17 +159,17 @@ class ScreenBundleTest {
         screen.on(ScreenEvent.Paused).on(ScreenEvent.Resumed(true)).listed(TINY)
         assertEquals(Problem.Failure(error), screen.problem())
         screen.on(ScreenEvent.Resumed(true)).listed(stored("tiny", "2"))
-        assertTrue(screen.state.bundle is BundleState.Opening, "another bundle in its place is tried")
+        assertTrue(screen.state.bundle is BundleState.Opening, "a replaced bundle is opened")
         screen.failed().on(ScreenEvent.SubjectChosen(Subject.Sample))
-        assertTrue(screen.state.bundle is BundleState.Opening, "and so is the same one if the user asks for something")
+        assertTrue(screen.state.bundle is BundleState.Opening, "the same bundle is reopened on a user action")
         screen.failed()
         screen.on(ScreenEvent.FingerprintRead(screen.bundle<BundleState.Known>().number, null))
         screen.on(ScreenEvent.Resumed(true)).listed(TINY)
-        assertTrue(screen.state.bundle is BundleState.Failed, "where nothing is known of it, nothing has changed")
+        assertTrue(screen.state.bundle is BundleState.Failed, "an unknown fingerprint counts as unchanged")
     }
 
     @Test
-    fun theCpuIsOfferedWhereTheGpuMayBeAtFault() {
+    fun theCpuIsOfferedIfTheGpuMayBeTheCause() {
         for (kind in EngineException.Kind.entries) {
             val offered = ScreenScript().live().failed(EngineException(kind, "no")).problem<Problem.Failure>().offersCpu
             val expected =
@@ -186,7 +186,7 @@ class ScreenBundleTest {
     }
 
     @Test
-    fun aBundleWithoutAPictureSaysSo() {
+    fun aBundleWithoutAPictureIsReported() {
         screen.live().on(ScreenEvent.BundleChosen(TINY.root)).opened(with = MANIFEST.copy(golden = null))
         screen.on(ScreenEvent.SubjectChosen(Subject.Sample))
         assertEquals(Problem.NoSample("tiny"), screen.problem())

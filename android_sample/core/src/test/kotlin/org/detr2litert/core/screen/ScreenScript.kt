@@ -10,12 +10,12 @@ import java.io.File
 import java.io.IOException
 import kotlin.test.assertEquals
 
-/** A screen that a test leads from event to event: its state, and the effects of the last event. */
+/** Drives the reducer through events: the state, and the effects of the last event. */
 class ScreenScript(var state: ScreenState = ScreenState(Settings())) {
     var effects: List<ScreenEffect> = emptyList()
         private set
 
-    /** Takes an event. */
+    /** Applies an event. */
     fun on(event: ScreenEvent): ScreenScript {
         val step = ScreenReducer.reduce(state, event)
         state = step.state
@@ -26,7 +26,7 @@ class ScreenScript(var state: ScreenState = ScreenState(Settings())) {
     /** Asserts that [event] changes nothing. */
     fun ignores(event: ScreenEvent) = assertEquals(Step(state), ScreenReducer.reduce(state, event), "$event")
 
-    /** The last event's only effect of the kind [E]. */
+    /** The last event's only effect of type [E]. */
     inline fun <reified E : ScreenEffect> effect(): E = effects.filterIsInstance<E>().single()
 
     inline fun <reified S : Shown> shown(): S = state.shown as S
@@ -35,35 +35,35 @@ class ScreenScript(var state: ScreenState = ScreenState(Settings())) {
 
     inline fun <reified P : Problem> problem(): P = shown<Shown.Error>().problem as P
 
-    /** The app comes to the front for the first time and finds [bundles]. */
+    /** Resumes for the first time and lists [bundles]. */
     fun start(vararg bundles: StoredBundle, mayUseCamera: Boolean = true): ScreenScript {
         on(ScreenEvent.Resumed(mayUseCamera))
         return on(ScreenEvent.BundlesListed(effect<ScreenEffect.ListBundles>().number, bundles.toList()))
     }
 
-    /** The bundle that is being opened is open. */
+    /** Completes the running opening. */
     fun opened(with: Manifest = MANIFEST, fingerprint: String = "1"): ScreenScript =
         on(ScreenEvent.BundleOpened(bundle<BundleState.Opening>().number, with, fingerprint, 12, EXCHANGE))
 
     /** A screen that shows the camera with the bundle [TINY] open. */
     fun live(): ScreenScript = start(TINY).opened()
 
-    /** A screen that shows the bundle's own picture. */
+    /** A screen that shows the golden picture. */
     fun still(): ScreenScript {
         live().on(ScreenEvent.SubjectChosen(Subject.Sample))
         return on(ScreenEvent.PictureLoaded(shown<Shown.Loading>().number, PICTURE))
     }
 
-    /** What is open fails with [error]. */
+    /** The open bundle fails with [error]. */
     fun failed(error: Exception = IOException("broken")): ScreenScript =
         on(ScreenEvent.DetectorFailed(bundle<BundleState.Known>().number, error))
 
-    /** The list of bundles is asked for and arrives. */
+    /** Requests the list of bundles and delivers it. */
     fun listed(vararg bundles: StoredBundle): ScreenScript =
         on(ScreenEvent.BundlesListed(effect<ScreenEffect.ListBundles>().number, bundles.toList()))
 
     companion object {
-        /** A bundle's manifest, with a picture of its own. */
+        /** A bundle's manifest, with a golden picture. */
         val MANIFEST: Manifest by lazy { Bundle.peek(File(Goldens.root, "bundles/hand_made")) }
         val EXCHANGE = DetectionExchange(8)
         val PICTURE = picture()

@@ -15,7 +15,7 @@ import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.fail
 
-/** Results of work that is no longer wanted change nothing, and no order of events leads to an impossible screen. */
+/** Stale results are ignored, and no sequence of events leads to an invalid state. */
 class ScreenStaleTest {
     private val screen = ScreenScript()
     private val error = IOException("late")
@@ -84,7 +84,7 @@ class ScreenStaleTest {
     }
 
     @Test
-    fun anOlderListingDoesNotPushAnImportAside() {
+    fun anOlderListingDoesNotReplaceAnImport() {
         screen.on(ScreenEvent.Resumed(true))
         val listing = screen.effect<ScreenEffect.ListBundles>().number
         screen.on(ScreenEvent.ImportChosen("content://zip"))
@@ -100,7 +100,7 @@ class ScreenStaleTest {
         screen.ignores(ScreenEvent.ImportFailed(first, error))
     }
 
-    /** What must hold of every state, whatever happened. */
+    /** Checks the invariants of every state and transition. */
     private fun check(before: ScreenState, event: ScreenEvent, step: Step) {
         val now = step.state
 
@@ -113,19 +113,19 @@ class ScreenStaleTest {
         )
         val needsBundle = now.shown == Shown.Live || now.shown is Shown.Loading || now.shown is Shown.Still
         hold(!needsBundle || (now.bundle is BundleState.Ready && !now.isBusy), "a picture without a bundle")
-        hold(now.shown != Shown.Waiting || now.isBusy, "it waits for nothing")
-        hold(now.scene >= before.scene && now.begun >= before.begun, "a number goes back")
+        hold(now.shown != Shown.Waiting || now.isBusy, "waiting without a running request")
+        hold(now.scene >= before.scene && now.lastNumber >= before.lastNumber, "a number decreases")
         val numbers = listOfNotNull(now.looking, now.choosing, now.importing, (now.shown as? Shown.Loading)?.number)
-        hold(numbers.size == numbers.toSet().size, "one number for two things")
+        hold(numbers.size == numbers.toSet().size, "one number for two requests")
         val sameScene = now.shown == before.shown || (before.shown is Shown.Loading && now.shown is Shown.Still)
-        hold(sameScene || now.scene > before.scene, "another thing is shown under an old number")
+        hold(sameScene || now.scene > before.scene, "something else is shown without a new scene number")
         hold(step.effects.count { it is ScreenEffect.OpenBundle } <= 1, "two openings at once")
-        hold(step.effects.none { it is ScreenEffect.Detect } || now.shown is Shown.Still, "a detection of nothing")
+        hold(step.effects.none { it is ScreenEffect.Detect } || now.shown is Shown.Still, "a detection without a picture")
     }
 
     private fun event(random: Random, state: ScreenState): ScreenEvent {
-        // Numbers that are under way, just over, or were never given out.
-        val number = state.begun + 1 - random.nextInt(6)
+        // Numbers of running and finished requests, and unassigned ones.
+        val number = state.lastNumber + 1 - random.nextInt(6)
         val bundles = listOf(TINY, stored("tiny", "2"), stored("b"), broken("c")).filter { random.nextBoolean() }
         val yes = random.nextBoolean()
         return when (random.nextInt(EVENTS)) {
@@ -135,17 +135,17 @@ class ScreenStaleTest {
             3 -> ScreenEvent.CameraFailed("taken")
             4 -> ScreenEvent.NoFilePicker(null)
             5 -> ScreenEvent.SubjectChosen(listOf(Subject.Live, Subject.Sample, Subject.Chosen("content://cat")).random(random))
-            6 -> ScreenEvent.PictureWanted
-            7 -> ScreenEvent.BundlesWanted
+            6 -> ScreenEvent.PictureRequested
+            7 -> ScreenEvent.BundlesRequested
             8 -> ScreenEvent.BundleChosen(TINY.root)
-            9 -> ScreenEvent.ImportWanted
+            9 -> ScreenEvent.ImportRequested
             10 -> ScreenEvent.ImportChosen("content://zip")
-            11 -> ScreenEvent.OptionsWanted
+            11 -> ScreenEvent.OptionsRequested
             12 -> ScreenEvent.OptionsChosen(EngineOptions(if (yes) Processor.GPU else Processor.CPU), random.nextBoolean())
             13 -> ScreenEvent.DialogClosed
             14 -> ScreenEvent.ThresholdChosen(random.nextFloat())
             15 -> ScreenEvent.CpuChosen
-            16 -> ScreenEvent.SystemSettingsWanted
+            16 -> ScreenEvent.SystemSettingsRequested
             17 -> ScreenEvent.BundlesListed(number, bundles)
             18 -> ScreenEvent.ListingFailed(number, error)
             19 -> ScreenEvent.Imported(number, File("/bundles/new"))
@@ -159,7 +159,7 @@ class ScreenStaleTest {
     }
 
     @Test
-    fun noOrderOfEventsLeadsToAnImpossibleScreen() {
+    fun noSequenceOfEventsLeadsToAnInvalidState() {
         val random = Random(20260101)
         val seen = HashSet<Class<*>>()
         val shown = HashSet<Class<*>>()
@@ -174,7 +174,7 @@ class ScreenStaleTest {
                 shown.add(state.shown.javaClass)
             }
         }
-        assertEquals(ScreenEvent::class.java.permittedSubclasses.toSet(), seen, "every kind of event was there")
+        assertEquals(ScreenEvent::class.java.permittedSubclasses.toSet(), seen, "every kind of event occurred")
         assertEquals(Shown::class.java.permittedSubclasses.toSet(), shown, "everything was shown")
     }
 

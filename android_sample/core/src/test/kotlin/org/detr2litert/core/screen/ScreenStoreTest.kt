@@ -19,7 +19,7 @@ class ScreenStoreTest {
     }
 
     @Test
-    fun anEventFromWithinWaitsItsTurn() {
+    fun anEventFromWithinIsQueued() {
         lateinit var store: ScreenStore
         store = ScreenStore(
             ScreenState(Settings()),
@@ -35,14 +35,14 @@ class ScreenStoreTest {
         store.dispatch(ScreenEvent.ThresholdChosen(0.1f))
         assertEquals(listOf("show 0.1", "shown", "show 0.2", "shown"), log)
         log.clear()
-        store.dispatch(ScreenEvent.PictureWanted)
+        store.dispatch(ScreenEvent.PictureRequested)
         assertEquals(listOf("PickPicture", "show 0.3", "shown"), log)
     }
 
     @Test
     fun aFailureDoesNotBlockTheNextEvent() {
         val store = ScreenStore(ScreenState(Settings()), { _, _ -> }) { error("no") }
-        assertFailsWith<IllegalStateException> { store.dispatch(ScreenEvent.PictureWanted) }
+        assertFailsWith<IllegalStateException> { store.dispatch(ScreenEvent.PictureRequested) }
         store.dispatch(ScreenEvent.ThresholdChosen(0.9f))
         assertEquals(0.9f, store.state.settings.threshold)
     }

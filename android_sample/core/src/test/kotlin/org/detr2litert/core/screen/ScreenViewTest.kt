@@ -27,7 +27,7 @@ class ScreenViewTest {
         assertEquals(listOf<ScreenEffect>(ScreenEffect.Save(screen.state.settings)), screen.effects)
         screen.on(ScreenEvent.Resumed(true))
         assertTrue(screen.state.cameraRuns)
-        assertTrue(screen.state.scene > scene, "frames of before are not drawn")
+        assertTrue(screen.state.scene > scene, "earlier frames are not drawn")
     }
 
     @Test
@@ -53,7 +53,7 @@ class ScreenViewTest {
         assertEquals(listOf<ScreenEffect>(ScreenEffect.AskForCamera), screen.effects)
         assertTrue(screen.state.isAskingForCamera)
         screen.on(ScreenEvent.Paused).on(ScreenEvent.Resumed(false))
-        assertTrue(screen.effects.none { it == ScreenEffect.AskForCamera }, "the question is still open")
+        assertTrue(screen.effects.none { it == ScreenEffect.AskForCamera }, "the permission dialog is still open")
         screen.on(ScreenEvent.CameraAnswered(allowed = true, mayAskAgain = false))
         assertFalse(screen.state.isAskingForCamera)
         screen.on(ScreenEvent.Resumed(true))
@@ -61,7 +61,7 @@ class ScreenViewTest {
     }
 
     @Test
-    fun aCameraThatIsNotAllowedIsSaid() {
+    fun aCameraThatIsNotAllowedIsReported() {
         for (mayAskAgain in listOf(true, false)) {
             val refused = ScreenScript().start(TINY, mayUseCamera = false).opened()
             refused.on(ScreenEvent.CameraAnswered(allowed = false, mayAskAgain))
@@ -73,12 +73,12 @@ class ScreenViewTest {
             assertEquals(listOf<ScreenEffect>(ScreenEffect.AskForCamera), refused.effects)
         }
         val before = screen.state
-        screen.on(ScreenEvent.SystemSettingsWanted)
+        screen.on(ScreenEvent.SystemSettingsRequested)
         assertEquals(Step(before, ScreenEffect.OpenSystemSettings), Step(screen.state, screen.effects))
     }
 
     @Test
-    fun aCameraThatFailsIsSaidAndTriedAgain() {
+    fun aCameraFailureIsReportedAndRetried() {
         screen.live().on(ScreenEvent.CameraFailed("taken"))
         assertEquals(Problem.CameraFailed("taken"), screen.problem())
         assertFalse(screen.state.cameraRuns)
@@ -87,7 +87,7 @@ class ScreenViewTest {
     }
 
     @Test
-    fun theBundlesOwnPictureIsLoadedShownAndDetected() {
+    fun theGoldenPictureIsLoadedShownAndDetected() {
         screen.live().on(ScreenEvent.SubjectChosen(Subject.Sample))
         val load = screen.effect<ScreenEffect.LoadPicture>()
         assertEquals(PictureSource.OfBundle(File(TINY.root, MANIFEST.golden!!.image)), load.source)
@@ -97,14 +97,14 @@ class ScreenViewTest {
         screen.on(ScreenEvent.PictureLoaded(load.number, PICTURE))
         assertEquals(Shown.Still(PICTURE), screen.state.shown)
         assertEquals(listOf<ScreenEffect>(ScreenEffect.Detect(PICTURE)), screen.effects)
-        assertEquals(scene, screen.state.scene, "the picture was already what is shown")
+        assertEquals(scene, screen.state.scene, "the picture was already shown")
         screen.on(ScreenEvent.Paused).on(ScreenEvent.Resumed(true))
         assertEquals(Shown.Still(PICTURE), screen.state.shown)
     }
 
     @Test
-    fun aPictureIsPickedAndItsFailureIsSaid() {
-        screen.live().on(ScreenEvent.PictureWanted)
+    fun aPictureIsPickedAndItsFailureIsReported() {
+        screen.live().on(ScreenEvent.PictureRequested)
         assertEquals(listOf<ScreenEffect>(ScreenEffect.PickPicture), screen.effects)
         screen.on(ScreenEvent.SubjectChosen(Subject.Chosen("content://cat")))
         val load = screen.effect<ScreenEffect.LoadPicture>()
@@ -115,14 +115,14 @@ class ScreenViewTest {
     }
 
     @Test
-    fun withoutAFilePickerThatIsSaid() {
+    fun aMissingFilePickerIsReported() {
         screen.live().on(ScreenEvent.NoFilePicker("none"))
         assertEquals(Problem.NoFilePicker("none"), screen.problem())
         assertFalse(screen.state.cameraRuns)
     }
 
     @Test
-    fun theSubjectOutlivesAnOpening() {
+    fun theSubjectIsUnchangedByAnOpening() {
         screen.start(TINY).on(ScreenEvent.SubjectChosen(Subject.Chosen("content://cat")))
         assertEquals(Shown.Waiting, screen.state.shown)
         screen.opened()
@@ -138,7 +138,7 @@ class ScreenViewTest {
     @Test
     fun otherOptionsOpenTheBundleAgain() {
         val fp32 = EngineOptions(precision = Precision.FP32)
-        screen.live().on(ScreenEvent.OptionsWanted)
+        screen.live().on(ScreenEvent.OptionsRequested)
         assertEquals(Dialog.Options, screen.state.dialog)
         screen.on(ScreenEvent.OptionsChosen(fp32, nms = false))
         assertNull(screen.state.dialog)
@@ -158,7 +158,7 @@ class ScreenViewTest {
     }
 
     @Test
-    fun optionsWithoutABundleAreKept() {
+    fun optionsWithoutABundleAreSaved() {
         screen.start().on(ScreenEvent.OptionsChosen(EngineOptions(cache = false), nms = false))
         assertEquals(listOf<ScreenEffect>(ScreenEffect.Save(screen.state.settings)), screen.effects)
         assertFalse(screen.state.settings.engine.cache)

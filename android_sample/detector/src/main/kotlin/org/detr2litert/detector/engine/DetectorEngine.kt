@@ -18,35 +18,35 @@ import org.detr2litert.detector.litert.LiteRtSession
 import java.io.File
 
 /**
- * A detector for a stream of pictures: nothing waits for it, and the same memory serves every picture.
+ * An asynchronous detector for a stream of pictures, with reused memory.
  *
- * Everything about LiteRT happens there, in order: opening, every run, closing. So nothing can be closed while it runs. Calls
- * from other threads only post; [Listener] is called on the main thread.
+ * Opening, running and closing happen in order on the process's inference thread, so nothing is closed while it runs. Calls
+ * only post to it; [Listener] is called on the main thread.
  *
- * @param sources what is shown now: pictures of an older source are not looked at any more.
+ * @param sources the source now shown: pictures of older sources are skipped.
  */
 class DetectorEngine(context: Context, private val sources: SourceNumber, private val listener: Listener) {
-    /** What the engine reports; `request` is the number that [open] was given. On the main thread. */
+    /** Callbacks on the main thread; `request` is the number passed to [open]. */
     interface Listener {
         /** A bundle is open; results come through [exchange] from now on. */
         fun onReady(request: Int, bundle: Bundle, openMillis: Long, exchange: DetectionExchange)
 
-        /** A new result lies in the exchange. */
+        /** A new result is in the exchange. */
         fun onResult()
 
-        /** The bundle could not be opened or run; it is closed. [error] says why in one line. */
+        /** The bundle could not be opened or run, and is closed. [error]'s message is one line. */
         fun onFailure(request: Int, error: Exception)
     }
 
-    /** Where camera frames come from; follow each with [frameArrived]. */
+    /** The source of camera frames; call [frameArrived] after each. */
     @Volatile
     var mailbox = FrameMailbox()
 
-    /** Scores strictly above it are shown; takes effect with the next picture or [decodeAgain]. */
+    /** Exclusive lower bound of the scores; takes effect with the next picture or [decodeAgain]. */
     @Volatile
     var threshold = DEFAULT_THRESHOLD
 
-    /** IoU above which a box is dropped for a better one of its class; null, the original's way, drops none. */
+    /** The IoU above which a box is suppressed by a better one of its class; null, as in the original, for no NMS. */
     @Volatile
     var nmsIou: Float? = null
 
@@ -54,7 +54,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     private val handler = Handler(InferenceThread.looper)
     private val main = Handler(Looper.getMainLooper())
 
-    // Used by the inference thread alone.
+    // Used on the inference thread only.
     private var session: LiteRtSession? = null
     private var pipeline: DetectorPipeline? = null
     private var opened = 0
@@ -64,32 +64,32 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     private var width = 0
     private var height = 0
 
-    // Made once, because a lambda at every frame would be an allocation at every frame.
+    // Fields, because a lambda per frame would allocate.
     private val work = Runnable { detectNewest() }
     private val announce = Runnable { if (!closed) listener.onResult() }
 
-    // Written by the main thread alone: nothing is announced to a screen that is gone, or of a bundle that another followed.
+    // Written on the main thread only: suppresses callbacks after close, and for a bundle that another one replaced.
     private var closed = false
 
     @Volatile
-    private var wanted = 0
+    private var requested = 0
 
     /**
-     * Closes what is open and opens the bundle in [root]; an opening that has not begun yet is left out.
+     * Closes the open bundle and opens the one in [root]; skips an earlier opening that has not started yet.
      *
-     * @param request another number for each opening; what the [Listener] hears of this one carries it.
+     * @param request a unique number, passed to the [Listener]'s callbacks.
      */
     fun open(root: File, options: EngineOptions, request: Int) {
-        wanted = request
+        requested = request
         post {
-            if (request == wanted) {
+            if (request == requested) {
                 opened = request
                 openNow(root, options, request)
             }
         }
     }
 
-    /** A frame was published in [mailbox]. */
+    /** Processes the frame just published in [mailbox]. */
     fun frameArrived() {
         handler.removeCallbacks(work)
         handler.post(work)
@@ -98,7 +98,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     /** Detects in one still picture, which must not change afterwards. */
     fun detect(picture: Picture, source: Int) = post { if (sources.isCurrent(source)) run(picture, source) }
 
-    /** Decodes the last picture's outputs once more, after [threshold] or [nmsIou] changed. */
+    /** Decodes the last picture's outputs once more, after a change of [threshold] or [nmsIou]. */
     fun decodeAgain() = post {
         val open = pipeline
         if (open != null && width > 0) {
@@ -107,7 +107,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
         }
     }
 
-    /** Closes everything after what is under way; the engine cannot be used afterwards. From the main thread. */
+    /** Closes everything after the running work; the engine cannot be used afterwards. Called on the main thread. */
     fun close() {
         closed = true
         handler.removeCallbacksAndMessages(null)
@@ -129,14 +129,14 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
         val ready = DetectionExchange(made.capacity).also { exchange = it }
         width = 0
         val millis = (System.nanoTime() - start) / 1_000_000
-        main.post { if (!closed && request == wanted) listener.onReady(request, bundle, millis, ready) }
+        main.post { if (!closed && request == requested) listener.onReady(request, bundle, millis, ready) }
     }
 
     private fun detectNewest() = guarded { mailbox.take(sources.current)?.let { run(it.picture, it.source) } }
 
     private fun run(picture: Picture, from: Int) {
         val open = pipeline ?: return
-        // The times shown are of what is shown.
+        // The HUD shows times of the current source only.
         if (from != source) open.times.clear()
         source = from
         open.detect(picture, threshold, nmsIou, detections)
@@ -155,7 +155,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
         handler.post { guarded(action) }
     }
 
-    /** Failures that a user can do something about are shown; anything else is a fault of this program and may crash. */
+    /** Reports failures that a user can act on; anything else is a bug and may crash. */
     private inline fun guarded(action: () -> Unit) {
         try {
             action()
@@ -171,7 +171,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     private fun fail(error: Exception) {
         closePipeline()
         val request = opened
-        main.post { if (!closed && request == wanted) listener.onFailure(request, error) }
+        main.post { if (!closed && request == requested) listener.onFailure(request, error) }
     }
 
     private fun closePipeline() {

@@ -10,28 +10,28 @@ import java.util.concurrent.ExecutionException
 import java.util.concurrent.FutureTask
 
 /**
- * The process's one inference thread and its one LiteRT session.
+ * The process's single inference thread and LiteRT session.
  *
- * An engine lives as long as its activity, and a new activity may begin before the old one's end is through. On one thread
- * what both do is in order, and what both compile is in one environment, which is closed with the last of them. The thread
- * itself stays: without work it costs nothing.
+ * Engines of two activities may overlap, since a new activity can start before the old one is destroyed. One thread keeps their
+ * work in order, and they share one environment, closed with the last of them. The thread is never ended; idle, it costs
+ * nothing.
  */
 internal object InferenceThread {
     val looper: Looper by lazy { HandlerThread("inference", Process.THREAD_PRIORITY_DISPLAY).apply { start() }.looper }
 
     private val handler by lazy { Handler(looper) }
 
-    // Used by that thread alone.
+    // Used on that thread only.
     private var session: LiteRtSession? = null
     private var users = 0
 
-    /** The session, to be given back by [release]. On the inference thread. */
+    /** Acquires the session, to be returned by [release]. Called on the inference thread. */
     fun acquire(context: Context): LiteRtSession {
         users++
         return session ?: LiteRtSession(context.applicationContext).also { session = it }
     }
 
-    /** On the inference thread, after everything opened in the session is closed. */
+    /** Releases the session after everything opened in it is closed. Called on the inference thread. */
     fun release() {
         if (--users > 0) return
         session?.close()
@@ -39,10 +39,10 @@ internal object InferenceThread {
     }
 
     /**
-     * Runs [work] on the inference thread and waits for its value; what it throws is thrown here.
+     * Runs [work] on the inference thread, waits, and returns its value or throws its exception.
      *
-     * An interrupt does not end the waiting, because the work would go on all the same and what it opened would be lost; the
-     * caller finds its thread interrupted afterwards.
+     * An interrupt does not end the wait, because the work would continue and leak what it opened; the interrupt flag is set
+     * again afterwards.
      */
     fun <T> call(work: () -> T): T {
         val task = FutureTask(work)

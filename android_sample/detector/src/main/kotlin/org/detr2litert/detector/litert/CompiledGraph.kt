@@ -7,16 +7,14 @@ import com.google.ai.edge.litert.TensorBufferRequirements
 import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.manifest.GraphSpec
 import org.detr2litert.core.pipeline.GraphRunner
-import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Tensor
 
 /**
- * One graph compiled by LiteRT, with its buffers by the signature's own names.
+ * A graph compiled by LiteRT, with its buffers by the signature's tensor names.
  *
- * LiteRT's Kotlin API reads only into new arrays, so each [read] allocates the output's size once; that array is copied and
- * dropped. One thread at a time.
+ * LiteRT's Kotlin API reads only into new arrays, so each [read] allocates one array of the output's size. Not thread-safe.
  *
  * @param boundInputs inputs whose buffers belong to another graph, which closes them.
  */
@@ -27,18 +25,11 @@ internal class CompiledGraph(
     private val outputs: Map<String, TensorBuffer>,
     override val boundInputs: Set<String>,
 ) : GraphRunner {
-    private val types: Map<String, DType> = (spec.inputs + spec.outputs).associate { it.name to it.dtype }
-
     override fun write(name: String, tensor: Tensor) = named("write", name) {
         val buffer = inputs.getValue(name)
         when (tensor) {
             is FloatTensor -> buffer.writeFloat(tensor.data)
-
-            is IntTensor -> when (types.getValue(name)) {
-                DType.INT64 -> buffer.writeLong(LongArray(tensor.size) { tensor.data[it].toLong() })
-                DType.BOOL -> buffer.writeBoolean(BooleanArray(tensor.size) { tensor.data[it] != 0 })
-                else -> buffer.writeInt(tensor.data)
-            }
+            is IntTensor -> buffer.writeInt(tensor.data)
         }
     }
 
@@ -48,16 +39,7 @@ internal class CompiledGraph(
         val buffer = outputs.getValue(name)
         when (into) {
             is FloatTensor -> fill(name, into, buffer.readFloat(), FloatArray::size)
-
-            is IntTensor -> when (types.getValue(name)) {
-                DType.INT64 -> fill(name, into, narrowed(name, buffer.readLong()), IntArray::size)
-
-                DType.BOOL -> buffer.readBoolean().let { read ->
-                    fill(name, into, IntArray(read.size) { if (read[it]) 1 else 0 }, IntArray::size)
-                }
-
-                else -> fill(name, into, buffer.readInt(), IntArray::size)
-            }
+            is IntTensor -> fill(name, into, buffer.readInt(), IntArray::size)
         }
     }
 
@@ -67,15 +49,11 @@ internal class CompiledGraph(
     fun outputRequirements(name: String): TensorBufferRequirements =
         model.getOutputBufferRequirements(name, spec.signature)
 
-    /** Gives back the buffers that are this graph's own, then the model. */
+    /** Closes the graph's own buffers, then the model. */
     override fun close() {
         inputs.filterKeys { it !in boundInputs }.values.forEach { it.close() }
         outputs.values.forEach { it.close() }
         model.close()
-    }
-
-    private fun narrowed(name: String, longs: LongArray) = IntArray(longs.size) { index ->
-        longs[index].toInt().also { if (it.toLong() != longs[index]) fail("'$name' of ${spec.file} holds ${longs[index]}") }
     }
 
     private inline fun <T : Any> fill(name: String, into: Tensor, read: T, size: (T) -> Int) {
@@ -83,7 +61,7 @@ internal class CompiledGraph(
         System.arraycopy(read, 0, into.storage, 0, into.size)
     }
 
-    /** The message is put together only if there is something to say: this runs at every frame. */
+    /** Runs [block]; builds the message only on failure, since this runs at every frame. */
     private inline fun named(action: String, tensor: String?, block: () -> Unit) {
         try {
             block()

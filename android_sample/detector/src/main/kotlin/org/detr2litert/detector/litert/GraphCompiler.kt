@@ -17,21 +17,21 @@ import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 import java.io.File
 
-/** Compiles graphs with one set of options and checks that they are what the manifest says. */
+/** Compiles graphs and checks their signatures against the manifest. */
 internal class GraphCompiler(
     private val environment: Environment,
     private val cache: GpuCache,
     private val options: EngineOptions,
 ) {
     /**
-     * @param source the graph whose outputs [spec]'s inputs of the same name may read in place.
+     * @param source a graph whose output buffers may serve as inputs of the same name.
      * @throws EngineException if LiteRT refuses the graph, or its signature differs from [spec].
      */
     fun compile(file: File, spec: GraphSpec, source: CompiledGraph? = null): CompiledGraph {
-        // The delegate logs what it took, but not of which graph: this line comes before, in the same process.
+        // The delegate logs what it accepted but not the graph's name, so this line precedes it in the same process.
         Log.i(TAG, "compiling ${spec.file} for the ${options.processor}")
         val model = try {
-            // By path: LiteRT then maps the file, where the asset overload would copy it into native memory.
+            // By path: LiteRT then maps the file; the asset overload would copy it to native memory.
             CompiledModel.create(file.path, liteRtOptions(spec.file), environment)
         } catch (error: LiteRtException) {
             throw refusal(spec.file, error)
@@ -51,7 +51,7 @@ internal class GraphCompiler(
             made.asReversed().forEach { it.close() }
             throw EngineException(
                 EngineException.Kind.GRAPH,
-                "${spec.file}: LiteRT cannot make its buffers (${error.message})",
+                "${spec.file}: LiteRT cannot create its buffers (${error.message})",
                 error,
             )
         } catch (error: EngineException) {
@@ -60,7 +60,7 @@ internal class GraphCompiler(
         }
     }
 
-    /** One accelerator alone: with GPU and CPU together LiteRT would quietly leave nodes on the CPU. */
+    /** Options for one accelerator only: with GPU and CPU together LiteRT would silently leave nodes on the CPU. */
     private fun liteRtOptions(graphFile: String): CompiledModel.Options = when (options.processor) {
         Processor.CPU -> CompiledModel.Options(Accelerator.CPU).apply {
             cpuOptions = CompiledModel.CpuOptions(numThreads = options.cpuThreads)
@@ -96,14 +96,14 @@ internal class GraphCompiler(
         )
     }
 
-    /** Outputs of [source] that can be [spec]'s inputs as they are: the same size, strides and a common buffer type. */
+    /** Output buffers of [source] usable as [spec]'s inputs: same size and strides, and a common buffer type. */
     private fun shared(model: CompiledModel, spec: GraphSpec, source: CompiledGraph): Map<String, TensorBuffer> =
         spec.inputs.mapNotNull { input ->
             val buffer = source.outputBuffer(input.name) ?: return@mapNotNull null
-            val given = source.outputRequirements(input.name)
-            val wanted = model.getInputBufferRequirements(input.name, spec.signature)
-            val fits = given.bufferSize == wanted.bufferSize && given.strides == wanted.strides &&
-                given.supportedTypes.firstOrNull() in wanted.supportedTypes
+            val produced = source.outputRequirements(input.name)
+            val consumed = model.getInputBufferRequirements(input.name, spec.signature)
+            val fits = produced.bufferSize == consumed.bufferSize && produced.strides == consumed.strides &&
+                produced.supportedTypes.firstOrNull() in consumed.supportedTypes
             if (fits) input.name to buffer else null
         }.toMap()
 
@@ -122,17 +122,15 @@ internal class GraphCompiler(
                 error,
             )
         }
-        val wanted = when (tensor.dtype) {
+        val expected = when (tensor.dtype) {
             DType.FLOAT32 -> TensorType.ElementType.FLOAT
             DType.INT32 -> TensorType.ElementType.INT
-            DType.INT64 -> TensorType.ElementType.INT64
-            DType.BOOL -> TensorType.ElementType.BOOLEAN
         }
         val shape = type.layout?.dimensions
-        if (type.elementType != wanted || (shape != null && shape != tensor.shape)) {
+        if (type.elementType != expected || (shape != null && shape != tensor.shape)) {
             throw EngineException(
                 EngineException.Kind.GRAPH,
-                "'${tensor.name}' of ${spec.file} is ${type.elementType}$shape but the manifest says " +
+                "'${tensor.name}' of ${spec.file} is ${type.elementType}$shape but in the manifest " +
                     "${tensor.dtype.label}${tensor.shape}",
             )
         }

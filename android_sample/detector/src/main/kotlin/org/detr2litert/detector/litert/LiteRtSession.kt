@@ -12,16 +12,16 @@ import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.detector.BuildConfig
 
 /**
- * LiteRT's environment, one for the whole process and shared by all graphs: only within one can buffers pass from graph to
- * graph, and a model without one would make its own.
+ * LiteRT's environment, shared by all graphs of the process: buffers can be passed between graphs only within one environment,
+ * and a model without one would create its own.
  */
 class LiteRtSession(private val context: Context) : AutoCloseable {
     private var environment: Environment? = null
 
     /**
-     * Compiles a bundle's two graphs and makes their buffers; may take seconds, so not for the main thread.
+     * Compiles a bundle's graphs and creates their buffers; may take seconds, so not for the main thread.
      *
-     * @throws EngineException if LiteRT refuses one.
+     * @throws EngineException if LiteRT refuses a graph.
      */
     fun open(bundle: Bundle, options: EngineOptions): DetectorPipeline {
         val shared = environment ?: create().also { environment = it }
@@ -45,14 +45,14 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
     } catch (error: LinkageError) {
         throw EngineException(
             EngineException.Kind.NO_RUNTIME,
-            "LiteRT's native library cannot be loaded here (${error.message}); this build is for arm64-v8a",
+            "LiteRT's native library cannot be loaded (${error.message}); this build is for arm64-v8a",
             error,
         )
     } catch (error: LiteRtException) {
         throw EngineException(EngineException.Kind.NO_RUNTIME, "LiteRT does not start (${error.message})", error)
     }
 
-    /** From LiteRT 2.3 the GPU accelerator is an artifact of its own, and a build without it starts all the same. */
+    /** Fails without a GPU accelerator, which is a separate artifact since LiteRT 2.3; a build without it still starts. */
     private fun requireGpu(environment: Environment) {
         val found = try {
             environment.getAvailableAccelerators()
@@ -62,7 +62,7 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
         if (Accelerator.GPU !in found) {
             throw EngineException(
                 EngineException.Kind.NO_GPU,
-                "LiteRT finds no GPU here, only ${found.joinToString()}; a phone without OpenCL, or a build without litert-gpu",
+                "LiteRT found no GPU, only ${found.joinToString()}: the phone has no OpenCL, or the build no litert-gpu",
             )
         }
     }
@@ -75,7 +75,7 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
     }
 
     companion object {
-        /** LiteRT's version, which this library was built with. */
+        /** The version of LiteRT that this library was built with. */
         val RUNTIME_VERSION: String = BuildConfig.LITERT_VERSION
     }
 }

@@ -1,7 +1,7 @@
 /**
- * What the user gave the page, by a file dialog or by dropping it: a bundle (a folder or a .zip) or a picture.
+ * Handles files chosen in a dialog or dropped on the page: a bundle (a folder or a .zip) or a picture.
  *
- * @typedef {{open: (find: () => Promise<import('../bundle.js').Source>) => void, show: (load: () => Promise<import('./picture.js').Shown>) => void}} Takers
+ * @typedef {{open: (find: () => Promise<import('../bundle.js').Source>) => void, show: (load: () => Promise<import('./picture.js').Shown>) => void}} Handlers
  */
 
 import { UserError } from '../errors.js';
@@ -10,20 +10,20 @@ import { zippedFolder } from '../zip.js';
 import { byId } from './dom.js';
 import { loadPicture } from './picture.js';
 
-/** @param {Takers} takers */
-export function listenForFiles(takers) {
+/** @param {Handlers} handlers */
+export function listenForFiles(handlers) {
   for (const id of ['choose-picture', 'choose-zip']) {
     const input = byId(id, HTMLInputElement);
     input.addEventListener('change', () => {
-      takeFile(input.files?.[0], takers);
-      input.value = ''; // so that the same file can be chosen again
+      openFile(input.files?.[0], handlers);
+      input.value = ''; // allows choosing the same file again
     });
   }
   const folder = byId('choose-folder', HTMLInputElement);
   folder.addEventListener('change', () => {
     const files = [...(folder.files ?? [])];
     folder.value = '';
-    if (files.length) takers.open(() => chosenFolder(files));
+    if (files.length) handlers.open(() => chosenFolder(files));
   });
 
   addEventListener('dragover', (event) => {
@@ -35,13 +35,13 @@ export function listenForFiles(takers) {
     event.preventDefault();
     document.body.classList.remove('dropping');
     const entry = event.dataTransfer?.items[0]?.webkitGetAsEntry?.();
-    if (entry?.isDirectory) takers.open(() => droppedFolder(/** @type {FileSystemDirectoryEntry} */ (entry)));
-    else takeFile(event.dataTransfer?.files[0], takers);
+    if (entry?.isDirectory) handlers.open(() => droppedFolder(/** @type {FileSystemDirectoryEntry} */ (entry)));
+    else openFile(event.dataTransfer?.files[0], handlers);
   });
 }
 
-/** A .zip is a bundle, anything else a picture. @param {File | undefined} file @param {Takers} takers */
-function takeFile(file, { open, show }) {
+/** Opens a .zip as a bundle, anything else as a picture. @param {File | undefined} file @param {Handlers} handlers */
+function openFile(file, { open, show }) {
   if (!file) return;
   if (/\.zip$/i.test(file.name)) open(() => zippedFolder(file, file.name));
   else

@@ -1,4 +1,4 @@
-"""``convert check`` on files that this project did not make."""
+"""``convert check`` on files that this project did not write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _findings(path: Path, gate: int = 0, *arguments: object) -> list[dict[str, A
     return found
 
 
-def test_json_has_place_tensors_reason_and_way_out_as_fields(tmp_path: Path) -> None:
+def test_json_has_place_tensors_reason_and_suggested_fix_as_fields(tmp_path: Path) -> None:
     path = foreign.one_op(tmp_path / "model.tflite", "GATHER_ND", HOSTILE, "taken")
     (found,) = _findings(path, 0, "--no-gpu")
     assert (found["graph"], found["op"], found["operator"]) == ("model", 0, "GATHER_ND")
@@ -47,7 +47,7 @@ def test_text_groups_places_under_their_rule(tmp_path: Path) -> None:
     assert "float32[1, 4, 4, 8]" in " ".join(outcome.stdout.split())
 
 
-def test_no_character_of_a_name_reaches_the_terminal_raw(tmp_path: Path) -> None:
+def test_control_characters_of_a_name_are_escaped(tmp_path: Path) -> None:
     path = foreign.one_op(tmp_path / "model\x1b[1m.tflite", f"CUSTOM:{HOSTILE}", HOSTILE, f"{HOSTILE}2")
     for arguments in ((), ("--no-gpu",), ("--fail-on", "risk"), ("--target", "\x1b[1mpixle")):
         outcome = invoke("check", path, *arguments)
@@ -55,7 +55,7 @@ def test_no_character_of_a_name_reaches_the_terminal_raw(tmp_path: Path) -> None
             assert character not in outcome.stdout + outcome.stderr
     outcome = invoke("check", path, "--json")
     assert "\x1b" not in outcome.stdout
-    assert outcome.json[0]["findings"][0]["operator"] == f"CUSTOM:{HOSTILE}"  # a program gets what the file says
+    assert outcome.json[0]["findings"][0]["operator"] == f"CUSTOM:{HOSTILE}"  # a program gets the file's own text
     assert_refused(invoke("check", tmp_path / "none\x1b[1m"), "none\\x1b[1m")
 
 
@@ -94,7 +94,7 @@ def test_the_delegate_counts_as_its_findings_do(driver: Driver, tmp_path: Path) 
     assert invoke("check", refused, "--fail-on", "refused").code == 1
 
 
-def test_every_signature_is_looked_at(driver: Driver, tmp_path: Path) -> None:
+def test_every_signature_is_checked(driver: Driver, tmp_path: Path) -> None:
     good = foreign.edit(foreign.one_op(tmp_path / "good.tflite"), foreign.add_signature)
     assert verdicts(invoke("check", good, "--json").json) == {"lint": "passed", "residency": "passed"}
     path = foreign.one_op(tmp_path / "model.tflite")
@@ -120,7 +120,7 @@ def test_malformed_operators_are_findings(tmp_path: Path) -> None:
     assert (found[-1]["rule"], found[-1]["op"], found[-1]["severity"]) == ("malformed-op", 0, "refused")
 
 
-def test_files_with_less_than_usual(driver: Driver, tmp_path: Path) -> None:
+def test_minimal_files(driver: Driver, tmp_path: Path) -> None:
     plain = foreign.edit(foreign.one_op(tmp_path / "unsigned"), foreign.without_signature)
     assert invoke("check", plain).code == 0
     empty = foreign.edit(foreign.one_op(tmp_path / "empty.tflite"), foreign.without_operators)
@@ -152,7 +152,7 @@ def test_the_delegate_has_a_time_limit(driver: Driver, tmp_path: Path) -> None:
     assert outcome.code == 1 and "timed out" in outcome.stdout and "give it more time" in outcome.stdout
 
 
-def test_what_is_no_model_is_named_for_what_it_is(tiny: Made, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_identified(tiny: Made, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\x08\x07\x12\x07pytorch" + bytes(100))
     (tmp_path / "weights.pth").write_bytes(bytes(100))
     (tmp_path / "pointer.tflite.txt").write_text("version https://git-lfs.github.com/spec/v1\n")

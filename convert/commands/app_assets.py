@@ -5,17 +5,26 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from detr2litert.host_runtime.bundle import load_bundle
+import click
+
+from detr2litert.convert.cli.base import reported
 from detr2litert.host_runtime.errors import UserError, readable
 from detr2litert.host_runtime.interrupt import uninterrupted
-from detr2litert.host_runtime.manifest import MANIFEST_NAME
-from detr2litert.verify.adb.install import bundle_name
 
 _ASSETS = Path("app/src/main/assets/bundles")
 _SAMPLE = Path("android_sample")
 
 
-def app_assets(path: Path, sample: Path | None = None) -> Path:
+@click.command("app-assets", short_help="Put a bundle into the Android project, for a build that includes it.")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--sample", type=click.Path(path_type=Path), help="The Android project [default: android_sample].")
+@reported
+def app_assets(bundle: Path, sample: Path | None) -> None:
+    """Put a bundle into the Android project's assets, for a build that includes it."""
+    click.echo(str(copy_assets(bundle, sample)))
+
+
+def copy_assets(path: Path, sample: Path | None = None) -> Path:
     """Copies a bundle's own files into the sample's assets, replacing an older copy; returns the folder.
 
     Args:
@@ -25,7 +34,11 @@ def app_assets(path: Path, sample: Path | None = None) -> Path:
     Raises:
         UserError: the bundle is not valid, there is no such project, or it cannot be written.
     """
-    sample = sample or next((p for p in (_SAMPLE, Path(__file__).resolve().parents[1] / _SAMPLE) if p.is_dir()), _SAMPLE)
+    from detr2litert.host_runtime.bundle import load_bundle
+    from detr2litert.host_runtime.manifest import MANIFEST_NAME
+    from detr2litert.verify.adb.install import bundle_name
+
+    sample = sample or next((p for p in (_SAMPLE, Path(__file__).resolve().parents[2] / _SAMPLE) if p.is_dir()), _SAMPLE)
     with readable(sample):
         if not (sample / "app/src/main").is_dir():
             raise UserError(f"{sample} is not the Android sample's project; name it with --sample")

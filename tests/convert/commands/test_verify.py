@@ -1,4 +1,4 @@
-"""``convert verify``: passes on a bundle that is what it says, and finds each way in which one is not."""
+"""``convert verify`` passes on a valid bundle, and finds each kind of invalid one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from detr2litert.convert import reverify
+from detr2litert.convert.commands import verify
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import TensorSpec, Weights
@@ -72,7 +72,7 @@ def test_missing_and_truncated_graphs_are_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize(("protection", "all_of_them"), [("all", True), ("none", False)])
 def test_the_bundles_own_protection_is_compiled(copy: Path, tmp_path: Path, protection: str, all_of_them: bool) -> None:
-    """Not the target's: the records and the places that a report names are the shipped graphs'."""
+    """Not the target's: the records and places of a report are those of the shipped graphs."""
     manifest_with(copy, protection=protection)
     invoke("verify", copy, "--no-gpu", "--report", tmp_path / "report")
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -93,7 +93,7 @@ def test_a_newer_schema_is_refused(copy: Path) -> None:
 
 
 def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
-    """Their hash is right, so only computing them anew can tell."""
+    """Their hash is right, so only recomputing them shows it."""
     tensors = load_file(copy / GOLDEN)
     save_file({**tensors, "boxes": tensors["boxes"] + np.float32(0.01)}, copy / GOLDEN)
     rehash(copy, GOLDEN)
@@ -107,7 +107,7 @@ def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing tensor", "not a number", "detections"])
-def test_golden_vectors_that_say_nothing_fail(copy: Path, damage: str) -> None:
+def test_golden_vectors_without_tensors_fail(copy: Path, damage: str) -> None:
     tensors = load_file(copy / GOLDEN)
     if damage == "missing tensor":
         del tensors["memory"]
@@ -125,7 +125,22 @@ def test_golden_vectors_that_say_nothing_fail(copy: Path, damage: str) -> None:
     assert verdicts(outcome.json)["golden"] == "failed"
 
 
-def test_a_graph_of_another_checkpoint_fails_the_numbers(copy: Path, random_tiny: Made) -> None:
+def test_a_host_program_that_does_not_fit_the_graphs_fails_the_host_gate(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    next(op for op in manifest["host_step"]["ops"] if op["op"] == "topk")["attributes"]["k"] = 100_000
+    manifest_with(copy, host_step=manifest["host_step"])
+    outcome = invoke("verify", copy, "--no-gpu", "--json")
+    assert outcome.code == 1, outcome.stderr
+    assert "✗ gate: host" in outcome.stderr
+    found = verdicts(outcome.json)
+    assert (found["host"], found["fp16"], found["detections"]) == ("failed", "not run", "failed")
+    host, fp16 = (next(gate for gate in outcome.json if gate["gate"] == name) for name in ("host", "fp16"))
+    assert "topk" in host["summary"] and host["findings"][0]["place"] == "host step"
+    assert "host step does not fit" in fp16["summary"] and "host gate" in fp16["advice"]
+    assert found["rewrites"] == found["lint"] == "passed"
+
+
+def test_a_graph_of_another_checkpoint_fails_numerics(copy: Path, random_tiny: Made) -> None:
     shutil.copy(random_tiny.bundle / "graph_b.tflite", copy / "graph_b.tflite")
     rehash(copy, "graph_b.tflite")
     outcome = invoke("verify", copy, "--no-gpu", "--json")
@@ -136,7 +151,7 @@ def test_a_graph_of_another_checkpoint_fails_the_numbers(copy: Path, random_tiny
     assert all("graph_b" in found["place"] for found in numerics["findings"])
     assert {m["subject"].split(" / ")[0] for m in numerics["measurements"] if not m["passed"]} == {"graph_b"}
     assert verdicts(outcome.json)["detections"] == "failed"
-    # A person is told as much.
+    # The text output has it too.
     text = invoke("verify", copy, "--no-gpu")
     assert "✗ gate: numerics" in text.stderr
     assert "graph_b" in text.stdout
@@ -148,13 +163,13 @@ def test_other_weights_are_refused(tiny: Made, tmp_path: Path) -> None:
     assert line.count("sha256") == 2
 
 
-def test_random_weights_are_made_again_from_their_seed(random_tiny: Made) -> None:
+def test_random_weights_are_rebuilt_from_their_seed(random_tiny: Made) -> None:
     outcome = invoke("verify", random_tiny.bundle, "--no-gpu", "--json")
     assert outcome.code == 0, outcome.stderr
     assert verdicts(outcome.json)["golden"] == "passed"
 
 
-def test_a_manifest_of_nonsense_is_refused(copy: Path) -> None:
+def test_an_invalid_manifest_is_refused(copy: Path) -> None:
     weights = json.loads((copy / "manifest.json").read_text())["weights"]
     manifest_with(copy, weights={**weights, "source": "shapes.pth"})
     assert_refused(invoke("verify", copy), "made from shapes.pth", "--weights")
@@ -182,12 +197,12 @@ _ODD = '{"width": 1, "height": 1, "detections": [{"class_index": %s, "name": "x"
 def test_golden_vectors_are_read_before_the_minutes_of_the_gates(
     changed: dict[str, bytes], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reverify, "_reference", lambda *_: pytest.fail("went on"))
+    monkeypatch.setattr(verify, "_reference", lambda *_: pytest.fail("went on"))
     tiny_bundle.write_bundle(tmp_path / "b", changed)
     assert_refused(invoke("verify", tmp_path / "b"), *changed, words, "make the bundle again")
 
 
-def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
+def test_a_seed_of_five_thousand_digits_is_refused(tmp_path: Path) -> None:
     weights = Weights(f"random, seed {'9' * 5000}", "0" * 64, random=True)
     tiny_bundle.write_bundle(tmp_path / "b", variant="tiny", weights=weights)
     line = assert_refused(invoke("verify", tmp_path / "b"), "made from random, seed 999", "9…; give its path with", "--weights")
@@ -202,7 +217,7 @@ def test_a_seed_of_five_thousand_digits_is_no_seed(tmp_path: Path) -> None:
     ],
     ids=["name", "shape"],
 )
-def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words: str) -> None:
+def test_graphs_with_another_interface_are_of_another_version(odd: TensorSpec, words: str) -> None:
     ours = tiny_bundle.manifest().graphs
     parts: Any = {
         name: SimpleNamespace(input_names=[t.name for t in spec.inputs], output_names=[t.name for t in spec.outputs])
@@ -210,12 +225,12 @@ def test_graphs_with_other_borders_are_of_another_version(odd: TensorSpec, words
     }
     tensors = (t for spec in ours.by_name.values() for t in (*spec.inputs, *spec.outputs))
     values = {t.name: np.zeros(t.shape, np.float32) for t in tensors}
-    reverify.check_interfaces(ours, parts, values)
+    verify.check_interfaces(ours, parts, values)
     theirs = replace(ours, a=replace(ours.a, outputs=(ours.a.outputs[0], odd)))
     with pytest.raises(UserError) as refused:
-        reverify.check_interfaces(theirs, parts, values)
-    for told in ("made by another version", words, "make the bundle again"):
-        assert told in str(refused.value)
+        verify.check_interfaces(theirs, parts, values)
+    for message in ("made by another version", words, "make the bundle again"):
+        assert message in str(refused.value)
 
 
 def test_a_report_that_cannot_be_written(copy: Path, tmp_path: Path) -> None:

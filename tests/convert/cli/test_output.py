@@ -1,4 +1,4 @@
-"""How results look."""
+"""The format of results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from detr2litert.verify.gates import GateResult, Measurement, Verdict
 from tests.convert.command import environment, spawn
 
 
-def test_json_has_no_number_that_json_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_no_nan_or_infinity(capsys: pytest.CaptureFixture[str]) -> None:
     figures = tuple(
         Measurement("graph_a", "max_abs_diff", value, 1.0, at_least=False) for value in (float("inf"), float("nan"), 0.5)
     )
@@ -49,8 +49,8 @@ def _ending(arguments: tuple[str, ...], env: Mapping[str, str], stdout: int, std
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_a_full_disk_under_the_output_is_one_line(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
     with Path("/dev/full").open("w") as full:
-        code, told = _ending(arguments, env, full.fileno(), subprocess.PIPE)
-        assert (code, told) == (
+        code, message = _ending(arguments, env, full.fileno(), subprocess.PIPE)
+        assert (code, message) == (
             2,
             "error: the output cannot be written (no space left on device); free some space, or redirect it\n",
         )
@@ -58,7 +58,7 @@ def test_a_full_disk_under_the_output_is_one_line(arguments: tuple[str, ...], en
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_reader_that_went_away_is_no_failed_gate(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
+def test_a_closed_pipe_is_not_a_failed_gate(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -67,6 +67,6 @@ def test_a_reader_that_went_away_is_no_failed_gate(arguments: tuple[str, ...], e
         os.close(writer)
 
 
-def test_a_terminal_without_the_marks_ends_no_run(tmp_path: Path) -> None:
+def test_a_terminal_without_the_marks_does_not_end_the_run(tmp_path: Path) -> None:
     outcome = spawn("check", "x\u2713", cwd=tmp_path, env=environment(PYTHONIOENCODING="latin-1"))
     assert outcome.code == 2 and "no file at x?" in outcome.stderr

@@ -1,25 +1,25 @@
 /**
- * The weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
+ * The filter weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
  *
- * Equal to `host_runtime/preprocess.py`, hence to torch: the mixture of float32 (`f`) and float64 is that of torch's C++
- * kernels and matters (at column 600 the rounding of a centre moves a weight by 3e-5).
+ * Equal to `host_runtime/preprocess.py` and to torch. The mixture of float32 (`f`) and float64 is that of torch's C++ kernels:
+ * at column 600 the rounding of a centre changes a weight by 3e-5.
  *
- * @typedef {{taps: number, sources: Int32Array, weights: Float32Array}} ResizeTaps
+ * @typedef {{taps: number, sources: Int32Array, weights: Float32Array}} ResizeFilter
  */
 
 const f = Math.fround;
 
-/** @param {number} from @param {number} to @param {'bilinear' | 'bilinear_antialias'} kind @returns {ResizeTaps} */
-export function resizeTaps(from, to, kind) {
+/** @param {number} from @param {number} to @param {'bilinear' | 'bilinear_antialias'} kind @returns {ResizeFilter} */
+export function resizeFilter(from, to, kind) {
   if (from === to)
     return { taps: 1, sources: Int32Array.from({ length: to }, (_, index) => index), weights: new Float32Array(to).fill(1) };
   return kind === 'bilinear' ? bilinear(from, to) : antialiased(from, to);
 }
 
 /**
- * A triangle as wide as the scale. Source: ATen/native/cpu/UpSampleKernel.cpp, `_compute_indices_min_size_weights_aa`.
+ * Antialiased: a triangle filter as wide as the scale. Source: ATen/native/cpu/UpSampleKernel.cpp, `_compute_indices_min_size_weights_aa`.
  *
- * @param {number} from @param {number} to @returns {ResizeTaps}
+ * @param {number} from @param {number} to @returns {ResizeFilter}
  */
 function antialiased(from, to) {
   const scale = f(from / to);
@@ -47,10 +47,10 @@ function antialiased(from, to) {
 }
 
 /**
- * Plain interpolation at half-pixel centres, clamped at the edges. Source: ATen/native/UpSample.h,
+ * Bilinear interpolation at half-pixel centres, clamped at the edges. Source: ATen/native/UpSample.h,
  * `area_pixel_compute_source_index` with align_corners=False.
  *
- * @param {number} from @param {number} to @returns {ResizeTaps}
+ * @param {number} from @param {number} to @returns {ResizeFilter}
  */
 function bilinear(from, to) {
   const scale = f(from / to);

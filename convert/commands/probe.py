@@ -1,4 +1,4 @@
-"""The command ``probe``: runs the suite on the installed runtime and compares it with the recorded measurement."""
+"""``convert probe``: runs the probe suite on the installed runtime and compares it with the recorded measurement."""
 
 from __future__ import annotations
 
@@ -7,17 +7,47 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detr2litert.convert.progress import Progress
+import click
+
+from detr2litert.convert.cli.base import GATE_FAILED, JSON_FLAG, reported
+from detr2litert.convert.cli.output import print_json
 from detr2litert.host_runtime.errors import UserError, readable
-from detr2litert.verify.delegate.adapters import Driver
-from detr2litert.verify.delegate.driver import NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
-from detr2litert.verify.probe.difference import Change, compare
-from detr2litert.verify.probe.measure import measure
-from detr2litert.verify.probe.probe import Behaviour, Probe
-from detr2litert.verify.probe.suite import FP16_SUITE, SUITE
-from detr2litert.verify.probe.table import BACKEND, Measured, read_measured, recorded, write_measured
+
+if TYPE_CHECKING:
+    from detr2litert.convert.progress import Progress
+    from detr2litert.verify.delegate.adapters import Driver
+    from detr2litert.verify.probe.difference import Change
+    from detr2litert.verify.probe.probe import Probe
+    from detr2litert.verify.probe.table import Measured, Result
+
+
+@click.command(short_help="Measure what the installed runtime's GPU delegate accepts.")
+@click.option("--only", multiple=True, metavar="NAME", help="A probe, or a lint rule's probes; repeatable.")
+@click.option("--fp16", is_flag=True, help="The hazards of fp16, on an adapter that computes in it.")
+@click.option("--write", type=click.Path(path_type=Path, dir_okay=False), help="File for the new measurement.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Measurement to compare with [default: the recorded one].",
+)
+@JSON_FLAG
+@reported
+def probe(only: tuple[str, ...], fp16: bool, write: Path | None, against: Path | None, as_json: bool) -> int:
+    """Run the probe suite on the installed runtime and adapter, and show what differs from the recorded measurement.
+
+    Each probe is a small model that shows what the GPU delegate accepts, refuses or computes wrong; the lint's rules are based
+    on them. Exit codes: 0 nothing differs, 1 something differs, 2 no adapter, usage error or bad input.
+    """
+    from detr2litert.convert.progress import Progress
+
+    report = probe_runtime(only, fp16, write, against, Progress())
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo("\n".join(_lines(report, write)))
+    return GATE_FAILED if report.changes else 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +68,8 @@ class ProbeReport:
 
     def counts(self) -> dict[str, int]:
         """Counts the probes by behaviour, in the order of ``Behaviour``."""
+        from detr2litert.verify.probe.probe import Behaviour
+
         outcomes = [result.behaviour for result in self.measured.results.values()]
         return {str(kind): outcomes.count(kind) for kind in Behaviour if kind in outcomes}
 
@@ -67,6 +99,11 @@ def probe_runtime(only: Sequence[str], fp16: bool, write: Path | None, against: 
         UserError: no adapter, an unknown name, a file that cannot be read or written or is a measurement of another kind, or a
             part of the suite to be written.
     """
+    from detr2litert.verify.probe.difference import compare
+    from detr2litert.verify.probe.measure import measure
+    from detr2litert.verify.probe.suite import FP16_SUITE, SUITE
+    from detr2litert.verify.probe.table import recorded, write_measured
+
     if only and write is not None:
         raise UserError("--write records a measurement of the whole suite; leave out --only, or --write")
     if write is not None:
@@ -111,6 +148,8 @@ def choose(suite: Sequence[Probe], only: Sequence[str]) -> tuple[Probe, ...]:
 
 def _comparable(path: Path, precision: str) -> Measured:
     """Reads a measurement that can be compared with one in ``precision``."""
+    from detr2litert.verify.probe.table import BACKEND, read_measured
+
     other = read_measured(path)
     if other.precision != precision:
         cure = {"fp16": "add --fp16, or ", "fp32": "leave out --fp16, or "}.get(other.precision, "")
@@ -126,7 +165,43 @@ def _comparable(path: Path, precision: str) -> Measured:
 
 
 def _driver(fp16: bool) -> Driver:
+    from detr2litert.verify.delegate.driver import NO_ADAPTER, NO_FP16, find_driver, find_fp16_driver
+
     driver, lacking = (find_fp16_driver(), NO_FP16) if fp16 else (find_driver(), NO_ADAPTER)
     if driver is None:
         raise UserError(f"{lacking.reason}: {lacking.advice}")
     return driver
+
+
+def _lines(report: ProbeReport, write: Path | None) -> list[str]:
+    measured, other = report.measured, report.against
+    counts = ", ".join(f"{count} {kind}" for kind, count in report.counts().items())
+    lines = [
+        f"measured  ai-edge-litert {measured.runtime}, {measured.backend}, {measured.precision} on {measured.adapter}",
+        f"          {len(measured.results)} probes in {report.seconds:.0f} s: {counts}",
+    ]
+    if other is None:
+        return [*lines, "against   nothing: no measurement of this kind is recorded", *_written(report, write)]
+    place = "the same adapter" if other.adapter == measured.adapter else other.adapter
+    lines.append(f"against   ai-edge-litert {other.runtime} on {place}, {other.date}: {_differences(len(report.changes))}")
+    for change in report.changes:
+        before, after = (_describe(result) for result in (change.before, change.after))
+        rules = f"  [lint: {', '.join(change.rules)}]" if change.rules else ""
+        lines.append(f"{change.kind}: {change.probe}  {before} -> {after}{rules}")
+    return [*lines, *_written(report, write)]
+
+
+def _differences(count: int) -> str:
+    return "nothing differs" if not count else f"{count} difference{'s' * (count > 1)}"
+
+
+def _describe(result: Result | None) -> str:
+    if result is None:
+        return "nothing"
+    error = f", wrong by {result.max_abs_diff:g}" if result.max_abs_diff is not None and result.behaviour == "wrong" else ""
+    why = ", ".join(part for part in (result.death, result.refusal) if part)
+    return f"{result.behaviour}{error}" + (f" ({why})" if why else "")
+
+
+def _written(report: ProbeReport, write: Path | None) -> list[str]:
+    return [f"wrote     {write}; the project's own copy is verify/probe/measured/{report.measured.file_name}"] if write else []

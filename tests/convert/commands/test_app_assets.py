@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detr2litert.convert import assets as assets_module
+from detr2litert.convert.commands import app_assets as assets_module
 from detr2litert.host_runtime.bundle import load_bundle
 from tests.convert.command import assert_refused, invoke, tree
 from tests.host_runtime import tiny_bundle
@@ -15,7 +15,7 @@ from tests.host_runtime import tiny_bundle
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """One made by hand, with a report beside it that is no part of it."""
+    """A handmade bundle, with a report that is not part of it in the same folder."""
     place = tmp_path / "bundle"
     tiny_bundle.write_bundle(place)
     (place / "report.html").write_text("not of the bundle")
@@ -24,7 +24,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
-    """As much of the Android project as is looked at."""
+    """The part of the Android project that the command checks."""
     place = tmp_path / "android_sample"
     (place / "app/src/main/kotlin").mkdir(parents=True)
     return place
@@ -57,7 +57,7 @@ def test_a_zip(bundle: Path, sample: Path, tmp_path: Path) -> None:
     assert tree(made) == listed(bundle)
 
 
-def test_an_older_copy_is_replaced_and_others_stay(bundle: Path, sample: Path) -> None:
+def test_an_older_copy_is_replaced_and_other_files_are_kept(bundle: Path, sample: Path) -> None:
     assert invoke("app-assets", bundle, "--sample", sample).code == 0
     (made,) = assets(sample).iterdir()
     (made / "graph_a.tflite").write_bytes(b"older")
@@ -75,7 +75,7 @@ def test_the_sample_of_this_folder_is_the_default(bundle: Path, sample: Path, mo
     assert len(list(assets(sample).iterdir())) == 1
 
 
-def test_an_unsound_bundle(bundle: Path, sample: Path) -> None:
+def test_an_invalid_bundle(bundle: Path, sample: Path) -> None:
     (bundle / "graph_b.tflite").write_bytes(b"changed")
     assert_refused(invoke("app-assets", bundle, "--sample", sample), "graph_b.tflite")
     assert_refused(invoke("app-assets", sample, "--sample", sample), "no manifest.json")
@@ -83,14 +83,14 @@ def test_an_unsound_bundle(bundle: Path, sample: Path) -> None:
     assert not assets(sample).exists()
 
 
-def test_what_is_no_sample(bundle: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_the_sample(bundle: Path, tmp_path: Path) -> None:
     for place in (tmp_path / "none", bundle, bundle / "manifest.json"):
         before = tree(tmp_path)
         assert_refused(invoke("app-assets", bundle, "--sample", place), "is not the Android sample's project", "--sample")
         assert tree(tmp_path) == before
 
 
-def test_a_disk_that_fills_leaves_the_older_copy(bundle: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_preserves_the_older_copy(bundle: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("app-assets", bundle, "--sample", sample).code == 0
     before = tree(sample)
     copy, copied = shutil.copyfile, []

@@ -3,25 +3,25 @@ package org.detr2litert.core.preprocess
 import org.detr2litert.core.manifest.Resize
 
 /**
- * The weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
+ * The filter weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
  *
- * Equal to `host_runtime.preprocess`, hence to torch: the mixture of float32 and float64 is that of torch's C++ kernels and
- * matters (at column 600 the rounding of a centre moves a weight by 3e-5).
+ * Equal to `host_runtime.preprocess` and to torch. The mixture of float32 and float64 is that of torch's C++ kernels: at
+ * column 600 the rounding of a centre changes a weight by 3e-5.
  */
-internal class ResizeTaps private constructor(val taps: Int, val sources: IntArray, val weights: FloatArray) {
+internal class ResizeFilter private constructor(val taps: Int, val sources: IntArray, val weights: FloatArray) {
     companion object {
-        /** The taps from [old] to [new] elements; equal lengths copy. */
-        fun of(old: Int, new: Int, resize: Resize): ResizeTaps = when {
-            old == new -> ResizeTaps(1, IntArray(new) { it }, FloatArray(new) { 1f })
+        /** The filter from [old] to [new] elements; equal lengths copy. */
+        fun of(old: Int, new: Int, resize: Resize): ResizeFilter = when {
+            old == new -> ResizeFilter(1, IntArray(new) { it }, FloatArray(new) { 1f })
             resize == Resize.BILINEAR -> bilinear(old, new)
             else -> antialiased(old, new)
         }
 
         /**
-         * A triangle as wide as the scale. Source: ATen/native/cpu/UpSampleKernel.cpp,
+         * Antialiased: a triangle filter as wide as the scale. Source: ATen/native/cpu/UpSampleKernel.cpp,
          * `_compute_indices_min_size_weights_aa`.
          */
-        private fun antialiased(old: Int, new: Int): ResizeTaps {
+        private fun antialiased(old: Int, new: Int): ResizeFilter {
             val scale = old.toFloat() / new.toFloat()
             val support = maxOf(scale, 1f)
             val inverse = 1f / support
@@ -44,14 +44,14 @@ internal class ResizeTaps private constructor(val taps: Int, val sources: IntArr
                 }
                 for (tap in 0 until taps) weights[out * taps + tap] /= sum
             }
-            return ResizeTaps(taps, sources, weights)
+            return ResizeFilter(taps, sources, weights)
         }
 
         /**
-         * Plain interpolation at half-pixel centres, clamped at the edges. Source: ATen/native/UpSample.h,
+         * Bilinear interpolation at half-pixel centres, clamped at the edges. Source: ATen/native/UpSample.h,
          * `area_pixel_compute_source_index` with align_corners=False.
          */
-        private fun bilinear(old: Int, new: Int): ResizeTaps {
+        private fun bilinear(old: Int, new: Int): ResizeFilter {
             val scale = old.toFloat() / new.toFloat()
             val sources = IntArray(new * 2)
             val weights = FloatArray(new * 2)
@@ -64,7 +64,7 @@ internal class ResizeTaps private constructor(val taps: Int, val sources: IntArr
                 weights[out * 2] = 1f - upper
                 weights[out * 2 + 1] = upper
             }
-            return ResizeTaps(2, sources, weights)
+            return ResizeFilter(2, sources, weights)
         }
     }
 }

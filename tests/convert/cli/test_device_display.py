@@ -1,4 +1,4 @@
-"""What a phone's command shows on a terminal, and that it shows nothing elsewhere."""
+"""The display of a phone's command on a terminal, and none elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from detr2litert.convert.device_display import DeviceDisplay
+from detr2litert.convert.cli.device_display import DeviceDisplay
 from tests.convert.terminal import ENVIRONMENT, HIDE_CURSOR, SHOW_CURSOR, Terminal
 
 

@@ -1,19 +1,32 @@
-"""The smaller commands: run a bundle on pictures, explain the rewrites."""
+"""``convert detect``: runs a bundle on pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+import click
 
-from detr2litert.convert.names import suggestion
-from detr2litert.host_runtime.draw import draw_detections
+from detr2litert.convert.cli.base import FiniteRange, reported
+from detr2litert.convert.cli.output import print_json
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.preprocess import load_image
-from detr2litert.host_runtime.runner import Runner
-from detr2litert.verify.delegate.driver import activate, find_driver
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1))
+@click.option("--nms", "nms_iou", type=FiniteRange(0, 1), help="Suppress boxes of a class that overlap more than this.")
+@click.option("--save", type=click.Path(path_type=Path), help="Folder for overlay pictures.")
+@click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@reported
+def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
+    """Detect objects in pictures with a bundle; prints JSON."""
+    print_json(detect_images(bundle, images, **options))
 
 
 def detect_images(
@@ -24,6 +37,11 @@ def detect_images(
     Raises:
         UserError: the bundle or a picture cannot be read, or ``save`` cannot be written.
     """
+    from detr2litert.host_runtime.draw import draw_detections
+    from detr2litert.host_runtime.preprocess import load_image
+    from detr2litert.host_runtime.runner import Runner
+    from detr2litert.verify.delegate.driver import activate, find_driver
+
     pictures = [(path, load_image(path).convert("RGB")) for path in images]
     overlays = overlay_names(images)
     driver = find_driver() if accelerator == "gpu" else None
@@ -64,29 +82,3 @@ def _save_overlay(target: Path, overlay: Image.Image) -> Path:
             f"cannot write {target}: {(error.strerror or str(error)).lower()}; choose another folder with --save"
         ) from error
     return target
-
-
-def describe_rewrites(names: Sequence[str]) -> list[dict[str, str]]:
-    """Returns every rewrite in order, or the named ones, with its docstring.
-
-    Raises:
-        UserError: there is no rewrite of that name.
-    """
-    from detr2litert.rewrites import pipeline
-    from detr2litert.rewrites.flatbuffer.pipeline import FIX_UPS
-
-    stages: tuple[tuple[str, Sequence[Any]], ...] = (
-        ("before the cut", pipeline.NORMALISE),
-        ("in each graph", pipeline.IN_EACH_GRAPH),
-        ("in the converted file", FIX_UPS),
-    )
-    entries = [
-        {"name": step.name, "stage": stage, "reason": step.reason, "document": step.document}
-        for stage, steps in stages
-        for step in steps
-    ]
-    known = [entry["name"] for entry in entries]
-    for name in names:
-        if name not in known:
-            raise UserError(f"no rewrite is called {name!r}: {suggestion(name, known)}")
-    return [entry for entry in entries if not names or entry["name"] in names]

@@ -13,7 +13,7 @@ _KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--only", "pad_3d_bach"), "did you mean pad_3d_batch"),
         (("--only", "xxxxxxxx"), "one of add-into-reduce-max"),
@@ -22,12 +22,12 @@ _KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.
         (("--write", "none/x.json"), "there is no folder none"),
     ],
 )
-def test_bad_use_is_one_line(arguments: tuple[str, ...], told: str) -> None:
-    assert_refused(invoke("probe", *arguments), told)
+def test_a_usage_error_is_one_line(arguments: tuple[str, ...], message: str) -> None:
+    assert_refused(invoke("probe", *arguments), message)
 
 
 @pytest.mark.parametrize(
-    ("changed", "arguments", "told"),
+    ("changed", "arguments", "message"),
     [
         ({"precision": "fp16"}, (), "old.json is an fp16 measurement, this one is fp32: add --fp16"),
         ({}, ("--fp16",), "old.json is an fp32 measurement, this one is fp16: leave out --fp16"),
@@ -35,22 +35,22 @@ def test_bad_use_is_one_line(arguments: tuple[str, ...], told: str) -> None:
     ],
 )
 def test_a_measurement_of_another_kind_is_refused_before_anything_runs(
-    changed: dict[str, str], arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changed: dict[str, str], arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("detr2litert.convert.probing._driver", lambda _fp16: pytest.fail("looked for an adapter"))
+    monkeypatch.setattr("detr2litert.convert.commands.probe._driver", lambda _fp16: pytest.fail("looked for an adapter"))
     (tmp_path / "old.json").write_text(json.dumps(json.loads(_KEPT.read_text()) | changed))
-    assert_refused(invoke("probe", "--against", tmp_path / "old.json", *arguments), told)
+    assert_refused(invoke("probe", "--against", tmp_path / "old.json", *arguments), message)
 
 
-def test_no_adapter_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detr2litert.convert.probing.find_driver", lambda: None)
-    monkeypatch.setattr("detr2litert.convert.probing.find_fp16_driver", lambda: None)
+def test_no_adapter_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detr2litert.verify.delegate.driver.find_driver", lambda: None)
+    monkeypatch.setattr("detr2litert.verify.delegate.driver.find_fp16_driver", lambda: None)
     assert_refused(invoke("probe"), "no Vulkan adapter: run `python -m detr2litert.verify.delegate.driver`")
     assert_refused(invoke("probe", "--fp16"), "no adapter that computes in fp16", "--fp16")
 
 
 @pytest.mark.gpu
-def test_a_rules_probes_do_what_is_recorded() -> None:
+def test_a_rules_probes_match_the_record() -> None:
     outcome = invoke("probe", "--only", "pad-rank-3", "--only", "matmul_self", "--json")
     assert outcome.code == 0
     report = outcome.json
@@ -63,7 +63,7 @@ def test_a_rules_probes_do_what_is_recorded() -> None:
 
 
 @pytest.mark.gpu
-def test_what_broke_since_is_told_first_and_is_exit_code_1(tmp_path: Path) -> None:
+def test_regressions_are_listed_first_and_exit_with_1(tmp_path: Path) -> None:
     before = json.loads(_KEPT.read_text())
     before["runtime"] = "2.2.0"
     right = {"outcome": "accepted", "max_abs_diff": 0.0, "refusal": "", "died": ""}

@@ -1,4 +1,4 @@
-"""`rewrites --explain` says where the rewrites of a bundle's conversion fired, and where they nearly did and why not."""
+"""`rewrites --explain` lists where the rewrites of a bundle's conversion fired, and where they nearly did and why not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_fired_and_what_nearly_did_is_listed_by_graph(bundle: Path) -> None:
+def test_sites_and_misses_are_listed_by_graph(bundle: Path) -> None:
     lines = invoke("rewrites", "--explain", str(bundle)).stdout.splitlines()
     assert lines == [
         "graph_a: fold_scales fired 4×, 50 → 46 operators",

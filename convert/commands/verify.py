@@ -6,38 +6,54 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+import click
 
-from detr2litert.convert.bundle import source_name
-from detr2litert.convert.compiler import tensor_specs
-from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
-from detr2litert.convert.models.reference import Reference, build_reference
-from detr2litert.convert.models.settings import Size
-from detr2litert.convert.models.settings.setting import SETTINGS
-from detr2litert.convert.models.variants import find_variant
-from detr2litert.convert.progress import Progress
-from detr2litert.convert.proof.prepare import gpus, prepare
-from detr2litert.convert.proof.prove import prove
-from detr2litert.convert.proof.reporting import report, write_reports
-from detr2litert.convert.proof.scenes import Picture, pictures
-from detr2litert.convert.proof.subject import Golden, Subject
-from detr2litert.convert.targets import find_target
-from detr2litert.graphs.partition import Part
-from detr2litert.host_runtime.bundle import Bundle, load_bundle
-from detr2litert.host_runtime.decode import Detections
+from detr2litert.convert.cli.base import STRICT_FLAG, exit_code, reported
+from detr2litert.convert.cli.output import print_result
+from detr2litert.convert.cli.process import start_pytorch
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import REMAKE, Graphs, Manifest
-from detr2litert.host_runtime.preprocess import load_image
-from detr2litert.rewrites.profile import Protection
-from detr2litert.verify.gates import GateResult
-from detr2litert.verify.parity.detections import DetectionLimits
-from detr2litert.verify.report.report import RunReport
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from detr2litert.convert.models.reference import Reference
+    from detr2litert.convert.progress import Progress
+    from detr2litert.convert.proof.scenes import Picture
+    from detr2litert.convert.proof.subject import Golden
+    from detr2litert.graphs.partition import Part
+    from detr2litert.host_runtime.bundle import Bundle
+    from detr2litert.host_runtime.manifest import Graphs, Manifest
+    from detr2litert.verify.gates import GateResult
+    from detr2litert.verify.report.report import RunReport
 
 _SEED_DIGITS = 19  # of the largest, 2**63 - 1
 _SOURCE_SHOWN = 200  # characters of a name
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the bundle's].")
+@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate.")
+@click.option(
+    "--report", "report_folder", type=click.Path(path_type=Path), help="Folder to write report.json and report.html to."
+)
+@STRICT_FLAG
+@click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
+@reported
+def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
+    """Run all gates again, from the bundle and its checkpoint."""
+    from detr2litert.convert.progress import Progress
+
+    progress = Progress()
+    start_pytorch(progress)
+    gates = verify_bundle(bundle, progress, **options)
+    print_result(gates, as_json)
+    return exit_code(gates, strict)
 
 
 def verify_bundle(
@@ -63,6 +79,16 @@ def verify_bundle(
     Raises:
         UserError: the bundle is damaged or of another version, or its checkpoint is not available or is another one.
     """
+    from detr2litert.convert.bundle import source_name
+    from detr2litert.convert.proof.prepare import gpus, prepare
+    from detr2litert.convert.proof.prove import prove
+    from detr2litert.convert.proof.reporting import report
+    from detr2litert.convert.proof.subject import Subject
+    from detr2litert.convert.targets import find_target
+    from detr2litert.host_runtime.bundle import load_bundle
+    from detr2litert.rewrites.profile import Protection
+    from detr2litert.verify.parity.detections import DetectionLimits
+
     with load_bundle(path) as bundle:
         manifest = bundle.manifest
         # Before anything that takes minutes.
@@ -97,6 +123,9 @@ def check_interfaces(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[
     Raises:
         UserError: a name or a shape differs.
     """
+    from detr2litert.convert.compiler import tensor_specs
+    from detr2litert.host_runtime.manifest import REMAKE
+
     for name, spec in graphs.by_name.items():
         part = parts[name]
         interfaces = (("input", spec.inputs, part.input_names), ("output", spec.outputs, part.output_names))
@@ -113,6 +142,8 @@ def check_interfaces(graphs: Graphs, parts: Mapping[str, Part], values: Mapping[
 
 
 def _write(record: RunReport, folder: Path) -> None:
+    from detr2litert.convert.proof.reporting import write_reports
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_reports(record, folder)
@@ -123,6 +154,11 @@ def _write(record: RunReport, folder: Path) -> None:
 
 
 def _reference(manifest: Manifest, weights: str | None) -> Reference:
+    from detr2litert.convert.bundle import source_name
+    from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
+    from detr2litert.convert.models.reference import build_reference
+    from detr2litert.convert.models.variants import find_variant
+
     variant = find_variant(manifest.variant)
     requested = _requested(manifest)
     seed = manifest.weights.source.rpartition(" ")[2]
@@ -151,6 +187,10 @@ def _requested(manifest: Manifest) -> dict[str, Any]:
     Raises:
         UserError: a setting that this version does not have, or a value that it does not read.
     """
+    from detr2litert.convert.models.settings import Size
+    from detr2litert.convert.models.settings.setting import SETTINGS
+    from detr2litert.host_runtime.errors import REMAKE
+
     if not manifest.settings:
         pre = manifest.preprocess
         return {"resolution": Size(pre.height, pre.width), "resize": pre.resize}
@@ -163,6 +203,11 @@ def _requested(manifest: Manifest) -> dict[str, Any]:
 
 def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
     """Returns the golden picture, then the others, without a second copy of it."""
+    import numpy as np
+
+    from detr2litert.convert.proof.scenes import Picture, pictures
+    from detr2litert.host_runtime.preprocess import load_image
+
     golden, others = bundle.manifest.golden, pictures(images)
     if golden is None:
         return others
@@ -171,6 +216,10 @@ def _pictures(bundle: Bundle, images: tuple[Path, ...]) -> tuple[Picture, ...]:
 
 
 def _golden(bundle: Bundle) -> Golden | None:
+    from detr2litert.convert.proof.subject import Golden
+    from detr2litert.host_runtime.decode import Detections
+    from detr2litert.host_runtime.manifest import REMAKE
+
     golden = bundle.manifest.golden
     if golden is None:
         return None

@@ -1,0 +1,221 @@
+"""``convert run``: converts a checkpoint to a verified bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detr2litert.convert.cli.base import STRICT_FLAG, FiniteRange, exit_code, reported
+from detr2litert.convert.cli.output import print_gates
+from detr2litert.convert.cli.process import start_pytorch
+
+if TYPE_CHECKING:
+    from detr2litert.convert.compiler import CompiledDetector
+    from detr2litert.convert.models.classes import Classes
+    from detr2litert.convert.models.reference import Reference
+    from detr2litert.convert.progress import Progress
+    from detr2litert.convert.proof.prove import Evidence
+    from detr2litert.convert.proof.scenes import Picture
+    from detr2litert.convert.targets import Target
+    from detr2litert.host_runtime.manifest import Manifest
+    from detr2litert.rewrites.driver import StepReport
+    from detr2litert.rewrites.profile import Profile
+
+
+@click.command()
+@click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
+@click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
+@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
+@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
+@click.option("--resolution", metavar="N|HEIGHTxWIDTH", help="Size of the input in pixels: --set resolution=….")
+@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
+@click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; see `convert variants`.")
+@click.option(
+    "--protect",
+    type=click.Choice(["measured", "all", "none"]),
+    help="Norms and sums to protect from overflowing fp16: where values require it, all, or none [default: the target's].",
+)
+@click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
+@click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
+@click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
+@STRICT_FLAG
+@click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
+@reported
+def run(
+    as_json: bool, strict: bool, settings: tuple[str, ...], resolution: str | None, resize: str | None, **options: Any
+) -> int:
+    """Convert a detector and verify the result."""
+    from detr2litert.convert.models.settings.resolve import parse_requested
+    from detr2litert.convert.progress import Progress
+
+    given = (("resolution", resolution), ("resize", resize))
+    requested = parse_requested((*settings, *(f"{name}={value}" for name, value in given if value is not None)))
+    result = convert_detector(Request(**options, requested=requested), Progress())
+    if as_json:
+        click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
+    else:
+        from detr2litert.convert.proof.reporting import PICTURES, picture_name
+
+        print_gates(result.evidence.gates)
+        click.echo(f"bundle   {result.folder}")
+        click.echo(f"picture  {result.folder / PICTURES / picture_name(1)}")
+        click.echo(f"report   {result.folder / 'report.html'}")
+        if result.manifest.weights.random:
+            click.echo("weights  RANDOM: this bundle detects nothing; it only shows that the detector converts")
+    return exit_code(result.evidence.gates, strict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of a run.
+
+    Attributes:
+        target: name of the phone to convert for.
+        variant: name of the detector; None to detect it from the checkpoint.
+        weights: path, hub id, or ``"random"``; None for the variant's default.
+        classes: file of class names.
+        requested: settings that the user chose, by name (``convert.models.settings``).
+        images: pictures to judge the bundle on [default: the demo scenes].
+        out: folder of the bundle; None for ``bundles/VARIANT-TARGET``.
+        protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
+        threshold: score above which a detection counts.
+        gpu: False skips the GPU gates.
+        fp16: False skips the fp16 gate.
+        zipped: also write the bundle as one file.
+        seed: of random weights.
+    """
+
+    target: str
+    variant: str | None = None
+    weights: str | None = None
+    classes: Path | None = None
+    requested: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[Path, ...] = ()
+    out: Path | None = None
+    protect: str | None = None
+    threshold: float = 0.5
+    gpu: bool = True
+    fp16: bool = True
+    zipped: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a run: the bundle's folder and the evidence."""
+
+    folder: Path
+    manifest: Manifest
+    evidence: Evidence
+
+
+def convert_detector(request: Request, progress: Progress) -> Result:
+    """Converts a detector, runs the gates and writes the report.
+
+    Raises:
+        UserError: the request is invalid; nothing is left behind.
+    """
+    from detr2litert.convert.models.variants import find_variant
+    from detr2litert.convert.targets import find_target
+
+    # Before the seconds that loading PyTorch takes.
+    target = find_target(request.target)
+    variant = None if request.variant is None else find_variant(request.variant)
+    start_pytorch(progress)
+
+    from detr2litert.convert.bundle import check_destination, source_name, staged_folder
+    from detr2litert.convert.models.classes import resolve_classes
+    from detr2litert.convert.models.reference import load_reference
+    from detr2litert.convert.proof.scenes import pictures
+
+    judged = pictures(request.images)
+    if request.out is not None:
+        check_destination(request.out, request.zipped)
+    with progress.stage("load weights") as stage:
+        reference, checkpoint = load_reference(variant, request.weights, request.requested, request.seed)
+        stated = None if checkpoint is None else checkpoint.class_names
+        classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
+        weights = source_name(reference.source)
+        stage.detail = (
+            f"{reference.variant.name} at {reference.settings.resolution}, weights {weights}, classes from {classes.source}"
+        )
+    out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
+    with staged_folder(out, request.zipped) as folder:
+        manifest, evidence = _build(folder, request, reference, target, classes, judged, progress)
+    return Result(out, manifest, evidence)
+
+
+def _build(
+    folder: Path,
+    request: Request,
+    reference: Reference,
+    target: Target,
+    classes: Classes,
+    judged: Sequence[Picture],
+    progress: Progress,
+) -> tuple[Manifest, Evidence]:
+    from detr2litert.convert.bundle import GRAPH_FILES, GoldenRun, write_bundle
+    from detr2litert.convert.proof.prepare import gpus, prepare
+    from detr2litert.convert.proof.prove import prove
+    from detr2litert.convert.proof.reporting import report, write_reports
+    from detr2litert.convert.proof.subject import Subject
+    from detr2litert.verify.parity.detections import DetectionLimits
+
+    limits = DetectionLimits(threshold=request.threshold)
+    prepared = prepare(reference, classes.names, _profile(target, request), judged, limits, progress)
+    compiled = prepared.compiled
+    golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
+    with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
+        float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
+        with progress.stage("write bundle") as stage:
+            manifest = write_bundle(folder, reference, target, compiled, classes, golden)
+            sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
+            stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
+        adapters = gpus(request.gpu, request.fp16)
+        evidence = prove(Subject(folder, manifest, target, limits, *adapters, prepared, float32), progress)
+    write_reports(report(manifest, evidence, progress, compiled, fix_ups), folder)
+    return manifest, evidence
+
+
+def _convert(
+    folder: Path, scratch: Path, compiled: CompiledDetector, progress: Progress
+) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
+    """Writes both graphs into the folder, and their float32 forms into ``scratch``, for the gates.
+
+    Returns:
+        The float32 files by graph, and the reports of the fix-ups on each file.
+    """
+    from detr2litert.convert.bundle import GRAPH_FILES
+    from detr2litert.convert.half_precision import store_half
+    from detr2litert.convert.lowering.lower import lower
+    from detr2litert.host_runtime.quiet import native_log
+    from detr2litert.rewrites.flatbuffer.pipeline import fix_up
+
+    float32, fix_ups = {}, {}
+    for name, part in compiled.parts.graphs.items():
+        with progress.stage(f"convert {name}") as stage, native_log():
+            raw, fixed = scratch / f"{name}.raw.tflite", scratch / f"{name}.tflite"
+            lower(part, raw)
+            fix_ups[GRAPH_FILES[name]] = fix_up(raw, fixed)
+            raw.unlink()
+            store_half(fixed, folder / GRAPH_FILES[name])
+            float32[name] = fixed
+            fired = [(step.name, len(step.fired)) for step in fix_ups[GRAPH_FILES[name]] if step.fired]
+            stage.detail = ", ".join(f"{fix} {count}×" for fix, count in fired)
+    return float32, fix_ups
+
+
+def _profile(target: Target, request: Request) -> Profile:
+    """Returns the target's options of the rewrites, with the user's overrides."""
+    from detr2litert.rewrites.profile import Protection
+
+    return target.profile if request.protect is None else replace(target.profile, protection=Protection(request.protect))
