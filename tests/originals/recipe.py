@@ -134,9 +134,12 @@ def draw(name: str, dtype: str, shape: Shape, init: Sequence[tuple[str, str, Any
     - ``normal``: mean 0, standard deviation scale / √fan-in, the fan-in being the size of ``tensor[0]``;
     - ``noise``: mean 0, standard deviation scale; ``near_one``: the same around 1;
     - ``value``: the scale everywhere; ``literal``: the scale is the list of values;
-    - ``anchors``: the scale is [height, width, strides], see ``anchors``.
+    - ``anchors``: the scale is [height, width, strides], see ``anchors``; ``valid_mask``: where those are finite;
+    - ``same``: the tensor of another name, in which the scale stands for the pattern: one parameter in two modules.
     """
-    kind, scale = next(((kind, scale) for pattern, kind, scale in init if re.search(pattern, name)), (None, None))
+    pattern, kind, scale = next((rule for rule in init if re.search(rule[0], name)), ("", None, None))
+    if kind == "same":
+        return draw(re.sub(pattern, scale, name), dtype, shape, init, seed)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     values: NDArray[Any]
     if kind == "normal":
@@ -148,6 +151,8 @@ def draw(name: str, dtype: str, shape: Shape, init: Sequence[tuple[str, str, Any
         values = np.broadcast_to(np.asarray(scale).reshape(() if kind == "value" else shape), shape).copy()
     elif kind == "anchors":
         values = anchors(*scale)
+    elif kind == "valid_mask":
+        values = np.isfinite(anchors(*scale)).all(axis=-1, keepdims=True)
     else:
         raise ValueError(f"no rule draws {name}")
     return torch.from_numpy(values).to(getattr(torch, dtype))
@@ -173,10 +178,15 @@ def anchors(height: int, width: int, strides: Sequence[int]) -> NDArray[np.float
 def fill(template: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Replaces the placeholders of a container.
 
-    ``{"$tensors": PREFIX}`` is the state dict, each name after the prefix; ``{"$namespace": {…}}`` an ``argparse.Namespace``.
+    ``{"$tensors": PREFIX}`` is the state dict, each name after the prefix; with ``"$scale": FACTOR`` other weights of the same
+    model, such as those beside their average; ``{"$namespace": {…}}`` is an ``argparse.Namespace``.
     """
-    if isinstance(template, dict) and set(template) == {"$tensors"}:
-        return {template["$tensors"] + name: tensor for name, tensor in tensors.items()}
+    if isinstance(template, dict) and "$tensors" in template:
+        factor = template.get("$scale", 1)
+        return {
+            template["$tensors"] + name: tensor * factor if factor != 1 and tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
     if isinstance(template, dict) and set(template) == {"$namespace"}:
         return argparse.Namespace(**fill(template["$namespace"], tensors))
     if isinstance(template, dict):
