@@ -52,11 +52,12 @@ INIT: list[list[Any]] = [
     [r"(query|key)\.(base_layer\.)?weight$", "normal", 1.5],
     [r"in_proj_weight$", "normal", 1.3],
     [r"sampling_offsets\.bias$", "noise", 1.5],
-    [r"refpoint_embed\.weight$", "noise", 0.05],
-    [r"query_feat\.weight$", "noise", 0.1],
+    [r"refpoint_embed\.weight$", "noise", 0.01],
+    [r"query_feat\.weight$", "noise", 0.03],
     [r"bbox_embed(\.\d+)?\.layers\.2\.weight$", "normal", 0.3],
     [r"bbox_embed(\.\d+)?\.layers\.\d\.weight$", "normal", 1.4],
     [r"class_embed(\.\d+)?\.weight$", "normal", 2.5],
+    [r"enc_out_bbox_embed\.\d+\.layers\.2\.bias$", "literal", [0.0, 0.0, 1.2, 1.2]],
     [r"bias$", "noise", 0.1],
     [r"weight$", "normal", 1.0],
 ]
@@ -111,7 +112,7 @@ def main() -> None:
 
 def _prepare(wanted: Wanted, packages: Path) -> None:
     """Makes this version importable, with stand-ins for what it cannot import."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     # Every weight is drawn or read afterwards.
     for name in ("trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "normal_", "uniform_"):
         setattr(torch.nn.init, name, lambda tensor, *_arguments, **_keywords: tensor)
@@ -409,7 +410,7 @@ def _class_names(model: Any) -> Any:
 
 def _row(one: tuple[int, float, list[float], str | None], names: dict[int, Any]) -> list[Any]:
     column, score, box, name = one
-    return [names.get(column) if name is None else name, column, round(score, 6), [round(side, 3) for side in box]]
+    return [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
 
 
 def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
@@ -419,7 +420,7 @@ def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
         lowest = min(one.min() for one in scores.values())
         return round(float(lowest) - 2 * SMALLEST_GAP, 4) if lowest > 2 * SMALLEST_GAP else None
     for threshold in np.arange(0.95, 0.02, -0.0005):
-        if sum((one > threshold).sum() for one in scores.values()) > 400:
+        if sum((one > threshold).sum() for one in scores.values()) > 160:
             return None
         if all((one > threshold).sum() >= 10 and np.abs(one - threshold).min() > 1.05 * SMALLEST_GAP for one in scores.values()):
             return round(float(threshold), 4)
@@ -484,7 +485,7 @@ def _write(session: Session, recipe: Any, threshold: float, detections: dict[str
     path.parent.mkdir(exist_ok=True)
     text = json.dumps(content, indent=1, ensure_ascii=False)
     # One line for each innermost list.
-    text = re.sub(r"\[[^\[\]{}]*\]", lambda match: re.sub(r"\s+", " ", match[0]), text)
+    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: f"[{re.sub(chr(10) + ' +', ' ', match[1])}]", text)
     text = re.sub(r"\[\s+([^\[\]{}]*\[[^\[\]{}]*\])\s+\]", lambda match: f"[{re.sub(chr(10) + ' +', ' ', match[1])}]", text)
     path.write_text(text + "\n", encoding="utf-8")
 
