@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import types
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -178,17 +179,23 @@ def anchors(height: int, width: int, strides: Sequence[int]) -> NDArray[np.float
 def fill(template: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Replaces the placeholders of a container.
 
-    ``{"$tensors": PREFIX}`` is the state dict, each name after the prefix; with ``"$scale": FACTOR`` other weights of the same
-    model, such as those beside their average; ``{"$namespace": {…}}`` is an ``argparse.Namespace``.
+    - ``{"$tensors": PREFIX}`` is the state dict, each name after the prefix; with ``"$times": FACTOR`` beside it, other weights
+      under the same names, which stand for those that the project does not use;
+    - ``{"$namespace": {…}}`` is an ``argparse.Namespace``, ``{"$simple_namespace": {…}}`` a ``types.SimpleNamespace``;
+    - ``{"$items": [[key, value], …]}`` is a dict whose keys are not all strings.
     """
     if isinstance(template, dict) and "$tensors" in template:
-        factor = template.get("$scale", 1)
+        factor = template.get("$times", 1)
         return {
-            template["$tensors"] + name: tensor * factor if factor != 1 and tensor.is_floating_point() else tensor
+            template["$tensors"] + name: tensor if factor == 1 or not tensor.is_floating_point() else tensor * factor
             for name, tensor in tensors.items()
         }
     if isinstance(template, dict) and set(template) == {"$namespace"}:
         return argparse.Namespace(**fill(template["$namespace"], tensors))
+    if isinstance(template, dict) and set(template) == {"$simple_namespace"}:
+        return types.SimpleNamespace(**fill(template["$simple_namespace"], tensors))
+    if isinstance(template, dict) and set(template) == {"$items"}:
+        return {key: fill(value, tensors) for key, value in template["$items"]}
     if isinstance(template, dict):
         return {key: fill(value, tensors) for key, value in template.items()}
     if isinstance(template, list):

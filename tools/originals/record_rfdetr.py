@@ -1,0 +1,503 @@
+"""Records what rfdetr detects with checkpoints in the forms that its versions write: ``tests/originals/recipes/rfdetr-*.json``.
+
+Runs in an environment with rfdetr's dependencies, see ``tests/originals/README.md``::
+
+    python tools/originals/record_rfdetr.py --packages FOLDER [NAME ...]
+
+``FOLDER/1.4.1`` holds the files of rfdetr 1.4.1, and so on. Each recipe is recorded in a process of its own. For each, the model
+is built by the class of that version, its weights are drawn by the rules of a recipe, the file is written in the structure of
+that version's training, opened again with that version's own means, and ``predict`` is called on the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import stand_ins
+from rfdetr_recipes import RECIPES, Wanted
+
+ORIGINALS = Path(__file__).resolve().parents[2] / "tests" / "originals"
+
+INIT: list[list[Any]] = [
+    [],
+    [r"_kp_active_mask$", "value", 0],
+    [r"layer_scale\d\.lambda1$", "noise", 0.3],
+    [r"(norm\w*|layernorm|\.bn)\.weight$", "near_one", 0.1],
+    [r"projector\.\S+\.(norm|\d+)\.weight$", "near_one", 0.1],
+    [r"(position_embeddings|cls_token|mask_token|register_tokens)$", "noise", 0.1],
+    [r"lora_(A|B)\.", "normal", 0.5],
+    [r"lora_magnitude_vector", "near_one", 0.1],
+    [r"(query|key)\.(base_layer\.)?weight$", "normal", 1.5],
+    [r"in_proj_weight$", "normal", 1.3],
+    [r"sampling_offsets\.bias$", "noise", 1.5],
+    [r"refpoint_embed\.weight$", "noise", 0.01],
+    [r"query_feat\.weight$", "noise", 0.03],
+    [r"bbox_embed(\.\d+)?\.layers\.2\.weight$", "normal", 0.3],
+    [r"bbox_embed(\.\d+)?\.layers\.\d\.weight$", "normal", 1.4],
+    [r"class_embed(\.\d+)?\.weight$", "normal", 2.5],
+    [r"enc_out_bbox_embed\.\d+\.layers\.2\.bias$", "literal", [0.0, 0.0, 1.2, 1.2]],
+    [r"bias$", "noise", 0.1],
+    [r"weight$", "normal", 1.0],
+]
+"""Attention is not uniform, boxes differ from their proposals, scores reach from 0 to above 0.5."""
+
+SMALLEST_GAP = 2e-3
+DATASET = "/data/shapes"
+
+
+@dataclass
+class Session:
+    """The version of rfdetr that this process imported."""
+
+    wanted: Wanted
+    recipe: ModuleType
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def at(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.wanted.version.split(".")[:3])
+
+
+def main() -> None:
+    """Records the named recipes, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="recipes; all without")
+    parser.add_argument("--packages", type=Path, required=True, help="folder with one folder for each version of rfdetr")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        names = options.only.split(",")
+        _prepare(next(wanted for wanted in RECIPES if wanted.name in names), options.packages)
+        for wanted in RECIPES:
+            if wanted.name in names:
+                try:
+                    record(wanted)
+                except Exception:  # the other recipes do not depend on it
+                    print(f":: {wanted.name}: FAILED\n{traceback.format_exc()[-2500:]}", flush=True)
+        return
+    old = importlib.metadata.version("transformers").startswith("4.")
+    chosen = [wanted for wanted in RECIPES if not options.names or wanted.name in options.names]
+    for wanted in chosen:
+        if wanted.needs_transformers_4 != old:
+            print(f"{wanted.name}: needs transformers {'4' if wanted.needs_transformers_4 else '5'}, skipped", flush=True)
+    for version in dict.fromkeys(wanted.version for wanted in chosen if wanted.needs_transformers_4 == old):
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+        names = ",".join(wanted.name for wanted in chosen if wanted.version == version)
+        command = [sys.executable, __file__, "--packages", str(options.packages), "--only", names]
+        subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False)
+
+
+def _prepare(wanted: Wanted, packages: Path) -> None:
+    """Makes this version importable, with stand-ins for what it cannot import."""
+    torch.set_num_threads(1)
+    # Every weight is drawn or read afterwards.
+    for name in ("trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "normal_", "uniform_"):
+        setattr(torch.nn.init, name, lambda tensor, *_arguments, **_keywords: tensor)
+    sys.path.insert(0, str((packages / wanted.version).resolve()))
+    stand_ins.install()
+    if wanted.needs_hub_config:
+        _keep_hub_configs((packages / "1.2.1" / "rfdetr" / "models" / "backbone" / "dinov2_configs").resolve())
+
+
+def record(wanted: Wanted) -> None:
+    """Records one recipe."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(wanted, _recipe_module(), Path(folder))
+        os.chdir(folder)
+        for seed in range(wanted.seed, wanted.seed + 6):
+            if _try_seed(session, seed):
+                return
+        raise RuntimeError("no seed gives robust detections")
+
+
+def _keep_hub_configs(folder: Path) -> None:
+    """Answers the request of rfdetr 1.0 and 1.1 for DINOv2's config.json with the copy that 1.2 brings."""
+    from transformers import AutoConfig, Dinov2Config, PreTrainedModel
+
+    def from_pretrained(name: str, **changes: Any) -> Any:
+        file = folder / f"dinov2_{name.rpartition('-')[2]}.json"
+        values = {key: value for key, value in json.loads(file.read_text()).items() if key not in ("architectures", "model_type")}
+        keywords = {key: value for key, value in changes.items() if key != "return_dict"}
+        return Dinov2Config(**{**values, **keywords})
+
+    AutoConfig.from_pretrained = from_pretrained
+    PreTrainedModel.from_pretrained = classmethod(lambda cls, _name, config, **_others: cls(config))
+
+
+def _try_seed(session: Session, seed: int) -> bool:
+    wanted = session.wanted
+    session.notes.clear()
+    # Scores around 0.5 are furthest apart; with more columns the best is higher.
+    INIT[0] = [r"class_embed(\.\d+)?\.bias$", "value", -7.0 if wanted.columns > 50 else -4.5]
+    model = _trained_model(session)
+    shapes = model.model.model.state_dict()
+    tensors = {name: (str(value.dtype).removeprefix("torch."), tuple(value.shape)) for name, value in shapes.items()}
+    weights = {name: session.recipe.draw(name, *kind, INIT, seed) for name, kind in tensors.items()}
+    container = _template(_payload(session, model, weights), weights)
+    recipe = session.recipe.Recipe(
+        name=wanted.name,
+        project="rfdetr",
+        version=wanted.version,
+        made_by=wanted.made_by,
+        tensors=tensors,
+        init=INIT,
+        seed=seed,
+        container=container,
+        options=wanted.options,
+        threshold=0.0,
+        detections={},
+    )
+    path = recipe.write(session.folder)
+    if wanted.reload is None:
+        model.model.model.load_state_dict(weights)
+        loaded = model
+    else:
+        loaded = _reload(session, path)
+    inner = loaded.model.model
+    everything = _predict(loaded, wanted)
+    threshold = _threshold(everything, wanted)
+    if threshold is None:
+        print(f":: {wanted.name}: seed {seed}: no threshold", flush=True)
+        return False
+    kept = {name: [one for one in found if one[1] > threshold] for name, found in everything.items()}
+    with torch.no_grad():
+        torch.manual_seed(0)
+        for value in inner.parameters():
+            value.mul_(1 + 2e-7 * torch.randn_like(value))
+    again = _predict(loaded, wanted)
+    difference = _difference(kept, {name: [one for one in found if one[1] > threshold] for name, found in again.items()})
+    if difference > 3e-3:
+        print(f":: {wanted.name}: seed {seed}: depends on the last bit ({difference:.2g})", flush=True)
+        return False
+    if wanted.contrast is not None:
+        other = _predict(_reload(session, path, wanted.contrast), wanted)
+        contrast = _difference(kept, {name: [one for one in found if one[1] > threshold] for name, found in other.items()})
+        session.notes.append(f"Opened with {wanted.contrast or 'nothing beside the path'}: difference {contrast:.3g}.")
+    names = _class_names(loaded)
+    _write(session, recipe, threshold, {picture: [_row(one, names) for one in found] for picture, found in kept.items()})
+    scores = [one[1] for found in kept.values() for one in found]
+    print(
+        f":: {wanted.name}: seed {seed}, {[len(found) for found in kept.values()]} of "
+        f"{[len(found) for found in everything.values()]} above {threshold}, best {max(scores):.3f}, robust to {difference:.1e}",
+        *session.notes,
+        flush=True,
+    )
+    return True
+
+
+def _trained_model(session: Session) -> Any:
+    """Builds the model as before training, from a starting file, and gives it the head that training gives it."""
+    wanted = session.wanted
+    starter = session.folder / "starter.pth"
+    channels = wanted.config.get("num_channels", 3)
+    torch.save({"model": {"class_embed.bias": torch.zeros(91)}, "args": argparse.Namespace()}, starter)
+    model = _class(wanted)(pretrain_weights=str(starter), **{**wanted.base, **wanted.config})
+    if wanted.columns != 91:
+        model.model.reinitialize_detection_head(wanted.columns)
+        if session.at >= (1, 6):
+            model.model_config.num_classes = wanted.columns - 1
+    if wanted.grid:
+        embeddings = model.model.model.backbone[0].encoder.encoder.embeddings
+        width = embeddings.position_embeddings.shape[-1]
+        embeddings.position_embeddings = torch.nn.Parameter(torch.zeros(1, wanted.grid**2 + 1, width))
+        model.model_config.resolution = model.model.resolution = wanted.train["resolution"]
+        model.model_config.positional_encoding_size = wanted.grid
+    if channels != 3:
+        session.notes.append(f"{channels} channels.")
+    return model
+
+
+def _class(wanted: Wanted) -> Any:
+    return getattr(importlib.import_module("rfdetr"), wanted.model)
+
+
+def _reload(session: Session, path: Path, keywords: dict[str, Any] | None = None) -> Any:
+    wanted = session.wanted
+    if wanted.reload == "from_checkpoint" and keywords is None:
+        return _class(wanted).from_checkpoint(str(path))
+    chosen = wanted.reload if keywords is None else keywords
+    return _class(wanted)(pretrain_weights=str(path), **{**wanted.base, **chosen})
+
+
+# --- The file ---------------------------------------------------------------------------------------------------------------
+
+
+def _payload(session: Session, model: Any, weights: dict[str, Tensor]) -> Any:
+    """Returns what the version's training saves, in one of the forms that it has."""
+    wanted = session.wanted
+    averaged = {name: value * 0.9 for name, value in weights.items()}
+    if wanted.form == "upload":
+        # RFDETR.deploy_to_roboflow saves the model's own arguments.
+        arguments = model.model.args
+        arguments.pretrain_weights = wanted.started_from
+        if wanted.class_names is not None:
+            arguments.class_names = list(wanted.class_names)
+        return {"model": weights, "args": arguments}
+    if session.at < (1, 6):
+        arguments = _old_arguments(session, model)
+        payload = {
+            "model": weights,
+            "optimizer": {"state": {}, "param_groups": []},
+            "lr_scheduler": {"last_epoch": 11},
+            "epoch": 11,
+            "args": arguments,
+        }
+        if wanted.form == "stripped":
+            return {"model": weights, "args": arguments}
+        return {**payload, "ema_model": averaged} if wanted.form == "training" else payload
+    if wanted.form == "converted":
+        from rfdetr.training.checkpoint import convert_legacy_checkpoint
+
+        source = session.recipe.read_recipe(ORIGINALS / "recipes" / f"{wanted.converted_from}.json")
+        old = session.recipe.fill(source.container, weights)
+        torch.save({**old, "ema_model": averaged}, session.folder / "old.pth")
+        convert_legacy_checkpoint(str(session.folder / "old.pth"), str(session.folder / "new.ckpt"))
+        return torch.load(session.folder / "new.ckpt", weights_only=False)
+    payload = _callback_payload(session, model, weights)
+    if wanted.form == "best":
+        return payload
+    if wanted.form == "total":
+        from rfdetr.utilities.state_dict import strip_checkpoint
+
+        path = session.folder / "total.pth"
+        torch.save(payload, path)
+        extra = {"extra_metadata": {"best_total_source": "ema"}} if session.at >= (1, 9) else {}
+        strip_checkpoint(path, **extra)
+        return torch.load(path, weights_only=False)
+    # Lightning's own file. RFDETRModelModule keeps the network in `model`, under torch.compile with one name more.
+    prefix = "model._orig_mod." if wanted.form == "compiled" else "model."
+    described = ("args", "model_name", "model_config", "rfdetr_version") if session.at >= (1, 11, 1) else ()
+    return {
+        "epoch": 11,
+        "global_step": 1200,
+        "pytorch-lightning_version": payload["pytorch-lightning_version"],
+        "state_dict": {prefix + name: value for name, value in weights.items()},
+        "loops": payload["loops"],
+        "callbacks": {
+            "RFDETREMACallback": {
+                "average_model_state_dict": {f"module.{prefix}{name}": value for name, value in averaged.items()}
+            }
+        },
+        "optimizer_states": [{"state": {}, "param_groups": []}],
+        "lr_schedulers": [{"last_epoch": 1200}],
+        **{key: payload[key] for key in described if key in payload},
+    }
+
+
+def _old_arguments(session: Session, model: Any) -> argparse.Namespace:
+    """Merges model and training settings into one namespace, as ``train_from_config`` of the versions before 1.6 does."""
+    wanted = session.wanted
+    train = {"dataset_dir": DATASET, "output_dir": "output", **wanted.train}
+    training = model.get_train_config(**train).model_dump()
+    architecture = model.model_config.model_dump()
+    if "class_names" in training and training["class_names"] is None:
+        if wanted.class_names == "coco":
+            training["class_names"] = dict(importlib.import_module("rfdetr.util.coco_classes").COCO_CLASSES)
+        else:
+            training["class_names"] = _list(wanted.class_names)
+    merged = {**architecture, **train, **training, "num_classes": wanted.num_classes, "pretrain_weights": wanted.started_from}
+    arguments: argparse.Namespace = importlib.import_module("rfdetr.main").populate_args(**merged)
+    arguments.distributed = False
+    return arguments
+
+
+def _callback_payload(session: Session, model: Any, weights: dict[str, Tensor]) -> dict[str, Any]:
+    """Has the callback of 1.6 and later build its dictionary."""
+    from rfdetr.training.callbacks.best_model import BestModelCallback
+
+    wanted = session.wanted
+    train = {name: value for name, value in wanted.train.items() if name != "resolution"}
+    config = model.get_train_config(dataset_dir=DATASET, output_dir="/data/output", **train)
+    if wanted.class_names is not None:
+        config = config.model_copy(update={"class_names": list(wanted.class_names)})
+    build = BestModelCallback._build_checkpoint_payload
+    known = inspect.signature(build).parameters
+    architecture = model.model_config.model_dump()
+    architecture.update(pretrain_weights=wanted.started_from, num_classes=wanted.columns - 1)
+    if "model_name" in architecture:
+        architecture["model_name"] = wanted.model
+    extra = {"model_name": wanted.model, "model_config_dict": architecture}
+    return build(
+        weights,
+        config.model_dump(),
+        SimpleNamespace(current_epoch=11, global_step=1200, callbacks=[]),
+        **{name: value for name, value in extra.items() if name in known},
+    )
+
+
+def _list(names: Any) -> list[str] | None:
+    return None if names is None else list(names)
+
+
+def _template(value: Any, weights: dict[str, Tensor]) -> Any:
+    """Replaces state dicts and namespaces by the placeholders of ``recipe.fill``."""
+    if isinstance(value, dict) and value and all(isinstance(one, Tensor) for one in value.values()):
+        first, reference = next(iter(value)), next(iter(weights))
+        if not first.endswith(reference) or len(value) != len(weights):
+            raise ValueError(f"tensors that are not the model's: {first}")
+        same = torch.equal(value[first], weights[reference])
+        return {"$tensors": first.removesuffix(reference), **({} if same else {"$times": 0.9})}
+    if isinstance(value, argparse.Namespace):
+        return {"$namespace": _template(vars(value), weights)}
+    if isinstance(value, SimpleNamespace):
+        return {"$simple_namespace": _template(vars(value), weights)}
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        return {"$items": [[key, _template(one, weights)] for key, one in value.items()]}
+    if isinstance(value, dict):
+        return {key: _template(one, weights) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_template(one, weights) for one in value]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, str):  # an enum of strings: rfdetr's serialisers write the plain value
+        raise ValueError(f"{type(value)} is not a plain string")
+    raise ValueError(f"{type(value)} in the file")
+
+
+# --- The detections ---------------------------------------------------------------------------------------------------------
+
+
+def _predict(model: Any, wanted: Wanted) -> dict[str, list[tuple[int, float, list[float], str | None]]]:
+    """Returns (column, score, box, name) of everything that predict selects, by picture."""
+    found = {}
+    for path in sorted((ORIGINALS / "pictures").glob("*.png")):
+        picture: Any = Image.open(path)
+        channels = wanted.config.get("num_channels", 3)
+        if channels != 3:
+            picture = stand_ins.to_tensor(picture.convert("L" if channels == 1 else "RGBA"))
+        result = model.predict(picture, threshold=-1.0)
+        given = result.data.get("class_name") if hasattr(result, "data") else None
+        found[path.name] = [
+            (int(column), float(score), [float(side) for side in box], None if given is None else str(given[i]) or None)
+            for i, (column, score, box) in enumerate(
+                zip(result.class_id, result.confidence, result.xyxy.reshape(-1, 4), strict=True)
+            )
+        ]
+    return found
+
+
+def _class_names(model: Any) -> Any:
+    """Returns the property ``class_names`` of the versions before 1.6: column → name."""
+    names = getattr(model, "class_names", None)
+    stated = getattr(model.model, "class_names", None)
+    if isinstance(stated, dict):
+        return stated  # the property enumerates the dict's keys
+    return names if isinstance(names, dict) else {}
+
+
+def _row(one: tuple[int, float, list[float], str | None], names: dict[int, Any]) -> list[Any]:
+    column, score, box, name = one
+    return [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
+
+
+def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
+    """Chooses a threshold with at least ten detections in each picture and no score near it."""
+    scores = {name: np.array([one[1] for one in rows]) for name, rows in found.items()}
+    if wanted.all_selected:
+        lowest = min(one.min() for one in scores.values())
+        return round(float(lowest) - 2 * SMALLEST_GAP, 4) if lowest > 2 * SMALLEST_GAP else None
+    for threshold in np.arange(0.95, 0.02, -0.0005):
+        if sum((one > threshold).sum() for one in scores.values()) > 160:
+            return None
+        if all((one > threshold).sum() >= 10 and np.abs(one - threshold).min() > 1.05 * SMALLEST_GAP for one in scores.values()):
+            return round(float(threshold), 4)
+    return None
+
+
+def _difference(first: dict[str, list[Any]], second: dict[str, list[Any]]) -> float:
+    """Returns the largest difference between the two as sets: of score × 10, or of 1 - IoU; 1 for one without a partner."""
+    worst = 0.0
+    for name, rows in first.items():
+        others = list(second[name])
+        if len(rows) != len(others):
+            return 1.0
+        for column, score, box, _ in rows:
+            costs = [
+                max(10 * abs(score - other[1]), 1 - _iou(box, other[2])) if other[0] == column else 1.0 for other in others
+            ]
+            best = int(np.argmin(costs))
+            worst = max(worst, min(1.0, costs[best]))
+            others.pop(best)
+    return worst
+
+
+def _iou(a: list[float], b: list[float]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    inter = max(width, 0.0) * max(height, 0.0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
+    return inter / union if union > 0 else 0.0
+
+
+# --- The recipe -------------------------------------------------------------------------------------------------------------
+
+
+def _write(session: Session, recipe: Any, threshold: float, detections: dict[str, Any]) -> None:
+    """Writes the JSON; the tensors as differences to the architecture's list, which is written where it does not exist."""
+    wanted = session.wanted
+    listed = ORIGINALS / "architectures" / f"{wanted.architecture}.txt"
+    listed.parent.mkdir(exist_ok=True)
+    if not listed.exists():
+        lines = (" ".join([name, dtype, *map(str, shape)]) for name, (dtype, shape) in recipe.tensors.items())
+        listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    base = dict(session.recipe._architecture(wanted.architecture))
+    changed: dict[str, Any] = {
+        name: [dtype, list(shape)] for name, (dtype, shape) in recipe.tensors.items() if base.get(name) != (dtype, shape)
+    }
+    changed.update({name: None for name in base if name not in recipe.tensors})
+    content = {
+        "project": recipe.project,
+        "version": recipe.version,
+        "made_by": " ".join([recipe.made_by, *session.notes]),
+        "architecture": wanted.architecture,
+        "tensors": changed,
+        "init": recipe.init,
+        "seed": recipe.seed,
+        "container": recipe.container,
+        "options": list(recipe.options),
+        "threshold": threshold,
+        "detections": detections,
+    }
+    path = ORIGINALS / "recipes" / f"{wanted.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    # One line for each innermost list.
+    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: f"[{re.sub(chr(10) + ' +', ' ', match[1])}]", text)
+    text = re.sub(r"\[\s+([^\[\]{}]*\[[^\[\]{}]*\])\s+\]", lambda match: f"[{re.sub(chr(10) + ' +', ' ', match[1])}]", text)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _recipe_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("recipe", ORIGINALS / "recipe.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["recipe"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    main()
