@@ -142,7 +142,7 @@ def convert_detector(request: Request, progress: Progress) -> Result:
         check_destination(request.out, request.zipped)
     with progress.stage("load weights") as stage:
         reference, checkpoint = load_reference(variant, request.weights, request.requested, request.seed)
-        stated = None if checkpoint is None else checkpoint.class_names
+        stated = None if checkpoint is None else checkpoint.classes
         classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
         weights = source_name(reference.source)
         stage.detail = (

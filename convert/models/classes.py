@@ -1,7 +1,8 @@
 """Determines the class name of every logit column.
 
 In order of precedence: the user's file, the names in the checkpoint, the names of the published weights (COCO's ids for COCO
-models) if the class head has the same width, and numbered names.
+models) if the class head has the same width, and numbered names. Where the file leaves open which column a name belongs to,
+nothing is guessed: the error shows each reading, and ``--classes`` decides.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detr2litert.convert.models.checkpoints.stated_classes import Columns, StatedClasses
 from detr2litert.convert.models.coco import COCO_NAMES, COCO_SPARSE
 from detr2litert.convert.models.variants import ClassNames, Variant
 from detr2litert.host_runtime.errors import UserError
@@ -23,7 +25,7 @@ class Classes:
     Attributes:
         names: one entry per logit column; None for a column without a class: COCO's unused ids, and the unused column of a
             fine-tuned rfdetr head (see ``convert.models.checkpoints.stated_classes``).
-        source: the origin of the names, for the report.
+        source: the origin of the names and of their columns, for the report.
     """
 
     names: ClassNames
@@ -35,38 +37,55 @@ class Classes:
         return tuple(column for column, name in enumerate(self.names) if name is None)
 
 
-def resolve_classes(
-    variant: Variant, columns: int, stated: Mapping[int, str] | None = None, file: Path | None = None
-) -> Classes:
+@dataclass(frozen=True)
+class ClassFile:
+    """Names in a user's file.
+
+    Attributes:
+        names: in order, None for an unused place; or id → name.
+        ids_are_columns: the ids are columns of the class head. False for the ids of an annotation file, which some projects
+            make contiguous in training.
+    """
+
+    names: Sequence[str | None] | Columns
+    ids_are_columns: bool = True
+
+
+def resolve_classes(variant: Variant, columns: int, stated: StatedClasses | None = None, file: Path | None = None) -> Classes:
     """Returns names for ``columns`` logit columns.
 
     Args:
         variant: its ``classes`` are used when nothing else names the columns.
         columns: width of the class head.
-        stated: logit column → name, from the checkpoint.
-        file: one name per line, or JSON: a list of names (null for an unused id) or an object of id → name. A list one shorter
-            than the class head leaves the last column unused, as rfdetr trains it (or the first, if the checkpoint's own names
-            begin at 1); the 80 COCO names over 91 columns are placed at COCO's ids.
+        stated: of the checkpoint.
+        file: see ``read_class_file``.
 
     Raises:
-        UserError: the file cannot be read, or its number of classes does not fit the class head; both numbers are given.
+        UserError: the file cannot be read, its number of classes does not fit the class head (both numbers are given), or it is
+            not determined which column a name belongs to (each reading is shown).
     """
     if file is not None:
-        return Classes(_fit(read_class_file(file), columns, 1 if stated and min(stated) == 1 else 0, file), str(file))
-    if stated and max(stated) < columns:
-        return Classes(tuple(stated.get(column) for column in range(columns)), "checkpoint")
-    if stated:
-        raise UserError(
-            f"the checkpoint names {max(stated) + 1} classes, but its class head has {columns} columns; "
-            "name them with --classes FILE"
-        )
+        return _from_file(read_class_file(file), columns, stated, file)
+    if stated is not None:
+        fitting = [reading for reading in stated.readings if max(reading) < columns]
+        if not fitting:
+            raise UserError(
+                f"the checkpoint names {max(stated.readings[0]) + 1} classes, but its class head has {columns} columns; "
+                "name them with --classes FILE"
+            )
+        if len(fitting) > 1:
+            raise UserError(_ambiguous("the checkpoint", fitting, columns, stated.rule))
+        return Classes(_spread(fitting[0], columns), f"the checkpoint: {stated.rule}")
     if len(variant.classes) == columns:
-        return Classes(variant.classes, f"the published {variant.name}")
+        return Classes(variant.classes, f"the published {variant.name}; the file names none")
     return Classes(tuple(f"class {column}" for column in range(columns)), "numbered: the checkpoint names no classes")
 
 
-def read_class_file(file: Path) -> Sequence[str | None] | Mapping[int, str]:
-    """Reads the names in a class file, as a list or as id → name.
+def read_class_file(file: Path) -> ClassFile:
+    """Reads a class file: one name per line, or JSON.
+
+    JSON is a list of names (null for an unused place), an object of column → name, or a COCO annotation file, whose
+    ``categories`` have ids and names.
 
     Raises:
         UserError: unreadable, not text, empty, or JSON of another form.
@@ -82,19 +101,42 @@ def read_class_file(file: Path) -> Sequence[str | None] | Mapping[int, str]:
     lines: list[str | None] = [line.strip() or None for line in text.rstrip().splitlines()]
     if not lines:
         raise UserError(f"class file {file} is empty; write one class name per line")
-    return lines
+    return ClassFile(lines)
 
 
-def _from_json(text: str, file: Path) -> Sequence[str | None] | Mapping[int, str]:
+def _from_json(text: str, file: Path) -> ClassFile:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"class file {file} is not valid JSON: {error}") from error
     if isinstance(value, list) and value and all(name is None or isinstance(name, str) for name in value):
-        return value
+        return ClassFile(value)
+    if isinstance(value, dict) and isinstance(value.get("categories"), list):
+        return _from_annotations(value["categories"], file)
     if isinstance(value, dict) and value and all(_is_id(key) and isinstance(name, str) for key, name in value.items()):
-        return {int(key): name for key, name in value.items()}
-    raise UserError(f"class file {file} must hold a list of names (null for an unused id) or an object of id to name")
+        return ClassFile({int(key): name for key, name in value.items()})
+    raise UserError(
+        f"class file {file} must hold a list of names (null for an unused id), an object of column to name, or COCO annotations"
+    )
+
+
+def _from_annotations(categories: list[object], file: Path) -> ClassFile:
+    names: dict[int, str] = {}
+    for category in categories:
+        entry = category if isinstance(category, dict) else {}
+        number, name = entry.get("id"), entry.get("name")
+        if (
+            not isinstance(number, int)
+            or isinstance(number, bool)
+            or number < 0
+            or not isinstance(name, str)
+            or number in names
+        ):
+            raise UserError(f"class file {file}: each of its categories needs an id of its own, 0 or more, and a name")
+        names[number] = name
+    if not names:
+        raise UserError(f"class file {file} has no categories")
+    return ClassFile(names, ids_are_columns=False)
 
 
 def _is_id(key: str) -> bool:
@@ -102,21 +144,64 @@ def _is_id(key: str) -> bool:
     return key.isdecimal() and len(key) < 20
 
 
-def _fit(names: Sequence[str | None] | Mapping[int, str], columns: int, first: int, file: Path) -> ClassNames:
-    if isinstance(names, Mapping):
-        if max(names) < columns:
-            return tuple(names.get(column) for column in range(columns))
+def _from_file(content: ClassFile, columns: int, stated: StatedClasses | None, file: Path) -> Classes:
+    readings = _readings(content, columns, stated, file)
+    if len(readings) > 1:
         raise UserError(
-            f"class file {file} names id {max(names)}, but the class head has {columns} columns (0 to {columns - 1})"
+            _ambiguous(f"class file {file}", readings, columns, "the checkpoint does not say which column is unused")
         )
-    if len(names) == columns:
-        return tuple(names)
-    if len(names) == columns - 1:
-        return (None, *names) if first else (*names, None)
-    if len(names) == len(COCO_NAMES) and columns == len(COCO_SPARSE):
-        replacements = iter(names)
-        return tuple(None if name is None else next(replacements) for name in COCO_SPARSE)
-    raise UserError(
-        f"class file {file} has {len(names)} classes, but the class head has {columns} columns; give {columns} names, or "
-        f"{columns - 1} if one column is unused"
+    return Classes(_spread(readings[0], columns), str(file))
+
+
+def _readings(content: ClassFile, columns: int, stated: StatedClasses | None, file: Path) -> list[Columns]:
+    """Returns each way in which the names may belong to the columns.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = content.names
+    if isinstance(names, Mapping):
+        contiguous: Columns = dict(enumerate(names[number] for number in sorted(names)))
+        candidates = [names] if content.ids_are_columns else [names, contiguous]
+        fitting = [reading for reading in candidates if max(reading) < columns]
+        if not fitting:
+            raise UserError(
+                f"class file {file} names id {max(names)}, but the class head has {columns} columns (0 to {columns - 1})"
+            )
+    else:
+        offsets = range(2) if len(names) == columns - 1 else range(1) if len(names) == columns else ()
+        fitting = [{place + first: name for place, name in enumerate(names) if name is not None} for first in offsets]
+        if len(names) == len(COCO_NAMES) and columns == len(COCO_SPARSE):
+            used = (column for column, name in enumerate(COCO_SPARSE) if name is not None)
+            fitting = [{column: name for column, name in zip(used, names, strict=True) if name is not None}]
+        if not fitting:
+            raise UserError(
+                f"class file {file} has {len(names)} classes, but the class head has {columns} columns; give {columns} names, "
+                'or their columns, as in {"1": "bolt"}'
+            )
+    distinct = [reading for place, reading in enumerate(fitting) if reading not in fitting[:place]]
+    return _as_stated(distinct, stated) or distinct
+
+
+def _as_stated(readings: Sequence[Columns], stated: StatedClasses | None) -> list[Columns]:
+    """Returns the readings that use the columns that the checkpoint's own names use."""
+    if stated is None or stated.columns is None:
+        return []
+    return [reading for reading in readings if min(reading) == min(stated.columns)]
+
+
+def _ambiguous(what: str, readings: Sequence[Columns], columns: int, rule: str) -> str:
+    shown = " or ".join(
+        f"{column}: {name} (unused: {', '.join(map(str, sorted(set(range(columns)) - set(reading)))) or 'none'})"
+        for reading in readings
+        for column, name in list(reading.items())[:1]
     )
+    example = json.dumps({str(column): name for column, name in list(readings[0].items())[:2]})
+    return (
+        f"{what} names {len(readings[0])} classes for {columns} columns of the class head, and the first may be column {shown}"
+        f": {rule}; give --classes FILE with the columns, as in {example}"
+    )
+
+
+def _spread(names: Columns, columns: int) -> ClassNames:
+    return tuple(names.get(column) for column in range(columns))

@@ -73,7 +73,7 @@ def reference_detector(folder: Path) -> tuple[str, Detect]:
     checkpoint = load_checkpoint(str(folder))
     variant = choose_variant(checkpoint)
     reference = build_reference(variant, checkpoint)
-    classes = resolve_classes(variant, reference.logit_columns, checkpoint.class_names)
+    classes = resolve_classes(variant, reference.logit_columns, checkpoint.classes)
     path = ReferencePath(reference, classes.names)
     return variant.name, lambda image: path.detect(image, threshold=0.0)
 

@@ -41,14 +41,14 @@ class Contents:
         tensors: of the model, without wrappers' prefixes.
         place: where in the container they were found, for example ``ema.module``; empty for a plain state dict.
         arguments: the training's arguments by their place in the file; those nested in others are listed as well.
-        arguments_were_a_namespace: distinguishes an older training script of rfdetr from a newer one that saved a dict.
+        arguments_are_a_namespace: an ``argparse.Namespace``, as rfdetr's training stored them before 1.6.
         facts: further plain values of the container, for example ``rfdetr_version``.
     """
 
     tensors: dict[str, Tensor]
     place: str
     arguments: Mapping[str, Mapping[str, object]]
-    arguments_were_a_namespace: bool
+    arguments_are_a_namespace: bool
     facts: Mapping[str, object]
 
     def argument(self, name: str) -> object:
@@ -79,7 +79,7 @@ def open_container(loaded: object, source: str) -> Contents:
                     tensors,
                     place,
                     dict(_arguments(loaded)),
-                    isinstance(stated, argparse.Namespace | types.SimpleNamespace),
+                    isinstance(stated, argparse.Namespace),
                     {key: value for key, value in loaded.items() if isinstance(value, str | int | float)},
                 )
     found = f"keys {', '.join(map(str, list(loaded)[:5]))}" if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from detr2litert.convert.models.checkpoints.adapters import merge_adapters
 from detr2litert.convert.models.checkpoints.containers import Contents, open_container, strip_wrappers
 from detr2litert.convert.models.checkpoints.folder import read_json, read_safetensors, read_weights
 from detr2litert.convert.models.checkpoints.hub import fetch, is_hub_id
@@ -74,6 +75,7 @@ def _checkpoint(
     config: Mapping[str, Any] | None = None,
     preprocessor: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
+    tensors = merge_adapters(tensors, source)
     family = recognise_family(tensors, source)
     for name, tensor in tensors.items():
         # With a crafted stride of 0, a few bytes claim to be terabytes.
@@ -86,11 +88,11 @@ def _checkpoint(
     columns = facts.get("logits", 0)
     if columns < 1:
         raise UserError(f"checkpoint {source} is damaged: its class head has no columns")
-    class_names = None
+    classes = None
     if config is not None:
-        class_names = classes_from_config(config)
+        classes = classes_from_config(config)
     elif contents is not None:
-        class_names = classes_from_arguments(contents, columns)
+        classes = classes_from_arguments(contents, columns)
     return Checkpoint(
         source=source,
         tensors=tensors,
@@ -98,7 +100,7 @@ def _checkpoint(
         family=family,
         facts=facts,
         logit_columns=columns,
-        class_names=class_names,
+        classes=classes,
         config=config,
         variants=matching_variants(family, facts),
         statements=collect_statements(family, tensors, contents, config, preprocessor, source),

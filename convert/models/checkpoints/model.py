@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detr2litert.convert.models.checkpoints.stated_classes import StatedClasses
 from detr2litert.convert.models.settings.statements import Statement
 from detr2litert.convert.models.variants import Family
 
@@ -25,7 +26,7 @@ class Checkpoint:
         family: architecture, recognised by the tensors' names.
         facts: architectural numbers read from the tensors (``Family.facts``), with ``"queries"`` if rows and groups are known.
         logit_columns: width of the class head.
-        class_names: logit column → name as the file states it, or None if it states none.
+        classes: names of the logit columns as the file states them, or None if it states none.
         config: config.json of a transformers folder, else None.
         statements: what the file states about its settings.
         place: where in a training checkpoint the weights were found; empty for weights alone.
@@ -39,11 +40,16 @@ class Checkpoint:
     family: Family
     facts: Mapping[str, int]
     logit_columns: int
-    class_names: Mapping[int, str] | None
+    classes: StatedClasses | None
     config: Mapping[str, Any] | None
     variants: tuple[str, ...]
     statements: tuple[Statement, ...] = ()
     place: str = ""
+
+    @property
+    def class_names(self) -> Mapping[int, str] | None:
+        """Returns logit column → name, or None if the file does not determine it."""
+        return None if self.classes is None else self.classes.columns
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -2,50 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from detr2litert.convert.models.checkpoints.containers import Contents
 from detr2litert.convert.models.coco import COCO_NAMES, COCO_SPARSE
 
+Columns = Mapping[int, str]
+"""Logit column → class name."""
 
-def classes_from_arguments(contents: Contents, columns: int) -> dict[int, str] | None:
-    """Returns logit column → class name, from the training arguments of an rfdetr checkpoint.
 
-    The head has one column more than there are classes (rfdetr builds it with ``num_classes + 1``), and which one is unused
-    depends on the version that trained it:
+@dataclass(frozen=True)
+class StatedClasses:
+    """The class names that a checkpoint states.
 
-    - since 1.5.0, labels are remapped to 0-based contiguous indices (CHANGELOG 1.5.0, #712; class_id_to_name in
-      src/rfdetr/utilities/class_names.py is ``dict(enumerate(class_names))``), and the last column is always background;
-    - before, on a Roboflow COCO dataset, labels were the unchanged category ids (rfdetr/datasets/coco.py, ConvertCoco), in
-      which id 0 is the dataset's parent category, left out of ``class_names`` (rfdetr/detr.py, whose ``class_names`` property
-      was ``{i + 1: name}``). Such a checkpoint has a Namespace without 1.5's ``aug_config``, and the first column is unused.
-      (A user's dataset with ids from 0 is an exception that cannot be detected from the file; pass ``--classes`` with a JSON
-      object of id to name.)
+    Attributes:
+        readings: which column each name may belong to: one reading if the file determines it, else several.
+        rule: how names belong to columns, with its source.
+    """
 
-    The 80 COCO names over 91 columns are COCO's sparse ids (``is_coco_pretrained`` there).
+    readings: tuple[Columns, ...]
+    rule: str
+
+    @property
+    def columns(self) -> Columns | None:
+        """Returns the only reading; None if there are several."""
+        return self.readings[0] if len(self.readings) == 1 else None
+
+
+def classes_from_arguments(contents: Contents, columns: int) -> StatedClasses | None:
+    """Returns the classes in the training arguments of an rfdetr checkpoint; None if there are no names.
+
+    Which column belongs to a name depends on the version that trained the file (measured with each version's own training and
+    ``class_names``; tests/originals/README.md has the table):
+
+    - 1.0 to 1.4 train on the data set's own ids and name column i + 1 after name i (rfdetr/detr.py, ``class_names``):
+      Roboflow's ids begin with 1, below a parent category 0. YOLO data sets (1.2 on) have as many columns as names.
+    - 1.5 makes the ids contiguous, the parent included (rfdetr/datasets/coco.py, ``cat2label``). Whether there was a parent is
+      not in the file, and the number of columns is the same.
+    - Since 1.6, name i is on column i (rfdetr/training/module_data.py, ``class_names``), and columns after the last name are
+      unused.
+
+    The 80 COCO names over 91 columns are COCO's sparse ids in every version.
     """
     names = contents.argument("class_names")
     if isinstance(names, str):
         names = [names]
     if isinstance(names, Mapping):
-        return {key: str(name) for key, name in names.items() if isinstance(key, int)} or None
+        stated = {key: str(name) for key, name in names.items() if isinstance(key, int) and not isinstance(key, bool)}
+        return StatedClasses((stated,), "the file maps ids to names") if stated else None
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
         return None
     if tuple(names) == COCO_NAMES and columns == len(COCO_SPARSE):
-        return {column: name for column, name in enumerate(COCO_SPARSE) if name is not None}
-    old = contents.arguments_were_a_namespace and not any("aug_config" in stated for stated in contents.arguments.values())
-    raw_ids = old and contents.argument("dataset_file") == "roboflow"
-    first = 1 if raw_ids and columns == len(names) + 1 else 0
-    return {first + i: name for i, name in enumerate(names)}
+        sparse = {column: name for column, name in enumerate(COCO_SPARSE) if name is not None}
+        return StatedClasses((sparse,), "COCO's 80 names at their ids")
+    contiguous, from_one = _numbered(names, 0), _numbered(names, 1)
+    if not contents.arguments_are_a_namespace:
+        return StatedClasses((contiguous,), "name i on column i, as rfdetr trains since 1.6")
+    if len(names) == columns:
+        return StatedClasses((contiguous,), "as many names as columns")
+    if any("aug_config" in arguments for arguments in contents.arguments.values()):
+        return StatedClasses(
+            (contiguous, from_one),
+            "rfdetr 1.5 does not record whether the data set's first category was the parent of the others",
+        )
+    return StatedClasses((from_one,), "name i on column i + 1, as rfdetr trains before 1.5: columns are the data set's ids")
 
 
-def classes_from_config(config: Mapping[str, Any]) -> dict[int, str] | None:
-    """Returns logit column → name from a config.json's ``id2label``; None if it only has transformers' placeholders."""
+def _numbered(names: Sequence[str], first: int) -> Columns:
+    return {first + place: name for place, name in enumerate(names)}
+
+
+def classes_from_config(config: Mapping[str, Any]) -> StatedClasses | None:
+    """Returns the classes of a config.json's ``id2label``; None if it only has transformers' placeholders."""
     stated = config.get("id2label")
     if not isinstance(stated, Mapping):
         return None
     labels = {int(key): str(name) for key, name in stated.items() if str(key).isdecimal()}
     if all(name == f"LABEL_{column}" for column, name in labels.items()):
         return None
-    return {column: name for column, name in labels.items() if name not in ("N/A", "None", "")}
+    used = {column: name for column, name in labels.items() if name not in ("N/A", "None", "")}
+    return StatedClasses((used,), "id2label of config.json")

@@ -78,5 +78,7 @@ def _resize(family: Family, contents: Contents, source: str) -> Iterator[Stateme
     if isinstance(version, str) and (match := re.match(r"(\d+)\.(\d+)", version)):
         plain = (int(match[1]), int(match[2])) >= family.antialiased_before
         yield state("resize", "bilinear" if plain else "bilinear_antialias", f"rfdetr_version {version}", source)
-    elif contents.arguments_were_a_namespace:
-        yield state("resize", "bilinear_antialias", "args is a Namespace, as rfdetr before 1.6 writes it", source)
+    elif contents.arguments_are_a_namespace:
+        yield state("resize", "bilinear_antialias", "args is a Namespace, as rfdetr writes before 1.6", source)
+    elif contents.arguments and "model_name" not in contents.facts and "model_config" not in contents.arguments:
+        yield state("resize", "bilinear_antialias", "no model_name beside args, as rfdetr 1.6 writes", source)

@@ -39,12 +39,12 @@ RF_DETR = Family(
         r"(^|\.)segmentation_head\.|(^|\.)query_features_block\.": "an RF-DETR segmentation checkpoint; only detection "
         "checkpoints can be converted",
         r"keypoint": "an RF-DETR keypoint checkpoint; only detection checkpoints can be converted",
-        r"lora_|\.base_layer\.": "a checkpoint with unmerged LoRA adapters; merge them (merge_and_unload in peft) first",
         r"register_tokens": "an RF-DETR with register tokens, which no variant supports",
         r"projector\.stages\.[1-9]": "an RF-DETR with more than one feature level (the deprecated 2025 rf-detr-large), which "
         "no variant supports; use the current large",
     },
-    ignored_tensors=(r"num_batches_tracked$",),
+    # _kp_active_mask: a buffer for keypoints that rfdetr has in every detector since 1.8.
+    ignored_tensors=(r"num_batches_tracked$", r"(^|\.)_kp_active_mask$"),
     # rfdetr's projector normalises with eps 1e-6 (rfdetr/models/backbone/projector.py, LayerNorm); transformers' class default
     # is 1e-5 and its converter leaves it there, which moves logits by up to 1.
     fixed_config={"layer_norm_eps": 1e-6},

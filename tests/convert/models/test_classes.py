@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from detr2litert.convert.models.checkpoints.stated_classes import StatedClasses
 from detr2litert.convert.models.classes import resolve_classes
 from detr2litert.convert.models.coco import COCO_NAMES, COCO_SPARSE
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 
 NANO = VARIANTS["nano"]
+
+
+def stated(*readings: dict[int, str]) -> StatedClasses:
+    return StatedClasses(readings, "a test")
 
 
 def test_coco_is_indexed_by_category_id() -> None:
@@ -37,11 +42,11 @@ def test_a_published_head_has_the_published_names() -> None:
 
 
 def test_the_checkpoints_own_names_skip_the_unused_column() -> None:
-    classes = resolve_classes(NANO, 4, {0: "a", 1: "b", 2: "c"})
-    assert (classes.names, classes.ignored, classes.source) == (("a", "b", "c", None), (3,), "checkpoint")
-    assert resolve_classes(NANO, 4, {1: "a", 2: "b", 3: "c"}).names == (None, "a", "b", "c")
+    classes = resolve_classes(NANO, 4, stated({0: "a", 1: "b", 2: "c"}))
+    assert (classes.names, classes.ignored, classes.source) == (("a", "b", "c", None), (3,), "the checkpoint: a test")
+    assert resolve_classes(NANO, 4, stated({1: "a", 2: "b", 3: "c"})).names == (None, "a", "b", "c")
     with pytest.raises(UserError, match="names 5 classes, but its class head has 4 columns"):
-        resolve_classes(NANO, 4, {4: "e"})
+        resolve_classes(NANO, 4, stated({4: "e"}))
 
 
 def test_classes_without_names_are_numbered() -> None:
@@ -62,13 +67,13 @@ def test_classes_without_names_are_numbered() -> None:
 )
 def test_a_class_file(name: str, text: str, expected: tuple[str | None, ...], tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(text.encode())
-    classes = resolve_classes(NANO, 4, {0: "x", 1: "y", 2: "z"}, tmp_path / name)
+    classes = resolve_classes(NANO, 4, stated({0: "x", 1: "y", 2: "z"}), tmp_path / name)
     assert (classes.names, classes.source) == (expected, str(tmp_path / name))
 
 
 def test_a_class_file_for_names_that_begin_at_one(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("a\nb\nc\n")
-    assert resolve_classes(NANO, 4, {1: "x", 2: "y", 3: "z"}, tmp_path / "c.txt").names == (None, "a", "b", "c")
+    assert resolve_classes(NANO, 4, stated({1: "x", 2: "y", 3: "z"}), tmp_path / "c.txt").names == (None, "a", "b", "c")
 
 
 def test_eighty_names_are_assigned_to_cocos_ids(tmp_path: Path) -> None:
@@ -79,7 +84,7 @@ def test_eighty_names_are_assigned_to_cocos_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"a\nb", "has 2 classes, but the class head has 4 columns; give 4 names, or 3"),
+        (b"a\nb", "has 2 classes, but the class head has 4 columns; give 4 names, or their columns"),
         (b"a\nb\nc\nd\ne", "has 5 classes, but the class head has 4 columns"),
         (b'{"4": "e"}', "names id 4, but the class head has 4 columns .0 to 3."),
         (b"", "is empty"),
