@@ -197,7 +197,8 @@ def _try_seed(session: Session, seed: int) -> bool:
         contrast = _difference(kept, {name: [one for one in found if one[1] > threshold] for name, found in other.items()})
         session.notes.append(f"Opened with {wanted.contrast or 'nothing beside the path'}: difference {contrast:.3g}.")
     names = _class_names(loaded)
-    _write(session, recipe, threshold, {picture: [_row(one, names) for one in found] for picture, found in kept.items()})
+    rows = {picture: [_row(one, names, wanted) for one in found] for picture, found in kept.items()}
+    _write(session, recipe, threshold, rows)
     scores = [one[1] for found in kept.values() for one in found]
     print(
         f":: {wanted.name}: seed {seed}, {[len(found) for found in kept.values()]} of "
@@ -408,8 +409,14 @@ def _class_names(model: Any) -> Any:
     return names if isinstance(names, dict) else {}
 
 
-def _row(one: tuple[int, float, list[float], str | None], names: dict[int, Any]) -> list[Any]:
+def _row(one: tuple[int, float, list[float], str | None], names: dict[int, Any], wanted: Wanted) -> list[Any]:
     column, score, box, name = one
+    if wanted.class_names is None and wanted.columns != 91:
+        name, names = None, {}  # rfdetr gives COCO's names to a head that is not COCO's
+    elif wanted.reload is None and wanted.class_names is not None:
+        name, names = None, dict(enumerate(wanted.class_names))  # the names are read only from a file
+    elif name == "__background__":
+        name = None  # what predict says for the last column since 1.9; the property class_names has no such name
     return [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
 
 
