@@ -558,7 +558,7 @@ RECIPES: tuple[Wanted, ...] = (
         "rfdetr-1.11.2-nano-converted-ckpt",
         "1.11.2",
         "RFDETRNano",
-        "A file of rfdetr 1.3.0 after convert_legacy_checkpoint: hyper_parameters, legacy_ema_state_dict. 1.11.2 names column i "
+        "A file of 1.3.0 after convert_legacy_checkpoint: hyper_parameters, legacy_ema_state_dict. 1.11.2 names column i "
         "name i, 1.3.0, which trained it, column i + 1.",
         "rfdetr-nano",
         form="converted",
