@@ -4,7 +4,7 @@ Runs in an environment with rfdetr's dependencies, see ``tests/originals/README.
 
     python tools/originals/record_rfdetr.py --packages FOLDER [NAME ...]
 
-``FOLDER/1.4.1`` holds the files of rfdetr 1.4.1, and so on. Each recipe is recorded in a process of its own. For each, the model
+``FOLDER/1.4.1`` holds the files of rfdetr 1.4.1, and so on; each version has a process of its own. For each recipe, the model
 is built by the class of that version, its weights are drawn by the rules of a recipe, the file is written in the structure of
 that version's training, opened again with that version's own means, and ``predict`` is called on the pictures.
 """
@@ -139,7 +139,9 @@ def _keep_hub_configs(folder: Path) -> None:
 
     def from_pretrained(name: str, **changes: Any) -> Any:
         file = folder / f"dinov2_{name.rpartition('-')[2]}.json"
-        values = {key: value for key, value in json.loads(file.read_text()).items() if key not in ("architectures", "model_type")}
+        values = {
+            key: value for key, value in json.loads(file.read_text()).items() if key not in ("architectures", "model_type")
+        }
         keywords = {key: value for key, value in changes.items() if key != "return_dict"}
         return Dinov2Config(**{**values, **keywords})
 
@@ -182,19 +184,19 @@ def _try_seed(session: Session, seed: int) -> bool:
     if threshold is None:
         print(f":: {wanted.name}: seed {seed}: no threshold", flush=True)
         return False
-    kept = {name: [one for one in found if one[1] > threshold] for name, found in everything.items()}
+    kept = _above(everything, threshold)
     with torch.no_grad():
         torch.manual_seed(0)
         for value in inner.parameters():
             value.mul_(1 + 2e-7 * torch.randn_like(value))
     again = _predict(loaded, wanted)
-    difference = _difference(kept, {name: [one for one in found if one[1] > threshold] for name, found in again.items()})
+    difference = _difference(kept, _above(again, threshold))
     if difference > 3e-3:
         print(f":: {wanted.name}: seed {seed}: depends on the last bit ({difference:.2g})", flush=True)
         return False
     if wanted.contrast is not None:
         other = _predict(_reload(session, path, wanted.contrast), wanted)
-        contrast = _difference(kept, {name: [one for one in found if one[1] > threshold] for name, found in other.items()})
+        contrast = _difference(kept, _above(other, threshold))
         session.notes.append(f"Opened with {wanted.contrast or 'nothing beside the path'}: difference {contrast:.3g}.")
     names = _class_names(loaded)
     rows = {picture: [_row(one, names, wanted) for one in found] for picture, found in kept.items()}
@@ -202,7 +204,7 @@ def _try_seed(session: Session, seed: int) -> bool:
     scores = [one[1] for found in kept.values() for one in found]
     print(
         f":: {wanted.name}: seed {seed}, {[len(found) for found in kept.values()]} of "
-        f"{[len(found) for found in everything.values()]} above {threshold}, best {max(scores):.3f}, robust to {difference:.1e}",
+        f"{[len(found) for found in everything.values()]} above {threshold}, best {max(scores):.2f}, robust {difference:.1e}",
         *session.notes,
         flush=True,
     )
@@ -420,6 +422,10 @@ def _row(one: tuple[int, float, list[float], str | None], names: dict[int, Any],
     return [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
 
 
+def _above(found: dict[str, list[Any]], threshold: float) -> dict[str, list[Any]]:
+    return {name: [one for one in rows if one[1] > threshold] for name, rows in found.items()}
+
+
 def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
     """Chooses a threshold with at least ten detections in each picture and no score near it."""
     scores = {name: np.array([one[1] for one in rows]) for name, rows in found.items()}
@@ -429,7 +435,9 @@ def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
     for threshold in np.arange(0.95, 0.02, -0.0005):
         if sum((one > threshold).sum() for one in scores.values()) > 160:
             return None
-        if all((one > threshold).sum() >= 10 and np.abs(one - threshold).min() > 1.05 * SMALLEST_GAP for one in scores.values()):
+        if all(
+            (one > threshold).sum() >= 10 and np.abs(one - threshold).min() > 1.05 * SMALLEST_GAP for one in scores.values()
+        ):
             return round(float(threshold), 4)
     return None
 

@@ -30,7 +30,7 @@ class Wanted:
         form: of the file, see ``record_rfdetr._payload``.
         converted_from: recipe whose file is converted.
         started_from: what the arguments state as the weights that training started from.
-        reload: settings with which the class opens the file; ``"from_checkpoint"``; None: not opened again, the model in memory.
+        reload: settings with which the file is opened; ``"from_checkpoint"``; None: not opened again, the model in memory.
         contrast: other settings with which it is opened too, whose difference is noted.
         options: for the converter, where the file does not say it.
         all_selected: whether all detections are recorded instead of those above a threshold.
@@ -91,7 +91,7 @@ RECIPES: tuple[Wanted, ...] = (
         "rfdetr-1.0.8-base",
         "1.0.8",
         "RFDETRBase",
-        "Trained on a Roboflow data set of six classes and their parent; checkpoint_best_regular.pth. The file states num_select "
+        "Trained on a Roboflow set of six classes and their parent; checkpoint_best_regular.pth. The file states num_select "
         "300, but predict selects 100, the default of the model's own arguments.",
         "rfdetr-base",
         class_names=None,
@@ -193,7 +193,7 @@ RECIPES: tuple[Wanted, ...] = (
         "rfdetr-1.4.1-nano-91",
         "1.4.1",
         "RFDETRNano",
-        "Trained on a COCO-style data set with ids from 1 and train(dataset_file='coco', class_names=…): 91 columns, six names.",
+        "Trained on a COCO-style set with ids from 1 and train(dataset_file='coco', class_names=…): 91 columns, six names.",
         "rfdetr-nano",
         columns=91,
         num_classes=90,
@@ -408,7 +408,7 @@ RECIPES: tuple[Wanted, ...] = (
         "rfdetr-1.6.5-base-672",
         "1.6.5",
         "RFDETRBase",
-        "Built with resolution=672: the base's position grid of 37 does not follow, and nothing in the file states the resolution.",
+        "Built with resolution=672: the base's position grid of 37 stays, and nothing in the file states the resolution.",
         "rfdetr-base",
         columns=8,
         class_names=WITH_PARENT,
@@ -420,16 +420,16 @@ RECIPES: tuple[Wanted, ...] = (
     ),
     # --- 1.7: and the name of the class; 1.8: and the model's settings.
     Wanted(
-        "rfdetr-1.7.0-nano-288",
+        "rfdetr-1.7.0-nano-320",
         "1.7.0",
         "RFDETRNano",
-        "checkpoint_best_ema.pth with model_name and rfdetr_version; resolution 288, position grid 18.",
+        "checkpoint_best_ema.pth with model_name and rfdetr_version; resolution 320, position grid 20.",
         "rfdetr-nano",
         columns=8,
         class_names=WITH_PARENT,
-        config={"resolution": 288},
+        config={"resolution": 320},
         form="best",
-        reload={"resolution": 288},
+        reload={"resolution": 320},
     ),
     Wanted(
         "rfdetr-1.8.0-nano-320",
@@ -558,7 +558,8 @@ RECIPES: tuple[Wanted, ...] = (
         "rfdetr-1.11.2-nano-converted-ckpt",
         "1.11.2",
         "RFDETRNano",
-        "A file of rfdetr 1.3.0 after convert_legacy_checkpoint: hyper_parameters, legacy_ema_state_dict.",
+        "A file of 1.3.0 after convert_legacy_checkpoint: hyper_parameters, legacy_ema_state_dict. 1.11.2 names column i "
+        "name i, 1.3.0, which trained it, column i + 1.",
         "rfdetr-nano",
         form="converted",
         converted_from="rfdetr-1.3.0-nano-training",

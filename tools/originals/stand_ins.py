@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from torch import Tensor
 
 _ABSENT = (
     *("torchvision", "cv2", "albumentations", "kornia", "fairscale", "timm", "open_clip", "rf100vl", "roboflow", "pylabel"),
-    *("wandb", "onnx", "onnxsim", "onnxruntime", "onnx_graphsurgeon", "polygraphy", "tensorrt", "pycuda", "pillow_avif", "pandas"),
-    *("faster_coco_eval", "hotcoco", "ufcoco", "vernier"),
+    *("wandb", "onnx", "onnxsim", "onnxruntime", "onnx_graphsurgeon", "polygraphy", "tensorrt", "pycuda", "pandas"),
+    *("pillow_avif", "faster_coco_eval", "hotcoco", "ufcoco", "vernier"),
 )
 
 
@@ -42,7 +42,7 @@ def _empty(name: str) -> Any:
 
 class _EmptyModule(ModuleType):
     __version__ = "0.28.0"
-    __path__: list[str] = []
+    __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
