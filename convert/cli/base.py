@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +34,42 @@ class FiniteRange(click.FloatRange):
 JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 STRICT_FLAG = click.option("--strict", is_flag=True, help="Exit with 1 if a gate could not run.")
 PACKAGE_OPTION = click.option("--package", default="org.detr2litert.sample", show_default=True, help="The app.")
+
+
+_OUTSIDE = (
+    click.option(
+        "--expected", type=click.Path(path_type=Path), help="Detections of your own code for the pictures of --image, as JSON."
+    ),
+    click.option(
+        "--oracle",
+        metavar="PYTHON",
+        type=click.Path(path_type=Path),
+        help="Python with rfdetr installed, to ask for these detections.",
+    ),
+    click.option(
+        "--dataset",
+        metavar="DIR|demo|none",
+        help="COCO or YOLO annotations to compute AP on [default: the demo scenes when a demo detector is converted].",
+    ),
+    click.option(
+        "--dataset-size", default=200, show_default=True, type=click.IntRange(1), help="Pictures of --dataset to use."
+    ),
+    click.option("--dataset-ap", type=FiniteRange(0, 1), help="mAP (0 to 1) that your own evaluation gave on --dataset."),
+)
+_OUTSIDE_NAMES = ("expected", "oracle", "dataset", "dataset_size", "dataset_ap")
+
+
+def outside_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of what a proof compares with; the command gets them as a dictionary ``outside``."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, outside={name: kwargs.pop(name) for name in _OUTSIDE_NAMES}, **kwargs)
+
+    result: Callable[..., Any] = wrapped
+    for option in reversed(_OUTSIDE):
+        result = option(result)
+    return result
 
 
 def reported(command: Command) -> Command:

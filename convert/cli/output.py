@@ -58,3 +58,12 @@ def print_gates(gates: Any) -> None:
 
     safe = [replace(gate, summary=printable(gate.summary), advice=printable(gate.advice)) for gate in gates]
     console().print(gate_table(safe))
+
+
+def print_outside(gates: Any) -> None:
+    """Prints the line for a run in which nothing outside this project was compared."""
+    from detr2litert.verify.accuracy.outside import outside_note
+
+    note = outside_note(gates)
+    if note:
+        click.echo(note)

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detr2litert.convert.cli.base import STRICT_FLAG, FiniteRange, exit_code, reported
-from detr2litert.convert.cli.output import print_gates
+from detr2litert.convert.cli.base import STRICT_FLAG, FiniteRange, exit_code, outside_options, reported
+from detr2litert.convert.cli.output import print_gates, print_outside
 from detr2litert.convert.cli.process import start_pytorch
+from detr2litert.convert.proof.outside_request import OutsideRequest
 
 if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
     from detr2litert.convert.progress import Progress
+    from detr2litert.convert.proof.outside import Outside
     from detr2litert.convert.proof.prove import Evidence
     from detr2litert.convert.proof.scenes import Picture
     from detr2litert.convert.targets import Target
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     type=click.Choice(["measured", "all", "none"]),
     help="Norms and sums to protect from overflowing fp16: where values require it, all, or none [default: the target's].",
 )
+@outside_options
 @click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
 @click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
@@ -51,7 +54,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @reported
 def run(
-    as_json: bool, strict: bool, settings: tuple[str, ...], resolution: str | None, resize: str | None, **options: Any
+    as_json: bool,
+    strict: bool,
+    settings: tuple[str, ...],
+    resolution: str | None,
+    resize: str | None,
+    outside: dict[str, Any],
+    **options: Any,
 ) -> int:
     """Convert a detector and verify the result."""
     from detr2litert.convert.models.settings.resolve import parse_requested
@@ -59,13 +68,14 @@ def run(
 
     given = (("resolution", resolution), ("resize", resize))
     requested = parse_requested((*settings, *(f"{name}={value}" for name, value in given if value is not None)))
-    result = convert_detector(Request(**options, requested=requested), Progress())
+    result = convert_detector(Request(**options, requested=requested, outside=OutsideRequest(**outside)), Progress())
     if as_json:
         click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
     else:
         from detr2litert.convert.proof.reporting import PICTURES, picture_name
 
         print_gates(result.evidence.gates)
+        print_outside(result.evidence.gates)
         click.echo(f"bundle   {result.folder}")
         click.echo(f"picture  {result.folder / PICTURES / picture_name(1)}")
         click.echo(f"report   {result.folder / 'report.html'}")
@@ -92,6 +102,7 @@ class Request:
         fp16: False skips the fp16 gate.
         zipped: also write the bundle as one file.
         seed: of random weights.
+        outside: the user's detections and annotations to compare with.
     """
 
     target: str
@@ -107,6 +118,7 @@ class Request:
     fp16: bool = True
     zipped: bool = False
     seed: int = 0
+    outside: OutsideRequest = field(default_factory=OutsideRequest)
 
 
 @dataclass(frozen=True)
@@ -135,9 +147,11 @@ def convert_detector(request: Request, progress: Progress) -> Result:
     from detr2litert.convert.bundle import check_destination, source_name, staged_folder
     from detr2litert.convert.models.classes import resolve_classes
     from detr2litert.convert.models.reference import load_reference
+    from detr2litert.convert.proof.outside import read_outside
     from detr2litert.convert.proof.scenes import pictures
 
     judged = pictures(request.images)
+    outside = read_outside(request.outside, request.images)
     if request.out is not None:
         check_destination(request.out, request.zipped)
     with progress.stage("load weights") as stage:
@@ -148,10 +162,29 @@ def convert_detector(request: Request, progress: Progress) -> Result:
         stage.detail = (
             f"{reference.variant.name} at {reference.settings.resolution}, weights {weights}, classes from {classes.source}"
         )
+    outside = _complete(outside, request, reference, classes, judged, progress)
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
     with staged_folder(out, request.zipped) as folder:
-        manifest, evidence = _build(folder, request, reference, target, classes, judged, progress)
+        manifest, evidence = _build(folder, request, reference, target, classes, judged, outside, progress)
     return Result(out, manifest, evidence)
+
+
+def _complete(
+    outside: Outside,
+    request: Request,
+    reference: Reference,
+    classes: Classes,
+    judged: Sequence[Picture],
+    progress: Progress,
+) -> Outside:
+    from detr2litert.convert.proof.outside import complete
+
+    if request.outside.oracle is None:
+        return complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
+    with progress.stage("ask the original project") as stage:
+        outside = complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
+        stage.detail = outside.expected.source if outside.expected is not None else ""
+    return outside
 
 
 def _build(
@@ -161,6 +194,7 @@ def _build(
     target: Target,
     classes: Classes,
     judged: Sequence[Picture],
+    outside: Outside,
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
     from detr2litert.convert.bundle import GRAPH_FILES, GoldenRun, write_bundle
@@ -181,7 +215,8 @@ def _build(
             sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         adapters = gpus(request.gpu, request.fp16)
-        evidence = prove(Subject(folder, manifest, target, limits, *adapters, prepared, float32), progress)
+        subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
+        evidence = prove(subject, progress)
     write_reports(report(manifest, evidence, progress, compiled, fix_ups), folder)
     return manifest, evidence
 

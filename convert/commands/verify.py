@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detr2litert.convert.cli.base import STRICT_FLAG, exit_code, reported
-from detr2litert.convert.cli.output import print_result
+from detr2litert.convert.cli.base import STRICT_FLAG, exit_code, outside_options, reported
+from detr2litert.convert.cli.output import print_outside, print_result
 from detr2litert.convert.cli.process import start_pytorch
+from detr2litert.convert.proof.outside_request import OutsideRequest
 from detr2litert.host_runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _SOURCE_SHOWN = 200  # characters of a name
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--weights", metavar="PATH|HUB_ID", help="Checkpoint to verify against [default: the bundle's].")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@outside_options
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates.")
 @click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate.")
 @click.option(
@@ -45,14 +47,16 @@ _SOURCE_SHOWN = 200  # characters of a name
 @STRICT_FLAG
 @click.option("--json", "as_json", is_flag=True, help="Print the gates as JSON.")
 @reported
-def verify(bundle: Path, as_json: bool, strict: bool, **options: Any) -> int:
+def verify(bundle: Path, as_json: bool, strict: bool, outside: dict[str, Any], **options: Any) -> int:
     """Run all gates again, from the bundle and its checkpoint."""
     from detr2litert.convert.progress import Progress
 
     progress = Progress()
     start_pytorch(progress)
-    gates = verify_bundle(bundle, progress, **options)
+    gates = verify_bundle(bundle, progress, **options, outside=OutsideRequest(**outside))
     print_result(gates, as_json)
+    if not as_json:
+        print_outside(gates)
     return exit_code(gates, strict)
 
 
@@ -64,6 +68,7 @@ def verify_bundle(
     gpu: bool = True,
     fp16: bool = True,
     report_folder: Path | None = None,
+    outside: OutsideRequest | None = None,
 ) -> tuple[GateResult, ...]:
     """Rebuilds the reference, recomputes every stage, and judges the shipped files by it.
 
@@ -75,11 +80,13 @@ def verify_bundle(
         gpu: False skips the GPU gates.
         fp16: False skips the fp16 gate.
         report_folder: folder for a report, if one is requested.
+        outside: the user's detections and annotations to compare with.
 
     Raises:
         UserError: the bundle is damaged or of another version, or its checkpoint is not available or is another one.
     """
     from detr2litert.convert.bundle import source_name
+    from detr2litert.convert.proof.outside import complete, read_outside
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
     from detr2litert.convert.proof.reporting import report
@@ -93,6 +100,7 @@ def verify_bundle(
         manifest = bundle.manifest
         # Before anything that takes minutes.
         golden = _golden(bundle)
+        given = read_outside(outside or OutsideRequest(), images)
         with progress.stage("load weights") as stage:
             reference = _reference(manifest, weights)
             stage.detail = source_name(reference.source)
@@ -103,9 +111,10 @@ def verify_bundle(
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         limits = DetectionLimits(threshold=threshold)
         judged = _pictures(bundle, images)
+        compared = complete(given, reference, manifest.classes, judged, threshold, demo_default=False)
         prepared = prepare(reference, manifest.classes, profile, judged, limits, progress)
         check_interfaces(manifest.graphs, prepared.compiled.parts.graphs, prepared.values)
-        subject = Subject(bundle.root, manifest, target, limits, *gpus(gpu, fp16), prepared, golden=golden)
+        subject = Subject(bundle.root, manifest, target, limits, *gpus(gpu, fp16), prepared, golden=golden, outside=compared)
         evidence = prove(subject, progress)
         if report_folder is not None:
             _write(report(manifest, evidence, progress, prepared.compiled), report_folder)

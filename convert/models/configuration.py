@@ -9,7 +9,7 @@ from typing import Any
 
 from detr2litert.convert.models.checkpoints import Checkpoint
 from detr2litert.convert.models.settings import Settings, Size, Sourced, resolve_settings
-from detr2litert.convert.models.settings.fields import write_field
+from detr2litert.convert.models.settings.fields import FieldPath, read_field, write_field
 from detr2litert.convert.models.variants import Variant
 from detr2litert.convert.quiet import quiet
 from detr2litert.host_runtime.errors import UserError
@@ -135,11 +135,22 @@ def _adopt_facts(values: dict[str, Any], variant: Variant, checkpoint: Checkpoin
 
 def _adopt_settings(values: dict[str, Any], variant: Variant, settings: Settings) -> None:
     for name, path in variant.family.fields.items():
-        write_field(values, path, settings.architecture[name].value)
+        value = settings.architecture[name].value
+        if read_field(values, path) != value:
+            write_field(values, path, value)
+            _drop_derived(values, path)
     values["num_queries"] = settings.num_queries.value
     # With a size, transformers computes the anchors once, for that size; without, from each picture, with the same result.
     if values.get("anchor_image_size") is not None:
         values["anchor_image_size"] = None
+
+
+def _drop_derived(values: dict[str, Any], path: FieldPath) -> None:
+    """Removes the fields that transformers derives from the field at ``path`` if they are absent."""
+    if path[-1] == "out_indices":
+        backbone = read_field(values, path[:-1])
+        for derived in ("out_features", "window_block_indexes"):
+            backbone.pop(derived, None)
 
 
 def first_line(error: Exception) -> str:

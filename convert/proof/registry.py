@@ -1,10 +1,12 @@
-"""The gates in the order in which they run: first each file by itself, then the host side, then the whole chain."""
+"""The gates in the order in which they run: the reference, each file by itself, the host side, then the whole chain."""
 
 from __future__ import annotations
 
 from detr2litert.convert.proof.gate import Gate
 from detr2litert.convert.proof.gates import (
+    accuracy,
     detections,
+    expected,
     fp16,
     golden,
     host,
@@ -16,6 +18,7 @@ from detr2litert.convert.proof.gates import (
 )
 
 GATES: tuple[Gate, ...] = (
+    expected.GATE,
     rewrites.GATE,
     lint.GATE,
     residency.GATE,
@@ -24,5 +27,6 @@ GATES: tuple[Gate, ...] = (
     host.GATE,
     fp16.GATE,
     detections.GATE,
+    accuracy.GATE,
     golden.GATE,
 )

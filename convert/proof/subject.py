@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detr2litert.convert.compiler import CompiledDetector, trace_part
+from detr2litert.convert.proof.outside import Outside
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
@@ -80,6 +81,7 @@ class Subject:
         reference: what the bundle is compared with.
         float32: the files before their weights were halved, by graph; None for a finished bundle.
         golden: the bundle's golden vectors; None during a conversion, which has just written them.
+        outside: the user's detections and annotated pictures, where there are any.
     """
 
     folder: Path
@@ -91,6 +93,7 @@ class Subject:
     reference: ReferenceRun
     float32: Mapping[str, Path] | None = None
     golden: Golden | None = None
+    outside: Outside = field(default_factory=Outside)
 
     @property
     def graphs(self) -> dict[str, Path]:

@@ -197,3 +197,12 @@ def test_the_words_are_the_fields(document: Path) -> None:
 @documents
 def test_no_document_names_a_placeholder(document: Path) -> None:
     assert not re.search(r"@@|TODO|FIXME|XXX|/work/|(?<!/data/local)/tmp/", text_of(document))
+
+
+def test_the_examples_in_python_compile_and_are_short() -> None:
+    """Those of other projects' packages, which are not installed here."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", text_of(ROOT / "docs" / "proof.md"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        compile(block, "proof.md", "exec")
+        assert "expected.json" in block and len([line for line in block.splitlines() if line]) <= 20

@@ -17,8 +17,9 @@ from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.accuracy.outside import NOT_COMPARED
 from tests.conversions import Made, converted
-from tests.convert.command import ALL_PASSED, gate_of, tree, verdicts
+from tests.convert.command import DEMO_PASSED, gate_of, tree, verdicts
 
 BUNDLE_FILES = {
     *("graph_a.tflite", "graph_b.tflite", "host_params.safetensors", "labels.txt", "manifest.json"),
@@ -28,7 +29,7 @@ BUNDLE_FILES = {
 
 def test_every_gate_runs_and_passes(tiny: Made) -> None:
     report = tiny.outcome.json
-    assert verdicts(report["gates"]) == ALL_PASSED
+    assert verdicts(report["gates"]) == DEMO_PASSED
     assert report["verdict"] == "passed"
     assert report["adapter"]
     residency = gate_of(report, "residency")
@@ -39,6 +40,26 @@ def test_every_gate_runs_and_passes(tiny: Made) -> None:
     for output in ("graph_a / memory", "graph_b / boxes", "graph_b / logits"):
         for link in ("CPU vs PyTorch", "shipped vs float32", "GPU vs CPU"):
             assert f"{output}: {link}" in compared
+
+
+def test_the_report_has_average_precision_on_the_demo_scenes(tiny: Made) -> None:
+    """Of the reference and of the bundle, on the CPU and in fp16, each with its interval."""
+    gate = gate_of(tiny.outcome.json, "accuracy")
+    reference, cpu, fp16 = gate["data"]["average_precision"]
+    assert (reference["side"], cpu["side"], fp16["side"]) == ("reference", "CPU", "fp16")
+    assert reference["pictures"] == cpu["pictures"] == 200 and 1 <= fp16["pictures"] <= 200
+    assert reference["ap"] == pytest.approx(0.851, abs=0.002) and reference["ap50"] == pytest.approx(0.985, abs=0.002)
+    assert abs(cpu["difference"]) < 0.002 and cpu["low"] <= cpu["difference"] <= cpu["high"]
+    assert abs(fp16["difference"]) < 0.05
+    assert tiny.outcome.json["compared_with_outside"] is True
+    html = (tiny.bundle / "report.html").read_text()
+    assert "AP50" in html and "0.851" in html and NOT_COMPARED[1:] not in html
+
+
+def test_without_anything_from_outside_the_summary_and_the_report_say_so(random_tiny: Made) -> None:
+    assert random_tiny.outcome.stdout.splitlines().count(NOT_COMPARED) == 1
+    assert NOT_COMPARED[1:] in (random_tiny.bundle / "report.html").read_text()
+    assert json.loads((random_tiny.bundle / "report.json").read_text())["compared_with_outside"] is False
 
 
 def test_detections_are_compared_on_scenes_with_objects(tiny: Made) -> None:
@@ -163,4 +184,4 @@ def test_the_same_inputs_give_the_same_bytes(tiny: Made) -> None:
     assert "residency" in outcome.stdout
     assert "not run" in outcome.stdout
     assert "again/report.html" in outcome.stdout
-    assert outcome.stderr.splitlines()[-1] == "not verified: these gates did not run: residency, numerics, fp16"
+    assert outcome.stderr.splitlines()[-1] == "not verified: these gates did not run: residency, numerics, fp16, accuracy"

@@ -52,6 +52,8 @@ def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conv
     """
     command = [sys.executable, "-m", "detr2litert", "run", "--gpu" if gpu else "--no-gpu"]
     command += ["--variant", variant.name, "--target", target, "--out", str(out)]
+    # Cost of a conversion and its gates, alike for all variants.
+    command += ["--dataset", "none"]
     if variant.bundled is None:
         command += ["--weights", "random"]
     log = out.with_name(f"{out.name}.log")

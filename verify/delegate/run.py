@@ -151,6 +151,7 @@ def start_models(
     query_full_acceleration: bool = False,
     settle: bool = True,
     timeout: float = 900.0,
+    budget: float | None = None,
 ) -> Running:
     """Runs models one after another in one child, with a fresh child after each one that died; for ``side_by_side``.
 
@@ -164,8 +165,9 @@ def start_models(
         repeats: runs per input set, for timing.
         query_full_acceleration: also ask the C API whether nothing runs on the CPU; compiles a second time.
         settle: wait until a software driver is idle before its outputs are read, which large graphs need (child.py) and which
-            takes 0.2 s per run.
+            takes 0.2 s per run; not after a run of a few seconds.
         timeout: seconds for each model.
+        budget: seconds after which no further input set of a model is begun; the others have no outputs. None for all.
     """
     if accelerator == "gpu" and driver is None:
         return [DelegateRun(job.model, accelerator, Outcome.NO_ADAPTER, error="no Vulkan adapter was found") for job in jobs]
@@ -181,6 +183,7 @@ def start_models(
             "threads": threads,
             "repeats": repeats,
             "query_full_acceleration": query_full_acceleration,
+            "budget": budget,
             "first": 0,
             "jobs": [
                 {

@@ -57,12 +57,14 @@ class DetectionCase:
         name: of the picture.
         reference, candidate: the detections of each side.
         reordered: the reference's detections with its proposals in the candidate's order; empty where not computed.
+        sides: what the two sides are called in messages.
     """
 
     name: str
     reference: Sequence[Detection]
     candidate: Sequence[Detection]
     reordered: Sequence[Detection] = ()
+    sides: tuple[str, str] = ("the reference", "the bundle")
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,13 @@ def compare_detections(case: DetectionCase, limits: DetectionLimits) -> tuple[Ma
     for index, found in enumerate(sides.reference):
         if index not in paired_left:
             status = MISSING if _required(found, limits) else BORDERLINE
-            note = _nearest(found, sides.candidate, sides.iou[index], "the bundle") if status == MISSING else ""
+            note = _nearest(found, sides.candidate, sides.iou[index], case.sides[1]) if status == MISSING else ""
             rows.append(MatchRow(status, found.name, found.class_index, reference_score=found.score, note=note))
     explained = _explained(case, sides, limits)
     for index, found in enumerate(sides.candidate):
         if index not in paired_right:
             status = BORDERLINE if not _required(found, limits) else NEAR_TIE if index in explained else EXTRA
-            note = _nearest(found, sides.reference, sides.iou[:, index], "the reference") if status == EXTRA else ""
+            note = _nearest(found, sides.reference, sides.iou[:, index], case.sides[0]) if status == EXTRA else ""
             rows.append(MatchRow(status, found.name, found.class_index, candidate_score=found.score, note=note))
     return tuple(sorted(rows, key=_best_score, reverse=True))
 

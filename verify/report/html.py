@@ -7,6 +7,7 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+from detr2litert.verify.accuracy.outside import outside_note
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.report.headroom import charts
 from detr2litert.verify.report.page import MARKS, page_environment
@@ -30,6 +31,7 @@ def render_html(report: RunReport) -> str:
         gates=[_gate(gate) for gate in report.gates],
         not_run=[gate.gate for gate in report.gates if rejudge(gate) is Verdict.NOT_RUN],
         absent=list(report.absent_gates),
+        outside=outside_note(report.gates),
         graphs=graphs,
         rewrites={graph: _rewrites(report, graph) for graph in graphs},
         operators=operators,
@@ -60,6 +62,7 @@ def _gate(gate: GateResult) -> dict[str, Any]:
         "summary": gate.summary,
         "advice": gate.advice if verdict is not Verdict.PASSED else "",
         "seconds": gate.seconds,
+        "table": gate.data.get("average_precision", ()),
         "findings": gate.findings,
         "measurements": sorted(gate.measurements, key=lambda m: m.passed),
     }

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Weights
+from detr2litert.verify.accuracy.outside import outside_note
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict, overall
 from detr2litert.verify.parity.detections import MatchRow
 from detr2litert.verify.report.headroom import RangeRecord
@@ -137,6 +138,7 @@ class RunReport:
             "weights": asdict(self.weights),
             "adapter": self.adapter,
             "expected_gates": list(self.expected_gates),
+            "compared_with_outside": not outside_note(self.gates),
             "gates": [gate.to_json() for gate in self.gates],
             "stages": [asdict(stage) for stage in self.stages],
             "rewrites": [asdict(rewrite) for rewrite in self.rewrites],

@@ -236,3 +236,34 @@ def test_graphs_with_another_interface_are_of_another_version(odd: TensorSpec, w
 def test_a_report_that_cannot_be_written(copy: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert_refused(invoke("verify", copy, "--no-gpu", "--report", tmp_path / "file" / "r"), "cannot write", "--report")
+
+
+def test_detections_of_the_users_own_are_compared(copy: Path, tmp_path: Path) -> None:
+    """The bundle's own, as a user's code would write them; then with every class shifted by one."""
+    golden = json.loads((copy / "golden" / "detections.json").read_text())
+    shutil.copyfile(copy / "golden" / "image.png", tmp_path / "scene.png")
+    rows = []
+    for found in golden["detections"]:
+        left, top, right, bottom = found["box"]
+        row = {"image_id": "scene.png", "category_id": found["class_index"], "score": found["score"]}
+        rows.append({**row, "bbox": [left, top, right - left, bottom - top]})
+    file = tmp_path / "expected.json"
+    file.write_text(json.dumps(rows))
+    arguments = ("verify", copy, "--image", tmp_path / "scene.png", "--expected", file, "--no-gpu")
+    outcome = invoke(*arguments, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert (outcome.json[0]["gate"], outcome.json[0]["verdict"]) == ("expected", "passed")
+    file.write_text(json.dumps([{**row, "category_id": row["category_id"] - 1} for row in rows]))
+    outcome = invoke(*arguments)
+    assert outcome.code == 1
+    assert "classes are shifted by +1" in outcome.stderr and "not compared with anything" not in outcome.stdout
+    file.write_text("[{}]")
+    assert_refused(invoke(*arguments), "expected.json", "detection 0")
+
+
+def test_a_data_set_of_the_users_own_is_evaluated(copy: Path, tmp_path: Path) -> None:
+    assert_refused(invoke("verify", copy, "--dataset", tmp_path), "no annotations there")
+    outcome = invoke("verify", copy, "--dataset", "demo", "--dataset-size", "8", "--dataset-ap", "0.2", "--no-gpu", "--json")
+    (gate,) = [gate for gate in outcome.json if gate["gate"] == "accuracy"]
+    assert gate["verdict"] == "not run" and "fp16 not run" in gate["summary"]
+    assert [row["pictures"] for row in gate["data"]["average_precision"]] == [8, 8, 0]

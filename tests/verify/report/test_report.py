@@ -44,7 +44,7 @@ def test_json_is_strict_and_has_its_version(tmp_path: Path) -> None:
     assert set(record) == {
         "schema_version", "verdict", "created", "variant", "target", "weights", "adapter", "expected_gates", "gates", "stages",
         "rewrites",
-        "op_counts", "files", "versions", "ranges", "scenes",
+        "op_counts", "files", "versions", "ranges", "scenes", "compared_with_outside",
     }  # fmt: skip
 
 

@@ -1,0 +1,104 @@
+"""What a proof compares the reference with from outside this project: the user's own detections, and annotated pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from detr2litert.convert.demo.annotated import demo_dataset
+from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.proof.oracle import ask_original
+from detr2litert.convert.proof.outside_request import OutsideRequest
+from detr2litert.convert.proof.scenes import Picture, pictures
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.accuracy.dataset import Dataset, class_numbers
+from detr2litert.verify.accuracy.expected import class_columns
+from detr2litert.verify.accuracy.expected_file import ExpectedDetection, read_expected
+from detr2litert.verify.accuracy.read_dataset import read_dataset
+
+DEMO, NONE = "demo", "none"
+"""Values of ``--dataset`` that are no folders."""
+
+
+@dataclass(frozen=True)
+class ExpectedSet:
+    """Detections of the user's code: where they are from, the pictures, and the detections in each."""
+
+    source: str
+    pictures: tuple[Picture, ...]
+    detections: tuple[tuple[ExpectedDetection, ...], ...]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What there is to compare with; empty if nothing is."""
+
+    expected: ExpectedSet | None = None
+    dataset: Dataset | None = None
+    request: OutsideRequest = field(default_factory=OutsideRequest)
+
+
+def read_outside(request: OutsideRequest, images: Sequence[Path]) -> Outside:
+    """Reads what needs no detector, before anything that takes minutes.
+
+    Raises:
+        UserError: a file is missing or malformed, or options do not go together.
+    """
+    expected, dataset = None, None
+    if request.expected is not None:
+        if request.oracle is not None:
+            raise UserError("--expected and --oracle both give the detections to expect; give one of them")
+        if not images:
+            raise UserError("--expected needs the pictures that its detections are for; give them with --image")
+        judged = pictures(images)
+        found = read_expected(request.expected, [path.name for path in images])
+        expected = ExpectedSet(request.expected.name, judged, found)
+    if request.dataset not in (None, DEMO, NONE):
+        dataset = read_dataset(Path(str(request.dataset)), request.dataset_size)
+        dataset = replace(dataset, stated_ap=request.dataset_ap)
+    elif request.dataset_ap is not None and request.dataset != DEMO:
+        raise UserError("--dataset-ap is the mAP on a data set; give it with --dataset")
+    return Outside(expected, dataset, request)
+
+
+def complete(
+    outside: Outside,
+    reference: Reference,
+    classes: Sequence[str | None],
+    judged: Sequence[Picture],
+    threshold: float,
+    *,
+    demo_default: bool,
+) -> Outside:
+    """Adds what needs the detector: the demo scenes, the original project's answer; and compares the class names.
+
+    Args:
+        outside: from ``read_outside``.
+        reference: the detector.
+        classes: a name for each logit column.
+        judged: the pictures that the oracle is asked for.
+        threshold: score that counts as a detection.
+        demo_default: whether the demo scenes are the default data set of a bundled detector with its own weights.
+
+    Raises:
+        UserError: the class names do not fit, or the original project could not be run.
+    """
+    request = outside.request
+    variant = reference.variant
+    own = not reference.random and variant.bundled is not None and reference.source == variant.default_weights
+    as_trained = own and reference.size == (variant.resolution, variant.resolution)
+    dataset = outside.dataset
+    if request.dataset == DEMO or (request.dataset is None and demo_default and own):
+        dataset = demo_dataset(request.dataset_size, variant.name if as_trained else None)
+        if request.dataset_ap is not None:
+            dataset = replace(dataset, stated_ap=request.dataset_ap)
+    if dataset is not None:
+        class_numbers(dataset, classes)
+    expected = outside.expected
+    if request.oracle is not None:
+        source, found = ask_original(request.oracle, reference, judged, threshold)
+        expected = ExpectedSet(source, tuple(judged), found)
+    if expected is not None:
+        class_columns(expected.source, expected.detections, classes)
+    return Outside(expected, dataset, request)

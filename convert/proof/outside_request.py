@@ -1,0 +1,28 @@
+"""What the user gives to compare a detector with, as options of a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_SIZE = 200
+"""Pictures of a data set that are used unless stated otherwise."""
+
+
+@dataclass(frozen=True)
+class OutsideRequest:
+    """The options.
+
+    Attributes:
+        expected: file of the user's detections for the pictures of ``--image``.
+        oracle: python of an environment with the original project, to ask for detections.
+        dataset: folder of annotated pictures, ``"demo"`` or ``"none"``; None for the default.
+        dataset_size: how many of its pictures to evaluate on.
+        dataset_ap: mAP that the user's own evaluation gave on it.
+    """
+
+    expected: Path | None = None
+    oracle: Path | None = None
+    dataset: str | None = None
+    dataset_size: int = DEFAULT_SIZE
+    dataset_ap: float | None = None

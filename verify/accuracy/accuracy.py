@@ -1,0 +1,207 @@
+"""The gate on a data set: average precision of the reference, and what the bundle loses of it.
+
+The bundle is compared with the reference on the same pictures, so that their difference is much better known than either
+figure. The reference is judged too: an average precision near zero, or far below the one that is known of the detector, is that
+of a detector that was built otherwise than it was trained.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from detr2litert.host_runtime.decode import Detection
+from detr2litert.verify.accuracy.average_precision import Answer, average_precision, match_pictures
+from detr2litert.verify.accuracy.bootstrap import Interval, draw, interval
+from detr2litert.verify.accuracy.dataset import Dataset
+from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
+
+GATE = "accuracy"
+_CHECKS = (
+    "the detector is probably not built as it was trained: compare the resolution, mean and std, the class names and their "
+    "order (--classes), and whether the EMA weights were exported; --expected shows which"
+)
+_LOSS_ADVICE = "see the gates numerics, fp16 and host; where they pass, judge more pictures with --dataset-size"
+
+
+@dataclass(frozen=True)
+class AccuracyLimits:
+    """Bounds, as fractions (0.005 is half a point).
+
+    Attributes:
+        loss: of mAP, that the bundle may have.
+        near_zero: AP50 of the reference below which nothing is proven but that it was built wrongly.
+        stated: how far the reference's mAP may be below the stated one, beyond its interval.
+    """
+
+    loss: float = 0.005
+    near_zero: float = 0.05
+    stated: float = 0.01
+
+
+@dataclass(frozen=True)
+class Side:
+    """The detections of the reference or the bundle.
+
+    Attributes:
+        name: ``"reference"``, ``"CPU"`` or ``"fp16"``.
+        pictures: positions in the data set of those that were run.
+        answers: their detections.
+        missing: why nothing was run; "" if something was.
+        advice: what to do about that.
+    """
+
+    name: str
+    pictures: tuple[int, ...]
+    answers: tuple[Answer, ...]
+    missing: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        side: the name.
+        pictures: how many.
+        ap, ap50: average precision.
+        difference: of mAP from the reference's on the same pictures; None for the reference.
+        low, high: 95 % interval of the difference, or of the reference's mAP.
+        missing: why there are no figures.
+    """
+
+    side: str
+    pictures: int
+    ap: float | None = None
+    ap50: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    missing: str = ""
+
+
+def answer_of(detections: Sequence[Detection], numbers: Mapping[str, int]) -> Answer:
+    """Keeps the detections whose class the data set has.
+
+    Args:
+        detections: of a picture.
+        numbers: class name → number in the data set.
+    """
+    kept = [found for found in detections if found.name in numbers]
+    return Answer(
+        np.array([found.box for found in kept], np.float64).reshape(-1, 4),
+        np.array([numbers[found.name] for found in kept], np.int64),
+        np.array([found.score for found in kept], np.float64),
+    )
+
+
+def check_accuracy(
+    dataset: Dataset, reference: Side, sides: Sequence[Side], limits: AccuracyLimits | None = None
+) -> GateResult:
+    """Computes average precision and judges it.
+
+    Args:
+        dataset: the annotations.
+        reference: PyTorch's detections in all pictures.
+        sides: the bundle's, in all pictures or in some.
+        limits: bounds [default: the project's].
+
+    Returns:
+        FAILED if the reference's AP is near zero or below the stated one, or if a side loses too much. Where a side was run on
+        a part of the pictures only, the interval of its loss must lie above zero too, since chance moves the AP of few
+        pictures. NOT_RUN if a side was not run; else PASSED.
+    """
+    start = time.perf_counter()
+    limits = limits or AccuracyLimits()
+    first = _reference_row(dataset, reference)
+    rows = [first, *(_row(dataset, reference, side) for side in sides)]
+    findings = [*_judge_reference(dataset, first, limits), *(f for row in rows[1:] for f in _judge(dataset, row, limits))]
+    missing = [side for side in sides if side.missing]
+    verdict = Verdict.FAILED if findings else Verdict.NOT_RUN if missing else Verdict.PASSED
+    advice = findings[0].advice if findings else missing[0].advice if missing else ""
+    summary = f"{dataset.description}: {', '.join(map(_text, rows))}"
+    if findings:
+        summary = f"{findings[0].message}; {summary}"
+    return GateResult(
+        GATE,
+        verdict,
+        summary,
+        advice,
+        tuple(measurement for row in rows for measurement in _measurements(row)),
+        tuple(findings),
+        seconds=time.perf_counter() - start,
+        data={"dataset": dataset.description, "stated_ap": dataset.stated_ap, "limits": asdict(limits),
+              "average_precision": [asdict(row) for row in rows]},
+    )  # fmt: skip
+
+
+def _reference_row(dataset: Dataset, side: Side) -> Row:
+    matches = match_pictures([picture.truth for picture in dataset.pictures], side.answers)
+    found = average_precision(matches)
+    spread = interval(average_precision(matches, draw(len(side.pictures))).ap)
+    return Row(side.name, len(side.pictures), float(found.ap[0]), float(found.ap50[0]), None, spread.low, spread.high)
+
+
+def _row(dataset: Dataset, reference: Side, side: Side) -> Row:
+    if side.missing:
+        return Row(side.name, 0, missing=side.missing)
+    truths = [dataset.pictures[i].truth for i in side.pictures]
+    if not any(len(truth.classes) for truth in truths):
+        return Row(side.name, 0, missing=f"no object is annotated in the {len(truths)} pictures that were run")
+    ours, theirs = (
+        match_pictures(truths, answers) for answers in (side.answers, [reference.answers[i] for i in side.pictures])
+    )
+    found, wanted = average_precision(ours), average_precision(theirs)
+    counts = draw(len(truths))
+    spread: Interval = interval(average_precision(ours, counts).ap - average_precision(theirs, counts).ap)
+    difference = float(found.ap[0] - wanted.ap[0])
+    return Row(side.name, len(truths), float(found.ap[0]), float(found.ap50[0]), difference, spread.low, spread.high)
+
+
+def _judge_reference(dataset: Dataset, row: Row, limits: AccuracyLimits) -> list[Finding]:
+    place, ap, ap50 = "the reference", row.ap or 0.0, row.ap50 or 0.0
+    if not ap50 >= limits.near_zero:
+        message = f"the reference itself detects next to nothing right (mAP {ap:.3f}, AP50 {ap50:.3f})"
+        return [Finding("reference-ap-near-zero", "wrong", place, message, _CHECKS)]
+    if dataset.stated_ap is not None and row.high is not None and row.high + limits.stated < dataset.stated_ap:
+        message = f"the reference has mAP {ap:.3f} (95 %: up to {row.high:.3f}), and {dataset.stated_ap:.3f} is known of it"
+        return [Finding("reference-ap-below-stated", "wrong", place, message, _CHECKS)]
+    return []
+
+
+def _judge(dataset: Dataset, row: Row, limits: AccuracyLimits) -> list[Finding]:
+    if row.difference is None:
+        return []
+    certain = row.pictures == len(dataset.pictures) or (row.high is not None and row.high < 0)
+    if math.isnan(row.difference) or (row.difference < -limits.loss and certain):
+        message = f"on the {row.side} the bundle loses {-100 * row.difference:.1f} points of mAP ({_range(row)})"
+        return [Finding("accuracy-lost", "wrong", f"the bundle, {row.side}", message, _LOSS_ADVICE)]
+    return []
+
+
+def _measurements(row: Row) -> list[Measurement]:
+    if row.missing or row.ap is None or row.ap50 is None:
+        return []
+    figures = [Measurement(row.side, "mAP", row.ap), Measurement(row.side, "AP50", row.ap50)]
+    return [*figures, *([Measurement(row.side, "difference of mAP", row.difference)] if row.difference is not None else [])]
+
+
+def _text(row: Row) -> str:
+    if row.missing:
+        return f"{row.side} not run ({row.missing})"
+    if row.difference is None:
+        return f"mAP {row.ap:.3f}, AP50 {row.ap50:.3f}"
+    return f"{row.side} {_points(row.difference)} on {row.pictures} ({_range(row)})"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share + 0.0:+.1f} points"
+
+
+def _range(row: Row) -> str:
+    return f"95 %: {100 * (row.low or 0.0):+.1f} to {100 * (row.high or 0.0):+.1f}"

@@ -1,0 +1,111 @@
+"""An annotated data set: its pictures, their objects, and the class names; read from COCO or YOLO annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.accuracy.average_precision import Truth
+
+_SEED = 0
+_SHOWN = 12
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AnnotatedPicture:
+    """A picture, loaded when it is needed, and its objects in its own pixels; a class is a position in ``Dataset.classes``."""
+
+    name: str
+    load: Callable[[], Image.Image]
+    truth: Truth
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Annotated pictures.
+
+    Attributes:
+        source: for messages and the report.
+        classes: names.
+        pictures: those to evaluate on.
+        total: how many the data set has.
+        stated_ap: the mAP that is known of the detector on it, from the user or a model card; None if none is.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    pictures: tuple[AnnotatedPicture, ...]
+    total: int
+    stated_ap: float | None = None
+
+    @property
+    def description(self) -> str:
+        """Names the data set and the choice of pictures."""
+        if len(self.pictures) == self.total:
+            return f"all {self.total} pictures of {self.source}"
+        return f"{len(self.pictures)} of {self.total} pictures of {self.source} (drawn with seed {_SEED})"
+
+
+def choose(items: Sequence[T], size: int) -> tuple[T, ...]:
+    """Keeps at most ``size`` items, drawn with a fixed seed, in their order."""
+    if len(items) <= size:
+        return tuple(items)
+    return tuple(items[i] for i in np.sort(np.random.default_rng(_SEED).choice(len(items), size, replace=False)))
+
+
+def truth_of(boxes: Sequence[Sequence[float]], classes: Sequence[int], crowd: Sequence[bool] | None = None) -> Truth:
+    """Builds the objects of a picture from lists."""
+    return Truth(
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(classes, np.int64),
+        np.array(crowd if crowd is not None else [False] * len(classes), np.bool_),
+    )
+
+
+def class_key(name: str) -> str:
+    """A class name without the differences that projects make: case, underscores, hyphens and spaces at its ends."""
+    return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
+
+
+def class_numbers(dataset: Dataset, columns: Iterable[str | None]) -> dict[str, int]:
+    """Maps the detector's class names to the data set's numbers; names that the data set lacks are left out.
+
+    Raises:
+        UserError: a class with annotations is none of the detector's.
+    """
+    names = [name for name in columns if name is not None]
+    by_key = {class_key(name): number for number, name in reversed(list(enumerate(dataset.classes)))}
+    known = {name: by_key[class_key(name)] for name in names if class_key(name) in by_key}
+    used = {int(number) for picture in dataset.pictures for number in picture.truth.classes}
+    lacking = [dataset.classes[number] for number in sorted(used - set(known.values()))]
+    if lacking:
+        raise UserError(
+            f"the annotations of {dataset.source} have classes that the detector lacks: {shown_names(lacking)}; its classes "
+            f"are {shown_names(dict.fromkeys(names))}; those of the data set are {shown_names(dataset.classes)}; name the "
+            "detector's with --classes"
+        )
+    return known
+
+
+def shown_names(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return f"{', '.join(listed[:_SHOWN])}{more}"
+
+
+def existing(candidates: Iterable[Path]) -> Path | None:
+    """The first of the paths that exists."""
+    return next((path for path in candidates if path.exists()), None)
+
+
+def finite_box(values: NDArray[np.float64]) -> bool:
+    """True if all figures of a box are finite and it has an area."""
+    return bool(np.isfinite(values).all() and values[2] > values[0] and values[3] > values[1])
