@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
+    from detr2litert.convert.models.settings import Size
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.outside import Outside
     from detr2litert.convert.proof.prove import Evidence
@@ -29,12 +30,22 @@ if TYPE_CHECKING:
     from detr2litert.rewrites.profile import Profile
 
 
+def _resolution(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Size | None:
+    """Parses the option; only a size is checked here, since what fits depends on the detector."""
+    from detr2litert.convert.models.settings.setting import parse_size
+
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text} is not {error}.") from error
+
+
 @click.command()
 @click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
 @click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
 @click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
 @click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
-@click.option("--resolution", metavar="N|HEIGHTxWIDTH", help="Size of the input in pixels: --set resolution=….")
+@click.option("--resolution", metavar="N|HEIGHTxWIDTH", callback=_resolution, help="Size of the input, in pixels.")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
 @click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
@@ -57,7 +68,7 @@ def run(
     as_json: bool,
     strict: bool,
     settings: tuple[str, ...],
-    resolution: str | None,
+    resolution: Size | None,
     resize: str | None,
     outside: dict[str, Any],
     **options: Any,
@@ -67,7 +78,7 @@ def run(
     from detr2litert.convert.progress import Progress
 
     given = (("resolution", resolution), ("resize", resize))
-    requested = parse_requested((*settings, *(f"{name}={value}" for name, value in given if value is not None)))
+    requested = parse_requested(settings, {name: value for name, value in given if value is not None})
     result = convert_detector(Request(**options, requested=requested, outside=OutsideRequest(**outside)), Progress())
     if as_json:
         click.echo((result.folder / "report.json").read_text(encoding="utf-8"))

@@ -72,7 +72,7 @@ def rfdetr_state(variant: Variant, columns: int | None = None, seed: int = 0) ->
 
 
 def make_rfdetr_checkpoint(
-    variant: Variant, class_names: Sequence[str], path: Path, form: Form = "namespace", seed: int = 0
+    variant: Variant, class_names: Sequence[str], path: Path, form: Form = "dict", seed: int = 0
 ) -> Path:
     """Writes a checkpoint of ``variant`` fine-tuned to ``class_names`` in one of the forms that rfdetr has written.
 
@@ -103,5 +103,5 @@ def wrap(state: dict[str, Tensor], class_names: Sequence[str], form: Form) -> di
         return {"ema": {"module": state, "updates": 100}, "model": {name: tensor + 1 for name, tensor in state.items()}}
     if form == "with_ema_beside":
         # rfdetr loads "model" and leaves "ema_model" for resuming.
-        return {"model": state, "ema_model": {name: tensor + 1 for name, tensor in state.items()}, "args": arguments}
+        return {"model": state, "ema_model": {name: tensor + 1 for name, tensor in state.items()}, "args": shared}
     return {"model": state, "args": arguments, "epoch": 3}

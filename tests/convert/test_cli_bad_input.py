@@ -97,7 +97,9 @@ def test_class_count_that_does_not_match(place: Path, tmp_path: Path, checkpoint
 
 @pytest.mark.parametrize("resolution", ["161", "0", "-20"])
 def test_resolution_that_does_not_divide(place: Path, resolution: str) -> None:
-    assert_refused(invoke(*TINY, "--resolution", resolution), resolution, "160" if resolution == "161" else "20")
+    assert_refused(
+        invoke(*TINY, "--resolution", resolution), resolution, "160 and 180" if resolution == "161" else "HEIGHTxWIDTH"
+    )
     assert tree(place) == set()
 
 

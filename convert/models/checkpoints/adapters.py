@@ -24,7 +24,7 @@ _RANK = 16
 """Rank, and alpha, of rfdetr's adapters. Alpha is in no file, so that another rank cannot be merged."""
 
 _ADAPTED = re.compile(r"^(.*)\.base_layer\.weight$")
-_PART = re.compile(r"\.(lora_A|lora_B|lora_magnitude_vector)\.(\w+)(\.weight)?$")
+_PART = re.compile(r"\.(lora_A|lora_B|lora_magnitude_vector)\.(?!weight$)(\w+)(\.weight)?$")
 _WRAPPER = "base_model.model."
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from detr2litert.convert.models.settings.setting import MAX_SIDE, Size
+from detr2litert.convert.models.settings.setting import Size
+from detr2litert.graphs.delegate import MAX_SIDE
 
 _STRIDES = ((8, 16, 32), (16, 32), (4, 8, 16), (8, 16), (32,), (16,), (4, 8, 16, 32), (8, 16, 32, 64))
 """Strides of the feature levels that published and documented configurations use."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -46,13 +46,17 @@ def describe_settings(settings: Settings) -> dict[str, str]:
     return {name: str(sourced) for name, sourced in settings}
 
 
-def parse_requested(pairs: tuple[str, ...]) -> dict[str, Any]:
+def parse_requested(pairs: Sequence[str], named: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Parses the texts ``NAME=VALUE`` of ``--set``.
+
+    Args:
+        pairs: the texts.
+        named: settings that have an option of their own, already parsed.
 
     Raises:
         UserError: not of this form, an unknown name, a value of the wrong type, or a name given twice.
     """
-    requested: dict[str, Any] = {}
+    requested: dict[str, Any] = dict(named or {})
     for pair in pairs:
         name, equals, text = pair.partition("=")
         name = name.strip().replace("-", "_")
@@ -61,7 +65,7 @@ def parse_requested(pairs: tuple[str, ...]) -> dict[str, Any]:
         if name not in SETTINGS:
             raise UserError(f"unknown setting {name!r}: {suggestion(name, SETTINGS)}; the names are {', '.join(SETTINGS)}")
         if name in requested:
-            raise UserError(f"--set gives {name} twice")
+            raise UserError(f"{name} is given twice; --set {pair} is one of the two")
         try:
             requested[name] = SETTINGS[name].parse(text.strip())
         except ValueError as error:

@@ -12,12 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
+from detr2litert.graphs.delegate import MAX_SIDE
 from detr2litert.host_runtime.manifest import Resize
 
 Value = TypeVar("Value", covariant=True)
-
-MAX_SIDE = 8192
-"""The largest side of an input: no texture of the delegate is larger (``graphs.delegate``)."""
 
 
 class Size(NamedTuple):

@@ -39,6 +39,8 @@ RF_DETR = Family(
         r"(^|\.)segmentation_head\.|(^|\.)query_features_block\.": "an RF-DETR segmentation checkpoint; only detection "
         "checkpoints can be converted",
         r"keypoint": "an RF-DETR keypoint checkpoint; only detection checkpoints can be converted",
+        r"lora_|\.base_layer\.": "a checkpoint with LoRA adapters in an unknown form; merge them (merge_and_unload in "
+        "peft) first",
         r"register_tokens": "an RF-DETR with register tokens, which no variant supports",
         r"projector\.stages\.[1-9]": "an RF-DETR with more than one feature level (the deprecated 2025 rf-detr-large), which "
         "no variant supports; use the current large",

@@ -41,7 +41,9 @@ class RFDETR:
 
 
 def reference(variant: str, source: str, random: bool = False, resolution: int = 160) -> Reference:
-    return cast(Reference, SimpleNamespace(variant=VARIANTS[variant], source=source, random=random, resolution=resolution))
+    return cast(
+        Reference, SimpleNamespace(variant=VARIANTS[variant], source=source, random=random, size=(resolution, resolution))
+    )
 
 
 @pytest.fixture
