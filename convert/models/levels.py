@@ -1,8 +1,8 @@
 """Adapts a row to a checkpoint whose detector reads other levels of the backbone than the published one.
 
-A detector of the D-FINE family may read strides 4, 8 and 16 instead of 8, 16 and 32 (``return_idx`` of the original's backbone).
-The widths of the first projection show it: it takes as many channels as the finest level has. The anchors' grid shows the
-strides only together with the input size: those of strides 4, 8, 16 at 320 are the same as those of 8, 16, 32 at 640.
+A detector of the D-FINE family may read strides 4, 8 and 16 instead of 8, 16 and 32 (``return_idx`` of the original's
+backbone). The first projection shows it: it takes as many channels as the finest level has. The anchors show the strides only
+together with the input size: those of strides 4, 8, 16 at 320 are the same as those of 8, 16, 32 at 640.
 """
 
 from __future__ import annotations

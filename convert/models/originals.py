@@ -1,9 +1,9 @@
 """Changes a transformers model so that it computes what the original project's model computes.
 
-transformers rebuilt these detectors and differs from the originals in a few places. A transformers folder was trained or at least
-evaluated with transformers' model, so only checkpoints in the original naming are changed. Each change is a function over the
-built model, before its weights are loaded; the families and variants name theirs (``Family.adjustments``). What each does to
-boxes was measured with ``tests/originals``, whose detections are the original projects' own.
+transformers rebuilt these detectors and differs from the originals in a few places. A transformers folder was trained with
+transformers' model, so only checkpoints in the original naming are changed. Each change is a function over the built model,
+before its weights are loaded; the families and variants name theirs (``Family.adjustments``). What each does to boxes was
+measured with ``tests/originals``, whose detections are the original projects' own.
 """
 
 from __future__ import annotations

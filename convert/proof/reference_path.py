@@ -46,7 +46,9 @@ class ReferencePath:
         resized = functional.interpolate(
             pixels / (1 / settings.scale.value), self.reference.size, mode="bilinear", align_corners=False, antialias=antialias
         )
-        mean, std = (torch.tensor(value.value, dtype=torch.float32).view(1, -1, 1, 1) for value in (settings.mean, settings.std))
+        mean, std = (
+            torch.tensor(value.value, dtype=torch.float32).view(1, -1, 1, 1) for value in (settings.mean, settings.std)
+        )
         return ((resized - mean) / std).contiguous()
 
     @torch.no_grad()

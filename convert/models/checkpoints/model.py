@@ -48,7 +48,7 @@ class Checkpoint:
 
     @property
     def is_original(self) -> bool:
-        """Returns whether it is in the original project's form; a folder or names of transformers were computed by its model."""
+        """Returns whether it is in the original project's form, and not in that of transformers."""
         return self.config is None and has_original_names(self.tensors)
 
     @property

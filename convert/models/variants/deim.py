@@ -1,7 +1,7 @@
 """DEIM: D-FINE and RT-DETRv2 trained by another method, with SiLU for ReLU in the decoder.
 
-Its D-FINE checkpoints have the same tensors as D-FINE's, and nothing in them says which of the two activations they were trained
-with: ``--variant`` decides. Its RT-DETRv2 has one more layer in ``query_pos_head``.
+Its D-FINE checkpoints have the same tensors as D-FINE's, and nothing in them says which of the two activations they were
+trained with: ``--variant`` decides. Its RT-DETRv2 has one more layer in ``query_pos_head``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from detr2litert.convert.models.variants.d_fine import ROWS as D_FINE_ROWS
 from detr2litert.convert.models.variants.row import Variant
 from detr2litert.convert.models.variants.rt_detr_v2 import ROWS as RT_DETR_V2_ROWS
 
-_SOURCE = "Intellindust-AI-Lab/DEIM configs/{config} with ../base/{base} at 09d35d5 (activation, mlp_act); else as {row}: {source}"
+_SOURCE = "Intellindust-AI-Lab/DEIM configs/{config} with base/{base} at 09d35d5 (activation, mlp_act); else {row}: {source}"
 
 
 def _of_d_fine(row: Variant) -> Variant:

@@ -1,7 +1,7 @@
 """DEIMv2: D-FINE's decoder with gated feed-forward networks behind HGNetV2 (small sizes) or a ViT with a spatial adapter.
 
-transformers' model differs from the original project's in several places, so that weights that were converted to a transformers
-folder detect worse: transformers' own test finds one cat, at 0.27, in COCO's image of two. Checkpoints in the original naming are
+transformers' model differs from the original project's in several places, so that weights converted to a transformers folder
+detect worse: transformers' own test finds one cat, at 0.27, in COCO's image of two. Checkpoints in the original naming are
 computed as the original does (``convert.models.originals``), folders as transformers does. The original
 (engine/deim/deim_decoder.py and hybrid_encoder.py, engine/backbone/vit_tiny.py at 0fff8d4)
 
