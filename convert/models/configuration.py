@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Mapping
+from itertools import cycle, islice
 from typing import Any
 
 from detr2litert.convert.models.checkpoints import Checkpoint
+from detr2litert.convert.models.originals import computes_as_original
 from detr2litert.convert.models.settings import Settings, Size, Sourced, resolve_settings
 from detr2litert.convert.models.settings.fields import FieldPath, read_field, write_field
 from detr2litert.convert.models.variants import Variant
@@ -21,19 +23,32 @@ def settings_of(variant: Variant, checkpoint: Checkpoint | None = None, requeste
     Raises:
         UserError: the checkpoint contradicts itself, or a requested setting does not exist or does not fit.
     """
+    implied = {} if checkpoint is None else _implied(variant, checkpoint)
+    defaults = _per_channel(variant.default_settings(), implied, requested)
     if checkpoint is None:
-        settings = resolve_settings(variant.default_settings(), variant.name, requested=requested)
+        settings = resolve_settings(defaults, variant.name, requested=requested)
     else:
         settings = resolve_settings(
-            variant.default_settings(),
+            defaults,
             variant.name,
             checkpoint.statements,
-            _implied(variant, checkpoint),
+            implied,
             requested,
             checkpoint.source,
         )
     _check_size(variant, settings)
     return settings
+
+
+def _per_channel(
+    defaults: dict[str, Any], implied: Mapping[str, Sourced[Any]], requested: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Repeats the default mean and deviation in turn for each channel of the input, as rfdetr does for other than three."""
+    channels = (requested or {}).get("input_channels")
+    if channels is None:
+        channels = implied["input_channels"].value if "input_channels" in implied else defaults.get("input_channels", 3)
+    repeated = {name: tuple(islice(cycle(defaults[name]), channels)) for name in ("mean", "std")}
+    return {**defaults, **repeated}
 
 
 def _implied(variant: Variant, checkpoint: Checkpoint) -> dict[str, Sourced[Any]]:
@@ -105,12 +120,15 @@ def configuration(variant: Variant, checkpoint: Checkpoint | None, settings: Set
         values = copy.deepcopy(dict(variant.config))
         if checkpoint is not None:
             _adopt_facts(values, variant, checkpoint)
+        if computes_as_original(variant, checkpoint):
+            for path, value in variant.original_config.items():
+                write_field(values, path, value)
     _adopt_settings(values, variant, settings)
     columns = len(variant.classes) if checkpoint is None else checkpoint.logit_columns
     values["id2label"] = {column: f"class {column}" for column in range(columns)}
     values["label2id"] = {name: column for column, name in values["id2label"].items()}
     # Fused attention is transformers' default for every part that has it; requesting it fails for backbones without attention.
-    for key in ("num_labels", "attn_implementation", "_attn_implementation"):
+    for key in ("model_type", "num_labels", "attn_implementation", "_attn_implementation"):
         values.pop(key, None)
     with quiet():
         config_class = getattr(importlib.import_module("transformers"), family.config_class)
@@ -139,6 +157,8 @@ def _adopt_settings(values: dict[str, Any], variant: Variant, settings: Settings
         if read_field(values, path) != value:
             write_field(values, path, value)
             _drop_derived(values, path)
+    for path, copied in variant.family.copies.items():
+        write_field(values, copied, read_field(values, path))
     values["num_queries"] = settings.num_queries.value
     # With a size, transformers computes the anchors once, for that size; without, from each picture, with the same result.
     if values.get("anchor_image_size") is not None:

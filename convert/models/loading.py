@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from detr2litert.convert.models.checkpoints import Checkpoint, to_transformers
 from detr2litert.convert.models.configuration import first_line
+from detr2litert.convert.models.originals import model_class
 from detr2litert.convert.models.settings import Settings
 from detr2litert.convert.models.variants import Variant
 from detr2litert.convert.quiet import quiet
@@ -31,8 +31,7 @@ def load_model(variant: Variant, config: Any, checkpoint: Checkpoint, settings: 
     _cut_query_rows(tensors, variant, config, checkpoint)
     try:
         with quiet():
-            model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
-            model, report = model_class.from_pretrained(
+            model, report = model_class(variant, checkpoint).from_pretrained(
                 None,
                 config=config,
                 state_dict=tensors,

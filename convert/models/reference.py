@@ -6,7 +6,6 @@ weights.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,9 @@ from torch import Tensor, nn
 
 from detr2litert.convert.models.checkpoints import Checkpoint, choose_variant, hash_tensors, load_checkpoint
 from detr2litert.convert.models.configuration import configuration, settings_of
+from detr2litert.convert.models.levels import adapt_levels
 from detr2litert.convert.models.loading import load_model
+from detr2litert.convert.models.originals import model_class
 from detr2litert.convert.models.random_weights import draw_weights
 from detr2litert.convert.models.settings import Settings, Size
 from detr2litert.convert.models.variants import Variant
@@ -122,6 +123,8 @@ def build_reference(
     Raises:
         UserError: a setting is contradictory or does not fit, or the weights do not fit the variant.
     """
+    if checkpoint is not None:
+        variant, checkpoint = adapt_levels(variant, checkpoint)
     settings = settings_of(variant, checkpoint, requested)
     config = configuration(variant, checkpoint, settings)
     if checkpoint is None:
@@ -137,9 +140,8 @@ def build_reference(
 def _random_model(variant: Variant, config: Any, settings: Settings, seed: int) -> tuple[nn.Module, str]:
     """Builds a model with seeded weights that exercise every path; see ``convert.models.random_weights``."""
     with quiet(), torch.random.fork_rng(devices=[]):
-        model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
         torch.manual_seed(seed)
-        model = model_class._from_config(config, dtype=torch.float32)
+        model = model_class(variant, None)._from_config(config, dtype=torch.float32)
         draw_weights(model, variant.family, settings, seed)
     return model, hash_tensors(model.state_dict())
 
@@ -147,6 +149,5 @@ def _random_model(variant: Variant, config: Any, settings: Settings, seed: int) 
 def count_parameters(variant: Variant) -> int:
     """Counts the variant's parameters, without allocating them."""
     with quiet(), torch.device("meta"):
-        model_class = getattr(importlib.import_module("transformers"), variant.family.model_class)
-        model: nn.Module = model_class(configuration(variant, None, settings_of(variant)))
+        model: nn.Module = model_class(variant, None)(configuration(variant, None, settings_of(variant)))
     return sum(parameter.numel() for parameter in model.parameters())

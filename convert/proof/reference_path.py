@@ -20,6 +20,9 @@ from detr2litert.host_runtime.decode import Detection, Detections
 
 ANTIALIASED = "bilinear_antialias"
 
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's mode of a picture with this number of channels."""
+
 
 class ReferencePath:
     """The complete path from picture to detections in PyTorch, with the uncut, original detector.
@@ -34,14 +37,18 @@ class ReferencePath:
         self._classes = tuple(classes)
 
     def tensor(self, image: Image.Image) -> Tensor:
-        """Converts an RGB picture to the detector's input ``[1, 3, H, W]``."""
-        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].to(torch.float32)
+        """Converts a picture to the detector's input ``[1, channels, H, W]``."""
+        channels = self.reference.channels
+        values = np.array(image.convert("RGB").convert(_MODES[channels])).reshape(image.height, image.width, channels)
+        pixels = torch.from_numpy(values).permute(2, 0, 1)[None].to(torch.float32)
         settings = self.reference.settings
         antialias = settings.resize.value == ANTIALIASED
         resized = functional.interpolate(
             pixels / (1 / settings.scale.value), self.reference.size, mode="bilinear", align_corners=False, antialias=antialias
         )
-        mean, std = (torch.tensor(value.value, dtype=torch.float32).view(1, 3, 1, 1) for value in (settings.mean, settings.std))
+        mean, std = (
+            torch.tensor(value.value, dtype=torch.float32).view(1, -1, 1, 1) for value in (settings.mean, settings.std)
+        )
         return ((resized - mean) / std).contiguous()
 
     @torch.no_grad()

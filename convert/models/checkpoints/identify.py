@@ -10,6 +10,7 @@ from torch import Tensor
 
 from detr2litert.convert.models.checkpoints.model import Checkpoint
 from detr2litert.convert.models.checkpoints.unsupported import describe_names
+from detr2litert.convert.models.settings.setting import in_words
 from detr2litert.convert.models.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 
@@ -42,14 +43,15 @@ def read_facts(family: Family, tensors: Mapping[str, Tensor]) -> dict[str, int]:
     return facts
 
 
-def matching_variants(family: Family, facts: Mapping[str, int]) -> tuple[str, ...]:
-    """Returns the names of the family's variants that have these facts.
+def matching_variants(family: Family, facts: Mapping[str, int], original: bool = False) -> tuple[str, ...]:
+    """Returns the names of the family's variants that have these facts; some only in the ``original`` project's naming.
 
     A model that was fine-tuned at another resolution keeps its position grid, or, since rfdetr 1.6.5 (#956), has a grid that
     follows the resolution. So the grid decides between variants of equal architecture if it matches one of theirs, and is
     ignored otherwise.
     """
-    same = [row for row in VARIANTS.values() if row.family is family and not differences(row, facts)]
+    rows = [row for row in VARIANTS.values() if row.family is family and (original or not row.only_original)]
+    same = [row for row in rows if not differences(row, facts)]
     exact = [row.name for row in same if row.expected.get(_GRID) == facts.get(_GRID)]
     return tuple(exact or [row.name for row in same])
 
@@ -74,8 +76,8 @@ def choose_variant(checkpoint: Checkpoint, requested: str | None = None) -> Vari
             return VARIANTS[checkpoint.variants[0]]
         if checkpoint.variants:
             raise UserError(
-                f"checkpoint {checkpoint.source} could be {' or '.join(checkpoint.variants)}, which differ only in resolution; "
-                "choose one with --variant"
+                f"checkpoint {checkpoint.source} could be {' or '.join(checkpoint.variants)}, which differ only in "
+                f"{_settings_apart(checkpoint.variants)}; choose one with --variant"
             )
         raise UserError(f"checkpoint {checkpoint.source} matches no known variant: {_describe(checkpoint)}")
     variant = find_variant(requested)
@@ -90,6 +92,13 @@ def choose_variant(checkpoint: Checkpoint, requested: str | None = None) -> Vari
     raise UserError(
         f"checkpoint {checkpoint.source} is not {variant.name} ({_contrast(variant, checkpoint)}) nor any other variant"
     )
+
+
+def _settings_apart(names: tuple[str, ...]) -> str:
+    """Returns in which settings variants differ, with the values."""
+    settings = [VARIANTS[name].default_settings() for name in names]
+    apart = [name for name, value in settings[0].items() if any(other.get(name) != value for other in settings)]
+    return ", ".join(f"{name} ({' or '.join(in_words(other.get(name)) for other in settings)})" for name in apart)
 
 
 def _contrast(variant: Variant, checkpoint: Checkpoint) -> str:

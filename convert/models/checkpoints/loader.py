@@ -14,7 +14,7 @@ from detr2litert.convert.models.checkpoints.containers import Contents, open_con
 from detr2litert.convert.models.checkpoints.folder import read_json, read_safetensors, read_weights
 from detr2litert.convert.models.checkpoints.hub import fetch, is_hub_id
 from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
-from detr2litert.convert.models.checkpoints.model import Checkpoint, hash_tensors
+from detr2litert.convert.models.checkpoints.model import Checkpoint, has_original_names, hash_tensors
 from detr2litert.convert.models.checkpoints.preprocessor import FILE as PREPROCESSOR
 from detr2litert.convert.models.checkpoints.stated_classes import classes_from_arguments, classes_from_config
 from detr2litert.convert.models.checkpoints.statements import collect_statements
@@ -102,7 +102,7 @@ def _checkpoint(
         logit_columns=columns,
         classes=classes,
         config=config,
-        variants=matching_variants(family, facts),
+        variants=matching_variants(family, facts, config is None and has_original_names(tensors)),
         statements=collect_statements(family, tensors, contents, config, preprocessor, source),
         place="" if contents is None else contents.place,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,8 @@ class Checkpoint:
         config: config.json of a transformers folder, else None.
         statements: what the file states about its settings.
         place: where in a training checkpoint the weights were found; empty for weights alone.
-        variants: names of the variants with this architecture. One, if everything agrees; several, if they differ only in the
-            trained resolution and the checkpoint's matches none of them.
+        variants: names of the variants with this architecture. One, if everything agrees; several, if they differ only in a
+            setting that the checkpoint does not state.
     """
 
     source: str
@@ -47,9 +47,19 @@ class Checkpoint:
     place: str = ""
 
     @property
+    def is_original(self) -> bool:
+        """Returns whether it is in the original project's form, and not in that of transformers."""
+        return self.config is None and has_original_names(self.tensors)
+
+    @property
     def class_names(self) -> Mapping[int, str] | None:
         """Returns logit column → name, or None if the file does not determine it."""
         return None if self.classes is None else self.classes.columns
+
+
+def has_original_names(names: Iterable[str]) -> bool:
+    """Returns whether tensors are named as in the original projects; transformers has ``model.`` before most names."""
+    return not any(name.startswith("model.") for name in names)
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

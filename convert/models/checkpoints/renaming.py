@@ -11,7 +11,8 @@ from torch import Tensor
 from detr2litert.convert.models.variants import Family
 from detr2litert.host_runtime.errors import UserError
 
-_FUSED = re.compile(r"^(.*\.self_attn)\.in_proj_(weight|bias)$")
+_FUSED = r"^(.*\.self_attn)\.in_proj_(weight|bias)$"
+_PROJECTIONS = tuple(rf"\1.{projection}_proj.\2" for projection in "qkv")
 """torch.nn.MultiheadAttention stores queries, keys and values in one tensor, in that order."""
 
 
@@ -34,16 +35,17 @@ def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, 
             )
         renamed[name] = tensor
 
+    splits = (*family.splits, (_FUSED, _PROJECTIONS)) if family.renaming else family.splits
     for name, tensor in tensors.items():
         if any(re.search(pattern, name) for pattern in family.ignored_tensors):
             continue
         new = name
         for pattern, replacement in family.renaming:
             new = re.sub(pattern, replacement, new)
-        fused = _FUSED.match(new) if family.renaming else None
-        if fused is not None and tensor.dim() > 0 and tensor.shape[0] % 3 == 0:
-            for projection, part in zip("qkv", tensor.chunk(3), strict=True):
-                put(f"{fused[1]}.{projection}_proj.{fused[2]}", part.clone(), name)
+        fused, parts = next(((pattern, parts) for pattern, parts in splits if re.search(pattern, new)), ("", ()))
+        if parts and tensor.dim() > 0 and tensor.shape[0] % len(parts) == 0:
+            for part, values in zip(parts, tensor.chunk(len(parts)), strict=True):
+                put(re.sub(fused, part, new), values.clone(), name)
         else:
             put(new, tensor, name)
     return renamed

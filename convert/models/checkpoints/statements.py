@@ -43,7 +43,7 @@ def collect_statements(
     if contents is not None:
         for place, arguments in contents.arguments.items():
             _check_required(family, arguments, place, source)
-            found += from_arguments(arguments, place, family.arguments, source)
+            found += from_arguments(arguments, place, family.arguments, source, family.counted_from_zero)
         found += _resize(family, contents, source)
     if config is not None:
         found += from_config(config, {"num_queries": ("num_queries",), **family.fields}, source)

@@ -42,12 +42,10 @@ class Architecture:
 
 _ARCHITECTURES = (
     Architecture(
-        "an RT-DETR of the first version",
+        "an RT-DETR with another backbone than ResNet-vd",
         selects=True,
         present=(r"\blateral_convs\.0\.", r"\benc_score_head\.", r"\bsampling_offsets\."),
-        absent=(r"\b(num|n)_points_scale$",),
-        model_types=("rt_detr",),
-        advice="use RT-DETRv2 weights, for example PekingU/rtdetr_v2_r50vd on the hub",
+        absent=(r"\bconv1_1\.conv\.|\bembedder\.embedder\.0\.", r"\blqe_layers\."),
     ),
     Architecture(
         "a two-stage Deformable DETR",

@@ -23,12 +23,16 @@ _SIZE = 0.05
 _TOLERANCE = 1e-3
 
 
-def size_of_anchors(anchors: Tensor) -> Size | None:
-    """Returns the input size that anchors ``[1, tokens, 4]`` were generated for; None if no size gives them."""
+def size_of_anchors(anchors: Tensor, known: tuple[tuple[int, ...], ...] = _STRIDES) -> Size | None:
+    """Returns the input size that anchors ``[1, tokens, 4]`` were generated for; None if no size gives them.
+
+    Strides and size together decide the anchors: half the strides at half the size give the same. The first of ``known`` that
+    fits counts.
+    """
     if anchors.dim() != 3 or anchors.shape[0] != 1 or anchors.shape[2] != 4:
         return None
     values = anchors[0].float()
-    for strides in _STRIDES:
+    for strides in known:
         for size in _sizes(values.shape[0], strides):
             expected = _generate(size, strides)
             finite = values.isfinite().all(dim=1) & expected.isfinite().all(dim=1)

@@ -107,6 +107,14 @@ def _counts(value: object) -> tuple[int, ...]:
     return tuple(map(_count, value))
 
 
+def _places(value: object) -> tuple[int, ...]:
+    if isinstance(value, str):
+        value = [int(text) if text.strip().isdecimal() else text for text in value.split(",")]
+    if not isinstance(value, list | tuple) or not all(_is_whole(item) and item >= 0 for item in value):
+        raise ValueError("a list of whole numbers from 0")
+    return tuple(value)
+
+
 def _number(value: object) -> float:
     if isinstance(value, str):
         value = float(value)
@@ -150,6 +158,7 @@ _ALL = (
     Setting("input_channels", "channels of the picture", _count),
     Setting("decoder_layers", "decoder layers that are evaluated", _count),
     Setting("windows", "windows of the backbone along a side", _count),
+    Setting("windowed_blocks", "blocks of the backbone that attend within windows, counted from 0", _places),
     Setting("feature_levels", "layers of the backbone whose output is read", _counts),
     Setting("self_attention_heads", "heads of the decoder's self-attention", _count),
     Setting("cross_attention_heads", "heads of the decoder's deformable attention", _count),

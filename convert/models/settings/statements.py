@@ -44,7 +44,13 @@ def state(setting: str, value: object, place: str, source: str) -> Statement:
         ) from error
 
 
-def from_arguments(arguments: Mapping[str, object], place: str, keys: Mapping[str, str], source: str) -> Iterator[Statement]:
+def from_arguments(
+    arguments: Mapping[str, object],
+    place: str,
+    keys: Mapping[str, str],
+    source: str,
+    counted_from_zero: tuple[str, ...] = (),
+) -> Iterator[Statement]:
     """Yields what training arguments state.
 
     Args:
@@ -52,13 +58,18 @@ def from_arguments(arguments: Mapping[str, object], place: str, keys: Mapping[st
         place: of the arguments in the file, for example ``args``.
         keys: name of an argument → setting (``Family.arguments``).
         source: of the checkpoint, for messages.
+        counted_from_zero: arguments with lists of numbers that the setting counts from 1.
 
     Raises:
         UserError: a value of the wrong type.
     """
     for key, setting in keys.items():
-        if arguments.get(key) is not None:
-            yield state(setting, arguments[key], f"{place}.{key}", source)
+        value = arguments.get(key)
+        if value is None:
+            continue
+        if key in counted_from_zero and isinstance(value, list | tuple) and all(isinstance(item, int) for item in value):
+            value = [item + 1 for item in value]
+        yield state(setting, value, f"{place}.{key}", source)
 
 
 def from_config(config: Mapping[str, Any], fields: Mapping[str, FieldPath], source: str) -> Iterator[Statement]:

@@ -1,14 +1,16 @@
 """DEIMv2: D-FINE's decoder with gated feed-forward networks behind HGNetV2 (small sizes) or a ViT with a spatial adapter.
 
-The architecture is transformers'. It differs from the original project's in several places, so that weights converted from the
-original detect worse here: transformers' own test finds one cat, at 0.27, in COCO's image of two. The original
-(engine/deim/deim_decoder.py and hybrid_encoder.py, engine/backbone/vit_tiny.py; as in mymuse77/DEIMv2 at 63701ba,
-demuxin/DEIMv2-deploy at 6a1f0be, yyq19990828/DEIMv2 at 3e491c6)
+transformers' model differs from the original project's in several places, so that weights converted to a transformers folder
+detect worse: transformers' own test finds one cat, at 0.27, in COCO's image of two. Checkpoints in the original naming are
+computed as the original does (``convert.models.originals``), folders as transformers does. The original
+(engine/deim/deim_decoder.py and hybrid_encoder.py, engine/backbone/vit_tiny.py at 0fff8d4)
 
 - scores the tokens directly, where transformers has a LayerNorm before;
 - computes the queries' position embedding once, not in each decoder layer;
-- has SiLU in the box heads (``mlp_act``), where transformers has ReLU;
-- uses the last feature level of the two tiny ViTs unchanged, where transformers normalises it, and 1e-6 in their LayerNorms;
+- has SiLU in the box heads and in the quality estimation (``mlp_act``), where transformers has ReLU;
+- uses the last feature level of the two tiny ViTs unchanged, where transformers normalises it, and has 1e-6 in their LayerNorms
+  and a bias of the keys, which transformers has not;
+- lays the position embedding of the hybrid encoder out by columns, see ``originals.transpose_positions``;
 - adds position embeddings in the hybrid encoder. transformers leaves them out where ``eval_size`` is set, which its converter
   does; ``fixed_config`` below overrides that.
 """
@@ -20,7 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS
+from detr2litert.convert.models.variants.deimv2_names import NAMES, NEEDLESS, SPLITS
 from detr2litert.convert.models.variants.distribution_heads import DISTRIBUTION_INIT_STD
+from detr2litert.convert.models.variants.hybrid_names import RECOMPUTED
 from detr2litert.convert.models.variants.row import Fact, Family, Variant
 
 DEIMV2 = Family(
@@ -41,13 +45,12 @@ DEIMV2 = Family(
         "decoder layers": Fact(r"\bdecoder\.layers\.(\d+)\.", how="count"),
         "sampling points": Fact(r"\bdecoder\.layers\.0\.(cross|encoder)_attn\.attention_weights\.bias$"),
     },
-    other_models={
-        r"\bswish_ffn\.": "an original DEIMv2, whose tensor names transformers does not know; pass a transformers folder "
-        "(convert_deimv2_original_pytorch_checkpoint_to_hf.py of huggingface/transformers makes one)",
-    },
     # The mask token is used only in the ViT's pre-training.
-    ignored_tensors=(r"num_batches_tracked$", r"\bembeddings\.mask_token$"),
-    fields={"decoder_layers": ("decoder_layers",)},
+    ignored_tensors=(*RECOMPUTED, r"\bembeddings\.mask_token$", *NEEDLESS),
+    renaming=NAMES,
+    splits=SPLITS,
+    adjustments=("transpose_positions", "score_tokens_directly", "keep_first_query_positions", "activate_heads"),
+    fields={"decoder_layers": ("decoder_layers",), "activation": ("decoder_activation_function",)},
     fixed_config={"eval_size": None},
     init_std={
         **DISTRIBUTION_INIT_STD,
@@ -64,6 +67,9 @@ DEIMV2 = Family(
     },
 )
 
+# VisionTransformer in engine/backbone/vit_tiny.py: norm_layer, qkv_bias.
+_TINY_VIT = {("backbone_config", "layer_norm_eps"): 1e-6, ("backbone_config", "key_bias"): True}
+
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -76,11 +82,15 @@ _DEIMV2_SOURCE = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """The backbone: its transformers configuration, its output channels, and the normalisation of its image."""
+    """The backbone: its transformers configuration, its output channels, and the normalisation of its image.
+
+    ``distilled``: one of the two tiny ViTs.
+    """
 
     config: Mapping[str, Any]
     channels: tuple[int, ...]
     adapter: int | None = None
+    distilled: bool = False
     normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] = _PLAIN
 
     @property
@@ -147,6 +157,7 @@ def _vit(
         },
         channels=(hidden, hidden, hidden),
         adapter=adapter,
+        distilled=distilled,
         normalisation=_IMAGENET,
     )
 
@@ -224,6 +235,8 @@ def deimv2_row(
         std=std,
         # val_dataloader: torchvision's Resize of the PIL image, which is Pillow's antialiased bilinear filter.
         resize="bilinear_antialias",
+        adjustments=("keep_last_level",) if backbone.distilled else (),
+        original_config=_TINY_VIT if backbone.distilled else {},
     )
 
 

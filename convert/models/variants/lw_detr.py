@@ -9,7 +9,36 @@ query selection with zeroed features, while transformers excludes them (proposal
 from __future__ import annotations
 
 from detr2litert.convert.models.coco import COCO_SPARSE
-from detr2litert.convert.models.variants.row import Fact, Family, Variant
+from detr2litert.convert.models.variants.row import Fact, Family, Renaming, Variant
+
+# Atten4Vis/LW-DETR models/backbone/vit.py, projector.py, models/transformer.py and models/lwdetr.py at d5e6e6c.
+_BLOCK = r"^(model\.backbone\.backbone\.encoder\.layer\.\d+)\."
+_LAYER = r"^(model\.decoder\.layers\.\d+)\."
+_NAMES: Renaming = (
+    (r"^backbone\.0\.encoder\.pos_embed$", r"model.backbone.backbone.embeddings.position_embeddings"),
+    (r"^backbone\.0\.encoder\.patch_embed\.proj\.", r"model.backbone.backbone.embeddings.projection."),
+    (r"^backbone\.0\.encoder\.blocks\.", r"model.backbone.backbone.encoder.layer."),
+    (_BLOCK + r"norm1\.", r"\1.layernorm_before."),
+    (_BLOCK + r"norm2\.", r"\1.layernorm_after."),
+    (_BLOCK + r"mlp\.", r"\1.intermediate."),
+    (_BLOCK + r"attn\.proj\.", r"\1.attention.o_proj."),
+    (_BLOCK + r"attn\.([qv])_bias$", r"\1.attention.\2_proj.bias"),
+    (r"^backbone\.0\.projector\.stages_sampling\.(\d+)\.", r"model.backbone.projector.scale_layers.\1.sampling_layers."),
+    (r"^backbone\.0\.projector\.stages\.(\d+)\.0\.", r"model.backbone.projector.scale_layers.\1.projector_layer."),
+    (r"^backbone\.0\.projector\.stages\.(\d+)\.1\.", r"model.backbone.projector.scale_layers.\1.layer_norm."),
+    (r"\.projector_layer\.m\.(\d+)\.", r".projector_layer.bottlenecks.\1."),
+    (r"(\.projector_layer\..*)cv([12])\.", r"\1conv\2."),
+    (r"(\.projector_layer\..*)\.bn\.", r"\1.norm."),
+    (r"^refpoint_embed\.", r"model.reference_point_embed."),
+    (r"^query_feat\.", r"model.query_feat."),
+    (r"^transformer\.decoder\.norm\.", r"model.decoder.layernorm."),
+    (r"^transformer\.", r"model."),
+    (_LAYER + r"linear([12])\.", r"\1.mlp.fc\2."),
+    (_LAYER + r"norm1\.", r"\1.self_attn_layer_norm."),
+    (_LAYER + r"norm2\.", r"\1.cross_attn_layer_norm."),
+    (_LAYER + r"norm3\.", r"\1.layer_norm."),
+    (_LAYER + r"self_attn\.out_proj\.", r"\1.self_attn.o_proj."),
+)
 
 LW_DETR = Family(
     name="LW-DETR",
@@ -34,18 +63,33 @@ LW_DETR = Family(
         "groups": Fact(r"\benc_output\.(\d+)\.bias$", how="count"),
         "query rows": Fact(r"\bquery_feat\.weight$"),
     },
-    other_models={
-        r"\.attn\.qkv\.weight$": "an original LW-DETR, whose tensor names transformers does not know; pass a transformers "
-        "folder (convert_lw_detr_to_hf.py of huggingface/transformers makes one) or a hub id, like "
-        "AnnaZhang/lwdetr_small_60e_coco",
-    },
     ignored_tensors=(r"num_batches_tracked$",),
+    renaming=_NAMES,
+    splits=((_BLOCK + r"attn\.qkv\.weight$", tuple(rf"\1.attention.{projection}_proj.weight" for projection in "qkv")),),
     config_from_facts={"groups": "group_detr", "queries": "num_queries"},
     fields={
         "decoder_layers": ("decoder_layers",),
+        "windowed_blocks": ("backbone_config", "window_block_indices"),
         "feature_levels": ("backbone_config", "out_indices"),
         "self_attention_heads": ("decoder_self_attention_heads",),
         "cross_attention_heads": ("decoder_cross_attention_heads",),
+    },
+    # The arguments of its main.py, which a checkpoint has as a Namespace.
+    arguments={
+        "num_queries": "num_queries",
+        "num_select": "num_select",
+        "dec_layers": "decoder_layers",
+        "window_block_indexes": "windowed_blocks",
+        "out_feature_indexes": "feature_levels",
+        "sa_nheads": "self_attention_heads",
+        "ca_nheads": "cross_attention_heads",
+    },
+    counted_from_zero=("out_feature_indexes",),
+    required_arguments={
+        "two_stage": (True,),
+        "bbox_reparam": (True,),
+        "lite_refpoint_refine": (True,),
+        "decoder_norm": ("LN",),
     },
     query_rows=r"(reference_point_embed|refpoint_embed|query_feat)\.weight$",
     init_std={

@@ -54,13 +54,18 @@ class Family:
         other_models: pattern over tensor names → what such a checkpoint is and what to do; these are refused.
         ignored_tensors: patterns of tensors that a checkpoint may hold and the detector does not need.
         renaming: original tensor names → transformers', where transformers does not know the original names itself.
+        splits: pattern of a fused tensor (after ``renaming``) → the names of its equal parts along the first axis.
+        adjustments: names of the changes of ``convert.models.originals`` with which transformers' model computes what the
+            original project's does; for checkpoints in the original project's naming.
         fixed_config: configuration values that the original project fixes and that configurations converted from it may leave
             at transformers' default.
         config_from_facts: fact → field of the configuration that takes its value from the checkpoint.
         grid_field: path of the configuration field that holds position grid × patch, or ().
         fields: setting (``convert.models.settings``) → path of the configuration field that holds it; a number is an index.
         defaults: setting → value where a variant's configuration leaves the field at transformers' default.
+        copies: path of a configuration field → path of another that always holds the same value.
         arguments: name of a training argument in a checkpoint → the setting that it states.
+        counted_from_zero: those of ``arguments`` that count from 0 what the setting counts from 1.
         required_arguments: name of a training argument → the values with which the reference computes what was trained.
         antialiased_before: version of the original project before which its prediction resized with antialiasing, if any.
         query_rows: pattern of tensors with a row for each query, of which an evaluation uses the first ``num_queries``.
@@ -79,12 +84,16 @@ class Family:
     other_models: Mapping[str, str] = field(default_factory=dict)
     ignored_tensors: tuple[str, ...] = ()
     renaming: Renaming = ()
+    splits: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    adjustments: tuple[str, ...] = ()
     fixed_config: Mapping[str, Any] = field(default_factory=dict)
     config_from_facts: Mapping[str, str] = field(default_factory=dict)
     grid_field: tuple[str, ...] = ()
     fields: Mapping[str, FieldPath] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    copies: Mapping[FieldPath, FieldPath] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
+    counted_from_zero: tuple[str, ...] = ()
     required_arguments: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     antialiased_before: tuple[int, int] | None = None
     query_rows: str | None = None
@@ -117,6 +126,10 @@ class Variant:
             None or empty where they do not apply. ``feature_levels`` are the backbone stages whose output is read.
         mean, std: per-channel normalisation of RGB scaled to [0, 1].
         resize: interpolation of the square resize, as host_runtime names it.
+        adjustments: further ones beside the family's.
+        original_config: path of a configuration field → its value for checkpoints in the original project's naming.
+        only_original: there are no transformers folders of it, so that config.json never means this row, and its random
+            weights are those of the adjusted model.
     """
 
     name: str
@@ -140,6 +153,9 @@ class Variant:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     resize: Resize = "bilinear_antialias"
+    adjustments: tuple[str, ...] = ()
+    original_config: Mapping[FieldPath, Any] = field(default_factory=dict)
+    only_original: bool = False
 
     def default_settings(self) -> dict[str, Any]:
         """Returns the default of every setting that the detector has, by name (``convert.models.settings``)."""

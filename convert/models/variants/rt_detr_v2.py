@@ -1,7 +1,8 @@
 """RT-DETRv2: ResNet-vd, hybrid encoder, two-stage selection, deformable decoder with three feature levels.
 
 The original project also trains each size with discrete sampling (its ``_dsp_`` configurations). Their ``.pth`` files do not
-record it, so they are treated as the ordinary ones; in a transformers folder, config.json has it (``decoder_method``).
+record it, so they are treated as the ordinary ones unless ``--set sampling=discrete`` says otherwise; in a transformers folder,
+config.json has it (``decoder_method``).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ RT_DETR_V2 = Family(
         "backbone blocks": Fact(r"\b(?:stages\.2\.layers|res_layers\.2\.blocks)\.(\d+)\.", how="count"),
         "fusion width": Fact(r"\bfpn_blocks\.0\.conv1\.norm\.bias$"),
         "decoder layers": Fact(r"\bdecoder\.layers\.(\d+)\.", how="count"),
+        "query position layers": Fact(r"\bquery_pos_head\.layers\.(\d+)\.", how="count"),
         "sampling points": Fact(r"\bdecoder\.layers\.0\.(cross|encoder)_attn\.attention_weights\.bias$"),
     },
     other_models={
@@ -55,6 +57,7 @@ RT_DETR_V2 = Family(
     },
     ignored_tensors=RECOMPUTED,
     renaming=_NAMES,
+    adjustments=("transpose_positions", "activate_heads"),
     fields={
         "decoder_layers": ("decoder_layers",),
         "activation": ("decoder_activation_function",),
@@ -132,6 +135,7 @@ def rt_detr_v2_row(
             "fusion width": int(encoder_width * expansion),
             "decoder layers": trained_layers or decoder_layers,
             "sampling points": 8 * 3 * 4,
+            "query position layers": 2,
         },
         source=source,
         hub_id=hub_id,

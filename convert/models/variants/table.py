@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detr2litert.convert.models.variants import d_fine, deimv2, lw_detr, rf_detr, rt_detr_v2
+from detr2litert.convert.models.variants import d_fine, deim, deimv2, lw_detr, rf_detr, rt_detr, rt_detr_v2
 from detr2litert.convert.models.variants.row import Family, Variant
 from detr2litert.convert.names import suggestion
 from detr2litert.host_runtime.errors import UserError
@@ -12,7 +12,10 @@ from detr2litert.host_runtime.errors import UserError
 _MODULES = (
     rf_detr,
     d_fine,
+    deim,
     rt_detr_v2,
+    # After RT-DETRv2, whose checkpoints have every tensor of this family's and one more.
+    rt_detr,
     lw_detr,
     deimv2,
 )

@@ -20,8 +20,8 @@ from detr2litert.convert.models.reference import build_reference
 from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.convert.models.variants.d_fine import D_FINE
 from detr2litert.convert.models.variants.deimv2 import DEIMV2
-from detr2litert.host_runtime.errors import UserError
 from tests.convert.random_outputs import Outputs, selected_scores
+from tests.originals.recipe import FOLDER, read_recipe
 
 # Intellindust-AI-Lab/DEIMv2, hf_models.ipynb (the configurations of the published weights). size: eval_spatial_size; the
 # encoder's hidden_dim, expansion, depth_mult; the decoder's num_layers, num_queries, dim_feedforward, num_points.
@@ -136,19 +136,19 @@ def test_its_checkpoints_are_recognised(size: str) -> None:
     assert facts["logits"] == 80
 
 
-@pytest.mark.parametrize("size", ["atto", "n", "x"])
-def test_the_original_naming_is_refused_with_what_to_use(size: str) -> None:
-    with pytest.raises(UserError, match=r"is an original DEIMv2.*pass a transformers folder") as caught:
-        recognise_family(original(published(VARIANTS[f"deimv2-{size}"])), "deimv2.pth")
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("size", PUBLISHED)
+def test_the_original_naming_is_recognised(size: str) -> None:
+    state = original(published(VARIANTS[f"deimv2-{size}"]))
+    assert recognise_family(state, "deimv2.pth") is DEIMV2
+    assert matching_variants(DEIMV2, read_facts(DEIMV2, state), original=True) == (f"deimv2-{size}",)
 
 
-def test_the_original_folder_of_the_hub_is_refused_the_same(tmp_path: Path) -> None:
-    tensors = {name: torch.zeros(1) for name in original(published(VARIANTS["deimv2-atto"]))}
-    save_file(tensors, tmp_path / "model.safetensors")
+def test_the_original_folder_of_the_hub_is_an_original_file(tmp_path: Path) -> None:
+    save_file(read_recipe(FOLDER / "recipes" / "deimv2-atto.json").state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"HGNetv2": {"name": "Atto"}, "PostProcessor": {"num_top_queries": 300}}))
-    with pytest.raises(UserError, match="is an original DEIMv2"):
-        load_checkpoint(tmp_path)
+    checkpoint = load_checkpoint(tmp_path)
+    assert choose_variant(checkpoint) is VARIANTS["deimv2-atto"]
+    assert checkpoint.is_original
 
 
 @pytest.mark.parametrize("name", ["dfine-n", "dfine-x"])

@@ -25,7 +25,6 @@ from detr2litert.convert.models.reference import build_reference
 from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.convert.models.variants.lw_detr import LW_DETR
 from detr2litert.convert.models.variants.rf_detr import RF_DETR
-from detr2litert.host_runtime.errors import UserError
 from tests.convert.random_outputs import Outputs, selected_scores
 
 # Atten4Vis/LW-DETR, scripts/lwdetr_*_coco_eval.sh and models/backbone/backbone.py. size: --encoder's width,
@@ -116,10 +115,10 @@ def test_its_checkpoints_are_recognised(size: str) -> None:
 
 
 @pytest.mark.parametrize("size", PUBLISHED)
-def test_the_original_naming_is_refused_with_what_to_use(size: str) -> None:
-    with pytest.raises(UserError, match=r"is an original LW-DETR.*pass a transformers folder.*AnnaZhang") as caught:
-        recognise_family(original(VARIANTS[f"lwdetr-{size}"]), "LWDETR_60e_coco.pth")
-    assert "\n" not in str(caught.value)
+def test_the_original_naming_is_recognised(size: str) -> None:
+    state = original(VARIANTS[f"lwdetr-{size}"])
+    assert recognise_family(state, "LWDETR_60e_coco.pth") is LW_DETR
+    assert matching_variants(LW_DETR, read_facts(LW_DETR, state), original=True) == (f"lwdetr-{size}",)
 
 
 def test_its_descendant_is_not_mistaken_for_it() -> None:

@@ -1,0 +1,108 @@
+"""Compares detections with those that an original project's code gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+
+from PIL import Image
+
+from detr2litert.convert.models.reference import Reference, load_reference
+from detr2litert.convert.models.settings.resolve import parse_requested
+from detr2litert.convert.models.variants import find_variant
+from detr2litert.convert.proof.reference_path import ReferencePath
+from detr2litert.host_runtime.decode import Detection as Found
+from tests.originals.recipe import PICTURES, Detection, Recipe
+
+_EDGE = 0.1
+"""Pixels that two empty boxes may differ by."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two sets of detections agree that were matched one to one.
+
+    Attributes:
+        iou: of the worst pair; 0 if detections are left without a partner of their column.
+        score: largest difference of a pair's scores; 1 if detections are left.
+        left: detections of the original without a partner, then detections beyond the original's.
+    """
+
+    iou: float = 1.0
+    score: float = 0.0
+    left: tuple[str, ...] = ()
+
+    def worse(self, other: Agreement) -> Agreement:
+        """Returns the worse of each figure."""
+        return Agreement(min(self.iou, other.iou), max(self.score, other.score), (*self.left, *other.left))
+
+
+def agreement(recorded: Sequence[Detection], found: Sequence[Found]) -> Agreement:
+    """Matches each recorded detection with the nearest found one of its column that has no partner yet.
+
+    The nearest has the largest IoU minus the difference of scores.
+    """
+    free = list(found)
+    worst = Agreement()
+    for detection in recorded:
+        near = [other for other in free if other.class_index == detection.column]
+        if not near:
+            worst = worst.worse(Agreement(0.0, 1.0, (f"missing {detection}",)))
+            continue
+        best = max(near, key=lambda other: iou(detection.box, other.box) - abs(detection.score - other.score))
+        free.remove(best)
+        worst = worst.worse(Agreement(iou(detection.box, best.box), abs(detection.score - best.score)))
+    return worst.worse(Agreement(0.0, 1.0, tuple(f"extra {other}" for other in free))) if free else worst
+
+
+def iou(one: Box, other: Box) -> float:
+    """Returns the intersection over union of two boxes with corners x0, y0, x1, y1."""
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    union = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - width * height
+    if union <= 0:
+        # Both are cut to nothing at an edge.
+        return float(all(abs(a - b) < _EDGE for a, b in zip(one, other, strict=True)))
+    return width * height / union
+
+
+def load(recipe: Recipe, folder: Path) -> Reference:
+    """Writes the recipe's checkpoint into ``folder`` and loads it with the recipe's options, as the command line does."""
+    pairs = list(zip(recipe.options[::2], recipe.options[1::2], strict=True))
+    variant = next((find_variant(value) for option, value in pairs if option == "--variant"), None)
+    requested = parse_requested(tuple(value for option, value in pairs if option == "--set"))
+    return load_reference(variant, str(recipe.write(folder)), requested)[0]
+
+
+def compare(recipe: Recipe, reference: Reference) -> Agreement:
+    """Detects on the three pictures and compares with what the original detected; columns decide, not names.
+
+    All projects but rfdetr resize with Pillow, which rounds to 8 bits after each direction. That moves the scores of a network
+    with random weights by up to 1e-2, so here the pictures are resized by Pillow, and the path's own resize has nothing to do.
+    """
+    columns = [str(column) for column in range(reference.logit_columns)]
+    path = ReferencePath(reference, columns)
+    agreements = []
+    for picture in PICTURES:
+        with Image.open(picture) as image:
+            picture_of_size = image if recipe.project == "rfdetr" else _resized(image, reference)
+            found = path.decode(*path.outputs(path.tensor(picture_of_size)), image.size, recipe.threshold)
+            recorded = [_inside(detection, image.size) for detection in recipe.detections[picture.name]]
+        agreements.append(agreement(recorded, found.items))
+    return reduce(Agreement.worse, agreements)
+
+
+def _resized(image: Image.Image, reference: Reference) -> Image.Image:
+    height, width = reference.size
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[reference.channels]
+    return image.convert("RGB").convert(mode).resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _inside(detection: Detection, size: tuple[int, int]) -> Detection:
+    """Cuts a box at the picture's edges, as the path does; the originals return what is beyond."""
+    left, top, right, bottom = (max(0.0, min(value, side)) for value, side in zip(detection.box, size * 2, strict=True))
+    return replace(detection, box=(left, top, right, bottom))
