@@ -63,6 +63,9 @@ def _implied(variant: Variant, checkpoint: Checkpoint) -> dict[str, Sourced[Any]
         if follows and grid != variant.position_grid and grid * variant.patch % variant.resolution_step == 0:
             side = grid * variant.patch
             implied["resolution"] = Sourced(Size(side, side), f"position grid of {grid} × patch {variant.patch}")
+    layers = facts.get("decoder layers")
+    if layers is not None and layers != variant.expected.get("decoder layers"):
+        implied["decoder_layers"] = Sourced(layers, "the decoder's tensors")
     if "queries" in facts:
         implied["num_queries"] = Sourced(facts["queries"], f"{facts['query rows']} query rows in {facts['groups']} groups")
     if "input channels" in facts:

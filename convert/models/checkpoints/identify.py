@@ -14,6 +14,7 @@ from detr2litert.convert.models.settings.setting import in_words
 from detr2litert.convert.models.variants import FAMILIES, VARIANTS, Fact, Family, Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 
+_LAYERS = "decoder layers"
 _GRID = "position grid"
 """The only fact that depends on the training resolution and not on the architecture."""
 
@@ -48,10 +49,11 @@ def matching_variants(family: Family, facts: Mapping[str, int], original: bool =
 
     A model that was fine-tuned at another resolution keeps its position grid, or, since rfdetr 1.6.5 (#956), has a grid that
     follows the resolution. So the grid decides between variants of equal architecture if it matches one of theirs, and is
-    ignored otherwise.
+    ignored otherwise. Likewise, a number of decoder layers that no variant has is the checkpoint's own.
     """
     rows = [row for row in VARIANTS.values() if row.family is family and (original or not row.only_original)]
-    same = [row for row in rows if not differences(row, facts)]
+    others = {name: value for name, value in facts.items() if name != _LAYERS}
+    same = [row for row in rows if not differences(row, facts)] or [row for row in rows if not differences(row, others)]
     exact = [row.name for row in same if row.expected.get(_GRID) == facts.get(_GRID)]
     return tuple(exact or [row.name for row in same])
 

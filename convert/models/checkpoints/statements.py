@@ -44,6 +44,8 @@ def collect_statements(
         for place, arguments in contents.arguments.items():
             _check_required(family, arguments, place, source)
             found += from_arguments(arguments, place, family.arguments, source, family.counted_from_zero)
+            if family.selected_before is not None and contents.arguments_are_a_namespace:
+                found = _selected(family.selected_before, found, arguments, place)
         found += _resize(family, contents, source)
     if config is not None:
         found += from_config(config, {"num_queries": ("num_queries",), **family.fields}, source)
@@ -64,6 +66,15 @@ def _check_required(family: Family, arguments: Mapping[str, object], place: str,
             )
 
 
+def _selected(before: tuple[str, int], found: list[Statement], arguments: Mapping[str, object], place: str) -> list[Statement]:
+    """Replaces what the file states of ``num_select`` by what the original's prediction selects, where that is fixed."""
+    newer, selected = before
+    if newer in arguments:
+        return found
+    others = [statement for statement in found if statement.setting != "num_select"]
+    return [*others, Statement("num_select", selected, f"fixed in the version that wrote {place}, which has no {newer}")]
+
+
 def _from_tensors(tensors: Mapping[str, Tensor]) -> Iterator[Statement]:
     for name, tensor in tensors.items():
         if re.search(r"(^|\.)decoder\.anchors$", name):
@@ -80,5 +91,5 @@ def _resize(family: Family, contents: Contents, source: str) -> Iterator[Stateme
         yield state("resize", "bilinear" if plain else "bilinear_antialias", f"rfdetr_version {version}", source)
     elif contents.arguments_are_a_namespace:
         yield state("resize", "bilinear_antialias", "args is a Namespace, as rfdetr writes before 1.6", source)
-    elif contents.arguments and "model_name" not in contents.facts and "model_config" not in contents.arguments:
+    elif "args" in contents.arguments and "model_name" not in contents.facts and "model_config" not in contents.arguments:
         yield state("resize", "bilinear_antialias", "no model_name beside args, as rfdetr 1.6 writes", source)

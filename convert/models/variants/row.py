@@ -68,6 +68,8 @@ class Family:
         counted_from_zero: those of ``arguments`` that count from 0 what the setting counts from 1.
         required_arguments: name of a training argument → the values with which the reference computes what was trained.
         antialiased_before: version of the original project before which its prediction resized with antialiasing, if any.
+        selected_before: an argument that only newer versions of the original project write, and the number of detections that
+            the prediction of older ones selects, whatever the file states.
         query_rows: pattern of tensors with a row for each query, of which an evaluation uses the first ``num_queries``.
         init_std: how seeded random weights are drawn (see ``convert.models.random_weights``): pattern over parameter names →
             standard deviation of that layer's output when its input has unit variance.
@@ -96,6 +98,7 @@ class Family:
     counted_from_zero: tuple[str, ...] = ()
     required_arguments: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     antialiased_before: tuple[int, int] | None = None
+    selected_before: tuple[str, int] | None = None
     query_rows: str | None = None
     init_std: Mapping[str, float] = field(default_factory=dict)
     init_noise: Mapping[str, float] = field(default_factory=dict)
