@@ -10,6 +10,7 @@ from typing import Any
 from detr2litert.convert.models.checkpoints import Checkpoint
 from detr2litert.convert.models.settings import Settings, Size, Sourced, resolve_settings
 from detr2litert.convert.models.settings.fields import write_field
+from detr2litert.convert.models.settings.picture import per_channel
 from detr2litert.convert.models.variants import Variant
 from detr2litert.convert.quiet import quiet
 from detr2litert.host_runtime.errors import UserError
@@ -33,7 +34,7 @@ def settings_of(variant: Variant, checkpoint: Checkpoint | None = None, requeste
             checkpoint.source,
         )
     _check_size(variant, settings)
-    return settings
+    return per_channel(settings)
 
 
 def _implied(variant: Variant, checkpoint: Checkpoint) -> dict[str, Sourced[Any]]:
@@ -135,7 +136,8 @@ def _adopt_facts(values: dict[str, Any], variant: Variant, checkpoint: Checkpoin
 
 def _adopt_settings(values: dict[str, Any], variant: Variant, settings: Settings) -> None:
     for name, path in variant.family.fields.items():
-        write_field(values, path, settings.architecture[name].value)
+        for place in (path, *variant.family.repeated_fields.get(name, ())):
+            write_field(values, place, settings.architecture[name].value)
     values["num_queries"] = settings.num_queries.value
     # With a size, transformers computes the anchors once, for that size; without, from each picture, with the same result.
     if values.get("anchor_image_size") is not None:

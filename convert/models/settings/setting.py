@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
-from detr2litert.host_runtime.manifest import Resize
+from detr2litert.host_runtime.manifest import Fit, Resize
 
 Value = TypeVar("Value", covariant=True)
 
@@ -32,11 +32,17 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Sourced(Generic[Value]):
-    """A value, and in a few words where it is from; ``requested`` if the user chose it."""
+    """A value, and in a few words where it is from.
+
+    Attributes:
+        requested: the user chose it.
+        is_default: nobody states it.
+    """
 
     value: Value
     origin: str
     requested: bool = False
+    is_default: bool = False
 
     def __str__(self) -> str:
         return f"{in_words(self.value)}: {self.origin}"
@@ -132,6 +138,18 @@ def _positive(value: object) -> tuple[float, ...]:
     return numbers
 
 
+def _fill(value: object) -> tuple[float, ...] | str:
+    if isinstance(value, str) and value.strip().lower() == "mean":
+        return "mean"
+    try:
+        numbers = _numbers(value)
+    except ValueError as error:
+        raise ValueError("a pixel value from 0 to 255 for each channel, or mean") from error
+    if not 0 <= min(numbers) <= max(numbers) <= 255:
+        raise ValueError("a pixel value from 0 to 255 for each channel, or mean")
+    return numbers
+
+
 def _choice(*choices: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if not isinstance(value, str) or value.lower() not in choices:
@@ -144,6 +162,8 @@ def _choice(*choices: str) -> Callable[[object], str]:
 _ALL = (
     Setting("resolution", "height and width of the input in pixels", parse_size),
     Setting("resize", "interpolation of the pre-processing", _choice(*get_args(Resize))),
+    Setting("fit", "how a picture of another aspect ratio gets into the input", _choice(*get_args(Fit))),
+    Setting("fill", "pixel value of a letterbox's padding, 0 to 255, or mean", _fill),
     Setting("scale", "factor that the pixels 0 to 255 are multiplied by", _number),
     Setting("mean", "subtracted from each channel after the scale", _numbers),
     Setting("std", "that each channel is divided by after the mean", _positive),

@@ -45,6 +45,7 @@ D_FINE = Family(
         "hidden size": Fact(r"\benc_output\.(0|proj)\.bias$"),
         "encoder width": Fact(r"\bencoder[._]input_proj\.0\.(1|norm)\.bias$"),
         "levels": Fact(r"\bencoder[._]input_proj\.(\d+)\.", how="count"),
+        "input channels": Fact(r"\bstem1\.conv(olution)?\.weight$", axis=1),
         "stem width": Fact(r"\bstem1\.conv(olution)?\.weight$"),
         "decoder layers": Fact(r"\bdecoder\.layers\.(\d+)\.", how="count"),
         "sampling points": Fact(r"\bdecoder\.layers\.0\.(cross|encoder)_attn\.attention_weights\.bias$"),
@@ -56,10 +57,12 @@ D_FINE = Family(
     ignored_tensors=RECOMPUTED,
     renaming=_NAMES,
     fields={
+        "input_channels": ("backbone_config", "num_channels"),
         "decoder_layers": ("decoder_layers",),
         "activation": ("decoder_activation_function",),
     },
-    defaults={"activation": "relu"},
+    repeated_fields={"input_channels": (("backbone_config", "stem_channels", 0),)},
+    defaults={"input_channels": 3, "activation": "relu"},
     init_std=DISTRIBUTION_INIT_STD,
     init_noise={r"\.lab\.(scale|bias)$": 0.1, r"norm\.(weight|bias)$": 0.1, r"\b(v_proj|o_proj)\.bias$": 0.1},
 )

@@ -59,6 +59,7 @@ class Family:
         config_from_facts: fact → field of the configuration that takes its value from the checkpoint.
         grid_field: path of the configuration field that holds position grid × patch, or ().
         fields: setting (``convert.models.settings``) → path of the configuration field that holds it; a number is an index.
+        repeated_fields: setting → paths of further fields that hold the same value.
         defaults: setting → value where a variant's configuration leaves the field at transformers' default.
         arguments: name of a training argument in a checkpoint → the setting that it states.
         required_arguments: name of a training argument → the values with which the reference computes what was trained.
@@ -83,6 +84,7 @@ class Family:
     config_from_facts: Mapping[str, str] = field(default_factory=dict)
     grid_field: tuple[str, ...] = ()
     fields: Mapping[str, FieldPath] = field(default_factory=dict)
+    repeated_fields: Mapping[str, tuple[FieldPath, ...]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     required_arguments: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
@@ -147,6 +149,9 @@ class Variant:
         return {
             "resolution": Size(self.resolution, self.resolution),
             "resize": self.resize,
+            "fit": "stretch",
+            # The padding of ultralytics' LetterBox (ultralytics/data/augment.py, v8.3: padding_value=114).
+            "fill": (114.0,),
             "scale": 1 / 255,
             "mean": self.mean,
             "std": self.std,
