@@ -139,9 +139,7 @@ def _keep_hub_configs(folder: Path) -> None:
 
     def from_pretrained(name: str, **changes: Any) -> Any:
         file = folder / f"dinov2_{name.rpartition('-')[2]}.json"
-        values = {
-            key: value for key, value in json.loads(file.read_text()).items() if key not in ("architectures", "model_type")
-        }
+        values = {key: value for key, value in json.loads(file.read_text()).items() if key not in ("architectures", "model_type")}
         keywords = {key: value for key, value in changes.items() if key != "return_dict"}
         return Dinov2Config(**{**values, **keywords})
 
@@ -424,9 +422,7 @@ def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
     for threshold in np.arange(0.95, 0.02, -0.0005):
         if sum((one > threshold).sum() for one in scores.values()) > 160:
             return None
-        if all(
-            (one > threshold).sum() >= 10 and np.abs(one - threshold).min() > 1.05 * SMALLEST_GAP for one in scores.values()
-        ):
+        if all((one > threshold).sum() >= 10 and np.abs(one - threshold).min() > 1.05 * SMALLEST_GAP for one in scores.values()):
             return round(float(threshold), 4)
     return None
 

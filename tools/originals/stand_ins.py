@@ -21,18 +21,7 @@ from torch import Tensor
 
 _ABSENT = (
     *("torchvision", "cv2", "albumentations", "kornia", "fairscale", "timm", "open_clip", "rf100vl", "roboflow", "pylabel"),
-    *(
-        "wandb",
-        "onnx",
-        "onnxsim",
-        "onnxruntime",
-        "onnx_graphsurgeon",
-        "polygraphy",
-        "tensorrt",
-        "pycuda",
-        "pillow_avif",
-        "pandas",
-    ),
+    *("wandb", "onnx", "onnxsim", "onnxruntime", "onnx_graphsurgeon", "polygraphy", "tensorrt", "pycuda", "pillow_avif", "pandas"),
     *("faster_coco_eval", "hotcoco", "ufcoco", "vernier"),
 )
 
