@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
+    from detr2litert.convert.models.settings import Settings
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.prove import Evidence
     from detr2litert.convert.proof.scenes import Picture
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 @click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
 @click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
 @click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
-@click.option("--resolution", metavar="N|HEIGHTxWIDTH", help="Size of the input in pixels: --set resolution=….")
+@click.option("--resolution", metavar="N|HEIGHTxWIDTH", help="Size of the input in pixels, the same as --set resolution=….")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
 @click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; see `convert variants`.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, see `convert variants VARIANT`.")
 @click.option(
     "--protect",
     type=click.Choice(["measured", "all", "none"]),
@@ -145,13 +146,23 @@ def convert_detector(request: Request, progress: Progress) -> Result:
         stated = None if checkpoint is None else checkpoint.class_names
         classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
         weights = source_name(reference.source)
+        weights += f" ({reference.place})" if reference.place else ""
         stage.detail = (
-            f"{reference.variant.name} at {reference.settings.resolution}, weights {weights}, classes from {classes.source}"
+            f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, weights {weights}, "
+            f"classes from {classes.source}"
         )
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
     with staged_folder(out, request.zipped) as folder:
         manifest, evidence = _build(folder, request, reference, target, classes, judged, progress)
     return Result(out, manifest, evidence)
+
+
+def _selection(settings: Settings) -> str:
+    """Describes the numbers of queries and of selected detections, with their origin, once if it is the same."""
+    queries, select = settings.num_queries, settings.num_select
+    if queries.origin == select.origin:
+        return f"num_queries {queries.value} and num_select {select}"
+    return f"num_queries {queries}, num_select {select}"
 
 
 def _build(
@@ -182,7 +193,7 @@ def _build(
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         adapters = gpus(request.gpu, request.fp16)
         evidence = prove(Subject(folder, manifest, target, limits, *adapters, prepared, float32), progress)
-    write_reports(report(manifest, evidence, progress, compiled, fix_ups), folder)
+    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place), folder)
     return manifest, evidence
 
 

@@ -161,15 +161,15 @@ def _choice(*choices: str) -> Callable[[object], str]:
 
 _ALL = (
     Setting("resolution", "height and width of the input in pixels", parse_size),
-    Setting("resize", "interpolation of the pre-processing", _choice(*get_args(Resize))),
-    Setting("fit", "how a picture of another aspect ratio gets into the input", _choice(*get_args(Fit))),
+    Setting("resize", "interpolation: bilinear or bilinear_antialias", _choice(*get_args(Resize))),
+    Setting("fit", "stretch, or keep the aspect ratio: letterbox, letterbox_top_left", _choice(*get_args(Fit))),
     Setting("fill", "pixel value of a letterbox's padding, 0 to 255, or mean", _fill),
     Setting("scale", "factor that the pixels 0 to 255 are multiplied by", _number),
     Setting("mean", "subtracted from each channel after the scale", _numbers),
     Setting("std", "that each channel is divided by after the mean", _positive),
     Setting("num_queries", "boxes in the detector's output", _count),
     Setting("num_select", "detections that the post-processing selects", _count),
-    Setting("input_channels", "channels of the picture", _count),
+    Setting("input_channels", "channels of the input: 1 (grey), 3 or 4 (colour and opacity)", _count),
     Setting("decoder_layers", "decoder layers that are evaluated", _count),
     Setting("windows", "windows of the backbone along a side", _count),
     Setting("feature_levels", "layers of the backbone whose output is read", _counts),
