@@ -50,9 +50,8 @@ class PreprocessTest {
 
     @Test
     fun aLetterboxPadsEveryPictureAnew() {
-        val spec = PreprocessSpec(
-            4, 8, Resize.BILINEAR, 1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0), Fit.LETTERBOX, listOf(1.0, 2.0, 3.0),
-        )
+        val plain = PreprocessSpec(4, 8, Resize.BILINEAR, 1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0))
+        val spec = plain.copy(fit = Fit.LETTERBOX, fill = listOf(1.0, 2.0, 3.0))
         val preprocessor = Preprocessor(spec)
         val input = FloatArray(preprocessor.size)
         val regions = mapOf((4 to 4) to (2..5), (8 to 4) to (0..7), (2 to 4) to (3..4))

@@ -116,6 +116,5 @@ class Decoder(
             val share = threshold.toDouble() / (1 - threshold.toDouble())
             return if (share <= exp(-80.0) || share.isNaN()) Float.NEGATIVE_INFINITY else (ln(share) - 0.001).toFloat()
         }
-
     }
 }

@@ -62,7 +62,7 @@ object ManifestReader {
             classes = classes(json),
             files = json.child("files").children().mapValues { (_, record) -> file(record) },
             golden = if (json.has("golden")) golden(json.child("golden")) else null,
-            settings = if (json.has("settings")) json.child("settings").children().mapValues { setting(it.value) } else emptyMap(),
+            settings = if (json.has("settings")) settings(json.child("settings")) else emptyMap(),
         )
     }
 
@@ -70,6 +70,9 @@ object ManifestReader {
         json.allowOnly(setOf("source", "sha256", "random"))
         return Weights(json.text("source"), sha256(json), json.flag("random"))
     }
+
+    private fun settings(json: JsonObject): Map<String, SettingRecord> =
+        json.children().mapValues { (_, record) -> setting(record) }
 
     private fun setting(json: JsonObject): SettingRecord {
         json.allowOnly(setOf("value", "origin"), setOf("requested"))
