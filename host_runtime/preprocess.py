@@ -46,8 +46,8 @@ def load_image(path: str | Path, *, upright: bool = True, channels: Channels = "
     """Reads a picture as 8-bit RGB, or with the channels that a detector needs.
 
     Greyscale is repeated over the channels; alpha is dropped, not blended, and palettes and CMYK are converted by Pillow, all
-    as `convert("RGB")` in rfdetr does; other channels are converted by Pillow in the same way. 16-bit greyscale is scaled by 1/257 (65535 -> 255) where Pillow's own conversion would
-    clip. Of an animation the first frame is read.
+    as `convert("RGB")` in rfdetr does; other channels are converted in the same way. 16-bit greyscale is scaled by
+    1/257 (65535 -> 255) where Pillow's own conversion would clip. Of an animation the first frame is read.
 
     Args:
         path: any file Pillow can read.

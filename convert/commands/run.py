@@ -28,12 +28,29 @@ if TYPE_CHECKING:
     from detr2litert.rewrites.profile import Profile
 
 
+def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuses what is no size, as a usage error."""
+    from detr2litert.convert.models.settings.setting import parse_size
+
+    if value is not None:
+        try:
+            parse_size(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} is not {error}.") from error
+    return value
+
+
 @click.command()
 @click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
 @click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
 @click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
 @click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
-@click.option("--resolution", metavar="N|HEIGHTxWIDTH", help="Size of the input in pixels, the same as --set resolution=….")
+@click.option(
+    "--resolution",
+    metavar="N|HEIGHTxWIDTH",
+    callback=_size,
+    help="Size of the input in pixels, the same as --set resolution=….",
+)
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
 @click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
@@ -148,8 +165,8 @@ def convert_detector(request: Request, progress: Progress) -> Result:
         weights = source_name(reference.source)
         weights += f" ({reference.place})" if reference.place else ""
         stage.detail = (
-            f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, weights {weights}, "
-            f"classes from {classes.source}"
+            f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, "
+            f"weights {weights}, classes from {classes.source}"
         )
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
     with staged_folder(out, request.zipped) as folder:

@@ -141,7 +141,7 @@ def write_decodes(folder: Path) -> None:
         ignored: tuple[int, ...] = (),
         nms_iou: float | None = None,
         across: bool = False,
-        input: Preprocess | None = None,
+        into: Preprocess | None = None,
     ) -> None:
         logits = logits.astype(np.float32)
         boxes = rng.uniform(0, 1, (1, logits.shape[1], 4)).astype(np.float32)
@@ -149,14 +149,14 @@ def write_decodes(folder: Path) -> None:
             boxes[..., 2:] = 0.6
         spec = Postprocess(num_select=select, ignored_classes=ignored)
         classes = [f"c{index}" for index in range(logits.shape[2])]
-        placement = None if input is None else place((640, 427), input)
+        placement = None if into is None else place((640, 427), into)
         found = decode(
             boxes, logits, (640, 427), spec, classes, threshold=threshold, nms_iou=nms_iou, nms_across_classes=across,
             placement=placement,
         )  # fmt: skip
         settings = {
             "num_select": select, "ignored_classes": list(ignored), "threshold": threshold, "nms_iou": nms_iou,
-            "nms_across_classes": across, **({} if input is None else {"preprocess": _preprocess(input)}),
+            "nms_across_classes": across, **({} if into is None else {"preprocess": _preprocess(into)}),
         }  # fmt: skip
         _save(folder / name, {"boxes": boxes, "logits": logits, **_arrays(found)}, {**settings, "width": 640, "height": 427})
 
@@ -168,11 +168,11 @@ def write_decodes(folder: Path) -> None:
     case("ignored", rng.standard_normal((1, 60, 7)), 0.6, 80, ignored=(0, 6))
     case("nms", rng.standard_normal((1, 80, 3)), 0.4, 120, nms_iou=0.5)
     case("nms_across_classes", rng.standard_normal((1, 80, 3)), 0.4, 120, nms_iou=0.5, across=True)
-    case("not_square", rng.standard_normal((1, 40, 3)), 0.4, 60, input=Preprocess(160, 224, "bilinear"))
+    case("not_square", rng.standard_normal((1, 40, 3)), 0.4, 60, into=Preprocess(160, 224, "bilinear"))
     for fit in FITS:
         for height, width in ((160, 224), (224, 160), (416, 416)):
             padded = Preprocess(height, width, "bilinear", fit=fit, fill=(114.0,) * 3)
-            case(f"{fit}_{height}x{width}", rng.standard_normal((1, 40, 3)), 0.4, 60, input=padded)
+            case(f"{fit}_{height}x{width}", rng.standard_normal((1, 40, 3)), 0.4, 60, into=padded)
     case("nothing", rng.standard_normal((1, 20, 4)), 1.0, 10)
 
 

@@ -91,7 +91,7 @@ def _is_letterbox(config: Mapping[str, Any]) -> bool:
         return False
     longest, shortest = size.get("longest_edge"), size.get("shortest_edge")
     if isinstance(longest, int) and isinstance(shortest, int) and shortest >= longest:
-        limits = (longest, longest)
+        height, width = longest, longest
     else:
-        limits = (size.get("max_height"), size.get("max_width"))
-    return None not in limits and limits == (pad.get("height"), pad.get("width"))
+        height, width = size.get("max_height"), size.get("max_width")
+    return None not in (height, width) and (height, width) == (pad.get("height"), pad.get("width"))

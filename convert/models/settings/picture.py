@@ -68,6 +68,6 @@ def fill_of(settings: Settings) -> tuple[float, ...]:
     """Returns the pixel values of the padding, one per channel; none if pictures are stretched."""
     if settings.fit.value == "stretch":
         return ()
-    if settings.fill.value == MEAN:
+    if isinstance(settings.fill.value, str):
         return tuple(mean / settings.scale.value for mean in settings.mean.value)
-    return tuple(settings.fill.value)
+    return settings.fill.value

@@ -83,7 +83,8 @@ def plain(value: object) -> Any:
 def parse_size(value: object) -> Size:
     """Parses a side, ``HEIGHTxWIDTH``, a pair, or an object with ``height`` and ``width``."""
     if isinstance(value, str):
-        sides = [int(side) for side in re.split(r"\s*[x×,]\s*", value.strip())] if re.fullmatch(r"[\dx×,\s]+", value) else []
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*[x×,]\s*(\d{1,9}))?\s*", value)
+        sides = [int(side) for side in match.groups() if side is not None] if match is not None else []
     elif isinstance(value, Mapping):
         sides = [value.get("height"), value.get("width")]  # type: ignore[list-item]
     elif isinstance(value, list | tuple):

@@ -42,7 +42,8 @@ def test_json_is_strict_and_has_its_version(tmp_path: Path) -> None:
         "at_least": True, "passed": False,
     }  # fmt: skip
     assert set(record) == {
-        "schema_version", "verdict", "created", "variant", "target", "weights", "weights_place", "settings", "adapter", "expected_gates", "gates", "stages",
+        "schema_version", "verdict", "created", "variant", "target", "weights", "weights_place", "settings",
+        "adapter", "expected_gates", "gates", "stages",
         "rewrites",
         "op_counts", "files", "versions", "ranges", "scenes",
     }  # fmt: skip
