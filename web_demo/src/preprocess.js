@@ -20,7 +20,7 @@ const f = Math.fround;
  */
 export function preprocess(picture, spec) {
   const placed = place(picture, spec);
-  const pixels = spec.channels === 'L' ? grey(picture) : { ...picture, count: 3, step: 4 };
+  const pixels = spec.channels === 'L' ? grey(picture) : colour(picture);
   const resized = resizeColumns(resizeRows(pixels, placed.height, spec.resize), pixels, placed, spec.resize);
   const { height, width } = spec;
   const { count } = pixels;
@@ -41,6 +41,11 @@ export function preprocess(picture, spec) {
     }
   }
   return floats(out, [1, count, height, width]);
+}
+
+/** The picture's own values; a canvas's ImageData cannot be spread. @param {Picture} picture @returns {Pixels} */
+function colour({ width, height, data }) {
+  return { width, height, count: 3, data, step: 4 };
 }
 
 /** ITU-R 601 luma in 16.16 fixed point, as Pillow's convert("L"). @param {Picture} picture @returns {Pixels} */

@@ -90,6 +90,8 @@ def _is_letterbox(config: Mapping[str, Any]) -> bool:
     if (_processor(config) or "").removesuffix("Fast") in _MASKED:
         return False
     longest, shortest = size.get("longest_edge"), size.get("shortest_edge")
+    height: Any
+    width: Any
     if isinstance(longest, int) and isinstance(shortest, int) and shortest >= longest:
         height, width = longest, longest
     else:
