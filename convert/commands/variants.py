@@ -13,7 +13,7 @@ from detr2litert.convert.cli.output import print_table
 @JSON_FLAG
 @reported
 def variants(name: str | None, as_json: bool) -> None:
-    """List the detectors that can be converted, or the settings of one."""
+    """List the detectors, or the settings of one."""
     if name is not None:
         print_settings(name, as_json)
         return

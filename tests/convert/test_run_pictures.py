@@ -48,7 +48,10 @@ def test_an_input_that_is_not_square(variant: str, size: tuple[int, int]) -> Non
 def test_other_pictures(variant: str, options: tuple[str, ...], expected: dict[str, Any]) -> None:
     """Without the fp16 gate: no weights were trained for these."""
     one = made(variant, *options, "--no-fp16")
-    assert verdicts(one.outcome.json["gates"]) == {**ALL_PASSED, "fp16": "not run"}
+    found = verdicts(one.outcome.json["gates"])
+    # Random weights may detect nothing.
+    assert found.pop("detections") in ("passed", "not run")
+    assert {**found, "detections": "passed"} == {**ALL_PASSED, "fp16": "not run"}
     manifest = manifest_of(one)
     assert {name: getattr(manifest.preprocess, name) for name in expected} == expected
     with Runner(one.bundle) as runner:
