@@ -26,6 +26,7 @@ from detr2litert.convert.compiler import CompiledDetector, tensor_specs
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings import Settings
+from detr2litert.convert.models.settings.picture import channels_of, fill_of
 from detr2litert.convert.models.settings.setting import plain
 from detr2litert.convert.targets import Target
 from detr2litert.host_runtime.bundle import file_sha256
@@ -181,6 +182,9 @@ def preprocess_of(settings: Settings) -> Preprocess:
         scale=settings.scale.value,
         mean=settings.mean.value,
         std=settings.std.value,
+        channels=channels_of(settings),
+        fit=settings.fit.value,
+        fill=fill_of(settings),
     )
 
 

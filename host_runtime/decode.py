@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from detr2litert.host_runtime.host_kernels import sigmoid
 from detr2litert.host_runtime.manifest import Manifest, Postprocess
+from detr2litert.host_runtime.placement import Placement, place
 from detr2litert.host_runtime.selection import topk_indices
 
 Floats = NDArray[np.float32]
@@ -82,13 +83,14 @@ def decode_outputs(
     *,
     threshold: float = 0.5,
     nms_iou: float | None = None,
+    nms_across_classes: bool = False,
 ) -> Detections:
     """Returns one picture's detections, with the outputs, decoding and class names that the manifest defines.
 
     Args:
         manifest: the bundle's.
         outputs: graph B's outputs by name; others are ignored.
-        image_size, threshold, nms_iou: as for `decode`.
+        image_size, threshold, nms_iou, nms_across_classes: as for `decode`.
 
     Raises:
         ValueError: as `decode`.
@@ -96,7 +98,17 @@ def decode_outputs(
     """
     post = manifest.postprocess
     boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
-    return decode(boxes, logits, image_size, post, manifest.classes, threshold=threshold, nms_iou=nms_iou)
+    return decode(
+        boxes,
+        logits,
+        image_size,
+        post,
+        manifest.classes,
+        threshold=threshold,
+        nms_iou=nms_iou,
+        nms_across_classes=nms_across_classes,
+        placement=place(image_size, manifest.preprocess),
+    )
 
 
 def decode(
@@ -108,17 +120,21 @@ def decode(
     *,
     threshold: float = 0.5,
     nms_iou: float | None = None,
+    nms_across_classes: bool = False,
+    placement: Placement | None = None,
 ) -> Detections:
     """Returns one picture's detections.
 
     Args:
-        boxes: [1, Q, 4], centre x, centre y, width, height as fractions of the picture.
+        boxes: [1, Q, 4], centre x, centre y, width, height as fractions of the input.
         logits: [1, Q, C], before the sigmoid.
         image_size: (width, height) in pixels of the picture that the boxes are for.
         spec: the manifest's post-processing.
         classes: C names; a detection of a class without a name (None) is named `class N`.
         threshold: scores must be strictly above it, as in rfdetr.
         nms_iou: if given, a box that overlaps a better one of its class by more than this IoU is removed.
+        nms_across_classes: remove a box that overlaps a better one of any class.
+        placement: where the picture lies in the input; by default it fills it.
 
     Raises:
         ValueError: shapes do not fit, or a value is NaN (a graph was computed wrong).
@@ -130,9 +146,9 @@ def decode(
     best = best[scores[best] > threshold]
     best = best[~np.isin(best % columns, spec.ignored_classes)]
     labels = best % columns
-    corners = to_pixels(boxes[0, best // columns], image_size)
+    corners = to_pixels(boxes[0, best // columns], image_size, placement)
     if nms_iou is not None:
-        keep = nms(corners, labels, nms_iou)
+        keep = nms(corners, np.zeros_like(labels) if nms_across_classes else labels, nms_iou)
         best, labels, corners = best[keep], labels[keep], corners[keep]
     items = tuple(
         Detection(int(label), classes[label] or f"class {label}", float(score), (left, top, right, bottom))
@@ -141,12 +157,20 @@ def decode(
     return Detections(items, *image_size)
 
 
-def to_pixels(boxes: Floats, image_size: tuple[int, int]) -> Floats:
-    """Converts cxcywh fractions [N, 4] to left, top, right, bottom in pixels, clamped to the picture's (width, height)."""
+def to_pixels(boxes: Floats, image_size: tuple[int, int], placement: Placement | None = None) -> Floats:
+    """Converts cxcywh fractions [N, 4] to left, top, right, bottom in pixels, clamped to the picture's (width, height).
+
+    The boxes are fractions of the input, in which `placement` says where the picture lies; by default it fills it.
+    """
     centre, half = boxes[:, :2], 0.5 * boxes[:, 2:]
-    scale = np.asarray((*image_size, *image_size), np.float32)
-    corners = np.concatenate((centre - half, centre + half), axis=1) * scale
-    clamped: Floats = np.clip(corners, 0, scale).astype(np.float32)
+    corners = np.concatenate((centre - half, centre + half), axis=1)
+    extent = np.asarray((*image_size, *image_size), np.float32)
+    if placement is None:
+        corners = corners * extent
+    else:
+        scale, offset = placement.to_picture()
+        corners = corners * scale + offset
+    clamped: Floats = np.clip(corners, 0, extent).astype(np.float32)
     return clamped
 
 

@@ -31,6 +31,14 @@ HOST_PARAMS_NAME = "host_params.safetensors"
 Resize = Literal["bilinear_antialias", "bilinear"]
 """Interpolation of the pre-processing's resize: antialiased, or not."""
 
+Fit = Literal["stretch", "letterbox", "letterbox_top_left"]
+"""How a picture of another aspect ratio gets into the input; see `host_runtime.placement`."""
+
+Channels = Literal["RGB", "L", "RGBA"]
+"""Channels of the input, as Pillow's `convert` makes them: colour, grey, or colour and opacity."""
+
+CHANNEL_COUNT: Mapping[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
+
 
 @dataclass(frozen=True)
 class GraphSpec:
@@ -68,6 +76,9 @@ class Weights:
 class Preprocess:
     """How a picture becomes the input tensor: x = (pixel * scale - mean) / std after a resize to height x width.
 
+    `mean` and `std` have a number per channel. With a `fit` other than `stretch`, the picture keeps its aspect ratio and the
+    rest of the input has the pixel values `fill`, one per channel; the manifest's JSON has neither field for `stretch`.
+
     `resize` is `bilinear` (torchvision's `F.resize(..., antialias=False)`) or `bilinear_antialias` (`antialias=True`). It has
     no default, since versions of the same model's code differ: see `host_runtime.preprocess`. A model that expects plain 0..1
     pixels has mean (0, 0, 0) and std (1, 1, 1).
@@ -79,8 +90,10 @@ class Preprocess:
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    channels: Literal["RGB"] = "RGB"
+    channels: Channels = "RGB"
     layout: Literal["NCHW"] = "NCHW"
+    fit: Fit = "stretch"
+    fill: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,10 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON layout of `manifest.schema.json` as plain dicts, lists, strings and numbers."""
         data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        if self.preprocess.fit == "stretch":
+            del data["preprocess"]["fit"]
+        if not self.preprocess.fill:
+            del data["preprocess"]["fill"]
         return {name: value for name, value in data.items() if value is not None}
 
     def to_json(self) -> str:
@@ -222,7 +239,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         target=data["target"],
         weights=Weights(**data["weights"]),
         versions=dict(data["versions"]),
-        preprocess=Preprocess(**{**pre, "mean": tuple(pre["mean"]), "std": tuple(pre["std"])}),
+        preprocess=Preprocess(**{**pre, **{name: tuple(pre.get(name, ())) for name in ("mean", "std", "fill")}}),
         graphs=Graphs(a=_parse_graph(data["graphs"]["a"]), b=_parse_graph(data["graphs"]["b"])),
         host_step=HostProgram.from_dict(data["host_step"]),
         postprocess=Postprocess(**{**post, "ignored_classes": tuple(post.get("ignored_classes", ()))}),
@@ -266,7 +283,13 @@ def _problems(manifest: Manifest) -> Iterable[str]:
             yield f"{name} is used but not listed under files"
 
     pre = manifest.preprocess
-    image = (1, 3, pre.height, pre.width)
+    channels = CHANNEL_COUNT[pre.channels]
+    for label, values in (("mean", pre.mean), ("std", pre.std)):
+        if len(values) != channels:
+            yield f"preprocess.{label} has {len(values)} numbers for {channels} channels ({pre.channels})"
+    if len(pre.fill) != (0 if pre.fit == "stretch" else channels):
+        yield f"preprocess.fill has {len(pre.fill)} numbers for {channels} channels and the fit {pre.fit}"
+    image = (1, channels, pre.height, pre.width)
     if len(a.inputs) != 1 or a.inputs[0].shape != image:
         yield f"graph a must take one image of shape {image}, as preprocess says"
 

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from detr2litert.host_runtime.errors import UserError, reason
-from detr2litert.host_runtime.manifest import Preprocess
+from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels, Preprocess
+from detr2litert.host_runtime.placement import place
 
 Floats = NDArray[np.float32]
 
@@ -41,16 +42,17 @@ Floats = NDArray[np.float32]
 MAX_PIXELS = 178_956_970
 
 
-def load_image(path: str | Path, *, upright: bool = True) -> Image.Image:
-    """Reads a picture as 8-bit RGB.
+def load_image(path: str | Path, *, upright: bool = True, channels: Channels = "RGB") -> Image.Image:
+    """Reads a picture as 8-bit RGB, or with the channels that a detector needs.
 
     Greyscale is repeated over the channels; alpha is dropped, not blended, and palettes and CMYK are converted by Pillow, all
-    as `convert("RGB")` in rfdetr does. 16-bit greyscale is scaled by 1/257 (65535 -> 255) where Pillow's own conversion would
-    clip. Of an animation the first frame is read.
+    as `convert("RGB")` in rfdetr does; other channels are converted in the same way. 16-bit greyscale is scaled by
+    1/257 (65535 -> 255) where Pillow's own conversion would clip. Of an animation the first frame is read.
 
     Args:
         path: any file Pillow can read.
         upright: whether to apply the EXIF orientation.
+        channels: as in the manifest's pre-processing.
 
     Raises:
         UserError: it is missing, unreadable, empty, truncated or too large, or has floating-point pixels, whose range is
@@ -68,7 +70,7 @@ def load_image(path: str | Path, *, upright: bool = True) -> Image.Image:
                 if width * height > MAX_PIXELS:
                     raise _too_large(path)
                 opened.load()
-                return to_rgb(ImageOps.exif_transpose(opened) if upright else opened, str(path))
+                return to_channels(ImageOps.exif_transpose(opened) if upright else opened, channels, str(path))
     except FileNotFoundError as error:
         raise UserError(f"no picture at {path}; check the path") from error
     except Image.DecompressionBombError as error:
@@ -86,7 +88,12 @@ def load_image(path: str | Path, *, upright: bool = True) -> Image.Image:
 
 def to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:
     """Converts any Pillow image to mode RGB, as `load_image` does; raises UserError for floating-point pixels."""
-    if image.mode == "RGB":
+    return to_channels(image, "RGB", name)
+
+
+def to_channels(image: Image.Image, channels: Channels, name: str = "the picture") -> Image.Image:
+    """Converts any Pillow image to these channels, as `load_image` does; raises UserError for floating-point pixels."""
+    if image.mode == channels:
         return image.copy()
     if image.mode == "F":
         raise UserError(f"{name} has floating-point pixels, whose range is not known; save it as 8- or 16-bit first")
@@ -94,26 +101,33 @@ def to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:
         # Modes I;16, I;16L, I;16B, I;16N and I (32-bit holding 16-bit values).
         wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         narrow = ((wide + 128) // 257).astype(np.uint8)
-        return Image.fromarray(narrow).convert("RGB")
-    return image.convert("RGB")
+        return Image.fromarray(narrow).convert(channels)
+    return image.convert(channels)
 
 
 def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
     """Converts a picture to the model's input: resized to spec.height x spec.width, scaled and normalised.
 
     Args:
-        image: any size and mode (other modes than RGB go through `to_rgb`).
+        image: any size and mode (other modes than the input's channels go through `to_channels`).
         spec: the manifest's pre-processing.
 
     Returns:
-        float32 [1, 3, height, width], red, green, blue; contiguous.
+        float32 [1, channels, height, width], red, green, blue (and opacity), or grey; contiguous.
     """
-    pixels = np.asarray(image if image.mode == "RGB" else to_rgb(image))
+    pixels = np.asarray(image if image.mode == spec.channels else to_channels(image, spec.channels))
+    pixels = pixels.reshape(image.height, image.width, CHANNEL_COUNT[spec.channels])
     antialias = spec.resize == "bilinear_antialias"
-    rows = _resize_rows(pixels, spec.height, antialias)
-    columns = _resize_rows(rows.transpose(1, 0, 2), spec.width, antialias)
+    placed = place(image.size, spec)
+    rows = _resize_rows(pixels, placed.height, antialias)
+    resized = _resize_rows(rows.transpose(1, 0, 2), placed.width, antialias).transpose(1, 0, 2)
+    if placed.pads:
+        padded = np.empty((spec.height, spec.width, resized.shape[2]), np.float32)
+        padded[:] = np.asarray(spec.fill, np.float32)
+        padded[placed.top : placed.top + placed.height, placed.left : placed.left + placed.width] = resized
+        resized = padded
     # Divided by 255 as in to_tensor; a product with 1/255 would differ by one bit for half of the pixel values.
-    unit = columns.transpose(1, 0, 2) / np.float32(1 / spec.scale)
+    unit = resized / np.float32(1 / spec.scale)
     normal = (unit - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 

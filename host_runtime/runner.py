@@ -104,27 +104,48 @@ class Runner:
         b, b_time = _timed(lambda: self.graph_b({**a, **host}))
         return StageOutputs(a, host, b, {"graph_a": a_time, "host_step": host_time, "graph_b": b_time})
 
-    def detect(self, image: Image.Image | str | Path, *, threshold: float = 0.5, nms_iou: float | None = None) -> Detections:
+    def detect(
+        self,
+        image: Image.Image | str | Path,
+        *,
+        threshold: float = 0.5,
+        nms_iou: float | None = None,
+        nms_across_classes: bool = False,
+    ) -> Detections:
         """Returns the detections in a picture, in its own pixels.
 
         Args:
             image: a file (turned upright by its EXIF orientation) or a Pillow image (used without a turn).
             threshold: scores must be strictly above it.
-            nms_iou: see `decode`; by default there is no NMS, as in the original.
+            nms_iou, nms_across_classes: see `decode`; by default there is no NMS, as in the original.
 
         Raises:
             UserError: the picture cannot be read.
             ValueError: a graph's output contains NaN.
         """
-        picture = image if isinstance(image, Image.Image) else load_image(image)
-        tensor = preprocess(picture, self.bundle.manifest.preprocess)
-        return self.decode(self.run(tensor), picture.size, threshold=threshold, nms_iou=nms_iou)
+        spec = self.bundle.manifest.preprocess
+        picture = image if isinstance(image, Image.Image) else load_image(image, channels=spec.channels)
+        outputs = self.run(preprocess(picture, spec))
+        return self.decode(outputs, picture.size, threshold=threshold, nms_iou=nms_iou, nms_across_classes=nms_across_classes)
 
     def decode(
-        self, outputs: StageOutputs, image_size: tuple[int, int], *, threshold: float = 0.5, nms_iou: float | None = None
+        self,
+        outputs: StageOutputs,
+        image_size: tuple[int, int],
+        *,
+        threshold: float = 0.5,
+        nms_iou: float | None = None,
+        nms_across_classes: bool = False,
     ) -> Detections:
         """Returns the detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN."""
-        return decode_outputs(self.bundle.manifest, outputs.graph_b, image_size, threshold=threshold, nms_iou=nms_iou)
+        return decode_outputs(
+            self.bundle.manifest,
+            outputs.graph_b,
+            image_size,
+            threshold=threshold,
+            nms_iou=nms_iou,
+            nms_across_classes=nms_across_classes,
+        )
 
     def close(self) -> None:
         """Frees the graphs, and removes the temporary folder of a bundle that this runner unzipped."""

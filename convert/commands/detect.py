@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1))
 @click.option("--nms", "nms_iou", type=FiniteRange(0, 1), help="Suppress boxes of a class that overlap more than this.")
+@click.option("--nms-across-classes", is_flag=True, help="With --nms: suppress boxes of other classes as well.")
 @click.option("--save", type=click.Path(path_type=Path), help="Folder for overlay pictures.")
 @click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
 @reported
@@ -30,19 +31,28 @@ def detect(bundle: Path, images: tuple[Path, ...], **options: Any) -> None:
 
 
 def detect_images(
-    bundle: Path, images: Sequence[Path], threshold: float, nms_iou: float | None, save: Path | None, accelerator: str
+    bundle: Path,
+    images: Sequence[Path],
+    threshold: float,
+    nms_iou: float | None,
+    nms_across_classes: bool,
+    save: Path | None,
+    accelerator: str,
 ) -> list[dict[str, Any]]:
     """Detects objects in each picture and returns plain data; overlays are written to ``save``.
 
     Raises:
         UserError: the bundle or a picture cannot be read, or ``save`` cannot be written.
     """
+    if nms_across_classes and nms_iou is None:
+        raise UserError("--nms-across-classes needs --nms IOU")
     from detr2litert.host_runtime.draw import draw_detections
     from detr2litert.host_runtime.preprocess import load_image
     from detr2litert.host_runtime.runner import Runner
     from detr2litert.verify.delegate.driver import activate, find_driver
 
-    pictures = [(path, load_image(path).convert("RGB")) for path in images]
+    # Read as they are fed to any detector: a fourth channel, if a picture has one, is dropped where none is needed.
+    pictures = [(path, load_image(path, channels="RGBA")) for path in images]
     overlays = overlay_names(images)
     driver = find_driver() if accelerator == "gpu" else None
     if driver is not None:
@@ -51,7 +61,7 @@ def detect_images(
     with Runner(bundle, accelerator) as runner:  # type: ignore[arg-type]
         for (path, picture), overlay in zip(pictures, overlays, strict=True):
             try:
-                found = runner.detect(picture, threshold=threshold, nms_iou=nms_iou)
+                found = runner.detect(picture, threshold=threshold, nms_iou=nms_iou, nms_across_classes=nms_across_classes)
             except ValueError as error:
                 raise UserError(f"{path}: {error}; try the other --accelerator, and `convert verify {bundle}`") from error
             entry: dict[str, Any] = {"image": str(path), **found.to_dict()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
-    from detr2litert.convert.models.settings import Size
+    from detr2litert.convert.models.settings import Settings, Size
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.outside import Outside
     from detr2litert.convert.proof.prove import Evidence
@@ -49,7 +49,7 @@ def _resolution(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
 @click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; see `convert variants`.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, see `convert variants VARIANT`.")
 @click.option(
     "--protect",
     type=click.Choice(["measured", "all", "none"]),
@@ -170,8 +170,10 @@ def convert_detector(request: Request, progress: Progress) -> Result:
         stated = None if checkpoint is None else checkpoint.classes
         classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
         weights = source_name(reference.source)
+        weights += f" ({reference.place})" if reference.place else ""
         stage.detail = (
-            f"{reference.variant.name} at {reference.settings.resolution}, weights {weights}, classes from {classes.source}"
+            f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, "
+            f"weights {weights}, classes from {classes.source}"
         )
     outside = _complete(outside, request, reference, classes, judged, progress)
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
@@ -196,6 +198,14 @@ def _complete(
         outside = complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
         stage.detail = outside.expected.source if outside.expected is not None else ""
     return outside
+
+
+def _selection(settings: Settings) -> str:
+    """Describes the numbers of queries and of selected detections, with their origin, once if it is the same."""
+    queries, select = settings.num_queries, settings.num_select
+    if queries.origin == select.origin:
+        return f"num_queries {queries.value} and num_select {select}"
+    return f"num_queries {queries}, num_select {select}"
 
 
 def _build(
@@ -228,7 +238,7 @@ def _build(
         adapters = gpus(request.gpu, request.fp16)
         subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
         evidence = prove(subject, progress)
-    write_reports(report(manifest, evidence, progress, compiled, fix_ups), folder)
+    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place), folder)
     return manifest, evidence
 
 

@@ -117,7 +117,7 @@ def verify_bundle(
         subject = Subject(bundle.root, manifest, target, limits, *gpus(gpu, fp16), prepared, golden=golden, outside=compared)
         evidence = prove(subject, progress)
         if report_folder is not None:
-            _write(report(manifest, evidence, progress, prepared.compiled), report_folder)
+            _write(report(manifest, evidence, progress, prepared.compiled, weights_place=reference.place), report_folder)
         return evidence.gates
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Mapping
-from itertools import cycle, islice
 from typing import Any
 
 from detr2litert.convert.models.checkpoints import Checkpoint
 from detr2litert.convert.models.originals import computes_as_original
 from detr2litert.convert.models.settings import Settings, Size, Sourced, resolve_settings
 from detr2litert.convert.models.settings.fields import FieldPath, read_field, write_field
+from detr2litert.convert.models.settings.picture import per_channel
 from detr2litert.convert.models.variants import Variant
 from detr2litert.convert.quiet import quiet
 from detr2litert.host_runtime.errors import UserError
@@ -23,8 +23,7 @@ def settings_of(variant: Variant, checkpoint: Checkpoint | None = None, requeste
     Raises:
         UserError: the checkpoint contradicts itself, or a requested setting does not exist or does not fit.
     """
-    implied = {} if checkpoint is None else _implied(variant, checkpoint)
-    defaults = _per_channel(variant.default_settings(), implied, requested)
+    defaults = variant.default_settings()
     if checkpoint is None:
         settings = resolve_settings(defaults, variant.name, requested=requested)
     else:
@@ -32,23 +31,12 @@ def settings_of(variant: Variant, checkpoint: Checkpoint | None = None, requeste
             defaults,
             variant.name,
             checkpoint.statements,
-            implied,
+            _implied(variant, checkpoint),
             requested,
             checkpoint.source,
         )
     _check_size(variant, settings)
-    return settings
-
-
-def _per_channel(
-    defaults: dict[str, Any], implied: Mapping[str, Sourced[Any]], requested: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Repeats the default mean and deviation in turn for each channel of the input, as rfdetr does for other than three."""
-    channels = (requested or {}).get("input_channels")
-    if channels is None:
-        channels = implied["input_channels"].value if "input_channels" in implied else defaults.get("input_channels", 3)
-    repeated = {name: tuple(islice(cycle(defaults[name]), channels)) for name in ("mean", "std")}
-    return {**defaults, **repeated}
+    return per_channel(settings)
 
 
 def _implied(variant: Variant, checkpoint: Checkpoint) -> dict[str, Sourced[Any]]:

@@ -38,7 +38,7 @@ class Detector(nn.Module):
         self._logits_output = logits_output
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised image ``[1, 3, H, W]`` to boxes ``[1, Q, 4]`` (cx, cy, w, h in [0, 1]) and logits ``[1, Q, C]``."""
+        """Normalised image ``[1, channels, H, W]`` to boxes ``[1, Q, 4]`` (cx, cy, w, h in [0, 1]) and logits ``[1, Q, C]``."""
         output = self.model(pixel_values=image)
         return getattr(output, self._boxes_output), getattr(output, self._logits_output)
 
@@ -53,6 +53,7 @@ class Reference:
         settings: what is not in the weights, with the origin of each.
         logit_columns: C of its outputs.
         source, sha256, random: the origin of the weights, their ``hash_tensors``, and whether they are random.
+        place: which weights of a training checkpoint they are, see ``Checkpoint.place``.
     """
 
     module: Detector
@@ -62,6 +63,7 @@ class Reference:
     source: str
     sha256: str
     random: bool
+    place: str = ""
 
     @property
     def size(self) -> Size:
@@ -134,7 +136,8 @@ def build_reference(
         model, sha256 = load_model(variant, config, checkpoint, settings), checkpoint.sha256
         source = checkpoint.source
     module = Detector(model, variant.family.boxes_output, variant.family.logits_output).eval().requires_grad_(False)
-    return Reference(module, variant, settings, config.num_labels, source, sha256, checkpoint is None)
+    place = "" if checkpoint is None else checkpoint.place
+    return Reference(module, variant, settings, config.num_labels, source, sha256, checkpoint is None, place)
 
 
 def _random_model(variant: Variant, config: Any, settings: Settings, seed: int) -> tuple[nn.Module, str]:

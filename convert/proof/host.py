@@ -39,7 +39,8 @@ _PICTURE = (640, 480)
 _LOGITS = np.linspace(-4, 4, 17, dtype=np.float32)
 _THRESHOLD = 0.3
 _ADVICE = {
-    "pre-processing": "the manifest's size, resize, mean, std or channels differ from the detector's: make the bundle again",
+    "pre-processing": "the manifest's size, resize, fit, fill, mean, std or channels differ from the detector's: make the "
+    "bundle again",
     "host step": "program or constants differ from this checkpoint's: make the bundle again, and run the tests of host_runtime",
     "post-processing": "the manifest's num_select, ignored or class names differ from the detector's: make the bundle again",
 }

@@ -7,6 +7,7 @@ RT-DETRv2, LW-DETR and DEIMv2 share except for the normalisation and the antiali
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings.picture import MEAN
 from detr2litert.host_runtime.decode import Detection, Detections
 
 ANTIALIASED = "bilinear_antialias"
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode of a picture with this number of channels."""
@@ -38,18 +41,40 @@ class ReferencePath:
 
     def tensor(self, image: Image.Image) -> Tensor:
         """Converts a picture to the detector's input ``[1, channels, H, W]``."""
-        channels = self.reference.channels
-        values = np.array(image.convert("RGB").convert(_MODES[channels])).reshape(image.height, image.width, channels)
-        pixels = torch.from_numpy(values).permute(2, 0, 1)[None].to(torch.float32)
         settings = self.reference.settings
+        pixels = np.array(image.convert(_MODES[self.reference.channels])).reshape(image.height, image.width, -1)
+        planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(torch.float32)
         antialias = settings.resize.value == ANTIALIASED
+        left, top, width, height = self._region(image.size)
         resized = functional.interpolate(
-            pixels / (1 / settings.scale.value), self.reference.size, mode="bilinear", align_corners=False, antialias=antialias
+            planes / (1 / settings.scale.value), (height, width), mode="bilinear", align_corners=False, antialias=antialias
         )
         mean, std = (
             torch.tensor(value.value, dtype=torch.float32).view(1, -1, 1, 1) for value in (settings.mean, settings.std)
         )
-        return ((resized - mean) / std).contiguous()
+        full_height, full_width = self.reference.size
+        padding = (left, full_width - width - left, top, full_height - height - top)
+        normal = functional.pad((resized - mean) / std, padding)
+        if settings.fill.value != MEAN and any(padding):
+            # As if the padding had been pixels; transformers instead pads with zeros after the normalisation.
+            border = functional.pad(torch.zeros(1, 1, height, width), padding, value=1.0)
+            values = torch.tensor(settings.fill.value, dtype=torch.float32).view(1, -1, 1, 1) * settings.scale.value
+            normal = normal + border * ((values - mean) / std)
+        return normal.contiguous()
+
+    def _region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Returns left, top, width and height of a picture of ``size`` (width, height) in the input."""
+        full_height, full_width = self.reference.size
+        fit = self.reference.settings.fit.value
+        if fit == "stretch":
+            return 0, 0, full_width, full_height
+        ratio = min(full_width / size[0], full_height / size[1])
+        if fit == "letterbox_top_left":
+            width, height = (max(1, math.floor(side * ratio)) for side in size)
+            return 0, 0, width, height
+        width, height = (max(1, round(side * ratio)) for side in size)
+        # An odd pixel goes to the right or bottom, as in ultralytics, which rounds half of the padding less 0.1.
+        return round((full_width - width) / 2 - 0.1), round((full_height - height) / 2 - 0.1), width, height
 
     @torch.no_grad()
     def outputs(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,14 +92,19 @@ class ReferencePath:
         scores, order = logits.sigmoid().flatten().sort(descending=True, stable=True)
         columns = logits.shape[2]
         width, height = size
-        scale = torch.tensor([width, height, width, height], dtype=torch.float32)
+        extent = torch.tensor([width, height, width, height], dtype=torch.float32)
+        full_height, full_width = self.reference.size
+        left, top, region_width, region_height = self._region(size)
+        origin = torch.tensor([left, top, left, top])
+        enlarged = torch.tensor([width / region_width, height / region_height] * 2, dtype=torch.float64)
         found = []
         for score, place in zip(scores[: self.reference.settings.num_select.value].tolist(), order.tolist(), strict=False):
             query, column = divmod(place, columns)
             name = self._classes[column]
             if score > threshold and name is not None:
                 x, y, w, h = boxes[0, query].unbind()
-                corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2)) * scale
-                left, top, right, bottom = corners.clamp(min=torch.zeros(4), max=scale).tolist()
-                found.append(Detection(column, name, score, (left, top, right, bottom)))
+                corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+                pixels = corners * torch.tensor([full_width, full_height] * 2) - origin
+                x0, y0, x1, y1 = (pixels * enlarged).float().clamp(min=torch.zeros(4), max=extent).tolist()
+                found.append(Detection(column, name, score, (x0, y0, x1, y1)))
         return Detections(tuple(found), width, height)

@@ -30,6 +30,7 @@ def report(
     progress: Progress,
     compiled: CompiledDetector,
     fix_ups: Mapping[str, Sequence[StepReport]] | None = None,
+    weights_place: str = "",
 ) -> RunReport:
     """Assembles the record of a run.
 
@@ -39,6 +40,7 @@ def report(
         progress: the stages so far.
         compiled: provides the reports of the rewrites and the measured ranges.
         fix_ups: the fix-ups of each converted file; None when verifying a finished bundle.
+        weights_place: which weights of a training checkpoint were used.
     """
     return RunReport(
         variant=manifest.variant,
@@ -55,6 +57,8 @@ def report(
         scenes=tuple(Scene(s.name, _png(s.reference), _png(s.bundle), s.rows) for s in evidence.scenes),
         ranges=_ranges(compiled),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        settings=manifest.settings,
+        weights_place=weights_place,
     )
 
 

@@ -6,8 +6,10 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
 - host_steps/NAME.json + .safetensors: a host program of one op with its inputs, constants and the result of `HostStep`: the
   cases of `tests/host_runtime/host_cases.py`.
 - random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused`: empty, `made` or `run`.
-- resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, both resize kinds, up and down.
-- decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS.
+- resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor: both resize kinds, up and down, every
+  fit, colour and grey, inputs that are not square.
+- decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS, boxes
+  in a letterbox.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
 - bundles/NAME: a bundle small enough to check by hand, and a copy of each BUNDLE, with expected.json beside the manifest's
@@ -19,6 +21,7 @@ The same seed always gives the same files.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import shutil
 import sys
@@ -42,13 +45,16 @@ from detr2litert.host_runtime.decode import Detections, decode, decode_outputs
 from detr2litert.host_runtime.draw import class_colour
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_table import load_table
-from detr2litert.host_runtime.manifest import HostProgram, Manifest, Postprocess, Preprocess
+from detr2litert.host_runtime.manifest import Fit, HostProgram, Manifest, Postprocess, Preprocess, Resize
+from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 from detr2litert.host_runtime.quiet import silence_exit
 from detr2litert.host_runtime.runner import Runner
 
 Array = NDArray[Any]
 SEED = 20260101
+RESIZES: tuple[Resize, ...] = ("bilinear", "bilinear_antialias")
+FITS: tuple[Fit, ...] = ("letterbox", "letterbox_top_left")
 
 
 def write_host_steps(folder: Path) -> None:
@@ -94,18 +100,33 @@ def write_resizes(folder: Path) -> None:
         (1, 1, 8, 4),
         (900, 30, 20, 30),
     ]
-    for old_height, old_width, height, width in sizes:
-        for resize in ("bilinear", "bilinear_antialias"):
-            pixels = rng.integers(0, 256, (old_height, old_width, 3), dtype=np.uint8)
-            spec = Preprocess(height, width, resize)
-            wide = pixels.astype(np.int64)
-            packed = (255 << 24 | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32).view(np.int32)
-            tensors = {"picture": packed, "input": preprocess(Image.fromarray(pixels), spec)}
-            settings = {
-                "height": height, "width": width, "resize": resize, "scale": spec.scale, "mean": list(spec.mean),
-                "std": list(spec.std),
-            }  # fmt: skip
-            _save(folder / f"{old_height}x{old_width}_to_{height}x{width}_{resize}", tensors, {"preprocess": settings})
+    grey: dict[str, Any] = {"channels": "L", "mean": (0.4,), "std": (0.2,)}
+    padded: dict[str, Any] = {"fill": (114.0, 0.0, 255.0)}
+    cases: list[tuple[int, int, Preprocess]] = [
+        (old_height, old_width, Preprocess(height, width, resize))
+        for old_height, old_width, height, width in sizes
+        for resize in RESIZES
+    ]
+    for fit in FITS:
+        for index, (old_height, old_width) in enumerate(((427, 640), (640, 427), (97, 61), (1, 500), (100, 97))):
+            resize = RESIZES[index % 2]
+            cases.append((old_height, old_width, Preprocess(160, 224, resize, fit=fit, **padded)))
+        cases.append((90, 50, Preprocess(64, 96, "bilinear", fit=fit, fill=(114.0,), **grey)))
+    cases.append((90, 50, Preprocess(64, 96, "bilinear_antialias", **grey)))
+    for old_height, old_width, spec in cases:
+        pixels = rng.integers(0, 256, (old_height, old_width, 3), dtype=np.uint8)
+        wide = pixels.astype(np.int64)
+        packed = (255 << 24 | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32).view(np.int32)
+        tensors = {"picture": packed, "input": preprocess(Image.fromarray(pixels), spec)}
+        kind = f"{spec.resize}_{spec.fit}_{spec.channels}"
+        name = f"{old_height}x{old_width}_to_{spec.height}x{spec.width}_{kind}"
+        _save(folder / name, tensors, {"preprocess": _preprocess(spec)})
+
+
+def _preprocess(spec: Preprocess) -> dict[str, Any]:
+    """The JSON layout of a manifest's pre-processing."""
+    data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(spec)))
+    return {name: value for name, value in data.items() if name not in ("fit", "fill") or spec.fit != "stretch"}
 
 
 def write_decodes(folder: Path) -> None:
@@ -113,7 +134,14 @@ def write_decodes(folder: Path) -> None:
     rng = np.random.default_rng(SEED + 2)
 
     def case(
-        name: str, logits: Array, threshold: float, select: int, ignored: tuple[int, ...] = (), nms_iou: float | None = None
+        name: str,
+        logits: Array,
+        threshold: float,
+        select: int,
+        ignored: tuple[int, ...] = (),
+        nms_iou: float | None = None,
+        across: bool = False,
+        into: Preprocess | None = None,
     ) -> None:
         logits = logits.astype(np.float32)
         boxes = rng.uniform(0, 1, (1, logits.shape[1], 4)).astype(np.float32)
@@ -121,8 +149,15 @@ def write_decodes(folder: Path) -> None:
             boxes[..., 2:] = 0.6
         spec = Postprocess(num_select=select, ignored_classes=ignored)
         classes = [f"c{index}" for index in range(logits.shape[2])]
-        found = decode(boxes, logits, (640, 427), spec, classes, threshold=threshold, nms_iou=nms_iou)
-        settings = {"num_select": select, "ignored_classes": list(ignored), "threshold": threshold, "nms_iou": nms_iou}
+        placement = None if into is None else place((640, 427), into)
+        found = decode(
+            boxes, logits, (640, 427), spec, classes, threshold=threshold, nms_iou=nms_iou, nms_across_classes=across,
+            placement=placement,
+        )  # fmt: skip
+        settings = {
+            "num_select": select, "ignored_classes": list(ignored), "threshold": threshold, "nms_iou": nms_iou,
+            "nms_across_classes": across, **({} if into is None else {"preprocess": _preprocess(into)}),
+        }  # fmt: skip
         _save(folder / name, {"boxes": boxes, "logits": logits, **_arrays(found)}, {**settings, "width": 640, "height": 427})
 
     case("random", rng.standard_normal((1, 300, 91)), 0.5, 300)
@@ -132,6 +167,12 @@ def write_decodes(folder: Path) -> None:
     case("far", rng.standard_normal((1, 40, 6)) * 60, 0.05, 40)
     case("ignored", rng.standard_normal((1, 60, 7)), 0.6, 80, ignored=(0, 6))
     case("nms", rng.standard_normal((1, 80, 3)), 0.4, 120, nms_iou=0.5)
+    case("nms_across_classes", rng.standard_normal((1, 80, 3)), 0.4, 120, nms_iou=0.5, across=True)
+    case("not_square", rng.standard_normal((1, 40, 3)), 0.4, 60, into=Preprocess(160, 224, "bilinear"))
+    for fit in FITS:
+        for height, width in ((160, 224), (224, 160), (416, 416)):
+            padded = Preprocess(height, width, "bilinear", fit=fit, fill=(114.0,) * 3)
+            case(f"{fit}_{height}x{width}", rng.standard_normal((1, 40, 3)), 0.4, 60, into=padded)
     case("nothing", rng.standard_normal((1, 20, 4)), 1.0, 10)
 
 
@@ -181,6 +222,40 @@ def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield changed("resize_unknown", ["preprocess", "resize"], "nearest")
     yield changed("channels_unknown", ["preprocess", "channels"], "RGBA")
     yield changed("channels_bgr", ["preprocess", "channels"], "BGR")
+    record = {"value": [8, 8], "origin": "the default of cells; the file does not say", "requested": False}
+    settings = {
+        "resolution": record,
+        "resize": {"value": "bilinear", "origin": "x"},
+        "num_select": {"value": 4, "origin": "requested", "requested": True},
+    }
+    yield changed("settings", ["settings"], settings)
+    yield changed("settings_empty", ["settings"], {})
+    yield changed("settings_unknown", ["settings"], {"surprise": record})
+    yield changed("settings_list", ["settings"], [record])
+    yield changed("setting_without_origin", ["settings"], {"resolution": {"value": 8}})
+    yield changed("setting_extra", ["settings"], {"resolution": {**record, "surprise": 1}})
+    yield changed("setting_requested_text", ["settings"], {"resolution": {**record, "requested": "no"}})
+    for name, value in (("null", None), ("flag", True), ("empty", []), ("texts", ["a"]), ("many", [1] * 65), ("object", {})):
+        yield changed(f"setting_{name}", ["settings"], {"resolution": {**record, "value": value}})
+
+    def picture(name: str, **fields: Any) -> tuple[str, str]:
+        return changed(name, ["preprocess"], {**sound["preprocess"], **fields})
+
+    yield picture("fit_stretch", fit="stretch")
+    for fit in FITS:
+        yield picture(f"fit_{fit}", fit=fit, fill=[114, 0.5, 0])
+        yield picture(f"fit_{fit}_without_fill", fit=fit)
+        yield picture(f"fit_{fit}_one_fill", fit=fit, fill=[114])
+    yield picture("fit_unknown", fit="crop", fill=[114, 114, 114])
+    yield picture("fill_of_nothing", fill=[114, 114, 114])
+    yield picture("fill_empty", fill=[])
+    yield picture("fill_text", fit="letterbox", fill="mean")
+    yield picture("grey_with_three_means", channels="L")
+    yield picture("grey_of_a_colour_graph", channels="L", mean=[0], std=[1])
+    grey = copy.deepcopy(sound)
+    grey["preprocess"].update(channels="L", mean=[0.4], std=[0.2])
+    grey["graphs"]["a"]["inputs"][0]["shape"][1] = 1
+    yield "grey", json.dumps(grey)
     yield changed("layout_nhwc", ["preprocess", "layout"], "NHWC")
     yield "scale_infinite", json.dumps(sound).replace(f'"scale": {sound["preprocess"]["scale"]}', '"scale": 1e999')
     yield changed("sha_upper", ["weights", "sha256"], "A" * 64)

@@ -95,7 +95,7 @@ def test_class_count_that_does_not_match(place: Path, tmp_path: Path, checkpoint
     assert tree(place) == set()
 
 
-@pytest.mark.parametrize("resolution", ["161", "0", "-20"])
+@pytest.mark.parametrize("resolution", ["161", "0", "-20", "160x", "160x0"])
 def test_resolution_that_does_not_divide(place: Path, resolution: str) -> None:
     assert_refused(
         invoke(*TINY, "--resolution", resolution), resolution, "160 and 180" if resolution == "161" else "HEIGHTxWIDTH"
@@ -246,7 +246,7 @@ def test_numbers_are_finite(arguments: tuple[str, ...], number: str) -> None:
         ("run", "--no-such-option"),
         ("check",),
         ("verify",),
-        ("variants", "more"),
+        ("variants", "tiny", "more"),
         ("targets", "more"),
         ("rewrites", "--more"),
         ("probe", "--more"),

@@ -18,7 +18,7 @@ _TEMPLATE = "report/report.html.jinja"
 
 def render_html(report: RunReport) -> str:
     """Renders the page."""
-    environment = page_environment(png=_png, figure=_figure, size=_size, duration=_duration)
+    environment = page_environment(png=_png, figure=_figure, size=_size, duration=_duration, setting=_setting)
     graphs = list(dict.fromkeys((*report.op_counts, *(r.graph for r in report.rewrites))))
     operators = sorted(
         {name for counts in report.op_counts.values() for name in counts},
@@ -77,6 +77,13 @@ def _rewrites(report: RunReport, graph: str) -> list[dict[str, Any]]:
 
 def _png(data: bytes) -> str:
     return f"data:image/png;base64,{b64encode(data).decode()}"
+
+
+def _setting(value: Any) -> str:
+    """Returns a setting's value in words."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_setting, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _figure(value: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Weights
+from detr2litert.host_runtime.manifest import SettingRecord, Weights
 from detr2litert.verify.accuracy.outside import outside_note
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict, overall
 from detr2litert.verify.parity.detections import MatchRow
@@ -101,6 +101,9 @@ class RunReport:
         scenes: the pictures compared.
         ranges: the range analysis, in the graphs' order; empty if nothing was measured.
         created: ISO 8601 time, "" if not recorded.
+        settings: what the detector was built with, by name, as in the manifest; empty if not recorded.
+        weights_place: which weights of a training checkpoint were used, for example ``ema.module``; "" for a file of weights
+            alone.
     """
 
     variant: str
@@ -117,6 +120,8 @@ class RunReport:
     ranges: tuple[RangeRecord, ...] = ()
     created: str = ""
     expected_gates: tuple[str, ...] = ()
+    settings: Mapping[str, SettingRecord] = field(default_factory=dict)
+    weights_place: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -136,6 +141,8 @@ class RunReport:
             "variant": self.variant,
             "target": self.target,
             "weights": asdict(self.weights),
+            "weights_place": self.weights_place,
+            "settings": {name: asdict(setting) for name, setting in self.settings.items()},
             "adapter": self.adapter,
             "expected_gates": list(self.expected_gates),
             "compared_with_outside": not outside_note(self.gates),
@@ -255,6 +262,8 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         scenes=tuple(Scene(scene["name"], b"", b"", _each(scene["rows"], MatchRow)) for scene in record["scenes"]),
         ranges=tuple(RangeRecord.from_json(entry) for entry in record.get("ranges", ())),
         created=record["created"],
+        settings={name: SettingRecord(**setting) for name, setting in record.get("settings", {}).items()},
+        weights_place=record.get("weights_place", ""),
     )
 
 

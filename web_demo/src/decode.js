@@ -8,59 +8,72 @@
  */
 
 import { sigmoid } from './host/elementwise.js';
+import { place, toPicture } from './placement.js';
 import { topkIndices } from './topk.js';
 
 const f = Math.fround;
 
 /**
- * @param {Tensor} boxes [1, Q, 4], centre x, centre y, width, height as fractions of the picture
+ * @param {Tensor} boxes [1, Q, 4], centre x, centre y, width, height as fractions of the input
  * @param {Tensor} logits [1, Q, C], before the sigmoid
  * @param {{width: number, height: number}} picture its size in pixels
  * @param {import('./manifest.js').Postprocess} spec
  * @param {readonly (string | null)[]} classes C names; null is an unused index, reported as `class N`
- * @param {{threshold: number, nmsIou?: number}} options threshold: exclusive lower bound of scores; nmsIou: no NMS if absent
+ * @param {{threshold: number, nmsIou?: number, nmsAcrossClasses?: boolean, input?: import('./manifest.js').Preprocess}} options
+ *   threshold: exclusive lower bound of scores; nmsIou: no NMS if absent; nmsAcrossClasses: a better box of any class
+ *   suppresses; input: places the picture in the input, which it fills if absent
  * @returns {Detection[]} best first
  * @throws {Error} shapes are invalid, or a value is NaN because a graph ran incorrectly.
  */
-export function decode(boxes, logits, picture, spec, classes, { threshold, nmsIou }) {
+export function decode(boxes, logits, picture, spec, classes, { threshold, nmsIou, nmsAcrossClasses = false, input }) {
   const columns = check(boxes, logits, classes);
   const scores = Float32Array.from(logits.data, sigmoid);
+  const back = input ? toPicture(place(picture, input), picture, input) : undefined;
   const ignored = new Set(spec.ignored_classes ?? []);
   const found = [...topkIndices(scores, Math.min(spec.num_select, scores.length))]
     .filter((index) => scores[index] > threshold && !ignored.has(index % columns))
     .map((index) => {
       const classIndex = index % columns;
       const name = classes[classIndex] || `class ${classIndex}`;
-      return { classIndex, name, score: scores[index], box: toPixels(boxes.data, Math.trunc(index / columns), picture) };
+      return { classIndex, name, score: scores[index], box: toPixels(boxes.data, Math.trunc(index / columns), picture, back) };
     });
-  return nmsIou === undefined ? found : nms(found, nmsIou);
+  return nmsIou === undefined ? found : nms(found, nmsIou, nmsAcrossClasses);
 }
 
 /**
  * @param {ArrayLike<number>} boxes
  * @param {number} query
  * @param {{width: number, height: number}} picture
+ * @param {ReturnType<typeof toPicture>} [back]
  * @returns {Detection['box']}
  */
-function toPixels(boxes, query, { width, height }) {
+function toPixels(boxes, query, { width, height }, back = { scale: [width, height], offset: [0, 0] }) {
   const [x, y, w, h] = [0, 1, 2, 3].map((index) => boxes[query * 4 + index]);
-  const clamped = (/** @type {number} */ edge, /** @type {number} */ extent) =>
-    Math.min(Math.max(f(f(edge) * extent), 0), extent);
-  return [clamped(x - 0.5 * w, width), clamped(y - 0.5 * h, height), clamped(x + 0.5 * w, width), clamped(y + 0.5 * h, height)];
+  const clamped = (/** @type {number} */ edge, /** @type {number} */ axis, /** @type {number} */ extent) =>
+    Math.min(Math.max(f(f(f(edge) * back.scale[axis]) + back.offset[axis]), 0), extent);
+  return [
+    clamped(x - 0.5 * w, 0, width),
+    clamped(y - 0.5 * h, 1, height),
+    clamped(x + 0.5 * w, 0, width),
+    clamped(y + 0.5 * h, 1, height),
+  ];
 }
 
 /**
- * Greedy class-wise non-maximum suppression.
+ * Greedy non-maximum suppression, within each class or across classes.
  *
  * @param {Detection[]} found best first
  * @param {number} limit
+ * @param {boolean} across
  * @returns {Detection[]}
  */
-function nms(found, limit) {
+function nms(found, limit, across) {
   /** @type {Detection[]} */
   const kept = [];
   for (const item of found) {
-    if (!kept.some((better) => better.classIndex === item.classIndex && overlaps(better.box, item.box, limit))) kept.push(item);
+    const suppresses = (/** @type {Detection} */ better) =>
+      (across || better.classIndex === item.classIndex) && overlaps(better.box, item.box, limit);
+    if (!kept.some(suppresses)) kept.push(item);
   }
   return kept;
 }

@@ -50,7 +50,7 @@ export class Detector {
     const { postprocess: post, classes } = this.bundle.manifest;
     const [boxes, logits] = [outputs.get(post.boxes), outputs.get(post.logits)];
     if (!boxes || !logits) throw new Error(`graph B has no output '${post.boxes}' or '${post.logits}'`);
-    return decode(boxes, logits, picture, post, classes, { threshold });
+    return decode(boxes, logits, picture, post, classes, { threshold, input: this.bundle.manifest.preprocess });
   }
 
   /**

@@ -52,6 +52,11 @@ export function schemaProblem(value, schema, root = schema, path = '$') {
   for (const [keyword, limit] of Object.entries(schema)) {
     if (ANNOTATIONS.has(keyword) || keyword === 'properties' || keyword === 'items' || keyword === 'additionalProperties')
       continue;
+    if (keyword === 'anyOf') {
+      const problems = limit.map((/** @type {Schema} */ option) => schemaProblem(value, option, root, path));
+      if (problems.every(Boolean)) return problems[0];
+      continue;
+    }
     const rule = RULES[keyword];
     if (!rule) throw new Error(`the schema's keyword '${keyword}' is not supported`);
     const problem = rule(value, limit, schema);

@@ -4,7 +4,9 @@
  * @typedef {import('./tensor.js').TensorSpec} TensorSpec
  * @typedef {{file: string, signature: string, inputs: TensorSpec[], outputs: TensorSpec[]}} GraphSpec
  * @typedef {{height: number, width: number, resize: 'bilinear' | 'bilinear_antialias', scale: number, mean: number[],
- *   std: number[], channels: 'RGB', layout: 'NCHW'}} Preprocess
+ *   std: number[], channels: 'RGB' | 'L', layout: 'NCHW', fit?: 'stretch' | 'letterbox' | 'letterbox_top_left',
+ *   fill?: number[]}} Preprocess
+ * @typedef {{value: number | string | number[], origin: string, requested?: boolean}} SettingRecord
  * @typedef {{op: string, inputs: string[], output: string, attributes?: Record<string, unknown>}} HostOp
  * @typedef {{inputs: string[], constants?: TensorSpec[], ops: HostOp[], outputs: string[]}} HostProgram
  * @typedef {{kind: 'topk_sigmoid', num_select: number, boxes: string, logits: string, box_format: 'cxcywh',
@@ -13,7 +15,8 @@
  * @typedef {{schema_version: 1, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
  *   versions: Record<string, string>, preprocess: Preprocess, graphs: {a: GraphSpec, b: GraphSpec}, host_step: HostProgram,
  *   postprocess: Postprocess, classes: (string | null)[], files: Record<string, {sha256: string, bytes: number}>,
- *   golden?: Golden}} Manifest
+ *   golden?: Golden, settings?: Record<string, SettingRecord>}} Manifest
+ *   settings: what the detector was built with, by name, each with its origin; for display
  */
 
 import { REMAKE, UserError, messageOf } from './errors.js';
@@ -83,7 +86,19 @@ function* problems(manifest) {
   for (const name of needed) if (!Object.hasOwn(manifest.files, name)) yield `${name} is used but not listed under files`;
 
   const pre = manifest.preprocess;
-  const image = [1, 3, pre.height, pre.width];
+  if (/** @type {string} */ (pre.channels) === 'RGBA') {
+    yield 'preprocess.channels is RGBA, but this page feeds pictures without opacity, RGB or L';
+  }
+  const channels = pre.channels === 'L' ? 1 : 3;
+  for (const [label, { length }] of /** @type {[string, number[]][]} */ ([
+    ['mean', pre.mean],
+    ['std', pre.std],
+  ])) {
+    if (length !== channels) yield `preprocess.${label} has ${length} numbers for ${channels} channels`;
+  }
+  const padding = (pre.fit ?? 'stretch') === 'stretch' ? 0 : channels;
+  if ((pre.fill ?? []).length !== padding) yield `preprocess.fill has ${(pre.fill ?? []).length} numbers, not ${padding}`;
+  const image = [1, channels, pre.height, pre.width];
   if (a.inputs.length !== 1 || !sameShape(a.inputs[0].shape, image)) {
     yield `graph a must have one input of shape [${image.join(', ')}], as stated in preprocess`;
   }

@@ -1,11 +1,14 @@
 /** Pre-processes a picture to graph A's input: resizes, scales, normalises, equal to `host_runtime/preprocess.py`. */
 
+import { place } from './placement.js';
 import { resizeFilter } from './resize_filter.js';
 import { floats } from './tensor.js';
 
 /**
  * @typedef {{width: number, height: number, data: Uint8ClampedArray | Uint8Array}} Picture
  *   Upright, RGBA with unused alpha, as from a canvas.
+ * @typedef {{width: number, height: number, count: number, data: ArrayLike<number>, step: number}} Pixels
+ *   count: channels in use, of `step` values for each pixel
  */
 
 const f = Math.fround;
@@ -13,45 +16,66 @@ const f = Math.fround;
 /**
  * @param {Picture} picture
  * @param {import('./manifest.js').Preprocess} spec
- * @returns {import('./tensor.js').Tensor} float32 [1, 3, height, width], red, green, blue
+ * @returns {import('./tensor.js').Tensor} float32 [1, channels, height, width]: red, green, blue, or grey
  */
 export function preprocess(picture, spec) {
-  const columns = resizeColumns(resizeRows(picture, spec), picture.width, spec);
+  const placed = place(picture, spec);
+  const pixels = spec.channels === 'L' ? grey(picture) : colour(picture);
+  const resized = resizeColumns(resizeRows(pixels, placed.height, spec.resize), pixels, placed, spec.resize);
   const { height, width } = spec;
+  const { count } = pixels;
   const plane = height * width;
-  const out = new Float32Array(3 * plane);
+  const out = new Float32Array(count * plane);
   // Division by 255, as in to_tensor; multiplying by 1/255 changes the last bit of half of the pixel values.
   const divisor = f(1 / spec.scale);
-  for (let channel = 0; channel < 3; channel += 1) {
+  for (let channel = 0; channel < count; channel += 1) {
     const [mean, std] = [f(spec.mean[channel]), f(spec.std[channel])];
-    for (let pixel = 0; pixel < plane; pixel += 1) {
-      const value = f(f(columns[pixel * 3 + channel] / divisor) - mean) / std;
-      out[channel * plane + pixel] = value;
+    const normal = (/** @type {number} */ value) => f(f(value / divisor) - mean) / std;
+    if (placed.pads) out.fill(normal(f(spec.fill?.[channel] ?? 0)), channel * plane, (channel + 1) * plane);
+    for (let row = 0; row < placed.height; row += 1) {
+      const to = channel * plane + (placed.top + row) * width + placed.left;
+      const from = row * placed.width;
+      for (let column = 0; column < placed.width; column += 1) {
+        out[to + column] = normal(resized[(from + column) * count + channel]);
+      }
     }
   }
-  return floats(out, [1, 3, height, width]);
+  return floats(out, [1, count, height, width]);
+}
+
+/** The picture's own values; a canvas's ImageData cannot be spread. @param {Picture} picture @returns {Pixels} */
+function colour({ width, height, data }) {
+  return { width, height, count: 3, data, step: 4 };
+}
+
+/** ITU-R 601 luma in 16.16 fixed point, as Pillow's convert("L"). @param {Picture} picture @returns {Pixels} */
+function grey({ width, height, data }) {
+  const levels = new Uint8Array(width * height);
+  for (let pixel = 0, at = 0; pixel < levels.length; pixel += 1, at += 4) {
+    levels[pixel] = (data[at] * 19595 + data[at + 1] * 38470 + data[at + 2] * 7471 + 0x8000) >> 16;
+  }
+  return { width, height, count: 1, data: levels, step: 1 };
 }
 
 /**
- * Resizes vertically: [picture.height, picture.width] to [spec.height, picture.width], three floats per pixel.
+ * Resizes vertically: [pixels.height, pixels.width] to [height, pixels.width], `count` floats per pixel.
  *
- * @param {Picture} picture
- * @param {import('./manifest.js').Preprocess} spec
+ * @param {Pixels} pixels
+ * @param {number} height
+ * @param {import('./manifest.js').Preprocess['resize']} resize
  */
-function resizeRows(picture, spec) {
-  const { width, data } = picture;
-  const { taps, sources, weights } = resizeFilter(picture.height, spec.height, spec.resize);
-  const out = new Float32Array(spec.height * width * 3);
-  for (let row = 0; row < spec.height; row += 1) {
+function resizeRows(pixels, height, resize) {
+  const { width, data, count, step } = pixels;
+  const { taps, sources, weights } = resizeFilter(pixels.height, height, resize);
+  const out = new Float32Array(height * width * count);
+  for (let row = 0; row < height; row += 1) {
     for (let tap = 0; tap < taps; tap += 1) {
       const weight = weights[row * taps + tap];
       if (weight === 0) continue;
-      let at = row * width * 3;
-      let from = sources[row * taps + tap] * width * 4;
-      for (let column = 0; column < width; column += 1, at += 3, from += 4) {
-        out[at] += data[from] * weight;
-        out[at + 1] += data[from + 1] * weight;
-        out[at + 2] += data[from + 2] * weight;
+      let at = row * width * count;
+      let from = sources[row * taps + tap] * width * step;
+      for (let column = 0; column < width; column += 1, at += count, from += step) {
+        for (let channel = 0; channel < count; channel += 1) out[at + channel] += data[from + channel] * weight;
       }
     }
   }
@@ -59,24 +83,23 @@ function resizeRows(picture, spec) {
 }
 
 /**
- * Resizes horizontally: [spec.height, width] to [spec.height, spec.width], three floats per pixel.
+ * Resizes horizontally: [placed.height, width] to [placed.height, placed.width], `count` floats per pixel.
  *
  * @param {Float32Array} rows
- * @param {number} width
- * @param {import('./manifest.js').Preprocess} spec
+ * @param {Pixels} pixels
+ * @param {import('./placement.js').Placement} placed
+ * @param {import('./manifest.js').Preprocess['resize']} resize
  */
-function resizeColumns(rows, width, spec) {
-  const { taps, sources, weights } = resizeFilter(width, spec.width, spec.resize);
-  const out = new Float32Array(spec.height * spec.width * 3);
-  for (let row = 0; row < spec.height; row += 1) {
-    for (let column = 0; column < spec.width; column += 1) {
-      const at = (row * spec.width + column) * 3;
+function resizeColumns(rows, { width, count }, placed, resize) {
+  const { taps, sources, weights } = resizeFilter(width, placed.width, resize);
+  const out = new Float32Array(placed.height * placed.width * count);
+  for (let row = 0; row < placed.height; row += 1) {
+    for (let column = 0; column < placed.width; column += 1) {
+      const at = (row * placed.width + column) * count;
       for (let tap = 0; tap < taps; tap += 1) {
         const weight = weights[column * taps + tap];
-        const from = (row * width + sources[column * taps + tap]) * 3;
-        out[at] += rows[from] * weight;
-        out[at + 1] += rows[from + 1] * weight;
-        out[at + 2] += rows[from + 2] * weight;
+        const from = (row * width + sources[column * taps + tap]) * count;
+        for (let channel = 0; channel < count; channel += 1) out[at + channel] += rows[from + channel] * weight;
       }
     }
   }

@@ -105,7 +105,10 @@ export function judge(bundle, given, chain, picture, precision) {
     const { boxes, logits } = manifest.postprocess;
     const [found, scores] = [tensors.get(boxes), tensors.get(logits)];
     if (!found || !scores) throw new Error(`there is no '${boxes}' or no '${logits}'`);
-    return decode(found, scores, picture, manifest.postprocess, manifest.classes, { threshold: least });
+    return decode(found, scores, picture, manifest.postprocess, manifest.classes, {
+      threshold: least,
+      input: manifest.preprocess,
+    });
   };
   const written = readGoldenDetections(bundle);
   const rows = matchDetections(decoded(golden, floorOf(bounds)), decoded(chain, floorOf(bounds)), bounds);

@@ -13,6 +13,8 @@ for (const { name, settings, tensors } of await cases('decodes')) {
     const found = decode(get(tensors, 'boxes'), logits, settings, spec, classes, {
       threshold: settings.threshold,
       nmsIou: settings.nms_iou ?? undefined,
+      nmsAcrossClasses: settings.nms_across_classes,
+      input: settings.preprocess,
     });
     assert.deepEqual(
       found.map((item) => item.classIndex),

@@ -17,6 +17,19 @@ test('a newer schema version is reported as such', () => {
   assert.throws(() => parseManifest('{"schema_version": 7}', SCHEMA), /schema version 7 but this page reads up to 1/);
 });
 
+test('settings are read with their origin', async () => {
+  const manifests = await json('manifests.json');
+  const { text } = manifests.find((/** @type {{name: string}} */ item) => item.name === 'settings');
+  const { settings } = parseManifest(text, SCHEMA);
+  assert.deepEqual(settings?.resolution?.value, [8, 8]);
+  assert.equal(settings?.num_select?.requested, true);
+});
+
+test('a fourth channel is refused in one clear line', async () => {
+  const [{ text }] = await json('manifests.json');
+  assert.throws(() => parseManifest(text.replace('"RGB"', '"RGBA"'), SCHEMA), /channels is RGBA, but this page feeds/);
+});
+
 test('an unknown keyword of a schema is an error, not ignored', () => {
   assert.throws(() => schemaProblem([1, 1], { type: 'array', uniqueItems: true }), /uniqueItems/);
 });

@@ -18,6 +18,8 @@ _BILINEAR = 2
 """``PIL.Image.Resampling.BILINEAR``."""
 _WITHOUT_ANTIALIAS = ("RfDetrImageProcessor",)
 """Processors that resize without antialiasing; torchvision's default, which the others use, is with."""
+_MASKED = ("RfDetrImageProcessor", "DeformableDetrImageProcessor")
+"""Processors of detectors that also read which pixels are padding, which a bundle does not tell them."""
 _PLAIN_MEAN, _PLAIN_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -48,13 +50,17 @@ def _size(config: Mapping[str, Any], source: str) -> Iterator[Statement]:
     size = config.get("size")
     if config.get("do_resize", True) is False:
         raise UserError(f"{FILE} of {source} does not resize pictures (do_resize), but a bundle's input has one size; {advice}")
+    pad = config.get("pad_size")
     if isinstance(size, Mapping) and {"height", "width"} <= set(size):
         yield state("resolution", size, f"{FILE}: size", source)
+    elif _is_letterbox(config):
+        yield state("resolution", pad, f"{FILE}: pad_size", source)
+        yield state("fit", "letterbox_top_left", f"{FILE}: size and pad_size", source)
+        yield state("fill", "mean", f"{FILE}: do_pad", source)
     elif size is not None:
         shown = ", ".join(f"{key} {value}" for key, value in size.items()) if isinstance(size, Mapping) else size
         raise UserError(f"{FILE} of {source} keeps the pictures' aspect ratio (size: {shown}); {advice}")
-    pad = config.get("pad_size")
-    if config.get("do_pad") and pad is not None and pad != size:
+    if config.get("do_pad") and pad is not None and pad != size and not _is_letterbox(config):
         raise UserError(f"{FILE} of {source} pads pictures to {pad} (pad_size) after the resize to {size}; {advice}")
     resample = config.get("resample")
     if resample is not None and resample != _BILINEAR:
@@ -62,7 +68,32 @@ def _size(config: Mapping[str, Any], source: str) -> Iterator[Statement]:
             f"{FILE} of {source} resizes with filter {resample} of Pillow (resample); a bundle resizes bilinearly: evaluate "
             f"the detector with resample {_BILINEAR}, and change the file if that is right"
         )
-    processor = config.get("image_processor_type") or config.get("feature_extractor_type")
-    if isinstance(processor, str):
+    processor = _processor(config)
+    if processor is not None:
         plain = processor.removesuffix("Fast") in _WITHOUT_ANTIALIAS
         yield state("resize", "bilinear" if plain else "bilinear_antialias", f"{FILE}: {processor}", source)
+
+
+def _processor(config: Mapping[str, Any]) -> str | None:
+    name = config.get("image_processor_type") or config.get("feature_extractor_type")
+    return name if isinstance(name, str) else None
+
+
+def _is_letterbox(config: Mapping[str, Any]) -> bool:
+    """True if pictures are scaled by the smaller factor into one size, and then padded to exactly that size.
+
+    ``longest_edge`` limits the factor for every picture only if ``shortest_edge`` is not smaller.
+    """
+    size, pad = config.get("size"), config.get("pad_size")
+    if not config.get("do_pad") or not isinstance(size, Mapping) or not isinstance(pad, Mapping):
+        return False
+    if (_processor(config) or "").removesuffix("Fast") in _MASKED:
+        return False
+    longest, shortest = size.get("longest_edge"), size.get("shortest_edge")
+    height: Any
+    width: Any
+    if isinstance(longest, int) and isinstance(shortest, int) and shortest >= longest:
+        height, width = longest, longest
+    else:
+        height, width = size.get("max_height"), size.get("max_width")
+    return None not in (height, width) and (height, width) == (pad.get("height"), pad.get("width"))

@@ -10,7 +10,7 @@ from detr2litert.convert.models.settings.setting import SETTINGS, Size, Sourced
 from detr2litert.convert.models.settings.statements import Statement, only_value
 from detr2litert.convert.names import suggestion
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Resize
+from detr2litert.host_runtime.manifest import Fit, Resize
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Settings:
 
     Attributes:
         resolution: of the input.
-        resize, scale, mean, std: the pre-processing, see ``host_runtime.manifest.Preprocess``.
+        resize, fit, scale, mean, std: the pre-processing, see ``host_runtime.manifest.Preprocess``.
+        fill: pixel values of the padding, or ``"mean"``; meaningless if pictures are stretched, and then not iterated over.
         num_queries: boxes in the detector's output.
         num_select: detections that the post-processing selects before any threshold.
         architecture: the remaining settings by name: those that the family's configuration has a field for.
@@ -27,6 +28,8 @@ class Settings:
 
     resolution: Sourced[Size]
     resize: Sourced[Resize]
+    fit: Sourced[Fit]
+    fill: Sourced[tuple[float, ...] | str]
     scale: Sourced[float]
     mean: Sourced[tuple[float, ...]]
     std: Sourced[tuple[float, ...]]
@@ -38,6 +41,8 @@ class Settings:
         """Iterates over (name, value with origin), in the order of ``SETTINGS``."""
         named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "architecture"}
         named.update(self.architecture)
+        if self.fit.value == "stretch":
+            del named["fill"]
         return iter([(name, named[name]) for name in SETTINGS if name in named])
 
 
@@ -115,7 +120,7 @@ def resolve_settings(
             decided[name] = implied[name]
         else:
             silent = "" if source is None else "; the file does not say"
-            decided[name] = Sourced(default, f"the default of {owner}{silent}")
+            decided[name] = Sourced(default, f"the default of {owner}{silent}", is_default=True)
     named = {field.name for field in fields(Settings)}
     architecture = {name: value for name, value in decided.items() if name not in named}
     return Settings(architecture=architecture, **{name: value for name, value in decided.items() if name in named})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 from detr2litert.graphs.delegate import MAX_SIDE
-from detr2litert.host_runtime.manifest import Resize
+from detr2litert.host_runtime.manifest import Fit, Resize
 
 Value = TypeVar("Value", covariant=True)
 
@@ -30,11 +30,17 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Sourced(Generic[Value]):
-    """A value, and in a few words where it is from; ``requested`` if the user chose it."""
+    """A value, and in a few words where it is from.
+
+    Attributes:
+        requested: the user chose it.
+        is_default: nobody states it.
+    """
 
     value: Value
     origin: str
     requested: bool = False
+    is_default: bool = False
 
     def __str__(self) -> str:
         return f"{in_words(self.value)}: {self.origin}"
@@ -75,7 +81,8 @@ def plain(value: object) -> Any:
 def parse_size(value: object) -> Size:
     """Parses a side, ``HEIGHTxWIDTH``, a pair, or an object with ``height`` and ``width``."""
     if isinstance(value, str):
-        sides = [int(side) for side in re.split(r"\s*[x×,]\s*", value.strip())] if re.fullmatch(r"[\dx×,\s]+", value) else []
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*[x×,]\s*(\d{1,9}))?\s*", value)
+        sides = [int(side) for side in match.groups() if side is not None] if match is not None else []
     elif isinstance(value, Mapping):
         sides = [value.get("height"), value.get("width")]  # type: ignore[list-item]
     elif isinstance(value, list | tuple):
@@ -138,6 +145,18 @@ def _positive(value: object) -> tuple[float, ...]:
     return numbers
 
 
+def _fill(value: object) -> tuple[float, ...] | str:
+    if isinstance(value, str) and value.strip().lower() == "mean":
+        return "mean"
+    try:
+        numbers = _numbers(value)
+    except ValueError as error:
+        raise ValueError("a pixel value from 0 to 255 for each channel, or mean") from error
+    if not 0 <= min(numbers) <= max(numbers) <= 255:
+        raise ValueError("a pixel value from 0 to 255 for each channel, or mean")
+    return numbers
+
+
 def _choice(*choices: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if not isinstance(value, str) or value.lower() not in choices:
@@ -149,13 +168,15 @@ def _choice(*choices: str) -> Callable[[object], str]:
 
 _ALL = (
     Setting("resolution", "height and width of the input in pixels", parse_size),
-    Setting("resize", "interpolation of the pre-processing", _choice(*get_args(Resize))),
+    Setting("resize", "interpolation: bilinear or bilinear_antialias", _choice(*get_args(Resize))),
+    Setting("fit", "stretch, or keep the aspect ratio: letterbox, letterbox_top_left", _choice(*get_args(Fit))),
+    Setting("fill", "pixel value of a letterbox's padding, 0 to 255, or mean", _fill),
     Setting("scale", "factor that the pixels 0 to 255 are multiplied by", _number),
     Setting("mean", "subtracted from each channel after the scale", _numbers),
     Setting("std", "that each channel is divided by after the mean", _positive),
     Setting("num_queries", "boxes in the detector's output", _count),
     Setting("num_select", "detections that the post-processing selects", _count),
-    Setting("input_channels", "channels of the picture", _count),
+    Setting("input_channels", "channels of the input: 1 (grey), 3 or 4 (colour and opacity)", _count),
     Setting("decoder_layers", "decoder layers that are evaluated", _count),
     Setting("windows", "windows of the backbone along a side", _count),
     Setting("windowed_blocks", "blocks of the backbone that attend within windows, counted from 0", _places),

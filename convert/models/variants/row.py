@@ -166,6 +166,9 @@ class Variant:
         return {
             "resolution": Size(self.resolution, self.resolution),
             "resize": self.resize,
+            "fit": "stretch",
+            # The padding of ultralytics' LetterBox (ultralytics/data/augment.py, v8.3: padding_value=114).
+            "fill": (114.0,),
             "scale": 1 / 255,
             "mean": self.mean,
             "std": self.std,

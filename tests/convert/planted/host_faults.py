@@ -15,6 +15,7 @@ from detr2litert.convert.proof import host
 from detr2litert.host_runtime import decode, host_kernels
 from detr2litert.host_runtime.bundle import Bundle
 from detr2litert.host_runtime.manifest import HostOp, Preprocess
+from detr2litert.host_runtime.placement import Placement
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.host_runtime.selection import topk_indices
 from tests.convert.planted.fault import BOTH
@@ -115,7 +116,7 @@ def _ties_by_higher_index(scores: NDArray[Any], k: int) -> NDArray[Any]:
     return len(scores) - 1 - topk_indices(scores[::-1].copy(), k)
 
 
-def _corners_as_they_are(boxes: NDArray[np.float32], image_size: tuple[int, int]) -> NDArray[np.float32]:
+def _corners_as_they_are(boxes: NDArray[np.float32], image_size: tuple[int, int], _placement: Placement) -> NDArray[np.float32]:
     """As if the boxes were left, top, right, bottom already."""
     scale = np.asarray((*image_size, *image_size), np.float32)
     return np.clip(boxes * scale, 0, scale).astype(np.float32)

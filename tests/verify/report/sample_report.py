@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from detr2litert.convert.proof.registry import GATES
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.draw import draw_detections
-from detr2litert.host_runtime.manifest import Weights
+from detr2litert.host_runtime.manifest import SettingRecord, Weights
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.detections import DetectionCase, MatchRow, check_detections
 from detr2litert.verify.report.headroom import RangeRecord
@@ -159,5 +159,12 @@ def sample(**changes: object) -> RunReport:
         ranges=ranges(),
         created="2026-11-21T02:00:00Z",
         expected_gates=EXPECTED,
+        settings={
+            "resolution": SettingRecord([160, 240], "the default of tiny; the file does not say"),
+            "fit": SettingRecord("letterbox", "requested", True),
+            "scale": SettingRecord(1 / 255, "preprocessor_config.json: rescale_factor"),
+            "num_queries": SettingRecord(40, "40 query rows in 1 groups"),
+        },
+        weights_place="ema.module",
     )
     return replace(report, **changes)  # type: ignore[arg-type]

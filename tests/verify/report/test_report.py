@@ -42,7 +42,8 @@ def test_json_is_strict_and_has_its_version(tmp_path: Path) -> None:
         "at_least": True, "passed": False,
     }  # fmt: skip
     assert set(record) == {
-        "schema_version", "verdict", "created", "variant", "target", "weights", "adapter", "expected_gates", "gates", "stages",
+        "schema_version", "verdict", "created", "variant", "target", "weights", "weights_place", "settings",
+        "adapter", "expected_gates", "gates", "stages",
         "rewrites",
         "op_counts", "files", "versions", "ranges", "scenes", "compared_with_outside",
     }  # fmt: skip
@@ -132,6 +133,23 @@ def test_page_shows_all_that_was_recorded() -> None:
     ):  # fmt: skip
         assert words in text, words
     assert "Not proved" not in text and "Random weights" not in text
+
+
+def test_the_settings_are_in_the_head_with_their_origin() -> None:
+    text = " ".join(read_page(render_html(sample())).text.split())
+    head = text[: text.index("Host side")]
+    assert "ema.module in the file" in head
+    assert "160 × 240the default of tiny; the file does not say" in head
+    assert "letterboxrequested" in head
+    assert "0.00392157preprocessor_config.json: rescale_factor" in head
+    assert "Settings" not in read_page(render_html(sample(settings={}))).text
+
+
+def test_a_report_without_settings_can_be_read(tmp_path: Path) -> None:
+    record = json.loads(write_report(sample(), tmp_path / "report.json").read_text())
+    del record["settings"], record["weights_place"]
+    (tmp_path / "report.json").write_text(json.dumps(record))
+    assert load_report(tmp_path / "report.json").settings == {}
 
 
 def test_gates_come_first_and_failures_are_visible() -> None:

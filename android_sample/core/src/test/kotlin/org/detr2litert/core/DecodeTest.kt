@@ -4,6 +4,7 @@ import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Decoder
 import org.detr2litert.core.decode.Detections
 import org.detr2litert.core.decode.toList
+import org.detr2litert.core.manifest.ManifestReader
 import org.detr2litert.core.manifest.PostprocessSpec
 import java.io.File
 import kotlin.test.Test
@@ -19,12 +20,14 @@ class DecodeTest {
             val settings = case.settings
             val (_, queries, classes) = case.tensors.getValue("logits").shape
             val spec = PostprocessSpec(settings.whole("num_select"), "boxes", "logits", settings.wholes("ignored_classes"))
-            val decoder = Decoder(spec, queries, classes)
+            val input = if (settings.has("preprocess")) ManifestReader.preprocess(settings.child("preprocess")) else null
+            val decoder = Decoder(spec, queries, classes, input)
+            val across = settings.flag("nms_across_classes")
             val found = Detections(decoder.capacity)
             val nms = if (settings.raw("nms_iou") == null) null else settings.number("nms_iou").toFloat()
             val threshold = settings.number("threshold").toFloat()
             for (round in 1..2) {
-                decoder.decode(case.floats("boxes"), case.floats("logits"), 640, 427, threshold, nms, found)
+                decoder.decode(case.floats("boxes"), case.floats("logits"), 640, 427, threshold, nms, found, across)
                 assertEquals(case.ints("found.class_index").toList(), found.classIndex.take(found.count), case.name)
                 assertClose(case.floats("found.score"), found.score.copyOf(found.count), 2e-7f, case.name)
                 assertClose(case.floats("found.boxes"), found.boxes.copyOf(4 * found.count), 1e-4f, case.name)

@@ -45,6 +45,23 @@ class ManifestTest {
     }
 
     @Test
+    fun settingsAreRead() {
+        val settings = ManifestReader.read(cases.first { it.text("name") == "settings" }.text("text")).settings
+        assertEquals(listOf<Any>(8.0, 8.0), settings.getValue("resolution").value)
+        assertEquals("the default of cells; the file does not say", settings.getValue("resolution").origin)
+        assertEquals(listOf<Any>("bilinear", 4.0), listOf("resize", "num_select").map { settings.getValue(it).value })
+        assertEquals(listOf("num_select"), settings.filterValues { it.requested }.keys.toList())
+        assertEquals(emptyMap(), ManifestReader.read(cases.first { it.text("name") == "sound" }.text("text")).settings)
+    }
+
+    @Test
+    fun aFourthChannelIsRefusedInOneClearLine() {
+        val text = cases.first { it.text("name") == "sound" }.text("text").replaceFirst("\"RGB\"", "\"RGBA\"")
+        val refusal = assertFailsWith<BundleException> { ManifestReader.read(text) }
+        assertTrue("channels is RGBA, but this app feeds pictures without opacity" in refusal.message!!, refusal.message)
+    }
+
+    @Test
     fun aManifestsFieldsAreRead() {
         val manifest = ManifestReader.read(cases.first { it.text("name") == "sound" }.text("text"))
         assertEquals("cells", manifest.variant)

@@ -1,5 +1,7 @@
 package org.detr2litert.core
 
+import org.detr2litert.core.manifest.Fit
+import org.detr2litert.core.manifest.ManifestReader
 import org.detr2litert.core.manifest.PreprocessSpec
 import org.detr2litert.core.manifest.Resize
 import org.detr2litert.core.preprocess.Picture
@@ -19,17 +21,10 @@ import kotlin.test.assertTrue
 class PreprocessTest {
     /** Tolerance 1e-5 of normalised values (about 6e-4 of a pixel step): sums over long filters are rounded differently. */
     @Test
-    fun bothResizesAgreeWithPython() {
+    fun everyPreprocessingAgreesWithPython() {
         for (case in Goldens.cases("resizes")) {
             val json = case.settings.child("preprocess")
-            val spec = PreprocessSpec(
-                json.whole("height"),
-                json.whole("width"),
-                if (json.text("resize") == "bilinear") Resize.BILINEAR else Resize.BILINEAR_ANTIALIAS,
-                json.number("scale"),
-                json.numbers("mean"),
-                json.numbers("std"),
-            )
+            val spec = ManifestReader.preprocess(json)
             val (height, width) = case.tensors.getValue("picture").shape
             val preprocessor = Preprocessor(spec)
             val input = FloatArray(preprocessor.size)
@@ -50,6 +45,20 @@ class PreprocessTest {
             for (channel in 0 until 3) {
                 for (index in 0 until 16) assertEquals(listOf(16f, 32f, 48f)[channel], input[channel * 16 + index], 1e-4f)
             }
+        }
+    }
+
+    @Test
+    fun aLetterboxPadsEveryPictureAnew() {
+        val plain = PreprocessSpec(4, 8, Resize.BILINEAR, 1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0))
+        val spec = plain.copy(fit = Fit.LETTERBOX, fill = listOf(1.0, 2.0, 3.0))
+        val preprocessor = Preprocessor(spec)
+        val input = FloatArray(preprocessor.size)
+        val regions = mapOf((4 to 4) to (2..5), (8 to 4) to (0..7), (2 to 4) to (3..4))
+        for ((size, region) in regions) {
+            val picture = Picture(size.first, size.second).apply { pixels.fill(0x7F102030) }
+            preprocessor.run(picture, input)
+            for (x in 0 until 8) assertEquals(if (x in region) 32f else 2f, input[32 + x], 1e-4f, "$size at $x")
         }
     }
 

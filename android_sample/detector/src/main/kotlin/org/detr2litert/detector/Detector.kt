@@ -36,11 +36,16 @@ class Detector private constructor(val manifest: Manifest, private val pipeline:
      *
      * @param threshold exclusive lower bound of the scores.
      * @param nmsIou the IoU above which a box is suppressed by a better one of its class; null, as in the original, for no NMS.
+     * @param nmsAcrossClasses whether a better box of any class suppresses.
      * @throws org.detr2litert.core.engine.EngineException if a graph fails.
      * @throws org.detr2litert.core.GraphOutputException if a graph's output is invalid, for example NaN.
      */
-    fun detect(bitmap: Bitmap, threshold: Float = DEFAULT_THRESHOLD, nmsIou: Float? = null): List<Detection> =
-        detect(threshold, nmsIou) { bitmap.copyPixels(picture) }
+    fun detect(
+        bitmap: Bitmap,
+        threshold: Float = DEFAULT_THRESHOLD,
+        nmsIou: Float? = null,
+        nmsAcrossClasses: Boolean = false,
+    ): List<Detection> = detect(threshold, nmsIou, nmsAcrossClasses) { bitmap.copyPixels(picture) }
 
     /**
      * Detects objects in a camera frame (YUV_420_888), best first; boxes are in the upright picture's pixels.
@@ -52,12 +57,19 @@ class Detector private constructor(val manifest: Manifest, private val pipeline:
         rotation: Rotation,
         threshold: Float = DEFAULT_THRESHOLD,
         nmsIou: Float? = null,
-    ): List<Detection> = detect(threshold, nmsIou) { converter.convert(frame.yuvPlanes(), rotation, picture) }
+        nmsAcrossClasses: Boolean = false,
+    ): List<Detection> =
+        detect(threshold, nmsIou, nmsAcrossClasses) { converter.convert(frame.yuvPlanes(), rotation, picture) }
 
-    private fun detect(threshold: Float, nmsIou: Float?, fill: () -> Unit): List<Detection> = InferenceThread.call {
+    private fun detect(
+        threshold: Float,
+        nmsIou: Float?,
+        nmsAcrossClasses: Boolean,
+        fill: () -> Unit,
+    ): List<Detection> = InferenceThread.call {
         check(!closed) { "the detector is closed" }
         fill()
-        pipeline.detect(picture, threshold, nmsIou, detections)
+        pipeline.detect(picture, threshold, nmsIou, detections, nmsAcrossClasses)
         detections.toList(manifest)
     }
 

@@ -4,6 +4,8 @@ import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.host.HostOps
 import org.detr2litert.core.host.TopK
 import org.detr2litert.core.manifest.PostprocessSpec
+import org.detr2litert.core.manifest.PreprocessSpec
+import org.detr2litert.core.preprocess.Placement
 import kotlin.math.exp
 import kotlin.math.ln
 
@@ -19,8 +21,15 @@ import kotlin.math.ln
  *
  * @param queries Q of boxes [1, Q, 4] and logits [1, Q, C].
  * @param classes C.
+ * @param input the pre-processing, which places a picture in the input; null for a picture that fills it.
  */
-class Decoder(private val spec: PostprocessSpec, private val queries: Int, private val classes: Int) {
+class Decoder(
+    private val spec: PostprocessSpec,
+    private val queries: Int,
+    private val classes: Int,
+    input: PreprocessSpec? = null,
+) {
+    private val placement = input?.let(::Placement)
     private val best = TopK(queries * classes)
     private val scores = FloatArray(queries * classes)
     private val ignored = BooleanArray(classes) { it in spec.ignoredClasses }
@@ -30,11 +39,12 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
     val capacity: Int get() = minOf(spec.numSelect, queries * classes)
 
     /**
-     * @param boxes [1, Q, 4], centre x, centre y, width, height as fractions of the picture.
+     * @param boxes [1, Q, 4], centre x, centre y, width, height as fractions of the input.
      * @param logits [1, Q, C], before the sigmoid.
      * @param threshold exclusive lower bound of the scores.
      * @param nmsIou the IoU above which a box is suppressed by a better one of its class; null for no NMS.
      * @param into receives the result.
+     * @param nmsAcrossClasses whether a better box of any class suppresses.
      * @throws GraphOutputException if a value is NaN.
      */
     fun decode(
@@ -45,10 +55,12 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
         threshold: Float,
         nmsIou: Float?,
         into: Detections,
+        nmsAcrossClasses: Boolean = false,
     ) {
         require(boxes.size == 4 * queries && logits.size == queries * classes) { "boxes or logits have the wrong size" }
         refuseNaN("boxes", boxes)
         val found = select(logits, threshold)
+        placement?.place(width, height)
         into.count = 0
         into.width = width
         into.height = height
@@ -61,7 +73,7 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
             into.score[at] = scores[flat]
             toPixels(boxes, flat / classes, width.toFloat(), height.toFloat(), into.boxes, 4 * at)
         }
-        if (nmsIou != null) nms.apply(into, nmsIou)
+        if (nmsIou != null) nms.apply(into, nmsIou, nmsAcrossClasses)
     }
 
     private fun select(logits: FloatArray, threshold: Float): Int {
@@ -77,6 +89,20 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
         return best.select(spec.numSelect)
     }
 
+    /** Converts one cxcywh box to left, top, right, bottom, in float32 as in Python. */
+    private fun toPixels(boxes: FloatArray, query: Int, width: Float, height: Float, into: FloatArray, at: Int) {
+        val scaleX = placement?.scaleX ?: width
+        val scaleY = placement?.scaleY ?: height
+        val offsetX = placement?.offsetX ?: 0f
+        val offsetY = placement?.offsetY ?: 0f
+        val halfWidth = 0.5f * boxes[4 * query + 2]
+        val halfHeight = 0.5f * boxes[4 * query + 3]
+        into[at] = ((boxes[4 * query] - halfWidth) * scaleX + offsetX).coerceIn(0f, width)
+        into[at + 1] = ((boxes[4 * query + 1] - halfHeight) * scaleY + offsetY).coerceIn(0f, height)
+        into[at + 2] = ((boxes[4 * query] + halfWidth) * scaleX + offsetX).coerceIn(0f, width)
+        into[at + 3] = ((boxes[4 * query + 1] + halfHeight) * scaleY + offsetY).coerceIn(0f, height)
+    }
+
     private fun refuseNaN(name: String, values: FloatArray) {
         for (value in values) if (value.isNaN()) throw notANumber(name)
     }
@@ -89,16 +115,6 @@ class Decoder(private val spec: PostprocessSpec, private val queries: Int, priva
         fun logitFloor(threshold: Float): Float {
             val share = threshold.toDouble() / (1 - threshold.toDouble())
             return if (share <= exp(-80.0) || share.isNaN()) Float.NEGATIVE_INFINITY else (ln(share) - 0.001).toFloat()
-        }
-
-        /** Converts one cxcywh box to left, top, right, bottom, in float32 as in Python. */
-        fun toPixels(boxes: FloatArray, query: Int, width: Float, height: Float, into: FloatArray, at: Int) {
-            val halfWidth = 0.5f * boxes[4 * query + 2]
-            val halfHeight = 0.5f * boxes[4 * query + 3]
-            into[at] = ((boxes[4 * query] - halfWidth) * width).coerceIn(0f, width)
-            into[at + 1] = ((boxes[4 * query + 1] - halfHeight) * height).coerceIn(0f, height)
-            into[at + 2] = ((boxes[4 * query] + halfWidth) * width).coerceIn(0f, width)
-            into[at + 3] = ((boxes[4 * query + 1] + halfHeight) * height).coerceIn(0f, height)
         }
     }
 }

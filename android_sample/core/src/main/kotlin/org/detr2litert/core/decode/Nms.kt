@@ -1,16 +1,20 @@
 package org.detr2litert.core.decode
 
-/** Greedy non-maximum suppression within each class; boxes of different classes never suppress each other. */
+/** Greedy non-maximum suppression, within each class or across classes. */
 class Nms(capacity: Int) {
     private val dropped = BooleanArray(capacity)
 
-    /** Removes from [detections] (best first) each box whose IoU with a better one of its class is above [iou]. */
-    fun apply(detections: Detections, iou: Float) {
+    /**
+     * Removes from [detections] (best first) each box whose IoU with a better one, of its class or of any ([acrossClasses]),
+     * is above [iou].
+     */
+    fun apply(detections: Detections, iou: Float, acrossClasses: Boolean = false) {
         dropped.fill(false, 0, detections.count)
         for (better in 0 until detections.count) {
             if (dropped[better]) continue
             for (other in better + 1 until detections.count) {
-                if (dropped[other] || detections.classIndex[other] != detections.classIndex[better]) continue
+                if (dropped[other]) continue
+                if (!acrossClasses && detections.classIndex[other] != detections.classIndex[better]) continue
                 dropped[other] = overlaps(detections, better, other, iou)
             }
         }

@@ -16,6 +16,7 @@ data class Manifest(
     val classes: List<String?>,
     val files: Map<String, FileRecord>,
     val golden: Golden?,
+    val settings: Map<String, SettingRecord> = emptyMap(),
 ) {
     /** The class's name, or "class N" for an unused index (COCO's ids have gaps). */
     fun className(index: Int): String = classes[index] ?: "class $index"
@@ -30,11 +31,21 @@ data class Manifest(
 /** The source of the weights; [random] marks seeded random weights, which detect nothing. */
 data class Weights(val source: String, val sha256: String, val random: Boolean)
 
+/**
+ * A setting that the detector was built with, for display: its [value] is a [String], a [Double] or a list of [Double]s;
+ * [requested] if the user chose it.
+ */
+data class SettingRecord(val value: Any, val origin: String, val requested: Boolean)
+
+/** How a picture of another aspect ratio gets into the input; see [org.detr2litert.core.preprocess.Placement]. */
+enum class Fit { STRETCH, LETTERBOX, LETTERBOX_TOP_LEFT }
+
 enum class Resize { BILINEAR, BILINEAR_ANTIALIAS }
 
 /**
- * The pre-processing to graph A's input [1, 3, height, width], RGB: resize to [height] x [width], then
- * x = (pixel * [scale] - [mean]) / [std] per channel.
+ * The pre-processing to graph A's input [1, channels, height, width], RGB or grey: resize to [height] x [width], then
+ * x = (pixel * [scale] - [mean]) / [std] per channel. With another [fit] than stretch, pixels outside of the picture have
+ * the values [fill].
  */
 data class PreprocessSpec(
     val height: Int,
@@ -43,7 +54,12 @@ data class PreprocessSpec(
     val scale: Double,
     val mean: List<Double>,
     val std: List<Double>,
-)
+    val fit: Fit = Fit.STRETCH,
+    val fill: List<Double> = emptyList(),
+) {
+    /** 3 for RGB, 1 for grey. */
+    val channels: Int get() = mean.size
+}
 
 /** A .tflite file and its signature's tensors by name. */
 data class GraphSpec(val file: String, val signature: String, val inputs: List<TensorSpec>, val outputs: List<TensorSpec>)

@@ -29,7 +29,9 @@ internal object ManifestProblems {
 
     private fun image(manifest: Manifest): String? {
         val pre = manifest.preprocess
-        val shape = listOf(1, 3, pre.height, pre.width)
+        val padding = if (pre.fit == Fit.STRETCH) 0 else pre.channels
+        if (pre.fill.size != padding) return "preprocess.fill has ${pre.fill.size} numbers, not $padding"
+        val shape = listOf(1, pre.channels, pre.height, pre.width)
         val fits = manifest.graphA.inputs.singleOrNull()?.shape == shape
         return if (fits) null else "graph a must have one input of shape $shape, as stated in preprocess"
     }

@@ -13,6 +13,7 @@ import org.detr2litert.core.tensor.TensorSpec
 /** Reads manifest.json as defined by `manifest.schema.json`, version 1, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
+    private const val MAX_NUMBERS = 64 // of a setting
 
     /**
      * @param where the text's name in errors.
@@ -45,7 +46,7 @@ object ManifestReader {
                 "schema_version", "variant", "target", "weights", "versions", "preprocess", "graphs", "host_step",
                 "postprocess", "classes", "files",
             ),
-            setOf("golden", "protection"),
+            setOf("golden", "protection", "settings"),
         )
         val graphs = json.child("graphs").allowOnly(setOf("a", "b"))
         return Manifest(
@@ -61,6 +62,7 @@ object ManifestReader {
             classes = classes(json),
             files = json.child("files").children().mapValues { (_, record) -> file(record) },
             golden = if (json.has("golden")) golden(json.child("golden")) else null,
+            settings = if (json.has("settings")) settings(json.child("settings")) else emptyMap(),
         )
     }
 
@@ -69,15 +71,44 @@ object ManifestReader {
         return Weights(json.text("source"), sha256(json), json.flag("random"))
     }
 
-    private fun preprocess(json: JsonObject): PreprocessSpec {
-        json.allowOnly(setOf("height", "width", "resize", "scale", "mean", "std", "channels", "layout"))
+    private fun settings(json: JsonObject): Map<String, SettingRecord> =
+        json.children().mapValues { (_, record) -> setting(record) }
+
+    private fun setting(json: JsonObject): SettingRecord {
+        json.allowOnly(setOf("value", "origin"), setOf("requested"))
+        val value = when (val raw = json.raw("value")) {
+            is String -> raw
+            is Number -> raw.toDouble()
+            else -> json.numbers("value").also { if (it.size !in 1..MAX_NUMBERS) json.fail("value has ${it.size} numbers") }
+        }
+        return SettingRecord(value, json.text("origin"), json.has("requested") && json.flag("requested"))
+    }
+
+    internal fun preprocess(json: JsonObject): PreprocessSpec {
+        json.allowOnly(
+            setOf("height", "width", "resize", "scale", "mean", "std", "channels", "layout"),
+            setOf("fit", "fill"),
+        )
         val scale = json.number("scale")
         if (scale <= 0) json.fail("scale is not above 0")
         val mean = json.numbers("mean")
         val std = json.numbers("std")
-        if (mean.size != 3 || std.size != 3) json.fail("mean and std need three numbers each")
+        val channels = json.oneOf("channels", listOf("RGB", "L", "RGBA"))
+        if (channels == "RGBA") json.fail("channels is RGBA, but this app feeds pictures without opacity, RGB or L")
+        val count = if (channels == "L") 1 else 3
+        if (mean.size != count || std.size != count) json.fail("mean and std need a number for each channel, $count")
         if (std.any { it <= 0 }) json.fail("std is not above 0")
-        json.oneOf("channels", listOf("RGB"))
+        val fit = if (!json.has("fit")) {
+            Fit.STRETCH
+        } else {
+            when (json.oneOf("fit", listOf("stretch", "letterbox", "letterbox_top_left"))) {
+                "letterbox" -> Fit.LETTERBOX
+                "letterbox_top_left" -> Fit.LETTERBOX_TOP_LEFT
+                else -> Fit.STRETCH
+            }
+        }
+        val fill = if (json.has("fill")) json.numbers("fill") else emptyList()
+        if (json.has("fill") && fill.isEmpty()) json.fail("fill is empty")
         json.oneOf("layout", listOf("NCHW"))
         val resize = when (json.oneOf("resize", listOf("bilinear_antialias", "bilinear"))) {
             "bilinear" -> Resize.BILINEAR
@@ -90,6 +121,8 @@ object ManifestReader {
             scale = scale,
             mean = mean,
             std = std,
+            fit = fit,
+            fill = fill,
         )
     }
 

@@ -26,7 +26,7 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
     private val preprocessor = Preprocessor(manifest.preprocess)
     private val host = HostStep(manifest.hostStep, bundle.hostConstants(), manifest.graphA.outputs, workers)
     private val decoder = manifest.graphB.outputs.first { it.name == manifest.postprocess.logits }.shape
-        .let { (_, queries, classes) -> Decoder(manifest.postprocess, queries, classes) }
+        .let { (_, queries, classes) -> Decoder(manifest.postprocess, queries, classes, manifest.preprocess) }
 
     private val image = FloatTensor(manifest.graphA.inputs.single().shape)
     private val imageName = manifest.graphA.inputs.single().name
@@ -55,7 +55,7 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
     /** The maximum number of detections in a picture. */
     val capacity: Int get() = decoder.capacity
 
-    /** Graph A's input [1, 3, H, W]. */
+    /** Graph A's input [1, channels, H, W]. */
     val input: FloatTensor get() = image
 
     /** The outputs of each stage by name, for a parity run. */
@@ -72,22 +72,35 @@ class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private 
      * Detects objects in an upright picture.
      *
      * @param into receives the result, in the picture's pixels.
-     * @param nmsIou see [Decoder.decode].
+     * @param nmsIou with [nmsAcrossClasses] see [Decoder.decode].
      */
-    fun detect(picture: Picture, threshold: Float, nmsIou: Float?, into: Detections) {
+    fun detect(
+        picture: Picture,
+        threshold: Float,
+        nmsIou: Float?,
+        into: Detections,
+        nmsAcrossClasses: Boolean = false,
+    ) {
         times.start()
         preprocessor.run(picture, image.data)
         times.mark(Stage.PREPROCESS)
         runA()
         runHost()
         runB()
-        decode(picture.width, picture.height, threshold, nmsIou, into)
+        decode(picture.width, picture.height, threshold, nmsIou, into, nmsAcrossClasses)
     }
 
     /** Decodes graph B's latest outputs, for example once more with another [threshold]. */
-    fun decode(width: Int, height: Int, threshold: Float, nmsIou: Float?, into: Detections) {
+    fun decode(
+        width: Int,
+        height: Int,
+        threshold: Float,
+        nmsIou: Float?,
+        into: Detections,
+        nmsAcrossClasses: Boolean = false,
+    ) {
         times.start()
-        decoder.decode(boxes.data, logits.data, width, height, threshold, nmsIou, into)
+        decoder.decode(boxes.data, logits.data, width, height, threshold, nmsIou, into, nmsAcrossClasses)
         times.mark(Stage.DECODE)
     }
 

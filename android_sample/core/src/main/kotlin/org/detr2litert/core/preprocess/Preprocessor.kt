@@ -9,40 +9,51 @@ import org.detr2litert.core.manifest.PreprocessSpec
  * Allocates only when the picture's size changes. Not thread-safe.
  */
 class Preprocessor(private val spec: PreprocessSpec) {
-    private var oldWidth = 0
-    private var oldHeight = 0
+    private val placement = Placement(spec)
+    private val channels = spec.channels
     private lateinit var rows: ResizeFilter
     private lateinit var columns: ResizeFilter
     private var row = FloatArray(0)
 
     // Division by 255, as in to_tensor; multiplying by 1/255 changes the last bit of half of the pixel values.
     private val divisor = (1 / spec.scale).toFloat()
-    private val mean = FloatArray(3) { spec.mean[it].toFloat() }
-    private val std = FloatArray(3) { spec.std[it].toFloat() }
+    private val mean = FloatArray(channels) { spec.mean[it].toFloat() }
+    private val std = FloatArray(channels) { spec.std[it].toFloat() }
 
-    /** Number of floats that [run] writes: 3 x height x width. */
-    val size: Int get() = 3 * spec.height * spec.width
+    /** Number of floats that [run] writes: channels x height x width. */
+    val size: Int get() = channels * spec.height * spec.width
 
     /**
      * @param picture upright, any size.
-     * @param into [1, 3, height, width], row-major, red, green, blue.
+     * @param into [1, channels, height, width], row-major: red, green, blue, or grey.
      */
     fun run(picture: Picture, into: FloatArray) {
         require(into.size == size) { "${into.size} floats for an input of $size" }
         prepare(picture.width, picture.height)
-        for (y in 0 until spec.height) {
-            resizeRow(picture, y)
-            writeRow(y, into)
+        if (placement.pads) pad(into)
+        for (y in 0 until placement.height) {
+            if (channels == 1) {
+                resizeGreyRow(picture, y)
+                writeGreyRow(y, into)
+            } else {
+                resizeRow(picture, y)
+                writeRow(y, into)
+            }
+        }
+    }
+
+    private fun pad(into: FloatArray) {
+        val plane = spec.height * spec.width
+        for (channel in 0 until channels) {
+            into.fill(normal(spec.fill[channel].toFloat(), channel), channel * plane, (channel + 1) * plane)
         }
     }
 
     private fun prepare(width: Int, height: Int) {
-        if (width == oldWidth && height == oldHeight) return
-        columns = ResizeFilter.of(width, spec.width, spec.resize)
-        rows = ResizeFilter.of(height, spec.height, spec.resize)
-        if (row.size < 3 * width) row = FloatArray(3 * width)
-        oldWidth = width
-        oldHeight = height
+        if (!placement.place(width, height)) return
+        columns = ResizeFilter.of(width, placement.width, spec.resize)
+        rows = ResizeFilter.of(height, placement.height, spec.resize)
+        if (row.size < channels * width) row = FloatArray(channels * width)
     }
 
     /** row[3 * x + c] = the weighted sum over the picture's rows. */
@@ -63,7 +74,8 @@ class Preprocessor(private val spec: PreprocessSpec) {
 
     private fun writeRow(y: Int, into: FloatArray) {
         val plane = spec.height * spec.width
-        for (x in 0 until spec.width) {
+        val start = (placement.top + y) * spec.width + placement.left
+        for (x in 0 until placement.width) {
             var red = 0f
             var green = 0f
             var blue = 0f
@@ -74,12 +86,36 @@ class Preprocessor(private val spec: PreprocessSpec) {
                 green += row[source + 1] * weight
                 blue += row[source + 2] * weight
             }
-            val pixel = y * spec.width + x
+            val pixel = start + x
             into[pixel] = normal(red, 0)
             into[pixel + plane] = normal(green, 1)
             into[pixel + 2 * plane] = normal(blue, 2)
         }
     }
+
+    /** row[x] = the weighted sum over the picture's rows of its grey level. */
+    private fun resizeGreyRow(picture: Picture, y: Int) {
+        row.fill(0f, 0, picture.width)
+        for (tap in y * rows.taps until (y + 1) * rows.taps) {
+            val weight = rows.weights[tap]
+            if (weight == 0f) continue
+            val start = rows.sources[tap] * picture.width
+            for (x in 0 until picture.width) row[x] += grey(picture.pixels[start + x]) * weight
+        }
+    }
+
+    private fun writeGreyRow(y: Int, into: FloatArray) {
+        val start = (placement.top + y) * spec.width + placement.left
+        for (x in 0 until placement.width) {
+            var sum = 0f
+            for (tap in x * columns.taps until (x + 1) * columns.taps) sum += row[columns.sources[tap]] * columns.weights[tap]
+            into[start + x] = normal(sum, 0)
+        }
+    }
+
+    /** ITU-R 601 luma in 16.16 fixed point, as Pillow's convert("L"). */
+    private fun grey(pixel: Int): Int =
+        (((pixel shr 16) and 0xFF) * 19595 + ((pixel shr 8) and 0xFF) * 38470 + (pixel and 0xFF) * 7471 + 0x8000) shr 16
 
     private fun normal(value: Float, channel: Int): Float = (value / divisor - mean[channel]) / std[channel]
 }

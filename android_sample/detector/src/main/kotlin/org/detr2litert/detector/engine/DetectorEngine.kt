@@ -50,6 +50,10 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     @Volatile
     var nmsIou: Float? = null
 
+    /** With [nmsIou]: whether a better box of any class suppresses. */
+    @Volatile
+    var nmsAcrossClasses = false
+
     private val context = context.applicationContext
     private val handler = Handler(InferenceThread.looper)
     private val main = Handler(Looper.getMainLooper())
@@ -102,7 +106,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
     fun decodeAgain() = post {
         val open = pipeline
         if (open != null && width > 0) {
-            open.decode(width, height, threshold, nmsIou, detections)
+            open.decode(width, height, threshold, nmsIou, detections, nmsAcrossClasses)
             publish(open)
         }
     }
@@ -139,7 +143,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
         // The HUD shows times of the current source only.
         if (from != source) open.times.clear()
         source = from
-        open.detect(picture, threshold, nmsIou, detections)
+        open.detect(picture, threshold, nmsIou, detections, nmsAcrossClasses)
         width = picture.width
         height = picture.height
         publish(open)

@@ -1,0 +1,73 @@
+"""Settings of the pre-processing that depend on each other: a number per channel, and the padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from detr2litert.convert.models.settings.resolve import Settings
+from detr2litert.convert.models.settings.setting import Sourced
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels
+
+MEAN = "mean"
+"""Value of ``fill``: the pixel values that are zero after the normalisation, which is how transformers pads."""
+
+_CHANNELS: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def channels_of(settings: Settings) -> Channels:
+    """Returns the channels of the input, as the manifest names them.
+
+    Raises:
+        UserError: a number of channels that no picture has.
+    """
+    sourced = settings.architecture.get("input_channels")
+    if sourced is None:
+        return "RGB"
+    if sourced.value not in _CHANNELS:
+        raise UserError(
+            f"input_channels is {sourced.value} ({sourced.origin}); a bundle takes pictures of 1 (grey), 3 (colour) or 4 "
+            "channels (colour and opacity)"
+        )
+    return _CHANNELS[sourced.value]
+
+
+def per_channel(settings: Settings) -> Settings:
+    """Returns the settings with one number per channel.
+
+    A single number counts for every channel. A default of three numbers is repeated in turn, as rfdetr does (for four
+    channels: red, green, blue, red).
+
+    Raises:
+        UserError: another number of values than channels, or padding of a picture that is stretched.
+    """
+    count = CHANNEL_COUNT[channels_of(settings)]
+    if settings.fit.value == "stretch" and settings.fill.requested:
+        raise UserError("fill is the colour of padding, but pictures are stretched: add --set fit=letterbox")
+    changed: dict[str, Any] = {}
+    for name in ("mean", "std", "fill"):
+        sourced: Sourced[Any] = getattr(settings, name)
+        value = sourced.value
+        if value == MEAN or len(value) == count:
+            continue
+        if len(value) == 1:
+            changed[name] = replace(sourced, value=value * count)
+        elif sourced.is_default:
+            repeated = tuple(value[channel % len(value)] for channel in range(count))
+            changed[name] = replace(sourced, value=repeated, origin=f"{sourced.origin}; repeated for {count} channels")
+        else:
+            raise UserError(
+                f"{name} has {len(value)} numbers ({sourced.origin}) but the input has {count} channels; give one number, or "
+                f"one per channel, with --set {name}=…"
+            )
+    return replace(settings, **changed)
+
+
+def fill_of(settings: Settings) -> tuple[float, ...]:
+    """Returns the pixel values of the padding, one per channel; none if pictures are stretched."""
+    if settings.fit.value == "stretch":
+        return ()
+    if isinstance(settings.fill.value, str):
+        return tuple(mean / settings.scale.value for mean in settings.mean.value)
+    return settings.fill.value
