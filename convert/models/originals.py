@@ -93,7 +93,7 @@ def activate_heads(model: nn.Module, config: Any) -> None:
             head.activation = activation
         else:
             # One head under several names remains one.
-            changed.setdefault(head, Perceptron(head.layers, activation))  # type: ignore[arg-type]
+            changed.setdefault(head, Perceptron(head.layers, activation))
             _replace(model, name, changed[head])
 
 
@@ -143,15 +143,15 @@ def _forget_query_positions(decoder: nn.Module, _arguments: object, _result: obj
 def simplify_tiny_vit(model: nn.Module, config: Any) -> None:
     """Removes the normalisation of the ViT's last level, the scales of its blocks' outputs and the register tokens.
 
-    The tiny ViTs of DEIMv2 return each block's output unchanged (engine/backbone/vit_tiny.py at 0fff8d4). Their checkpoints have
-    no weights for these parts; the scales are 1 and the tokens none in transformers, but the last level is normalised.
+    The tiny ViTs of DEIMv2 return each block's output unchanged (engine/backbone/vit_tiny.py at 0fff8d4). Their checkpoints
+    have no weights for these parts; in transformers the scales are 1 and there are no tokens, but the last level is normalised.
     """
     backbone = model.get_submodule("model.conv_encoder.backbone")
     for name, _ in list(backbone.named_modules()):
         if name == "norm" or re.search(r"\.layer_scale[12]$", name):
             _replace(backbone, name, nn.Identity())
     embeddings = backbone.get_submodule("embeddings")
-    empty = embeddings.register_tokens.data  # type: ignore[union-attr]
+    empty = embeddings.register_tokens.data
     del embeddings.register_tokens
     embeddings.register_buffer("register_tokens", empty, persistent=False)  # type: ignore[arg-type]
 
@@ -183,7 +183,7 @@ def model_class(variant: Variant, checkpoint: Checkpoint | None) -> Any:
     if not adjustments or not computes_as_original(variant, checkpoint):
         return base
 
-    class Adjusted(base):  # type: ignore[misc]
+    class Adjusted(base):  # type: ignore[misc, valid-type]
         def __init__(self, config: Any) -> None:
             super().__init__(config)
             for adjust in adjustments:

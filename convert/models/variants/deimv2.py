@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS
+from detr2litert.convert.models.settings.fields import FieldPath
 from detr2litert.convert.models.variants.deimv2_names import HYBRID_PROJECTIONS, NAMES, NEEDLESS, SPLITS
 from detr2litert.convert.models.variants.distribution_heads import DISTRIBUTION_INIT_STD
 from detr2litert.convert.models.variants.hybrid_names import RECOMPUTED
@@ -68,9 +69,9 @@ DEIMV2 = Family(
 )
 
 # VisionTransformer in engine/backbone/vit_tiny.py: norm_layer, qkv_bias.
-_TINY_VIT = {("backbone_config", "layer_norm_eps"): 1e-6, ("backbone_config", "key_bias"): True}
+_TINY_VIT: Mapping[FieldPath, Any] = {("backbone_config", "layer_norm_eps"): 1e-6, ("backbone_config", "key_bias"): True}
 # SwiGLUFFN in engine/backbone/dinov3/layers/ffn_layers.py; transformers' default is GELU.
-_GATED_VIT = {("backbone_config", "hidden_act"): "silu"}
+_GATED_VIT: Mapping[FieldPath, Any] = {("backbone_config", "hidden_act"): "silu"}
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -93,7 +94,7 @@ class Backbone:
     channels: tuple[int, ...]
     adapter: int | None = None
     distilled: bool = False
-    original: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    original: Mapping[FieldPath, Any] = field(default_factory=dict)
     normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] = _PLAIN
 
     @property

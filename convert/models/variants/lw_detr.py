@@ -65,9 +65,7 @@ LW_DETR = Family(
     },
     ignored_tensors=(r"num_batches_tracked$",),
     renaming=_NAMES,
-    splits=(
-        (_BLOCK + r"attn\.qkv\.weight$", tuple(rf"\1.attention.{projection}_proj.weight" for projection in "qkv")),
-    ),
+    splits=((_BLOCK + r"attn\.qkv\.weight$", tuple(rf"\1.attention.{projection}_proj.weight" for projection in "qkv")),),
     config_from_facts={"groups": "group_detr", "queries": "num_queries"},
     fields={
         "decoder_layers": ("decoder_layers",),
