@@ -20,9 +20,12 @@ FACT = "first level width"
 
 def adapt_levels(variant: Variant, checkpoint: Checkpoint) -> tuple[Variant, Checkpoint]:
     """Returns the row with the checkpoint's levels, and the checkpoint with the size that its anchors mean then."""
-    width, channels = checkpoint.facts.get(FACT), variant.config.get("encoder_in_channels")
-    stages = variant.config["backbone_config"].get("stage_out_channels")
-    if width is None or stages is None or checkpoint.config is not None or channels[0] == width or stages.count(width) != 1:
+    width = checkpoint.facts.get(FACT)
+    if width is None or not checkpoint.is_original:
+        return variant, checkpoint
+    channels = variant.config["encoder_in_channels"]
+    stages = variant.config["backbone_config"]["stage_out_channels"]
+    if channels[0] == width or stages.count(width) != 1:
         return variant, checkpoint
     levels = tuple(range(stages.index(width) + 1, stages.index(width) + 1 + len(channels)))
     if levels[-1] > len(stages):

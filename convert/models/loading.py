@@ -27,7 +27,7 @@ def load_model(variant: Variant, config: Any, checkpoint: Checkpoint, settings: 
     Raises:
         UserError: a tensor is missing, left over or of another shape; the first one is named.
     """
-    tensors = to_transformers(checkpoint.tensors, variant.family)
+    tensors = to_transformers(checkpoint.tensors, variant.family, variant.renaming)
     _cut_query_rows(tensors, variant, config, checkpoint)
     try:
         with quiet():

@@ -93,7 +93,7 @@ def activate_heads(model: nn.Module, config: Any) -> None:
             head.activation = activation
         else:
             # One head under several names remains one.
-            changed.setdefault(head, Perceptron(head.layers, activation))  # type: ignore[arg-type]
+            changed.setdefault(head, Perceptron(head.layers, activation))
             _replace(model, name, changed[head])
 
 
@@ -140,13 +140,20 @@ def _forget_query_positions(decoder: nn.Module, _arguments: object, _result: obj
     decoder.query_pos_head.forget()  # type: ignore[union-attr, operator]
 
 
-def keep_last_level(model: nn.Module, config: Any) -> None:
-    """Removes the normalisation of the ViT's last level.
+def simplify_tiny_vit(model: nn.Module, config: Any) -> None:
+    """Removes the normalisation of the ViT's last level, the scales of its blocks' outputs and the register tokens.
 
-    The tiny ViTs of DEIMv2 return each block's output unchanged (engine/backbone/vit_tiny.py at 0fff8d4) and have no weights
-    for it.
+    The tiny ViTs of DEIMv2 return each block's output unchanged (engine/backbone/vit_tiny.py at 0fff8d4). Their checkpoints
+    have no weights for these parts; in transformers the scales are 1 and there are no tokens, but the last level is normalised.
     """
-    _replace(model, "model.conv_encoder.backbone.norm", nn.Identity())
+    backbone = model.get_submodule("model.conv_encoder.backbone")
+    for name, _ in list(backbone.named_modules()):
+        if name == "norm" or re.search(r"\.layer_scale[12]$", name):
+            _replace(backbone, name, nn.Identity())
+    embeddings = backbone.get_submodule("embeddings")
+    empty = embeddings.register_tokens.data
+    del embeddings.register_tokens
+    embeddings.register_buffer("register_tokens", empty, persistent=False)  # type: ignore[arg-type]
 
 
 ADJUSTMENTS: Mapping[str, Adjustment] = {
@@ -156,7 +163,7 @@ ADJUSTMENTS: Mapping[str, Adjustment] = {
         deepen_query_positions,
         score_tokens_directly,
         keep_first_query_positions,
-        keep_last_level,
+        simplify_tiny_vit,
         activate_heads,
     )
 }
@@ -176,7 +183,7 @@ def model_class(variant: Variant, checkpoint: Checkpoint | None) -> Any:
     if not adjustments or not computes_as_original(variant, checkpoint):
         return base
 
-    class Adjusted(base):  # type: ignore[misc]
+    class Adjusted(base):  # type: ignore[misc, valid-type]
         def __init__(self, config: Any) -> None:
             super().__init__(config)
             for adjust in adjustments:

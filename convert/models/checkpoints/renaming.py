@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from detr2litert.convert.models.variants import Family
+from detr2litert.convert.models.variants.row import Renaming
 from detr2litert.host_runtime.errors import UserError
 
 _FUSED = r"^(.*\.self_attn)\.in_proj_(weight|bias)$"
@@ -16,11 +17,16 @@ _PROJECTIONS = tuple(rf"\1.{projection}_proj.\2" for projection in "qkv")
 """torch.nn.MultiheadAttention stores queries, keys and values in one tensor, in that order."""
 
 
-def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
+def to_transformers(tensors: Mapping[str, Tensor], family: Family, first: Renaming = ()) -> dict[str, Tensor]:
     """Returns the tensors under the names that transformers loads, without those that the detector does not need.
 
     Names that are already transformers' are unchanged, and so is every name of a family without rules: transformers then knows
     the original names itself. Two names that become one are the same parameter in two modules.
+
+    Args:
+        tensors: under the names of the checkpoint.
+        family: its rules.
+        first: rules of the variant, before the family's.
 
     Raises:
         UserError: two tensors of different values get the same name.
@@ -39,8 +45,8 @@ def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, 
     for name, tensor in tensors.items():
         if any(re.search(pattern, name) for pattern in family.ignored_tensors):
             continue
-        new = name
-        for pattern, replacement in family.renaming:
+        new, tensor = name, _masked(name, tensor, tensors)
+        for pattern, replacement in (*first, *family.renaming):
             new = re.sub(pattern, replacement, new)
         fused, parts = next(((pattern, parts) for pattern, parts in splits if re.search(pattern, new)), ("", ()))
         if parts and tensor.dim() > 0 and tensor.shape[0] % len(parts) == 0:
@@ -49,3 +55,11 @@ def to_transformers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, 
         else:
             put(new, tensor, name)
     return renamed
+
+
+def _masked(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Multiplies a bias with the mask beside it, as DINOv3's LinearKMaskedBias does."""
+    mask = tensors.get(f"{name}_mask")
+    if not name.endswith(".bias") or mask is None or mask.shape != tensor.shape or not bool(mask.isfinite().all()):
+        return tensor
+    return tensor * mask

@@ -18,11 +18,12 @@ computed as the original does (``convert.models.originals``), folders as transfo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS
-from detr2litert.convert.models.variants.deimv2_names import NAMES, NEEDLESS, SPLITS
+from detr2litert.convert.models.settings.fields import FieldPath
+from detr2litert.convert.models.variants.deimv2_names import HYBRID_PROJECTIONS, NAMES, NEEDLESS, SPLITS
 from detr2litert.convert.models.variants.distribution_heads import DISTRIBUTION_INIT_STD
 from detr2litert.convert.models.variants.hybrid_names import RECOMPUTED
 from detr2litert.convert.models.variants.row import Fact, Family, Variant
@@ -68,7 +69,9 @@ DEIMV2 = Family(
 )
 
 # VisionTransformer in engine/backbone/vit_tiny.py: norm_layer, qkv_bias.
-_TINY_VIT = {("backbone_config", "layer_norm_eps"): 1e-6, ("backbone_config", "key_bias"): True}
+_TINY_VIT: Mapping[FieldPath, Any] = {("backbone_config", "layer_norm_eps"): 1e-6, ("backbone_config", "key_bias"): True}
+# SwiGLUFFN in engine/backbone/dinov3/layers/ffn_layers.py; transformers' default is GELU.
+_GATED_VIT: Mapping[FieldPath, Any] = {("backbone_config", "hidden_act"): "silu"}
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -84,13 +87,14 @@ _DEIMV2_SOURCE = (
 class Backbone:
     """The backbone: its transformers configuration, its output channels, and the normalisation of its image.
 
-    ``distilled``: one of the two tiny ViTs.
+    ``distilled``: one of the two tiny ViTs; ``original``: configuration with which it computes as in the original project.
     """
 
     config: Mapping[str, Any]
     channels: tuple[int, ...]
     adapter: int | None = None
     distilled: bool = False
+    original: Mapping[FieldPath, Any] = field(default_factory=dict)
     normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] = _PLAIN
 
     @property
@@ -158,6 +162,7 @@ def _vit(
         channels=(hidden, hidden, hidden),
         adapter=adapter,
         distilled=distilled,
+        original=_TINY_VIT if distilled else _GATED_VIT if ffn is not None else {},
         normalisation=_IMAGENET,
     )
 
@@ -235,8 +240,9 @@ def deimv2_row(
         std=std,
         # val_dataloader: torchvision's Resize of the PIL image, which is Pillow's antialiased bilinear filter.
         resize="bilinear_antialias",
-        adjustments=("keep_last_level",) if backbone.distilled else (),
-        original_config=_TINY_VIT if backbone.distilled else {},
+        adjustments=("simplify_tiny_vit",) if backbone.distilled else (),
+        original_config=backbone.original,
+        renaming=() if light else HYBRID_PROJECTIONS,
     )
 
 

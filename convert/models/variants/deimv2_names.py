@@ -82,6 +82,9 @@ _DECODER: Renaming = (
 
 NAMES: Renaming = (*_HGNET, *_VIT, *_ENCODER, *_DECODER)
 
+HYBRID_PROJECTIONS: Renaming = ((r"^encoder\.input_proj\.", r"model.conv_encoder.encoder_input_proj."),)
+"""For ``Variant.renaming``: where the sizes with a hybrid encoder have what the light encoder has inside."""
+
 SPLITS = (
     (_DECODER_LAYER + r"swish_ffn\.w12\.(weight|bias)$", (r"\1.mlp.gate_proj.\2", r"\1.mlp.up_proj.\2")),
     (_VIT_LAYER + r"attn\.qkv\.(weight|bias)$", tuple(rf"\1.attention.{projection}_proj.\2" for projection in "qkv")),
@@ -90,7 +93,7 @@ SPLITS = (
 
 NEEDLESS = (
     r"\brope_embed\.periods$",
-    # DINOv3 masks the bias of its keys, which is zero then.
+    # Multiplied with the bias, see ``convert.models.checkpoints.renaming``.
     r"\battn\.qkv\.bias_mask$",
     # Of the pre-training.
     r"\bdinov3\.(_model\.)?mask_token$",

@@ -130,6 +130,7 @@ class Variant:
         mean, std: per-channel normalisation of RGB scaled to [0, 1].
         resize: interpolation of the square resize, as host_runtime names it.
         adjustments: further ones beside the family's.
+        renaming: rules for original names before the family's.
         original_config: path of a configuration field → its value for checkpoints in the original project's naming.
         only_original: there are no transformers folders of it, so that config.json never means this row, and its random
             weights are those of the adjusted model.
@@ -157,6 +158,7 @@ class Variant:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     resize: Resize = "bilinear_antialias"
     adjustments: tuple[str, ...] = ()
+    renaming: Renaming = ()
     original_config: Mapping[FieldPath, Any] = field(default_factory=dict)
     only_original: bool = False
 

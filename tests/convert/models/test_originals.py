@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint
+from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint, to_transformers
 from detr2litert.convert.models.originals import ADJUSTMENTS, Perceptron, TransposedPositions, model_class
 from detr2litert.convert.models.reference import build_reference, load_reference
 from detr2litert.convert.models.settings import Size
@@ -289,13 +290,24 @@ def test_deeper_query_positions_have_deims_shapes() -> None:
     assert [tuple(layer.weight.shape) for layer in layers] == [(256, 4), (256, 256), (256, 256)]  # type: ignore[attr-defined]
 
 
-def test_the_tiny_vits_last_level_is_unchanged() -> None:
-    row = VARIANTS["deimv2-s"]
-    assert "keep_last_level" in row.adjustments and "keep_last_level" not in VARIANTS["deimv2-l"].adjustments
+def test_the_tiny_vits_have_no_last_norm_nor_scales() -> None:
+    assert [size for size in "nsmlx" if VARIANTS[f"deimv2-{size}"].adjustments] == ["s", "m"]
     with torch.device("meta"):
         model, config = built("deimv2-s")
-        ADJUSTMENTS["keep_last_level"](model, config)
+        ADJUSTMENTS["simplify_tiny_vit"](model, config)
     assert isinstance(model.get_submodule("model.conv_encoder.backbone.norm"), nn.Identity)
+    assert not any(re.search(r"lambda1|register_tokens|backbone\.norm", name) for name in model.state_dict())
+
+
+def test_a_masked_bias_is_multiplied_with_its_mask() -> None:
+    name = "backbone.dinov3.blocks.3.attn.qkv.bias"
+    mask = torch.tensor([1.0, 1, 0, 0, 1, 1])
+    names = to_transformers({name: torch.arange(1.0, 7), f"{name}_mask": mask}, VARIANTS["deimv2-l"].family)
+    assert {key.rsplit(".", 2)[1]: values.tolist() for key, values in names.items()} == {
+        "q_proj": [1, 2],
+        "k_proj": [0, 0],
+        "v_proj": [5, 6],
+    }
 
 
 def test_the_names_of_adjustments_are_known_and_used() -> None:
