@@ -34,6 +34,7 @@ discrete``, refused as an INT64 index without this rewrite.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -178,8 +179,18 @@ def _samples(node: fx.Node, shape: list[int]) -> fx.Node | None:
 def _position(emit: Emitter, cells: _Cells, size: int) -> fx.Node:
     """Emits the centres of the cells in the normalised coordinates of ``grid_sampler``."""
     middle = size // 2
-    point = emit(aten.mul.Tensor, emit(aten.select.int, cells.grid, -1, cells.axis), cells.scale)
+    point = emit(aten.mul.Tensor, emit(aten.select.int, _sliced(emit, cells.grid), -1, cells.axis), cells.scale)
     floor = emit(aten.floor.default, emit(aten.add.Tensor, point, cells.shift - middle))
     cell = emit(aten.clamp.default, floor, float(-middle), float(cells.last - middle))
     centred = emit(aten.add.Tensor, cell, middle - (size - 1) / 2)
     return emit(aten.mul.Tensor, centred, 2 / size)
+
+
+def _sliced(emit: Emitter, part: fx.Node) -> fx.Node:
+    """Emits a part of a split as a slice, a view through which ``centre_coordinates`` finds the sum of the coordinates."""
+    split = part.all_input_nodes[0] if part.target is operator.getitem else part
+    if not is_call(split, aten.split_with_sizes.default):
+        return part
+    number, parts = int(part.args[1]), [int(size) for size in split.args[1]]  # type: ignore[arg-type, union-attr]
+    start = sum(parts[:number])
+    return emit(aten.slice.Tensor, split.args[0], argument(split, 2, "dim", 0), start, start + parts[number])
