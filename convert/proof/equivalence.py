@@ -38,7 +38,7 @@ from detr2litert.convert.compiler import (
     trace,
 )
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.proof.rare import Rare, rare_inputs, saturated
+from detr2litert.convert.proof.rare import Rare, few_threads, rare_inputs, saturated
 from detr2litert.graphs.partition import Partition
 from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
@@ -155,6 +155,11 @@ def _compared(reference: Reference, compiled: CompiledDetector, values: Arrays) 
 
 def _compared_rare(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
     """Compares the rare inputs; not one for which the selection is unclear or the original has no finite outputs."""
+    with few_threads(reference):
+        yield from _each_rare(reference, compiled, values)
+
+
+def _each_rare(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
     for rare in rare_inputs(reference, torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))):
         if rare.saturated:
             yield from _compare_saturated(compiled, rare, values)
@@ -166,7 +171,7 @@ def _compared_rare(reference: Reference, compiled: CompiledDetector, values: Arr
             if rare.scores is None and selection.clear:
                 yield _compare(compiled, rare, compiled.evaluate(rare.image), expected, selection)
             elif rare.scores is not None and selection.scores is not None:
-                found = compiled.reorder(rare.image, {name: selection.scores for name in compiled.ranked})
+                found = compiled.reorder(rare.image, dict.fromkeys(compiled.ranked, selection.scores))
                 found, moved = in_order({output: found[output] for output in OUTPUT_NAMES}, expected)
                 yield _Compared(rare, _differences(found, expected), moved)
 
@@ -181,9 +186,7 @@ def _compare_saturated(compiled: CompiledDetector, rare: Rare, values: Arrays) -
         yield _Compared(rare, _differences(run_part(compiled.parts.b, inputs), expected), 0)
 
 
-def _compare(
-    compiled: CompiledDetector, rare: Rare, values: Arrays, expected: Arrays, selection: _Selection
-) -> _Compared:
+def _compare(compiled: CompiledDetector, rare: Rare, values: Arrays, expected: Arrays, selection: _Selection) -> _Compared:
     found, moved = in_order({output: values[output] for output in OUTPUT_NAMES}, expected)
     plain = _Compared(rare, _differences(found, expected), moved)
     ranked = {ranked: selection.scores for ranked in compiled.ranked if selection.scores is not None}
@@ -240,7 +243,7 @@ class _Selection(TorchFunctionMode):
             self.gap = float((last - following) / (scores[0] - scores[-1]).clamp(min=1e-12))
             if self.change is not None:
                 ordered = changed.sort(dim=-1, descending=True, stable=True)
-                return torch.return_types.topk([part[..., : self.queries] for part in ordered])
+                return torch.return_types.topk((ordered.values[..., : self.queries], ordered.indices[..., : self.queries]))
         return func(*args, **(kwargs or {}))
 
 

@@ -32,6 +32,7 @@ Arrays = Mapping[str, Array]
 SATURATION = 16.0
 _LEVELS = 16
 _GREY = 0.5
+_SMALL = 256**2
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ def rare_inputs(reference: Reference, picture: Tensor) -> tuple[Rare, ...]:
     )
 
 
+@contextmanager
+def few_threads(reference: Reference) -> Iterator[None]:
+    """Computes a small detector on one thread: on two, beside other processes, its operators wait for each other (20 times)."""
+    before = torch.get_num_threads()
+    if reference.size.height * reference.size.width <= _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def constant(reference: Reference, level: float) -> Tensor:
     """Returns a picture of one brightness from 0 to 1, normalised."""
     settings, white = reference.settings, 255 * reference.settings.scale.value
@@ -85,7 +98,10 @@ def patchwork(reference: Reference, picture: Tensor) -> Tensor:
 
 def saturated(inputs: Arrays, from_a: Collection[str]) -> dict[str, Array]:
     """Returns graph B's inputs with those from the host step, the ones that graph A does not compute, saturated."""
-    return {name: value if name in from_a else np.asarray(value * np.float32(SATURATION)) for name, value in inputs.items()}
+    return {
+        name: value if name in from_a else np.asarray(value, np.float32) * np.float32(SATURATION)
+        for name, value in inputs.items()
+    }
 
 
 def tied(scores: Tensor) -> Tensor:
@@ -101,11 +117,11 @@ def equal_probabilities() -> Iterator[None]:
     with ExitStack() as stack:
         # This form of attention has a softmax of its own.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(_EqualLogits())
+        stack.enter_context(_EqualLogits())  # type: ignore[no-untyped-call]
         yield
 
 
-class _EqualLogits(TorchDispatchMode):
+class _EqualLogits(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (aten._softmax.default, aten._safe_softmax.default):
             args = (torch.zeros_like(args[0]), *args[1:])

@@ -222,9 +222,7 @@ COMPILER_FAULTS = (
         r"rewrite iterate_topk of graph_b",
         ("dfine-tiny",),
     ),
-    Fault(
-        "logits clamped early", after("cancel_logit", _logits_clamped_early), r"cancel_logit of graph_b", ("dfine-tiny",)
-    ),
+    Fault("logits clamped early", after("cancel_logit", _logits_clamped_early), r"cancel_logit of graph_b", ("dfine-tiny",)),
     Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear"),
     Fault("tail on the host with another eps", _tail_with_wrong_eps, r"host step op layer_norm"),
 )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from detr2litert.convert.compiler import compile_detector, evaluate_parts
+from detr2litert.convert.models.settings.setting import Size
 from detr2litert.convert.proof.equivalence import check_rewrites, in_order
 from detr2litert.host_runtime import host_kernels
 from detr2litert.host_runtime.selection import topk_indices
@@ -91,7 +92,7 @@ def referenced(module: Any, image: Tensor) -> SimpleNamespace:
         module=module.eval(),
         num_queries=6,
         channels=3,
-        size=tuple(image.shape[2:]),
+        size=Size(*image.shape[2:]),
         settings=SimpleNamespace(mean=mean, std=std, scale=scale),
         example_input=lambda seed=0: image,
         variant=SimpleNamespace(name="ranked"),
