@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.partition import Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
-from detr2litert.graphs.toolbox import RewriteRefusedError
+from detr2litert.graphs.toolbox import RewriteRefusedError, graph_module_of
 from detr2litert.host_runtime import manifest
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
@@ -42,6 +42,7 @@ class CompiledDetector:
         ranges: value ranges of ``"graph_a"`` and ``"graph_b"`` on the calibration pictures, before any protection.
         profile: the options of the compilation.
         calibration: those pictures.
+        cut: graph B as it was cut, before it was rewritten.
     """
 
     parts: Partition
@@ -49,6 +50,7 @@ class CompiledDetector:
     ranges: Mapping[str, tuple[NodeRange, ...]]
     profile: Profile = field(default_factory=Profile)
     calibration: tuple[Tensor, ...] = ()
+    cut: Part | None = None
 
     def host_program(self) -> manifest.HostProgram:
         """Returns the host step in the manifest's form."""
@@ -140,6 +142,7 @@ def compile_detector(
             token_maps=profile.token_maps,
         )
         observer.cut(whole, parts)
+        cut = copied(parts.b)
         graphs = {name: part.graph_module for name, part in parts.graphs.items()}
         reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, observer)}
         for number, image in enumerate(calibration, start=1):
@@ -153,7 +156,15 @@ def compile_detector(
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
     fired = {name: tuple(steps) for name, steps in reports.items()}
-    return CompiledDetector(parts, fired, ranges, profile, tuple(calibration))
+    return CompiledDetector(parts, fired, ranges, profile, tuple(calibration), cut)
+
+
+def copied(part: Part) -> Part:
+    """Returns a part with a graph of its own and the same constants."""
+    graph = fx.Graph()
+    results = graph.graph_copy(part.graph_module.graph, {})
+    graph.output(results)
+    return replace(part, graph_module=graph_module_of(part.graph_module, graph))
 
 
 def _rewrite(

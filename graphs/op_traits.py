@@ -65,6 +65,7 @@ TRAITS: Mapping[Any, Trait] = {
     aten.cos.default: _UNARY,
     aten.elu.default: _UNARY,
     aten.exp.default: _UNARY,
+    aten.floor.default: _UNARY,
     aten.gelu.default: _UNARY,
     aten.hardsigmoid.default: _UNARY,
     aten.hardswish.default: _UNARY,

@@ -25,6 +25,7 @@ rounding (1e-6 of the largest intermediate).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ from torch import fx
 from detr2litert.graphs.op_traits import SCALAR_ARITHMETIC, VIEWS
 from detr2litert.graphs.toolbox import Emitter, aten, calls, is_call, remove_dead_code, replace, value_of
 from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
+
+_ROUNDING = 1e-14
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def chain_of(node: fx.Node) -> Chain:
             node = node.all_input_nodes[0]
         else:
             break
+    # A factor and its reciprocal, as coordinates of cells have, may miss one by a bit.
+    scale = 1.0 if math.isclose(scale, 1.0, rel_tol=_ROUNDING) else scale
     return Chain(pending[0] if pending else node, tuple(views), scale, shift, ops)
 
 

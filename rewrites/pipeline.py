@@ -17,6 +17,7 @@ from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
 from detr2litert.rewrites.lower_attention import lower_attention
 from detr2litert.rewrites.lower_layer_norm import lower_layer_norm
 from detr2litert.rewrites.lower_max import lower_max
+from detr2litert.rewrites.lower_nearest_sampling import lower_nearest_sampling
 from detr2litert.rewrites.lower_padding import lower_padding
 from detr2litert.rewrites.lower_sampling import lower_sampling
 from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
@@ -43,6 +44,7 @@ LOWER: tuple[Step, ...] = (
     Step(lower_adaptive_pool, "early: emits plain pools"),
     Step(lower_padding, "early: the concatenations that it emits go through the later rewrites; needs every pool"),
     Step(lower_attention, "exposes the scale of the queries to fold_scales"),
+    Step(lower_nearest_sampling, "emits bilinear samplers, which the next two lower"),
     Step(fold_sampling, "before lower_sampling, which lowers every remaining sampler"),
     Step(lower_sampling, "no sampler may remain"),
     Step(cancel_logit, "before split_clamp, which would rewrite one of the clamps in its pattern"),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from detr2litert.graphs.toolbox import Emitter, RewriteRefusedError, aten, value_of
+from detr2litert.graphs.toolbox import Emitter, RewriteRefusedError, argument, aten, is_call, list_of, normalise_dim, value_of
 
 BILINEAR, ZEROS = 0, 0
 """ATen's values for the interpolation and padding modes of ``grid_sampler``."""
@@ -76,8 +76,17 @@ def image_matrix(emit: Emitter, image: fx.Node) -> fx.Node:
 
 def _from_centre(emit: Emitter, grid: object, axis: int, size: int, align_corners: bool) -> fx.Node:
     """Emits each point's distance from the image's centre, in pixels."""
-    g = emit(aten.select.int, grid, -1, axis)
+    g = _coordinate(emit, grid, axis)
     return emit(aten.mul.Tensor, g, (size - 1) / 2 if align_corners else size / 2)
+
+
+def _coordinate(emit: Emitter, grid: object, axis: int) -> fx.Node:
+    """Emits one coordinate of every point: a part of the grid if it is a stack of two, so that scalars can be merged."""
+    if is_call(grid, aten.stack.default):
+        assert isinstance(grid, fx.Node)
+        if normalise_dim(argument(grid, 1, "dim", 0), value_of(grid).dim()) == value_of(grid).dim() - 1:
+            return list_of(grid.args[0])[axis]
+    return emit(aten.select.int, grid, -1, axis)
 
 
 def _centres(size: int) -> torch.Tensor:

@@ -8,13 +8,16 @@ The order of equal scores in PyTorch's top-k is undefined, which only permutes t
 another order count as equal. Scores that rounding reorders matter more where a query is learned for its rank: the queries then
 swap places. So where the outputs differ, they are compared once more with the proposals in the order of the original's scores,
 which must agree with the rewritten detector's. The summary reports how many moved.
+
+Rare inputs (``convert.proof.rare``) are compared in the same way, saturated ones on graph B alone: with the graph as it was
+cut.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +39,7 @@ from detr2litert.convert.compiler import (
     trace,
 )
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.proof.rare import Rare, few_threads, rare_inputs, saturated
 from detr2litert.graphs.partition import Partition
 from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
@@ -73,7 +77,7 @@ class WrongStep:
 
 
 def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arrays) -> GateResult:
-    """Compares the compiled detector's outputs with the original's, for the first picture and for noise.
+    """Compares the compiled detector's outputs with the original's, for the first picture, noise and rare inputs.
 
     Noise covers cases that a picture may not: boxes across the border, and classes that are not in it.
 
@@ -87,18 +91,21 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
     if not compared:
         summary = f"of a picture and {_NOISES} noises, none has a last selected score clearly above the next"
         return GateResult(GATE, Verdict.NOT_RUN, summary, "give another first picture with --image")
+    rare = list(_compared_rare(reference, compiled, values))
+    alone, compared = len(compared) == 1, compared + rare
     diverging = next((item for item in compared if not item.agrees), None)
-    wrong = None if diverging is None else locate(reference, compiled, diverging.image)
+    wrong = None if diverging is None else locate(reference, compiled, diverging.rare)
     largest = max(found.max_abs_error for item in compared for found in item.differences.values())
     moved = sum(item.moved for item in compared)
     summary = f"cut and rewritten, PyTorch computes the original's outputs to {largest:.1e}"
-    if len(compared) == 1:
+    if alone:
         summary = f"{summary}, on the {compared[0].name} alone"
     if moved:
         summary = f"{summary}, {moved} queries of equal or nearly equal score in another order"
     if wrong is not None and diverging is not None:
         name, worst = next((name, item) for name, item in diverging.differences.items() if not item.within(LIMIT))
         summary = f"{name} differs from the original's (correlation {worst.correlation:.6f}); first wrong: {wrong.place}"
+        summary = summary if diverging.name == compared[0].name else f"{diverging.name}: {summary}"
     return GateResult(
         GATE,
         Verdict.PASSED if wrong is None else Verdict.FAILED,
@@ -107,7 +114,7 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
         tuple(measurement for item in compared for measurement in item.measurements()),
         () if wrong is None else (Finding("wrong-step", "wrong", wrong.place, wrong.detail, wrong.advice),),
         seconds=time.perf_counter() - start,
-        data={"queries_moved": moved},
+        data={"queries_moved": moved, "rare": [item.name for item in rare]},
     )
 
 
@@ -115,10 +122,13 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
 class _Compared:
     """The outputs for one input: their differences from the original's, and how many queries were at another position."""
 
-    name: str
-    image: Tensor
+    rare: Rare
     differences: Mapping[str, Difference]
     moved: int
+
+    @property
+    def name(self) -> str:
+        return self.rare.name
 
     @property
     def agrees(self) -> bool:
@@ -135,28 +145,59 @@ def _compared(reference: Reference, compiled: CompiledDetector, values: Arrays) 
     picture = torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))
     expected, selection = _original(reference, picture)
     if selection.clear:
-        yield _compare(compiled, "first picture", picture, values, expected, selection)
+        yield _compare(compiled, Rare("first picture", picture), values, expected, selection)
     for seed in range(_NOISES):
         noise = reference.example_input(seed)
         expected, selection = _original(reference, noise)
         if selection.clear:
-            yield _compare(compiled, f"noise {seed}", noise, compiled.evaluate(noise), expected, selection)
+            yield _compare(compiled, Rare(f"noise {seed}", noise), compiled.evaluate(noise), expected, selection)
             return
 
 
-def _compare(
-    compiled: CompiledDetector, name: str, image: Tensor, values: Arrays, expected: Arrays, selection: _Selection
-) -> _Compared:
+def _compared_rare(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
+    """Compares the rare inputs; not one for which the selection is unclear or the original has no finite outputs."""
+    with few_threads(reference):
+        yield from _each_rare(reference, compiled, values)
+
+
+def _each_rare(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
+    for rare in rare_inputs(reference, torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))):
+        if rare.saturated:
+            yield from _compare_saturated(compiled, rare, values)
+            continue
+        with rare.condition():
+            expected, selection = _original(reference, rare.image, rare.scores)
+            if not all(np.isfinite(value).all() for value in expected.values()):
+                continue
+            if rare.scores is None and selection.clear:
+                yield _compare(compiled, rare, compiled.evaluate(rare.image), expected, selection)
+            elif rare.scores is not None and selection.scores is not None:
+                found = compiled.reorder(rare.image, dict.fromkeys(compiled.ranked, selection.scores))
+                found, moved = in_order({output: found[output] for output in OUTPUT_NAMES}, expected)
+                yield _Compared(rare, _differences(found, expected), moved)
+
+
+def _compare_saturated(compiled: CompiledDetector, rare: Rare, values: Arrays) -> Iterator[_Compared]:
+    """Compares graph B with itself before it was rewritten."""
+    if compiled.cut is None:
+        return
+    inputs = saturated({name: values[name] for name in compiled.parts.b.input_names}, compiled.parts.a.output_names)
+    expected = run_part(compiled.cut, inputs)
+    if all(np.isfinite(value).all() for value in expected.values()):
+        yield _Compared(rare, _differences(run_part(compiled.parts.b, inputs), expected), 0)
+
+
+def _compare(compiled: CompiledDetector, rare: Rare, values: Arrays, expected: Arrays, selection: _Selection) -> _Compared:
     found, moved = in_order({output: values[output] for output in OUTPUT_NAMES}, expected)
-    plain = _Compared(name, image, _differences(found, expected), moved)
+    plain = _Compared(rare, _differences(found, expected), moved)
     ranked = {ranked: selection.scores for ranked in compiled.ranked if selection.scores is not None}
     alike = all(values[key].shape == scores.shape for key, scores in ranked.items())
     if plain.agrees or not ranked or not alike or not _agree(_differences(values, ranked)):
         return plain
-    again = compiled.reorder(image, ranked)
+    again = compiled.reorder(rare.image, ranked)
     found, moved = in_order({output: again[output] for output in OUTPUT_NAMES}, expected)
     moved += sum(_places_moved(values[key], scores, selection.queries) for key, scores in ranked.items())
-    reordered = _Compared(name, image, _differences(found, expected), moved)
+    reordered = _Compared(rare, _differences(found, expected), moved)
     return reordered if reordered.agrees else plain
 
 
@@ -176,12 +217,14 @@ class _Selection(TorchFunctionMode):
 
     Attributes:
         queries: how many are selected.
+        change: changes the scores, which are then selected by the lower index among equals.
         gap: that share; 1 until a selection is recorded.
         scores: of all proposals, in the shape used by the selection; None until one is recorded.
     """
 
-    def __init__(self, queries: int) -> None:
+    def __init__(self, queries: int, change: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
+        self.change = change
         self.queries = queries
         self.gap = 1.0
         self.scores: Array | None = None
@@ -194,16 +237,22 @@ class _Selection(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # Heads use top-k elsewhere too, for example over a few bins.
         if func in (torch.topk, Tensor.topk) and args[1] == self.queries < args[0].numel():
-            self.scores = args[0].detach().contiguous().numpy()
+            changed = args[0] if self.change is None else self.change(args[0])
+            self.scores = changed.detach().contiguous().numpy()
             scores = args[0].flatten().sort(descending=True).values
             last, following = scores[self.queries - 1], scores[self.queries]
             self.gap = float((last - following) / (scores[0] - scores[-1]).clamp(min=1e-12))
+            if self.change is not None:
+                ordered = changed.sort(dim=-1, descending=True, stable=True)
+                return torch.return_types.topk((ordered.values[..., : self.queries], ordered.indices[..., : self.queries]))
         return func(*args, **(kwargs or {}))
 
 
-def _original(reference: Reference, image: Tensor) -> tuple[dict[str, Array], _Selection]:
-    """Computes the original's outputs and records its selection."""
-    with _Selection(reference.num_queries) as selection:
+def _original(
+    reference: Reference, image: Tensor, change: Callable[[Tensor], Tensor] | None = None
+) -> tuple[dict[str, Array], _Selection]:
+    """Computes the original's outputs and records its selection, by changed scores if ``change`` is given."""
+    with _Selection(reference.num_queries, change) as selection:
         outputs = _reference_outputs(reference, image)
     return outputs, selection
 
@@ -238,12 +287,14 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
     return sorted_again, int((nearest != np.arange(len(nearest))).sum())
 
 
-def locate(reference: Reference, compiled: CompiledDetector, image: Tensor) -> WrongStep:
+def locate(reference: Reference, compiled: CompiledDetector, rare: Rare) -> WrongStep:
     """Compiles again, with the same options and pictures, and names the first step after which a value differs."""
     try:
-        compile_detector(reference, compiled.profile, compiled.calibration, _Comparison(reference, image))
+        compile_detector(reference, compiled.profile, compiled.calibration, _Comparison(reference, rare))
     except _FoundError as found:
         return found.step
+    if rare.scores is not None:
+        return WrongStep("host step op topk", f"right on distinct scores and wrong on {rare.name}", _HOST)
     return WrongStep(
         "the compilation", "in a second compilation every step agrees: it is not deterministic", "report this with its bundle"
     )
@@ -258,9 +309,10 @@ class _FoundError(Exception):
 class _Comparison(CompilationObserver):
     """Raises at the first step whose result differs."""
 
-    def __init__(self, reference: Reference, image: Tensor) -> None:
-        self._image = image
-        self._expected = _reference_outputs(reference, image)
+    def __init__(self, reference: Reference, rare: Rare) -> None:
+        self._rare, self._image = rare, rare.image
+        with rare.condition():
+            self._expected = _reference_outputs(reference, rare.image)
         self._inputs: dict[str, tuple[Tensor, ...]] = {}
         self._outputs: dict[str, dict[str, Array]] = {}
 
@@ -277,10 +329,15 @@ class _Comparison(CompilationObserver):
         if where == "detector":
             self._check(graph_module, place, detail, advice)
         else:
-            found = _outputs(graph_module, self._inputs[where])
+            with self._rare.condition():
+                found = _outputs(graph_module, self._inputs[where])
             _raise_unless(_differences(found, self._outputs[where]), place, detail, advice)
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
+        with self._rare.condition():
+            self._cut(whole, parts)
+
+    def _cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         nodes = trace(whole, self._image)
         a = run_part(parts.a, {INPUT_NAMES[0]: self._image.numpy()})
         host = HostStep(parts.host.program, host_arrays(parts.host)).trace(a)
@@ -305,11 +362,15 @@ class _Comparison(CompilationObserver):
         message = "right before it and wrong after it"
         _raise_unless(_differences(outputs, self._expected), "the cut", message, "run the tests of graphs/")
         for where, part in parts.graphs.items():
-            self._inputs[where] = tuple(torch.from_numpy(np.asarray(values[name])) for name in part.input_names)
+            inputs: Arrays = {name: np.asarray(values[name]) for name in part.input_names}
+            if self._rare.saturated and part is parts.b:
+                inputs = saturated(inputs, parts.a.output_names)
+            self._inputs[where] = tuple(torch.from_numpy(inputs[name]) for name in part.input_names)
             self._outputs[where] = _outputs(part.graph_module, self._inputs[where])
 
     def _check(self, graph_module: fx.GraphModule, place: str, detail: str, advice: str) -> None:
-        outputs = _outputs(graph_module, (self._image,)).values()
+        with self._rare.condition():
+            outputs = _outputs(graph_module, (self._image,)).values()
         found, _ = in_order(dict(zip(OUTPUT_NAMES, outputs, strict=True)), self._expected)
         _raise_unless(_differences(found, self._expected), place, detail, advice)
 

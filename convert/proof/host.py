@@ -35,6 +35,7 @@ LIMIT = 0.999999
 PIXELS, SCORE = 1e-3, 1e-6
 """Largest differences of a box's side and of a score."""
 _NOISE_SIZES = ((97, 61), (701, 523))
+_COLOURS = {"black": (0, 0, 0), "grey": (127, 127, 127), "white": (255, 255, 255), "one colour": (255, 127, 0)}
 _PICTURE = (640, 480)
 _LOGITS = np.linspace(-4, 4, 17, dtype=np.float32)
 _THRESHOLD = 0.3
@@ -82,11 +83,23 @@ def check_host(bundle: Bundle, path: ReferencePath, program: HostPart, values: M
 
 
 def _preprocessing(bundle: Bundle, path: ReferencePath) -> Iterator[_Comparison]:
+    for name, picture in _pictures():
+        found, wanted = preprocess(picture, bundle.manifest.preprocess), path.tensor(picture).numpy()
+        width, height = picture.size
+        yield _tensors("pre-processing", f"pre-processing of {width} x {height} {name}", found, wanted)
+
+
+def _pictures() -> Iterator[tuple[str, Image.Image]]:
+    """Yields noise in colour and in grey, and pictures of one colour without and with equal channels."""
     generator = np.random.default_rng(0)
     for width, height in _NOISE_SIZES:
-        noise = Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        found, wanted = preprocess(noise, bundle.manifest.preprocess), path.tensor(noise).numpy()
-        yield _tensors("pre-processing", f"pre-processing of {width} x {height} noise", found, wanted)
+        yield "noise", Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    width, height = _NOISE_SIZES[0]
+    grey = generator.integers(0, 256, (height, width), dtype=np.uint8)
+    yield "grey noise", Image.fromarray(np.stack((grey,) * 3, axis=-1))
+    yield "noise of one channel", Image.fromarray(grey)
+    for name, colour in _COLOURS.items():
+        yield name, Image.new("RGB", (width, height), colour)
 
 
 def _host_step(bundle: Bundle, program: HostPart, values: Mapping[str, NDArray[Any]]) -> Iterator[_Comparison]:

@@ -8,10 +8,12 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from detr2litert.convert.compiler import CompiledDetector, trace_part
+from detr2litert.convert.compiler import CompiledDetector, run_part, trace_part
 from detr2litert.convert.proof.outside import Outside
+from detr2litert.convert.proof.rare import patchwork, saturated
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
@@ -130,19 +132,39 @@ class Subject:
         """Returns both graphs with the first picture's values.
 
         Args:
-            traced: include what is needed to locate the first tensor that differs, and the float32 files if there are any.
+            traced: include what is needed to locate the first tensor that differs, the float32 files if there are any, and the
+                values of rare inputs.
         """
+        sets = {"first picture": self.reference.values, **(self._rare if traced else {})}
         return tuple(
             GraphCase(
                 name=name,
                 float32=self.float32[name] if traced and self.float32 is not None else None,
                 shipped=self.graphs[name],
-                inputs=({t.name: np.asarray(self.reference.values[t.name]) for t in spec.inputs},),
-                expected=({t.name: np.asarray(self.reference.values[t.name]) for t in spec.outputs},),
+                inputs=tuple({t.name: np.asarray(values[t.name]) for t in spec.inputs} for values in given.values()),
+                expected=tuple({t.name: np.asarray(values[t.name]) for t in spec.outputs} for values in given.values()),
                 trace=partial(trace_part, self.reference.compiled.parts.graphs[name]) if traced else None,
+                sets=tuple(given),
             )
             for name, spec in self.manifest.graphs.by_name.items()
+            for given in [{case: values for case, values in sets.items() if all(t.name in values for t in spec.outputs)}]
         )
+
+    @cached_property
+    def _rare(self) -> dict[str, Mapping[str, Array]]:
+        """The values of rare inputs by stage: the patchwork through both graphs, and graph B on saturated proposals.
+
+        Both are few, since a graph may take half a minute on a GPU in software.
+        """
+        reference, values = self.reference.path.reference, self.reference.values
+        compiled = self.reference.compiled
+        a, b = compiled.parts.a, compiled.parts.b
+        picture = torch.from_numpy(np.asarray(values[a.input_names[0]], np.float32))
+        proposals = saturated({name: values[name] for name in b.input_names}, a.output_names)
+        return {
+            "patchwork": compiled.evaluate(patchwork(reference, picture)),
+            "saturated proposals": {**proposals, **run_part(b, proposals)},
+        }
 
 
 def fp16_limits_of(limits: DetectionLimits) -> DetectionLimits:

@@ -43,6 +43,20 @@ def test_one_of_each_family(driver: Driver, tmp_path: Path, monkeypatch: pytest.
     assert_judged(tmp_path / name, row)
 
 
+@pytest.mark.ci
+def test_discrete_sampling(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RT-DETRv2's ``decoder_method: discrete``: no gather reaches a graph."""
+    row = shrunken("rtdetrv2-r18")
+    monkeypatch.setitem(table.VARIANTS, "rtdetrv2-r18", row)  # type: ignore[attr-defined]
+    discrete = ("--set", "sampling=discrete", "--threshold", "0.999", "--out", tmp_path / "discrete")
+    outcome = invoke("run", "--variant", "rtdetrv2-r18", *OPTIONS, *discrete)
+    assert outcome.code == 0, outcome.stderr
+    assert_judged(tmp_path / "discrete", row)
+    report = json.loads((tmp_path / "discrete" / "report.json").read_text())
+    fired = {(item["graph"], item["name"]): item["fired"] for item in report["rewrites"]}
+    assert fired["graph_b", "lower_nearest_sampling"] == 9
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_size(driver: Driver, tmp_path: Path, name: str) -> None:

@@ -71,6 +71,7 @@ class GraphCase:
         inputs: input sets, by signature name.
         expected: PyTorch's outputs for each input set, by signature name.
         trace: PyTorch's value of every fx node for an input set; None if a fault need not be traced to its module.
+        sets: what each input set is, for messages; numbered without names.
     """
 
     name: str
@@ -79,8 +80,11 @@ class GraphCase:
     inputs: tuple[Arrays, ...]
     expected: tuple[Arrays, ...]
     trace: Trace | None = None
+    sets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.sets and len(self.sets) != len(self.inputs):
+            raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.sets)} names")
         if not self.inputs or len(self.inputs) != len(self.expected):
             raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.expected)} sets of expected outputs")
 
@@ -263,7 +267,7 @@ def _explain(
     index, outputs = link.failing
     given, case = link.case.inputs[index], link.case
     worst = ", ".join(f"{name} {describe(link.sets[index][name])}" for name in outputs)
-    head = f"{link.kind}, input set {index}: {worst} (limit {link.limit})"
+    head = f"{link.kind}, {case.sets[index] if case.sets else f'input set {index}'}: {worst} (limit {link.limit})"
     try:
         if link.kind == GPU:
             assert driver is not None  # the comparison would not have been made

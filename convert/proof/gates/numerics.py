@@ -9,7 +9,7 @@ from detr2litert.verify.parity.numerics import check_numerics
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
-    """Compares each conversion stage with the one before it, on one picture's values."""
+    """Compares each conversion stage with the one before it, on the values of one picture and of rare inputs."""
     return check_numerics(subject.cases(traced=True), gpu=subject.gpu, doing=doing)
 
 

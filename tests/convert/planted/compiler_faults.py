@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,11 +12,12 @@ from torch import Tensor, fx
 
 from detr2litert.graphs import host_step
 from detr2litert.graphs.toolbox import Emitter, aten, calls, sizes, value_of
-from detr2litert.rewrites import lower_layer_norm, sampling
+from detr2litert.rewrites import iterate_topk, lower_layer_norm, sampling
 from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
 from tests.convert.planted.fault import Fault, Plant, after
 
 _FROM_CENTRE = sampling._from_centre
+_GUARD = -math.log(1e-5)
 
 
 def _sampled_at(positions: Any) -> Plant:
@@ -39,6 +41,13 @@ def _clamped(emit: Emitter, grid: object, axis: int, size: int, align_corners: b
     return emit(aten.clamp.default, _FROM_CENTRE(emit, grid, axis, size, align_corners), (1 - size) / 2, (size - 1) / 2)
 
 
+def _clamped_at_the_last_cell(emit: Emitter, positions: fx.Node, pixels: Tensor) -> fx.Node:
+    """A tent that counts points beyond the last row or column as on it; before the first one they are outside."""
+    last = emit(aten.clamp.default, positions, -1e4, float(pixels.max()))
+    distance = emit(aten.abs.default, emit(aten.sub.Tensor, last, emit.constant(pixels, "pixels")))
+    return emit(aten.relu.default, emit(aten.rsub.Scalar, distance, 1.0))
+
+
 def _half_as_wide(emit: Emitter, positions: fx.Node, pixels: Tensor) -> fx.Node:
     """A tent of half the width: a pixel has weight only within half a pixel of a point."""
     twice = emit(aten.mul.Tensor, emit(aten.sub.Tensor, positions, emit.constant(pixels, "pixels")), 2.0)
@@ -53,6 +62,25 @@ def _set_argument(target: Any, index: int, old: Any, new: Any) -> Any:
         return len(changed)
 
     return mutation
+
+
+def masks_all_equal_values(emit: Emitter, x: fx.Node, k: int, mask: float) -> fx.Node:
+    """As ``iterate_topk._rounds``, but each round masks every value that equals the largest, not only the first."""
+    found = []
+    for _ in range(k):
+        largest = emit(aten.amax.default, x, [-1], True)
+        found.append(largest)
+        equal = emit(aten.rsub.Scalar, emit(aten.sign.default, emit(aten.sub.Tensor, largest, x)), 1.0)
+        x = emit(aten.sub.Tensor, x, emit(aten.mul.Tensor, equal, mask))
+    return emit(aten.cat.default, found, -1)
+
+
+def _logits_clamped_early(graph_module: fx.GraphModule) -> int:
+    """The clamp that stands for a guarded logit, at ±11.5, at half of that: the sigmoid saturates at 0.997."""
+    changed = [node for node in calls(graph_module, aten.clamp.default) if list(node.args[1:]) == [-_GUARD, _GUARD]]
+    for node in changed:
+        node.args = (node.args[0], -_GUARD / 2, _GUARD / 2)
+    return len(changed)
 
 
 def _unscaled_queries(graph_module: fx.GraphModule) -> int:
@@ -156,6 +184,9 @@ COMPILER_FAULTS = (
     Fault("align_corners flipped", _sampled_at(_other_corners), _SAMPLING),
     Fault("half pixel dropped", _sampled_at(_whole_pixels), _SAMPLING),
     Fault("border padding for zeros", _sampled_at(_clamped), _SAMPLING),
+    Fault(
+        "tent clamped at the last cell", lambda patch: patch.setattr(sampling, "_tent", _clamped_at_the_last_cell), _SAMPLING
+    ),
     Fault("tent of half the width", lambda patch: patch.setattr(sampling, "_tent", _half_as_wide), _SAMPLING),
     Fault(
         "softmax over the wrong axis",
@@ -184,6 +215,14 @@ COMPILER_FAULTS = (
     Fault("scores all alike", after("lower_max", _scores_all_alike), r"lower_max of detector"),
     Fault("bias lost when a batch norm is folded", after("fold_batch_norm", _first_bias_lost), r"fold_batch_norm of detector"),
     Fault("position embedding mirrored", after("evaluate_constants", _embedding_mirrored), r"evaluate_constants of detector"),
+    # The two that no picture shows: rare inputs do (convert.proof.rare).
+    Fault(
+        "top-k that masks all equal values",
+        lambda patch: patch.setattr(iterate_topk, "_rounds", masks_all_equal_values),
+        r"rewrite iterate_topk of graph_b",
+        ("dfine-tiny",),
+    ),
+    Fault("logits clamped early", after("cancel_logit", _logits_clamped_early), r"cancel_logit of graph_b", ("dfine-tiny",)),
     Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear"),
     Fault("tail on the host with another eps", _tail_with_wrong_eps, r"host step op layer_norm"),
 )

@@ -108,6 +108,13 @@ def _blue_first(image: Image.Image, spec: Preprocess) -> NDArray[np.float32]:
     return preprocess(Image.fromarray(np.asarray(image)[..., ::-1].copy()), spec)
 
 
+def _grey_blended(image: Image.Image, spec: Preprocess) -> NDArray[np.float32]:
+    """As if a picture of equal channels were one of transparent grey, blended with white."""
+    pixels = np.asarray(image.convert("RGB"))
+    grey = bool((pixels == pixels[..., :1]).all())
+    return preprocess(Image.fromarray(pixels // 2 + 127) if grey else image, spec)
+
+
 def _skips_the_best(scores: NDArray[Any], k: int) -> NDArray[Any]:
     return topk_indices(scores, k + 1)[1:]
 
@@ -128,6 +135,7 @@ def _other_constants(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
 
 HOST_FAULTS = (
     HostFault("BGR for RGB", _runtime(host, "preprocess", _blue_first), "pre-processing of"),
+    HostFault("grey blended with white", _runtime(host, "preprocess", _grey_blended), "pre-processing of .* grey"),
     HostFault("missing normalisation", _preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), "pre-processing of", ("tiny",)),
     HostFault(
         "normalised though the detector is not", _preprocess(mean=(0.485, 0.456, 0.406)), "pre-processing of", ("dfine-tiny",)

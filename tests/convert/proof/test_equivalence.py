@@ -7,13 +7,19 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from detr2litert.convert.compiler import compile_detector, evaluate_parts
+from detr2litert.convert.models.settings.setting import Size
 from detr2litert.convert.proof.equivalence import check_rewrites, in_order
+from detr2litert.host_runtime import host_kernels
+from detr2litert.host_runtime.selection import topk_indices
+from detr2litert.rewrites import iterate_topk
 from detr2litert.rewrites.profile import Profile
 from detr2litert.verify.gates import GateResult, Verdict
+from tests.convert.planted.compiler_faults import masks_all_equal_values
 
 GENERATOR = np.random.default_rng(0)
 BOXES = GENERATOR.random((1, 6, 4), np.float32)
@@ -79,6 +85,20 @@ class Ranked(nn.Module):
         return joined[..., :4], joined[..., 3:]
 
 
+def referenced(module: Any, image: Tensor) -> SimpleNamespace:
+    """A module as a reference, with an example input."""
+    mean, std, scale = (SimpleNamespace(value=value) for value in ((0.5,) * 3, (0.25,) * 3, 1 / 255))
+    return SimpleNamespace(
+        module=module.eval(),
+        num_queries=6,
+        channels=3,
+        size=Size(*image.shape[2:]),
+        settings=SimpleNamespace(mean=mean, std=std, scale=scale),
+        example_input=lambda seed=0: image,
+        variant=SimpleNamespace(name="ranked"),
+    )
+
+
 def judged(change: Callable[[np.ndarray], np.ndarray]) -> GateResult:
     """The gate on a detector whose graph A computes other scores; its third and fourth proposal are nearly tied."""
     module: Any = Ranked()
@@ -86,9 +106,7 @@ def judged(change: Callable[[np.ndarray], np.ndarray]) -> GateResult:
     scores = image.flatten(2)[0, 0]
     third, fourth = scores[:20].topk(4).indices[2:]
     scores[fourth] = scores[third] * (1 - 1e-7)
-    reference = SimpleNamespace(
-        module=module, num_queries=6, example_input=lambda seed=0: image, variant=SimpleNamespace(name="ranked")
-    )
+    reference = referenced(module, image)
     compiled = compile_detector(cast(Any, reference), Profile())
     values = compiled.evaluate(image)
     changed = {name: change(values[name]) for name in compiled.ranked}
@@ -104,6 +122,54 @@ def test_queries_swapped_by_rounding_of_their_scores_pass() -> None:
     result = judged(rounded)
     assert result.verdict is Verdict.PASSED, result.findings
     assert "2 queries of equal or nearly equal score" in result.summary
+
+
+class BestBins(nn.Module):
+    """As ``Ranked``, with logits that are the two most probable of eight bins of each query."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bins = nn.Linear(3, 8)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = image.flatten(2)[..., :20].transpose(1, 2)
+        indices = torch.topk(tokens[..., 0], 6, dim=1)[1]
+        chosen = tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, 3))
+        mixed = nn.functional.scaled_dot_product_attention(chosen, chosen, chosen)
+        best = self.bins(mixed).softmax(-1).topk(2, -1).values
+        return torch.cat((chosen, mixed[..., :1]), -1), best
+
+
+def test_a_fault_on_ties_alone_is_found_and_located(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    reference = cast(Any, referenced(BestBins(), image))
+
+    def gate() -> GateResult:
+        compiled = compile_detector(reference, Profile())
+        return check_rewrites(reference, compiled, compiled.evaluate(image))
+
+    right = gate()
+    assert right.verdict is Verdict.PASSED, right.findings
+    assert {"patchwork", "tied scores", "equal scores", "equal probabilities", "saturated proposals"} <= set(right.data["rare"])
+    monkeypatch.setattr(iterate_topk, "_rounds", masks_all_equal_values)
+    wrong = gate()
+    assert wrong.verdict is Verdict.FAILED and wrong.summary.startswith("equal probabilities: ")
+    assert wrong.findings[0].place.startswith("rewrite iterate_topk of graph_")
+
+
+def test_a_host_that_breaks_ties_another_way_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Distinct scores are selected right, equal ones by the higher index."""
+
+    def by_higher_index(scores: np.ndarray, k: int) -> np.ndarray:
+        return len(scores) - 1 - topk_indices(scores[::-1].copy(), k)
+
+    monkeypatch.setattr(host_kernels, "topk_indices", by_higher_index)
+    image = torch.randn(1, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    reference = cast(Any, referenced(BestBins(), image))
+    compiled = compile_detector(reference, Profile())
+    result = check_rewrites(reference, compiled, compiled.evaluate(image))
+    assert result.verdict is Verdict.FAILED and result.findings[0].place == "host step op topk"
 
 
 def test_wrong_scores_do_not_excuse_other_queries() -> None:
