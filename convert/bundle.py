@@ -222,11 +222,20 @@ def write_bundle(
         files={name: FileRecord(file_sha256(folder / name), (folder / name).stat().st_size) for name in names},
         golden=Golden("golden/image.png", "golden/golden.safetensors", "golden/detections.json", golden.threshold),
         protection=str(compiled.profile.protection),
-        settings={name: SettingRecord(plain(value.value), value.origin, value.requested) for name, value in reference.settings},
+        settings=_settings(reference, classes),
     )
     manifest.check()
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
+
+
+def _settings(reference: Reference, classes: Classes) -> dict[str, SettingRecord]:
+    """Returns every setting with its origin, and where the names of the classes are from."""
+    named = sum(name is not None for name in classes.names)
+    return {
+        **{name: SettingRecord(plain(value.value), value.origin, value.requested) for name, value in reference.settings},
+        "classes": SettingRecord(f"{named} of {len(classes.names)} columns", classes.source),
+    }
 
 
 def zip_bundle(folder: Path, destination: Path) -> None:

@@ -59,6 +59,7 @@ def report(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings=manifest.settings,
         weights_place=weights_place,
+        class_names=manifest.classes,
     )
 
 

@@ -104,6 +104,7 @@ class RunReport:
         settings: what the detector was built with, by name, as in the manifest; empty if not recorded.
         weights_place: which weights of a training checkpoint were used, for example ``ema.module``; "" for a file of weights
             alone.
+        class_names: of the logit columns, None for an unused one; empty if not recorded.
     """
 
     variant: str
@@ -122,6 +123,7 @@ class RunReport:
     expected_gates: tuple[str, ...] = ()
     settings: Mapping[str, SettingRecord] = field(default_factory=dict)
     weights_place: str = ""
+    class_names: tuple[str | None, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -142,6 +144,7 @@ class RunReport:
             "target": self.target,
             "weights": asdict(self.weights),
             "weights_place": self.weights_place,
+            "class_names": list(self.class_names),
             "settings": {name: asdict(setting) for name, setting in self.settings.items()},
             "adapter": self.adapter,
             "expected_gates": list(self.expected_gates),
@@ -264,6 +267,7 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         created=record["created"],
         settings={name: SettingRecord(**setting) for name, setting in record.get("settings", {}).items()},
         weights_place=record.get("weights_place", ""),
+        class_names=tuple(record.get("class_names", ())),
     )
 
 
