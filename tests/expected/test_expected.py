@@ -14,13 +14,20 @@ from tests.expected.files import compiled_text, difference, path_of, stale_files
 
 QUICKEST = "tiny"
 """The variant with the fewest operators."""
-# One of each family; continuous integration has them all, which takes some minutes.
+# One of each family; continuous integration has every architecture, which takes some minutes.
 REPRESENTATIVES = (QUICKEST, "dfine-n", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
+# RT-DETR is RT-DETRv2 with constant scales, and DEIM is D-FINE or RT-DETRv2 with another activation: one of each is enough.
+COPIES = tuple(name for name in VARIANTS if name.startswith(("rtdetr-", "deim-")) and not name.endswith(("-r18", "-n")))
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.ci) for name in VARIANTS]
-)
+def lane(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Returns the mark of a variant's test; none in the fast lane."""
+    if name in REPRESENTATIVES:
+        return ()
+    return (pytest.mark.slow if name in COPIES else pytest.mark.ci,)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=lane(name)) for name in VARIANTS])
 def test_compiles_as_expected(name: str) -> None:
     assert_expected(name, compiled_text(name))
 
