@@ -14,7 +14,9 @@ from tests.originals.compare import compare, load
 from tests.originals.recipe import FOLDER, Recipe, read_recipe
 
 QUICK = ("rfdetr-1.2.1-nano-288", "rfdetr-1.11.2-nano-lora", "rfdetr-1.4.1-nano-select-100")
-"""The others are in the lane of continuous integration."""
+"""In the fast lane."""
+BIG = ("base", "large", "xlarge", "medium", "small")
+"""Sizes that take seconds to draw and run: in the slow lane, like a second recipe of a version."""
 NAMES = sorted(path.stem for path in (FOLDER / "recipes").glob("rfdetr-*.json"))
 AMBIGUOUS = {"1.5.2"}
 """Versions whose files do not determine the columns of their names."""
@@ -25,7 +27,14 @@ def recipe(name: str) -> Recipe:
     return read_recipe(FOLDER / "recipes" / f"{name}.json")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.ci) for name in NAMES])
+def lane(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Returns the mark of a recipe's test: continuous integration has one nano of each version."""
+    version, size = name.split("-")[1:3]
+    of_version = [other for other in NAMES if other.split("-")[1] == version and other.split("-")[2] not in BIG]
+    return () if name in QUICK else (pytest.mark.ci if size not in BIG and name == of_version[0] else pytest.mark.slow,)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=lane(name)) for name in NAMES])
 def test_rfdetrs_detections_and_names(name: str, tmp_path: Path) -> None:
     written = recipe(name)
     reference = load(written, tmp_path)
