@@ -28,8 +28,8 @@ its steps are 1/32 of a cell at 40 cells from the middle, and a point nearer tha
 the other side. float32 has the same border, six orders narrower.
 
 Does not fire if the indices are computed in another way, or are not clamped at zero. The image then stays gathered, and the
-delegate refuses it. Exact where the point is not within rounding of a border. Evidence: RT-DETRv2's ``decoder_method:
-discrete``, refused as an INT64 index without this rewrite.
+delegate refuses it. Exact where the point is not within rounding of a border. Evidence: ``decoder_method:
+discrete`` in transformers, refused as an INT64 index without this rewrite.
 """
 
 from __future__ import annotations

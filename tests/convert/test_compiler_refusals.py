@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from detr2litert.convert.compiler import compile_detector
+from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings import Size, Sourced
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.rewrites.profile import Profile
@@ -37,7 +41,8 @@ class Exotic(nn.Module):
 
 
 def reference(module: nn.Module) -> Reference:
-    return Reference(module.eval(), VARIANTS["tiny"], 8, 4, 3, "by hand", "0" * 64, False)  # type: ignore[arg-type]
+    settings = replace(settings_of(VARIANTS["tiny"]), resolution=Sourced(Size(8, 8), "by hand"))
+    return Reference(module.eval(), VARIANTS["tiny"], settings, 3, "by hand", "0" * 64, False)  # type: ignore[arg-type]
 
 
 def test_a_detector_without_a_selection() -> None:

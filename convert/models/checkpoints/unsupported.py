@@ -77,7 +77,7 @@ _ARCHITECTURES = (
     Architecture(
         "a YOLO",
         selects=False,
-        present=(r"^(model\.)+\d+\.(conv|cv1\.conv)\.weight$|^head\.cls_preds\.0\.|\bdfl\.conv\.weight$",),
+        present=(r"^(model\.)*\d+\.(conv|cv1\.conv)\.weight$|^head\.cls_preds\.0\.|\bdfl\.conv\.weight$",),
     ),
     Architecture("a region-based detector (R-CNN)", selects=False, present=(r"\broi_heads?\.",)),
 )

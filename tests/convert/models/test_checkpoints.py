@@ -201,12 +201,20 @@ def test_related_architectures_are_refused_by_name(
 
 
 def test_an_unknown_size_of_the_family_matches_no_variant(tiny_state: dict[str, Tensor], tmp_path: Path) -> None:
+    state = {name: tensor[:90] if "enc_output" in name else tensor for name, tensor in tiny_state.items()}
+    checkpoint = load_checkpoint(save(state, tmp_path / "narrow.pth"))
+    with pytest.raises(UserError, match=r"no known variant.*hidden size 90"):
+        choose_variant(checkpoint)
+    with pytest.raises(UserError, match=r"not tiny .hidden size 90 instead of 96. nor any other"):
+        choose_variant(checkpoint, "tiny")
+
+
+def test_a_decoder_of_another_depth_is_the_checkpoints_own(tiny_state: dict[str, Tensor], tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in tiny_state.items() if ".decoder.layers.1." not in name}
     checkpoint = load_checkpoint(save(state, tmp_path / "shallow.pth"))
-    with pytest.raises(UserError, match=r"no known variant.*decoder layers 1"):
-        choose_variant(checkpoint)
-    with pytest.raises(UserError, match=r"not tiny .decoder layers 1 instead of 2. nor any other"):
-        choose_variant(checkpoint, "tiny")
+    assert choose_variant(checkpoint) is TINY
+    layers = build_reference(TINY, checkpoint).settings.architecture["decoder_layers"]
+    assert (layers.value, layers.origin) == (1, "the decoder's tensors")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

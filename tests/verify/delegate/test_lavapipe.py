@@ -65,7 +65,7 @@ def test_install_extracts_the_driver_and_its_dependencies(tools: Path, home: Pat
     lavapipe.install(place)  # over an old one
 
 
-def test_old_debian_uses_backports_of_its_own_mirror(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_debian_adds_a_newer_suite_of_its_own_mirror(tools: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The lists are removed when install ends, so the fake saves a copy.
     keep = f"cp ../../sources.list {home}/sources.list; {DOWNLOAD}"
     write_tool(tools / "apt-get", APT.format(log=home / "apt.log", download=keep))
