@@ -19,13 +19,11 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
-from torch.overrides import TorchFunctionMode
 
 from detr2litert.convert.compiler import (
     INPUT_NAMES,
@@ -40,6 +38,7 @@ from detr2litert.convert.compiler import (
 )
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.proof.rare import Rare, few_threads, rare_inputs, saturated
+from detr2litert.convert.proof.recorded_selection import RecordedSelection
 from detr2litert.graphs.partition import Partition
 from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
@@ -56,7 +55,6 @@ LIMIT = 0.9999999
 """Lowest correlation of each output, equivalent to a relative error of 4.5e-4. The demo detectors' errors are below 2e-6; a
 layer norm without its epsilon changes tiny's logits by 8e-4."""
 _NOISES = 8
-_CLEAR = 1e-5
 _SITES_SHOWN = 3
 _HOST = "compare the op with its row in host_runtime/host_kernels.py, and run the tests of graphs/"
 
@@ -187,7 +185,9 @@ def _compare_saturated(compiled: CompiledDetector, rare: Rare, values: Arrays) -
         yield _Compared(rare, _differences(run_part(compiled.parts.b, inputs), expected), 0)
 
 
-def _compare(compiled: CompiledDetector, rare: Rare, values: Arrays, expected: Arrays, selection: _Selection) -> _Compared:
+def _compare(
+    compiled: CompiledDetector, rare: Rare, values: Arrays, expected: Arrays, selection: RecordedSelection
+) -> _Compared:
     found, moved = in_order({output: values[output] for output in OUTPUT_NAMES}, expected)
     plain = _Compared(rare, _differences(found, expected), moved)
     ranked = {ranked: selection.scores for ranked in compiled.ranked if selection.scores is not None}
@@ -209,50 +209,11 @@ def _places_moved(found: Array, expected: Array, count: int) -> int:
     return int((ours != theirs).sum())
 
 
-class _Selection(TorchFunctionMode):
-    """Records how clear the selection of queries within it is: how far the last score is above the next, as a share of all.
-
-    Where that is as small as rounding, PyTorch and the rewritten graph may legitimately select different tokens. It is measured
-    in the original, since a wrong rewrite can make any selection unclear.
-
-    Attributes:
-        queries: how many are selected.
-        change: changes the scores, which are then selected by the lower index among equals.
-        gap: that share; 1 until a selection is recorded.
-        scores: of all proposals, in the shape used by the selection; None until one is recorded.
-    """
-
-    def __init__(self, queries: int, change: Callable[[Tensor], Tensor] | None = None) -> None:
-        super().__init__()
-        self.change = change
-        self.queries = queries
-        self.gap = 1.0
-        self.scores: Array | None = None
-
-    @property
-    def clear(self) -> bool:
-        """True if rounding cannot select other tokens."""
-        return self.gap > _CLEAR
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # Heads use top-k elsewhere too, for example over a few bins.
-        if func in (torch.topk, Tensor.topk) and args[1] == self.queries < args[0].numel():
-            changed = args[0] if self.change is None else self.change(args[0])
-            self.scores = changed.detach().contiguous().numpy()
-            scores = args[0].flatten().sort(descending=True).values
-            last, following = scores[self.queries - 1], scores[self.queries]
-            self.gap = float((last - following) / (scores[0] - scores[-1]).clamp(min=1e-12))
-            if self.change is not None:
-                ordered = changed.sort(dim=-1, descending=True, stable=True)
-                return torch.return_types.topk((ordered.values[..., : self.queries], ordered.indices[..., : self.queries]))
-        return func(*args, **(kwargs or {}))
-
-
 def _original(
     reference: Reference, image: Tensor, change: Callable[[Tensor], Tensor] | None = None
-) -> tuple[dict[str, Array], _Selection]:
+) -> tuple[dict[str, Array], RecordedSelection]:
     """Computes the original's outputs and records its selection, by changed scores if ``change`` is given."""
-    with _Selection(reference.num_queries, change) as selection:
+    with RecordedSelection(reference.num_queries, change) as selection:
         outputs = _reference_outputs(reference, image)
     return outputs, selection
 

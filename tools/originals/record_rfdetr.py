@@ -15,7 +15,6 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
-import inspect
 import json
 import os
 import re
@@ -23,20 +22,21 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import stand_ins
-from rfdetr_recipes import RECIPES, Wanted
+from rfdetr_file import payload_of, template_of
+from rfdetr_recipes import RECIPES
+from session import Session
+from wanted import Wanted
 
 ORIGINALS = Path(__file__).resolve().parents[2] / "tests" / "originals"
 
@@ -64,21 +64,6 @@ INIT: list[list[Any]] = [
 """Attention is not uniform, boxes differ from their proposals, scores reach from 0 to above 0.5."""
 
 SMALLEST_GAP = 2e-3
-DATASET = "/data/shapes"
-
-
-@dataclass
-class Session:
-    """The version of rfdetr that this process imported."""
-
-    wanted: Wanted
-    recipe: ModuleType
-    folder: Path
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def at(self) -> tuple[int, ...]:
-        return tuple(int(part) for part in self.wanted.version.split(".")[:3])
 
 
 def main() -> None:
@@ -158,7 +143,7 @@ def _try_seed(session: Session, seed: int) -> bool:
     shapes = model.model.model.state_dict()
     tensors = {name: (str(value.dtype).removeprefix("torch."), tuple(value.shape)) for name, value in shapes.items()}
     weights = {name: session.recipe.draw(name, *kind, INIT, seed) for name, kind in tensors.items()}
-    container = _template(_payload(session, model, weights), weights)
+    container = template_of(payload_of(session, model, weights), weights)
     recipe = session.recipe.Recipe(
         name=wanted.name,
         project="rfdetr",
@@ -243,141 +228,6 @@ def _reload(session: Session, path: Path, keywords: dict[str, Any] | None = None
         return _class(wanted).from_checkpoint(str(path))
     chosen = wanted.reload if keywords is None else keywords
     return _class(wanted)(pretrain_weights=str(path), **{**wanted.base, **chosen})
-
-
-# --- The file ---------------------------------------------------------------------------------------------------------------
-
-
-def _payload(session: Session, model: Any, weights: dict[str, Tensor]) -> Any:
-    """Returns what the version's training saves, in one of the forms that it has."""
-    wanted = session.wanted
-    averaged = {name: value * 0.9 for name, value in weights.items()}
-    if wanted.form == "upload":
-        # RFDETR.deploy_to_roboflow saves the model's own arguments.
-        arguments = model.model.args
-        arguments.pretrain_weights = wanted.started_from
-        if wanted.class_names is not None:
-            arguments.class_names = list(wanted.class_names)
-        return {"model": weights, "args": arguments}
-    if session.at < (1, 6):
-        arguments = _old_arguments(session, model)
-        payload = {
-            "model": weights,
-            "optimizer": {"state": {}, "param_groups": []},
-            "lr_scheduler": {"last_epoch": 11},
-            "epoch": 11,
-            "args": arguments,
-        }
-        if wanted.form == "stripped":
-            return {"model": weights, "args": arguments}
-        return {**payload, "ema_model": averaged} if wanted.form == "training" else payload
-    if wanted.form == "converted":
-        from rfdetr.training.checkpoint import convert_legacy_checkpoint
-
-        source = session.recipe.read_recipe(ORIGINALS / "recipes" / f"{wanted.converted_from}.json")
-        old = session.recipe.fill(source.container, weights)
-        torch.save({**old, "ema_model": averaged}, session.folder / "old.pth")
-        convert_legacy_checkpoint(str(session.folder / "old.pth"), str(session.folder / "new.ckpt"))
-        return torch.load(session.folder / "new.ckpt", weights_only=False)
-    payload = _callback_payload(session, model, weights)
-    if wanted.form == "best":
-        return payload
-    if wanted.form == "total":
-        from rfdetr.utilities.state_dict import strip_checkpoint
-
-        path = session.folder / "total.pth"
-        torch.save(payload, path)
-        extra = {"extra_metadata": {"best_total_source": "ema"}} if session.at >= (1, 9) else {}
-        strip_checkpoint(path, **extra)
-        return torch.load(path, weights_only=False)
-    # Lightning's own file. RFDETRModelModule keeps the network in `model`, under torch.compile with one name more.
-    prefix = "model._orig_mod." if wanted.form == "compiled" else "model."
-    described = ("args", "model_name", "model_config", "rfdetr_version") if session.at >= (1, 11, 1) else ()
-    return {
-        "epoch": 11,
-        "global_step": 1200,
-        "pytorch-lightning_version": payload["pytorch-lightning_version"],
-        "state_dict": {prefix + name: value for name, value in weights.items()},
-        "loops": payload["loops"],
-        "callbacks": {
-            "RFDETREMACallback": {
-                "average_model_state_dict": {f"module.{prefix}{name}": value for name, value in averaged.items()}
-            }
-        },
-        "optimizer_states": [{"state": {}, "param_groups": []}],
-        "lr_schedulers": [{"last_epoch": 1200}],
-        **{key: payload[key] for key in described if key in payload},
-    }
-
-
-def _old_arguments(session: Session, model: Any) -> argparse.Namespace:
-    """Merges model and training settings into one namespace, as ``train_from_config`` of the versions before 1.6 does."""
-    wanted = session.wanted
-    train = {"dataset_dir": DATASET, "output_dir": "output", **wanted.train}
-    training = model.get_train_config(**train).model_dump()
-    architecture = model.model_config.model_dump()
-    if "class_names" in training and training["class_names"] is None:
-        if wanted.class_names == "coco":
-            training["class_names"] = dict(importlib.import_module("rfdetr.util.coco_classes").COCO_CLASSES)
-        else:
-            training["class_names"] = _list(wanted.class_names)
-    merged = {**architecture, **train, **training, "num_classes": wanted.num_classes, "pretrain_weights": wanted.started_from}
-    arguments: argparse.Namespace = importlib.import_module("rfdetr.main").populate_args(**merged)
-    arguments.distributed = False
-    return arguments
-
-
-def _callback_payload(session: Session, model: Any, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """Has the callback of 1.6 and later build its dictionary."""
-    from rfdetr.training.callbacks.best_model import BestModelCallback
-
-    wanted = session.wanted
-    train = {name: value for name, value in wanted.train.items() if name != "resolution"}
-    config = model.get_train_config(dataset_dir=DATASET, output_dir="/data/output", **train)
-    if wanted.class_names is not None:
-        config = config.model_copy(update={"class_names": list(wanted.class_names)})
-    build = BestModelCallback._build_checkpoint_payload
-    known = inspect.signature(build).parameters
-    architecture = model.model_config.model_dump()
-    architecture.update(pretrain_weights=wanted.started_from, num_classes=wanted.columns - 1)
-    if "model_name" in architecture:
-        architecture["model_name"] = wanted.model
-    extra = {"model_name": wanted.model, "model_config_dict": architecture}
-    return build(
-        weights,
-        config.model_dump(),
-        SimpleNamespace(current_epoch=11, global_step=1200, callbacks=[]),
-        **{name: value for name, value in extra.items() if name in known},
-    )
-
-
-def _list(names: Any) -> list[str] | None:
-    return None if names is None else list(names)
-
-
-def _template(value: Any, weights: dict[str, Tensor]) -> Any:
-    """Replaces state dicts and namespaces by the placeholders of ``recipe.fill``."""
-    if isinstance(value, dict) and value and all(isinstance(one, Tensor) for one in value.values()):
-        first, reference = next(iter(value)), next(iter(weights))
-        if not first.endswith(reference) or len(value) != len(weights):
-            raise ValueError(f"tensors that are not the model's: {first}")
-        same = torch.equal(value[first], weights[reference])
-        return {"$tensors": first.removesuffix(reference), **({} if same else {"$times": 0.9})}
-    if isinstance(value, argparse.Namespace):
-        return {"$namespace": _template(vars(value), weights)}
-    if isinstance(value, SimpleNamespace):
-        return {"$simple_namespace": _template(vars(value), weights)}
-    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-        return {"$items": [[key, _template(one, weights)] for key, one in value.items()]}
-    if isinstance(value, dict):
-        return {key: _template(one, weights) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_template(one, weights) for one in value]
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, str):  # an enum of strings: rfdetr's serialisers write the plain value
-        raise ValueError(f"{type(value)} is not a plain string")
-    raise ValueError(f"{type(value)} in the file")
 
 
 # --- The detections ---------------------------------------------------------------------------------------------------------
