@@ -23,10 +23,19 @@ from tests.originals.compare import agreement, compare, load
 from tests.originals.recipe import FOLDER, Detection, Recipe, fill, read_recipe
 
 QUICK = ("deimv2-atto", "dfine-n-320", "deim-n", "lwdetr-tiny-448", "rtdetr-r18-416")
-"""One of each project, the others in the lane of continuous integration."""
+"""One of each project, in the fast lane."""
+CONTINUOUS = ("dfine-n-384x640", "dfine-s-p2", "rtdetrv2-r18-dsp", "deim-rtdetrv2-r18", "deimv2-femto", "lwdetr-tiny")
+"""What each project has beyond that, in continuous integration; the others are in the slow lane."""
 REFUSED = {"lwdetr-tiny-logits": r"is a LW-DETR with bbox_reparam False .args\.bbox_reparam., .* only True"}
 PROJECTS = ("dfine", "deim", "deimv2", "rtdetr", "rtdetrv2", "lwdetr")
 NAMES = sorted(path.stem for path in (FOLDER / "recipes").glob("*.json") if path.stem.split("-")[0] in PROJECTS)
+
+
+def lane(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Returns the mark of a recipe's test; none in the fast lane."""
+    if name in QUICK:
+        return ()
+    return (pytest.mark.ci if name in CONTINUOUS else pytest.mark.slow,)
 
 
 def recipe(name: str) -> Recipe:
@@ -50,9 +59,7 @@ def saved(name: str, folder: Path, change: dict[str, Tensor | None] | None = Non
     return path
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.ci) for name in NAMES if name not in REFUSED]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=lane(name)) for name in NAMES if name not in REFUSED])
 def test_the_originals_detections(name: str, tmp_path: Path) -> None:
     written = recipe(name)
     found = compare(written, load(written, tmp_path))
