@@ -1,7 +1,7 @@
 """Inputs that reach what pictures of objects do not: constant pictures, ties, saturated values.
 
 - Pictures without an object: black, white, mid grey, and a patchwork of these with the first picture.
-- Tied and equal scores at the query selection. PyTorch leaves the order of equal scores open, so the original selects them here
+- Tied scores at the query selection. PyTorch leaves the order of equal scores open, so the original selects them here
   by the lower index, like the host step.
 - Equal probabilities: every softmax gives all its positions the same value, in the original and in the rewritten detector. That
   ties whatever is selected from a softmax, which no picture does to trained weights.
@@ -61,7 +61,6 @@ def rare_inputs(reference: Reference, picture: Tensor) -> tuple[Rare, ...]:
         *(Rare(f"{name} picture", image) for name, image in plain.items()),
         Rare("patchwork", patchwork(reference, picture)),
         Rare("tied scores", picture, scores=tied),
-        Rare("equal scores", picture, scores=torch.zeros_like),
         Rare("equal probabilities", picture, condition=equal_probabilities),
         Rare("saturated proposals", picture, saturated=True),
     )
