@@ -1,7 +1,7 @@
 """Inputs that reach what pictures of objects do not: constant pictures, ties, saturated values.
 
 - Pictures without an object: black, white, mid grey, and a patchwork of these with the first picture.
-- Tied scores at the query selection. PyTorch leaves the order of equal scores open, so the original selects them here
+- Tied and equal scores at the query selection. PyTorch leaves the order of equal scores open, so the original selects them here
   by the lower index, like the host step.
 - Equal probabilities: every softmax gives all its positions the same value, in the original and in the rewritten detector. That
   ties whatever is selected from a softmax, which no picture does to trained weights.
@@ -31,6 +31,7 @@ Arrays = Mapping[str, Array]
 
 SATURATION = 16.0
 _LEVELS = 16
+_MASKED = 50
 _GREY = 0.5
 _SMALL = 256**2
 
@@ -61,9 +62,17 @@ def rare_inputs(reference: Reference, picture: Tensor) -> tuple[Rare, ...]:
         *(Rare(f"{name} picture", image) for name, image in plain.items()),
         Rare("patchwork", patchwork(reference, picture)),
         Rare("tied scores", picture, scores=tied),
+        # Of equal scores the first cells are selected; on a large map these are the border's, which the detector masks.
+        *((Rare("equal scores", picture, scores=torch.zeros_like),) if _maps_are_small(reference) else ()),
         Rare("equal probabilities", picture, condition=equal_probabilities),
         Rare("saturated proposals", picture, saturated=True),
     )
+
+
+def _maps_are_small(reference: Reference) -> bool:
+    """Returns whether no map has a cell within 0.01 of the border, where proposals are masked."""
+    strides = reference.variant.strides
+    return not strides or max(reference.size) // min(strides) < _MASKED
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def referenced(module: Any, image: Tensor) -> SimpleNamespace:
         size=Size(*image.shape[2:]),
         settings=SimpleNamespace(mean=mean, std=std, scale=scale),
         example_input=lambda seed=0: image,
-        variant=SimpleNamespace(name="ranked"),
+        variant=SimpleNamespace(strides=(), name="ranked"),
     )
 
 
@@ -151,7 +151,7 @@ def test_a_fault_on_ties_alone_is_found_and_located(monkeypatch: pytest.MonkeyPa
 
     right = gate()
     assert right.verdict is Verdict.PASSED, right.findings
-    assert {"patchwork", "tied scores", "equal probabilities", "saturated proposals"} <= set(right.data["rare"])
+    assert {"patchwork", "tied scores", "equal scores", "equal probabilities", "saturated proposals"} <= set(right.data["rare"])
     monkeypatch.setattr(iterate_topk, "_rounds", masks_all_equal_values)
     wrong = gate()
     assert wrong.verdict is Verdict.FAILED and wrong.summary.startswith("equal probabilities: ")
