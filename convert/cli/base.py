@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.accuracy import DEFAULT_SIZE
 from detr2litert.verify.printable import printable
 
 BAD_INPUT = 2
@@ -52,7 +53,7 @@ _OUTSIDE = (
         help="COCO or YOLO annotations to compute AP on [default: the demo scenes when a demo detector is converted].",
     ),
     click.option(
-        "--dataset-size", default=200, show_default=True, type=click.IntRange(1), help="Pictures of --dataset to use."
+        "--dataset-size", default=DEFAULT_SIZE, show_default=True, type=click.IntRange(1), help="Pictures of --dataset to use."
     ),
     click.option("--dataset-ap", type=FiniteRange(0, 1), help="mAP (0 to 1) that your own evaluation gave on --dataset."),
 )

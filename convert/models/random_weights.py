@@ -117,11 +117,10 @@ def _held(norm: nn.Module, name: str) -> Tensor:
 def _image(settings: Settings, generator: torch.Generator) -> Tensor:
     """Draws a normalised ``[1, C, H, W]`` image with structure at every scale, like photographs."""
     height, width = settings.resolution.value
-    channels = settings.architecture.get("input_channels")
     octaves: list[Tensor] = []
     size = 2
     while size <= max(height, width):
-        noise = torch.randn(1, 3 if channels is None else channels.value, size, size, generator=generator)
+        noise = torch.randn(1, settings.channels, size, size, generator=generator)
         octaves.append(functional.interpolate(noise, (height, width), mode="bilinear", align_corners=False))
         size *= 2
     mean, std = (torch.tensor(value.value).view(1, -1, 1, 1) for value in (settings.mean, settings.std))

@@ -73,8 +73,7 @@ class Reference:
     @property
     def channels(self) -> int:
         """Returns the number of channels of the input."""
-        channels = self.settings.architecture.get("input_channels")
-        return 3 if channels is None else int(channels.value)
+        return self.settings.channels
 
     @property
     def num_queries(self) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_SIZE = 200
-"""Pictures of a data set that are used unless stated otherwise."""
+from detr2litert.verify.accuracy import DEFAULT_SIZE
 
 
 @dataclass(frozen=True)

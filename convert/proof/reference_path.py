@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.models.settings.picture import MEAN
+from detr2litert.convert.models.settings.setting import MEAN
 from detr2litert.host_runtime.decode import Detection, Detections
 
 ANTIALIASED = "bilinear_antialias"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.accuracy import DEFAULT_SIZE
 from detr2litert.verify.accuracy.coco_annotations import find_annotations, read_coco
 from detr2litert.verify.accuracy.dataset import Dataset
 from detr2litert.verify.accuracy.yolo_annotations import find_yaml, read_yolo
 
 
-def read_dataset(path: Path, size: int = 200) -> Dataset:
+def read_dataset(path: Path, size: int = DEFAULT_SIZE) -> Dataset:
     """Reads a data set.
 
     Args:
@@ -26,7 +27,7 @@ def read_dataset(path: Path, size: int = 200) -> Dataset:
     return dataset
 
 
-def _read(path: Path, size: int = 200) -> Dataset:
+def _read(path: Path, size: int = DEFAULT_SIZE) -> Dataset:
     if not path.exists():
         raise UserError(f"{path}: there is no such folder or file; give a folder with COCO or YOLO annotations")
     if path.suffix == ".json":

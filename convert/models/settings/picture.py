@@ -6,12 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from detr2litert.convert.models.settings.resolve import Settings
-from detr2litert.convert.models.settings.setting import Sourced
+from detr2litert.convert.models.settings.setting import MEAN, Sourced
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels
-
-MEAN = "mean"
-"""Value of ``fill``: the pixel values that are zero after the normalisation, which is how transformers pads."""
 
 _CHANNELS: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -22,15 +19,13 @@ def channels_of(settings: Settings) -> Channels:
     Raises:
         UserError: a number of channels that no picture has.
     """
-    sourced = settings.architecture.get("input_channels")
-    if sourced is None:
-        return "RGB"
-    if sourced.value not in _CHANNELS:
+    if settings.channels not in _CHANNELS:
+        origin = settings.architecture["input_channels"].origin
         raise UserError(
-            f"input_channels is {sourced.value} ({sourced.origin}); a bundle takes pictures of 1 (grey), 3 (colour) or 4 "
+            f"input_channels is {settings.channels} ({origin}); a bundle takes pictures of 1 (grey), 3 (colour) or 4 "
             "channels (colour and opacity)"
         )
-    return _CHANNELS[sourced.value]
+    return _CHANNELS[settings.channels]
 
 
 def per_channel(settings: Settings) -> Settings:

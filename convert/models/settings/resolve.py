@@ -37,6 +37,12 @@ class Settings:
     num_select: Sourced[int]
     architecture: Mapping[str, Sourced[Any]]
 
+    @property
+    def channels(self) -> int:
+        """Returns the number of channels of the input: three, unless the family has a field for it."""
+        stated = self.architecture.get("input_channels")
+        return 3 if stated is None else int(stated.value)
+
     def __iter__(self) -> Iterator[tuple[str, Sourced[Any]]]:
         """Iterates over (name, value with origin), in the order of ``SETTINGS``."""
         named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "architecture"}
@@ -44,11 +50,6 @@ class Settings:
         if self.fit.value == "stretch":
             del named["fill"]
         return iter([(name, named[name]) for name in SETTINGS if name in named])
-
-
-def describe_settings(settings: Settings) -> dict[str, str]:
-    """Returns ``name → "value: origin"``, for the manifest and the report."""
-    return {name: str(sourced) for name, sourced in settings}
 
 
 def parse_requested(pairs: Sequence[str], named: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -18,6 +18,10 @@ from detr2litert.host_runtime.manifest import Fit, Resize
 Value = TypeVar("Value", covariant=True)
 
 
+MEAN = "mean"
+"""Value of ``fill``: the pixel values that are zero after the normalisation, which is how transformers pads."""
+
+
 class Size(NamedTuple):
     """Height and width of the detector's input in pixels."""
 
@@ -124,7 +128,10 @@ def _places(value: object) -> tuple[int, ...]:
 
 def _number(value: object) -> float:
     if isinstance(value, str):
-        value = float(value)
+        try:
+            value = float(value)
+        except ValueError as error:
+            raise ValueError("a number") from error
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("a number")
     return float(value)
@@ -146,8 +153,8 @@ def _positive(value: object) -> tuple[float, ...]:
 
 
 def _fill(value: object) -> tuple[float, ...] | str:
-    if isinstance(value, str) and value.strip().lower() == "mean":
-        return "mean"
+    if isinstance(value, str) and value.strip().lower() == MEAN:
+        return MEAN
     try:
         numbers = _numbers(value)
     except ValueError as error:

@@ -58,6 +58,8 @@ def test_the_mean_colour_as_fill() -> None:
         (["fill=0"], "pictures are stretched: add --set fit=letterbox"),
         (["fit=letterbox", "fill=1,2"], "fill has 2 numbers .requested. but the input has 3 channels"),
         (["fit=letterbox", "fill=256"], "0 to 255"),
+        (["scale=many"], "--set scale=many: scale must be a number$"),
+        (["mean=red,0,0"], "mean must be a number$"),
         (["fit=crop"], "stretch or letterbox or letterbox_top_left"),
         (["input_channels=2"], "takes pictures of 1 .grey., 3 .colour. or 4 channels"),
         (["input_channels=4", "mean=0,0,0"], "mean has 3 numbers .requested. but the input has 4 channels"),
