@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from detr2litert.convert.compiler import CompiledDetector, tensor_specs
+from detr2litert.convert.compiler import CompiledDetector, native_name, tensor_specs
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings import Settings
@@ -41,13 +41,13 @@ from detr2litert.host_runtime.manifest import (
     Graphs,
     GraphSpec,
     Manifest,
+    NativeFiles,
     Postprocess,
     Preprocess,
     SettingRecord,
     Weights,
 )
 
-GRAPH_FILES = {"graph_a": "graph_a.tflite", "graph_b": "graph_b.tflite"}
 _STACK = ("torch", "transformers", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "detr2litert")
 # The earliest date of a zip: the files' own times would make the same bundle differ from run to run.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -223,6 +223,7 @@ def write_bundle(
         golden=Golden("golden/image.png", "golden/golden.safetensors", "golden/detections.json", golden.threshold),
         protection=str(compiled.profile.protection),
         settings=_settings(reference, classes),
+        native=_native_files(compiled),
     )
     manifest.check()
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
@@ -263,10 +264,25 @@ def _save_tensors(tensors: Mapping[str, NDArray[np.generic]], path: Path) -> Non
     path.write_bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
 
 
+def graph_file(graph: str) -> str:
+    """Returns the name of a graph's file in a bundle."""
+    return f"{graph}.tflite"
+
+
+def _native_files(compiled: CompiledDetector) -> NativeFiles | None:
+    """Returns the files of the native form; a graph without native operators has the portable one's."""
+    if compiled.native is None:
+        return None
+    written = compiled.graphs
+    own = {name: native_name(name) for name in compiled.parts.graphs}
+    a, b = (graph_file(native if native in written else name) for name, native in own.items())
+    return NativeFiles(a, b)
+
+
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:
     part = compiled.parts.graphs[graph]
     tensors = dict(golden.tensors)
-    return GraphSpec(GRAPH_FILES[graph], tensor_specs(part.input_names, tensors), tensor_specs(part.output_names, tensors))
+    return GraphSpec(graph_file(graph), tensor_specs(part.input_names, tensors), tensor_specs(part.output_names, tensors))
 
 
 def source_name(source: str) -> str:

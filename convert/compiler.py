@@ -14,15 +14,16 @@ from torch import Tensor, fx
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.host_step import HostPart
+from detr2litert.graphs.native_ops import CUSTOM_OPS
 from detr2litert.graphs.partition import Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
-from detr2litert.graphs.toolbox import RewriteRefusedError, graph_module_of
+from detr2litert.graphs.toolbox import RewriteRefusedError, calls, graph_module_of
 from detr2litert.host_runtime import manifest
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.driver import Step, StepReport
-from detr2litert.rewrites.profile import Profile, TailPlacement
+from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.program import export
 from detr2litert.rewrites.ranges import NodeRange, measure, measured
 
@@ -38,11 +39,14 @@ class CompiledDetector:
 
     Attributes:
         parts: graph A, host step and graph B, rewritten for the target.
-        reports: what the rewrites did, for ``"detector"`` (before the cut), ``"graph_a"`` and ``"graph_b"``.
+        reports: what the rewrites did, for ``"detector"`` (before the cut), ``"graph_a"`` and ``"graph_b"``, and for those of
+            the native form.
         ranges: value ranges of ``"graph_a"`` and ``"graph_b"`` on the calibration pictures, before any protection.
         profile: the options of the compilation.
         calibration: those pictures.
         cut: graph B as it was cut, before it was rewritten.
+        native: the same graphs in the delegate's own operators, with the same host step; None if the profile has no native
+            form or no operator has one.
     """
 
     parts: Partition
@@ -51,6 +55,20 @@ class CompiledDetector:
     profile: Profile = field(default_factory=Profile)
     calibration: tuple[Tensor, ...] = ()
     cut: Part | None = None
+    native: CompiledDetector | None = None
+
+    @property
+    def graphs(self) -> dict[str, Part]:
+        """Every graph by the name that reports use; a native graph without any native operator is left out."""
+        return {**self.parts.graphs, **self._native_graphs}
+
+    @property
+    def _native_graphs(self) -> dict[str, Part]:
+        if self.native is None:
+            return {}
+        return {
+            native_name(name): part for name, part in self.native.parts.graphs.items() if calls(part.graph_module, *CUSTOM_OPS)
+        }
 
     def host_program(self) -> manifest.HostProgram:
         """Returns the host step in the manifest's form."""
@@ -80,7 +98,13 @@ class CompiledDetector:
     @property
     def ranked(self) -> tuple[str, ...]:
         """Returns graph A's outputs by which the host step selects."""
-        read = {name for op in self.parts.host.program.ops if op.op == "topk" for name in op.inputs}
+        ops = {op.output: op for op in self.parts.host.program.ops}
+
+        def given(name: str) -> str:
+            """Follows reshapes back to a tensor that the program is given."""
+            return given(ops[name].inputs[0]) if name in ops and ops[name].op == "reshape" else name
+
+        read = {given(name) for op in ops.values() if op.op == "topk" for name in op.inputs}
         return tuple(name for name in self.parts.a.output_names if name in read)
 
 
@@ -94,7 +118,7 @@ class CompilationObserver:
         """Receives the uncut detector, as exported."""
 
     def rewritten(self, where: str, step: StepReport, graph_module: fx.GraphModule) -> None:
-        """Receives ``"detector"``, ``"graph_a"`` or ``"graph_b"`` after a rewrite."""
+        """Receives ``"detector"``, ``"graph_a"`` or ``"graph_b"``, or its native form's name, after a rewrite."""
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         """Receives the normalised detector and the parts it was cut into."""
@@ -138,25 +162,48 @@ def compile_detector(
             whole,
             INPUT_NAMES,
             OUTPUT_NAMES,
-            tail_on_host=profile.tail is TailPlacement.HOST,
+            layout=profile.layout,
             token_maps=profile.token_maps,
         )
         observer.cut(whole, parts)
         cut = copied(parts.b)
-        graphs = {name: part.graph_module for name, part in parts.graphs.items()}
-        reports = {"detector": before, **_rewrite(graphs, pipeline.LOWER, profile, observer)}
-        for number, image in enumerate(calibration, start=1):
-            observer.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
-            _measure(parts, image)
-        ranges = {name: measured(graph) for name, graph in graphs.items()}
-        for name, more in _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, observer).items():
-            reports[name] += more
+        native = None
+        if profile.native_form:
+            own = replace(parts, a=copied(parts.a), b=copied(parts.b))
+            native = replace(_lowered(own, profile.native(), calibration, observer, native_name), cut=cut)
+        portable = _lowered(parts, profile, calibration, observer, lambda name: name)
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
-    fired = {name: tuple(steps) for name, steps in reports.items()}
-    return CompiledDetector(parts, fired, ranges, profile, tuple(calibration), cut)
+    if native is not None and not any(calls(part.graph_module, *CUSTOM_OPS) for part in native.parts.graphs.values()):
+        native = None
+    reports = {"detector": tuple(before), **portable.reports, **(native.reports if native is not None else {})}
+    return replace(portable, reports=reports, cut=cut, native=native)
+
+
+def native_name(graph: str) -> str:
+    """Returns the name of a graph's native form."""
+    return f"{graph}{manifest.NATIVE_SUFFIX}"
+
+
+def _lowered(
+    parts: Partition,
+    profile: Profile,
+    calibration: Sequence[Tensor],
+    observer: CompilationObserver,
+    named: Callable[[str], str],
+) -> CompiledDetector:
+    """Rewrites the graphs of a cut detector, in place; ``named`` gives their names in reports."""
+    graphs = {named(name): part.graph_module for name, part in parts.graphs.items()}
+    reports = _rewrite(graphs, pipeline.LOWER, profile, observer)
+    for number, image in enumerate(calibration, start=1):
+        observer.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
+        _measure(parts, image)
+    ranges = {name: measured(graph) for name, graph in graphs.items()}
+    for name, more in _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, observer).items():
+        reports[name] += more
+    return CompiledDetector(parts, {name: tuple(steps) for name, steps in reports.items()}, ranges, profile, tuple(calibration))
 
 
 def copied(part: Part) -> Part:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detr2litert.convert.names import suggestion
+from detr2litert.graphs.partition import Layout
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.rewrites.profile import Profile, Protection, TailPlacement
+from detr2litert.rewrites.profile import Profile, Protection
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,21 @@ TARGETS: Mapping[str, Target] = {
             "pixel",
             "Google Pixel with a Tensor SoC (Arm Mali, Imagination)",
             "computes in fp16 whatever the file says, and overwrites token tensors that fan out (published for Mali, LiteRT "
-            "2.1): norms and sums protected where their values require it, tokens carried as maps, the selected "
-            "tokens' tail in float32 on the host",
-            Profile(tail=TailPlacement.HOST, token_maps=True),
+            "2.1): norms and sums protected where their values require it, tokens carried as maps",
+            Profile(layout=Layout.INDICES, token_maps=True, native_form=True),
             lint_rules=("token-fan-out",),
         ),
         Target(
             "galaxy",
             "Samsung Galaxy and other phones with Qualcomm Adreno or Xclipse",
-            "computes in fp16 by default: norms and sums protected where their values require it, the tail inside graph B",
-            Profile(tail=TailPlacement.GRAPH_B),
+            "computes in fp16 by default: norms and sums protected where their values require it",
+            Profile(layout=Layout.INDICES, native_form=True),
         ),
         Target(
             "desktop",
             "WebGPU on desktop GPUs and in browsers, in fp32",
-            "computes in fp32: plain norms, which need fewer ops, and the tail inside graph B",
-            Profile(protection=Protection.NONE, tail=TailPlacement.GRAPH_B),
+            "computes in fp32: plain norms, which need fewer ops",
+            Profile(protection=Protection.NONE, layout=Layout.INDICES, native_form=True),
         ),
     )
 }

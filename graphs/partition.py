@@ -1,7 +1,7 @@
 """Cuts a detector at its query selection, into three parts::
 
     graph A    everything that the scores, and the tensors the selection gathers from, depend on
-    host step  the top-k, the gathers, and optionally the selected tokens' tail
+    host step  the top-k, and in some layouts the gathers and the selected tokens' tail
     graph B    the rest
 
 As few tensors as possible cross from A to B: a tensor that is a view of a buffer (a reshape of a feature map) crosses as that
@@ -14,16 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
+import torch
 from torch import Tensor, fx, nn
 
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
 from detr2litert.graphs.host_step import HostPart, HostProgramBuilder
+from detr2litert.graphs.native_ops import GATHER_ROWS
 from detr2litert.graphs.op_traits import REARRANGEMENTS
 from detr2litert.graphs.selection import Selection, find_selection
 from detr2litert.graphs.token_map import map_shape
 from detr2litert.graphs.toolbox import (
+    Emitter,
     RewriteRefusedError,
     ancestors,
     aten,
@@ -31,10 +35,22 @@ from detr2litert.graphs.toolbox import (
     graph_module_of,
     list_of,
     remove_dead_code,
+    replace,
     sizes,
     value_of,
 )
 from detr2litert.graphs.views import View
+
+
+class Layout(StrEnum):
+    """How much of the selection the host step computes."""
+
+    INDICES = "indices"
+    """The top-k: graph B receives the indices and gathers; the memory need not leave the GPU."""
+    TOKENS = "tokens"
+    """The gathers as well: graph B receives the selected tokens."""
+    TAIL = "tail"
+    """Also the selected tokens' tail, in float32."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,7 @@ def partition(
     inputs: Sequence[str],
     outputs: Sequence[str],
     *,
-    tail_on_host: bool = False,
+    layout: Layout = Layout.TOKENS,
     token_maps: bool = False,
 ) -> Partition:
     """Cuts a graph at its query selection.
@@ -78,7 +94,7 @@ def partition(
     Args:
         graph_module: normalised; it is modified.
         inputs, outputs: names of the graph's inputs and outputs.
-        tail_on_host: the per-token ops after the selection run in the host step, else in the second graph.
+        layout: what the host step computes.
         token_maps: token tensors ``[1, N, C]`` cross as maps ``[1, H, W, C]``.
 
     Raises:
@@ -87,7 +103,7 @@ def partition(
     """
     selection = find_selection(graph_module)
     hoisted = hoist_gather(graph_module, selection)
-    return _Cut(graph_module, selection, hoisted, tail_on_host, token_maps).split(tuple(inputs), tuple(outputs))
+    return _Cut(graph_module, selection, hoisted, layout, token_maps).split(tuple(inputs), tuple(outputs))
 
 
 class _Cut:
@@ -96,18 +112,23 @@ class _Cut:
         graph_module: fx.GraphModule,
         selection: Selection,
         hoisted: HoistedSelection,
-        tail_on_host: bool,
+        layout: Layout,
         token_maps: bool,
     ) -> None:
         self._graph_module = graph_module
         self._selection = selection
-        self._hoisted = hoisted
-        self._tail_on_host = tail_on_host
         self._token_maps = token_maps
         leaves = [g.all_input_nodes[0] for g in hoisted.gathers if constant_of(graph_module, g.all_input_nodes[0]) is None]
         self._in_a = ancestors([selection.scores, *leaves])
-        on_host = [*hoisted.gathers, *(hoisted.tail if self._tail_on_host else [])]
-        self._on_host = set(on_host) | _between(selection.topk, hoisted.gathers)
+        self._rows: fx.Node | None = None
+        if layout is Layout.INDICES:
+            rows = _gather_by_index(graph_module, selection, hoisted.gathers)
+            self._gathers, self._tail, self._rows = [], set[fx.Node](), rows
+            self._on_host = _between(selection.topk, [rows])
+        else:
+            self._gathers = hoisted.gathers
+            self._tail = set(hoisted.tail) if layout is Layout.TAIL else set()
+            self._on_host = {*hoisted.gathers, *self._tail} | _between(selection.topk, hoisted.gathers)
         self._output = next(n for n in graph_module.graph.nodes if n.op == "output")
         self._in_b = [
             n
@@ -117,20 +138,32 @@ class _Cut:
 
     def split(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Partition:
         whole = self._read_by_b(self._in_a)
-        leaves = {g: g.all_input_nodes[0] for g in self._hoisted.gathers}
+        leaves = {g: g.all_input_nodes[0] for g in self._gathers}
         runtime_leaves = [leaf for leaf in leaves.values() if constant_of(self._graph_module, leaf) is None]
         buffers = list(dict.fromkeys(_buffer(n) for n in [*whole, *runtime_leaves]))
         names = dict(zip(buffers, _numbered("memory", len(buffers)), strict=True))
         selected = self._read_by_b(self._on_host)
-        selected_names = dict(zip(selected, _numbered("selected", len(selected)), strict=True))
-
-        program = self._host_program(runtime_leaves, names, selected_names)
+        if self._rows is None:
+            selected_names = dict(zip(selected, _numbered("selected", len(selected)), strict=True))
+            program = self._host_program(runtime_leaves, names, selected_names)
+        else:
+            selected_names = {self._rows: "indices"}
+            program = self._host_topk(self._rows)
         a = self._part_a(inputs, [(self._selection.scores, "enc_scores"), *names.items()])
         b = self._part_b([*names.items(), *selected_names.items()], outputs)
         return Partition(a, program, b)
 
+    def _host_topk(self, rows: fx.Node) -> HostPart:
+        """Builds the host step that computes the indices alone: of the scores as a vector, since ``rows`` is one."""
+        scores = self._selection.scores
+        host = HostProgramBuilder(self._graph_module, {scores: "enc_scores"})
+        host.reshape("enc_scores", "token_scores", [value_of(scores).numel()])
+        host.rename(scores, "token_scores")
+        host.topk(scores, rows, self._selection.k, 0)
+        return host.finish(("enc_scores",), ("indices",))
+
     def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostPart:
-        """Builds the host step: top-k, gathers and, with ``tail_on_host``, the tail; ``names`` are of the leaves' buffers."""
+        """Builds the host step: top-k, gathers and, in that layout, the tail; ``names`` are of the leaves' buffers."""
         inner = {node: f"{name}_tokens" if self._crosses_as_map(node) else name for node, name in selected.items()}
         host = HostProgramBuilder(self._graph_module, {self._selection.scores: "enc_scores", **inner})
         host.topk(self._selection.scores, self._selection.indices, self._selection.k, self._selection.axis)
@@ -144,9 +177,9 @@ class _Cut:
                 host.reshape(names[buffer], tokens[buffer], shape)
             host.rename(leaf, tokens[buffer])
         for node in self._graph_module.graph.nodes:
-            if node in self._hoisted.gathers:
+            if node in self._gathers:
                 host.gather(node, self._selection.indices)
-            elif self._tail_on_host and node in self._hoisted.tail:
+            elif node in self._tail:
                 host.translate(node)
         for node, name in selected.items():
             if self._crosses_as_map(node):
@@ -188,6 +221,9 @@ class _Cut:
         for node, name in crossing:
             copies[node] = graph.placeholder(name)
             copies[node].meta = {"val": value_of(node).reshape(self._crossing_shape(node))}
+            if node is self._rows:
+                # PyTorch's indices have 64 bits, the host step's 32.
+                copies[node].meta["val"] = copies[node].meta["val"].to(torch.int32)
         for node, _ in crossing:
             copies[node] = _reshaped(graph, copies[node], node, sizes(value_of(node).shape))
         for node in self._graph_module.graph.nodes:
@@ -247,6 +283,22 @@ def _buffer(node: fx.Node) -> fx.Node:
         if view is not None and view.is_contiguous and value_of(chain[start]).dim() <= MAX_RANK:
             best = chain[start]
     return best
+
+
+def _gather_by_index(graph_module: fx.GraphModule, selection: Selection, gathers: list[fx.Node]) -> fx.Node:
+    """Replaces the selection's gathers by gathers of rows at a vector of indices; returns that vector's node."""
+    rows = Emitter(graph_module, gathers[0], provenance=selection.indices)(
+        aten.reshape.default, selection.indices, [selection.k]
+    )
+    for gather in gathers:
+        emit = Emitter(graph_module, gather)
+        source = gather.all_input_nodes[0]
+        shape = sizes(value_of(source).shape)
+        constant = constant_of(graph_module, source)
+        table = emit(aten.reshape.default, source, shape[1:]) if constant is None else emit.constant(constant[0], "table")
+        replace(gather, emit(aten.reshape.default, emit(GATHER_ROWS, table, rows), [1, selection.k, shape[2]]))
+    remove_dead_code(graph_module)
+    return rows
 
 
 def _between(topk: fx.Node, gathers: list[fx.Node]) -> set[fx.Node]:

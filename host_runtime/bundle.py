@@ -37,8 +37,8 @@ class Bundle:
         return self.root.joinpath(*PurePosixPath(name).parts)
 
     def graphs(self) -> dict[str, Path]:
-        """Returns the two graphs' files by the names that reports use."""
-        return {name: self.path(spec.file) for name, spec in self.manifest.graphs.by_name.items()}
+        """Returns the graphs' files by the names that reports use, those of the native form included."""
+        return {name: self.path(spec.file) for name, spec in self.manifest.graphs_by_name.items()}
 
     def host_constants(self) -> dict[str, NDArray[np.generic]]:
         """Returns the host step's constants by name, each with the manifest's shape and dtype.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,8 @@ class CompiledGraph:
             graph).
         threads: CPU threads.
         enforce_f32: whether the GPU computes in fp32 instead of fp16.
+        shared: output buffers of another graph by the names of the inputs that read them: what crosses in one stays where it
+            is, on the GPU too.
 
     Some graphs make the GPU delegate kill the process at compile time: compile an unverified graph in a child process.
 
@@ -55,6 +57,7 @@ class CompiledGraph:
         accelerator: Accelerator = "cpu",
         threads: int = 1,
         enforce_f32: bool = False,
+        shared: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.spec = spec
@@ -78,33 +81,47 @@ class CompiledGraph:
         self._check_signature()
         with native_log():
             name = spec.signature
-            self._inputs = {item.name: self._model.create_input_buffer_by_name(name, item.name) for item in spec.inputs}
+            self._shared = dict(shared or {})
+            own = [item for item in spec.inputs if item.name not in self._shared]
+            self._inputs = {item.name: self._model.create_input_buffer_by_name(name, item.name) for item in own}
             self._outputs = {item.name: self._model.create_output_buffer_by_name(name, item.name) for item in spec.outputs}
             # The first write of a process makes LiteRT create another environment and log it: captured here.
-            for item in spec.inputs:
+            for item in own:
                 self._inputs[item.name].write(np.zeros(item.shape, item.dtype))
 
     def __call__(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs the graph.
+        """Runs the graph and returns every output by name; arguments and errors as for `run`."""
+        self.run(tensors)
+        return self.read()
+
+    def run(self, tensors: Mapping[str, Array]) -> None:
+        """Runs the graph, which on a GPU may continue until an output is read.
 
         Args:
-            tensors: at least the graph's inputs, by signature name, with exactly the manifest's shapes; int64 is narrowed to a
-                graph's int32.
-
-        Returns:
-            Every output by name, copied out of the buffers.
+            tensors: at least the graph's inputs that are not shared, by signature name, with exactly the manifest's shapes;
+                int64 is narrowed to a graph's int32.
 
         Raises:
             ValueError: an input is missing or of another shape or dtype.
             RuntimeError: LiteRT could not run the graph.
         """
         for spec in self.spec.inputs:
-            self._inputs[spec.name].write(_checked_input(spec, tensors, self.path.name))
-        self._model.run_by_name(self.spec.signature, self._inputs, self._outputs)
+            if spec.name in self._inputs:
+                self._inputs[spec.name].write(_checked_input(spec, tensors, self.path.name))
+        self._model.run_by_name(self.spec.signature, {**self._inputs, **self._shared}, self._outputs)
+
+    def read(self, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Copies outputs out of their buffers: those of these names, or all."""
         return {
             spec.name: self._outputs[spec.name].read(int(np.prod(spec.shape)), np.dtype(spec.dtype)).reshape(spec.shape)
             for spec in self.spec.outputs
+            if names is None or spec.name in names
         }
+
+    @property
+    def output_buffers(self) -> Mapping[str, Any]:
+        """The buffers of the outputs by name, for another graph of the same process to read."""
+        return self._outputs
 
     def close(self) -> None:
         """Frees the buffers and the compiled model; the graph cannot be called afterwards."""

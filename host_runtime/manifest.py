@@ -24,8 +24,11 @@ from detr2litert.host_runtime.host_program import HostProgram as HostProgram
 from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Since 2 a bundle may have a native form; this runtime reads both versions."""
 MANIFEST_NAME = "manifest.json"
+NATIVE_SUFFIX = ".native"
+"""Of the name of a graph's native form in reports."""
 HOST_PARAMS_NAME = "host_params.safetensors"
 
 Resize = Literal["bilinear_antialias", "bilinear"]
@@ -61,6 +64,17 @@ class Graphs:
     def by_name(self) -> dict[str, GraphSpec]:
         """Both by the names that reports use, in the order of execution."""
         return {"graph_a": self.a, "graph_b": self.b}
+
+
+@dataclass(frozen=True)
+class NativeFiles:
+    """The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU.
+
+    Both or neither: the files of the two forms are not mixed. A graph that has no such operator is the same file in both.
+    """
+
+    a: str
+    b: str
 
 
 @dataclass(frozen=True)
@@ -143,6 +157,7 @@ class Manifest:
         protection: which norms and sums have the fp16-safe form, a ``rewrites.profile.Protection``: for verifying the bundle;
             runtimes ignore it. None if the bundle does not record it.
         settings: what the detector was built with, by name, for verifying the bundle; empty if the bundle does not record it.
+        native: the native form's files; None if the bundle has only the graphs that every runtime can run.
     """
 
     variant: str
@@ -158,7 +173,26 @@ class Manifest:
     golden: Golden | None = None
     protection: str | None = None
     settings: Mapping[str, SettingRecord] = field(default_factory=dict)
+    native: NativeFiles | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def native_graphs(self) -> Graphs | None:
+        """The graphs of the native form."""
+        if self.native is None:
+            return None
+        a, b = (
+            dataclasses.replace(spec, file=file)
+            for spec, file in ((self.graphs.a, self.native.a), (self.graphs.b, self.native.b))
+        )
+        return Graphs(a, b)
+
+    @property
+    def graphs_by_name(self) -> dict[str, GraphSpec]:
+        """Every file's graph by the name that reports use: ``graph_a``, ``graph_b``, and ``graph_a.native`` where it differs."""
+        native = {} if self.native_graphs is None else self.native_graphs.by_name
+        own = {f"{name}{NATIVE_SUFFIX}": spec for name, spec in native.items() if spec.file != self.graphs.by_name[name].file}
+        return {**self.graphs.by_name, **own}
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON layout of `manifest.schema.json` as plain dicts, lists, strings and numbers."""
@@ -248,6 +282,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         golden=None if golden is None else Golden(**golden),
         protection=data.get("protection"),
         settings={name: SettingRecord(**record) for name, record in data.get("settings", {}).items()},
+        native=NativeFiles(**data["native"]) if "native" in data else None,
     )
 
 
@@ -274,6 +309,8 @@ def _problems(manifest: Manifest) -> Iterable[str]:
             yield f"graphs.{label} names a tensor twice ({', '.join(names)})"
 
     needed = [a.file, b.file]
+    if manifest.native is not None:
+        needed += [manifest.native.a, manifest.native.b]
     if host.constants:
         needed.append(HOST_PARAMS_NAME)
     if manifest.golden is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,12 +16,16 @@ from PIL import Image
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
 from detr2litert.host_runtime.compiled_graph import Accelerator, CompiledGraph
 from detr2litert.host_runtime.decode import Detections, decode_outputs
+from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
-from detr2litert.host_runtime.manifest import GraphSpec
+from detr2litert.host_runtime.manifest import Graphs, GraphSpec, Manifest
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 
 Array = NDArray[Any]
 T = TypeVar("T")
+Form = Literal["native", "portable"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class StageOutputs:
     """Every stage's tensors by name, and the time of each stage.
 
     Attributes:
-        graph_a: graph A's outputs.
+        graph_a: graph A's outputs, all or those that the host step reads.
         host_step: the host step's outputs.
         graph_b: graph B's outputs.
         milliseconds: wall time of `graph_a`, `host_step` and `graph_b`, copies in and out included.
@@ -47,14 +52,21 @@ class StageOutputs:
 class Runner:
     """A compiled bundle; not thread-safe.
 
+    On a GPU the native form of the graphs is tried first, if the bundle has one, and the portable one if the delegate does not
+    accept it; the two are never mixed. Graph A's outputs that graph B reads stay in their buffers.
+
     Args:
         bundle: a loaded bundle, or the path of one.
         accelerator: "cpu" or "gpu"; both graphs run entirely on it.
         threads: CPU threads; by default as many as there are cores, at most 4.
         enforce_f32: whether the GPU computes in fp32 instead of fp16.
+        form: the one form to use; by default, which is tried first depends on the accelerator.
+
+    Attributes:
+        form: of the graphs that were compiled.
 
     Raises:
-        UserError: as `load_bundle`, `CompiledGraph` and `HostStep`.
+        UserError: as `load_bundle`, `CompiledGraph` and `HostStep`, or the bundle lacks the form.
     """
 
     def __init__(
@@ -64,44 +76,51 @@ class Runner:
         *,
         threads: int | None = None,
         enforce_f32: bool = False,
+        form: Form | None = None,
     ) -> None:
         self._owns_bundle = not isinstance(bundle, Bundle)
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.accelerator = accelerator
         manifest = self.bundle.manifest
 
-        def compiled(spec: GraphSpec) -> CompiledGraph:
+        def compiled(spec: GraphSpec, shared: Mapping[str, Any]) -> CompiledGraph:
             return CompiledGraph(
                 self.bundle.path(spec.file),
                 spec,
                 accelerator=accelerator,
                 threads=threads or min(4, os.cpu_count() or 1),
                 enforce_f32=enforce_f32,
+                shared=shared,
             )
 
         try:
             self.host_step = HostStep(manifest.host_step, self.bundle.host_constants(), manifest.graphs.a.outputs)
-            self.graph_a = compiled(manifest.graphs.a)
-            self.graph_b = compiled(manifest.graphs.b)
+            self.form, self.graph_a, self.graph_b = _compile_first(_forms(manifest, accelerator, form), compiled)
         except BaseException:
             if self._owns_bundle:
                 self.bundle.close()
             raise
 
-    def run(self, image: Array) -> StageOutputs:
+    def run(self, image: Array, *, all_outputs: bool = True) -> StageOutputs:
         """Runs all stages on one input tensor.
 
         Args:
             image: float32 of graph A's input shape, as `preprocess` returns it.
+            all_outputs: whether to read graph A's outputs that only graph B reads, which takes longer than the host step.
 
         Raises:
             ValueError: the tensor has another shape or dtype.
             RuntimeError: LiteRT could not run a graph.
         """
-        name = self.bundle.manifest.graphs.a.inputs[0].name
-        a, a_time = _timed(lambda: self.graph_a({name: image}))
+        manifest = self.bundle.manifest
+
+        def graph_a() -> dict[str, Array]:
+            self.graph_a.run({manifest.graphs.a.inputs[0].name: image})
+            return self.graph_a.read(None if all_outputs else manifest.host_step.inputs)
+
+        a, a_time = _timed(graph_a)
         host, host_time = _timed(lambda: self.host_step(a))
-        b, b_time = _timed(lambda: self.graph_b({**a, **host}))
+        b, b_time = _timed(lambda: self.graph_b(host))
         return StageOutputs(a, host, b, {"graph_a": a_time, "host_step": host_time, "graph_b": b_time})
 
     def detect(
@@ -125,7 +144,7 @@ class Runner:
         """
         spec = self.bundle.manifest.preprocess
         picture = image if isinstance(image, Image.Image) else load_image(image, channels=spec.channels)
-        outputs = self.run(preprocess(picture, spec))
+        outputs = self.run(preprocess(picture, spec), all_outputs=False)
         return self.decode(outputs, picture.size, threshold=threshold, nms_iou=nms_iou, nms_across_classes=nms_across_classes)
 
     def decode(
@@ -159,6 +178,39 @@ class Runner:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _forms(manifest: Manifest, accelerator: Accelerator, wanted: Form | None) -> list[tuple[Form, Graphs]]:
+    """Returns the forms to try, in order; raises UserError if the bundle lacks the wanted one."""
+    forms: dict[Form, Graphs | None] = {"native": manifest.native_graphs, "portable": manifest.graphs}
+    if wanted is not None:
+        graphs = forms[wanted]
+        if graphs is None:
+            raise UserError("the bundle has no native form; convert it again without --no-native")
+        return [(wanted, graphs)]
+    return [
+        (form, graphs) for form, graphs in forms.items() if graphs is not None and (accelerator == "gpu" or form != "native")
+    ]
+
+
+def _compile_first(
+    forms: Sequence[tuple[Form, Graphs]], compiled: Callable[[GraphSpec, Mapping[str, Any]], CompiledGraph]
+) -> tuple[Form, CompiledGraph, CompiledGraph]:
+    """Compiles both graphs of the first form that the accelerator accepts; raises UserError of the last."""
+    for number, (form, graphs) in enumerate(forms):
+        try:
+            a = compiled(graphs.a, {})
+            try:
+                read_by_b = {spec.name for spec in graphs.b.inputs}
+                return form, a, compiled(graphs.b, {n: buffer for n, buffer in a.output_buffers.items() if n in read_by_b})
+            except BaseException:
+                a.close()
+                raise
+        except UserError as error:
+            if number + 1 == len(forms):
+                raise
+            _LOG.warning("the %s form does not run here, so the %s one is used: %s", form, forms[number + 1][0], error)
+    raise AssertionError("there is always a form")
 
 
 def _timed(stage: Callable[[], T]) -> tuple[T, float]:

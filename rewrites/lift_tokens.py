@@ -44,6 +44,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
+from detr2litert.graphs.native_ops import LAYER_NORM
 from detr2litert.graphs.op_traits import BINARY, REDUCTIONS, UNARY
 from detr2litert.graphs.token_map import map_shape
 from detr2litert.graphs.toolbox import (
@@ -210,7 +211,7 @@ def _matrix(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
 
 _HANDLERS: dict[Any, _Handler] = {
     **dict.fromkeys((*UNARY, *BINARY), _pointwise),
-    **dict.fromkeys((aten.linear.default, aten.layer_norm.default), _layer),
+    **dict.fromkeys((aten.linear.default, aten.layer_norm.default, LAYER_NORM), _layer),
     **dict.fromkeys(_ALONG, _along),
     **dict.fromkeys(REDUCTIONS, _reduction),
     **dict.fromkeys(_MATRIX_OPS, _matrix),

@@ -28,6 +28,8 @@ from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.rewrites.remove_identities import remove_identities
 from detr2litert.rewrites.split_clamp import split_clamp
 from detr2litert.rewrites.split_matmul import split_matmul
+from detr2litert.rewrites.use_layer_norm import use_layer_norm
+from detr2litert.rewrites.use_resampler import use_resampler
 
 NORMALISE: tuple[Step, ...] = (
     Step(remove_identities, "first: identities separate the ops that later patterns match"),
@@ -44,7 +46,8 @@ LOWER: tuple[Step, ...] = (
     Step(lower_adaptive_pool, "early: emits plain pools"),
     Step(lower_padding, "early: the concatenations that it emits go through the later rewrites; needs every pool"),
     Step(lower_attention, "exposes the scale of the queries to fold_scales"),
-    Step(lower_nearest_sampling, "emits bilinear samplers, which the next two lower"),
+    Step(lower_nearest_sampling, "emits bilinear samplers, which the next three lower"),
+    Step(use_resampler, "before the tents, which lower what it left"),
     Step(fold_sampling, "before lower_sampling, which lowers every remaining sampler"),
     Step(lower_sampling, "no sampler may remain"),
     Step(cancel_logit, "before split_clamp, which would rewrite one of the clamps in its pattern"),
@@ -59,6 +62,7 @@ LOWER: tuple[Step, ...] = (
 PROTECT: tuple[Step, ...] = (
     Step(centre_coordinates, "first: emits ops that have not been measured"),
     Step(protect_sums, "reads measured ranges; before the norms are decomposed, whose sums have no ranges of their own"),
+    Step(use_layer_norm, "a native norm needs no protection; after fold_scales, which matches the norm"),
     Step(protect_layer_norm, "late: fold_scales must have matched the norm and folded its affine part"),
 )
 """Keeps values inside fp16's range, where the range analysis shows too little headroom."""

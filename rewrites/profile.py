@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from detr2litert.graphs.delegate import MAX_SIDE
+from detr2litert.graphs.partition import Layout
 
 
 class Sampling(StrEnum):
-    """How bilinear sampling is lowered without a gather."""
+    """How bilinear sampling is lowered."""
 
+    RESAMPLER = "resampler"
+    """The delegate's own operator (exact up to rounding); only the GPU runs it."""
     FOLDED_TENT = "folded-tent"
     """Attention weights folded into the interpolation matrix: one matmul per level (exact)."""
     TENT = "tent"
@@ -28,11 +31,13 @@ class Protection(StrEnum):
     """None, for a GPU that computes in fp32."""
 
 
-class TailPlacement(StrEnum):
-    """Where the per-token ops between the selection's gather and the decoder run."""
+class Norms(StrEnum):
+    """How layer norm is lowered."""
 
-    HOST = "host"
-    GRAPH_B = "graph-b"
+    NATIVE = "native"
+    """The delegate's own operator, safe in fp16; only the GPU runs it."""
+    PRIMITIVE = "primitive"
+    """Means, products and a square root, protected from overflowing fp16 where necessary."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,25 @@ class Profile:
     Attributes:
         protection: which norms and sums are protected from overflowing fp16.
         sampling: form of bilinear sampling.
-        tail: where the selected tokens' tail runs.
+        norms: form of layer norm.
+        layout: what the host step computes.
         matmul_limit: largest ``batch * K / 4`` of a batched matmul's right-hand side that the delegate computes correctly.
         token_maps: carry token tensors ``[1, N, C]`` as maps ``[1, H, W, C]``, so that no tensor of rank three has several
             consumers.
         constant_limit: constants beyond ± this are clamped to it, infinities included.
+        native_form: also compile the graphs to the delegate's own operators, which ``sampling`` and ``norms`` are not: those of
+            the form that every runtime can run.
     """
 
     protection: Protection = Protection.MEASURED
     sampling: Sampling = Sampling.FOLDED_TENT
-    tail: TailPlacement = TailPlacement.GRAPH_B
+    norms: Norms = Norms.PRIMITIVE
+    layout: Layout = Layout.TOKENS
     matmul_limit: int = MAX_SIDE
     token_maps: bool = False
     constant_limit: float = 1e4
+    native_form: bool = False
+
+    def native(self) -> Profile:
+        """Returns the options of the native form."""
+        return replace(self, sampling=Sampling.RESAMPLER, norms=Norms.NATIVE)

@@ -36,6 +36,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from detr2litert.graphs.delegate import MAX_RANK
+from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE
 from detr2litert.graphs.op_traits import BINARY, REDUCTIONS, RESHAPES, STRIDED_VIEWS, UNARY
 from detr2litert.graphs.provenance import provenance_of
 from detr2litert.graphs.toolbox import (
@@ -211,6 +212,19 @@ def _layer_norm(build: Builder, node: fx.Node, args: Any) -> Value:
     return reductions.layer_norm(build, node, args[0], [args[1], weight, bias, *args[4:]])
 
 
+def _native_layer_norm(build: Builder, node: fx.Node, args: Any) -> Value:
+    weight, bias = (matrices.parameter(build, node, p) for p in args[1:3])
+    return reductions.layer_norm(build, node, args[0], [weight, bias, args[3]])
+
+
+def _resample(build: Builder, node: fx.Node, args: Any) -> Value:
+    return View.of(build.emit(node.target, *(build.materialise(x) for x in args)))
+
+
+def _gather_rows(build: Builder, node: fx.Node, args: Any) -> Value:
+    return View.of(build.emit(node.target, build.materialise(args[0]), args[1].node))
+
+
 def _linear(build: Builder, node: fx.Node, args: Any) -> Value:
     return matrices.linear(build, node, args[0], args[1], args[2] if len(args) > 2 else None)
 
@@ -248,6 +262,9 @@ _HANDLERS: dict[Any, Handler] = {
     aten.conv2d.default: _convolution,
     aten.layer_norm.default: _layer_norm,
     aten.linear.default: _linear,
+    GATHER_ROWS: _gather_rows,
+    LAYER_NORM: _native_layer_norm,
+    RESAMPLE: _resample,
     aten.repeat.default: _repeat,
     aten.select.int: _select,
     aten.slice.Tensor: _slice,

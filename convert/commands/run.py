@@ -218,7 +218,7 @@ def _build(
     outside: Outside,
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
-    from detr2litert.convert.bundle import GRAPH_FILES, GoldenRun, write_bundle
+    from detr2litert.convert.bundle import GoldenRun, graph_file, write_bundle
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
     from detr2litert.convert.proof.reporting import report, write_reports
@@ -233,7 +233,7 @@ def _build(
         float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
         with progress.stage("write bundle") as stage:
             manifest = write_bundle(folder, reference, target, compiled, classes, golden)
-            sizes = {name: manifest.files[file].bytes / 1e6 for name, file in GRAPH_FILES.items()}
+            sizes = {name: manifest.files[graph_file(name)].bytes / 1e6 for name in compiled.graphs}
             stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         adapters = gpus(request.gpu, request.fp16)
         subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
@@ -245,27 +245,28 @@ def _build(
 def _convert(
     folder: Path, scratch: Path, compiled: CompiledDetector, progress: Progress
 ) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
-    """Writes both graphs into the folder, and their float32 forms into ``scratch``, for the gates.
+    """Writes the graphs into the folder, and their float32 forms into ``scratch``, for the gates.
 
     Returns:
         The float32 files by graph, and the reports of the fix-ups on each file.
     """
-    from detr2litert.convert.bundle import GRAPH_FILES
+    from detr2litert.convert.bundle import graph_file
     from detr2litert.convert.half_precision import store_half
     from detr2litert.convert.lowering.lower import lower
     from detr2litert.host_runtime.quiet import native_log
     from detr2litert.rewrites.flatbuffer.pipeline import fix_up
 
     float32, fix_ups = {}, {}
-    for name, part in compiled.parts.graphs.items():
+    for name, part in compiled.graphs.items():
         with progress.stage(f"convert {name}") as stage, native_log():
             raw, fixed = scratch / f"{name}.raw.tflite", scratch / f"{name}.tflite"
             lower(part, raw)
-            fix_ups[GRAPH_FILES[name]] = fix_up(raw, fixed)
+            file = graph_file(name)
+            fix_ups[file] = fix_up(raw, fixed)
             raw.unlink()
-            store_half(fixed, folder / GRAPH_FILES[name])
+            store_half(fixed, folder / file)
             float32[name] = fixed
-            fired = [(step.name, len(step.fired)) for step in fix_ups[GRAPH_FILES[name]] if step.fired]
+            fired = [(step.name, len(step.fired)) for step in fix_ups[file] if step.fired]
             stage.detail = ", ".join(f"{fix} {count}×" for fix, count in fired)
     return float32, fix_ups
 

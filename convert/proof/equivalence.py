@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ from detr2litert.convert.proof.recorded_selection import RecordedSelection
 from detr2litert.graphs.partition import Partition
 from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
 from detr2litert.rewrites.driver import StepReport
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.figures import figures
@@ -90,7 +91,7 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
         summary = f"of a picture and {_NOISES} noises, none has a last selected score clearly above the next"
         return GateResult(GATE, Verdict.NOT_RUN, summary, "give another first picture with --image")
     rare = list(_compared_rare(reference, compiled, values))
-    alone, compared = len(compared) == 1, compared + rare
+    alone, compared = len({item.rare.name for item in compared}) == 1, compared + rare
     diverging = next((item for item in compared if not item.agrees), None)
     wrong = None if diverging is None else locate(reference, compiled, diverging.rare)
     largest = max(found.max_abs_error for item in compared for found in item.differences.values())
@@ -112,7 +113,7 @@ def check_rewrites(reference: Reference, compiled: CompiledDetector, values: Arr
         tuple(measurement for item in compared for measurement in item.measurements()),
         () if wrong is None else (Finding("wrong-step", "wrong", wrong.place, wrong.detail, wrong.advice),),
         seconds=time.perf_counter() - start,
-        data={"queries_moved": moved, "rare": [item.name for item in rare]},
+        data={"queries_moved": moved, "rare": [item.name for item in rare if not item.native]},
     )
 
 
@@ -123,10 +124,11 @@ class _Compared:
     rare: Rare
     differences: Mapping[str, Difference]
     moved: int
+    native: bool = False
 
     @property
     def name(self) -> str:
-        return self.rare.name
+        return f"{self.rare.name}, native form" if self.native else self.rare.name
 
     @property
     def agrees(self) -> bool:
@@ -143,13 +145,23 @@ def _compared(reference: Reference, compiled: CompiledDetector, values: Arrays) 
     picture = torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))
     expected, selection = _original(reference, picture)
     if selection.clear:
-        yield _compare(compiled, Rare("first picture", picture), values, expected, selection)
+        rare = Rare("first picture", picture)
+        yield _compare(compiled, rare, values, expected, selection)
+        if compiled.native is not None:
+            yield _compare_native(compiled.native, rare, expected, selection)
     for seed in range(_NOISES):
         noise = reference.example_input(seed)
         expected, selection = _original(reference, noise)
         if selection.clear:
-            yield _compare(compiled, Rare(f"noise {seed}", noise), compiled.evaluate(noise), expected, selection)
+            rare = Rare(f"noise {seed}", noise)
+            yield _compare(compiled, rare, compiled.evaluate(noise), expected, selection)
+            if compiled.native is not None:
+                yield _compare_native(compiled.native, rare, expected, selection)
             return
+
+
+def _compare_native(native: CompiledDetector, rare: Rare, expected: Arrays, selection: RecordedSelection) -> _Compared:
+    return replace(_compare(native, rare, native.evaluate(rare.image), expected, selection), native=True)
 
 
 def _compared_rare(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
@@ -162,6 +174,8 @@ def _each_rare(reference: Reference, compiled: CompiledDetector, values: Arrays)
     for rare in rare_inputs(reference, torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))):
         if rare.saturated:
             yield from _compare_saturated(compiled, rare, values)
+            if compiled.native is not None:
+                yield from (replace(found, native=True) for found in _compare_saturated(compiled.native, rare, values))
             continue
         with rare.condition():
             expected, selection = _original(reference, rare.image, rare.scores)
@@ -169,6 +183,8 @@ def _each_rare(reference: Reference, compiled: CompiledDetector, values: Arrays)
                 continue
             if rare.scores is None and selection.clear:
                 yield _compare(compiled, rare, compiled.evaluate(rare.image), expected, selection)
+                if compiled.native is not None:
+                    yield _compare_native(compiled.native, rare, expected, selection)
             elif rare.scores is not None and selection.scores is not None:
                 found = compiled.reorder(rare.image, dict.fromkeys(compiled.ranked, selection.scores))
                 found, moved = in_order({output: found[output] for output in OUTPUT_NAMES}, expected)
@@ -291,8 +307,9 @@ class _Comparison(CompilationObserver):
             self._check(graph_module, place, detail, advice)
         else:
             with self._rare.condition():
-                found = _outputs(graph_module, self._inputs[where])
-            _raise_unless(_differences(found, self._outputs[where]), place, detail, advice)
+                part = where.removesuffix(NATIVE_SUFFIX)
+                found = _outputs(graph_module, self._inputs[part])
+            _raise_unless(_differences(found, self._outputs[part]), place, detail, advice)
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         with self._rare.condition():

@@ -75,14 +75,16 @@ def gpus(gpu: bool, fp16: bool) -> tuple[Driver | NoGpu, Driver | NoGpu]:
 
 
 def _summary(compiled: CompiledDetector) -> str:
-    last = {name: reports[-1].ops_after for name, reports in compiled.reports.items()}
+    last = {name: reports[-1].ops_after for name, reports in compiled.reports.items() if name in compiled.graphs}
+    native = [ops for name, ops in last.items() if name not in compiled.parts.graphs]
     norms = sum("layer_norm" in item.op for ranges in compiled.ranges.values() for item in ranges)
-    steps = [step for reports in compiled.reports.values() for step in reports]
+    steps = [step for name in compiled.parts.graphs for step in compiled.reports[name]]
     norms_protected, sums_protected = (
         sum(len(step.fired) for step in steps if step.name == name) for name in ("protect_layer_norm", "protect_sums")
     )
+    own = f" (native {' + '.join(map(str, native))})" if native else ""
     sums = f" and {sums_protected} sums" if sums_protected else ""
     return (
-        f"{last['graph_a']} + {last['graph_b']} ops, host step of {len(compiled.parts.host.program.ops)}, "
-        f"{norms_protected} of {norms} layer norms{sums} protected"
+        f"{last['graph_a']} + {last['graph_b']} ops{own}, "
+        f"host step of {len(compiled.parts.host.program.ops)}, {norms_protected} of {norms} layer norms{sums} protected"
     )

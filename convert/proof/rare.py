@@ -105,9 +105,17 @@ def patchwork(reference: Reference, picture: Tensor) -> Tensor:
 
 
 def saturated(inputs: Arrays, from_a: Collection[str]) -> dict[str, Array]:
-    """Returns graph B's inputs with those from the host step, the ones that graph A does not compute, saturated."""
+    """Returns graph B's inputs with its proposals saturated.
+
+    These are the inputs from the host step, which graph A does not compute. Where the host step gives indices, graph B computes
+    the proposals from the memory: then all else is saturated.
+    """
+    given = {name: value for name, value in inputs.items() if np.issubdtype(value.dtype, np.integer) or name in from_a}
+    unchanged = {} if len(given) == len(inputs) else given
     return {
-        name: value if name in from_a else np.asarray(value, np.float32) * np.float32(SATURATION)
+        name: value
+        if name in unchanged or np.issubdtype(value.dtype, np.integer)
+        else np.asarray(value, np.float32) * np.float32(SATURATION)
         for name, value in inputs.items()
     }
 

@@ -19,7 +19,7 @@ from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.manifest import NATIVE_SUFFIX, Manifest
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.driver import NoGpu
@@ -100,7 +100,7 @@ class Subject:
     @property
     def graphs(self) -> dict[str, Path]:
         """The shipped graphs by name."""
-        return {name: self.folder / spec.file for name, spec in self.manifest.graphs.by_name.items()}
+        return {name: self.folder / spec.file for name, spec in self.manifest.graphs_by_name.items()}
 
     @property
     def fp16_limits(self) -> DetectionLimits:
@@ -129,7 +129,7 @@ class Subject:
         return decode_outputs(self.manifest, outputs, size, threshold=threshold)
 
     def cases(self, *, traced: bool = False) -> tuple[GraphCase, ...]:
-        """Returns both graphs with the first picture's values.
+        """Returns every graph with the first picture's values.
 
         Args:
             traced: include what is needed to locate the first tensor that differs, the float32 files if there are any, and the
@@ -143,10 +143,11 @@ class Subject:
                 shipped=self.graphs[name],
                 inputs=tuple({t.name: np.asarray(values[t.name]) for t in spec.inputs} for values in given.values()),
                 expected=tuple({t.name: np.asarray(values[t.name]) for t in spec.outputs} for values in given.values()),
-                trace=partial(trace_part, self.reference.compiled.parts.graphs[name]) if traced else None,
+                trace=partial(trace_part, self.reference.compiled.graphs[name]) if traced else None,
                 sets=tuple(given),
+                twin=name.removesuffix(NATIVE_SUFFIX) if name.endswith(NATIVE_SUFFIX) else "",
             )
-            for name, spec in self.manifest.graphs.by_name.items()
+            for name, spec in self.manifest.graphs_by_name.items()
             for given in [{case: values for case, values in sets.items() if all(t.name in values for t in spec.outputs)}]
         )
 

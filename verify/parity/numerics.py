@@ -3,6 +3,8 @@
 - "CPU vs PyTorch": the float32 file on LiteRT's CPU against PyTorch. A fault here is a rewrite's or the converter's.
 - "shipped vs float32": the shipped (fp16 weights) file on the CPU against the float32 one. A fault here is the quantisation's.
 - "GPU vs CPU": the shipped file on the delegate in fp32 against the CPU. A fault here is the delegate's.
+- "native vs portable": a file in the delegate's own operators, which the CPU cannot run, on the delegate in fp32 against its
+  portable twin on the CPU. A fault here is the delegate's, or that of a rewrite to a native operator.
 
 Where a link fails, the first tensor that differs is named, with its operator, module and rewrites.
 """
@@ -33,13 +35,21 @@ Trace = Callable[[Arrays], Arrays]
 CpuRuns = dict[tuple[str, Path], DelegateRun]
 
 CPU, SHIPPED, GPU = "CPU vs PyTorch", "shipped vs float32", "GPU vs CPU"
-SHIPPED_DIRECT = "shipped vs PyTorch"
-_RULES = {CPU: "cpu-vs-pytorch", SHIPPED: "shipped-vs-float32", SHIPPED_DIRECT: "shipped-vs-pytorch", GPU: "gpu-vs-cpu"}
+SHIPPED_DIRECT, NATIVE = "shipped vs PyTorch", "native vs portable"
+_RULES = {
+    CPU: "cpu-vs-pytorch",
+    SHIPPED: "shipped-vs-float32",
+    SHIPPED_DIRECT: "shipped-vs-pytorch",
+    GPU: "gpu-vs-cpu",
+    NATIVE: "native-vs-portable",
+}
 _ADVICE = {
     CPU: "run the tests of the rewrites named, and of the converter's lowering of this operator, on that module's shapes",
     SHIPPED: "an fp16 weight overflows or loses too much here: keep this operator's weights in float32",
     SHIPPED_DIRECT: "compare the float32 file as well, to distinguish the conversion from the fp16 weights",
     GPU: "the delegate accepts this operator and computes it wrong: see the lint gate, or rewrite it in another form",
+    NATIVE: "see the rewrites gate, which compares both forms in PyTorch; if it passed, the delegate computes a native operator "
+    "wrong: convert with --no-native",
 }
 
 
@@ -50,7 +60,7 @@ class Limits:
     Attributes:
         cpu: float32 file on the CPU against PyTorch.
         shipped: shipped file against the float32 file, or against PyTorch where there is none.
-        gpu: shipped file on the delegate, computing in fp32, against the CPU.
+        gpu: shipped file on the delegate, computing in fp32, against the CPU, its own or its portable twin's.
         max_taps: GPU runs spent on finding the first tensor that differs, per graph.
     """
 
@@ -72,6 +82,7 @@ class GraphCase:
         expected: PyTorch's outputs for each input set, by signature name.
         trace: PyTorch's value of every fx node for an input set; None if a fault need not be traced to its module.
         sets: what each input set is, for messages; numbered without names.
+        twin: the name of the graph that computes the same on the CPU, for a file that only the GPU can run; else "".
     """
 
     name: str
@@ -81,6 +92,7 @@ class GraphCase:
     expected: tuple[Arrays, ...]
     trace: Trace | None = None
     sets: tuple[str, ...] = ()
+    twin: str = ""
 
     def __post_init__(self) -> None:
         if self.sets and len(self.sets) != len(self.inputs):
@@ -143,7 +155,10 @@ def check_numerics(
     """
     start = time.perf_counter()
     limits = limits or Limits()
-    wanted = [(case, path) for case in cases for path in dict.fromkeys((case.float32, case.shipped)) if path is not None]
+    portable = {case.name: case for case in cases if not case.twin}
+    wanted = [
+        (case, path) for case in portable.values() for path in dict.fromkeys((case.float32, case.shipped)) if path is not None
+    ]
     doing("the graphs on the CPU")
     runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=timeout)
     cpu = {(case.name, path): run for (case, path), run in zip(wanted, runs, strict=True)}
@@ -154,7 +169,9 @@ def check_numerics(
     gpu_runs = run_models([Job(case.shipped, case.inputs) for case in cases], driver=driver, enforce_f32=True, timeout=timeout)
     links: list[_Link] = []
     for case, gpu_run in zip(cases, gpu_runs, strict=True):
-        links += _links(case, cpu, gpu_run, limits)
+        links += (
+            _native_links(case, portable[case.twin], cpu, gpu_run, limits) if case.twin else _links(case, cpu, gpu_run, limits)
+        )
     findings: list[Finding] = []
     places: list[dict[str, Any]] = []
     for link in links:
@@ -203,6 +220,12 @@ def _links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits) -> l
     if shipped.ok and gpu.outcome is not Outcome.NO_ADAPTER:
         links.append(_link(case, GPU, limits.gpu, gpu, shipped.outputs))
     return links
+
+
+def _native_links(case: GraphCase, twin: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits) -> list[_Link]:
+    """Returns the comparison of a native graph with its twin, if both ran."""
+    run = cpu[twin.name, twin.shipped]
+    return [_link(case, NATIVE, limits.gpu, gpu, run.outputs)] if run.ok and gpu.outcome is not Outcome.NO_ADAPTER else []
 
 
 def _link(case: GraphCase, kind: str, limit: float, run: DelegateRun, reference: Sequence[Arrays]) -> _Link:
@@ -262,12 +285,16 @@ def _explain(
     """Locates the fault of a failed comparison."""
     rule, advice = _RULES[link.kind], _ADVICE[link.kind]
     if link.failing is None:
-        advice = "see the residency gate" if link.kind == GPU else "the file does not fit the reference: convert it again"
+        advice = (
+            "see the residency gate" if link.kind in (GPU, NATIVE) else "the file does not fit the reference: convert it again"
+        )
         return None, Finding(rule, "wrong", f"{link.case.name}: {link.kind}", link.broken, advice)
     index, outputs = link.failing
     given, case = link.case.inputs[index], link.case
     worst = ", ".join(f"{name} {describe(link.sets[index][name])}" for name in outputs)
     head = f"{link.kind}, {case.sets[index] if case.sets else f'input set {index}'}: {worst} (limit {link.limit})"
+    if link.kind == NATIVE:
+        return None, Finding(rule, "wrong", f"{case.name} / {', '.join(outputs)}", head, advice)
     try:
         if link.kind == GPU:
             assert driver is not None  # the comparison would not have been made

@@ -70,8 +70,9 @@ def _in_fp16(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doi
     doing(f"{len(order)} pictures in fp16 on {gpu.source}")
     with load_bundle(subject.folder) as bundle:
         step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
-    graphs = subject.graphs
-    chain = Chain(graphs["graph_a"], graphs["graph_b"], {t.name: np.dtype(t.dtype) for t in manifest.graphs.b.inputs}, step)
+    graphs = manifest.native_graphs or manifest.graphs
+    a, b = subject.folder / graphs.a.file, subject.folder / graphs.b.file
+    chain = Chain(a, b, {t.name: np.dtype(t.dtype) for t in manifest.graphs.b.inputs}, step)
 
     def inputs(place: int) -> dict[str, NDArray[np.float32]]:
         image = dataset.pictures[order[place]].load()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Doing, GateResult, Verdict
 from detr2litert.verify.parity.fp16 import GATE as ID
 from detr2litert.verify.parity.fp16 import Chain, ChainScene, check_fp16
+from detr2litert.verify.parity.numerics import GraphCase
 
 Array = NDArray[np.generic]
 
@@ -32,7 +34,32 @@ def run(subject: Subject, doing: Doing) -> GateResult:
         summary = f"the host step does not fit the graphs ({error}): nothing was computed in fp16"
         return GateResult(ID, Verdict.NOT_RUN, summary, "see the host gate")
     scenes = tuple(_scene(subject, picture, expected) for picture, expected in subject.reference.pairs)
-    return check_fp16(subject.cases(), Chain(step, scenes, subject.fp16_limits), gpu=subject.fp16_gpu, doing=doing)
+    chain = Chain(step, scenes, subject.fp16_limits)
+    results = [check_fp16(cases, chain, gpu=subject.fp16_gpu, doing=doing) for cases in forms(subject.cases())]
+    return results[0] if len(results) == 1 else joined(results)
+
+
+def forms(cases: Sequence[GraphCase]) -> list[tuple[GraphCase, ...]]:
+    """Returns graphs A and B of each form of a bundle, the one that is tried first on a GPU first."""
+    native = {case.twin: case for case in cases if case.twin}
+    portable = tuple(case for case in cases if not case.twin)
+    return [*([tuple(native.get(case.name, case) for case in portable)] if native else []), portable]
+
+
+def joined(results: Sequence[GateResult]) -> GateResult:
+    """Joins the results of the native and of the portable form: one that failed is the gate's result."""
+    native, portable = results
+    worst = next((result for result in results if result.verdict is not Verdict.PASSED), native)
+    return replace(
+        worst,
+        summary=f"native: {native.summary}; portable: {portable.summary}"
+        if native.summary != portable.summary
+        else native.summary,
+        measurements=tuple(dict.fromkeys((*native.measurements, *portable.measurements))),
+        findings=tuple(dict.fromkeys((*native.findings, *portable.findings))),
+        seconds=native.seconds + portable.seconds,
+        data={**native.data, "portable": portable.data},
+    )
 
 
 def _scene(subject: Subject, picture: Picture, expected: Detections) -> ChainScene:
