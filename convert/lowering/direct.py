@@ -18,7 +18,7 @@ from litert_converter.mlir.dialects import stablehlo
 from litert_torch.backend import export_utils
 from torch import fx
 
-from detr2litert.convert.lowering.native import NATIVE
+from detr2litert.convert.lowering.operators import OPERATORS
 
 aten = torch.ops.aten
 
@@ -212,5 +212,5 @@ _LOWERINGS: Mapping[Any, Lowering] = {
     aten.amax.default: _amax,
     aten.mm.default: _matmul,
     aten.bmm.default: _matmul,
-    **NATIVE,
+    **OPERATORS,
 }

@@ -88,10 +88,15 @@ def _is_python(node: fx.Node) -> bool:
 
 @cache
 def _tables() -> tuple[Table, Table]:
-    """Returns litert-torch's decompositions: those before its passes, which keep what the passes match, and those after."""
+    """Returns litert-torch's decompositions: those before its passes, which keep what the passes match, and those after.
+
+    Operators that have a lowering of their own are not decomposed.
+    """
     from litert_torch.fx_infra import decomp
 
+    from detr2litert.convert.lowering.operators import OPERATORS
+
     def whole(table: Any) -> Table:
-        return dict(table.materialize())
+        return {operator: function for operator, function in table.materialize().items() if operator not in OPERATORS}
 
     return whole(decomp.pre_convert_decomp()), whole(decomp.pre_lower_decomp())

@@ -33,10 +33,10 @@ def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value |
 
 
 def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
-    """Emits a batched matrix product with equal batches.
+    """Emits a batched matrix product ``[1, B, M, K] @ [1, B, K, N]``.
 
-    The delegate computes broadcast batches wrongly (the lint's ``matmul-broadcast-batch``).
-    A batch that is broadcast in one operand is copied; more than two batch dimensions are folded into one. A constant on the
+    Three dispatches fewer than with a first dimension above one, which the delegate moves. It computes broadcast batches wrongly (the lint's ``matmul-broadcast-batch``).
+    A batch that is broadcast in one operand is copied; all batch dimensions are folded into one. A constant on the
     left, which the delegate refuses, is moved to the right by ``A B = (B' A')'``; one matrix for the whole batch is a linear
     layer.
     """
@@ -49,7 +49,7 @@ def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
     batch = broadcast_shape(a.shape[:-2], b.shape[:-2])
     a, b = _with_batch(a, batch), _with_batch(b, batch)
     shape = (*batch, a.shape[-2], b.shape[-1])
-    fold = list(batch) if len(batch) <= MAX_RANK - 2 else [prod(batch)]
+    fold = [1, prod(batch)]
     left = build.materialise(a, [*fold, *sizes(a.shape[-2:])])
     right = build.materialise(b, [*fold, *sizes(b.shape[-2:])])
     return View.of(build.emit(aten.matmul.default, left, right), shape)

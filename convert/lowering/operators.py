@@ -1,4 +1,7 @@
-"""Lowers the delegate's own operators (``graphs.native_ops``) to operators of the .tflite file.
+"""Lowers ATen operators to single operators of the .tflite file, without a detour through StableHLO.
+
+These are the delegate's own operators (``graphs.native_ops``), and products of matrices: those the converter takes apart and
+puts together again with reshapes, each of which is a pass over memory on the GPU.
 
 The converter turns a StableHLO custom call whose target is the name of an operator of its TFLite dialect into that operator, with
 the attributes that ``backend_config`` has in MLIR's syntax.
@@ -10,12 +13,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flatbuffers.flexbuffers
+import numpy as np
+import torch
 from litert_converter.mlir import ir
 from litert_converter.mlir.dialects import stablehlo
 from litert_torch.backend import export_utils
 from torch import fx
 
 from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE
+
+aten = torch.ops.aten
 
 
 def _operator(node: fx.Node, name: str, operands: list[Any], attributes: str) -> Any:
@@ -50,5 +57,30 @@ def _gather_rows(node: fx.Node, table: Any, indices: Any) -> Any:
     return _operator(node, "tfl.gather", [table, indices], "{axis = 0 : i32, batch_dims = 0 : i32}")
 
 
-NATIVE: Mapping[Any, Callable[..., Any]] = {RESAMPLE: _resample, LAYER_NORM: _layer_norm, GATHER_ROWS: _gather_rows}
+def _linear(node: fx.Node, x: Any, weight: Any, bias: Any = None) -> Any:
+    """Builds a FULLY_CONNECTED that keeps its input's dimensions; without a bias it has one of zeros, which costs nothing."""
+    if bias is None:
+        bias = stablehlo.constant(ir.DenseElementsAttr.get(np.zeros(weight.type.shape[0], np.float32)))
+    attributes = (
+        'fused_activation_function = "NONE", weights_format = "DEFAULT", keep_num_dims = true, asymmetric_quantize_inputs = false'
+    )
+    return _operator(node, "tfl.fully_connected", [x, weight, bias], f"{{{attributes}}}")
+
+
+def _matmul(node: fx.Node, left: Any, right: Any) -> Any:
+    """Builds a BATCH_MATMUL; products of two matrices, of broadcast batches or of vectors are left to the converter."""
+    batches = [list(x.type.shape)[:-2] for x in (left, right)]
+    if len(batches[0]) == 0 or batches[0] != batches[1]:
+        return None
+    attributes = "adj_x = false, adj_y = false, asymmetric_quantize_inputs = false"
+    return _operator(node, "tfl.batch_matmul", [left, right], f"{{{attributes}}}")
+
+
+OPERATORS: Mapping[Any, Callable[..., Any]] = {
+    RESAMPLE: _resample,
+    LAYER_NORM: _layer_norm,
+    GATHER_ROWS: _gather_rows,
+    aten.linear.default: _linear,
+    aten.matmul.default: _matmul,
+}
 """The lowering of each operator."""
