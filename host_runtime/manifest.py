@@ -31,8 +31,8 @@ NATIVE_SUFFIX = ".native"
 """Of the name of a graph's native form in reports."""
 HOST_PARAMS_NAME = "host_params.safetensors"
 
-Resize = Literal["bilinear_antialias", "bilinear"]
-"""Interpolation of the pre-processing's resize: antialiased, or not."""
+Resize = Literal["bilinear_antialias", "bilinear", "bilinear_8bit"]
+"""Interpolation of the pre-processing's resize: antialiased, not, or antialiased as Pillow resizes 8-bit pictures."""
 
 Fit = Literal["stretch", "letterbox", "letterbox_top_left"]
 """How a picture of another aspect ratio gets into the input; see `host_runtime.placement`."""
@@ -93,9 +93,10 @@ class Preprocess:
     `mean` and `std` have a number per channel. With a `fit` other than `stretch`, the picture keeps its aspect ratio and the
     rest of the input has the pixel values `fill`, one per channel; the manifest's JSON has neither field for `stretch`.
 
-    `resize` is `bilinear` (torchvision's `F.resize(..., antialias=False)`) or `bilinear_antialias` (`antialias=True`). It has
-    no default, since versions of the same model's code differ: see `host_runtime.preprocess`. A model that expects plain 0..1
-    pixels has mean (0, 0, 0) and std (1, 1, 1).
+    `resize` is `bilinear` (torchvision's `F.resize(..., antialias=False)` of a float tensor), `bilinear_antialias`
+    (`antialias=True`), or `bilinear_8bit`: the latter of a Pillow image, which has rounded pixels. It has no default, since
+    versions of the same model's code differ: see `host_runtime.preprocess`. A model that expects plain 0..1 pixels has mean
+    (0, 0, 0) and std (1, 1, 1).
     """
 
     height: int

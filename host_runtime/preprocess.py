@@ -14,8 +14,15 @@ Resize and normalise commute (the weights of a pixel sum to 1; measured differen
 which is in the manifest: `bilinear` or `bilinear_antialias`. transformers' RfDetrImageProcessor (5.23) also resizes with
 antialias=False.
 
-The resize is two passes of weighted sums of rows with torch's own weights, computed in float32 as in torch. Pillow's mode-"F"
+Both are two passes of weighted sums of rows with torch's own weights, computed in float32 as in torch. Pillow's mode-"F"
 resize has the same filter with float64 weights; on white noise it differs from torch by up to 1.1e-4, this one by 3e-6.
+
+The original projects of RT-DETR, D-FINE, DEIM, DEIMv2 and LW-DETR apply torchvision's Resize to a PIL image, before the
+division by 255: `bilinear_8bit`, which is Pillow's `Image.resize`. Its filter is antialiased too, but both directions are
+rounded to 8 bits, so that pixels differ from the float resize by up to one grey level. The order of the directions is that of
+Pillow 13, whatever version is installed: it begins with the rows where the height shrinks by more than twice as many pixels as
+the width (a width that grows counts as negative); Pillow up to 12 always begins with the columns. That changes single pixels by
+a level.
 
 `predict` ignores EXIF orientation (issue 189: "we're not doing anything to handle EXIF data"). Here a picture is turned upright
 first, as a viewer shows it, and boxes are in the upright picture's pixels; `load_image(..., upright=False)` reads it as rfdetr
@@ -33,7 +40,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels, Preprocess
-from detr2litert.host_runtime.placement import place
+from detr2litert.host_runtime.placement import Placement, place
 
 Floats = NDArray[np.float32]
 
@@ -115,12 +122,8 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
     Returns:
         float32 [1, channels, height, width], red, green, blue (and opacity), or grey; contiguous.
     """
-    pixels = np.asarray(image if image.mode == spec.channels else to_channels(image, spec.channels))
-    pixels = pixels.reshape(image.height, image.width, CHANNEL_COUNT[spec.channels])
-    antialias = spec.resize == "bilinear_antialias"
     placed = place(image.size, spec)
-    rows = _resize_rows(pixels, placed.height, antialias)
-    resized = _resize_rows(rows.transpose(1, 0, 2), placed.width, antialias).transpose(1, 0, 2)
+    resized = _resize(image if image.mode == spec.channels else to_channels(image, spec.channels), placed, spec)
     if placed.pads:
         padded = np.empty((spec.height, spec.width, resized.shape[2]), np.float32)
         padded[:] = np.asarray(spec.fill, np.float32)
@@ -130,6 +133,28 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
     unit = resized / np.float32(1 / spec.scale)
     normal = (unit - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+
+
+def _resize(image: Image.Image, placed: Placement, spec: Preprocess) -> Floats:
+    """Resizes an image of the input's channels to [placed.height, placed.width, channels], pixel values from 0 to 255."""
+    channels = CHANNEL_COUNT[spec.channels]
+    if spec.resize == "bilinear_8bit":
+        whole = _resize_in_8_bits(image, placed.width, placed.height)
+        return np.asarray(whole, np.float32).reshape(placed.height, placed.width, channels)
+    pixels = np.asarray(image).reshape(image.height, image.width, channels)
+    antialias = spec.resize == "bilinear_antialias"
+    rows = _resize_rows(pixels, placed.height, antialias)
+    return _resize_rows(rows.transpose(1, 0, 2), placed.width, antialias).transpose(1, 0, 2)
+
+
+def _resize_in_8_bits(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Resizes one direction, then the other, by a call each, so that the order does not depend on Pillow's version."""
+    # Pillow weights the colours of RGBA with their opacity; so that they are not divided by it in between, it is done here.
+    weighted = image.convert("RGBa") if image.mode == "RGBA" else image
+    fewer = image.height - height
+    rows_first = fewer > 0 and fewer > 2 * (image.width - width)
+    once = weighted.resize((image.width, height) if rows_first else (width, image.height), Image.Resampling.BILINEAR)
+    return once.resize((width, height), Image.Resampling.BILINEAR).convert(image.mode)
 
 
 def _resize_rows(pixels: NDArray[np.uint8] | Floats, size: int, antialias: bool) -> Floats:

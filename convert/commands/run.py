@@ -48,7 +48,11 @@ def _resolution(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.option("--resolution", metavar="N|HEIGHTxWIDTH", callback=_resolution, help="Size of the input, in pixels.")
 @click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
-@click.option("--resize", type=click.Choice(["bilinear", "bilinear_antialias"]), help="Interpolation of the pre-processing.")
+@click.option(
+    "--resize",
+    type=click.Choice(["bilinear", "bilinear_antialias", "bilinear_8bit"]),
+    help="Interpolation of the pre-processing.",
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, see `convert variants VARIANT`.")
 @click.option(
     "--protect",

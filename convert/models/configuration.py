@@ -40,9 +40,9 @@ def settings_of(variant: Variant, checkpoint: Checkpoint | None = None, requeste
 
 
 def _implied(variant: Variant, checkpoint: Checkpoint) -> dict[str, Sourced[Any]]:
-    """Returns the settings that follow from the checkpoint's tensors."""
+    """Returns the settings that follow from the checkpoint's tensors, and from whose naming they have."""
     facts = checkpoint.facts
-    implied: dict[str, Sourced[Any]] = {}
+    implied: dict[str, Sourced[Any]] = dict(variant.original_settings) if checkpoint.is_original else {}
     grid = facts.get("position grid")
     if grid is not None and variant.patch is not None and variant.position_grid is not None:
         # If a variant's own grid is resolution / patch, a fine-tuned checkpoint's is too (rfdetr 1.6.5, config.py,

@@ -2,7 +2,7 @@
 
 It shares no arithmetic with ``host_runtime``, so that a fault on either side shows when the two are compared. Sources: rfdetr's
 ``predict`` and ``PostProcess`` (see ``host_runtime.preprocess`` and ``host_runtime.decode`` for the lines), which D-FINE,
-RT-DETRv2, LW-DETR and DEIMv2 share except for the normalisation and the antialiasing stated in their rows.
+RT-DETRv2, LW-DETR and DEIMv2 share except for the normalisation and the interpolation stated in their rows.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings.setting import MEAN
+from detr2litert.convert.proof.resize_8bit import resize_in_8_bits
 from detr2litert.host_runtime.decode import Detection, Detections
 
 ANTIALIASED = "bilinear_antialias"
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+IN_8_BITS = "bilinear_8bit"
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode of a picture with this number of channels."""
@@ -42,13 +43,19 @@ class ReferencePath:
     def tensor(self, image: Image.Image) -> Tensor:
         """Converts a picture to the detector's input ``[1, channels, H, W]``."""
         settings = self.reference.settings
-        pixels = np.array(image.convert(_MODES[self.reference.channels])).reshape(image.height, image.width, -1)
-        planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(torch.float32)
-        antialias = settings.resize.value == ANTIALIASED
+        picture = image.convert(_MODES[self.reference.channels])
         left, top, width, height = self._region(image.size)
-        resized = functional.interpolate(
-            planes / (1 / settings.scale.value), (height, width), mode="bilinear", align_corners=False, antialias=antialias
-        )
+        if settings.resize.value == IN_8_BITS:
+            resized = _planes_in_8_bits(picture, height, width) / (1 / settings.scale.value)
+        else:
+            antialias = settings.resize.value == ANTIALIASED
+            resized = functional.interpolate(
+                _planes(picture) / (1 / settings.scale.value),
+                (height, width),
+                mode="bilinear",
+                align_corners=False,
+                antialias=antialias,
+            )
         mean, std = (
             torch.tensor(value.value, dtype=torch.float32).view(1, -1, 1, 1) for value in (settings.mean, settings.std)
         )
@@ -108,3 +115,18 @@ class ReferencePath:
                 x0, y0, x1, y1 = (pixels * enlarged).float().clamp(min=torch.zeros(4), max=extent).tolist()
                 found.append(Detection(column, name, score, (x0, y0, x1, y1)))
         return Detections(tuple(found), width, height)
+
+
+def _planes(picture: Image.Image) -> Tensor:
+    """Returns the pixels as float32 ``[1, channels, height, width]``."""
+    pixels = np.array(picture).reshape(picture.height, picture.width, -1)
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(torch.float32)
+
+
+def _planes_in_8_bits(picture: Image.Image, height: int, width: int) -> Tensor:
+    if picture.mode != "RGBA":
+        return resize_in_8_bits(_planes(picture), height, width)
+    # Pillow's Image.resize weights colours with their opacity, and takes it out of them again.
+    weighted = resize_in_8_bits(_planes(picture.convert("RGBa")), height, width)
+    pixels = weighted[0].permute(1, 2, 0).to(torch.uint8).numpy()
+    return _planes(Image.frombytes("RGBa", (width, height), pixels.tobytes()).convert("RGBA"))

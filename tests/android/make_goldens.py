@@ -6,7 +6,7 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
 - host_steps/NAME.json + .safetensors: a host program of one op with its inputs, constants and the result of `HostStep`: the
   cases of `tests/host_runtime/host_cases.py`.
 - random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused`: empty, `made` or `run`.
-- resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor: both resize kinds, up and down, every
+- resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor: every resize, up and down, every
   fit, colour and grey, inputs that are not square.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS, boxes
   in a letterbox.
@@ -27,7 +27,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import safetensors.numpy
@@ -53,7 +53,7 @@ from detr2litert.host_runtime.runner import Runner
 
 Array = NDArray[Any]
 SEED = 20260101
-RESIZES: tuple[Resize, ...] = ("bilinear", "bilinear_antialias")
+RESIZES: tuple[Resize, ...] = get_args(Resize)
 FITS: tuple[Fit, ...] = ("letterbox", "letterbox_top_left")
 
 
@@ -99,6 +99,11 @@ def write_resizes(folder: Path) -> None:
         (160, 160, 160, 160),
         (1, 1, 8, 4),
         (900, 30, 20, 30),
+        (301, 811, 61, 83),
+        (1, 7, 3, 7),
+        # In 8 bits, rows first by one pixel; and columns first.
+        (90, 50, 69, 40),
+        (90, 50, 70, 40),
     ]
     grey: dict[str, Any] = {"channels": "L", "mean": (0.4,), "std": (0.2,)}
     padded: dict[str, Any] = {"fill": (114.0, 0.0, 255.0)}
@@ -109,10 +114,13 @@ def write_resizes(folder: Path) -> None:
     ]
     for fit in FITS:
         for index, (old_height, old_width) in enumerate(((427, 640), (640, 427), (97, 61), (1, 500), (100, 97))):
-            resize = RESIZES[index % 2]
+            resize = RESIZES[index % len(RESIZES)]
             cases.append((old_height, old_width, Preprocess(160, 224, resize, fit=fit, **padded)))
-        cases.append((90, 50, Preprocess(64, 96, "bilinear", fit=fit, fill=(114.0,), **grey)))
-    cases.append((90, 50, Preprocess(64, 96, "bilinear_antialias", **grey)))
+        cases += [
+            (90, 50, Preprocess(64, 96, resize, fit=fit, fill=(114.0,), **grey)) for resize in ("bilinear", "bilinear_8bit")
+        ]
+    for resize in ("bilinear_antialias", "bilinear_8bit"):
+        cases += [(90, 50, Preprocess(64, 96, resize, **grey)), (1, 1, Preprocess(5, 3, resize, **grey))]
     for old_height, old_width, spec in cases:
         pixels = rng.integers(0, 256, (old_height, old_width, 3), dtype=np.uint8)
         wide = pixels.astype(np.int64)
@@ -220,6 +228,7 @@ def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield changed("std_zero", ["preprocess", "std"], [1, 0, 1])
     yield changed("mean_two", ["preprocess", "mean"], [0, 0])
     yield changed("resize_unknown", ["preprocess", "resize"], "nearest")
+    yield changed("resize_8bit", ["preprocess", "resize"], "bilinear_8bit")
     yield changed("channels_unknown", ["preprocess", "channels"], "RGBA")
     yield changed("channels_bgr", ["preprocess", "channels"], "BGR")
     record = {"value": [8, 8], "origin": "the default of cells; the file does not say", "requested": False}

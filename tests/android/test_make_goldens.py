@@ -27,7 +27,7 @@ def test_only_the_sound_manifests_are_read(tmp_path: Path):
     make_goldens.write_manifests(tmp_path / "manifests.json", sound)
     cases = json.loads((tmp_path / "manifests.json").read_text())
     read = {case["name"] for case in cases if case["verdict"] == "read"}
-    plain = {"sound", "no_golden", "height_whole_float", "classes_null", "without_settings"}
+    plain = {"sound", "no_golden", "height_whole_float", "classes_null", "without_settings", "resize_8bit"}
     settings = {"settings", "settings_empty", "settings_unknown"}
     assert read == {*plain, *settings, "fit_stretch", "fit_letterbox", "fit_letterbox_top_left", "grey"}
     assert Manifest.from_json(next(case["text"] for case in cases if case["name"] == "sound")).to_dict() == sound

@@ -9,12 +9,13 @@ import os
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Preprocess
+from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Preprocess
 from detr2litert.host_runtime.preprocess import MAX_PIXELS, load_image, preprocess, to_rgb
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -84,6 +85,97 @@ def test_antialiasing_matters_so_the_manifest_must_say_which():
         preprocess(image, Preprocess(64, 64, "bilinear")),
     )
     assert np.abs(smooth - sharp).max() > 1
+
+
+PRECISION = 22
+"""Fraction bits of Pillow's weights (src/libImaging/Resample.c, PRECISION_BITS)."""
+
+
+def fixed_point_weights(old: int, new: int) -> np.ndarray:
+    """Pillow's weights [new, old] of the triangle filter (precompute_coeffs, then normalize_coeffs_8bpc)."""
+    scale = old / new
+    support = max(scale, 1.0)
+    weights = np.zeros((new, old), np.int64)
+    for i in range(new):
+        centre = (i + 0.5) * scale
+        near = range(max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), old))
+        values = [max(1 - abs((source - centre + 0.5) * (1 / support)), 0.0) for source in near]
+        for source, value in zip(near, values, strict=True):
+            weights[i, source] = int(0.5 + value / sum(values) * 2**PRECISION)
+    return weights
+
+
+def in_8_bits(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Columns and rows of [h, w, c], each rounded and clipped to 8 bits, in the order of Pillow 13."""
+
+    def weighted(equation: str, old: int, new: int, values: np.ndarray) -> np.ndarray:
+        sums = np.einsum(equation, fixed_point_weights(old, new), values.astype(np.int64)) + 2 ** (PRECISION - 1)
+        return np.clip(sums >> PRECISION, 0, 255)
+
+    passes = [("ow,hwc->hoc", pixels.shape[1], width), ("oh,hwc->owc", pixels.shape[0], height)]
+    rows_first = pixels.shape[0] > height and pixels.shape[0] - height > 2 * (pixels.shape[1] - width)
+    for equation, old, new in reversed(passes) if rows_first else passes:
+        pixels = weighted(equation, old, new, pixels)
+    return pixels
+
+
+@pytest.mark.parametrize("channels", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ((120, 90), (160, 160)),
+        ((97, 601), (64, 33)),
+        ((31, 7), (31, 50)),
+        ((1, 1), (4, 3)),
+        ((300, 1), (7, 1)),
+        # Rows first, by one pixel; columns first with the same fewer rows; rows first and wider columns.
+        ((90, 50), (69, 40)),
+        ((90, 50), (70, 40)),
+        ((90, 50), (89, 60)),
+    ],
+)
+def test_a_resize_in_8_bits_is_the_original_projects(channels, old, new):
+    pixels = np.random.default_rng(1).integers(0, 256, (*old, CHANNEL_COUNT[channels]), np.uint8)
+    if channels == "RGBA":
+        # Colours weigh as much as they are opaque, which is another computation; this one is of opaque pictures.
+        pixels[..., 3] = 255
+    plain = {"mean": (0.0,) * pixels.shape[2], "std": (1.0,) * pixels.shape[2], "channels": channels}
+    image = Image.fromarray(pixels.squeeze(2) if channels == "L" else pixels)
+    tensor = preprocess(image, Preprocess(*new, "bilinear_8bit", **plain))
+    # Divided as in to_tensor: a whole number of 255ths.
+    wanted = in_8_bits(pixels, *new).astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(tensor[0], wanted.transpose(2, 0, 1))
+
+
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="earlier versions begin with the columns")
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_resize_in_8_bits_is_pillows_own(mode):
+    generator = np.random.default_rng(0)
+    for height, width, new_height, new_width in generator.integers(1, 200, (100, 4)).tolist():
+        pixels = generator.integers(0, 256, (height, width, CHANNEL_COUNT[mode]), np.uint8)
+        image = Image.fromarray(pixels.squeeze(2) if mode == "L" else pixels)
+        plain = {"mean": (0.0,) * pixels.shape[2], "std": (1.0,) * pixels.shape[2], "channels": mode}
+        tensor = preprocess(image, Preprocess(new_height, new_width, "bilinear_8bit", scale=1.0, **plain))
+        wanted = np.asarray(image.resize((new_width, new_height), Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(tensor[0].transpose(1, 2, 0), wanted.reshape(new_height, new_width, -1))
+
+
+def test_a_resize_in_8_bits_rounds_twice():
+    """0, 1 and 255 over a quarter and three quarters, by hand."""
+    plain = {"mean": (0.0,), "std": (1.0,), "channels": "L"}
+    image = Image.fromarray(np.array([[0, 1], [255, 255]], np.uint8))
+    tensor = preprocess(image, Preprocess(4, 4, "bilinear_8bit", **plain))
+    # The upper row becomes 0, 0.25, 0.75, 1 and is rounded to 0, 0, 1, 1 before the rows are mixed.
+    np.testing.assert_array_equal(
+        np.rint(tensor[0, 0] * 255), [[0, 0, 1, 1], [64, 64, 65, 65], [191, 191, 192, 192], [255] * 4]
+    )
+
+
+def test_a_resize_in_8_bits_is_within_a_grey_level_of_the_antialiased_one():
+    image = Image.fromarray(noise(97, 61))
+    rounded, exact = (preprocess(image, Preprocess(48, 80, resize)) for resize in ("bilinear_8bit", "bilinear_antialias"))
+    apart = np.abs(rounded - exact) * 255 * np.asarray(STD, np.float32)[:, None, None]
+    assert 0.5 < apart.max() < 1.01
 
 
 def saved(tmp_path, image: Image.Image, name: str = "x.png", **kwargs):

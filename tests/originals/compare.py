@@ -83,18 +83,13 @@ def load(recipe: Recipe, folder: Path) -> Reference:
 
 
 def compare(recipe: Recipe, reference: Reference) -> Agreement:
-    """Detects on the three pictures and compares with what the original detected; columns decide, not names.
-
-    All projects but rfdetr resize with Pillow, which rounds to 8 bits after each direction. That moves the scores of a network
-    with random weights by up to 1e-2, so here the pictures are resized by Pillow, and the path's own resize has nothing to do.
-    """
+    """Detects on the three pictures and compares with what the original detected; columns decide, not names."""
     columns = [str(column) for column in range(reference.logit_columns)]
     path = ReferencePath(reference, columns)
     agreements = []
     for picture in PICTURES:
         with Image.open(picture) as image:
-            picture_of_size = image if recipe.project == "rfdetr" else _resized(image, reference)
-            tensor = path.tensor(picture_of_size)
+            tensor = path.tensor(image)
             recorded = [_inside(detection, image.size) for detection in recipe.detections[picture.name]]
             orders = []
             for boxes, logits in _orders(reference, tensor):
@@ -122,12 +117,6 @@ def _orders(reference: Reference, tensor: Tensor) -> Iterator[tuple[Tensor, Tens
                 yield boxes.float(), logits.float()
         finally:
             reference.module.float()
-
-
-def _resized(image: Image.Image, reference: Reference) -> Image.Image:
-    height, width = reference.size
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[reference.channels]
-    return image.convert("RGB").convert(mode).resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _inside(detection: Detection, size: tuple[int, int]) -> Detection:

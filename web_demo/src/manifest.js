@@ -3,8 +3,8 @@
  *
  * @typedef {import('./tensor.js').TensorSpec} TensorSpec
  * @typedef {{file: string, signature: string, inputs: TensorSpec[], outputs: TensorSpec[]}} GraphSpec
- * @typedef {{height: number, width: number, resize: 'bilinear' | 'bilinear_antialias', scale: number, mean: number[],
- *   std: number[], channels: 'RGB' | 'L', layout: 'NCHW', fit?: 'stretch' | 'letterbox' | 'letterbox_top_left',
+ * @typedef {{height: number, width: number, resize: 'bilinear' | 'bilinear_antialias' | 'bilinear_8bit', scale: number,
+ *   mean: number[], std: number[], channels: 'RGB' | 'L', layout: 'NCHW', fit?: 'stretch' | 'letterbox' | 'letterbox_top_left',
  *   fill?: number[]}} Preprocess
  * @typedef {{value: number | string | number[], origin: string, requested?: boolean}} SettingRecord
  * @typedef {{op: string, inputs: string[], output: string, attributes?: Record<string, unknown>}} HostOp

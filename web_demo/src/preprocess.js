@@ -1,6 +1,7 @@
 /** Pre-processes a picture to graph A's input: resizes, scales, normalises, equal to `host_runtime/preprocess.py`. */
 
 import { place } from './placement.js';
+import { resize8bit } from './resize_8bit.js';
 import { resizeFilter } from './resize_filter.js';
 import { floats } from './tensor.js';
 
@@ -21,7 +22,7 @@ const f = Math.fround;
 export function preprocess(picture, spec) {
   const placed = place(picture, spec);
   const pixels = spec.channels === 'L' ? grey(picture) : colour(picture);
-  const resized = resizeColumns(resizeRows(pixels, placed.height, spec.resize), pixels, placed, spec.resize);
+  const resized = spec.resize === 'bilinear_8bit' ? resize8bit(pixels, placed) : resize(pixels, placed, spec.resize);
   const { height, width } = spec;
   const { count } = pixels;
   const plane = height * width;
@@ -58,15 +59,26 @@ function grey({ width, height, data }) {
 }
 
 /**
+ * Resizes in float32: vertically, then horizontally.
+ *
+ * @param {Pixels} pixels
+ * @param {import('./placement.js').Placement} placed
+ * @param {import('./resize_filter.js').Kind} kind
+ */
+function resize(pixels, placed, kind) {
+  return resizeColumns(resizeRows(pixels, placed.height, kind), pixels, placed, kind);
+}
+
+/**
  * Resizes vertically: [pixels.height, pixels.width] to [height, pixels.width], `count` floats per pixel.
  *
  * @param {Pixels} pixels
  * @param {number} height
- * @param {import('./manifest.js').Preprocess['resize']} resize
+ * @param {import('./resize_filter.js').Kind} kind
  */
-function resizeRows(pixels, height, resize) {
+function resizeRows(pixels, height, kind) {
   const { width, data, count, step } = pixels;
-  const { taps, sources, weights } = resizeFilter(pixels.height, height, resize);
+  const { taps, sources, weights } = resizeFilter(pixels.height, height, kind);
   const out = new Float32Array(height * width * count);
   for (let row = 0; row < height; row += 1) {
     for (let tap = 0; tap < taps; tap += 1) {
@@ -88,10 +100,10 @@ function resizeRows(pixels, height, resize) {
  * @param {Float32Array} rows
  * @param {Pixels} pixels
  * @param {import('./placement.js').Placement} placed
- * @param {import('./manifest.js').Preprocess['resize']} resize
+ * @param {import('./resize_filter.js').Kind} kind
  */
-function resizeColumns(rows, { width, count }, placed, resize) {
-  const { taps, sources, weights } = resizeFilter(width, placed.width, resize);
+function resizeColumns(rows, { width, count }, placed, kind) {
+  const { taps, sources, weights } = resizeFilter(width, placed.width, kind);
   const out = new Float32Array(placed.height * placed.width * count);
   for (let row = 0; row < placed.height; row += 1) {
     for (let column = 0; column < placed.width; column += 1) {

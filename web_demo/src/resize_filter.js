@@ -1,15 +1,16 @@
 /**
- * The filter weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
+ * The filter weights of a one-dimensional resize in float32: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
  *
  * Equal to `host_runtime/preprocess.py` and to torch. The mixture of float32 (`f`) and float64 is that of torch's C++ kernels:
  * at column 600 the rounding of a centre changes a weight by 3e-5.
  *
+ * @typedef {'bilinear' | 'bilinear_antialias'} Kind
  * @typedef {{taps: number, sources: Int32Array, weights: Float32Array}} ResizeFilter
  */
 
 const f = Math.fround;
 
-/** @param {number} from @param {number} to @param {'bilinear' | 'bilinear_antialias'} kind @returns {ResizeFilter} */
+/** @param {number} from @param {number} to @param {Kind} kind @returns {ResizeFilter} */
 export function resizeFilter(from, to, kind) {
   if (from === to)
     return { taps: 1, sources: Int32Array.from({ length: to }, (_, index) => index), weights: new Float32Array(to).fill(1) };

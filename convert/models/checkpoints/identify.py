@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -79,7 +80,7 @@ def choose_variant(checkpoint: Checkpoint, requested: str | None = None) -> Vari
         if checkpoint.variants:
             raise UserError(
                 f"checkpoint {checkpoint.source} could be {' or '.join(checkpoint.variants)}, which differ only in "
-                f"{_settings_apart(checkpoint.variants)}; choose one with --variant"
+                f"{_settings_apart(checkpoint)}; choose one with --variant"
             )
         raise UserError(f"checkpoint {checkpoint.source} matches no known variant: {_describe(checkpoint)}")
     variant = find_variant(requested)
@@ -96,11 +97,16 @@ def choose_variant(checkpoint: Checkpoint, requested: str | None = None) -> Vari
     )
 
 
-def _settings_apart(names: tuple[str, ...]) -> str:
-    """Returns in which settings variants differ, with the values."""
-    settings = [VARIANTS[name].default_settings() for name in names]
+def _settings_apart(checkpoint: Checkpoint) -> str:
+    """Returns in which settings the variants that a checkpoint could be differ, with the values."""
+    settings = [_settings_of(VARIANTS[name], checkpoint) for name in checkpoint.variants]
     apart = [name for name, value in settings[0].items() if any(other.get(name) != value for other in settings)]
     return ", ".join(f"{name} ({' or '.join(in_words(other.get(name)) for other in settings)})" for name in apart)
+
+
+def _settings_of(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
+    original = variant.original_settings if checkpoint.is_original else {}
+    return {**variant.default_settings(), **{name: setting.value for name, setting in original.items()}}
 
 
 def _contrast(variant: Variant, checkpoint: Checkpoint) -> str:

@@ -175,7 +175,7 @@ def _choice(*choices: str) -> Callable[[object], str]:
 
 _ALL = (
     Setting("resolution", "height and width of the input in pixels", parse_size),
-    Setting("resize", "interpolation: bilinear or bilinear_antialias", _choice(*get_args(Resize))),
+    Setting("resize", "interpolation: bilinear, bilinear_antialias, or bilinear_8bit (as Pillow)", _choice(*get_args(Resize))),
     Setting("fit", "stretch, or keep the aspect ratio: letterbox, letterbox_top_left", _choice(*get_args(Fit))),
     Setting("fill", "pixel value of a letterbox's padding, 0 to 255, or mean", _fill),
     Setting("scale", "factor that the pixels 0 to 255 are multiplied by", _number),

@@ -8,7 +8,7 @@ from typing import Any
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS
 from detr2litert.convert.models.variants.distribution_heads import DISTRIBUTION_INIT_STD
 from detr2litert.convert.models.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
-from detr2litert.convert.models.variants.row import ClassNames, Fact, Family, Renaming, Variant
+from detr2litert.convert.models.variants.row import ClassNames, Fact, Family, Renaming, Variant, resizes_images
 
 _NAMES: Renaming = (
     (r"^backbone\.stem\.", r"model.backbone.model.embedder."),
@@ -175,9 +175,10 @@ def d_fine_row(
         feature_levels=tuple(backbone["out_indices"]),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
-        # Its validation transforms resize the PIL image with torchvision, which is Pillow's antialiased bilinear filter
+        # transformers' processor resizes tensors; the original's validation transforms resize the PIL image too
         # (configs/dfine/include/dataloader.yml: Resize, then ConvertPILImage with scale).
         resize="bilinear_antialias",
+        original_settings=resizes_images("tools/inference/torch_inf.py"),
     )
 
 

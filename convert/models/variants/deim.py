@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from detr2litert.convert.models.variants.d_fine import ROWS as D_FINE_ROWS
-from detr2litert.convert.models.variants.row import Variant
+from detr2litert.convert.models.variants.row import Variant, resizes_images
 from detr2litert.convert.models.variants.rt_detr_v2 import ROWS as RT_DETR_V2_ROWS
 
 _SOURCE = "Intellindust-AI-Lab/DEIM configs/{config} with base/{base} at 09d35d5 (activation, mlp_act); else {row}: {source}"
+
+_INFERENCE = "tools/inference/torch_inf.py"
 
 
 def _of_d_fine(row: Variant) -> Variant:
@@ -26,6 +28,8 @@ def _of_d_fine(row: Variant) -> Variant:
             config=f"deim_dfine/deim_hgnetv2_{size}_coco.yml", base="deim.yml", row=row.name, source=row.source
         ),
         hub_id=None,
+        resize="bilinear_8bit",
+        original_settings=resizes_images(_INFERENCE),
         only_original=True,
     )
 
@@ -40,6 +44,8 @@ def _of_rt_detr_v2(row: Variant, config: str) -> Variant:
         expected=expected,
         source=_SOURCE.format(config=f"deim_rtdetrv2/{config}", base="rt_deim.yml", row=row.name, source=row.source),
         hub_id=None,
+        resize="bilinear_8bit",
+        original_settings=resizes_images(_INFERENCE),
         adjustments=("deepen_query_positions",),
         only_original=True,
     )

@@ -26,7 +26,7 @@ from detr2litert.convert.models.settings.fields import FieldPath
 from detr2litert.convert.models.variants.deimv2_names import HYBRID_PROJECTIONS, NAMES, NEEDLESS, SPLITS
 from detr2litert.convert.models.variants.distribution_heads import DISTRIBUTION_INIT_STD
 from detr2litert.convert.models.variants.hybrid_names import RECOMPUTED
-from detr2litert.convert.models.variants.row import Fact, Family, Variant
+from detr2litert.convert.models.variants.row import Fact, Family, Variant, resizes_images
 
 DEIMV2 = Family(
     name="DEIMv2",
@@ -238,8 +238,9 @@ def deimv2_row(
         feature_levels=tuple(backbone.config["out_indices"]),
         mean=mean,
         std=std,
-        # val_dataloader: torchvision's Resize of the PIL image, which is Pillow's antialiased bilinear filter.
+        # transformers' processor resizes tensors; the original's val_dataloader resizes the PIL image too.
         resize="bilinear_antialias",
+        original_settings=resizes_images("tools/inference/torch_inf.py"),
         adjustments=("simplify_tiny_vit",) if backbone.distilled else (),
         original_config=backbone.original,
         renaming=() if light else HYBRID_PROJECTIONS,

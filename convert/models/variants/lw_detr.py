@@ -9,7 +9,7 @@ query selection with zeroed features, while transformers excludes them (proposal
 from __future__ import annotations
 
 from detr2litert.convert.models.coco import COCO_SPARSE
-from detr2litert.convert.models.variants.row import Fact, Family, Renaming, Variant
+from detr2litert.convert.models.variants.row import Fact, Family, Renaming, Variant, resizes_images
 
 # Atten4Vis/LW-DETR models/backbone/vit.py, projector.py, models/transformer.py and models/lwdetr.py at d5e6e6c.
 _BLOCK = r"^(model\.backbone\.backbone\.encoder\.layer\.\d+)\."
@@ -189,9 +189,10 @@ def lw_detr_row(
         windows=4,
         decoder_layers=3,
         feature_levels=feature_levels,
-        # datasets/coco.py, make_coco_transforms_square_div_64: torchvision resizes the PIL image, which is Pillow's antialiased
-        # bilinear filter; then ImageNet's mean and deviation.
+        # transformers' processor resizes tensors; the original's validation transforms (datasets/coco.py,
+        # make_coco_transforms_square_div_64) resize the PIL image, then apply ImageNet's mean and deviation.
         resize="bilinear_antialias",
+        original_settings=resizes_images("SquareResize of datasets/transforms.py"),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detr2litert.convert.models.settings.fields import FieldPath, read_field
-from detr2litert.convert.models.settings.setting import Size
+from detr2litert.convert.models.settings.setting import Size, Sourced
 from detr2litert.host_runtime.manifest import Resize
 
 ClassNames = tuple[str | None, ...]
@@ -21,6 +21,11 @@ ClassNames = tuple[str | None, ...]
 
 Renaming = tuple[tuple[str, str], ...]
 """Regular expressions and their replacements (``re.sub``), applied in order."""
+
+
+def resizes_images(where: str) -> Mapping[str, Sourced[Any]]:
+    """Returns ``Variant.original_settings`` of a project that resizes PIL images with torchvision, as ``where`` shows."""
+    return {"resize": Sourced("bilinear_8bit", f"the original project resizes images, not tensors: {where}")}
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,10 @@ class Variant:
         patch, windows, decoder_layers, position_grid, feature_levels: backbone and decoder figures, for listings and inference;
             None or empty where they do not apply. ``feature_levels`` are the backbone stages whose output is read.
         mean, std: per-channel normalisation of RGB scaled to [0, 1].
-        resize: interpolation of the square resize, as host_runtime names it.
+        resize: interpolation of the resize, as host_runtime names it.
         adjustments: further ones beside the family's.
         renaming: rules for original names before the family's.
+        original_settings: setting → its value, and where the original project has it, for checkpoints in its naming.
         original_config: path of a configuration field → its value for checkpoints in the original project's naming.
         only_original: there are no transformers folders of it, so that config.json never means this row, and its random
             weights are those of the adjusted model.
@@ -159,6 +165,7 @@ class Variant:
     resize: Resize = "bilinear_antialias"
     adjustments: tuple[str, ...] = ()
     renaming: Renaming = ()
+    original_settings: Mapping[str, Sourced[Any]] = field(default_factory=dict)
     original_config: Mapping[FieldPath, Any] = field(default_factory=dict)
     only_original: bool = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from detr2litert.convert.models.variants.row import Variant
+from detr2litert.convert.models.variants.row import Variant, resizes_images
 from detr2litert.convert.models.variants.rt_detr_v2 import ROWS as RT_DETR_V2_ROWS
 from detr2litert.convert.models.variants.rt_detr_v2 import RT_DETR_V2
 
@@ -56,6 +56,7 @@ def _of_rt_detr_v2(row: Variant) -> Variant:
         family=RT_DETR,
         source=f"lyuwenyu/RT-DETR rtdetr_pytorch/configs/rtdetr/{config} with include/rtdetr_r50vd.yml at 068dfde",
         hub_id=hub_id,
+        original_settings=resizes_images("configs/rtdetr/include/dataloader.yml, Resize before ToImageTensor"),
     )
 
 

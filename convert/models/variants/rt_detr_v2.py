@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS
 from detr2litert.convert.models.variants.hybrid_names import HYBRID_ENCODER, RECOMPUTED, TWO_STAGE_DECODER
-from detr2litert.convert.models.variants.row import Fact, Family, Renaming, Variant
+from detr2litert.convert.models.variants.row import Fact, Family, Renaming, Variant, resizes_images
 
 _NAMES: Renaming = (
     (r"^backbone\.conv1\.conv1_1\.", r"model.backbone.model.embedder.embedder.0."),
@@ -144,9 +144,10 @@ def rt_detr_v2_row(
         feature_levels=(2, 3, 4),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
-        # Its validation transforms resize the PIL image with torchvision, which is Pillow's antialiased bilinear filter
+        # transformers' processor resizes tensors; the original's validation transforms resize the PIL image too
         # (configs/rtdetrv2/include/dataloader.yml: Resize, then ConvertPILImage with scale).
         resize="bilinear_antialias",
+        original_settings=resizes_images("references/deploy/rtdetrv2_torch.py"),
     )
 
 

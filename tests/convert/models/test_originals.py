@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import transformers
 from torch import Tensor, nn
 
 from detr2litert.convert.models.checkpoints import choose_variant, load_checkpoint, to_transformers
+from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.originals import ADJUSTMENTS, Perceptron, TransposedPositions, model_class
 from detr2litert.convert.models.reference import build_reference, load_reference
 from detr2litert.convert.models.settings import Size
@@ -62,7 +64,9 @@ def saved(name: str, folder: Path, change: dict[str, Tensor | None] | None = Non
 @pytest.mark.parametrize("name", [pytest.param(name, marks=lane(name)) for name in NAMES if name not in REFUSED])
 def test_the_originals_detections(name: str, tmp_path: Path) -> None:
     written = recipe(name)
-    found = compare(written, load(written, tmp_path))
+    reference = load(written, tmp_path)
+    assert reference.settings.resize.value == "bilinear_8bit"
+    found = compare(written, reference)
     assert found.left == ()
     assert found.iou >= 0.999
     assert found.score <= 1e-3
@@ -81,6 +85,18 @@ def test_a_d_fine_file_could_be_deims_and_must_be_named(tmp_path: Path) -> None:
     assert "could be dfine-n or deim-n, which differ only in activation (relu or silu); choose one with --variant" in message
     assert load_checkpoint(path).variants == ("dfine-n", "deim-n")
     assert "is dfine-n or deim-n, not dfine-s" in refusal(path, "dfine-s")
+
+
+def test_the_original_projects_resize_images_and_transformers_tensors(tmp_path: Path) -> None:
+    row, original = VARIANTS["dfine-n"], load_checkpoint(saved("dfine-n-320", tmp_path))
+    words = "bilinear_8bit: the original project resizes images, not tensors: tools/inference/torch_inf.py"
+    assert str(settings_of(row, original).resize) == words
+    assert settings_of(row, original, {"resize": "bilinear"}).resize.value == "bilinear"
+    assert settings_of(row, replace(original, config={})).resize.value == "bilinear_antialias"
+    for name, resize in (("tiny", "bilinear"), ("dfine-tiny", "bilinear_antialias")):
+        demo = VARIANTS[name]
+        assert demo.default_weights is not None
+        assert settings_of(demo, load_checkpoint(demo.default_weights)).resize.value == resize
 
 
 def test_the_activation_is_a_setting_of_the_whole_decoder(tmp_path: Path) -> None:

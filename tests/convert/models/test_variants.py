@@ -11,6 +11,7 @@ from detr2litert.convert.demo.scenes import CLASSES, SIDE
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS, COCO_SPARSE
 from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.settings import Size
+from detr2litert.convert.models.settings.setting import SETTINGS
 from detr2litert.convert.models.variants import FAMILIES, VARIANTS, Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from tools.demo_training.detectors import DEMO_DETECTORS, d_fine_config, rf_detr_config
@@ -82,8 +83,19 @@ def test_published_rt_detr_v2_figures(name: str) -> None:
     check_coco_at_640(row)
 
 
+@pytest.mark.parametrize("row", VARIANTS.values(), ids=list(VARIANTS))
+def test_settings_of_the_original_project_are_settings(row: Variant) -> None:
+    """RF-DETR's own prediction resizes tensors, all others' images; rows for transformers' form too default to tensors."""
+    for name, setting in row.original_settings.items():
+        assert SETTINGS[name].parse(setting.value) == setting.value
+        assert name in row.default_settings()
+    resizes = [setting.value for name, setting in row.original_settings.items() if name == "resize"]
+    assert resizes == ([] if row.family.name == "RF-DETR" else ["bilinear_8bit"])
+    assert (row.resize == "bilinear_8bit") == row.only_original
+
+
 def check_coco_at_640(row: Variant) -> None:
-    """D-FINE's and RT-DETRv2's values: [0, 1] without ImageNet's statistics, Pillow's resize, 80 classes, 300 queries."""
+    """D-FINE's and RT-DETRv2's values: [0, 1] without ImageNet's statistics, antialiased, 80 classes, 300 queries."""
     assert (row.resolution, row.resolution_step, row.resize) == (640, 32, "bilinear_antialias")
     assert (row.mean, row.std) == ((0, 0, 0), (1, 1, 1))
     assert (row.num_queries, row.num_select, row.classes) == (300, 300, COCO_CONTIGUOUS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from detr2litert.convert.models.settings import Size
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.host_runtime.decode import decode
-from detr2litert.host_runtime.manifest import Postprocess
+from detr2litert.host_runtime.manifest import Postprocess, Resize
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import preprocess
 
@@ -39,8 +39,9 @@ def path_of(variant: str = "tiny", **requested: Any) -> ReferencePath:
 @pytest.mark.parametrize("fit", ["stretch", "letterbox", "letterbox_top_left"])
 @pytest.mark.parametrize("fill", [(114.0,), (10.0, 20.0, 30.0), "mean"])
 @pytest.mark.parametrize("picture", [(97, 61), (300, 533), (33, 400), (5, 3)])
-def test_the_input_is_the_runtimes(fit: str, fill: Any, picture: tuple[int, int]) -> None:
-    requested = {"resolution": Size(160, 240), "fit": fit, **({} if fit == "stretch" else {"fill": fill})}
+@pytest.mark.parametrize("resize", get_args(Resize))
+def test_the_input_is_the_runtimes(fit: str, fill: Any, picture: tuple[int, int], resize: str) -> None:
+    requested = {"resolution": Size(160, 240), "resize": resize, "fit": fit, **({} if fit == "stretch" else {"fill": fill})}
     path = path_of(**requested)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (picture[1], picture[0], 3), np.uint8))
     found = preprocess(image, preprocess_of(path.reference.settings))
@@ -50,8 +51,9 @@ def test_the_input_is_the_runtimes(fit: str, fill: Any, picture: tuple[int, int]
 
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
-def test_other_channels(channels: int, fit: str) -> None:
-    path = path_of(input_channels=channels, fit=fit)
+@pytest.mark.parametrize("resize", get_args(Resize))
+def test_other_channels(channels: int, fit: str, resize: str) -> None:
+    path = path_of(input_channels=channels, fit=fit, resize=resize)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 90, 4), np.uint8))
     found = preprocess(image, preprocess_of(path.reference.settings))
     assert found.shape == (1, channels, 160, 160)

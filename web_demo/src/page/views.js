@@ -5,6 +5,13 @@ import { element, table } from './dom.js';
 
 /** @typedef {import('../detector.js').Times} Times */
 
+/** @type {Record<import('../manifest.js').Preprocess['resize'], string>} */
+const RESIZES = {
+  bilinear: 'bilinear',
+  bilinear_antialias: 'bilinear, antialiased',
+  bilinear_8bit: 'bilinear, antialiased in 8 bits',
+};
+
 /**
  * @param {import('../bundle.js').Bundle} bundle
  * @param {import('../gpu/runtime.js').Adapter | undefined} adapter
@@ -20,7 +27,7 @@ export function factsView({ label, manifest, files }, adapter) {
       'Variant',
       `${manifest.variant} for ${manifest.target}, weights ${manifest.weights.random ? 'random' : manifest.weights.source}`,
     ],
-    ['Input', `${width} × ${height}, ${resize === 'bilinear' ? 'bilinear' : 'bilinear, antialiased'}`],
+    ['Input', `${width} × ${height}, ${RESIZES[resize]}`],
     ['Host step', `${manifest.host_step.ops.length} operations`],
     ['Files', `${files.size}, ${(bytes / 1e6).toFixed(1)} MB, all sha256 match the manifest`],
   ];

@@ -106,6 +106,7 @@ class MainActivity : Activity() {
     private fun render(before: ScreenState?, now: ScreenState) {
         engine.threshold = now.settings.threshold
         engine.nmsIou = now.settings.nmsIou
+        engine.nmsAcrossClasses = now.settings.nmsAcrossClasses
         screen.render(before, now)
         dialogs.render(before, now)
     }

@@ -5,6 +5,7 @@ import org.detr2litert.core.engine.EngineOptions
 import org.detr2litert.core.engine.Precision
 import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.screen.Settings
+import org.detr2litert.core.screen.Suppression
 
 /** Saves and loads the [Settings]. */
 class SettingsStore(private val preferences: SharedPreferences) {
@@ -17,7 +18,7 @@ class SettingsStore(private val preferences: SharedPreferences) {
             cache = preferences.getBoolean("cache", true),
             shareBuffers = preferences.getBoolean("share_buffers", false),
         ),
-        nms = preferences.getBoolean("nms", false),
+        nms = named(Suppression.entries, "suppression", Suppression.OFF),
         threshold = preferences.getFloat("threshold", 0.5f),
     )
 
@@ -28,7 +29,7 @@ class SettingsStore(private val preferences: SharedPreferences) {
         .putString("precision", settings.engine.precision.name)
         .putBoolean("cache", settings.engine.cache)
         .putBoolean("share_buffers", settings.engine.shareBuffers)
-        .putBoolean("nms", settings.nms)
+        .putString("suppression", settings.nms.name)
         .putFloat("threshold", settings.threshold)
         .apply()
 

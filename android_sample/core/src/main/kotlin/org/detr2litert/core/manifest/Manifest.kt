@@ -40,7 +40,8 @@ data class SettingRecord(val value: Any, val origin: String, val requested: Bool
 /** How a picture of another aspect ratio gets into the input; see [org.detr2litert.core.preprocess.Placement]. */
 enum class Fit { STRETCH, LETTERBOX, LETTERBOX_TOP_LEFT }
 
-enum class Resize { BILINEAR, BILINEAR_ANTIALIAS }
+/** Interpolation of the resize; see [org.detr2litert.core.preprocess.Preprocessor]. */
+enum class Resize { BILINEAR, BILINEAR_ANTIALIAS, BILINEAR_8BIT }
 
 /**
  * The pre-processing to graph A's input [1, channels, height, width], RGB or grey: resize to [height] x [width], then

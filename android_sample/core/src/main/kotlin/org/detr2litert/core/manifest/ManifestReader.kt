@@ -110,8 +110,9 @@ object ManifestReader {
         val fill = if (json.has("fill")) json.numbers("fill") else emptyList()
         if (json.has("fill") && fill.isEmpty()) json.fail("fill is empty")
         json.oneOf("layout", listOf("NCHW"))
-        val resize = when (json.oneOf("resize", listOf("bilinear_antialias", "bilinear"))) {
+        val resize = when (json.oneOf("resize", listOf("bilinear_antialias", "bilinear", "bilinear_8bit"))) {
             "bilinear" -> Resize.BILINEAR
+            "bilinear_8bit" -> Resize.BILINEAR_8BIT
             else -> Resize.BILINEAR_ANTIALIAS
         }
         return PreprocessSpec(

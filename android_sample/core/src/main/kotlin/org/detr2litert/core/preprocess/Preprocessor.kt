@@ -1,18 +1,20 @@
 package org.detr2litert.core.preprocess
 
 import org.detr2litert.core.manifest.PreprocessSpec
+import org.detr2litert.core.manifest.Resize
 
 /**
  * Converts a picture to graph A's input: resized, scaled and normalised by the manifest, equal to `host_runtime.preprocess`.
  *
- * Resizes vertically, then horizontally, in float32 and in the same order of additions, with one row of intermediate values.
- * Allocates only when the picture's size changes. Not thread-safe.
+ * Resizes vertically, then horizontally, in float32 and in the same order of additions, with one row of intermediate values;
+ * with [Resize.BILINEAR_8BIT] as [EightBitResize]. Allocates only when the picture's size changes. Not thread-safe.
  */
 class Preprocessor(private val spec: PreprocessSpec) {
     private val placement = Placement(spec)
     private val channels = spec.channels
     private lateinit var rows: ResizeFilter
     private lateinit var columns: ResizeFilter
+    private val eightBit = if (spec.resize == Resize.BILINEAR_8BIT) EightBitResize(channels) else null
     private var row = FloatArray(0)
 
     // Division by 255, as in to_tensor; multiplying by 1/255 changes the last bit of half of the pixel values.
@@ -31,8 +33,11 @@ class Preprocessor(private val spec: PreprocessSpec) {
         require(into.size == size) { "${into.size} floats for an input of $size" }
         prepare(picture.width, picture.height)
         if (placement.pads) pad(into)
+        eightBit?.run(picture)
         for (y in 0 until placement.height) {
-            if (channels == 1) {
+            if (eightBit != null) {
+                writeResizedRow(eightBit.resized, y, into)
+            } else if (channels == 1) {
                 resizeGreyRow(picture, y)
                 writeGreyRow(y, into)
             } else {
@@ -51,6 +56,10 @@ class Preprocessor(private val spec: PreprocessSpec) {
 
     private fun prepare(width: Int, height: Int) {
         if (!placement.place(width, height)) return
+        if (eightBit != null) {
+            eightBit.prepare(width, height, placement.width, placement.height)
+            return
+        }
         columns = ResizeFilter.of(width, placement.width, spec.resize)
         rows = ResizeFilter.of(height, placement.height, spec.resize)
         if (row.size < channels * width) row = FloatArray(channels * width)
@@ -100,7 +109,7 @@ class Preprocessor(private val spec: PreprocessSpec) {
             val weight = rows.weights[tap]
             if (weight == 0f) continue
             val start = rows.sources[tap] * picture.width
-            for (x in 0 until picture.width) row[x] += grey(picture.pixels[start + x]) * weight
+            for (x in 0 until picture.width) row[x] += luma(picture.pixels[start + x]) * weight
         }
     }
 
@@ -113,9 +122,17 @@ class Preprocessor(private val spec: PreprocessSpec) {
         }
     }
 
-    /** ITU-R 601 luma in 16.16 fixed point, as Pillow's convert("L"). */
-    private fun grey(pixel: Int): Int =
-        (((pixel shr 16) and 0xFF) * 19595 + ((pixel shr 8) and 0xFF) * 38470 + (pixel and 0xFF) * 7471 + 0x8000) shr 16
+    private fun writeResizedRow(pixels: ByteArray, y: Int, into: FloatArray) {
+        val plane = spec.height * spec.width
+        val from = y * placement.width * channels
+        val start = (placement.top + y) * spec.width + placement.left
+        for (x in 0 until placement.width) {
+            for (channel in 0 until channels) {
+                val value = pixels[from + x * channels + channel].toInt() and 0xFF
+                into[start + x + channel * plane] = normal(value.toFloat(), channel)
+            }
+        }
+    }
 
     private fun normal(value: Float, channel: Int): Float = (value / divisor - mean[channel]) / std[channel]
 }

@@ -3,7 +3,8 @@ package org.detr2litert.core.preprocess
 import org.detr2litert.core.manifest.Resize
 
 /**
- * The filter weights of a one-dimensional resize: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
+ * The filter weights of a one-dimensional resize in float32: out[i] = sum over t of weights[i * taps + t] *
+ * in[sources[i * taps + t]].
  *
  * Equal to `host_runtime.preprocess` and to torch. The mixture of float32 and float64 is that of torch's C++ kernels: at
  * column 600 the rounding of a centre changes a weight by 3e-5.

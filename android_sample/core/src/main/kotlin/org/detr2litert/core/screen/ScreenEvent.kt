@@ -49,7 +49,7 @@ sealed interface ScreenEvent {
     data object OptionsRequested : ScreenEvent
 
     /** The user confirmed the options. */
-    data class OptionsChosen(val engine: EngineOptions, val nms: Boolean) : ScreenEvent
+    data class OptionsChosen(val engine: EngineOptions, val nms: Suppression) : ScreenEvent
 
     /** The user left the dialog. */
     data object DialogClosed : ScreenEvent

@@ -257,7 +257,7 @@ object ScreenReducer {
 
     // Options
 
-    private fun chooseOptions(state: ScreenState, engine: EngineOptions, nms: Boolean): Step {
+    private fun chooseOptions(state: ScreenState, engine: EngineOptions, nms: Suppression): Step {
         val sameGraphs = engine == state.settings.engine && state.bundle is BundleState.Ready
         val next = state.copy(settings = state.settings.copy(engine = engine, nms = nms))
         val bundle = next.bundle

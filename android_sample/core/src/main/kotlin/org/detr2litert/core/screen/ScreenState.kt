@@ -59,17 +59,23 @@ data class ScreenState(
 data class Settings(
     val bundle: String? = null,
     val engine: EngineOptions = EngineOptions(),
-    val nms: Boolean = false,
+    val nms: Suppression = Suppression.OFF,
     val threshold: Float = 0.5f,
 ) {
     /** The IoU for the engine's NMS, or null without NMS, as in the original. */
-    val nmsIou: Float? get() = if (nms) NMS_IOU else null
+    val nmsIou: Float? get() = if (nms == Suppression.OFF) null else NMS_IOU
+
+    /** Whether a better box of any class suppresses. */
+    val nmsAcrossClasses: Boolean get() = nms == Suppression.ACROSS_CLASSES
 
     private companion object {
         /** A common default. */
         const val NMS_IOU = 0.5f
     }
 }
+
+/** Which better boxes suppress a box; none, as in the original, by default. */
+enum class Suppression { OFF, OF_A_CLASS, ACROSS_CLASSES }
 
 /** What the user wants to see; saved over the activity's end as [toText], restored by [of]. */
 sealed interface Subject {

@@ -123,6 +123,8 @@ class ScreenStaleTest {
         hold(step.effects.none { it is ScreenEffect.Detect } || now.shown is Shown.Still, "a detection without a picture")
     }
 
+    private fun options(processor: Processor, nms: Suppression) = ScreenEvent.OptionsChosen(EngineOptions(processor), nms)
+
     private fun event(random: Random, state: ScreenState): ScreenEvent {
         // Numbers of running and finished requests, and unassigned ones.
         val number = state.lastNumber + 1 - random.nextInt(6)
@@ -141,7 +143,7 @@ class ScreenStaleTest {
             9 -> ScreenEvent.ImportRequested
             10 -> ScreenEvent.ImportChosen("content://zip")
             11 -> ScreenEvent.OptionsRequested
-            12 -> ScreenEvent.OptionsChosen(EngineOptions(if (yes) Processor.GPU else Processor.CPU), random.nextBoolean())
+            12 -> options(if (yes) Processor.GPU else Processor.CPU, Suppression.entries.random(random))
             13 -> ScreenEvent.DialogClosed
             14 -> ScreenEvent.ThresholdChosen(random.nextFloat())
             15 -> ScreenEvent.CpuChosen

@@ -140,7 +140,7 @@ class ScreenViewTest {
         val fp32 = EngineOptions(precision = Precision.FP32)
         screen.live().on(ScreenEvent.OptionsRequested)
         assertEquals(Dialog.Options, screen.state.dialog)
-        screen.on(ScreenEvent.OptionsChosen(fp32, nms = false))
+        screen.on(ScreenEvent.OptionsChosen(fp32, Suppression.OFF))
         assertNull(screen.state.dialog)
         assertEquals(fp32, screen.effect<ScreenEffect.OpenBundle>().options)
         assertEquals(fp32, screen.effect<ScreenEffect.Save>().settings.engine)
@@ -148,18 +148,30 @@ class ScreenViewTest {
 
     @Test
     fun nmsAloneReloadsNothing() {
-        screen.still().on(ScreenEvent.OptionsChosen(EngineOptions(), nms = true))
-        assertEquals(0.5f, screen.state.settings.nmsIou)
+        screen.still().on(ScreenEvent.OptionsChosen(EngineOptions(), Suppression.OF_A_CLASS))
+        assertEquals(0.5f to false, nms(screen))
         assertEquals(listOf(ScreenEffect.DecodeAgain, ScreenEffect.Save(screen.state.settings)), screen.effects)
-        val live = ScreenScript().live().on(ScreenEvent.OptionsChosen(EngineOptions(), nms = true))
+        val live = ScreenScript().live().on(ScreenEvent.OptionsChosen(EngineOptions(), Suppression.OF_A_CLASS))
         assertEquals(listOf<ScreenEffect>(ScreenEffect.Save(live.state.settings)), live.effects, "the next frame has it")
-        live.on(ScreenEvent.OptionsChosen(EngineOptions(), nms = false))
-        assertNull(live.state.settings.nmsIou)
+        live.on(ScreenEvent.OptionsChosen(EngineOptions(), Suppression.OFF))
+        assertEquals(null to false, nms(live))
     }
 
     @Test
+    fun nmsAcrossClassesIsAChoiceOfItsOwn() {
+        screen.still().on(ScreenEvent.OptionsChosen(EngineOptions(), Suppression.OF_A_CLASS))
+        screen.on(ScreenEvent.OptionsChosen(EngineOptions(), Suppression.ACROSS_CLASSES))
+        assertEquals(0.5f to true, nms(screen))
+        assertEquals(listOf(ScreenEffect.DecodeAgain, ScreenEffect.Save(screen.state.settings)), screen.effects)
+        screen.on(ScreenEvent.CpuChosen)
+        assertEquals(0.5f to true, nms(screen), "another processor leaves it")
+    }
+
+    private fun nms(script: ScreenScript) = script.state.settings.run { nmsIou to nmsAcrossClasses }
+
+    @Test
     fun optionsWithoutABundleAreSaved() {
-        screen.start().on(ScreenEvent.OptionsChosen(EngineOptions(cache = false), nms = false))
+        screen.start().on(ScreenEvent.OptionsChosen(EngineOptions(cache = false), Suppression.OFF))
         assertEquals(listOf<ScreenEffect>(ScreenEffect.Save(screen.state.settings)), screen.effects)
         assertFalse(screen.state.settings.engine.cache)
     }
