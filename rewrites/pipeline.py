@@ -11,6 +11,7 @@ from detr2litert.rewrites.fold_batch_norm import fold_batch_norm
 from detr2litert.rewrites.fold_masks import fold_masks
 from detr2litert.rewrites.fold_sampling import fold_sampling
 from detr2litert.rewrites.fold_scales import fold_scales
+from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
 from detr2litert.rewrites.iterate_topk import iterate_topk
 from detr2litert.rewrites.lift_tokens import lift_tokens
 from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
@@ -21,6 +22,7 @@ from detr2litert.rewrites.lower_nearest_sampling import lower_nearest_sampling
 from detr2litert.rewrites.lower_padding import lower_padding
 from detr2litert.rewrites.lower_sampling import lower_sampling
 from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
+from detr2litert.rewrites.merge_permutes import merge_permutes
 from detr2litert.rewrites.merge_scalars import merge_scalars
 from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
 from detr2litert.rewrites.protect_sums import protect_sums
@@ -51,6 +53,7 @@ LOWER: tuple[Step, ...] = (
     Step(fold_sampling, "before lower_sampling, which lowers every remaining sampler"),
     Step(lower_sampling, "no sampler may remain"),
     Step(cancel_logit, "before split_clamp, which would rewrite one of the clamps in its pattern"),
+    Step(fold_sinusoids, "before merge_scalars and fold_scales, which would change the phases that it matches"),
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
     Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
     Step(iterate_topk, "only the values of a top-k that is left in a part are read"),
@@ -70,6 +73,7 @@ PROTECT: tuple[Step, ...] = (
 LAY_OUT: tuple[Step, ...] = (
     Step(lower_layer_norm, "first: lowers the norms that need no protection"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
+    Step(merge_permutes, "on the permutes and reshapes that reduce_rank emits"),
     Step(lift_tokens, "last: works on the token tensors that reduce_rank emits"),
 )
 """Brings the remaining ops to forms and shapes that the delegate accepts and computes correctly."""

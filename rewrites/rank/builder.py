@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -84,7 +85,7 @@ class Builder:
         shape = tuple(sizes(value.shape if shape is None else shape))
         if isinstance(value, Tensor):
             return self.constant(value, shape)
-        return self.reshape(self._expanded(value), shape)
+        return self.reshape(self._expanded(value, shape), shape)
 
     def contiguous(self, value: View) -> View:
         """Returns the same logical tensor in row-major order."""
@@ -103,9 +104,15 @@ class Builder:
                 return node
         return self.emit(aten.reshape.default, node, shape)
 
-    def _expanded(self, view: View) -> fx.Node:
-        """Emits the row-major data of a view, in any shape of at most four dimensions; broadcasts become concatenations."""
-        node = self._permuted(view.without_broadcast())
+    def _expanded(self, view: View, target: Sequence[int] | None = None) -> fx.Node:
+        """Emits the row-major data of a view, in any shape of at most four dimensions; broadcasts become concatenations.
+
+        Args:
+            view: to emit.
+            target: the shape in which the data is read, if it is known: a permute may give it at once.
+        """
+        whole = target if target is not None and not view.is_broadcast else view.shape
+        node = self._permuted(view.without_broadcast(), whole)
         if not view.is_broadcast:
             return node
         shape = [1 if stride == 0 else size for size, stride in zip(view.shape, view.strides, strict=True)]
@@ -125,21 +132,27 @@ class Builder:
         block = self.reshape(node, [1, outer, 1, inner])
         return self.emit(aten.cat.default, [block] * times, 2)
 
-    def _permuted(self, view: View) -> fx.Node:
-        """Emits the row-major data of a view without broadcasts, with permutes of at most four dimensions."""
+    def _permuted(self, view: View, target: Sequence[int]) -> fx.Node:
+        """Emits the row-major data of a view without broadcasts, with permutes of at most four dimensions.
+
+        Dimensions that stay adjacent count as one, unless a permute of each by itself needs fewer reshapes to ``target``.
+        """
         memory = [d for d in view.memory_order() if view.shape[d] > 1]
-        logical = sorted(memory)
-        order = [memory.index(d) for d in logical]
+        order = [memory.index(d) for d in sorted(memory)]
         runs = merged_runs(order)
         extents = [prod(view.shape[memory[p]] for p in run) for run in runs]
         # Blocks in memory order, identified by their target position.
         blocks = sorted(range(len(runs)), key=lambda i: runs[i][0])
+        if blocks == list(range(len(runs))):
+            return view.node
+        node_shape = sizes(value_of(view.node).shape)
+        plans = [_Permute.plan(node_shape, [view.shape[d] for d in memory], order, target)] if len(memory) <= MAX_RANK else []
         if len(runs) <= MAX_RANK:
-            if blocks == list(range(len(runs))):
-                return view.node
-            source = self.reshape(view.node, [extents[i] for i in blocks])
-            return self.emit(aten.permute.default, source, list(inverse(blocks)))
-        return self._moved_blocks(view.node, blocks, extents)
+            plans.append(_Permute.plan(node_shape, [extents[i] for i in blocks], list(inverse(blocks)), target))
+        if not plans:
+            return self._moved_blocks(view.node, blocks, extents)
+        best = min(plans, key=lambda plan: plan.reshapes)
+        return self.emit(aten.permute.default, self.reshape(view.node, best.source), best.dims)
 
     def _moved_blocks(self, node: fx.Node, blocks: list[int], extents: list[int]) -> fx.Node:
         """Permutes five or more blocks by moving one at a time to its place: each move is ``[a, b, c, d] -> [a, c, b, d]``."""
@@ -153,6 +166,42 @@ class Builder:
             node = self.emit(aten.permute.default, self.reshape(node, shape), [0, 2, 1, 3])
             blocks = parts[0] + parts[2] + parts[1] + parts[3]
         return node
+
+
+@dataclass(frozen=True)
+class _Permute:
+    """A permute and the shape of its operand; ``reshapes`` counts those before it and after it."""
+
+    source: list[int]
+    dims: list[int]
+    reshapes: int
+
+    @classmethod
+    def plan(cls, node_shape: list[int], extents: list[int], order: Sequence[int], target: Sequence[int]) -> _Permute:
+        """Places dimensions of one so that the operand has the node's shape, or the result the target's, if that is possible.
+
+        Args:
+            node_shape: of the operand's node.
+            extents: of the dimensions to permute, all above one, in memory order.
+            order: ``order[i]`` is the place in ``extents`` of the result's dimension i.
+            target: shape in which the result is read.
+        """
+        result = [extents[p] for p in order]
+        fits = _without_ones(target) == result and len(target) <= MAX_RANK
+        if _without_ones(node_shape) == extents and (not fits or len(target) == len(node_shape)):
+            source = list(node_shape)
+        else:
+            rank = len(target) if fits else len(extents)
+            source = [1] * (rank - len(extents)) + list(extents)
+        shape = list(target) if fits else [1] * (len(source) - len(result)) + result
+        ones = iter([d for d, size in enumerate(source) if size == 1])
+        moved = iter([[d for d, size in enumerate(source) if size > 1][p] for p in order])
+        dims = [next(ones) if size == 1 else next(moved) for size in shape]
+        return cls(source, dims, (source != node_shape) + (shape != list(target)))
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size > 1]
 
 
 _RANK_HINT = "the GPU delegate accepts at most four dimensions; split the op or fold adjacent dimensions"

@@ -42,8 +42,9 @@ def softmax(build: Builder, x: View, dim: int) -> View:
     order = [d for d in x.memory_order() if d != dim] + [dim]
     view = build.contiguous(x.permuted(order))
     shape = sizes(view.shape)
-    # A rank-one softmax is all ones on the delegate (the lint's softmax-rank-1).
-    folded = shape if 2 <= len(shape) <= MAX_RANK else [1, prod(shape[:-1]), shape[-1]]
+    # A rank-one softmax is all ones on the delegate (the lint's softmax-rank-1). Of higher rank it has the shape of a batched
+    # matmul's result, which then needs no reshape.
+    folded = shape if len(shape) == 2 else [1, prod(shape[:-2]), *shape[-2:]] if len(shape) > 2 else [1, 1, *shape]
     result = build.emit(aten.softmax.int, build.materialise(view, folded), -1)
     return restored(result, shape, order)
 
