@@ -196,7 +196,7 @@ def _complete(
         return complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
     with progress.stage("ask the original project") as stage:
         outside = complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
-        stage.detail = outside.expected.source if outside.expected is not None else ""
+        stage.detail = "" if outside.expected is None else outside.expected.differs or outside.expected.source
     return outside
 
 
