@@ -238,7 +238,7 @@ def _build(
         adapters = gpus(request.gpu, request.fp16)
         subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
         evidence = prove(subject, progress)
-    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place), folder)
+    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place, classes.ids), folder)
     return manifest, evidence
 
 
