@@ -143,7 +143,7 @@ def _rfdetr_request(reference: Reference) -> dict[str, Any]:
         for name, value in reference.settings
         if name in by_setting and not value.is_default and not (isinstance(value.value, Size) and _oblong(value.value))
     }
-    config = reference.module.model.config
+    config: Any = reference.module.model.config
     backbone = config.backbone_config
     shapes = {
         "patch_size": backbone.patch_size,

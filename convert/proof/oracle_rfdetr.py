@@ -57,7 +57,7 @@ def effective(model: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: getattr(model.model_config, name) for name in request["stated"] if hasattr(model.model_config, name)}
     inner = model.model
     own["resolution"] = inner.resolution
-    process = getattr(inner, "postprocess", None) or getattr(inner, "postprocessors", {}).get("bbox")
+    process: Any = getattr(inner, "postprocess", None) or getattr(inner, "postprocessors", {}).get("bbox")
     if hasattr(process, "num_select"):
         # Some versions select another number than the model's settings say.
         own["num_select"] = process.num_select

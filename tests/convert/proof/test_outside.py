@@ -19,10 +19,15 @@ from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings.setting import SETTINGS
 from detr2litert.convert.models.variants import VARIANTS
+from detr2litert.convert.proof.gates.expected import GATE
 from detr2litert.convert.proof.oracle import ask_original
-from detr2litert.convert.proof.outside import OutsideRequest, complete, read_outside
+from detr2litert.convert.proof.outside import ExpectedSet, Outside, OutsideRequest, complete, read_outside
 from detr2litert.convert.proof.scenes import Picture
+from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.accuracy.expected_file import ExpectedDetection
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.parity.detections import DetectionLimits
 
 ROOT = Path(__file__).parents[3]
 ROW = {"image_id": "a.png", "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.9}
@@ -335,3 +340,19 @@ def test_what_a_clone_cannot_answer_is_one_line(tmp_path: Path, picture: Path) -
     ):
         with pytest.raises(UserError, match=words):
             read_outside(request, [])
+
+
+@pytest.mark.parametrize("differs", ["", "num_select 300 here, not 30 (--set num_select=30)"])
+def test_other_settings_of_the_original_are_a_finding_of_the_gate(picture: Path, differs: str) -> None:
+    found = ExpectedDetection(0, "ball", 0.9, (1, 2, 31, 42))
+    expected = ExpectedSet("Project with n.yml", (Picture("a", Image.open(picture)),), ((found,),), differs)
+    same = SimpleNamespace(items=[Detection(0, "ball", 0.9, (1, 2, 31, 42))])
+    subject = SimpleNamespace(
+        outside=Outside(expected),
+        reference=SimpleNamespace(path=SimpleNamespace(detect=lambda image, threshold: same)),
+        manifest=SimpleNamespace(classes=("ball",)),
+        limits=DetectionLimits(),
+    )
+    result = GATE.run(cast(Any, subject), lambda text: None)
+    assert result.verdict is Verdict.PASSED
+    assert [finding.message for finding in result.findings] == ([differs] if differs else [])
