@@ -45,7 +45,13 @@ _OUTSIDE = (
         "--oracle",
         metavar="PYTHON",
         type=click.Path(path_type=Path),
-        help="Python with rfdetr installed, to ask for these detections.",
+        help="Python that runs the original project, to ask it for these detections.",
+    ),
+    click.option(
+        "--oracle-config",
+        metavar="YML",
+        type=click.Path(path_type=Path),
+        help="With --oracle: the training's configuration in a clone of RT-DETR, D-FINE, DEIM or DEIMv2.",
     ),
     click.option(
         "--dataset",
@@ -57,7 +63,7 @@ _OUTSIDE = (
     ),
     click.option("--dataset-ap", type=FiniteRange(0, 1), help="mAP (0 to 1) that your own evaluation gave on --dataset."),
 )
-_OUTSIDE_NAMES = ("expected", "oracle", "dataset", "dataset_size", "dataset_ap")
+_OUTSIDE_NAMES = ("expected", "oracle", "oracle_config", "dataset", "dataset_size", "dataset_ap")
 
 
 def outside_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -200,7 +200,7 @@ def _complete(
         return complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
     with progress.stage("ask the original project") as stage:
         outside = complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
-        stage.detail = outside.expected.source if outside.expected is not None else ""
+        stage.detail = "" if outside.expected is None else outside.expected.differs or outside.expected.source
     return outside
 
 
@@ -242,7 +242,7 @@ def _build(
         adapters = gpus(request.gpu, request.fp16)
         subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
         evidence = prove(subject, progress)
-    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place), folder)
+    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place, classes.ids), folder)
     return manifest, evidence
 
 

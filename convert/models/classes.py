@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detr2litert.convert.models.checkpoints.stated_classes import Columns, StatedClasses
-from detr2litert.convert.models.coco import COCO_NAMES, COCO_SPARSE
+from detr2litert.convert.models.coco import COCO_CONTIGUOUS, COCO_NAMES, COCO_SPARSE
 from detr2litert.convert.models.variants import ClassNames, Variant
 from detr2litert.host_runtime.errors import UserError
 
@@ -26,10 +26,13 @@ class Classes:
         names: one entry per logit column; None for a column without a class: COCO's unused ids, and the unused column of a
             fine-tuned rfdetr head (see ``convert.models.checkpoints.stated_classes``).
         source: the origin of the names and of their columns, for the report.
+        ids: one entry per logit column: the id that the file, the checkpoint's or the user's, gives the name, or its place in
+            a list of names, from 0; None where it names nothing.
     """
 
     names: ClassNames
     source: str
+    ids: tuple[int | None, ...]
 
     @property
     def ignored(self) -> tuple[int, ...]:
@@ -75,10 +78,15 @@ def resolve_classes(variant: Variant, columns: int, stated: StatedClasses | None
             )
         if len(fitting) > 1:
             raise UserError(_ambiguous("the checkpoint", fitting, columns, stated.rule))
-        return Classes(_spread(fitting[0], columns), f"the checkpoint: {stated.rule}")
+        ids = range(len(fitting[0])) if stated.listed else sorted(fitting[0])
+        return Classes(_spread(fitting[0], columns), f"the checkpoint: {stated.rule}", _ids(fitting[0], ids, columns))
+    unnamed = (None,) * columns
     if len(variant.classes) == columns:
-        return Classes(variant.classes, f"the published {variant.name}; the file names none")
-    return Classes(tuple(f"class {column}" for column in range(columns)), "numbered: the checkpoint names no classes")
+        whose = "COCO's names" if variant.classes in (COCO_SPARSE, COCO_CONTIGUOUS) else "the names"
+        source = f"{whose} of the published {variant.name}, whose head has {columns} columns too; the file names none"
+        return Classes(variant.classes, source, unnamed)
+    numbers = tuple(f"class {column}" for column in range(columns))
+    return Classes(numbers, "numbered: the checkpoint names no classes", unnamed)
 
 
 def read_class_file(file: Path) -> ClassFile:
@@ -150,7 +158,8 @@ def _from_file(content: ClassFile, columns: int, stated: StatedClasses | None, f
         raise UserError(
             _ambiguous(f"class file {file}", readings, columns, "the checkpoint does not say which column is unused")
         )
-    return Classes(_spread(readings[0], columns), str(file))
+    ids = sorted(content.names) if isinstance(content.names, Mapping) else _places(content.names)
+    return Classes(_spread(readings[0], columns), str(file), _ids(readings[0], ids, columns))
 
 
 def _readings(content: ClassFile, columns: int, stated: StatedClasses | None, file: Path) -> list[Columns]:
@@ -201,6 +210,17 @@ def _ambiguous(what: str, readings: Sequence[Columns], columns: int, rule: str) 
         f"{what} names {len(readings[0])} classes for {columns} columns of the class head, and the first may be column {shown}"
         f": {rule}; give --classes FILE with the columns, as in {example}"
     )
+
+
+def _places(names: Sequence[str | None]) -> list[int]:
+    """Returns the places of a list that have a name."""
+    return [place for place, name in enumerate(names) if name is not None]
+
+
+def _ids(reading: Columns, ids: Sequence[int], columns: int) -> tuple[int | None, ...]:
+    """Returns the id of each column; ids in ascending order are on columns in ascending order, in every reading."""
+    by_column = dict(zip(sorted(reading), ids, strict=True))
+    return tuple(by_column.get(column) for column in range(columns))
 
 
 def _spread(names: Columns, columns: int) -> ClassNames:

@@ -1,7 +1,12 @@
 """Runs rfdetr on pictures, in the environment where it is installed; started by ``oracle.py``, imports nothing of this project.
 
-Arguments: checkpoint, size (``nano``), lowest score, file for the answer, pictures. Writes COCO results with names; prints the
-version of rfdetr.
+Argument: a JSON file with
+
+- ``checkpoint``, ``class`` (``RFDETRNano``), ``pictures``, and ``threshold``, the lowest score;
+- ``stated``: what the file or the user states of the model, by argument of the constructor;
+- ``shapes``: the same of what the file's tensors show, which an older version may have no argument for;
+- ``channels`` of the input;
+- ``answer``, ``about``: the files to write: COCO results with names, and what answered.
 """
 
 from __future__ import annotations
@@ -10,21 +15,53 @@ import importlib
 import importlib.metadata
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 
-def load(checkpoint: str, size: str) -> Any:
-    """Loads with the package's own loader: the one that reads the class from the file, else the class of that size."""
-    package = importlib.import_module("rfdetr")
+def load(request: Mapping[str, Any], version: str) -> tuple[Any, dict[str, Any]]:
+    """Loads with the package's own loader: the one that reads the class from the file, else the class of that size.
+
+    Returns the model, and what it was told: the arguments that differ from the defaults of its class.
+    """
+    package, kind = importlib.import_module("rfdetr"), request["class"]
+    config = getattr(importlib.import_module("rfdetr.config"), f"{kind}Config", None)
+    if config is None or not hasattr(package, kind):
+        raise SystemExit(f"rfdetr {version} has no {kind}; give the python of another version")
+    known = config.model_fields
+    arguments = {name: value for name, value in {**request["shapes"], **request["stated"]}.items() if name in known}
     base = getattr(importlib.import_module("rfdetr.detr"), "RFDETR", None)
     if base is not None and hasattr(base, "from_checkpoint"):
         try:
-            return base.from_checkpoint(checkpoint, device="cpu")
+            # All of them: the file may state others than the class, and than the user.
+            model = base.from_checkpoint(request["checkpoint"], device="cpu", **arguments)
+            return model, other_than(type(model.model_config).model_fields, arguments)
         except (KeyError, TypeError, ValueError) as error:
             print(f"from_checkpoint: {error}", file=sys.stderr)
-    return getattr(package, f"RFDETR{size.title()}")(pretrain_weights=checkpoint, device="cpu")
+    told = other_than(known, arguments)
+    return getattr(package, kind)(pretrain_weights=request["checkpoint"], device="cpu", **told), told
+
+
+def other_than(fields: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments that are not the default of their field."""
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name not in fields or fields[name].get_default(call_default_factory=True) != value
+    }
+
+
+def effective(model: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the model computes with, of what it could be told and of what its prediction decides itself."""
+    own = {name: getattr(model.model_config, name) for name in request["stated"] if hasattr(model.model_config, name)}
+    inner = model.model
+    own["resolution"] = inner.resolution
+    process: Any = getattr(inner, "postprocess", None) or getattr(inner, "postprocessors", {}).get("bbox")
+    if hasattr(process, "num_select"):
+        # Some versions select another number than the model's settings say.
+        own["num_select"] = process.num_select
+    return own
 
 
 def names_of(model: Any) -> dict[int, str]:
@@ -33,11 +70,23 @@ def names_of(model: Any) -> dict[int, str]:
     return dict(names) if isinstance(names, dict) else dict(enumerate(names))
 
 
-def rows(model: Any, path: str, threshold: float) -> Iterator[dict[str, Any]]:
-    """One picture's detections."""
+def read(path: str, channels: int) -> Any:
+    """Reads a picture: as rfdetr takes it, or for other than three channels as the tensor that it needs."""
     from PIL import Image
 
-    found = model.predict(Image.open(path).convert("RGB"), threshold=threshold)
+    picture = Image.open(path).convert({1: "L", 4: "RGBA"}.get(channels, "RGB"))
+    if channels == 3:
+        return picture
+    import numpy
+    import torch
+
+    values = torch.from_numpy(numpy.array(picture)).float().div(255)
+    return values[None] if values.dim() == 2 else values.permute(2, 0, 1)
+
+
+def rows(model: Any, path: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One picture's detections."""
+    found = model.predict(read(path, request["channels"]), threshold=request["threshold"])
     known, data = names_of(model), getattr(found, "data", {}).get("class_name")
     for i, (left, top, right, bottom) in enumerate(found.xyxy.tolist()):
         score, number = found.confidence[i], found.class_id[i]
@@ -49,12 +98,19 @@ def rows(model: Any, path: str, threshold: float) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answers for the arguments of the command line."""
-    checkpoint, size, threshold, answer, *pictures = sys.argv[1:]
-    model = load(checkpoint, size)
-    found = [row for path in pictures for row in rows(model, path, float(threshold))]
-    Path(answer).write_text(json.dumps(found), encoding="utf-8")
-    print(f"rfdetr {importlib.metadata.version('rfdetr')}")
+    """Answers the request."""
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    version = importlib.metadata.version("rfdetr")
+    model, told = load(request, version)
+    found = [row for path in request["pictures"] for row in rows(model, path, request)]
+    Path(request["answer"]).write_text(json.dumps(found), encoding="utf-8")
+    arguments = ", ".join(f"{name}={value}" for name, value in sorted(told.items()))
+    about = {
+        "project": f"rfdetr {version}" + (f", {type(model).__name__}({arguments})" if told else ""),
+        "version": version,
+        "effective": effective(model, request),
+    }
+    Path(request["about"]).write_text(json.dumps(about), encoding="utf-8")
 
 
 if __name__ == "__main__":

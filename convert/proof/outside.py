@@ -23,11 +23,19 @@ DEMO, NONE = "demo", "none"
 
 @dataclass(frozen=True)
 class ExpectedSet:
-    """Detections of the user's code: where they are from, the pictures, and the detections in each."""
+    """Detections of the user's code, or of the original project's.
+
+    Attributes:
+        source: where they are from.
+        pictures: in which they are.
+        detections: in each picture.
+        differs: in one line, the settings with which the original computes something else than the reference.
+    """
 
     source: str
     pictures: tuple[Picture, ...]
     detections: tuple[tuple[ExpectedDetection, ...], ...]
+    differs: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,13 @@ def read_outside(request: OutsideRequest, images: Sequence[Path]) -> Outside:
         judged = pictures(images)
         found = read_expected(request.expected, [path.name for path in images])
         expected = ExpectedSet(request.expected.name, judged, found)
+    if request.oracle_config is not None:
+        if request.oracle is None:
+            raise UserError("--oracle-config is of the project that --oracle asks; give the python that it runs in")
+        if not request.oracle_config.is_file():
+            raise UserError(
+                f"--oracle-config {request.oracle_config}: no such file; give a YAML file in a clone of the project"
+            )
     if request.dataset not in (None, DEMO, NONE):
         dataset = read_dataset(Path(str(request.dataset)), request.dataset_size)
         dataset = replace(dataset, stated_ap=request.dataset_ap)
@@ -97,8 +112,8 @@ def complete(
         class_numbers(dataset, classes)
     expected = outside.expected
     if request.oracle is not None:
-        source, found = ask_original(request.oracle, reference, judged, threshold)
-        expected = ExpectedSet(source, tuple(judged), found)
+        answer = ask_original(request.oracle, reference, judged, threshold, request.oracle_config)
+        expected = ExpectedSet(answer.source, tuple(judged), answer.detections, answer.differs)
     if expected is not None:
         class_columns(expected.source, expected.detections, classes)
     return Outside(expected, dataset, request)

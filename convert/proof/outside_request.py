@@ -15,6 +15,7 @@ class OutsideRequest:
     Attributes:
         expected: file of the user's detections for the pictures of ``--image``.
         oracle: python of an environment with the original project, to ask for detections.
+        oracle_config: the YAML configuration of the training, in a clone of the original project.
         dataset: folder of annotated pictures, ``"demo"`` or ``"none"``; None for the default.
         dataset_size: how many of its pictures to evaluate on.
         dataset_ap: mAP that the user's own evaluation gave on it.
@@ -22,6 +23,7 @@ class OutsideRequest:
 
     expected: Path | None = None
     oracle: Path | None = None
+    oracle_config: Path | None = None
     dataset: str | None = None
     dataset_size: int = DEFAULT_SIZE
     dataset_ap: float | None = None

@@ -31,6 +31,7 @@ def report(
     compiled: CompiledDetector,
     fix_ups: Mapping[str, Sequence[StepReport]] | None = None,
     weights_place: str = "",
+    class_ids: Sequence[int | None] = (),
 ) -> RunReport:
     """Assembles the record of a run.
 
@@ -41,6 +42,7 @@ def report(
         compiled: provides the reports of the rewrites and the measured ranges.
         fix_ups: the fix-ups of each converted file; None when verifying a finished bundle.
         weights_place: which weights of a training checkpoint were used.
+        class_ids: ids of the classes in the file that names them; none when verifying a finished bundle.
     """
     return RunReport(
         variant=manifest.variant,
@@ -60,6 +62,7 @@ def report(
         settings=manifest.settings,
         weights_place=weights_place,
         class_names=manifest.classes,
+        class_ids=tuple(class_ids),
     )
 
 

@@ -14,6 +14,8 @@ from detr2litert.verify.report.page import MARKS, page_environment
 from detr2litert.verify.report.report import RunReport, rejudge, write_whole
 
 _TEMPLATE = "report/report.html.jinja"
+_UNFOLDED = 12
+"""Rows of the table of classes that are shown without being asked for."""
 
 
 def render_html(report: RunReport) -> str:
@@ -35,6 +37,8 @@ def render_html(report: RunReport) -> str:
         graphs=graphs,
         rewrites={graph: _rewrites(report, graph) for graph in graphs},
         operators=operators,
+        columns=_columns(report),
+        unfolded=_UNFOLDED,
         charts=charts(report.ranges),
         slowest=max((stage.seconds for stage in report.stages), default=0.0) or 1.0,
         total_seconds=sum(stage.seconds for stage in report.stages),
@@ -73,6 +77,16 @@ def _rewrites(report: RunReport, graph: str) -> list[dict[str, Any]]:
     records = [record for record in report.rewrites if record.graph == graph]
     most = max((max(r.nodes_before, r.nodes_after) for r in records), default=1) or 1
     return [{"record": r, "width": 100 * r.nodes_after / most, "before": 100 * r.nodes_before / most} for r in records]
+
+
+def _columns(report: RunReport) -> list[dict[str, Any]]:
+    """Returns a row for each logit column: its number, the id in the file that names it, the name, and the rule or source."""
+    rule = report.settings["classes"].origin if "classes" in report.settings else ""
+    ids = report.class_ids or (None,) * len(report.class_names)
+    return [
+        {"column": column, "id": number, "name": name, "rule": "no class has it; never reported" if name is None else rule}
+        for column, (name, number) in enumerate(zip(report.class_names, ids, strict=True))
+    ]
 
 
 def _png(data: bytes) -> str:

@@ -105,6 +105,7 @@ class RunReport:
         weights_place: which weights of a training checkpoint were used, for example ``ema.module``; "" for a file of weights
             alone.
         class_names: of the logit columns, None for an unused one; empty if not recorded.
+        class_ids: of the logit columns, in the file that names them, None where it names nothing; empty if not recorded.
     """
 
     variant: str
@@ -124,6 +125,7 @@ class RunReport:
     settings: Mapping[str, SettingRecord] = field(default_factory=dict)
     weights_place: str = ""
     class_names: tuple[str | None, ...] = ()
+    class_ids: tuple[int | None, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -145,6 +147,7 @@ class RunReport:
             "weights": asdict(self.weights),
             "weights_place": self.weights_place,
             "class_names": list(self.class_names),
+            "class_ids": list(self.class_ids),
             "settings": {name: asdict(setting) for name, setting in self.settings.items()},
             "adapter": self.adapter,
             "expected_gates": list(self.expected_gates),
@@ -268,6 +271,7 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         settings={name: SettingRecord(**setting) for name, setting in record.get("settings", {}).items()},
         weights_place=record.get("weights_place", ""),
         class_names=tuple(record.get("class_names", ())),
+        class_ids=tuple(record.get("class_ids", ())),
     )
 
 

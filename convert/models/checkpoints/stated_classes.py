@@ -20,10 +20,12 @@ class StatedClasses:
     Attributes:
         readings: which column each name may belong to: one reading if the file determines it, else several.
         rule: how names belong to columns, with its source.
+        listed: the file has names without ids, so that a name's id is its place in the list; else its column.
     """
 
     readings: tuple[Columns, ...]
     rule: str
+    listed: bool = False
 
     @property
     def columns(self) -> Columns | None:
@@ -56,18 +58,20 @@ def classes_from_arguments(contents: Contents, columns: int) -> StatedClasses | 
         return None
     if tuple(names) == COCO_NAMES and columns == len(COCO_SPARSE):
         sparse = {column: name for column, name in enumerate(COCO_SPARSE) if name is not None}
-        return StatedClasses((sparse,), "COCO's 80 names at their ids")
+        return StatedClasses((sparse,), "COCO's 80 names at their ids", listed=True)
     contiguous, from_one = _numbered(names, 0), _numbered(names, 1)
     if not contents.arguments_are_a_namespace:
-        return StatedClasses((contiguous,), "name i on column i, as rfdetr trains since 1.6")
+        return StatedClasses((contiguous,), "name i on column i, as rfdetr trains since 1.6", listed=True)
     if len(names) == columns:
-        return StatedClasses((contiguous,), "as many names as columns")
+        return StatedClasses((contiguous,), "as many names as columns", listed=True)
     if any("aug_config" in arguments for arguments in contents.arguments.values()):
         return StatedClasses(
             (contiguous, from_one),
             "rfdetr 1.5 does not record whether the data set's first category was the parent of the others",
+            listed=True,
         )
-    return StatedClasses((from_one,), "name i on column i + 1, as rfdetr trains before 1.5: columns are the data set's ids")
+    rule = "name i on column i + 1, as rfdetr trains before 1.5: columns are the data set's ids"
+    return StatedClasses((from_one,), rule, listed=True)
 
 
 def _numbered(names: Sequence[str], first: int) -> Columns:

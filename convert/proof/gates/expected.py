@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detr2litert.convert.proof.gate import Gate
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.verify.accuracy.expected import GATE as ID
 from detr2litert.verify.accuracy.expected import ExpectedPicture, check_expected
-from detr2litert.verify.gates import Doing, GateResult
+from detr2litert.verify.gates import Doing, Finding, GateResult
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
@@ -18,7 +20,13 @@ def run(subject: Subject, doing: Doing) -> GateResult:
         ExpectedPicture(picture.name, picture.image.size, found, subject.reference.path.detect(picture.image, 0.0).items)
         for picture, found in zip(given.pictures, given.detections, strict=True)
     ]
-    return check_expected(given.source, compared, subject.manifest.classes, subject.limits.threshold)
+    result = check_expected(given.source, compared, subject.manifest.classes, subject.limits.threshold)
+    if not given.differs:
+        return result
+    finding = Finding(
+        "other-settings", "risk", given.source, given.differs, "build both with the same settings: --set NAME=VALUE"
+    )
+    return replace(result, findings=(finding, *result.findings))
 
 
 def _applies(subject: Subject) -> bool:

@@ -49,6 +49,25 @@ def test_the_checkpoints_own_names_skip_the_unused_column() -> None:
         resolve_classes(NANO, 4, stated({4: "e"}))
 
 
+def test_each_column_has_the_id_that_the_file_gives_its_name(tmp_path: Path) -> None:
+    listed = StatedClasses(({1: "a", 2: "b"},), "a list", listed=True)
+    assert resolve_classes(NANO, 4, listed).ids == (None, 0, 1, None)
+    assert resolve_classes(NANO, 4, stated({1: "a", 3: "b"})).ids == (None, 1, None, 3)
+    (tmp_path / "c.txt").write_text("a\n\nc\nd")
+    assert resolve_classes(NANO, 4, None, tmp_path / "c.txt").ids == (0, None, 2, 3)
+    categories = [{"id": 7, "name": "b"}, {"id": 4, "name": "a"}]
+    (tmp_path / "c.json").write_text(json.dumps({"categories": categories}))
+    from_annotations = resolve_classes(NANO, 2, None, tmp_path / "c.json")
+    assert (from_annotations.names, from_annotations.ids) == (("a", "b"), (4, 7))
+
+
+def test_names_of_the_published_detector_are_said_to_be_its() -> None:
+    classes = resolve_classes(VARIANTS["dfine-n"], 80)
+    assert classes.names == COCO_NAMES
+    assert classes.source == "COCO's names of the published dfine-n, whose head has 80 columns too; the file names none"
+    assert set(classes.ids) == {None}
+
+
 def test_classes_without_names_are_numbered() -> None:
     assert resolve_classes(NANO, 2).names == ("class 0", "class 1")
 

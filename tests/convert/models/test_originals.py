@@ -26,7 +26,15 @@ from tests.originals.recipe import FOLDER, Detection, Recipe, fill, read_recipe
 
 QUICK = ("deimv2-atto", "dfine-n-320", "deim-n", "lwdetr-tiny-448", "rtdetr-r18-416")
 """One of each project, in the fast lane."""
-CONTINUOUS = ("dfine-n-384x640", "dfine-s-p2", "rtdetrv2-r18-dsp", "deim-rtdetrv2-r18", "deimv2-femto", "lwdetr-tiny")
+CONTINUOUS = (
+    "dfine-n-384x640",
+    "dfine-s-p2",
+    "rtdetrv2-r18-dsp",
+    "deim-rtdetrv2-r18",
+    "deimv2-femto",
+    "lwdetr-tiny",
+    "lwdetr-large-384",
+)
 """What each project has beyond that, in continuous integration; the others are in the slow lane."""
 REFUSED = {"lwdetr-tiny-logits": r"is a LW-DETR with bbox_reparam False .args\.bbox_reparam., .* only True"}
 PROJECTS = ("dfine", "deim", "deimv2", "rtdetr", "rtdetrv2", "lwdetr")

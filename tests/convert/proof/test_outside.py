@@ -10,39 +10,117 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 from PIL import Image
 
 from detr2litert.convert.demo.annotated import KNOWN_AP, demo_dataset
 from detr2litert.convert.demo.scenes import CLASSES
+from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings.setting import SETTINGS
 from detr2litert.convert.models.variants import VARIANTS
-from detr2litert.convert.proof.outside import OutsideRequest, complete, read_outside
+from detr2litert.convert.proof.gates.expected import GATE
+from detr2litert.convert.proof.oracle import ask_original
+from detr2litert.convert.proof.outside import ExpectedSet, Outside, OutsideRequest, complete, read_outside
 from detr2litert.convert.proof.scenes import Picture
+from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.verify.accuracy.expected_file import ExpectedDetection
+from detr2litert.verify.gates import Verdict
+from detr2litert.verify.parity.detections import DetectionLimits
 
 ROOT = Path(__file__).parents[3]
 ROW = {"image_id": "a.png", "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.9}
 FAKE = """
-import json, sys, types
+import sys, types
 from pathlib import Path
 class Rows(list):
     def tolist(self):
         return list(self)
 class RFDETR:
-    @classmethod
-    def from_checkpoint(cls, path, device):
-        assert Path(path).read_text() == "weights" and device == "cpu"
-        return cls()
+    def __init__(self, pretrain_weights, device, **told):
+        assert Path(pretrain_weights).read_text() == "weights" and device == "cpu"
+        self.model_config = sys.modules["rfdetr.config"].RFDETRNanoConfig(**told)
+        process = types.SimpleNamespace(num_select=self.model_config.num_select)
+        self.model = types.SimpleNamespace(resolution=self.model_config.resolution, postprocess=process)
     class_names = {CLASS_NAMES}
     def predict(self, image, threshold):
         assert image.size == (90, 60) and abs(threshold - 0.4) < 1e-6
         return types.SimpleNamespace(xyxy=Rows([[1, 2, 31, 42], [5, 5, 5, 9]]), confidence=[0.9, 0.8], class_id=[1, 0], data={})
+class RFDETRNano(RFDETR):
+    pass
+"""
+CONFIG = """
+class Field:
+    def __init__(self, default):
+        self.default = default
+    def get_default(self, call_default_factory):
+        return self.default
+class RFDETRNanoConfig:
+    model_fields = {name: Field(value) for name, value in dict(
+        resolution=384, num_queries=300, num_select=300, patch_size=16, positional_encoding_size=24,
+    ).items()}
+    def __init__(self, **told):
+        vars(self).update({name: field.default for name, field in self.model_fields.items()})
+        assert set(told) <= set(self.model_fields), told
+        vars(self).update(told)
+"""
+FROM_CHECKPOINT = """
+    @classmethod
+    def from_checkpoint(cls, path, device, **told):
+        return RFDETRNano(path, device, **told)
+"""
+CORE = """
+import torch, yaml_stub
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.num_queries = 5
+    def deploy(self):
+        self.eval()
+        return self
+    def forward(self, image):
+        assert image.shape == (1, 3, 64, 96)
+        return image.mean() * self.weight
+class PostProcess:
+    num_top_queries = 3
+    def deploy(self):
+        return self
+    def __call__(self, score, size):
+        width, height = size[0].tolist()
+        boxes = torch.tensor([[[0, 0, width, height], [4, 4, 4, 9], [1, 1, 2, 2]]])
+        return torch.tensor([[1, 0, 0]]), boxes, torch.stack([score[0], score[0], score[0] / 9])[None]
+class YAMLConfig:
+    def __init__(self, config, resume):
+        self.yaml_cfg = yaml_stub.read(config)
+    @property
+    def model(self):
+        assert self.yaml_cfg["HGNetv2"]["pretrained"] is False
+        return Model()
+    @property
+    def postprocessor(self):
+        return PostProcess()
 """
 
 
-def reference(variant: str, source: str, random: bool = False, resolution: int = 160) -> Reference:
+def reference(variant: str, source: str, random: bool = False, side: int = 160, **requested: Any) -> Reference:
+    """What the oracle reads of a reference, without its weights."""
+    row = VARIANTS[variant]
+    settings = settings_of(row, None, {name: SETTINGS[name].parse(value) for name, value in requested.items()})
+    backbone = SimpleNamespace(patch_size=16, image_size=320)
+    module = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(backbone_config=backbone, group_detr=13)))
     return cast(
-        Reference, SimpleNamespace(variant=VARIANTS[variant], source=source, random=random, size=(resolution, resolution))
+        Reference,
+        SimpleNamespace(
+            variant=row,
+            source=source,
+            random=random,
+            size=(side, side),
+            settings=settings,
+            module=module,
+            channels=settings.channels,
+        ),
     )
 
 
@@ -79,7 +157,7 @@ def test_a_demo_detector_is_judged_on_the_demo_scenes_unless_told_otherwise() ->
 
     found = dataset(OutsideRequest(dataset_size=3))
     assert (len(found.pictures), found.total, found.stated_ap) == (3, 200, KNOWN_AP["tiny"])
-    other = reference("tiny", str(VARIANTS["tiny"].default_weights), resolution=200)
+    other = reference("tiny", str(VARIANTS["tiny"].default_weights), side=200)
     assert dataset(OutsideRequest(dataset_size=1), other).stated_ap is None
     assert dataset(OutsideRequest(dataset="none")) is None
     assert dataset(OutsideRequest(), default=False) is None
@@ -108,6 +186,7 @@ def environment(tmp_path: Path) -> Callable[[str], Path]:
         package.mkdir(parents=True)
         (package / "__init__.py").write_text(source)
         (package / "detr.py").write_text("from rfdetr import RFDETR\n")
+        (package / "config.py").write_text(CONFIG)
         info = tmp_path / "site" / "rfdetr-9.9.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rfdetr\nVersion: 9.9\n")
@@ -123,13 +202,16 @@ def environment(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_original_project_answers(tmp_path: Path, picture: Path, environment: Callable[[str], Path], names: str) -> None:
     weights = tmp_path / "weights.pth"
     weights.write_text("weights")
-    python = environment(FAKE.replace("{CLASS_NAMES}", names))
+    python = environment("import rfdetr.config\n" + FAKE.replace("{CLASS_NAMES}", names))
     judged = [Picture("demo scene 1", Image.open(picture))]
     request = OutsideRequest(oracle=python, dataset="none")
     found = complete(
         read_outside(request, []), reference("nano", str(weights)), ["ball", "bolt"], judged, 0.5, demo_default=True
     ).expected
-    assert found is not None and found.source == "rfdetr 9.9 (--oracle)"
+    assert found is not None and (found.source, found.differs) == (
+        "rfdetr 9.9, RFDETRNano(positional_encoding_size=20) (--oracle)",
+        "",
+    )
     # The box without an area is left out.
     ((row,),) = found.detections
     assert (row.class_id, row.name, row.score, row.box) == (1, "bolt", 0.9, (1, 2, 31, 42))
@@ -138,8 +220,11 @@ def test_the_original_project_answers(tmp_path: Path, picture: Path, environment
 @pytest.mark.parametrize(
     ("variant", "source", "package", "words"),
     [
-        ("dfine-n", "weights.pth", "", "knows RF-DETR, not D-FINE"),
+        ("dfine-n", "weights.pth", "", "--oracle of D-FINE needs --oracle-config"),
+        ("lwdetr-tiny", "weights.pth", "", "not LW-DETR, whose settings are arguments of its own program"),
         ("nano", "no/file", "", "needs a checkpoint file"),
+        ("nano", "", "", "a folder in transformers' form is read by transformers, which computes the reference itself"),
+        ("small", "weights.pth", "", "rfdetr 9.9 has no RFDETRSmall; give the python of another version"),
         ("nano", "weights.pth", "raise ImportError('no torchvision')", "ImportError: no torchvision"),
     ],
 )
@@ -160,3 +245,114 @@ def test_a_python_that_is_none_is_one_line(tmp_path: Path, picture: Path) -> Non
     given = read_outside(OutsideRequest(oracle=tmp_path / "none"), [])
     with pytest.raises(UserError, match="cannot be run"):
         complete(given, detector, [], [Picture("a", Image.open(picture))], 0.5, demo_default=False)
+
+
+@pytest.mark.parametrize("reader", ["", FROM_CHECKPOINT])
+def test_the_original_is_built_as_the_reference_was(
+    tmp_path: Path, picture: Path, environment: Callable[[str], Path], reader: str
+) -> None:
+    """The stub, like rfdetr, refuses an argument that it does not have; ``effective`` is what it then computes with."""
+    (tmp_path / "weights.pth").write_text("weights")
+    fake = FAKE.replace("{CLASS_NAMES}", "{}").replace("class RFDETRNano", reader + "class RFDETRNano")
+    python = environment("import rfdetr.config\n" + fake)
+    detector = reference(
+        "nano", str(tmp_path / "weights.pth"), resolution="448", num_select=100, num_queries=300, mean="0.5", windows=1
+    )
+    answer = ask_original(python, detector, [Picture("a", Image.open(picture))], 0.5)
+    told = "num_select=100, positional_encoding_size=20, resolution=448"
+    assert answer.source == f"rfdetr 9.9, RFDETRNano({told}) (--oracle)"
+    # The stub's configuration has no num_windows, and no rfdetr an argument for the mean.
+    assert answer.differs == (
+        f"{answer.source} computes with other settings: mean 0.5, 0.5, 0.5 here, which it cannot be told; "
+        "windows 1 here, which it cannot be told"
+    )
+    oblong = reference("nano", str(tmp_path / "weights.pth"), resolution="448x320", resize="bilinear_antialias")
+    assert ask_original(python, oblong, [Picture("a", Image.open(picture))], 0.5).differs.endswith(
+        "settings: resolution 448 × 320 here, not 384 × 384; resize bilinear_antialias here, not bilinear"
+    )
+
+
+def clone(folder: Path, package: str = "engine") -> Path:
+    """A project as it is cloned, with a configuration; the reader of YAML is a stub that reads JSON."""
+    core = folder / "Project" / package / "core"
+    core.mkdir(parents=True)
+    (core.parent / "__init__.py").write_text("")
+    (core / "__init__.py").write_text(CORE)
+    (folder / "Project" / "yaml_stub.py").write_text(
+        "import json\nfrom pathlib import Path\ndef read(path):\n    return json.loads(Path(path).read_text())\n"
+    )
+    (core.parent / "data.py").write_text(
+        "mscoco_category2name = {1: 'person', 3: 'car'}\nmscoco_label2category = {0: 1, 1: 3}\n"
+    )
+    (core / "__init__.py").write_text(f"import {package}.data\n{CORE}")
+    config = folder / "Project" / "configs" / "n.yml"
+    config.parent.mkdir()
+    steps = [{"type": "Normalize", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}]
+    config.write_text(
+        json.dumps(
+            {
+                "eval_spatial_size": [64, 96],
+                "HGNetv2": {"name": "B0"},
+                "remap_mscoco_category": True,
+                "val_dataloader": {"dataset": {"transforms": {"ops": steps}}},
+            }
+        )
+    )
+    return config
+
+
+@pytest.mark.parametrize("package", ["engine", "src"])
+def test_a_clone_with_yaml_configurations_answers(tmp_path: Path, picture: Path, package: str) -> None:
+    config = clone(tmp_path, package)
+    state = {"weight": torch.tensor([-0.8])}
+    averaged, other = {"module": state}, {"weight": torch.tensor([0.1])}
+    torch.save({"model": other, "ema": averaged}, tmp_path / "weights.pth")
+    detector = reference("dfine-n", str(tmp_path / "weights.pth"), num_queries=5, num_select=3, resolution="64x96")
+    judged = [Picture("a", Image.new("RGB", (90, 60)))]
+    answer = ask_original(Path(sys.executable), detector, judged, 0.5, config)
+    assert (answer.source, answer.differs) == ("Project with n.yml (--oracle)", "")
+    # A black picture is -1 after the normalisation. The box without an area and the score below the threshold are left out.
+    ((row,),) = answer.detections
+    assert (row.class_id, row.name, row.box) == (1, "car", (0, 0, 90, 60))
+    assert row.score == pytest.approx(0.8)
+    other_size = reference("dfine-n", str(tmp_path / "weights.pth"), num_queries=5)
+    assert ask_original(Path(sys.executable), other_size, judged, 0.5, config).differs.endswith(
+        "resolution 640 × 640 here, not 64 × 96 (--set resolution=64x96); num_select 300 here, not 3 (--set num_select=3)"
+    )
+
+
+def test_what_a_clone_cannot_answer_is_one_line(tmp_path: Path, picture: Path) -> None:
+    config, judged = clone(tmp_path), [Picture("a", Image.open(picture))]
+    torch.save({"other": 1}, tmp_path / "weights.pth")
+    (tmp_path / "n.yml").write_text("{}")
+    detector = reference("dfine-n", str(tmp_path / "weights.pth"))
+    for given, file, words in (
+        (detector, config, "has neither ema nor model"),
+        (detector, tmp_path / "n.yml", "is in no clone of a project"),
+        (reference("nano", str(tmp_path / "weights.pth")), config, "RF-DETR has none; leave it out"),
+    ):
+        with pytest.raises(UserError, match=words) as error:
+            ask_original(Path(sys.executable), given, judged, 0.5, file)
+        assert "\n" not in str(error.value)
+    for request, words in (
+        (OutsideRequest(oracle_config=config), "give the python that it runs in"),
+        (OutsideRequest(oracle=picture, oracle_config=tmp_path / "none.yml"), "no such file"),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_outside(request, [])
+
+
+@pytest.mark.parametrize("differs", ["", "num_select 300 here, not 30 (--set num_select=30)"])
+def test_other_settings_of_the_original_are_a_finding_of_the_gate(picture: Path, differs: str) -> None:
+    found = ExpectedDetection(0, "ball", 0.9, (1, 2, 31, 42))
+    expected = ExpectedSet("Project with n.yml", (Picture("a", Image.open(picture)),), ((found,),), differs)
+    same = SimpleNamespace(items=[Detection(0, "ball", 0.9, (1, 2, 31, 42))])
+    subject = SimpleNamespace(
+        outside=Outside(expected),
+        reference=SimpleNamespace(path=SimpleNamespace(detect=lambda image, threshold: same)),
+        manifest=SimpleNamespace(classes=("ball",)),
+        limits=DetectionLimits(),
+    )
+    result = GATE.run(cast(Any, subject), lambda text: None)
+    assert result.verdict is Verdict.PASSED
+    assert [finding.message for finding in result.findings] == ([differs] if differs else [])

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Weights
+from detr2litert.host_runtime.manifest import SettingRecord, Weights
 from detr2litert.verify.gates import GateResult, Measurement, Verdict
 from detr2litert.verify.report.html import render_html, write_html
 from detr2litert.verify.report.report import Stage, judge, load_report, write_report
@@ -43,7 +43,7 @@ def test_json_is_strict_and_has_its_version(tmp_path: Path) -> None:
     }  # fmt: skip
     assert set(record) == {
         "schema_version", "verdict", "created", "variant", "target", "weights", "weights_place", "settings",
-        "class_names",
+        "class_names", "class_ids",
         "adapter", "expected_gates", "gates", "stages",
         "rewrites",
         "op_counts", "files", "versions", "ranges", "scenes", "compared_with_outside",
@@ -144,6 +144,20 @@ def test_the_settings_are_in_the_head_with_their_origin() -> None:
     assert "letterboxrequested" in head
     assert "0.00392157preprocessor_config.json: rescale_factor" in head
     assert "Settings" not in read_page(render_html(sample(settings={}))).text
+
+
+@pytest.mark.parametrize(("count", "opened"), [(5, True), (80, False)])
+def test_each_column_has_its_id_name_and_rule(count: int, opened: bool) -> None:
+    names = (None, *(f"part {number}" for number in range(1, count)))
+    settings = {"classes": SettingRecord(f"{count - 1} of {count} columns", "the checkpoint: name i on column i + 1")}
+    ids = (None, *range(count - 1))
+    page = render_html(sample(settings=settings, class_names=names, class_ids=ids))
+    summary = f"<summary>class of each of the {count} columns</summary>"
+    assert (f"<details open>{summary}" in page, f"<details>{summary}" in page) == (opened, not opened)
+    assert '<td>3</td><td>2</td><td>part 3</td><td class="soft">the checkpoint: name i on column i + 1</td>' in page
+    assert '<td>0</td><td>–</td><td><span class="soft">unused</span></td><td class="soft">no class has it; ' in page
+    without_ids = render_html(sample(settings=settings, class_names=names))
+    assert "<td>3</td><td>–</td><td>part 3</td>" in without_ids
 
 
 def test_a_report_without_settings_can_be_read(tmp_path: Path) -> None:
