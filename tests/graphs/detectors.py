@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from detr2litert.convert.compiler import CompiledDetector
-from detr2litert.graphs.partition import Partition, partition
+from detr2litert.graphs.partition import Layout, Partition, partition
 from detr2litert.rewrites import driver, pipeline
-from detr2litert.rewrites.profile import Profile, TailPlacement
+from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.program import export
 
 TOKENS, CHANNELS, SELECTED, CLASSES = 24, 8, 5, 3
@@ -71,14 +71,14 @@ def normalised(module: nn.Module, *inputs: Tensor) -> fx.GraphModule:
     return graph_module
 
 
-def cut(module: nn.Module, example: Tensor, tail: TailPlacement, lowered: bool = False, token_maps: bool = False) -> Partition:
+def cut(module: nn.Module, example: Tensor, layout: Layout, lowered: bool = False, token_maps: bool = False) -> Partition:
     """Cuts a detector, and optionally lowers the parts for the GPU."""
-    profile = Profile(tail=tail, token_maps=token_maps)
+    profile = Profile(layout=layout, token_maps=token_maps)
     parts = partition(
         normalised(module, example),
         ["image"],
         ["boxes", "logits"],
-        tail_on_host=profile.tail is TailPlacement.HOST,
+        layout=profile.layout,
         token_maps=profile.token_maps,
     )
     for part in (parts.a, parts.b):

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from detr2litert.convert.proof import host_reference
+from detr2litert.graphs.partition import Layout
 from detr2litert.graphs.toolbox import RewriteRefusedError
 from detr2litert.host_runtime.host_table import host_table
-from detr2litert.rewrites.profile import TailPlacement
 
 
 class WithTail(TwoStage):
@@ -54,13 +54,13 @@ CASES: list[tuple[Callable[[Tensor], Tensor], str]] = [
 
 @pytest.mark.parametrize(("function", "op"), CASES)
 def test_ops(function: Callable[[Tensor], Tensor], op: str) -> None:
-    parts = cut(WithTail(function), image(), TailPlacement.HOST)
+    parts = cut(WithTail(function), image(), Layout.TAIL)
     assert op in {o.op for o in parts.host.program.ops}
     assert_equal_to_the_whole(parts, WithTail(function), image(), 2e-6)
 
 
 def test_the_program_is_in_single_assignment_form() -> None:
-    part = cut(TwoStage(), image(), TailPlacement.HOST).host
+    part = cut(TwoStage(), image(), Layout.TAIL).host
     host = part.program
     known = {*host.inputs, *part.constants}
     assert [spec.name for spec in host.constants] == list(part.constants)
@@ -74,7 +74,7 @@ def test_the_program_is_in_single_assignment_form() -> None:
 
 def test_every_op_of_the_table_is_emitted_and_has_a_reference_in_pytorch() -> None:
     by_name = {name for name, rule in host_table().ops.items() if rule.aten}
-    parts = cut(WithTail(lambda b: b * b[..., :1]), image(), TailPlacement.HOST, token_maps=True)
+    parts = cut(WithTail(lambda b: b * b[..., :1]), image(), Layout.TAIL, token_maps=True)
     by_code = {op for _, op in CASES} | {op.op for op in parts.host.program.ops}
     for path, names in (("graphs/host_step.py", by_code), ("convert/proof/host_reference.py", set(host_reference._OPS))):
         missing = set(host_table().ops) - by_name - names
@@ -85,13 +85,13 @@ def test_every_op_of_the_table_is_emitted_and_has_a_reference_in_pytorch() -> No
 
 def test_whole_numbers_of_a_buffer_become_float32() -> None:
     module = WithTail(lambda b: b * torch.tensor([1, 2, 3, 4]))
-    parts = cut(module, image(), TailPlacement.HOST)
+    parts = cut(module, image(), Layout.TAIL)
     assert {spec.dtype for spec in parts.host.program.constants} == {"float32"}
     assert_equal_to_the_whole(parts, module, image(), 2e-6)
 
 
 def test_numbers_that_print_alike_stay_separate() -> None:
-    host = cut(WithTail(lambda b: b * 0.12345671 + 0.12345672), image(), TailPlacement.HOST).host
+    host = cut(WithTail(lambda b: b * 0.12345671 + 0.12345672), image(), Layout.TAIL).host
     numbers = sorted(float(v) for name, v in host.constants.items() if name.startswith("number_"))
     assert len(numbers) == 2
 
@@ -110,7 +110,7 @@ def test_numbers_that_print_alike_stay_separate() -> None:
 )
 def test_refusals(function: Callable[[Tensor], Tensor], op: str) -> None:
     with pytest.raises(RewriteRefusedError) as caught:
-        cut(WithTail(function), image(), TailPlacement.HOST)
+        cut(WithTail(function), image(), Layout.TAIL)
     error = caught.value
     assert error.op == op and error.shape == f"[1, {SELECTED}, 4]" and error.node and error.hint
     assert CHANNELS and str(error).endswith(error.hint)

@@ -24,7 +24,7 @@ def test_what_the_converter_writes_is_what_the_runtime_reads(whole):
 
 def test_the_layout_is_the_contracts(whole):
     data = json.loads(whole.to_json())
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert data["graphs"]["a"]["inputs"] == [{"name": "image", "shape": [1, 3, 8, 8], "dtype": "float32"}]
     assert data["host_step"]["ops"][0] == {
         "op": "topk",
@@ -67,8 +67,8 @@ def test_not_a_number_is_not_written(whole):
 
 
 def test_a_newer_schema_asks_for_an_upgrade(whole):
-    data = {**whole.to_dict(), "schema_version": 2, "something": "new"}
-    with pytest.raises(UserError, match=r"schema version 2 .* reads up to 1; upgrade the runtime"):
+    data = {**whole.to_dict(), "schema_version": 3, "something": "new"}
+    with pytest.raises(UserError, match=r"schema version 3 .* reads up to 2; upgrade the runtime"):
         Manifest.from_dict(data)
 
 
