@@ -35,8 +35,8 @@ def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value |
 def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
     """Emits a batched matrix product ``[1, B, M, K] @ [1, B, K, N]``.
 
-    Three dispatches fewer than with a first dimension above one, which the delegate moves. It computes broadcast batches wrongly (the lint's ``matmul-broadcast-batch``).
-    A batch that is broadcast in one operand is copied; all batch dimensions are folded into one. A constant on the
+    That takes three dispatches fewer than a first dimension above one, which the delegate moves. It computes broadcast batches
+    wrongly (the lint's ``matmul-broadcast-batch``), so a batch that is broadcast in one operand is copied. A constant on the
     left, which the delegate refuses, is moved to the right by ``A B = (B' A')'``; one matrix for the whole batch is a linear
     layer.
     """
