@@ -1,7 +1,7 @@
 """Merges two permutes with a reshape between them into one permute.
 
-Hazard: each permute and each reshape is a pass over memory, a dispatch. Heads that are joined while the tokens are last, and the
-tokens moved forward afterwards, are permuted twice.
+Hazard: each permute and each reshape is a pass over memory, a dispatch. Heads that are joined while the tokens are last, and
+the tokens moved forward afterwards, are permuted twice.
 
 Identity: over dimensions fine enough for both sides of the reshape, the two permutes are one.
 
@@ -45,7 +45,7 @@ def merge_permutes(graph_module: fx.GraphModule) -> Findings:
         if only_user(first) is None or only_user(middle) is None:
             found.append(missed(second, f"another op reads {first.name} or {middle.name}"))
             continue
-        before, between, after = (sizes(value_of(node).shape) for node in (first.args[0], middle, second))
+        before, between, after = (sizes(value_of(node).shape) for node in (first.all_input_nodes[0], middle, second))
         dims = [list(node.args[1]) for node in (first, second)]  # type: ignore[arg-type]
         merged = _merged(before, dims[0], between, dims[1])
         if merged is None:
@@ -54,7 +54,7 @@ def merge_permutes(graph_module: fx.GraphModule) -> Findings:
         source, order = merged
         emit = Emitter(graph_module, second)
         found.append(fired(second, f"{before} to {after}"))
-        x = first.args[0]
+        x = first.all_input_nodes[0]
         x = x if source == before else emit(aten.reshape.default, x, source)
         x = x if order == list(range(len(order))) else emit(aten.permute.default, x, order)
         replace(second, emit(aten.reshape.default, x, after))
