@@ -62,15 +62,17 @@ class _Phases:
 @rewrite(before=("fold_scales",))
 def fold_sinusoids(graph_module: fx.GraphModule) -> Findings:
     found: list[Site | Miss] = []
-    joined: set[fx.Node] = set()
+    left: set[fx.Node] = set()
     for node in calls(graph_module, aten.cat.default):
         parts = list_of(node.args[0])
         if normalise_dim(argument(node, 1, "dim", 0), value_of(node).dim()) == value_of(node).dim() - 1:
             blocks = [_sinusoids(graph_module, part) for part in parts]
-            joined.update(part for part, block in zip(parts, blocks, strict=True) if block is not None)
-            found += _fold(graph_module, node, parts, blocks)
+            folded = _fold(graph_module, node, parts, blocks)
+            if any(isinstance(miss, Miss) for miss in folded):
+                left.update(parts)
+            found += folded
     for node in calls(graph_module, aten.reshape.default):
-        if node not in joined and node.users and (block := _sinusoids(graph_module, node)) is not None:
+        if node not in left and node.users and (block := _sinusoids(graph_module, node)) is not None:
             found += _fold(graph_module, node, [node], [block])
     return found
 
