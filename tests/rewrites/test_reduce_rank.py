@@ -70,8 +70,17 @@ def test_the_window_partition_is_one_permute() -> None:
 
 
 def test_does_not_add_anything_to_plain_layers() -> None:
-    graph_module = lowered(lambda x: (x.relu() * 2 + 1).softmax(-1), TOKENS)
-    assert ops(graph_module) == ["relu", "mul", "add", "softmax"]
+    graph_module = lowered(lambda x: (x.relu() * 2 + 1).exp(), TOKENS)
+    assert ops(graph_module) == ["relu", "mul", "add", "exp"]
+    assert ops(lowered(lambda x: x.softmax(-1), TOKENS[0])) == ["softmax"]
+
+
+def test_a_softmax_between_two_products_has_their_shape() -> None:
+    graph_module = lowered(lambda q, k, v: (q @ k.transpose(1, 2)).softmax(-1) @ v, *torch.randn(3, 4, 6, 12))
+    names = ops(graph_module)
+    assert names[names.index("softmax") - 1] == "matmul" and names.count("permute") == 1
+    (softmax,) = graph_module.graph.find_nodes(op="call_function", target=aten.softmax.int)
+    assert list(value_of(softmax).shape) == [1, 4, 6, 6] and {user.target for user in softmax.users} == {aten.matmul.default}
 
 
 def test_names_and_modules_are_preserved() -> None:
