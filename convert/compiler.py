@@ -98,14 +98,7 @@ class CompiledDetector:
     @property
     def ranked(self) -> tuple[str, ...]:
         """Returns graph A's outputs by which the host step selects."""
-        ops = {op.output: op for op in self.parts.host.program.ops}
-
-        def given(name: str) -> str:
-            """Follows reshapes back to a tensor that the program is given."""
-            return given(ops[name].inputs[0]) if name in ops and ops[name].op == "reshape" else name
-
-        read = {given(name) for op in ops.values() if op.op == "topk" for name in op.inputs}
-        return tuple(name for name in self.parts.a.output_names if name in read)
+        return self.parts.host.ranked
 
 
 class CompilationObserver:

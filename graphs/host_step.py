@@ -36,6 +36,17 @@ class HostPart:
     constants: dict[str, Tensor]
     sources: dict[str, str]
 
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Returns the program's inputs by which it selects, directly or reshaped."""
+        ops = {op.output: op for op in self.program.ops}
+
+        def given(name: str) -> str:
+            return given(ops[name].inputs[0]) if name in ops and ops[name].op == "reshape" else name
+
+        read = {given(name) for op in ops.values() if op.op == "topk" for name in op.inputs}
+        return tuple(name for name in self.program.inputs if name in read)
+
 
 def aten_overload(name: str) -> Any:
     """The overload that the table names, such as ``maximum.default``."""

@@ -18,7 +18,7 @@ import torch
 from litert_converter.mlir import ir
 from litert_converter.mlir.dialects import stablehlo
 from litert_torch.backend import export_utils
-from torch import fx
+from torch import Tensor, fx
 
 from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE
 
@@ -67,12 +67,13 @@ def _linear(node: fx.Node, x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def _matmul(node: fx.Node, left: Any, right: Any) -> Any:
-    """Builds a BATCH_MATMUL; products of two matrices, of broadcast batches or of vectors are left to the converter."""
-    batches = [list(x.type.shape)[:-2] for x in (left, right)]
-    if len(batches[0]) == 0 or batches[0] != batches[1]:
-        return None
     attributes = "adj_x = false, adj_y = false, asymmetric_quantize_inputs = false"
     return _operator(node, "tfl.batch_matmul", [left, right], f"{{{attributes}}}")
+
+
+def _equal_batches(left: Tensor, right: Tensor) -> bool:
+    """Returns True for a product of batches; those of two matrices, broadcast batches or vectors are left to the converter."""
+    return left.dim() > 2 and left.shape[:-2] == right.shape[:-2]
 
 
 OPERATORS: Mapping[Any, Callable[..., Any]] = {
@@ -83,3 +84,6 @@ OPERATORS: Mapping[Any, Callable[..., Any]] = {
     aten.matmul.default: _matmul,
 }
 """The lowering of each operator."""
+
+CONDITIONS: Mapping[Any, Callable[..., bool]] = {aten.matmul.default: _equal_batches}
+"""Operands that an operator is lowered with as it is; it is decomposed with others."""

@@ -124,10 +124,23 @@ def _tensors(stage: str, subject: str, found: NDArray[Any] | None, wanted: NDArr
     if found is None or found.shape != wanted.shape:
         message = f"it is {'missing' if found is None else list(found.shape)}, not {list(wanted.shape)}"
         return _Comparison(stage, subject, (Measurement(subject, "shape", 0.0, limit=1.0),), message)
+    if wanted.dtype.kind == "i":
+        return _indices(stage, subject, found, wanted)
     apart = difference(found, wanted, tolerance=residual(LIMIT))
     measurements = figures(subject, apart, LIMIT)
     message = f"correlation {apart.correlation:.6f}, relative error {apart.relative_error:.2g}"
     return _Comparison(stage, subject, measurements, "" if apart.within(LIMIT) else message)
+
+
+def _indices(stage: str, subject: str, found: NDArray[Any], wanted: NDArray[Any]) -> _Comparison:
+    """Compares indices, of which each must be the same: next to the wrong one, a correlation of thousands is close to one."""
+    other = np.flatnonzero(found != wanted)
+    message = (
+        f"{len(other)} of {wanted.size} differ, the first is {found.flat[other[0]]}, not {wanted.flat[other[0]]}"
+        if len(other)
+        else ""
+    )
+    return _Comparison(stage, subject, (Measurement(subject, "same indices", float(not message), limit=1.0),), message)
 
 
 def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:

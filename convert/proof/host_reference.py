@@ -43,9 +43,8 @@ def compute(op: str, inputs: Sequence[Tensor], attributes: Mapping[str, Any]) ->
 
 def with_ties(host: HostPart, inputs: Arrays) -> dict[str, NDArray[Any]]:
     """Returns the inputs with the selection scores rounded to sixteen levels, so that most are tied."""
-    ranked = {op.inputs[0] for op in host.program.ops if op.op == "topk"}
     changed = dict(inputs)
-    for name in ranked & set(inputs):
+    for name in host.ranked:
         scores = np.asarray(inputs[name])
         low, high = float(scores.min()), float(scores.max())
         step = (high - low) / _LEVELS or 1.0
