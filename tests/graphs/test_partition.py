@@ -14,7 +14,7 @@ from detr2litert.convert.demo.scenes import SIDE
 from detr2litert.convert.models.reference import Detector
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.native_ops import GATHER_ROWS
-from detr2litert.graphs.partition import Layout, Part, Partition
+from detr2litert.graphs.partition import Layout, Part, Partition, layout_of
 from detr2litert.graphs.selection import NoSelectionError
 from detr2litert.graphs.toolbox import RewriteRefusedError, aten, calls, constant_of, sizes, value_of
 from tools.demo_training.detectors import rf_detr_config
@@ -119,6 +119,11 @@ def test_with_indices_equal_scores_are_selected_by_the_lower_index() -> None:
     level[0, [20, 9]] = 1
     found = detector.reorder(image(), {"enc_scores": level})
     np.testing.assert_array_equal(found["indices"], [9, 20, 0, 1, 2])
+
+
+@pytest.mark.parametrize("layout", EVERY)
+def test_the_layout_is_read_from_the_host_step(layout: Layout) -> None:
+    assert layout_of(cut(TwoStage(), image(), layout, token_maps=True).host.program) is layout
 
 
 @pytest.mark.parametrize("layout", EVERY)

@@ -9,7 +9,7 @@ import tiny_bundle
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_table import host_table
-from detr2litert.host_runtime.manifest import HostOp, Manifest, Postprocess, TensorSpec, load_schema
+from detr2litert.host_runtime.manifest import HostOp, Manifest, NativeFiles, Postprocess, TensorSpec, load_schema
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,54 @@ def test_what_a_bundle_was_protected_by_is_kept_if_it_says_so(whole):
     assert Manifest.from_json(forced.to_json()) == forced
     with pytest.raises(UserError, match="protection"):
         Manifest.from_dict({**whole.to_dict(), "protection": "some"})
+
+
+def with_native(whole, **files):
+    records = dict.fromkeys(files.values(), whole.files["graph_b.tflite"])
+    return dataclasses.replace(whole, native=NativeFiles(**files), files={**whole.files, **records})
+
+
+def test_version_1_is_read_and_stays_version_1(whole):
+    data = {**whole.to_dict(), "schema_version": 1}
+    old = Manifest.from_dict(data)
+    assert (old.schema_version, old.native, old.native_graphs) == (1, None, None)
+    assert old.to_dict() == data
+    assert list(old.graphs_by_name) == ["graph_a", "graph_b"]
+
+
+def test_version_2_may_have_a_native_form(whole):
+    assert "native" not in whole.to_dict()
+    both = with_native(whole, a="graph_a.native.tflite", b="graph_b.native.tflite")
+    assert both.to_dict()["native"] == {"a": "graph_a.native.tflite", "b": "graph_b.native.tflite"}
+    assert Manifest.from_json(both.to_json()) == both
+    native = both.native_graphs
+    assert (native.a.file, native.b.file) == ("graph_a.native.tflite", "graph_b.native.tflite")
+    assert (native.a.inputs, native.b.outputs) == (whole.graphs.a.inputs, whole.graphs.b.outputs)
+    assert {name: spec.file for name, spec in both.graphs_by_name.items()} == {
+        "graph_a": "graph_a.tflite",
+        "graph_b": "graph_b.tflite",
+        "graph_a.native": "graph_a.native.tflite",
+        "graph_b.native": "graph_b.native.tflite",
+    }
+
+
+def test_a_graph_that_is_the_same_in_both_forms_is_listed_once(whole):
+    both = with_native(whole, a="graph_a.tflite", b="graph_b.native.tflite")
+    assert list(both.graphs_by_name) == ["graph_a", "graph_b", "graph_b.native"]
+
+
+@pytest.mark.parametrize(
+    ("native", "words"),
+    [
+        ({"a": "graph_a.tflite"}, "'b' is a required property"),
+        ({"a": "graph_a.tflite", "b": "lost.tflite"}, "lost.tflite is used but not listed"),
+        ({"a": "graph_a.tflite", "b": "../graph_b.tflite"}, "graph_b.tflite is used but not listed"),
+        ({"a": "graph_a.tflite", "b": "graph_b.tflite", "c": "graph_b.tflite"}, "'c' was unexpected"),
+    ],
+)
+def test_a_native_form_that_is_not_whole_is_refused(whole, native, words):
+    with pytest.raises(UserError, match=words):
+        Manifest.from_dict({**whole.to_dict(), "native": native})
 
 
 def test_class_names_need_not_be_ascii_and_may_have_holes(whole):

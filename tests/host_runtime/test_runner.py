@@ -3,15 +3,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import subprocess
-import sys
-import textwrap
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_bundle
+from outside_child import child
 from PIL import Image
 
 from detr2litert.host_runtime.bundle import load_bundle
@@ -139,19 +137,6 @@ class TestGraphsThatDoNotMatchTheManifest:
             Runner(tmp_path)
         assert "\n" not in str(caught.value)
         assert capfd.readouterr() == ("", "")
-
-
-def child(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    code = textwrap.dedent(code)
-    root = str(Path(__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={"PATH": "/usr/bin:/bin", **env, "PYTHONPATH": root},
-    )
 
 
 def test_a_whole_run_prints_nothing_of_its_own(root, tmp_path):

@@ -125,27 +125,27 @@ def graph_a(image_name: str = "image") -> bytes:
     return b.finish({image_name: image}, {"enc_scores": total, "memory": memory})
 
 
-def graph_b() -> bytes:
+def graph_b(memory: str = "selected_memory", queries: int = QUERIES) -> bytes:
     b = TfliteBuilder()
-    chosen = b.tensor("chosen", (1, QUERIES, 3))
-    cells = b.tensor("cells", (1, QUERIES, 4))
+    chosen = b.tensor("chosen", (1, queries, 3))
+    cells = b.tensor("cells", (1, queries, 4))
     options = schema.FullyConnectedOptionsT()
     options.keepNumDims = True
     logits = b.op(
         Ops.FULLY_CONNECTED,
         [chosen, b.constant("weight", np.eye(3) * 20.0), b.constant("bias", np.full(3, -10.0))],
-        b.tensor("scores", (1, QUERIES, 3)),
+        b.tensor("scores", (1, queries, 3)),
         schema.BuiltinOptions.FullyConnectedOptions,
         options,
     )
     boxes = b.op(
         Ops.MUL,
         [cells, b.constant("one", np.ones((1, 1, 1)))],
-        b.tensor("corners", (1, QUERIES, 4)),
+        b.tensor("corners", (1, queries, 4)),
         schema.BuiltinOptions.MulOptions,
         schema.MulOptionsT(),
     )
-    return b.finish({"selected_memory": chosen, "selected_cells": cells}, {"boxes": boxes, "logits": logits})
+    return b.finish({memory: chosen, "selected_cells": cells}, {"boxes": boxes, "logits": logits})
 
 
 def cell_grid() -> np.ndarray:

@@ -11,10 +11,12 @@ import pytest
 from torch import Tensor, fx
 
 from detr2litert.graphs import host_step
+from detr2litert.graphs.partition import Layout
 from detr2litert.graphs.toolbox import Emitter, aten, calls, sizes, value_of
 from detr2litert.rewrites import iterate_topk, lower_layer_norm, sampling
 from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
 from tests.convert.planted.fault import Fault, Plant, after
+from tests.convert.planted.native_faults import NATIVE_FAULTS
 
 _FROM_CENTRE = sampling._from_centre
 _GUARD = -math.log(1e-5)
@@ -223,6 +225,7 @@ COMPILER_FAULTS = (
         ("dfine-tiny",),
     ),
     Fault("logits clamped early", after("cancel_logit", _logits_clamped_early), r"cancel_logit of graph_b", ("dfine-tiny",)),
-    Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear"),
-    Fault("tail on the host with another eps", _tail_with_wrong_eps, r"host step op layer_norm"),
+    Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear", layout=Layout.TAIL),
+    Fault("tail on the host with another eps", _tail_with_wrong_eps, r"host step op layer_norm", layout=Layout.TAIL),
+    *NATIVE_FAULTS,
 )

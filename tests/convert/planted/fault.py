@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 from torch import fx
 
+from detr2litert.graphs.partition import Layout
 from detr2litert.rewrites import pipeline
 from detr2litert.rewrites.contract import Findings, Rewrite
 
@@ -27,12 +28,14 @@ class Fault:
         plant: inserts it, until the patches are undone.
         place: regular expression of the fault's place, which the failing gate's finding must match.
         detectors: those that the fault affects.
+        layout: how the detector is cut, where the fault needs another layout than the target's.
     """
 
     name: str
     plant: Plant
     place: str
     detectors: tuple[str, ...] = BOTH
+    layout: Layout | None = None
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")

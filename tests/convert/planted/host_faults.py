@@ -20,6 +20,8 @@ from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.host_runtime.selection import topk_indices
 from tests.convert.planted.fault import BOTH
 
+TAIL = "tiny-tail"
+"""The demo detector, cut so that the host step has constants and computes the selected tokens' tail."""
 Change = Callable[[pytest.MonkeyPatch, Bundle], Bundle]
 
 
@@ -119,6 +121,12 @@ def _skips_the_best(scores: NDArray[Any], k: int) -> NDArray[Any]:
     return topk_indices(scores, k + 1)[1:]
 
 
+def _last_two_exchanged(scores: NDArray[Any], k: int) -> NDArray[Any]:
+    """What correlates best with the right indices."""
+    indices = topk_indices(scores, k)
+    return np.concatenate((indices[:-2], indices[-1:], indices[-2:-1]))
+
+
 def _ties_by_higher_index(scores: NDArray[Any], k: int) -> NDArray[Any]:
     return len(scores) - 1 - topk_indices(scores[::-1].copy(), k)
 
@@ -142,15 +150,22 @@ HOST_FAULTS = (
     ),
     HostFault("bilinear for antialiased resize", _other_resize, r"pre-processing of 701 x 523"),
     HostFault("scale of another range", _preprocess(scale=1.0), "pre-processing of"),
-    HostFault("top-k off by one", _runtime(host_kernels, "topk_indices", _skips_the_best), r"host step / selected"),
+    HostFault("top-k off by one", _runtime(host_kernels, "topk_indices", _skips_the_best), r"host step / indices"),
     HostFault(
         "ties reversed",
         _runtime(host_kernels, "topk_indices", _ties_by_higher_index),
-        r"host step / selected\S* \(tied scores\)",
+        r"host step / indices \(tied scores\)",
     ),
     HostFault("k too small", _smaller_k, r"host step"),
     HostFault("program that does not fit graph A", _k_beyond_the_tokens, r"^host step$"),
-    HostFault("host parameters of another checkpoint", _other_constants, r"host step / selected"),
+    HostFault("host parameters of another checkpoint", _other_constants, r"host step / selected", (TAIL,)),
+    HostFault(
+        "top-k of the gathers off by one",
+        _runtime(host_kernels, "topk_indices", _skips_the_best),
+        r"host step / selected",
+        (TAIL,),
+    ),
+    HostFault("two indices exchanged", _runtime(host_kernels, "topk_indices", _last_two_exchanged), r"host step / indices"),
     HostFault("cxcywh read as xyxy", _runtime(decode, "to_pixels", _corners_as_they_are), "post-processing of"),
     HostFault("class index off by one", _classes_moved, "post-processing of"),
     HostFault("background class kept", _background_kept, "post-processing of"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -14,6 +15,7 @@ from detr2litert.convert.proof.equivalence import GATE, check_rewrites
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import pictures
 from detr2litert.convert.targets import TARGETS
+from detr2litert.graphs.partition import Layout
 from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.compiler_faults import COMPILER_FAULTS
 from tests.convert.planted.fault import BOTH, Fault, cases
@@ -24,16 +26,18 @@ def reference(detector: str) -> Reference:
     return load_reference(VARIANTS[detector], None, None)[0]
 
 
-def judged(detector: str) -> GateResult:
+def judged(detector: str, layout: Layout | None = None) -> GateResult:
     original, profile = reference(detector), TARGETS["pixel"].profile
+    profile = profile if layout is None else replace(profile, layout=layout)
     image = ReferencePath(original, [""] * original.logit_columns).tensor(pictures(())[0].image)
     compiled = compile_detector(original, profile, [image])
     return check_rewrites(original, compiled, compiled.evaluate(image))
 
 
 @pytest.mark.parametrize("detector", BOTH)
-def test_without_a_fault_the_gate_passes(detector: str) -> None:
-    result = judged(detector)
+@pytest.mark.parametrize("layout", [None, Layout.TAIL])
+def test_without_a_fault_the_gate_passes(detector: str, layout: Layout | None) -> None:
+    result = judged(detector, layout)
     assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())
 
 
@@ -41,7 +45,7 @@ def test_without_a_fault_the_gate_passes(detector: str) -> None:
 @pytest.mark.parametrize(("detector", "fault"), cases(COMPILER_FAULTS))
 def test_the_gate_names_the_step(monkeypatch: pytest.MonkeyPatch, detector: str, fault: Fault) -> None:
     fault.plant(monkeypatch)
-    result = judged(detector)
+    result = judged(detector, fault.layout)
     assert result.verdict is Verdict.FAILED
     (finding,) = result.findings
     assert re.search(fault.place, finding.place), finding

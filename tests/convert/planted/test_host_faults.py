@@ -18,10 +18,12 @@ from detr2litert.convert.proof.host import GATE, check_host
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.targets import TARGETS
 from detr2litert.graphs.host_step import HostPart
+from detr2litert.graphs.partition import Layout
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
+from detr2litert.rewrites.profile import Profile
 from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.fault import BOTH
-from tests.convert.planted.host_faults import HOST_FAULTS, HostFault
+from tests.convert.planted.host_faults import HOST_FAULTS, TAIL, HostFault
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,20 @@ class Case:
         return check_host(bundle, ReferencePath(self.reference, classes), self.program, self.values)
 
 
-def made(detector: str, folder: Path) -> Case:
+def made(detector: str, folder: Path, profile: Profile = TARGETS["pixel"].profile) -> Case:
     reference = load_reference(VARIANTS[detector], None, None)[0]
     bundle = load_bundle(folder)
     values = {name: np.asarray(value) for name, value in bundle.golden_tensors().items()}
-    return Case(reference, compile_detector(reference, TARGETS["pixel"].profile).parts.host, bundle, values)
+    return Case(reference, compile_detector(reference, profile).parts.host, bundle, values)
 
 
 @pytest.fixture(scope="module")
-def detectors(tiny: Any, dfine_tiny: Any) -> dict[str, Case]:
-    return {"tiny": made("tiny", tiny.bundle), "dfine-tiny": made("dfine-tiny", dfine_tiny.bundle)}
+def detectors(tiny: Any, dfine_tiny: Any, tiny_tail: Any) -> dict[str, Case]:
+    tail = made("tiny", tiny_tail.bundle, replace(TARGETS["pixel"].profile, layout=Layout.TAIL))
+    return {"tiny": made("tiny", tiny.bundle), "dfine-tiny": made("dfine-tiny", dfine_tiny.bundle), TAIL: tail}
 
 
-@pytest.mark.parametrize("detector", BOTH)
+@pytest.mark.parametrize("detector", [*BOTH, TAIL])
 def test_without_a_fault_the_gate_passes(detectors: dict[str, Case], detector: str) -> None:
     case = detectors[detector]
     result = case.judge(case.bundle, case.bundle.manifest.classes)

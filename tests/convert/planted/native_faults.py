@@ -1,0 +1,120 @@
+"""Faults in the rewrites to the delegate's own operators, and in what graph B gathers by index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from torch import fx
+
+from detr2litert.graphs.native_ops import GATHER_ROWS, RESAMPLE
+from detr2litert.graphs.toolbox import Emitter, aten, calls, constant_of, value_of
+from detr2litert.rewrites import use_layer_norm, use_resampler
+from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
+from tests.convert.planted.fault import Fault, Plant, after
+
+_PIXELS = use_resampler._pixels
+
+
+def _points(wrong: Callable[[Emitter, object, tuple[int, int], bool], fx.Node]) -> Plant:
+    """The resampler's points computed in another way."""
+    return lambda patch: patch.setattr(use_resampler, "_pixels", wrong)
+
+
+def _swapped(emit: Emitter, grid: object, size: tuple[int, int], align_corners: bool) -> fx.Node:
+    return emit(aten.flip.default, _PIXELS(emit, grid, size, align_corners), [-1])
+
+
+def _half_a_pixel_off(emit: Emitter, grid: object, size: tuple[int, int], align_corners: bool) -> fx.Node:
+    return emit(aten.add.Tensor, _PIXELS(emit, grid, size, align_corners), 0.5)
+
+
+def _other_corners(emit: Emitter, grid: object, size: tuple[int, int], align_corners: bool) -> fx.Node:
+    return _PIXELS(emit, grid, size, not align_corners)
+
+
+def _norms(**changed: Any) -> Plant:
+    """Native norms with other parameters; the portable ones are not affected."""
+
+    def norms(graph_module: fx.GraphModule) -> Iterator[LayerNorm]:
+        return (replace(norm, **changed) for norm in layer_norms(graph_module))
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(use_layer_norm, "layer_norms", norms)
+
+    return plant
+
+
+def _next_row(graph_module: fx.GraphModule) -> int:
+    """Every gather by index selects the row after the right one, the last excepted."""
+    gathers = calls(graph_module, GATHER_ROWS)
+    for node in gathers:
+        table, indices = node.all_input_nodes
+        emit = Emitter(graph_module, node)
+        following = emit(aten.add.Tensor, indices, 1)
+        node.update_arg(1, emit(aten.clamp.default, following, 0, int(value_of(table).shape[0]) - 1))
+    return len(gathers)
+
+
+def _rolled_tables(graph_module: fx.GraphModule) -> int:
+    """Every constant that is gathered from, the anchors, begins with its last row."""
+    changed = 0
+    for node in calls(graph_module, GATHER_ROWS):
+        table, constant = node.all_input_nodes[0], constant_of(graph_module, node.all_input_nodes[0])
+        if constant is not None:
+            setattr(graph_module, str(table.target), constant.roll(1, 0))
+            changed += 1
+    return changed
+
+
+def scaled_attention_if_native(graph_module: fx.GraphModule) -> int:
+    """The queries of graph B's native form alone are half as large."""
+    changed = 0
+    for node in calls(graph_module, aten.mul.Tensor) if calls(graph_module, RESAMPLE) else ():
+        if isinstance(node.args[1], float) and any(user.target is aten.matmul.default for user in node.users):
+            node.update_arg(1, node.args[1] / 2)
+            changed += 1
+    return changed
+
+
+def _phases_swapped(graph_module: fx.GraphModule) -> int:
+    """Sines where cosines belong, and the reverse: the shifts of 0 and pi / 2 change places."""
+    changed = 0
+    for node in calls(graph_module, aten.sin.default):
+        (layer,) = node.all_input_nodes
+        if layer.target is aten.linear.default:
+            bias = layer.all_input_nodes[2]
+            phases = getattr(graph_module, str(bias.target))
+            setattr(graph_module, str(bias.target), math.pi / 2 - phases)
+            changed += 1
+    return changed
+
+
+_RESAMPLER = r"rewrite use_resampler of graph_b\.native"
+_NORM = r"rewrite use_layer_norm of graph_[ab]\.native"
+
+NATIVE_FAULTS = (
+    Fault("x and y swapped in the resampler", _points(_swapped), _RESAMPLER),
+    Fault("resampler half a pixel off", _points(_half_a_pixel_off), _RESAMPLER),
+    Fault("resampler with the scale of align_corners", _points(_other_corners), _RESAMPLER),
+    # dfine-tiny's norms have variances around one: there only a larger change is above rounding (1e-5).
+    Fault("native norm without eps", _norms(eps=0.0), _NORM, ("tiny",)),
+    Fault("native norm with another eps", _norms(eps=1e-2), _NORM),
+    Fault("native norm without bias", _norms(bias=None), _NORM),
+    Fault("gather by index off by one", after("lift_tokens", _next_row), r"rewrite lift_tokens of graph_b"),
+    Fault("gathered constant rolled by one", after("lift_tokens", _rolled_tables), r"rewrite lift_tokens of graph_b"),
+    Fault(
+        "native attention of another scale",
+        after("use_resampler", scaled_attention_if_native),
+        r"rewrite use_resampler of graph_b\.native",
+    ),
+    Fault(
+        "phases of sine and cosine swapped",
+        after("fold_sinusoids", _phases_swapped),
+        r"rewrite fold_sinusoids of graph_b",
+        ("tiny",),
+    ),
+)
