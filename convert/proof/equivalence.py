@@ -318,12 +318,12 @@ class _Comparison(CompilationObserver):
     def _cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         nodes = trace(whole, self._image)
         a = run_part(parts.a, {INPUT_NAMES[0]: self._image.numpy()})
-        host = HostStep(parts.host.program, host_arrays(parts.host)).trace(a)
+        host = {**a, **HostStep(parts.host.program, host_arrays(parts.host)).trace(a)}
         order: Array | None = None
         for op in parts.host.program.ops:
             wanted = nodes.get(parts.host.sources.get(op.output, ""))
             if op.op == "topk":
-                (scores,), indices = (a[name] for name in op.inputs), host[op.output]
+                (scores,), indices = (host[name] for name in op.inputs), host[op.output]
                 axis = int(op.attributes["axis"])
                 best = torch.from_numpy(scores).topk(int(op.attributes["k"]), axis).values.numpy()
                 found = {op.output: np.take_along_axis(scores, indices.astype(np.int64), axis)}

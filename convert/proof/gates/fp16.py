@@ -47,9 +47,9 @@ def forms(cases: Sequence[GraphCase]) -> list[tuple[GraphCase, ...]]:
 
 
 def joined(results: Sequence[GateResult]) -> GateResult:
-    """Joins the results of the native and of the portable form: one that failed is the gate's result."""
+    """Joins the results of the native and of the portable form: the worse of them is the gate's result."""
     native, portable = results
-    worst = next((result for result in results if result.verdict is not Verdict.PASSED), native)
+    worst = max(results, key=lambda result: (Verdict.PASSED, Verdict.NOT_RUN, Verdict.FAILED).index(result.verdict))
     return replace(
         worst,
         summary=f"native: {native.summary}; portable: {portable.summary}"

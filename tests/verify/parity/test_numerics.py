@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.driver import NO_ADAPTER
 from detr2litert.verify.delegate.run import Job, run_models
 from detr2litert.verify.gates import GateResult, Verdict
-from detr2litert.verify.parity.numerics import CPU, GPU, SHIPPED, SHIPPED_DIRECT, GraphCase, Limits, check_numerics
+from detr2litert.verify.parity.numerics import CPU, GPU, NATIVE, SHIPPED, SHIPPED_DIRECT, GraphCase, Limits, check_numerics
 from tests.verify.parity.numerics_models import (
     WEIGHTS,
     Arrays,
@@ -59,6 +60,49 @@ def test_right_files_pass_every_link(good: tuple[Path, Path], driver: Driver) ->
     assert figures["graph_a / memory: shipped vs float32", "max_abs_error"].limit is None
     assert figures["graph_a / boxes: GPU vs CPU", "correlation"].value > 0.9999999
     json.dumps(result.to_json())
+
+
+@pytest.mark.gpu
+def test_a_native_graph_is_compared_with_its_portable_twin(good: tuple[Path, Path], driver: Driver) -> None:
+    native = case(None, good[1], name="graph_a.native", twin="graph_a")
+    result = check_numerics([case(*good), native], gpu=driver)
+    assert result.verdict is Verdict.PASSED
+    assert [(record["graph"], record["comparison"]) for record in result.data["comparisons"]] == [
+        ("graph_a", CPU),
+        ("graph_a", SHIPPED),
+        ("graph_a", GPU),
+        ("graph_a.native", NATIVE),
+    ]
+    assert {m.subject for m in result.measurements if "native" in m.subject} == {
+        f"graph_a.native / {output}: native vs portable" for output in ("boxes", "memory")
+    }
+
+
+@pytest.mark.gpu
+def test_a_native_graph_that_computes_something_else_is_named(tmp_path: Path, good: tuple[Path, Path], driver: Driver) -> None:
+    bad = write_net(tmp_path / "bad.tflite", wrong_weight("w3"), half=True)
+    result = check_numerics([case(*good), case(None, bad, name="graph_a.native", twin="graph_a")], gpu=driver)
+    assert result.verdict is Verdict.FAILED
+    (finding,) = result.findings
+    assert (finding.rule, finding.place) == ("native-vs-portable", "graph_a.native / boxes")
+    assert "--no-native" in finding.advice and NATIVE in finding.message
+
+
+@pytest.mark.gpu
+def test_a_native_graph_that_the_delegate_refuses_fails(tmp_path: Path, good: tuple[Path, Path], driver: Driver) -> None:
+    w = ModelWriter()
+    w.op("ADD_N", [w.input("x", (6, 16))] * 3, {"boxes": (6, 16)})
+    native = case(None, w.write(tmp_path / "refused.tflite", ["boxes"]), name="graph_a.native", twin="graph_a")
+    result = check_numerics([case(*good), native], gpu=driver)
+    (finding,) = result.findings
+    assert result.verdict is Verdict.FAILED and finding.place == "graph_a.native: native vs portable"
+    assert "residency" in finding.advice
+
+
+def test_a_native_graph_is_not_run_on_the_cpu(tmp_path: Path, good: tuple[Path, Path]) -> None:
+    absent = case(None, tmp_path / "absent.tflite", name="graph_a.native", twin="graph_a")
+    result = check_numerics([case(*good), absent], gpu=NO_ADAPTER)
+    assert result.verdict is Verdict.NOT_RUN and links(result) == {CPU: True, SHIPPED: True}
 
 
 def test_without_adapter_the_gate_does_not_pass_but_the_rest_is_measured(good: tuple[Path, Path]) -> None:
