@@ -25,7 +25,9 @@ def _points(wrong: Callable[[Emitter, object, tuple[int, int], bool], fx.Node]) 
 
 
 def _swapped(emit: Emitter, grid: object, size: tuple[int, int], align_corners: bool) -> fx.Node:
-    return emit(aten.flip.default, _PIXELS(emit, grid, size, align_corners), [-1])
+    points = _PIXELS(emit, grid, size, align_corners)
+    x, y = (emit(aten.slice.Tensor, points, 3, start, start + 1) for start in (0, 1))
+    return emit(aten.cat.default, [y, x], -1)
 
 
 def _half_a_pixel_off(emit: Emitter, grid: object, size: tuple[int, int], align_corners: bool) -> fx.Node:
