@@ -22,7 +22,7 @@ from tests.conversions import Made, converted
 from tests.convert.command import DEMO_PASSED, gate_of, tree, verdicts
 
 BUNDLE_FILES = {
-    *("graph_a.tflite", "graph_b.tflite", "host_params.safetensors", "labels.txt", "manifest.json"),
+    *("graph_a.tflite", "graph_b.tflite", "graph_a.native.tflite", "graph_b.native.tflite", "labels.txt", "manifest.json"),
     *("golden", "golden/image.png", "golden/golden.safetensors", "golden/detections.json"),
 }
 
