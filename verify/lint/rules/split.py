@@ -29,15 +29,14 @@ def split_parts(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     # ADD and CONCATENATION are merged with the SPLIT as a whole if nothing else reads any of its parts.
     readers = list({made.index: made for part in parts for made in graph.consumers(part)}.values())
     if len(readers) == 1 and readers[0].name in ("ADD", "CONCATENATION"):
-        reader = readers[0]
-        if len(set(reader.inputs)) > 1 and set(reader.inputs) <= set(op.outputs):
-            yield Hit(
-                f"{reader.name} of the parts of one {op.name}, which nothing else reads", (*reader.inputs, *reader.outputs)
-            )
+        joined = readers[0]
+        if len(set(joined.inputs)) > 1 and set(joined.inputs) <= set(op.outputs):
+            message = f"{joined.name} of the parts of one {op.name}, which nothing else reads"
+            yield Hit(message, (*joined.inputs, *joined.outputs))
             return
     # Anything else is fused into the place of the first part, and what reads its result after it.
     carried = op.outputs[0]
-    while (reader := _only_reader(graph, carried)) is not None:
+    while reader := _only_reader(graph, carried):
         others = [t for t in reader.inputs if t != carried]
         siblings = [t for t in others if t in op.outputs]
         if siblings:
