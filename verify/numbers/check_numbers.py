@@ -104,6 +104,35 @@ def check_numbers(
     return _result(entries, findings, adapters, time.perf_counter() - start)
 
 
+def outcomes(graphs: Mapping[str, Path], driver: Driver, *, timeout: float = 120.0) -> dict[str, str]:
+    """Says of each file what the delegate does with it, in fp32 on random inputs, without looking for the place.
+
+    Returns:
+        By name: ``"right"``, ``"wrong"``, ``"died"``, ``"refused"`` or ``"not judged"``; of several entries the worst.
+    """
+    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+        work = Path(folder)
+        entries = [(name, entry) for name, path in graphs.items() for entry in _entries(name, path, None, work)]
+        _run_cpu([entry for _, entry in entries], work, timeout)
+        _run_gpu([entry for _, entry in entries], driver, "fp32", timeout)
+    order = ("right", "not judged", "refused", "wrong", "died")
+    found = dict.fromkeys(graphs, order[0])
+    for name, entry in entries:
+        found[name] = max(found[name], _outcome(entry), key=order.index)
+    return found
+
+
+def _outcome(entry: _Entry) -> str:
+    run = entry.runs["fp32"]
+    if run.outcome is Outcome.DIED:
+        return "died"
+    if not run.ok:
+        return "refused"
+    if "fp32" in entry.bad:
+        return "wrong"
+    return "right" if entry.worst else "not judged"
+
+
 def _entries(name: str, path: Path, inputs: Path | None, work: Path) -> list[_Entry]:
     found = []
     graphs = read_entries(path)

@@ -106,6 +106,18 @@ def _slice(op: Op, given: list[Array]) -> Array:
     return x[tuple(slice(b, b + s) for b, s in zip(begin, size, strict=True))]
 
 
+def _space_to_depth(op: Op, given: list[Array]) -> Array:
+    size, (b, h, w, c) = op.options["blockSize"], given[0].shape
+    parts = given[0].reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(b, h // size, w // size, size * size * c)
+
+
+def _depth_to_space(op: Op, given: list[Array]) -> Array:
+    size, (b, h, w, c) = op.options["blockSize"], given[0].shape
+    parts = given[0].reshape(b, h, w, size, size, c // size**2).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(b, h * size, w * size, c // size**2)
+
+
 def _plain(function: Callable[..., Any]) -> Kernel:
     return lambda op, given: function(*given)
 
@@ -136,6 +148,7 @@ KERNELS: Mapping[str, Kernel] = {
     "BATCH_MATMUL": _matmul, "AVERAGE_POOL_2D": _average, "MAX_POOL_2D": _maximum, "SOFTMAX": _softmax, "PAD": _pad,
     "PADV2": _pad, "RESHAPE": lambda op, given: given[0].reshape(given[1]), "CUMSUM": _cumsum,
     "TOPK_V2": _top_k, "SPLIT": _split, "SPLIT_V": _split, "SLICE": _slice,
+    "SPACE_TO_DEPTH": _space_to_depth, "DEPTH_TO_SPACE": _depth_to_space,
     "ARG_MAX": lambda op, given: np.argmax(given[0], given[1].item()),
     "LEAKY_RELU": lambda op, given: np.where(given[0] < 0, op.options["alpha"] * given[0], given[0]),
     "CONCATENATION": lambda op, given: np.concatenate(given, op.options["axis"]),

@@ -162,3 +162,9 @@ def depthwise_pointwise(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     times = graph.tensors[op.outputs[0]].shape[-1] // max(channels, 1)
     if tuple(window) == (1, 1) and channels > 1 and times > 1:
         yield Hit(f"1x1, {times} outputs for each of {channels} channels", op.inputs[:1])
+
+
+def blocks_of_a_batch(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    shape = graph.tensors[op.inputs[0]].shape
+    if shape and shape[0] > 1:
+        yield Hit(f"a batch of {shape[0]}", op.inputs[:1])

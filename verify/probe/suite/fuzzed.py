@@ -12,6 +12,7 @@ from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.probe.build import (
     ACCEPTED,
     DIED,
+    REFUSED,
     WRONG,
     X3,
     X4,
@@ -27,6 +28,7 @@ from detr2litert.verify.probe.probe import Behaviour, Probe
 
 _TRANSPOSED, _CUMSUM, _SLOPE, _FIRST = "matmul-constant-transposed", "cumsum", "leaky-relu-slope", "pad-first-axis"
 _POINTWISE, _PARTS, _PADDING, _LAST = "depthwise-pointwise", "split-parts", "nonfinite-padding", "last-axis-padding"
+_BATCH, _WHOLE = "blocks-of-a-batch", "identity-slice"
 _POSITIVE, _NEGATIVE = (0.5, 2.0), (-2.0, -0.5)
 _SIX = (1, 4, 5, 6)
 
@@ -159,6 +161,33 @@ def _softmax_arg_max(w: ModelWriter) -> Sequence[str]:
     return [w.op("ARG_MAX", [made, w.constant("a", np.array(2, np.int32))], {"y": (1, 4)}, dtype="int32", outputType=2)]
 
 
+def _blocks(name: str, shape: Shape, kind: str, does: Behaviour) -> Probe:
+    batch, height, width, channels = shape
+    down = kind == "SPACE_TO_DEPTH"
+    out = (batch, height // 2, width // 2, channels * 4) if down else (batch, height * 2, width * 2, channels // 4)
+    return single(name, f"{kind} of {list(shape)}", does, kind, [shape], out, blockSize=2, **_rule(does, _BATCH))
+
+
+def _mirrored(name: str, shape: Shape, amounts: Sequence[Sequence[int]], does: Behaviour, rule: str) -> Probe:
+    out = tuple(size + sum(pair) for size, pair in zip(shape, amounts, strict=True))
+    about = f"{list(shape)} mirrored by {amounts}"
+    return single(name, about, does, "MIRROR_PAD", [shape, ints(*amounts)], out, mode=0, **_rule(does, rule))
+
+
+def _whole_slice(w: ModelWriter, kind: str, other: bool = False) -> Sequence[str]:
+    """A slice that takes everything, and the same tensor or another, joined or added."""
+    x = w.input("x", X3)
+    taken = w.op("SLICE", [x, w.constant("begin", ints(0, 0, 0)), w.constant("size", ints(*X3))], {"t": X3})
+    second = w.input("z", X3) if other else x
+    joined = {"axis": 2} if kind == "CONCATENATION" else {}
+    return [w.op(kind, [taken, second], {"y": (1, 6, 16) if joined else X3}, **joined)]
+
+
+def _slices(name: str, kind: str, does: Behaviour, other: bool = False) -> Probe:
+    about = f"{kind} of a whole slice and {'another tensor' if other else 'the tensor itself'}"
+    return Probe(name, about, does, partial(_whole_slice, kind=kind, other=other), **_rule(does, _WHOLE))
+
+
 PROBES: tuple[Probe, ...] = (
     _matmul("matmul_transposed", (12, 3), (2, 3), (12, 2), adjY=True),
     _matmul("matmul_transposed_left", (6, 4), (6, 4), (4, 4), adjX=True),
@@ -245,4 +274,17 @@ PROBES: tuple[Probe, ...] = (
     _top_k("top_k_three", (1, 3), 1, DIED),
     _top_k("top_k_rows", (2, 8), 2, ACCEPTED),
     _top_k("top_k_row_padded", (1, 301), 2, ACCEPTED),
+    _blocks("space_to_depth_batch", (2, 4, 4, 3), "SPACE_TO_DEPTH", WRONG),
+    _blocks("depth_to_space_batch", (2, 2, 2, 8), "DEPTH_TO_SPACE", WRONG),
+    _blocks("space_to_depth_one", (1, 4, 4, 3), "SPACE_TO_DEPTH", ACCEPTED),
+    _blocks("depth_to_space_one", (1, 2, 2, 8), "DEPTH_TO_SPACE", ACCEPTED),
+    _mirrored("mirror_rank_2", (4, 5), [[1, 1], [1, 0]], REFUSED, "pad-rank"),
+    _mirrored("mirror_batch", (3, 4, 5), [[0, 0], [1, 1], [1, 0]], WRONG, "pad-rank-3"),
+    _mirrored("mirror_tokens", (1, 4, 5), [[0, 0], [1, 1], [1, 0]], ACCEPTED, "pad-rank-3"),
+    single("transpose_rank_1", "a vector", REFUSED, "TRANSPOSE", [(4,), ints(0)], (4,), triggers="transpose-rank"),
+    single("transpose_rank_2", "a matrix", ACCEPTED, "TRANSPOSE", [(4, 3), ints(0, 1)], (4, 3),
+           must_not_trigger=("transpose-rank",)),
+    _slices("whole_slice_joined", "CONCATENATION", REFUSED),
+    _slices("whole_slice_added", "ADD", REFUSED),
+    _slices("whole_slice_and_other", "ADD", ACCEPTED, other=True),
 )  # fmt: skip
