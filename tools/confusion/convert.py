@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import litert_torch
@@ -18,7 +20,7 @@ def convert(case: Case, path: Path) -> str:
         for buffer in module.buffers():  # statistics of a trained network, not 0 and 1
             if buffer.dtype == torch.float32 and buffer.ndim == 1:
                 buffer.copy_(torch.rand_like(buffer) + 0.5)
-        with torch.no_grad():
+        with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # it reports every step
             litert_torch.convert(module, tuple(torch.randn(shape) for shape in case.shapes)).export(str(path))
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"

@@ -78,16 +78,16 @@ def nonfinite_padding(graph: Graph, rule: Rule) -> Iterator[Hit]:
 
 
 def last_axis_padding(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    """ARG_MAX and TOPK_V2 along channels that are no multiple of 4."""
+    """ARG_MAX, REVERSE_V2 and TOPK_V2 along channels that are no multiple of 4."""
     tensor = graph.tensors[op.inputs[0]]
     if not tensor.shape or tensor.shape[-1] % LANES == 0:
         return
-    if op.name == "ARG_MAX":
+    if op.name in ("ARG_MAX", "REVERSE_V2"):
         axis = graph.tensors[op.inputs[1]].values()
         maker = graph.producer(op.inputs[0])
         last = axis is None or int(axis.ravel()[0]) in (-1, tensor.rank - 1)
         # A softmax is never below the zeros in its padding.
-        if last and tensor.rank > 1 and (maker is None or maker.name != "SOFTMAX"):
+        if last and tensor.rank > 1 and (op.name == "REVERSE_V2" or maker is None or maker.name != "SOFTMAX"):
             yield Hit(f"the padding of {tensor.shape[-1]} channels takes part", (tensor.index,))
         return
     rows = tensor.size // tensor.shape[-1]

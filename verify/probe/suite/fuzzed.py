@@ -179,7 +179,7 @@ def _whole_slice(w: ModelWriter, kind: str, other: bool = False) -> Sequence[str
     x = w.input("x", X3)
     taken = w.op("SLICE", [x, w.constant("begin", ints(0, 0, 0)), w.constant("size", ints(*X3))], {"t": X3})
     second = w.input("z", X3) if other else x
-    joined = {"axis": 2} if kind == "CONCATENATION" else {}
+    joined: dict[str, Any] = {"axis": 2} if kind == "CONCATENATION" else {}
     return [w.op(kind, [taken, second], {"y": (1, 6, 16) if joined else X3}, **joined)]
 
 
@@ -274,6 +274,13 @@ PROBES: tuple[Probe, ...] = (
     _top_k("top_k_three", (1, 3), 1, DIED),
     _top_k("top_k_rows", (2, 8), 2, ACCEPTED),
     _top_k("top_k_row_padded", (1, 301), 2, ACCEPTED),
+    single("reverse_padded", "6 channels reversed", WRONG, "REVERSE_V2", [(1, 4, 5, 6), ints(3)], (1, 4, 5, 6), triggers=_LAST),
+    single("reverse_other_axis", "6 channels, rows reversed", ACCEPTED, "REVERSE_V2", [(1, 4, 5, 6), ints(1)], (1, 4, 5, 6),
+           must_not_trigger=(_LAST,)),
+    single("atan2_constant", "a constant of the same shape", WRONG, "ATAN2", [(3, 8), data(3, 8)], (3, 8),
+           triggers="constant-low-rank"),
+    single("atan2_constant_map", "a constant of rank 4", ACCEPTED, "ATAN2", [X4, data(*X4)], X4,
+           must_not_trigger=("constant-low-rank",)),
     _blocks("space_to_depth_batch", (2, 4, 4, 3), "SPACE_TO_DEPTH", WRONG),
     _blocks("depth_to_space_batch", (2, 2, 2, 8), "DEPTH_TO_SPACE", WRONG),
     _blocks("space_to_depth_one", (1, 4, 4, 3), "SPACE_TO_DEPTH", ACCEPTED),
