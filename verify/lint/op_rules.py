@@ -59,6 +59,7 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         wrong.blocks_of_a_batch,
         refused.transpose_rank,
         refused.identity_slice,
+        refused.select_condition,
         split.split_parts,
         padding_lanes.last_axis_padding,
         outputs.output_and_reduced,

@@ -20,6 +20,9 @@ _KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.
         (("--only", "pad_3d", "--write", "x.json"), "--write records a measurement of the whole suite"),
         (("--against", "none.json"), "none.json: cannot be read"),
         (("--write", "none/x.json"), "there is no folder none"),
+        (("--fuzz", "1", "--only", "pad_3d"), "--fuzz runs random graphs in fp32"),
+        (("--seed", "1"), "add --fuzz MINUTES"),
+        (("--candidates", "made"), "add --fuzz MINUTES"),
     ],
 )
 def test_a_usage_error_is_one_line(arguments: tuple[str, ...], message: str) -> None:
@@ -47,6 +50,14 @@ def test_no_adapter_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("detr2litert.verify.delegate.driver.find_fp16_driver", lambda: None)
     assert_refused(invoke("probe"), "no Vulkan adapter: run `python -m detr2litert.verify.delegate.driver`")
     assert_refused(invoke("probe", "--fp16"), "no adapter that computes in fp16", "--fp16")
+
+
+@pytest.mark.gpu
+def test_a_few_random_graphs_of_a_seed() -> None:
+    outcome = invoke("probe", "--fuzz", "0.01", "--seed", "20261127", "--json")
+    assert outcome.json["seed"] == 20261127 and outcome.json["graphs"] >= 40
+    assert outcome.code == bool(outcome.json["unknown"])
+    assert sum(outcome.json["verdicts"].values()) == outcome.json["graphs"]
 
 
 @pytest.mark.gpu

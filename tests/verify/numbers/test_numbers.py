@@ -130,6 +130,8 @@ def test_differences() -> None:
     assert not failing(compare(right, undefined, LIMIT), LIMIT)
     assert failing(compare(undefined, right, LIMIT), LIMIT) == ("y",)
     assert not compare(right, {"y": np.full(50, np.nan, np.float32)}, LIMIT)
+    flat = {"y": np.linspace(1 - 1e-6, 1, 50, dtype=np.float32)}
+    assert not failing(compare({"y": np.ones(50, np.float32)}, flat, LIMIT), LIMIT)
     assert sensitive(right, {"y": -right["y"]}, LIMIT) == {"y"} and not sensitive(right, right, LIMIT)
     given = {"x": np.ones(4, np.float32), "i": np.ones(4, np.int32)}
     assert 0 < np.abs(moved(given)["x"] - 1).max() < 1e-5 and (moved(given)["i"] == 1).all()

@@ -127,3 +127,11 @@ def identity_slice(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     whole = shape_of(graph, op.inputs[0]) == shape_of(graph, op.outputs[0])
     if whole and any(op.inputs[0] in reader.inputs for reader in graph.consumers(op.outputs[0])):
         yield Hit("a slice that takes everything, whose reader also reads the tensor itself", (op.inputs[0], *op.outputs))
+
+
+def select_condition(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    """A condition whose first dimension is taken for the batch: refused for a batch of 1, computed wrong for a larger one."""
+    condition, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    batch = bool(out.shape) and out.shape[0] > 1
+    if 0 < condition.rank < out.rank and condition.shape[0] > 1 and batch == rule.parameters["batch"]:
+        yield Hit(f"a condition {list(condition.shape)} for {list(out.shape)}", (condition.index, out.index))

@@ -136,10 +136,11 @@ def cumsum(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         return
     size, exclusive = tensor.shape[axis], bool(op.options.get("exclusive"))
     # Of rank 4 the first axis is the batch, and one image gives zeros; of a lower rank it is laid out as another axis.
+    # Nothing is written there: where zeros would be right, they may be found or not.
     first = axis == 0 and (size == 1 if tensor.rank == 4 else size > 1)
-    if first and not (exclusive and size == 1):
+    if first:
         yield Hit(f"along the first axis of {list(tensor.shape)}", op.outputs)
-    elif exclusive and not first:
+    elif exclusive:
         yield Hit("exclusive is ignored", op.outputs)
     elif op.options.get("reverse") and size > 1:
         yield Hit("reverse is ignored", op.outputs)

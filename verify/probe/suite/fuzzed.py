@@ -188,6 +188,16 @@ def _slices(name: str, kind: str, does: Behaviour, other: bool = False) -> Probe
     return Probe(name, about, does, partial(_whole_slice, kind=kind, other=other), **_rule(does, _WHOLE))
 
 
+def _chosen(w: ModelWriter, condition: Shape, out: Shape) -> Sequence[str]:
+    number = w.constant("k", np.array(-3.0, np.float32))
+    return [w.op("SELECT_V2", [w.input("c", condition, "bool"), w.input("x", out), number], {"y": out})]
+
+
+def _select(name: str, condition: Shape, out: Shape, does: Behaviour, rule: str) -> Probe:
+    about = f"a condition {list(condition)} for {list(out)}"
+    return Probe(name, about, does, partial(_chosen, condition=condition, out=out), **_rule(does, rule))
+
+
 PROBES: tuple[Probe, ...] = (
     _matmul("matmul_transposed", (12, 3), (2, 3), (12, 2), adjY=True),
     _matmul("matmul_transposed_left", (6, 4), (6, 4), (4, 4), adjX=True),
@@ -211,7 +221,6 @@ PROBES: tuple[Probe, ...] = (
     _cumsum("cumsum_first_axis_of_one", X3, 0, ACCEPTED),
     _cumsum("cumsum_images", (2, 4, 5, 3), 0, ACCEPTED),
     _cumsum("cumsum_reverse_one", (1, 1, 6, 8), 1, ACCEPTED, reverse=True),
-    _cumsum("cumsum_one_image_exclusive", X4, 0, ACCEPTED, exclusive=True),
     _leaky("leaky_relu_steep", 2.0, WRONG),
     _leaky("leaky_relu_falling", -0.5, WRONG),
     _leaky("leaky_relu_straight", 1.0, ACCEPTED),
@@ -291,6 +300,12 @@ PROBES: tuple[Probe, ...] = (
     single("transpose_rank_1", "a vector", REFUSED, "TRANSPOSE", [(4,), ints(0)], (4,), triggers="transpose-rank"),
     single("transpose_rank_2", "a matrix", ACCEPTED, "TRANSPOSE", [(4, 3), ints(0, 1)], (4, 3),
            must_not_trigger=("transpose-rank",)),
+    _select("select_mask", (6, 8), (1, 4, 6, 8), REFUSED, "select-condition"),
+    _select("select_mask_vector", (8,), (1, 6, 8), REFUSED, "select-condition"),
+    _select("select_mask_rank_4", (1, 1, 6, 8), (1, 4, 6, 8), ACCEPTED, "select-condition"),
+    _select("select_mask_batch", (6, 8), (2, 4, 6, 8), WRONG, "select-condition-batch"),
+    _select("select_mask_rows", (8,), (6, 8), WRONG, "select-condition-batch"),
+    _select("select_mask_batch_one", (1, 6, 8), (3, 6, 8), ACCEPTED, "select-condition-batch"),
     _slices("whole_slice_joined", "CONCATENATION", REFUSED),
     _slices("whole_slice_added", "ADD", REFUSED),
     _slices("whole_slice_and_other", "ADD", ACCEPTED, other=True),
