@@ -66,9 +66,10 @@ def test_a_rules_probes_match_the_record() -> None:
     assert outcome.code == 0
     report = outcome.json
     assert report["differences"] == []
-    assert report["counts"] == {"accepted": 2, "wrong": 2, "died": 1}
+    assert report["counts"] == {"accepted": 3, "wrong": 3, "died": 1}
     probes = report["measured"]["probes"]
-    assert list(probes) == ["matmul_self", "pad_3d", "pad_3d_batch", "pad_3d_leading", "pad_rank_4"]
+    names = ["matmul_self", "mirror_batch", "mirror_tokens", "pad_3d", "pad_3d_batch", "pad_3d_leading", "pad_rank_4"]
+    assert list(probes) == names
     assert probes["matmul_self"]["died"] == "exit code 1" and "Check failed" in probes["matmul_self"]["refusal"]
     assert report["measured"]["runtime"] == "2.3.0" and report["measured"]["adapter"]
 
