@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flatbuffers.flexbuffers
 
+from detr2litert.graphs.delegate import CUSTOM_CODES
 from detr2litert.host_runtime.tflite.graph import Graph, Op
 from detr2litert.verify.lint.op_support import Rule
 from detr2litert.verify.lint.rules.find import Hit, shape_of
@@ -19,14 +21,14 @@ def custom_options(op: Op) -> Mapping[str, Any]:
     """Returns the flexbuffer map of a custom operator; an empty one where its options are absent or something else."""
     try:
         found = flatbuffers.flexbuffers.Loads(op.custom_options) if op.custom_options else {}
-    except (IndexError, TypeError, ValueError, struct.error):
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error):
         return {}
     return found if isinstance(found, Mapping) else {}
 
 
 def unregistered_custom(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     code = op.name.removeprefix("CUSTOM:")
-    if code != op.name and code not in rule.parameters["registered"]:
+    if code != op.name and code not in CUSTOM_CODES:
         yield Hit(f"the runtime has no custom operator {code}", op.outputs)
 
 
@@ -56,7 +58,7 @@ def norm_operands(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def group_norm_groups(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     groups, channels = custom_options(op).get("num_groups"), graph.tensors[op.inputs[0]].shape[-1]
-    if groups is None:
+    if not isinstance(groups, int | float) or not math.isfinite(groups):
         yield Hit("num_groups is missing", op.outputs)
     elif int(groups) < 1 or channels % int(groups):
         yield Hit(f"{channels} channels in {int(groups)} groups", op.inputs[:1])

@@ -25,11 +25,11 @@ code                                    inputs; options                         
 Options are a flexbuffer map, or, for the three that are older than flexbuffers, the C structure that the runtime uses.
 
 **Norms.** The map's ``epsilon`` is 0 if it is missing, and any other key is ignored: the last dimension is normalised, by
-GroupNorm in ``num_groups`` consecutive groups of channels with all positions of one batch entry together, whatever the rank.
-Scale and bias are constants of fp32 or fp16 of [C] or [1, .., C]; the bias, or both, may be left out (a shorter input list; an
-index of -1 is refused). Channels need not be a multiple of 4, and a batch above 1 is right. A GroupNorm whose groups have an
-odd number of channels above 1 costs five dispatches, every other norm one. All sum in fp32 where the delegate computes in
-fp16: x of up to 1e4 in magnitude is right to the rounding of the output. LayerNorm and GroupNorm compute the variance as
+GroupNorm in ``num_groups`` consecutive groups of channels with all positions of one batch entry together (of rank 2 every row
+is one). Scale and bias are constants of fp32 or fp16 of [C] or [1, .., C]; the bias, or both, may be left out (a shorter input
+list; an index of -1 is refused). Channels need not be a multiple of 4, and a batch above 1 is right. A GroupNorm whose groups
+have an odd number of channels above 1 costs five dispatches, every other norm one. All sum in fp32 where the delegate computes
+in fp16: x of up to 1e4 in magnitude is right to the rounding of the output. LayerNorm and GroupNorm compute the variance as
 E[x^2] - E[x]^2: a mean of a hundred deviations costs them three digits, in fp32 as well. An RmsNorm has no such loss. No
 fusion with a neighbour was found wrong: 162 graphs of a norm with ADD, MUL, FULLY_CONNECTED, RELU, TANH, MEAN, RESHAPE or
 another norm before or after it, with the tensor between them an output or not.
@@ -132,7 +132,9 @@ def _norm(
     channels = shape[-1]
     scale = data(channels, seed=1) if scale is None else scale
     bias = (np.zeros(channels, np.float32) if code == RMS else data(channels, seed=2)) if bias is None else bias
-    packed = {"epsilon": epsilon, **({"num_groups": groups} if code == GROUP else {})} if options == "given" else options
+    packed: Options = {"epsilon": epsilon, **({"num_groups": groups} if code == GROUP else {})}
+    if not isinstance(options, str):
+        packed = options
     if operands is None:
         operands = [shape, scale] if code == RMS else [shape, scale, bias]
     reference = None
