@@ -21,7 +21,7 @@ def custom_options(op: Op) -> Mapping[str, Any]:
     """Returns the flexbuffer map of a custom operator; an empty one where its options are absent or something else."""
     try:
         found = flatbuffers.flexbuffers.Loads(op.custom_options) if op.custom_options else {}
-    except (IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error):
+    except (AssertionError, IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error):
         return {}
     return found if isinstance(found, Mapping) else {}
 
