@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detr2litert.verify.lint.rules import dies, outputs, padding_lanes, refused, split, whole_graph, wrong
+from detr2litert.verify.lint.rules import dies, native, outputs, padding_lanes, refused, split, whole_graph, wrong
 from detr2litert.verify.lint.rules.find import GraphCheck, Hit, OpCheck
 
 __all__ = ["GRAPH_CHECKS", "OP_CHECKS", "Hit"]
@@ -66,6 +66,12 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         outputs.output_fused_forward,
         outputs.output_fused_backward,
         outputs.output_identity_pad,
+        native.unregistered_custom,
+        native.missing_custom_options,
+        native.norm_operands,
+        native.group_norm_groups,
+        native.resampler_operands,
+        native.transpose_conv_bias_operands,
     )
 }
 GRAPH_CHECKS: Mapping[str, GraphCheck] = {

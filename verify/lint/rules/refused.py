@@ -11,7 +11,7 @@ from detr2litert.verify.lint.rules.find import Hit, shape_of
 
 
 def listed_op(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    yield Hit(f"{op.name} is refused", op.outputs)
+    yield Hit(f"{op.name} is {'computed wrong' if rule.severity == 'wrong' else 'refused'}", op.outputs)
 
 
 def gather_index(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
