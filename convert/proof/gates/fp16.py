@@ -50,9 +50,10 @@ def joined(results: Sequence[GateResult]) -> GateResult:
     """Joins the results of the native and of the portable form: one that failed is the gate's result."""
     native, portable = results
     worst = next((result for result in results if result.verdict is not Verdict.PASSED), native)
+    adapter = f" ({native.data.get('adapter', '')})"
     return replace(
         worst,
-        summary=f"native: {native.summary}; portable: {portable.summary}"
+        summary=f"native: {native.summary.removesuffix(adapter)}; portable: {portable.summary}"
         if native.summary != portable.summary
         else native.summary,
         measurements=tuple(dict.fromkeys((*native.measurements, *portable.measurements))),
