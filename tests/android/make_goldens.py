@@ -12,9 +12,9 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
   in a letterbox.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
-- bundles/NAME: two bundles small enough to check by hand (`native` has a native form, and a host step that gives indices), and a
-  copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that the Python runtime decodes from the
-  bundle's own golden vectors.
+- bundles/NAME: two bundles small enough to check by hand (`native` has a native form, and a host step that gives indices),
+  and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that the Python runtime decodes from
+  the bundle's own golden vectors.
 
 The same seed always gives the same files.
 """

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-for folder in ("host_runtime", "android"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("host_runtime", "android")]
 
 import native_bundle
 import tiny_bundle

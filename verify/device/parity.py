@@ -10,7 +10,7 @@ from typing import Any
 from detr2litert.host_runtime.bundle import Bundle
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Golden, Manifest
+from detr2litert.host_runtime.manifest import Golden, Graphs, Manifest
 from detr2litert.host_runtime.preprocess import load_image
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.adb.app import App
@@ -144,11 +144,11 @@ def _judge(
     bundle: Bundle, golden: Golden, tensors: Mapping[str, Array], run: DeviceRun, cpu: DeviceRun | None
 ) -> tuple[GateResult, ...]:
     manifest = bundle.manifest
-    graphs = {name: spec.file for name, spec in manifest.graphs.by_name.items()}
     ran = check_ran(run)
     if ran.verdict is not Verdict.PASSED:
         names = ("residency", "stages", "fallback", "detections", "latency")
         return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not complete", ran.advice) for name in names)
+    graphs = {name: spec.file for name, spec in _graphs_run(manifest, run).by_name.items()}
     _check_written(manifest, tensors, run)
     limits = detection_limits(run.request, golden.threshold)
     picture = load_image(bundle.path(golden.image))
@@ -170,6 +170,16 @@ def _judge(
     return *gates, detections, check_latency(run)
 
 
+def _graphs_run(manifest: Manifest, run: DeviceRun) -> Graphs:
+    """Returns the graphs in the form that ran; raises CommandFailedError if the bundle lacks the form that the app names."""
+    if run.result is None or run.result.form == "portable":
+        return manifest.graphs
+    if manifest.native_graphs is None:
+        message = "the app reports that it ran the native form of the graphs, which the bundle lacks"
+        raise CommandFailedError(f"{message}; install the app's build of this version")
+    return manifest.native_graphs
+
+
 def _check_written(manifest: Manifest, tensors: Mapping[str, Array], run: DeviceRun) -> None:
     """Checks that the app wrote every output of every stage, in its shape; raises CommandFailedError if not."""
     names = {stage: {spec.name for spec in getattr(manifest.graphs, stage).outputs} for stage in ("a", "b")}
@@ -186,9 +196,11 @@ def _check_written(manifest: Manifest, tensors: Mapping[str, Array], run: Device
 
 
 def _facts(properties: Mapping[str, str], run: DeviceRun) -> dict[str, Any]:
-    """Returns device, SoC, Android and runtime; from the system's properties where the app did not report them."""
+    """Returns device, SoC, Android, runtime and the form of the graphs; without the app's report, the system's properties."""
     if run.result is not None:
-        return {"device": dict(run.result.device), "android": dict(run.result.android), "app": dict(run.result.app)}
+        result = run.result
+        graphs = {"form": result.form, "native_refused": result.refusal}
+        return {"device": dict(result.device), "android": dict(result.android), "app": dict(result.app), "graphs": graphs}
     named = {"manufacturer": "ro.product.manufacturer", "model": "ro.product.model", "hardware": "ro.hardware"}
     named |= {"soc_model": "ro.soc.model", "fingerprint": "ro.build.fingerprint"}
     android = {"release": properties.get("ro.build.version.release"), "sdk": properties.get("ro.build.version.sdk")}
