@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("host_runtime", "android")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "android"))
 
 import native_bundle
 import tiny_bundle
