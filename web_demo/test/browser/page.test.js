@@ -412,6 +412,7 @@ for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
       const rounded = (/** @type {string} */ _, /** @type {any} */ value) =>
         typeof value === 'number' ? Math.round(value) : value;
       context.diagnostic(`milliseconds ${JSON.stringify(report.chain.times, rounded)}`);
+      context.diagnostic(`programs dispatched ${JSON.stringify(report.chain.dispatches)}`);
     });
   });
 }
