@@ -40,6 +40,7 @@ from detr2litert.graphs.toolbox import (
     value_of,
 )
 from detr2litert.graphs.views import View
+from detr2litert.host_runtime.host_program import HostProgram
 
 
 class Layout(StrEnum):
@@ -51,6 +52,14 @@ class Layout(StrEnum):
     """The gathers as well: graph B receives the selected tokens."""
     TAIL = "tail"
     """Also the selected tokens' tail, in float32."""
+
+
+def layout_of(host: HostProgram) -> Layout:
+    """Returns the layout of a detector whose host step is known."""
+    ops = {op.op for op in host.ops}
+    if "gather" not in ops:
+        return Layout.INDICES
+    return Layout.TOKENS if ops <= {"topk", "gather", "reshape"} else Layout.TAIL
 
 
 @dataclass(frozen=True)

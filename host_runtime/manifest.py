@@ -190,7 +190,7 @@ class Manifest:
 
     @property
     def graphs_by_name(self) -> dict[str, GraphSpec]:
-        """Every file's graph by the name that reports use: ``graph_a``, ``graph_b``, and ``graph_a.native`` where it differs."""
+        """Every file's graph by the name that reports use: ``graph_a``, and ``graph_a.native`` where it is another file."""
         native = {} if self.native_graphs is None else self.native_graphs.by_name
         own = {f"{name}{NATIVE_SUFFIX}": spec for name, spec in native.items() if spec.file != self.graphs.by_name[name].file}
         return {**self.graphs.by_name, **own}

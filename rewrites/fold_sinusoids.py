@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -118,7 +119,8 @@ def _every_second(node: object, first: int) -> fx.Node | None:
     """Returns the tensor of which a slice reads every second channel from ``first`` on."""
     if not is_call(node, aten.slice.Tensor):
         return None
-    assert isinstance(node, fx.Node) and isinstance(source := node.args[0], fx.Node)
+    assert isinstance(node, fx.Node)
+    source = node.all_input_nodes[0]
     shape = value_of(source).shape
     last = normalise_dim(argument(node, 1, "dim", 0), len(shape)) == len(shape) - 1
     start, stop = argument(node, 2, "start", None) or 0, argument(node, 3, "end", None)
@@ -164,22 +166,26 @@ def _channel(node: fx.Node) -> tuple[fx.Node, int] | None:
     if value_of(node).shape[-1:] != (1,):
         return None
     if is_call(node, aten.slice.Tensor):
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
-        last = normalise_dim(argument(node, 1, "dim", 0), value_of(source).dim()) == value_of(source).dim() - 1
-        return (source, int(argument(node, 2, "start", None) or 0)) if last else None
-    if not is_call(node, aten.unsqueeze.default) or normalise_dim(int(node.args[1]), value_of(node).dim()) != value_of(node).dim() - 1:  # type: ignore[arg-type]  # fmt: skip
+        source, start = node.args[0], argument(node, 2, "start", None) or 0
+        return _on_last(source, argument(node, 1, "dim", 0), start)
+    if not is_call(node, aten.unsqueeze.default) or _from_front(node, node.args[1]) != value_of(node).dim() - 1:
         return None
     inner = node.args[0]
     assert isinstance(inner, fx.Node)
     if is_call(inner, aten.select.int):
-        source, dim, index = inner.args[:3]
-    elif inner.target is operator.getitem and is_call(inner.args[0], aten.unbind.int):
-        unbind, index = inner.args
-        assert isinstance(unbind, fx.Node)
-        source, dim = unbind.args[0], argument(unbind, 1, "dim", 0)
-    else:
-        return None
-    assert isinstance(source, fx.Node)
-    rank = value_of(source).dim()
-    return (source, int(index) % int(value_of(source).shape[-1])) if normalise_dim(int(dim), rank) == rank - 1 else None  # type: ignore[arg-type]  # fmt: skip
+        return _on_last(*inner.args[:3])
+    unbound = inner.args[0] if inner.target is operator.getitem else None
+    if is_call(unbound, aten.unbind.int):
+        assert isinstance(unbound, fx.Node)
+        return _on_last(unbound.args[0], argument(unbound, 1, "dim", 0), inner.args[1])
+    return None
+
+
+def _on_last(source: Any, dim: Any, index: Any) -> tuple[fx.Node, int] | None:
+    """Returns the tensor and the index, counted from the front, if ``dim`` is the last dimension."""
+    shape = value_of(source).shape
+    return (source, int(index) % int(shape[-1])) if _from_front(source, dim) == len(shape) - 1 else None
+
+
+def _from_front(node: fx.Node, dim: Any) -> int:
+    return normalise_dim(int(dim), value_of(node).dim())

@@ -59,6 +59,15 @@ def _resolution(_context: click.Context, _parameter: click.Parameter, text: str 
     type=click.Choice(["measured", "all", "none"]),
     help="Norms and sums to protect from overflowing fp16: where values require it, all, or none [default: the target's].",
 )
+@click.option(
+    "--layout",
+    type=click.Choice(["indices", "tokens", "tail"]),
+    help="What the CPU does between the graphs: the top-k, the gathers too, or also the selected tokens' first layers "
+    "in float32 [default: the target's].",
+)
+@click.option(
+    "--native/--no-native", default=True, help="Also write the graphs in the GPU delegate's own operators, to be tried first."
+)
 @outside_options
 @click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
@@ -112,6 +121,8 @@ class Request:
         images: pictures to judge the bundle on [default: the demo scenes].
         out: folder of the bundle; None for ``bundles/VARIANT-TARGET``.
         protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
+        layout: what the host step computes, a ``Layout``; None for the target's choice.
+        native: False writes no native form.
         threshold: score above which a detection counts.
         gpu: False skips the GPU gates.
         fp16: False skips the fp16 gate.
@@ -128,6 +139,8 @@ class Request:
     images: tuple[Path, ...] = ()
     out: Path | None = None
     protect: str | None = None
+    layout: str | None = None
+    native: bool = True
     threshold: float = 0.5
     gpu: bool = True
     fp16: bool = True
@@ -277,6 +290,10 @@ def _convert(
 
 def _profile(target: Target, request: Request) -> Profile:
     """Returns the target's options of the rewrites, with the user's overrides."""
+    from detr2litert.graphs.partition import Layout
     from detr2litert.rewrites.profile import Protection
 
-    return target.profile if request.protect is None else replace(target.profile, protection=Protection(request.protect))
+    profile = target.profile if request.native else replace(target.profile, native_form=False)
+    if request.protect is not None:
+        profile = replace(profile, protection=Protection(request.protect))
+    return profile if request.layout is None else replace(profile, layout=Layout(request.layout))

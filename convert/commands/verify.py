@@ -92,6 +92,7 @@ def verify_bundle(
     from detr2litert.convert.proof.reporting import report
     from detr2litert.convert.proof.subject import Subject
     from detr2litert.convert.targets import find_target
+    from detr2litert.graphs.partition import layout_of
     from detr2litert.host_runtime.bundle import load_bundle
     from detr2litert.rewrites.profile import Protection
     from detr2litert.verify.parity.detections import DetectionLimits
@@ -105,7 +106,7 @@ def verify_bundle(
             reference = _reference(manifest, weights)
             stage.detail = source_name(reference.source)
         target = find_target(manifest.target)
-        profile = target.profile
+        profile = replace(target.profile, native_form=manifest.native is not None, layout=layout_of(manifest.host_step))
         if manifest.protection is not None:
             profile = replace(profile, protection=Protection(manifest.protection))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold

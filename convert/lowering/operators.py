@@ -3,8 +3,8 @@
 These are the delegate's own operators (``graphs.native_ops``), and products of matrices: those the converter takes apart and
 puts together again with reshapes, each of which is a pass over memory on the GPU.
 
-The converter turns a StableHLO custom call whose target is the name of an operator of its TFLite dialect into that operator, with
-the attributes that ``backend_config`` has in MLIR's syntax.
+The converter turns a StableHLO custom call whose target is the name of an operator of its TFLite dialect into that operator,
+with the attributes that ``backend_config`` has in MLIR's syntax.
 """
 
 from __future__ import annotations
@@ -61,9 +61,8 @@ def _linear(node: fx.Node, x: Any, weight: Any, bias: Any = None) -> Any:
     """Builds a FULLY_CONNECTED that keeps its input's dimensions; without a bias it has one of zeros, which costs nothing."""
     if bias is None:
         bias = stablehlo.constant(ir.DenseElementsAttr.get(np.zeros(weight.type.shape[0], np.float32)))
-    attributes = (
-        'fused_activation_function = "NONE", weights_format = "DEFAULT", keep_num_dims = true, asymmetric_quantize_inputs = false'
-    )
+    attributes = 'fused_activation_function = "NONE", weights_format = "DEFAULT", keep_num_dims = true'
+    attributes += ", asymmetric_quantize_inputs = false"
     return _operator(node, "tfl.fully_connected", [x, weight, bias], f"{{{attributes}}}")
 
 

@@ -24,8 +24,11 @@ def parameter(build: Builder, node: fx.Node, value: Value | None) -> fx.Node | N
 
 
 def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value | None) -> View:
-    """Emits ``x @ weight.T + bias`` over the last dimension."""
+    """Emits ``x @ weight.T + bias`` over the last dimension; a weight that is a vector gives one output channel."""
     shape = sizes(x.shape)
+    if isinstance(weight, Tensor) and weight.dim() == 1:
+        product = linear(build, node, x, weight.unsqueeze(0), bias)
+        return View(product.node, product.shape[:-1], product.strides[:-1])
     folded = shape if 2 <= len(shape) <= MAX_RANK else [1, prod(shape[:-1]), shape[-1]]
     parameters = [parameter(build, node, p) for p in ([weight] if bias is None else [weight, bias])]
     result = build.emit(aten.linear.default, build.materialise(x, folded), *parameters)
@@ -35,8 +38,8 @@ def linear(build: Builder, node: fx.Node, x: Value, weight: Value, bias: Value |
 def matmul(build: Builder, node: fx.Node, a: Value, b: Value) -> View:
     """Emits a batched matrix product ``[1, B, M, K] @ [1, B, K, N]``.
 
-    Three dispatches fewer than with a first dimension above one, which the delegate moves. It computes broadcast batches wrongly (the lint's ``matmul-broadcast-batch``).
-    A batch that is broadcast in one operand is copied; all batch dimensions are folded into one. A constant on the
+    That takes three dispatches fewer than a first dimension above one, which the delegate moves. It computes broadcast batches
+    wrongly (the lint's ``matmul-broadcast-batch``), so a batch that is broadcast in one operand is copied. A constant on the
     left, which the delegate refuses, is moved to the right by ``A B = (B' A')'``; one matrix for the whole batch is a linear
     layer.
     """

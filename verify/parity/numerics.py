@@ -48,8 +48,8 @@ _ADVICE = {
     SHIPPED: "an fp16 weight overflows or loses too much here: keep this operator's weights in float32",
     SHIPPED_DIRECT: "compare the float32 file as well, to distinguish the conversion from the fp16 weights",
     GPU: "the delegate accepts this operator and computes it wrong: see the lint gate, or rewrite it in another form",
-    NATIVE: "see the rewrites gate, which compares both forms in PyTorch; if it passed, the delegate computes a native operator "
-    "wrong: convert with --no-native",
+    NATIVE: "see the rewrites gate, which compares both forms in PyTorch; if it passed, the delegate computes a native "
+    "operator wrong: convert with --no-native",
 }
 
 

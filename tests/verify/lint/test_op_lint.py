@@ -105,6 +105,17 @@ def test_target_adds_rules(models: dict[str, Path]) -> None:
         lint_file(model, add=["token-fanout"])
 
 
+def test_a_rule_of_another_backend_is_a_note(models: dict[str, Path]) -> None:
+    assert load_support().published() == ("token-fan-out",)
+    model = models["tokens_read_and_output"]
+    result = check_lint({"m": model}, note=load_support().published())
+    (finding,) = result.findings
+    assert result.verdict is Verdict.PASSED and (finding.rule, finding.severity) == ("token-fan-out", "risk")
+    assert "opencl" in finding.why and "Mali" in finding.why
+    (finding,) = check_lint({"m": model}, add=["token-fan-out"], note=["token-fan-out"]).findings
+    assert finding.severity == "wrong"
+
+
 def test_unmeasured_operator_is_a_risk(tmp_path: Path) -> None:
     w = ModelWriter()
     w.op("CUSTOM:Mystery", [w.input("x", (1, 4))], {"y": (1, 4)})

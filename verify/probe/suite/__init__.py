@@ -8,6 +8,7 @@ from detr2litert.verify.probe.suite import (
     composites,
     constants,
     emitted,
+    fuzzed,
     half,
     matrices,
     outputs,
@@ -18,7 +19,7 @@ from detr2litert.verify.probe.suite import (
 
 SUITE: tuple[Probe, ...] = tuple(
     probe
-    for topic in (refused, constants, padding, matrices, outputs, composites, emitted, quantised, accepted)
+    for topic in (refused, constants, padding, matrices, outputs, composites, emitted, quantised, fuzzed, accepted)
     for probe in topic.PROBES
 )
 """What the delegate does in fp32, in the order in which the probes run. The lint's rules are based on these."""
