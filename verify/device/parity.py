@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from detr2litert.host_runtime.bundle import Bundle
+from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Golden, Graphs, Manifest
 from detr2litert.host_runtime.preprocess import load_image
-from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.adb.app import App
 from detr2litert.verify.adb.client import Device
 from detr2litert.verify.adb.errors import CommandFailedError
@@ -152,9 +153,7 @@ def _judge(
     _check_written(manifest, tensors, run)
     limits = detection_limits(run.request, golden.threshold)
     picture = load_image(bundle.path(golden.image))
-    with Runner(bundle) as runner:
-        device_a = run.tensors["a"]
-        chain = {"host": runner.host_step(device_a), "b": runner.graph_b({**device_a, **run.tensors["host"]})}
+    chain = _chain(bundle, run)
 
     def decoded(outputs: Mapping[str, Array]) -> Detections:
         return decode_outputs(manifest, outputs, picture.size, threshold=limits.floor)
@@ -168,6 +167,21 @@ def _judge(
     if run.request.accelerator == "gpu":
         gates.append(check_fallback(run, cpu))
     return *gates, detections, check_latency(run)
+
+
+def _chain(bundle: Bundle, run: DeviceRun) -> dict[str, Mapping[str, Array]]:
+    """Computes here what the host step and graph B give for the inputs that the device itself gave them.
+
+    Graph B is compiled alone: a ``Runner``'s reads graph A's output buffers, and ignores other values for those inputs.
+    """
+    manifest = bundle.manifest
+    device_a = run.tensors["a"]
+    host_step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    graph_b = CompiledGraph(bundle.path(manifest.graphs.b.file), manifest.graphs.b)
+    try:
+        return {"host": host_step(device_a), "b": graph_b({**device_a, **run.tensors["host"]})}
+    finally:
+        graph_b.close()
 
 
 def _graphs_run(manifest: Manifest, run: DeviceRun) -> Graphs:
