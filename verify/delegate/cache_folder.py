@@ -1,4 +1,4 @@
-"""The cache folder, of the fetched drivers above all: one installer at a time, and an error message where it is not writable."""
+"""The cache folder: one installer at a time, and an error message where it cannot be written."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _options(settings: dict[str, Any]) -> Options:
 
 
 def _dispatches(count: str | None) -> int | None:
-    """Returns the GPU dispatches so far from the file of ``count_dispatches.c``; None without one, or if the layer is not loaded."""
+    """Returns the GPU dispatches so far, from the file of ``count_dispatches.c``; None without it or without that layer."""
     if count is None:
         return None
     dispatches, instances = np.fromfile(count, np.uint64).tolist()

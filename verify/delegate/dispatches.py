@@ -1,13 +1,13 @@
 """Counts the compute dispatches of a run: how often a graph launches something on the GPU.
 
-A dispatch costs a GPU time whatever it computes, and a graph of several hundred small operators takes little else; the number of
-operators in the file is another, because the delegate fuses some and needs several dispatches for others. The count is a
-measurement: a Vulkan layer (``count_dispatches.c``) between the loader and the driver counts what the delegate
-records. The layer is C, because the loader calls it in the process that runs the model; it is compiled once, with the C compiler
-of this machine and without any header of Vulkan's, into the cache folder. Where that is not possible nothing is counted.
+A dispatch costs a GPU time whatever it computes, and that is most of the time of a graph of several hundred small operators.
+The operators in the file are another number: the delegate fuses some and needs several dispatches for others. The count is a
+measurement: a Vulkan layer (``count_dispatches.c``) between the loader and the driver counts what the delegate records. It is
+C, because the loader calls it in the process that runs the model, and is compiled once into the cache folder, with this
+machine's C compiler and without any header of Vulkan's. Where that is not possible nothing is counted.
 
-Compiling a model dispatches nothing, and every run of a graph dispatches as often (measured on SwiftShader and lavapipe, in fp32
-and fp16, with the same counts). Copies of inputs and outputs into and out of the delegate's own layout are among the dispatches.
+Compiling a model dispatches nothing, and every run of a graph dispatches as often: the same on SwiftShader and on lavapipe, in
+fp32 and in fp16 (measured). Conversions of inputs and outputs to and from the delegate's own layout are dispatches too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
 from detr2litert.verify.delegate.adapters import Driver, list_adapters
 from detr2litert.verify.delegate.cache_folder import READY, lock, project_cache, replacing
 
@@ -65,7 +66,6 @@ class NotCounted:
     reason: str
 
 
-
 def find_counter(driver: Driver) -> Counter | NotCounted:
     """Returns a counter for runs on ``driver``, compiled if this is the first time, or why there is none. Remembers its answer.
 
@@ -78,6 +78,21 @@ def new_counts(path: Path) -> Path:
     """Makes a file of counts, all zero."""
     path.write_bytes(bytes(_COUNTS_BYTES))
     return path
+
+
+def describe_counts(dispatches: Mapping[str, int | None]) -> str:
+    """Describes the counts by graph: ``"318 + 179 dispatches (native 167 + 111)"``; "" if there are none."""
+    if all(count is None for count in dispatches.values()):
+        return ""
+    portable, native = (
+        " + ".join("?" if count is None else str(count) for name, count in dispatches.items() if _is_native(name) == own)
+        for own in (False, True)
+    )
+    return f"{portable} dispatches" + (f" (native {native})" if native else "")
+
+
+def _is_native(graph: str) -> bool:
+    return graph.endswith(NATIVE_SUFFIX)
 
 
 @cache

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.verify.arrays import Arrays, load_arrays, save_arrays
 from detr2litert.verify.delegate.adapters import Driver
-from detr2litert.verify.delegate.dispatches import Counter, new_counts
+from detr2litert.verify.delegate.dispatches import Counter, NotCounted, new_counts
 from detr2litert.verify.delegate.stderr_log import NO_ADAPTER_LINE, RefusedOp, read_log, split_log
 from detr2litert.verify.printable import printable
 
@@ -155,7 +155,7 @@ def start_models(
     settle: bool = True,
     timeout: float = 900.0,
     budget: float | None = None,
-    counter: Counter | None = None,
+    counter: Counter | NotCounted | None = None,
 ) -> Running:
     """Runs models one after another in one child, with a fresh child after each one that died; for ``side_by_side``.
 
@@ -200,7 +200,7 @@ def start_models(
             ],
         }
         environment = _environment(driver, work)
-        if counter is not None and accelerator == "gpu":
+        if isinstance(counter, Counter) and accelerator == "gpu":
             count = new_counts(work / "dispatches")
             settings["count"] = str(count)
             environment |= counter.environment(environment, count)

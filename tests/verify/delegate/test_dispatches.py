@@ -14,7 +14,7 @@ import pytest
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate import dispatches as module
 from detr2litert.verify.delegate.adapters import Adapter, Driver
-from detr2litert.verify.delegate.dispatches import Counter, NotCounted, find_counter
+from detr2litert.verify.delegate.dispatches import Counter, NotCounted, describe_counts, find_counter
 from detr2litert.verify.delegate.run import DelegateRun, Job, run_models
 
 SHAPE = (1, 4, 4, 8)
@@ -127,6 +127,13 @@ def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path: Path, cache: Path,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     found = find_counter(NOWHERE)
     assert isinstance(found, NotCounted) and "XDG_CACHE_HOME" in found.reason
+
+
+def test_counts_are_described_form_by_form() -> None:
+    assert describe_counts({"graph_a": 318, "graph_b": 179}) == "318 + 179 dispatches"
+    both = {"graph_a": 318, "graph_b": None, "graph_a.native": 167}
+    assert describe_counts(both) == "318 + ? dispatches (native 167)"
+    assert describe_counts({"graph_a": None}) == describe_counts({}) == ""
 
 
 def test_layers_of_the_users_stay(tmp_path: Path) -> None:
