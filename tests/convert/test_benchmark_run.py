@@ -37,6 +37,9 @@ def test_the_demo_detector_is_measured_and_the_document_written(tmp_path):
     assert set(tiny["latency"]) == set(STAGES)
     parts = sum(tiny["latency"][stage]["median"] for stage in STAGES[:-1])
     assert tiny["latency"]["whole frame"]["median"] == pytest.approx(parts, rel=0.5)
+    graphs = tiny["graphs"]["graphs"]
+    assert set(graphs) == {"graph_a", "graph_b", "graph_a.native", "graph_b.native"}
+    assert graphs["graph_a.native"]["dispatches"] < graphs["graph_a"]["dispatches"]
     assert tiny["sampling"]["folded-tent"]["macs"] < tiny["sampling"]["tent"]["macs"]
     text = document.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n")

@@ -81,18 +81,20 @@ def new_counts(path: Path) -> Path:
 
 
 def describe_counts(dispatches: Mapping[str, int | None]) -> str:
-    """Describes the counts by graph: ``"318 + 179 dispatches (native 167 + 111)"``; "" if there are none."""
+    """Describes the counts by graph: ``"318 + 179 dispatches (native 167 + 111)"``; "" if there are none.
+
+    A graph without a native form of its own is the same file in both.
+    """
     if all(count is None for count in dispatches.values()):
         return ""
-    portable, native = (
-        " + ".join("?" if count is None else str(count) for name, count in dispatches.items() if _is_native(name) == own)
-        for own in (False, True)
-    )
-    return f"{portable} dispatches" + (f" (native {native})" if native else "")
+    portable = {name: count for name, count in dispatches.items() if not name.endswith(NATIVE_SUFFIX)}
+    native = {name: dispatches.get(name + NATIVE_SUFFIX, count) for name, count in portable.items()}
+    own = f" (native {_sum(native)})" if len(portable) < len(dispatches) else ""
+    return f"{_sum(portable)} dispatches{own}"
 
 
-def _is_native(graph: str) -> bool:
-    return graph.endswith(NATIVE_SUFFIX)
+def _sum(counts: Mapping[str, int | None]) -> str:
+    return " + ".join("?" if count is None else str(count) for count in counts.values())
 
 
 @cache

@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path: Path, cache: Path,
 def test_counts_are_described_form_by_form() -> None:
     assert describe_counts({"graph_a": 318, "graph_b": 179}) == "318 + 179 dispatches"
     both = {"graph_a": 318, "graph_b": None, "graph_a.native": 167}
-    assert describe_counts(both) == "318 + ? dispatches (native 167)"
+    assert describe_counts(both) == "318 + ? dispatches (native 167 + ?)"
     assert describe_counts({"graph_a": None}) == describe_counts({}) == ""
 
 
