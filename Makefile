@@ -6,6 +6,7 @@
 #   make test        style, types, unit tests, two conversions, the Android and web checks
 #   make test-ci     that, and a conversion of each family, planted faults, other targets and inputs (.ci/run is this with
 #                    TensorFlow's interpreter); test-slow: what takes minutes each, published sizes among them
+#   make fuzz         runs random graphs on the GPU delegate for an hour (MINUTES, SEED) and lists what no rule of the lint knows
 #   make expected    writes tests/expected anew: what the compiler does to every variant, to be read in the diff
 #   make second-runtime   adds TensorFlow's interpreter, 1.3 GB installed, which then checks every conversion as well
 #   make web         serves the browser demo and prints its address (BUNDLE=folder, else build/tiny); needs Node 20 with npm
@@ -20,10 +21,11 @@ BUNDLE ?= build/tiny
 LITERT_JS := web_demo/node_modules/@litertjs/core/package.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
+MINUTES ?= 60
 # Files are handed out in the order of tests/conftest.py, the longest first, and stay whole: they share their fixtures.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-ci test-slow expected web benchmark setup second-runtime driver lint clean
+.PHONY: run test test-ci test-slow fuzz expected web benchmark setup second-runtime driver lint clean
 
 run: setup driver
 	@rm -rf build/tiny
@@ -38,6 +40,9 @@ test-ci: lint driver
 # One at a time: they take gigabytes.
 test-slow: lint driver
 	$(BIN)/python -m pytest -m slow
+
+fuzz: driver
+	$(BIN)/detr2litert probe --fuzz $(MINUTES) $(if $(SEED),--seed $(SEED)) --candidates build/fuzz
 
 expected: setup
 	$(BIN)/python -m tests.expected

@@ -160,19 +160,15 @@ def compile_detector(
         )
         observer.cut(whole, parts)
         cut = copied(parts.b)
-        native = None
-        if profile.native_form:
-            own = replace(parts, a=copied(parts.a), b=copied(parts.b))
-            native = replace(_lowered(own, profile.native(), calibration, observer, native_name), cut=cut)
-        portable = _lowered(parts, profile, calibration, observer, lambda name: name)
+        portable, native = _forms(parts, profile, calibration, observer)
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
-    if native is not None and not any(calls(part.graph_module, *CUSTOM_OPS) for part in native.parts.graphs.values()):
-        native = None
-    reports = {"detector": tuple(before), **portable.reports, **(native.reports if native is not None else {})}
-    return replace(portable, reports=reports, cut=cut, native=native)
+    if native is None or not any(calls(part.graph_module, *CUSTOM_OPS) for part in native.parts.graphs.values()):
+        return replace(portable, reports={"detector": tuple(before), **portable.reports}, cut=cut)
+    reports = {"detector": tuple(before), **portable.reports, **native.reports}
+    return replace(portable, reports=reports, cut=cut, native=replace(native, cut=cut))
 
 
 def native_name(graph: str) -> str:
@@ -180,23 +176,53 @@ def native_name(graph: str) -> str:
     return f"{graph}{manifest.NATIVE_SUFFIX}"
 
 
-def _lowered(
+def _forms(
+    parts: Partition, profile: Profile, calibration: Sequence[Tensor], observer: CompilationObserver
+) -> tuple[CompiledDetector, CompiledDetector | None]:
+    """Rewrites the graphs of a cut detector, in place, and copies of them to the native form.
+
+    Graph A is lowered and measured once for both: only samplers, which follow the selection, are lowered in another way.
+    """
+    graph_b = native_name("graph_b")
+    own_b = copied(parts.b) if profile.native_form else None
+    graphs = {name: part.graph_module for name, part in parts.graphs.items()}
+    lowered = _rewrite(graphs, pipeline.LOWER, profile, observer)
+    if own_b is not None:
+        lowered |= _rewrite({graph_b: own_b.graph_module}, pipeline.LOWER, profile.native(), observer)
+    for number, image in enumerate(calibration, start=1):
+        observer.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
+        _measure(parts, own_b, image)
+    native = None
+    if own_b is not None:
+        own = replace(parts, a=copied(parts.a), b=own_b)
+        lowered[native_name("graph_a")] = list(lowered["graph_a"])
+        native = _finished(own, profile.native(), calibration, observer, {native_name(n): n for n in own.graphs}, lowered)
+    return _finished(parts, profile, calibration, observer, {name: name for name in parts.graphs}, lowered), native
+
+
+def _finished(
     parts: Partition,
     profile: Profile,
     calibration: Sequence[Tensor],
     observer: CompilationObserver,
-    named: Callable[[str], str],
+    names: Mapping[str, str],
+    lowered: Mapping[str, list[StepReport]],
 ) -> CompiledDetector:
-    """Rewrites the graphs of a cut detector, in place; ``named`` gives their names in reports."""
-    graphs = {named(name): part.graph_module for name, part in parts.graphs.items()}
-    reports = _rewrite(graphs, pipeline.LOWER, profile, observer)
-    for number, image in enumerate(calibration, start=1):
-        observer.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
-        _measure(parts, image)
+    """Runs the rewrites after the measurement.
+
+    Args:
+        parts: lowered and measured.
+        profile: of the form.
+        calibration: the pictures of the measurement.
+        observer: called at each step.
+        names: each graph's name in reports, with its name in the partition.
+        lowered: the reports so far, by the name in reports.
+    """
+    graphs = {name: parts.graphs[graph].graph_module for name, graph in names.items()}
     ranges = {name: measured(graph) for name, graph in graphs.items()}
-    for name, more in _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, observer).items():
-        reports[name] += more
-    return CompiledDetector(parts, {name: tuple(steps) for name, steps in reports.items()}, ranges, profile, tuple(calibration))
+    finished = _rewrite(graphs, (*pipeline.PROTECT, *pipeline.LAY_OUT), profile, observer)
+    reports = {name: (*lowered[name], *steps) for name, steps in finished.items()}
+    return CompiledDetector(parts, reports, ranges, profile, tuple(calibration))
 
 
 def copied(part: Part) -> Part:
@@ -213,10 +239,10 @@ def _rewrite(
     return {name: driver.run(steps, graph, profile, partial(observer.rewritten, name)) for name, graph in graphs.items()}
 
 
-def _measure(parts: Partition, image: Tensor) -> None:
-    """Extends the ranges in both graphs by the values of one picture."""
+def _measure(parts: Partition, native_b: Part | None, image: Tensor) -> None:
+    """Extends the ranges in the graphs by the values of one picture."""
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
-    for part in (parts.a, parts.b):
+    for part in (parts.a, parts.b, *([native_b] if native_b is not None else [])):
         outputs = measure(part.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
         values.update(_named(part, outputs))
         if part is parts.a:

@@ -13,6 +13,27 @@ MAX_RANK = 4
 MAX_SIDE = 8192
 """Texels along a side of a texture. A batched matmul whose right side is higher (``batch * K / 4``) is accepted and wrong."""
 
+CUSTOM_CODES = frozenset(
+    {
+        "Convolution2DTransposeBias",
+        "MaxPoolingWithArgmax2D",
+        "MaxUnpooling2D",
+        "Resampler",
+        "custom_call.GroupNorm",
+        "custom_call.LayerNorm",
+        "custom_call.PixelShuffle",
+        "custom_call.RmsNorm",
+        "moe",
+        # Those that have a kernel on the CPU.
+        "AudioSpectrogram",
+        "Mfcc",
+        "NumericVerify",
+        "TFLite_Detection_PostProcess",
+        "aeq.hadamard_rotation",
+    }
+)
+"""Custom operators that the runtime registers: a file with any other is refused before the delegate sees it."""
+
 LARGEST = 65504.0
 """fp16's largest number (IEEE 754-2019, binary16). Phone GPUs compute in fp16 whatever the file's dtype."""
 LARGEST_INTEGER = 2048.0

@@ -19,7 +19,8 @@ Result::
     %n = aten.layer_norm(%x, [C], None, None)
     %z = aten.linear(%n, %w', %b')
 
-A number is also folded through views between the layer and the multiplication. Does not fire if the layer's result has another
+A factor is also folded through views between the layer and the multiplication, if it is the same for all values of a channel.
+Does not fire if the layer's result has another
 reader, or if a norm's result has a reader that is not a linear layer. Exact up to the rounding of the folded weights (1e-6
 relative).
 """
@@ -56,19 +57,19 @@ def _fold_factors(graph_module: fx.GraphModule) -> list[Site | Miss]:
         x, factor = _factor(graph_module, node)
         if x is None or factor is None or value_of(node).shape != value_of(x).shape:
             continue
-        layer = _layer_behind(x, through_views=factor.numel() == 1)
+        layer, views = _layer_behind(x)
         if layer is None:
             found.append(missed(node, f"{x.name} is not the result of a linear layer with no other reader"))
             continue
         if not has_constant_parameters(graph_module, layer):
             found.append(missed(node, f"{layer.name} has weights computed from the image"))
             continue
-        if factor.numel() != 1 and factor.shape[-1] != factor.numel():
+        scale = _per_channel(factor, layer, views)
+        if scale is None:
             found.append(missed(node, f"its factor {list(factor.shape)} does not vary over channels alone"))
             continue
         weight, bias = (constant_of(graph_module, argument(layer, i, "", None)) for i in (1, 2))
         assert weight is not None
-        scale = factor.reshape(-1)
         emit = Emitter(graph_module, layer)
         parameters = [emit.constant(weight * scale[:, None], "scaled_weight")]
         if bias is not None:
@@ -96,11 +97,27 @@ def _factor(graph_module: fx.GraphModule, node: fx.Node) -> tuple[fx.Node | None
     return None, None
 
 
-def _layer_behind(x: fx.Node, through_views: bool) -> fx.Node | None:
-    """Returns the linear layer whose result is ``x``, directly or through views, if it has no other reader."""
-    while through_views and is_call(x, *VIEWS) and only_user(x) is not None:
+def _layer_behind(x: fx.Node) -> tuple[fx.Node | None, list[fx.Node]]:
+    """Returns the linear layer whose result is ``x`` if it has no other reader, and the views between, the first one first."""
+    views: list[fx.Node] = []
+    while is_call(x, *VIEWS) and only_user(x) is not None:
+        views.insert(0, x)
         x = x.all_input_nodes[0]
-    return x if is_call(x, aten.linear.default) and only_user(x) is not None else None
+    return (x if is_call(x, aten.linear.default) and only_user(x) is not None else None), views
+
+
+def _per_channel(factor: Tensor, layer: fx.Node, views: list[fx.Node]) -> Tensor | None:
+    """Returns the factor of each channel of the layer, or None if it also varies over something else."""
+    if factor.numel() == 1:
+        return factor.reshape(1)
+    shape = value_of(layer).shape
+    channels = torch.arange(shape[-1]).expand(shape)
+    for view in views:
+        channels = view.target(channels, *view.args[1:], **view.kwargs)  # type: ignore[operator]
+    spread = factor.expand(channels.shape)
+    scale = torch.ones(shape[-1])
+    scale[channels.reshape(-1)] = spread.reshape(-1)
+    return scale if torch.equal(scale[channels], spread) else None
 
 
 def _fold_norms(graph_module: fx.GraphModule) -> list[Site | Miss]:

@@ -20,7 +20,7 @@ Result::
 
 Does not fire if a block is not of this form, if the coordinates are of different tensors, or if a frequency depends on the
 picture. Tolerance 1e-6 of the phase in float32. In fp16 the phases round as they did before: they reach 2 pi, of which half a
-step is 0.002.
+step is 0.002; those of a cosine are less by whole turns.
 Evidence: 45 operators of a decoder's second graph become two.
 """
 
@@ -92,7 +92,9 @@ def _fold(graph_module: fx.GraphModule, node: fx.Node, parts: list[fx.Node], blo
         stop = start + int(value_of(part).shape[-1])
         odd = torch.arange(stop - start) % 2
         weight[start:stop, block.channel] = block.scale
-        bias[start:stop] = block.shift + odd * (math.pi / 2)
+        phase = block.shift + odd * (math.pi / 2)
+        # Whole turns away, so that the phases of coordinates in [0, 1] are near zero, where fp16 is finest.
+        bias[start:stop] = phase - 2 * math.pi * ((phase + block.scale / 2) / (2 * math.pi)).round()
         start = stop
     emit = Emitter(graph_module, node)
     site = fired(node, f"{len(phases)} coordinate(s), {weight.shape[0]} channels")

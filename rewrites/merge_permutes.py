@@ -51,20 +51,31 @@ def merge_permutes(graph_module: fx.GraphModule) -> Findings:
         if merged is None:
             found.append(missed(second, "the two permutes together move more than four blocks"))
             continue
-        source, order = merged
+        extents, order = merged
         emit = Emitter(graph_module, second)
         found.append(fired(second, f"{before} to {after}"))
-        x = first.all_input_nodes[0]
-        x = x if source == before else emit(aten.reshape.default, x, source)
-        x = x if order == list(range(len(order))) else emit(aten.permute.default, x, order)
+        x = _in_blocks(emit, first.all_input_nodes[0], extents)
+        ones = [d for d, size in enumerate(value_of(x).shape) if size == 1]
+        places = [d for d, size in enumerate(value_of(x).shape) if size > 1]
+        if order != sorted(order):
+            x = emit(aten.permute.default, x, ones + [places[p] for p in order])
         replace(second, emit(aten.reshape.default, x, after))
     return found
+
+
+def _in_blocks(emit: Emitter, x: fx.Node, extents: list[int]) -> fx.Node:
+    """Returns the node of a value whose dimensions above one are ``extents``: its own, one behind a reshape, or a reshape."""
+    behind = x.all_input_nodes[0] if is_call(x, aten.reshape.default) else x
+    for node in (x, behind):
+        if [size for size in value_of(node).shape if size > 1] == extents:
+            return node
+    return emit(aten.reshape.default, x, extents)
 
 
 def _merged(
     before: Sequence[int], first: Sequence[int], between: Sequence[int], second: Sequence[int]
 ) -> tuple[list[int], list[int]] | None:
-    """Returns the shape and the permute that have the effect of both, before a reshape; None above four dimensions.
+    """Returns the blocks' extents and the order that have the effect of both permutes; None above four blocks.
 
     Args:
         before, between: the shapes of the operands of the permutes.
@@ -82,12 +93,7 @@ def _merged(
     moved = [blocks.index(block) for block in at_end if factors[block] > 1]
     if len(blocks) > MAX_RANK:
         return None
-    extents = [factors[block] for block in blocks]
-    if [size for size in before if size > 1] == extents:
-        places = [d for d, size in enumerate(before) if size > 1]
-        ones = [d for d, size in enumerate(before) if size == 1]
-        return list(before), ones + [places[p] for p in moved]
-    return extents, moved
+    return [factors[block] for block in blocks], moved
 
 
 def _common_factors(left: Sequence[int], right: Sequence[int]) -> list[int] | None:

@@ -12,6 +12,7 @@ from detr2litert.rewrites.fold_masks import fold_masks
 from detr2litert.rewrites.fold_sampling import fold_sampling
 from detr2litert.rewrites.fold_scales import fold_scales
 from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
+from detr2litert.rewrites.hoist_permutes import hoist_permutes
 from detr2litert.rewrites.iterate_topk import iterate_topk
 from detr2litert.rewrites.lift_tokens import lift_tokens
 from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
@@ -29,9 +30,11 @@ from detr2litert.rewrites.protect_sums import protect_sums
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.rewrites.remove_identities import remove_identities
 from detr2litert.rewrites.split_clamp import split_clamp
+from detr2litert.rewrites.split_linears import split_linears
 from detr2litert.rewrites.split_matmul import split_matmul
 from detr2litert.rewrites.use_layer_norm import use_layer_norm
 from detr2litert.rewrites.use_resampler import use_resampler
+from detr2litert.rewrites.vectorise_channels import vectorise_channels
 
 NORMALISE: tuple[Step, ...] = (
     Step(remove_identities, "first: identities separate the ops that later patterns match"),
@@ -54,8 +57,10 @@ LOWER: tuple[Step, ...] = (
     Step(lower_sampling, "no sampler may remain"),
     Step(cancel_logit, "before split_clamp, which would rewrite one of the clamps in its pattern"),
     Step(fold_sinusoids, "before merge_scalars and fold_scales, which would change the phases that it matches"),
+    Step(vectorise_channels, "after cancel_logit, whose patterns are of whole tensors"),
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
     Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
+    Step(split_linears, "after fold_scales, which folds the factors of the whole layer"),
     Step(iterate_topk, "only the values of a top-k that is left in a part are read"),
     Step(split_clamp, "no clamp to [0, 1] may reach the converter"),
     Step(split_matmul, "before reduce_rank folds batch dimensions"),
@@ -73,6 +78,7 @@ PROTECT: tuple[Step, ...] = (
 LAY_OUT: tuple[Step, ...] = (
     Step(lower_layer_norm, "first: lowers the norms that need no protection"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
+    Step(hoist_permutes, "one permute of a tensor may then merge with another"),
     Step(merge_permutes, "on the permutes and reshapes that reduce_rank emits"),
     Step(lift_tokens, "last: works on the token tensors that reduce_rank emits"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -78,3 +79,13 @@ def test_the_wheel_has_one_package_at_the_top_and_no_tools() -> None:
     rooms = {name.split(".")[1] for name in packages if "." in name}
     assert rooms == set(FLOORS)
     assert not [name for name in packages if "benchmark" in name or "training" in name]
+
+
+def test_the_wheel_has_every_file_of_data() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["*"]
+    files = [path for room in FLOORS for path in (ROOT / room).rglob("*") if path.is_file()]
+    data = [path for path in files if path.suffix != ".py" and "__pycache__" not in path.parts]
+    assert {path.name for path in data} >= {"count_dispatches.c", "op_support.json", "report.html.jinja"}
+    # Folders without __init__.py are packages too, to setuptools.
+    assert [path for path in data if not any(path.match(pattern) for pattern in patterns)] == []

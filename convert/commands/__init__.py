@@ -11,6 +11,7 @@ COMMANDS = (
     "targets",
     "rewrites",
     "check",
+    "cost",
     "verify",
     "detect",
     "probe",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detr2litert.convert.cli.base import GATE_FAILED, JSON_FLAG, reported
+from detr2litert.convert.cli.base import GATE_FAILED, JSON_FLAG, FiniteRange, reported
 from detr2litert.convert.cli.output import print_json
 from detr2litert.host_runtime.errors import UserError, readable
+from detr2litert.verify.printable import printable
 
 if TYPE_CHECKING:
     from detr2litert.convert.progress import Progress
@@ -32,22 +34,66 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Measurement to compare with [default: the recorded one].",
 )
+@click.option("--fuzz", type=FiniteRange(min=0, min_open=True), metavar="MINUTES", help="Run random graphs instead.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the random graphs [default: a new one, which is printed].")
+@click.option(
+    "--candidates",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the smallest graph of each fault that no rule knows, as a file and as a probe.",
+)
 @JSON_FLAG
 @reported
-def probe(only: tuple[str, ...], fp16: bool, write: Path | None, against: Path | None, as_json: bool) -> int:
+def probe(
+    only: tuple[str, ...],
+    fp16: bool,
+    write: Path | None,
+    against: Path | None,
+    fuzz: float | None,
+    seed: int | None,
+    candidates: Path | None,
+    as_json: bool,
+) -> int:
     """Run the probe suite on the installed runtime and adapter, and show what differs from the recorded measurement.
 
     Each probe is a small model that shows what the GPU delegate accepts, refuses or computes wrong; the lint's rules are based
-    on them. Exit codes: 0 nothing differs, 1 something differs, 2 no adapter, usage error or bad input.
+    on them. With --fuzz, random graphs show what no rule knows. Exit codes: 0 nothing differs and nothing new was found, 1
+    something was, 2 no adapter, usage error or bad input.
     """
     from detr2litert.convert.progress import Progress
 
+    if fuzz is not None:
+        if only or fp16 or write is not None or against is not None:
+            raise UserError("--fuzz runs random graphs in fp32: leave out --only, --fp16, --write and --against, or --fuzz")
+        return _fuzz(fuzz, seed, candidates, as_json)
+    if seed is not None or candidates is not None:
+        raise UserError("--seed and --candidates are options of random graphs: add --fuzz MINUTES")
     report = probe_runtime(only, fp16, write, against, Progress())
     if as_json:
         print_json(report.to_json())
     else:
         click.echo("\n".join(_lines(report, write)))
     return GATE_FAILED if report.changes else 0
+
+
+def _fuzz(minutes: float, seed: int | None, candidates: Path | None, as_json: bool) -> int:
+    from detr2litert.convert.console import console
+    from detr2litert.convert.progress import waiting
+    from detr2litert.verify.fuzz.campaign import run, write_candidates
+    from detr2litert.verify.fuzz.report import lines
+
+    driver = _driver(fp16=False)
+    chosen = secrets.randbelow(1 << 31) if seed is None else seed
+    with waiting(console(stderr=True), f"random graphs of seed {chosen}"):
+        campaign = run(chosen, 60 * minutes, driver)
+    if as_json:
+        print_json(campaign.to_json())
+    else:
+        click.echo("\n".join(printable(line) for line in lines(campaign)))
+    if candidates is not None and campaign.faults:
+        with readable(candidates):
+            for path in write_candidates(campaign, candidates):
+                click.echo(f"wrote     {path}", err=True)
+    return GATE_FAILED if campaign.faults else 0
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -15,6 +16,7 @@ from detr2litert.convert.proof.prove import Evidence
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.rewrites.driver import StepReport
 from detr2litert.rewrites.pipeline import PROTECT
+from detr2litert.verify.gates import GateResult
 from detr2litert.verify.report.headroom import RangeRecord
 from detr2litert.verify.report.html import write_html
 from detr2litert.verify.report.report import Place, RewriteRecord, RunReport, Scene, Stage, write_report
@@ -37,7 +39,7 @@ def report(
 
     Args:
         manifest: the bundle's manifest.
-        evidence: the gates' results, of which the lint gate's has the operator counts.
+        evidence: the gates' results, of which the lint gate's has the operator counts and the numerics gate's the dispatches.
         progress: the stages so far.
         compiled: provides the reports of the rewrites and the measured ranges.
         fix_ups: the fix-ups of each converted file; None when verifying a finished bundle.
@@ -63,7 +65,16 @@ def report(
         weights_place=weights_place,
         class_names=manifest.classes,
         class_ids=tuple(class_ids),
+        dispatches=_dispatches(evidence.gates),
+        not_counted=next((str(gate.data["not_counted"]) for gate in evidence.gates if "not_counted" in gate.data), ""),
     )
+
+
+def _dispatches(gates: Iterable[GateResult]) -> dict[str, int | None]:
+    """Returns the GPU dispatches of each graph, which the numerics gate counted."""
+    none: dict[str, Any] = {}
+    runs = next((gate.data["gpu"] for gate in gates if "not_counted" in gate.data), none)
+    return {graph: run["dispatches"] for graph, run in runs.items()}
 
 
 def write_reports(record: RunReport, folder: Path) -> None:

@@ -75,6 +75,7 @@ class Op:
         inputs: tensor indices; -1 for an optional input that is absent.
         outputs: tensor indices.
         options: the builtin options by their schema names (``"adjX"``, ``"keepNumDims"`` …).
+        custom_options: the raw options of a custom operator, often a flexbuffer map; empty if it has none.
     """
 
     index: int
@@ -83,6 +84,7 @@ class Op:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    custom_options: bytes = field(default=b"", repr=False, compare=False)
 
     def input(self, position: int) -> int:
         """Returns the tensor index of an input, -1 if it is absent."""
@@ -236,4 +238,5 @@ def _op(index: int, raw: Any, codes: Any) -> Op:
         name = f"CUSTOM:{text(code.customCode)}"
     elif name == "STABLEHLO_COMPOSITE":
         name = f"STABLEHLO_COMPOSITE:{text(options.get('name'))}"
-    return Op(index, name, code.version, _indices(raw.inputs), _indices(raw.outputs), options)
+    custom = b"" if raw.customOptions is None else np.asarray(raw.customOptions, np.uint8).tobytes()
+    return Op(index, name, code.version, _indices(raw.inputs), _indices(raw.outputs), options, custom)

@@ -130,6 +130,28 @@ class ModelWriter:
         self._operators.append(operator)
         return next(iter(outputs))
 
+    def custom(
+        self,
+        code: str,
+        inputs: Sequence[str | None],
+        outputs: Mapping[str, Sequence[int]],
+        options: Mapping[str, Any] | bytes | None = None,
+        *,
+        dtype: str | Sequence[str] = "float32",
+    ) -> str:
+        """Adds a custom operator and returns the name of its first output.
+
+        Args:
+            code: the custom code, such as ``"Resampler"``.
+            inputs, outputs, dtype: as for ``op``.
+            options: a mapping is packed as a flexbuffer map, bytes are written as they are; None for no options at all.
+        """
+        first = self.op(f"CUSTOM:{code}", inputs, outputs, dtype=dtype)
+        if options is not None:
+            packed = options if isinstance(options, bytes) else bytes(flatbuffers.flexbuffers.Dumps(dict(options)))
+            self._operators[-1].customOptions = np.frombuffer(packed, np.uint8)
+        return first
+
     def composite(
         self,
         name: str,

@@ -8,7 +8,7 @@ from math import prod
 from torch import Tensor
 
 from detr2litert.graphs.delegate import MAX_RANK
-from detr2litert.graphs.toolbox import aten, sizes
+from detr2litert.graphs.toolbox import aten, sizes, value_of
 from detr2litert.graphs.views import View
 from detr2litert.rewrites.rank.builder import Builder, Value, physical, restored
 
@@ -23,6 +23,13 @@ def slice_along(build: Builder, x: View, dim: int, start: int, end: int, step: i
     order = base.memory_order()
     place = order.index(dim)
     extents = sizes(physical(base).shape)
+    own = sizes(value_of(x.node).shape)
+    if x.shape[dim] > 1 and [size for size in own if size > 1] == [size for size in extents if size > 1]:
+        # The node's own shape, which needs no reshape, has the same dimensions but for those of one.
+        axis = [d for d, size in enumerate(own) if size > 1][sum(size > 1 for size in extents[:place])]
+        node = build.emit(aten.slice.Tensor, x.node, axis, start, end, step)
+        extents[place] = len(range(start, end, step))
+        return _rebroadcast(x, restored(node, extents, order))
     folded = len(extents) > MAX_RANK
     shape = [prod(extents[:place]), extents[place], prod(extents[place + 1 :])] if folded else list(extents)
     node = build.emit(aten.slice.Tensor, build.reshape(x.node, shape), 1 if folded else place, start, end, step)

@@ -12,8 +12,9 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
   in a letterbox.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
-- bundles/NAME: a bundle small enough to check by hand, and a copy of each BUNDLE, with expected.json beside the manifest's
-  own golden vectors: the detections that the Python runtime decodes from those.
+- bundles/NAME: two bundles small enough to check by hand (`native` has a native form, and a host step that gives indices),
+  and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that the Python runtime decodes from
+  the bundle's own golden vectors.
 
 The same seed always gives the same files.
 """
@@ -36,6 +37,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
+import native_bundle
 import tiny_bundle
 from host_cases import all_cases
 from random_host_programs import random_cases
@@ -45,7 +47,7 @@ from detr2litert.host_runtime.decode import Detections, decode, decode_outputs
 from detr2litert.host_runtime.draw import class_colour
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_table import load_table
-from detr2litert.host_runtime.manifest import Fit, HostProgram, Manifest, Postprocess, Preprocess, Resize
+from detr2litert.host_runtime.manifest import SCHEMA_VERSION, Fit, HostProgram, Manifest, Postprocess, Preprocess, Resize
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 from detr2litert.host_runtime.quiet import silence_exit
@@ -211,8 +213,23 @@ def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
             place[path[-1]] = value
         return name, json.dumps(data)
 
-    yield changed("newer", ["schema_version"], 2)
+    yield changed("version_1", ["schema_version"], 1)
+    yield changed("newer", ["schema_version"], SCHEMA_VERSION + 1)
+    yield changed("version_0", ["schema_version"], 0)
     yield changed("version_text", ["schema_version"], "1")
+    yield changed("version_flag", ["schema_version"], True)
+    same = {key: sound["graphs"][key]["file"] for key in ("a", "b")}
+    yield changed("native_same_files", ["native"], same)
+    native = {**same, "b": native_bundle.NATIVE_B}
+    files = {**sound["files"], native["b"]: sound["files"][same["b"]]}
+    yield "native", json.dumps({**sound, "files": files, "native": native})
+    yield changed("native_not_listed_a", ["native"], {**same, "a": "graph_a.native.tflite"})
+    yield changed("native_not_listed_b", ["native"], native)
+    yield changed("native_without_b", ["native"], {"a": same["a"]})
+    yield changed("native_extra", ["native"], {**same, "c": same["a"]})
+    yield changed("native_number", ["native"], {**same, "b": 1})
+    yield changed("native_empty_name", ["native"], {**same, "b": ""})
+    yield changed("native_null", ["native"], None)
     yield changed("extra", ["surprise"], 1)
     yield changed("extra_deep", ["preprocess", "surprise"], 1)
     for name in sound:
@@ -366,6 +383,8 @@ def make(out: Path, bundles: list[Path]) -> None:
     hand_made = hand_made_bundle(out / "hand_made")
     write_manifests(out / "manifests.json", json.loads((hand_made / "manifest.json").read_text(encoding="utf-8")))
     write_bundle(hand_made, out / "bundles" / "hand_made")
+    native_bundle.write_bundle(out / "native")
+    write_bundle(out / "native", out / "bundles" / "native")
     for source in bundles:
         write_bundle(source, out / "bundles" / source.name)
 

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import make_goldens
+import native_bundle
 import pytest
 import tiny_bundle
 
+from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.host_runtime.tflite.graph import read_graph
 
 
 def test_cases_are_the_same_every_time(tmp_path: Path):
@@ -29,7 +33,8 @@ def test_only_the_sound_manifests_are_read(tmp_path: Path):
     read = {case["name"] for case in cases if case["verdict"] == "read"}
     plain = {"sound", "no_golden", "height_whole_float", "classes_null", "without_settings", "resize_8bit"}
     settings = {"settings", "settings_empty", "settings_unknown"}
-    assert read == {*plain, *settings, "fit_stretch", "fit_letterbox", "fit_letterbox_top_left", "grey"}
+    native = {"version_1", "native", "native_same_files"}
+    assert read == {*plain, *settings, *native, "fit_stretch", "fit_letterbox", "fit_letterbox_top_left", "grey"}
     assert Manifest.from_json(next(case["text"] for case in cases if case["name"] == "sound")).to_dict() == sound
 
 
@@ -40,3 +45,25 @@ def test_the_hand_made_bundle_has_golden_vectors_of_every_stage(tmp_path: Path):
         names = {"image", "enc_scores", "memory", "selected_memory", "selected_cells", "boxes", "logits"}
         assert set(bundle.golden_tensors()) == names
     assert json.loads((tmp_path / "bundles" / "hand_made.json").read_text()) == {"threshold": pytest.approx(0.3)}
+
+
+def test_the_native_bundle_detects_the_same_by_indices(tmp_path: Path):
+    native_bundle.write_bundle(tmp_path / "native")
+    make_goldens.hand_made_bundle(tmp_path / "hand_made")
+    with load_bundle(tmp_path / "native") as bundle:
+        indices = bundle.golden_tensors()["indices"]
+        assert (indices.dtype, indices.tolist()) == ("int32", [6, 12, 0, 1])
+        kinds = {name: [op.name for op in read_graph(path).ops] for name, path in bundle.graphs().items()}
+        assert set(kinds) == {"graph_a", "graph_b", "graph_b.native"}, "graph A is the same file in both forms"
+        assert [name for name, ops in kinds.items() if "CUSTOM:Resampler" in ops] == ["graph_b.native"]
+        with Runner(bundle) as runner, Runner(tmp_path / "hand_made") as other:
+            assert runner.form == "portable", "the CPU has no such operator"
+            assert runner.detect(tiny_bundle.picture()) == other.detect(tiny_bundle.picture())
+
+
+@pytest.mark.parametrize("steepness", [20.0, 10.0])
+def test_another_steepness_gives_other_logits(tmp_path: Path, steepness: float):
+    """For tests that must notice which of the two graphs ran."""
+    native_bundle.write_bundle(tmp_path, {"graph_b.tflite": native_bundle.graph_b(steepness=steepness)})
+    with load_bundle(tmp_path) as bundle:
+        assert bundle.golden_tensors()["logits"].max() == pytest.approx(steepness - 10)

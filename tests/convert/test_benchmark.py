@@ -18,6 +18,7 @@ from detr2litert.host_runtime.manifest import Weights
 from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile, Sampling
 from detr2litert.rewrites.program import export
+from detr2litert.verify.cost.measure import Measured, Measurements, Time
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.report.report import RunReport, Stage
 from tools.benchmark.__main__ import main
@@ -26,7 +27,7 @@ from tools.benchmark.cost import cost_of, sampling_core
 from tools.benchmark.latency import STAGES, timing
 from tools.benchmark.machine import describe_machine
 from tools.benchmark.record import Cost, Record, VariantRecord
-from tools.benchmark.tables import render
+from tools.benchmark.tables import _FORMS, render
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,9 +129,10 @@ def a_conversion(random: bool) -> Conversion:
         adapter="",
         stages=(Stage("load weights", 1.25), Stage("gate 1", 0.5)),
         rewrites=(),
-        op_counts={"graph_a": {"ADD": 3, "MUL": 4}, "graph_b": {"ADD": 2}},
-        files={"graph_a.tflite": 1_500_000, "graph_b.tflite": 250_000, "labels.txt": 9},
+        op_counts={"graph_a": {"ADD": 3, "MUL": 4}, "graph_b": {"ADD": 2}, "graph_a.native": {"MUL": 5}},
+        files={"graph_a.tflite": 1_500_000, "graph_b.tflite": 250_000, "graph_a.native.tflite": 1_400_000, "labels.txt": 9},
         gates=(GateResult("lint", Verdict.PASSED, ""),),
+        dispatches={"graph_a": 6, "graph_b": 3, "graph_a.native": 4},
     )
     return from_report(report, seconds=12.0, peak_bytes=2_340_000_000)
 
@@ -142,17 +144,31 @@ def some_conversions(random: bool) -> tuple[Conversion, ...]:
     return slow, fast
 
 
-def a_record() -> Record:
+def some_graphs(software: bool, not_counted: str = "", adapter: str = "Mali") -> Measurements:
+    cpu = Time(1.0, 3)
+    figures = {"graph_a": (6, 1.5), "graph_b": (3, 0.5), "graph_a.native": (4, 1.25)}
+    graphs = {
+        name: Measured(cpu, Time(milliseconds, 3), None if not_counted else count)
+        for name, (count, milliseconds) in figures.items()
+    }
+    return Measurements(graphs, adapter, software, not_counted, 2)
+
+
+def a_record(graphs: Measurements | None = None) -> Record:
     latency = {stage: timing([1.0, 2.0, 3.0]) for stage in STAGES}
     sampling = {"tent": Cost(94_000_000, 2_000_000, 22_000_000), "folded-tent": Cost(50_000_000, 1_000_000, 11_000_000)}
-    entries = {name: VariantRecord(some_conversions(name == "big"), latency, sampling) for name in ("little", "big")}
+    entries = {
+        name: VariantRecord(some_conversions(name == "big"), latency, graphs or some_graphs(True), sampling)
+        for name in ("little", "big")
+    }
     return Record(describe_machine(), "pixel", 2, entries)
 
 
 def test_a_report_becomes_a_conversion():
     conversion = a_conversion(random=False)
-    assert conversion.ops == {"graph_a": 7, "graph_b": 2}
-    assert conversion.file_bytes == {"graph_a": 1_500_000, "graph_b": 250_000}
+    assert conversion.ops == {"graph_a": 7, "graph_b": 2, "graph_a.native": 5}
+    assert conversion.file_bytes == {"graph_a": 1_500_000, "graph_b": 250_000, "graph_a.native": 1_400_000}
+    assert conversion.dispatches == {"graph_a": 6, "graph_b": 3, "graph_a.native": 4}
     assert conversion.stages == {"load weights": 1.25, "gate 1": 0.5}
     assert conversion.gates == {"lint": "passed"}
 
@@ -165,7 +181,11 @@ def test_the_tables_hold_every_figure_and_how_it_was_measured():
         "| **whole process, fastest** | **12.0** | **12.0** |",
         "| whole process, each run | 14.0, 12.0 | 14.0, 12.0 |",
         "| **peak memory** | **2.34 GB** | **2.34 GB** |",
-        "| operators of graph A | 7 | 7 |",
+        "| operators of graph A | 7 / 5 | 7 / 5 |",
+        "| operators of graph B | 2 | 2 |",
+        "| graph A, fp16 weights | 1.5 MB / 1.4 MB | 1.5 MB / 1.4 MB |",
+        "| dispatches of graph A | 6 / 4 | 6 / 4 |",
+        "| dispatches of graph B | 3 | 3 |",
         "| graph B, fp16 weights | 0.2 MB | 0.2 MB |",
         "| host step | 2.00 / 2.90 | 2.00 / 2.90 |",
         "| MMAC, unfolded | 94.0 | 94.0 |",
@@ -176,6 +196,19 @@ def test_the_tables_hold_every_figure_and_how_it_was_measured():
     assert "of 3 frames" in text
     assert "Weights of big are random" in text
     assert json.loads(json.dumps(a_record().to_json()))["variants"]["little"]["latency"]["graph A"]["p95"] == pytest.approx(2.9)
+
+
+def test_times_of_a_gpu_are_in_the_table_unless_it_is_a_software_one() -> None:
+    hardware = render(a_record(some_graphs(software=False)))
+    assert "| graph A, ms | 1.50 / 1.25 | 1.50 / 1.25 |" in hardware and "(Mali), portable / native form, and milli" in hardware
+    assert "graph A, ms" not in render(a_record())
+
+
+def test_dispatches_that_were_not_counted_have_their_reason() -> None:
+    lacking = render(a_record(some_graphs(software=True, not_counted="there is no C compiler")))
+    assert "Dispatches were not counted: there is no C compiler." in lacking and "dispatches of graph" not in lacking
+    alone = render(a_record(some_graphs(software=True, not_counted="no Vulkan adapter", adapter="")))
+    assert "Dispatches were not counted: no Vulkan adapter." in alone
 
 
 def test_bad_input_ends_in_one_line_before_anything_is_measured(tmp_path):
@@ -189,6 +222,10 @@ def test_bad_input_ends_in_one_line_before_anything_is_measured(tmp_path):
         assert result.exit_code == 2, arguments
         assert result.output.startswith("error: ")
         assert result.output.count("\n") == 1
+
+
+def test_the_forms_of_sampling_in_the_table_exist():
+    assert set(_FORMS) <= set(map(str, Sampling))
 
 
 def test_the_measurements_have_the_markers():

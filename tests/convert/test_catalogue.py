@@ -26,6 +26,7 @@ def entry(gates: dict[str, str] = GATES, random_weights: bool = True) -> Entry:
         file_bytes={"graph_a": 12_300_000, "graph_b": 8_400_000},
         gates=gates,
         random_weights=random_weights,
+        dispatches={"graph_a": 400, "graph_b": 600, "graph_b.native": 300},
     )
     return Entry(640, 10_200_000, 2.34, conversion, "pixel", {"torch": "2.13.0"})
 
@@ -34,8 +35,16 @@ def test_a_row_has_all_figures() -> None:
     rows = render({"dfine-s": entry()}).splitlines()
     assert len(rows) == 3
     assert rows[2] == (
-        "| dfine-s | 640 | 10.2 | 500 + 700 | 12.3 + 8.4 | 2.3 ms | 61 | 1.5 | lint, residency, numerics; detections not run |"
+        "| dfine-s | 640 | 10.2 | 500 + 700 | 400 + 600 (native 400 + 300) | 12.3 + 8.4 | "
+        "2.3 ms | 61 | 1.5 | lint, residency, numerics; detections not run |"
     )
+
+
+def test_dispatches_that_were_not_counted_or_not_recorded() -> None:
+    made = entry().conversion
+    for dispatches, cell in (({"graph_a": None, "graph_b": None}, "? + ?"), ({}, "")):
+        row = render({"dfine-s": replace(entry(), conversion=replace(made, dispatches=dispatches))}).splitlines()[2]
+        assert row.split(" | ")[4] == cell
 
 
 def test_trained_weights_and_failed_gates_show_and_the_order_is_the_listings() -> None:

@@ -187,8 +187,13 @@ class App:
         return value.astype(np.float16).astype(np.float32)
 
     def corrupted(self, stage: str, value: Any) -> Any:
-        """The outputs of a stage, negated if a fault names it: every metric except the magnitude detects it."""
-        return -value if self.faults.get("wrong") == stage else value
+        """The outputs of a stage, negated if a fault names it: every metric except the magnitude detects it.
+
+        Indices are reversed instead, so that graph B can gather by them.
+        """
+        if self.faults.get("wrong") != stage:
+            return value
+        return value[..., ::-1] if value.dtype.kind == "i" else -value
 
     def write(self, folder: Path, stage: str, outputs: dict[str, Any]) -> None:
         """Tensors as raw files."""

@@ -2,6 +2,8 @@
 
 - partly, wholly: bundles that no GPU takes whole, `tests/host_runtime/tiny_bundle.py`'s with another graph B. `partly` keeps
   one operator that the delegate takes, `wholly` has none. The delegate refuses RELU_0_TO_1; the CPU computes it.
+- refused.tflite, wrong.native.tflite: a graph that no GPU takes whole, and a native graph B whose logits are wrong, to be
+  planted in a bundle's native form.
 - bundle.zip: BUNDLE in one file.
 - other.png: a picture for the hand-made bundle, with one blue cell at its right upper corner, and not square.
 """
@@ -16,7 +18,9 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "android"))
 
+import native_bundle
 import tiny_bundle
 from tiny_bundle import QUERIES, Ops
 
@@ -38,6 +42,8 @@ def refused_graph_b(*, wholly: bool) -> bytes:
 def make(out: Path, bundle: Path) -> None:
     for name in ("partly", "wholly"):
         tiny_bundle.write_bundle(out / name, {"graph_b.tflite": refused_graph_b(wholly=name == "wholly")})
+    (out / "refused.tflite").write_bytes(refused_graph_b(wholly=False))
+    (out / "wrong.native.tflite").write_bytes(native_bundle.graph_b(native=True, steepness=10.0))
     shutil.make_archive(str(out / "bundle"), "zip", bundle)
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[:5, 30:, 2] = 255

@@ -16,7 +16,7 @@ from detr2litert.convert.models.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.quiet import silence_exit
 from tools.benchmark.conversion import Conversion, convert
-from tools.benchmark.latency import measure
+from tools.benchmark.latency import measure, measure_graphs
 from tools.benchmark.machine import describe_machine
 from tools.benchmark.record import Cost, Record, VariantRecord
 from tools.benchmark.tables import render
@@ -63,12 +63,14 @@ def _benchmark(
         for repeat, (name, variant) in itertools.product(range(repeats), chosen.items()):
             click.echo(f"{name}: converting, {repeat + 1} of {repeats}", err=True)
             conversions[name].append(convert(variant, target, Path(scratch) / f"{name}-{repeat}"))
-        latencies = {}
+        latencies, graphs = {}, {}
         for name in chosen:
             click.echo(f"{name}: {runs} frames on the CPU", err=True)
             latencies[name] = measure(Path(scratch) / f"{name}-0", runs, threads)
+            click.echo(f"{name}: each graph on the GPU", err=True)
+            graphs[name] = measure_graphs(Path(scratch) / f"{name}-0", runs, threads)
     costs = _costs(chosen, target)
-    entries = {name: VariantRecord(tuple(conversions[name]), latencies[name], costs[name]) for name in chosen}
+    entries = {name: VariantRecord(tuple(conversions[name]), latencies[name], graphs[name], costs[name]) for name in chosen}
     record = Record(machine, target, threads, entries)
     tables = render(record)
     if json_path is not None:

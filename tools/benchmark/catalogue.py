@@ -11,9 +11,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -21,6 +22,7 @@ from detr2litert.convert.document import insert, read_document
 from detr2litert.convert.models.variants import VARIANTS, Variant, find_variant
 from detr2litert.convert.targets import find_target
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
 from detr2litert.host_runtime.quiet import silence_exit
 from detr2litert.verify.report.report import load_report, write_whole
 from tools.benchmark.conversion import Conversion, convert
@@ -29,7 +31,8 @@ from tools.benchmark.latency import measure
 _BAD_INPUT = 2
 _SECTION = "catalogue"
 _RUNS = 10
-_COLUMNS = ("variant", "input", "M params", "ops A + B", "MB A + B", "host step", "seconds", "GB", "gates")
+Figure = TypeVar("Figure")
+_COLUMNS = ("variant", "input", "M params", "ops A + B", "dispatches A + B", "MB A + B", "host step", "seconds", "GB", "gates")
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,28 @@ def _row(name: str, entry: Entry) -> list[str]:
         name + ("" if made.random_weights else " (trained)"),
         str(entry.resolution),
         f"{entry.parameters / 1e6:.1f}",
-        f"{made.ops['graph_a']} + {made.ops['graph_b']}",
-        f"{made.file_bytes['graph_a'] / 1e6:.1f} + {made.file_bytes['graph_b'] / 1e6:.1f}",
+        _by_form(made.ops, str),
+        _by_form(made.dispatches, _count),
+        _by_form(made.file_bytes, lambda size: f"{size / 1e6:.1f}"),
         f"{entry.host_step_ms:.1f} ms",
         f"{made.seconds:.0f}",
         f"{made.peak_bytes / 1e9:.1f}",
         _gates(made.gates),
     ]
+
+
+def _by_form(figures: Mapping[str, Figure], form: Callable[[Figure], str]) -> str:
+    """Formats the two graphs' figures, and in parentheses the native form's, where a graph may have none of its own."""
+    if not figures:
+        return ""
+    portable = {graph: figures[graph] for graph in ("graph_a", "graph_b")}
+    native = {graph: figures.get(graph + NATIVE_SUFFIX, figure) for graph, figure in portable.items()}
+    both = [" + ".join(map(form, chosen.values())) for chosen in (portable, native)]
+    return f"{both[0]} (native {both[1]})" if len(figures) > len(portable) else both[0]
+
+
+def _count(figure: int | None) -> str:
+    return "?" if figure is None else str(figure)
 
 
 def _gates(verdicts: Mapping[str, str]) -> str:

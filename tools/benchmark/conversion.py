@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detr2litert.convert.models.variants import Variant
@@ -25,10 +25,11 @@ class Conversion:
         seconds: wall time of the process, from its start to its exit.
         peak_bytes: largest resident set of any one process of the run.
         stages: stage → seconds, in order.
-        ops: graph → number of operators.
+        ops: graph → number of operators; a native form is a graph of its own (``graph_a.native``).
         file_bytes: graph → size of the file with float16 weights.
         gates: gate → verdict.
         random_weights: True if no trained weights were available.
+        dispatches: graph → GPU dispatches of a run, None if they were not counted; empty without ``gpu``.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Conversion:
     file_bytes: Mapping[str, int]
     gates: Mapping[str, str]
     random_weights: bool
+    dispatches: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conversion:
@@ -82,6 +84,7 @@ def from_report(report: RunReport, seconds: float, peak_bytes: int) -> Conversio
         file_bytes={graph: report.files[f"{graph}.tflite"] for graph in report.op_counts},
         gates={gate.gate: str(gate.verdict) for gate in report.gates},
         random_weights=report.weights.random,
+        dispatches=dict(report.dispatches),
     )
 
 

@@ -1,4 +1,4 @@
-"""Measures the latency of one picture through a bundle on the CPU, stage by stage, with ``host_runtime`` alone."""
+"""Measures the latency of a picture through a bundle on the CPU, stage by stage, and of each graph on the GPU, form by form."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 from detr2litert.host_runtime.runner import Runner
+from detr2litert.verify.cost.measure import Measurements
+from detr2litert.verify.cost.measure import measure as measure_files
+from detr2litert.verify.delegate.driver import NO_ADAPTER, find_driver
 
 PICTURE_SIZE = (640, 480)
 """Width and height of the picture, in pixels; a frequent size of camera previews."""
 STAGES = ("pre-processing", "graph A", "host step", "graph B", "post-processing", "whole frame")
 _WARM_UP = 3
+_GRAPH_TIMEOUT = 900.0
 
 
 @dataclass(frozen=True)
@@ -67,3 +72,16 @@ def measure(bundle: Path, runs: int, threads: int) -> Mapping[str, Timing]:
                 for stage, value in zip(STAGES, frame, strict=True):
                     taken[stage].append(value)
     return {stage: timing(values) for stage, values in taken.items()}
+
+
+def measure_graphs(bundle: Path, runs: int, threads: int) -> Measurements:
+    """Counts the dispatches of every graph in every form, and times it alone, on random inputs (``verify.cost.measure``).
+
+    Args:
+        bundle: folder.
+        runs: timed runs; one on a software GPU.
+        threads: of LiteRT's CPU kernels.
+    """
+    with load_bundle(bundle) as loaded:
+        files = {name: loaded.path(spec.file) for name, spec in loaded.manifest.graphs_by_name.items()}
+        return measure_files(files, find_driver() or NO_ADAPTER, runs, threads, _GRAPH_TIMEOUT)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from detr2litert.verify.cost.measure import Measurements
 from tools.benchmark.conversion import Conversion
 from tools.benchmark.latency import Timing
 from tools.benchmark.machine import Machine
@@ -36,11 +37,13 @@ class VariantRecord:
     Attributes:
         conversions: time and memory of each ``convert run``, at least one.
         latency: stage → time on the CPU.
+        graphs: dispatches and times of each graph in each form.
         sampling: form of bilinear sampling → cost of the modules that sample, both graphs together.
     """
 
     conversions: tuple[Conversion, ...]
     latency: Mapping[str, Timing]
+    graphs: Measurements
     sampling: Mapping[str, Cost]
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
-from detr2litert.rewrites.profile import Sampling
+from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
 from tools.benchmark.latency import PICTURE_SIZE, STAGES
 from tools.benchmark.record import Record, VariantRecord
 
@@ -13,7 +14,9 @@ _SAMPLING_TEXT = (
     "the samples; *folded*, which ships, puts the weights into the interpolation matrix first. MACs of its matmuls, operations "
     "of the rest, and bytes of every float32 tensor it writes, counted from the rewritten graphs:"
 )
-_FORMS = {str(Sampling.TENT): "unfolded", str(Sampling.FOLDED_TENT): "folded"}
+_GRAPHS = ("graph_a", "graph_b")
+_FORMS = {"tent": "unfolded", "folded-tent": "folded"}
+"""Names of ``rewrites.profile.Sampling``, whose import would load PyTorch."""
 
 
 def render(record: Record) -> str:
@@ -28,8 +31,9 @@ def render(record: Record) -> str:
         "the time of every run is given. Residency and the GPU's half of the numerics gate are left out. Memory is the largest "
         "resident set of any one process." + (weights if random else ""),
         _conversion_table(record),
-        "Result:",
+        "Result, portable / native form; a graph without operators of the delegate's own has one file for both:",
         _table(record, _OUTPUT_ROWS),
+        *_gpu_parts(record),
         f"On the CPU (XNNPACK, {record.threads} threads), {frame}, milliseconds, median / 95th percentile of {runs} frames:",
         _table(record, [(stage, _timing_cell(stage)) for stage in STAGES]),
         _SAMPLING_TEXT,
@@ -39,6 +43,7 @@ def render(record: Record) -> str:
 
 
 Cell = Callable[[VariantRecord], str]
+Figure = TypeVar("Figure")
 
 
 def _table(record: Record, rows: Iterable[tuple[str, Cell]]) -> str:
@@ -65,7 +70,40 @@ def _timing_cell(stage: str) -> Cell:
 
 
 def _graph_cell(figures: str, graph: str, form: Callable[[int], str]) -> Cell:
-    return lambda entry: form(getattr(entry.conversion, figures)[graph])
+    return lambda entry: _both(getattr(entry.conversion, figures), graph, form)
+
+
+def _both(figures: Mapping[str, Figure], graph: str, form: Callable[[Figure], str]) -> str:
+    """Formats a graph's figure in the portable and, if it has a file of its own, the native form."""
+    names = [name for name in (graph, graph + NATIVE_SUFFIX) if name in figures]
+    return " / ".join(form(figures[name]) for name in names)
+
+
+def _gpu_parts(record: Record) -> list[str]:
+    """Renders the dispatches and, on a GPU that is one, the times; one line where nothing ran on a GPU."""
+    graphs = next(iter(record.variants.values())).graphs
+    if not graphs.adapter:
+        return [f"Dispatches were not counted: {graphs.not_counted}."]
+    text = f"Dispatches of a run on the GPU delegate ({graphs.adapter}), portable / native form"
+    rows = [(f"dispatches of graph {graph[-1].upper()}", _dispatch_cell(graph)) for graph in _GRAPHS]
+    if graphs.not_counted:
+        text, rows = f"Dispatches were not counted: {graphs.not_counted}. On the GPU delegate ({graphs.adapter})", []
+    if not graphs.software:
+        text += ", and milliseconds, median, reading of the outputs included"
+        rows += [(f"graph {graph[-1].upper()}, ms", _gpu_cell(graph)) for graph in _GRAPHS]
+    return [f"{text}:", _table(record, rows)] if rows else [f"{text}."]
+
+
+def _dispatch_cell(graph: str) -> Cell:
+    return lambda entry: _both(entry.graphs.graphs, graph, lambda found: _or_dash(found.dispatches))
+
+
+def _gpu_cell(graph: str) -> Cell:
+    return lambda entry: _both(entry.graphs.graphs, graph, lambda found: _or_dash(found.gpu.milliseconds))
+
+
+def _or_dash(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.2f}" if isinstance(figure, float) else str(figure)
 
 
 _OUTPUT_ROWS: Sequence[tuple[str, Cell]] = (

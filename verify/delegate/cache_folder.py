@@ -1,8 +1,9 @@
-"""The cache folder of the fetched drivers: one installer at a time, and an error message where it cannot be written."""
+"""The cache folder: one installer at a time, and an error message where it cannot be written."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from detr2litert.host_runtime.errors import UserError
 
 READY = "ready"
 """Name, in a scratch folder, of the folder to keep."""
+
+
+def project_cache() -> Path:
+    """``$XDG_CACHE_HOME/detr2litert``, or the same under ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detr2litert"
 
 
 @contextmanager

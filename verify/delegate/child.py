@@ -42,9 +42,18 @@ def _options(settings: dict[str, Any]) -> Options:
     return Options(HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=settings["threads"]))
 
 
+def _dispatches(count: str | None) -> int | None:
+    """Returns the GPU dispatches so far, from the file of ``count_dispatches.c``; None without it or without that layer."""
+    if count is None:
+        return None
+    dispatches, instances = np.fromfile(count, np.uint64).tolist()
+    return dispatches if instances else None
+
+
 def _run(
-    model: CompiledModel, signature: str, given: dict[str, np.ndarray], repeats: int, settle: bool
-) -> tuple[dict[str, np.ndarray], list[float]]:
+    model: CompiledModel, signature: str, given: dict[str, np.ndarray], repeats: int, settle: bool, count: str | None
+) -> tuple[dict[str, np.ndarray], list[float], int | None]:
+    """Returns the outputs, the seconds of each run, and the dispatches of the last one."""
     wanted = model.get_input_tensor_details(signature)
     if set(given) != set(wanted):
         raise ValueError(f"the model's inputs are {sorted(wanted)}, but {sorted(given)} were given")
@@ -60,7 +69,9 @@ def _run(
     produced = model.get_output_tensor_details(signature)
     outputs = {name: model.create_output_buffer_by_name(signature, name) for name in produced}
     seconds = []
+    dispatches = None
     for _ in range(repeats):
+        before = _dispatches(count)
         start = time.perf_counter()
         model.run_by_name(signature, inputs, outputs)
         # Reading is part of the measurement: the GPU runs asynchronously and finishes when it is read.
@@ -71,7 +82,9 @@ def _run(
             for name, d in produced.items()
         }
         seconds.append(time.perf_counter() - start)
-    return values, seconds
+        after = _dispatches(count)
+        dispatches = None if before is None or after is None else after - before
+    return values, seconds, dispatches
 
 
 def _settles(settings: dict[str, Any], seconds: list[float]) -> bool:
@@ -146,6 +159,7 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
         "error": "",
         "compile_seconds": 0.0,
         "run_seconds": [],
+        "dispatches": None,
         "outputs": 0,
         "query_full_acceleration": None,
     }
@@ -165,7 +179,10 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
             with np.load(path) as archive:
                 names = json.loads(str(archive["names"]))
                 given = {name: archive[f"v{n}"] for n, name in enumerate(names)}
-            values, seconds = _run(model, signature, given, settings["repeats"], _settles(settings, result["run_seconds"]))
+            settle = _settles(settings, result["run_seconds"])
+            values, seconds, result["dispatches"] = _run(
+                model, signature, given, settings["repeats"], settle, settings["count"]
+            )
             members: dict[str, Any] = {f"v{n}": value for n, value in enumerate(values.values())}
             np.savez(work / f"out_{index}_{position}.npz", names=np.array(json.dumps(list(values))), **members)
             result["outputs"] = position + 1

@@ -29,7 +29,7 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate import lavapipe, swiftshader
 from detr2litert.verify.delegate.adapters import Driver, list_adapters
-from detr2litert.verify.delegate.cache_folder import lock
+from detr2litert.verify.delegate.cache_folder import lock, project_cache
 from detr2litert.verify.delegate.run import DelegateRun, run_model
 
 _USER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
@@ -61,16 +61,12 @@ LEFT_OUT_FP16 = NoGpu("the fp16 gate was left out", "run it again without --no-f
 
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/detr2litert/swiftshader``, or the same under ``~/.cache``."""
-    return swiftshader.folder(_cache())
+    return swiftshader.folder(project_cache())
 
 
 def fp16_folder() -> Path:
     """Returns the same folder for lavapipe."""
-    return lavapipe.folder(_cache())
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detr2litert"
+    return lavapipe.folder(project_cache())
 
 
 @cache

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.verify.arrays import Arrays, load_arrays, save_arrays
 from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.dispatches import Counter, NotCounted, new_counts
 from detr2litert.verify.delegate.stderr_log import NO_ADAPTER_LINE, RefusedOp, read_log, split_log
 from detr2litert.verify.printable import printable
 
@@ -72,6 +73,7 @@ class DelegateRun:
         adapter: the adapter the delegate chose, as it names it; "" if it did not get that far.
         outputs: for each input set, signature name to array.
         compile_seconds, run_seconds: wall times; a run includes reading its outputs.
+        dispatches: GPU dispatches of one run, the last; None unless requested with ``counter``, and where nothing was run.
         log: the child's stderr for this model.
     """
 
@@ -90,6 +92,7 @@ class DelegateRun:
     outputs: tuple[dict[str, NDArray[Any]], ...] = field(default=(), repr=False)
     compile_seconds: float = 0.0
     run_seconds: tuple[float, ...] = ()
+    dispatches: int | None = None
     log: str = field(default="", repr=False)
 
     @property
@@ -152,6 +155,7 @@ def start_models(
     settle: bool = True,
     timeout: float = 900.0,
     budget: float | None = None,
+    counter: Counter | NotCounted | None = None,
 ) -> Running:
     """Runs models one after another in one child, with a fresh child after each one that died; for ``side_by_side``.
 
@@ -168,6 +172,7 @@ def start_models(
             takes 0.2 s per run; not after a run of a few seconds.
         timeout: seconds for each model.
         budget: seconds after which no further input set of a model is begun; the others have no outputs. None for all.
+        counter: counts the dispatches of GPU runs (``dispatches.find_counter(driver)``).
     """
     if accelerator == "gpu" and driver is None:
         return [DelegateRun(job.model, accelerator, Outcome.NO_ADAPTER, error="no Vulkan adapter was found") for job in jobs]
@@ -184,6 +189,7 @@ def start_models(
             "repeats": repeats,
             "query_full_acceleration": query_full_acceleration,
             "budget": budget,
+            "count": None,
             "first": 0,
             "jobs": [
                 {
@@ -193,11 +199,16 @@ def start_models(
                 for i, job in enumerate(jobs)
             ],
         }
+        environment = _environment(driver, work)
+        if isinstance(counter, Counter) and accelerator == "gpu":
+            count = new_counts(work / "dispatches")
+            settings["count"] = str(count)
+            environment |= counter.environment(environment, count)
         runs: list[DelegateRun] = []
         while len(runs) < len(jobs):
             settings["first"] = len(runs)
             (work / "jobs.json").write_text(json.dumps(settings))
-            code, log = yield from _spawn(work, _environment(driver, work), len(runs), len(jobs), timeout)
+            code, log = yield from _spawn(work, environment, len(runs), len(jobs), timeout)
             sections = _named_sections(log, mark, jobs, work)
             while len(runs) < len(jobs) and (work / f"result_{len(runs)}.json").exists():
                 index = len(runs)
@@ -299,6 +310,7 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
         outputs=outputs,
         compile_seconds=result["compile_seconds"],
         run_seconds=tuple(result["run_seconds"]),
+        dispatches=result["dispatches"],
         **facts,
     )
 

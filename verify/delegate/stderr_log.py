@@ -13,7 +13,8 @@ _OPS_SPLIT = re.compile(
     r"(?:No operations|(\d+) operations) will run on the GPU, and (?:all|the remaining) (\d+) operations will run on the CPU"
 )
 _REFUSED_HEAD = "Following operations are not supported by GPU delegate:"
-_REFUSED = re.compile(r"^([A-Z][A-Z0-9_]+): (.+)$")
+# A custom operator is named "CUSTOM code"; it is recorded as everywhere else, "CUSTOM:code".
+_REFUSED = re.compile(r"^(?:CUSTOM ([^\s:]+)|([A-Z][A-Z0-9_]+)): (.+)$")
 # The two forms in which a refusal names the tensor: quoted inside the sentence, or after its full stop.
 _REFUSED_TENSOR = re.compile(r'Tensor "([^"]+)"|(?:less than 5|not supported)\.\s+(\S+)$')
 _PARTITION = re.compile(r"Initializing \S+-based API from graph")
@@ -69,6 +70,7 @@ def _refused(lines: Sequence[str]) -> tuple[RefusedOp, ...]:
         elif inside and _OPS_SPLIT.search(line):
             break
         elif inside and (match := _REFUSED.match(line)):
-            tensor = _REFUSED_TENSOR.search(match[2])
-            found.append(RefusedOp(match[1], match[2].strip(), (tensor[1] or tensor[2] or "") if tensor else ""))
+            tensor = _REFUSED_TENSOR.search(match[3])
+            name = f"CUSTOM:{match[1]}" if match[1] else match[2]
+            found.append(RefusedOp(name, match[3].strip(), (tensor[1] or tensor[2] or "") if tensor else ""))
     return tuple(found)

@@ -2,7 +2,8 @@
 
 Tag ``tflite``, level I: ``Replacing N out of M node(s) with delegate (NAME) node, yielding P partitions for subgraph S.``
 (LiteRT, tflite/core/subgraph.cc). Other apps log the same line, so only lines of the app's own process count; the app's line
-``compiling FILE for the GPU`` comes before those of FILE.
+``compiling FILE for the GPU`` comes before those of FILE. A file that is compiled a second time, for the portable form after
+the native one was refused, counts from its last such line on: that is the graph that runs.
 """
 
 from __future__ import annotations
@@ -37,13 +38,15 @@ class Delegated:
 
 def parse_log(text: str, pid: int) -> tuple[Delegated, ...]:
     """Parses the delegates' lines of one process in ``logcat -v threadtime``, in order."""
-    found, file = [], ""
+    found: list[Delegated] = []
+    file = ""
     for line in text.splitlines():
         match = _LINE.match(line)
         if match is None or int(match["pid"]) != pid:
             continue
         if compiling := _COMPILING.search(match["text"]):
             file = compiling["file"]
+            found = [earlier for earlier in found if earlier.file != file]
         elif taken := _REPLACING.search(match["text"]):
             counts = (int(taken["taken"]), int(taken["nodes"]), int(taken["partitions"]))
             found.append(Delegated(file, taken["name"], *counts))

@@ -59,10 +59,13 @@ def detection_limits(request: Request, threshold: float) -> DetectionLimits:
 
 
 def check_ran(run: DeviceRun) -> GateResult:
-    """Checks that the instrumentation completed."""
+    """Checks that the instrumentation completed; names the form of the graphs that ran, and why not the native one."""
     ended = run.ended
     if ended.status == "ok":
-        return GateResult("run", Verdict.PASSED, f"{run.request.runs} timed runs after {run.request.warmup} to warm up")
+        form, refusal = ("portable", "") if run.result is None else (run.result.form, run.result.refusal)
+        why = f"; the native one does not run there: {refusal}" if refusal else ""
+        summary = f"{run.request.runs} timed runs after {run.request.warmup} to warm up, {form} form of the graphs{why}"
+        return GateResult("run", Verdict.PASSED, summary, data={"form": form, "native_refused": refusal})
     what = {"crashed": "the app's process died", "hung": "the app hung", "failed": "the app reported a failure"}[ended.status]
     message = f"{what} in stage '{ended.stage}': {ended.message}"
     advice = "see the log in report.json, and try --accelerator cpu" if run.request.accelerator == "gpu" else "see report.json"

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from detr2litert.host_runtime.bundle import Bundle
+from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Golden, Manifest
+from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import Golden, Graphs, Manifest
 from detr2litert.host_runtime.preprocess import load_image
-from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.adb.app import App
 from detr2litert.verify.adb.client import Device
 from detr2litert.verify.adb.errors import CommandFailedError
@@ -144,17 +147,15 @@ def _judge(
     bundle: Bundle, golden: Golden, tensors: Mapping[str, Array], run: DeviceRun, cpu: DeviceRun | None
 ) -> tuple[GateResult, ...]:
     manifest = bundle.manifest
-    graphs = {name: spec.file for name, spec in manifest.graphs.by_name.items()}
     ran = check_ran(run)
     if ran.verdict is not Verdict.PASSED:
         names = ("residency", "stages", "fallback", "detections", "latency")
         return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not complete", ran.advice) for name in names)
+    graphs = {name: spec.file for name, spec in _graphs_run(manifest, run).by_name.items()}
     _check_written(manifest, tensors, run)
     limits = detection_limits(run.request, golden.threshold)
     picture = load_image(bundle.path(golden.image))
-    with Runner(bundle) as runner:
-        device_a = run.tensors["a"]
-        chain = {"host": runner.host_step(device_a), "b": runner.graph_b({**device_a, **run.tensors["host"]})}
+    chain = _chain(bundle, run)
 
     def decoded(outputs: Mapping[str, Array]) -> Detections:
         return decode_outputs(manifest, outputs, picture.size, threshold=limits.floor)
@@ -168,6 +169,36 @@ def _judge(
     if run.request.accelerator == "gpu":
         gates.append(check_fallback(run, cpu))
     return *gates, detections, check_latency(run)
+
+
+def _chain(bundle: Bundle, run: DeviceRun) -> dict[str, Mapping[str, Array]]:
+    """Computes here what the host step and graph B give for the inputs that the device itself gave them.
+
+    Graph B is compiled alone: a ``Runner``'s reads graph A's output buffers, and ignores other values for those inputs. Its
+    outputs are NaN, which nothing agrees with, if LiteRT refuses the device's inputs: indices outside of what they index.
+    """
+    manifest = bundle.manifest
+    device_a = run.tensors["a"]
+    host_step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
+    graph_b = CompiledGraph(bundle.path(manifest.graphs.b.file), manifest.graphs.b)
+    b: Mapping[str, Array]
+    try:
+        b = graph_b({**device_a, **run.tensors["host"]})
+    except RuntimeError:
+        b = {spec.name: np.full(spec.shape, np.nan, np.float32) for spec in manifest.graphs.b.outputs}
+    finally:
+        graph_b.close()
+    return {"host": host_step(device_a), "b": b}
+
+
+def _graphs_run(manifest: Manifest, run: DeviceRun) -> Graphs:
+    """Returns the graphs in the form that ran; raises CommandFailedError if the bundle lacks the form that the app names."""
+    if run.result is None or run.result.form == "portable":
+        return manifest.graphs
+    if manifest.native_graphs is None:
+        message = "the app reports that it ran the native form of the graphs, which the bundle lacks"
+        raise CommandFailedError(f"{message}; install the app's build of this version")
+    return manifest.native_graphs
 
 
 def _check_written(manifest: Manifest, tensors: Mapping[str, Array], run: DeviceRun) -> None:
@@ -186,9 +217,11 @@ def _check_written(manifest: Manifest, tensors: Mapping[str, Array], run: Device
 
 
 def _facts(properties: Mapping[str, str], run: DeviceRun) -> dict[str, Any]:
-    """Returns device, SoC, Android and runtime; from the system's properties where the app did not report them."""
+    """Returns device, SoC, Android, runtime and the form of the graphs; without the app's report, the system's properties."""
     if run.result is not None:
-        return {"device": dict(run.result.device), "android": dict(run.result.android), "app": dict(run.result.app)}
+        result = run.result
+        graphs = {"form": result.form, "native_refused": result.refusal}
+        return {"device": dict(result.device), "android": dict(result.android), "app": dict(result.app), "graphs": graphs}
     named = {"manufacturer": "ro.product.manufacturer", "model": "ro.product.model", "hardware": "ro.hardware"}
     named |= {"soc_model": "ro.soc.model", "fingerprint": "ro.build.fingerprint"}
     android = {"release": properties.get("ro.build.version.release"), "sdk": properties.get("ro.build.version.sdk")}

@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.runner import Form
 from detr2litert.verify.adb.errors import CommandFailedError
 
 PROTOCOL = 1
@@ -22,6 +23,7 @@ Array = NDArray[Any]
 Accelerator = Literal["gpu", "cpu"]
 Precision = Literal["default", "fp16", "fp32"]
 
+_FORMS: tuple[Form, ...] = get_args(Form)
 _SUFFIX = {"float32": "f32", "int32": "i32"}
 _STORED = {"float32": "<f4", "int32": "<i4"}
 
@@ -75,6 +77,8 @@ class Result:
         milliseconds: one number per timed run, by stage of ``TIMED``.
         thermal: status before and after, 0 (none) to 6 (shutdown); None where Android does not report it.
         tensors: what it wrote.
+        form: of the graphs that ran; an app that does not record it is older than the native form, and ran the portable one.
+        refusal: why the bundle's native form did not run there; "" if it did, or was not tried.
     """
 
     pid: int
@@ -84,6 +88,8 @@ class Result:
     milliseconds: Mapping[str, tuple[float, ...]]
     thermal: tuple[int | None, int | None]
     tensors: tuple[TensorFile, ...]
+    form: Form = "portable"
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,7 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
         if record["bundle"]["manifest_sha256"] != manifest_sha256:
             raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
         thermal = record.get("thermal") or {}
+        graphs = record.get("graphs") or {}
         return Result(
             pid=int(record["app"]["pid"]),
             device=dict(record["device"]),
@@ -138,6 +145,8 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
             milliseconds={stage: tuple(map(float, record["milliseconds"][stage])) for stage in TIMED},
             thermal=(_status(thermal.get("before")), _status(thermal.get("after"))),
             tensors=tuple(map(_tensor_file, record["tensors"])),
+            form=_form(graphs.get("form", "portable")),
+            refusal=" ".join(str(graphs.get("native_refused") or "").split()),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
@@ -153,6 +162,14 @@ def _tensor_file(record: Mapping[str, Any]) -> TensorFile:
     if parts[0] != "out" or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"the file {record['file']!r}")
     return TensorFile(record["stage"], str(record["name"]), record["dtype"], shape, "/".join(parts), str(record["sha256"]))
+
+
+def _form(value: Any) -> Form:
+    """Parses the form of the graphs; raises ValueError if there is none of that name."""
+    for form in _FORMS:
+        if form == value:
+            return form
+    raise ValueError(f"the form {value!r} of the graphs")
 
 
 def _status(value: Any) -> int | None:

@@ -133,14 +133,15 @@ def _row(row: DeviceRow) -> dict[str, Any]:
 
 
 def _identity(row: DeviceRow) -> str:
-    """Describes device, SoC, Android and runtime in one line, as far as they are known."""
-    device, android, app = (row.facts.get(part, {}) for part in ("device", "android", "app"))
+    """Describes device, SoC, Android, runtime and the form of the graphs in one line, as far as they are known."""
+    device, android, app, graphs = (row.facts.get(part, {}) for part in ("device", "android", "app", "graphs"))
     makers = [str(device.get(key) or "") for key in ("manufacturer", "model")]
     named = [
         makers[1] if makers[1].lower().startswith(makers[0].lower()) else " ".join(makers),
         " ".join(str(device.get(key) or "") for key in ("soc_manufacturer", "soc_model")),
         f"Android {android['release']} (SDK {android.get('sdk')})" if android.get("release") else "",
         f"LiteRT {app['litert']}" if app.get("litert") else "",
+        f"{graphs['form']} form of the graphs" if graphs.get("form") else "",
     ]
     return ", ".join(filter(None, (" ".join(part.split()) for part in named)))
 

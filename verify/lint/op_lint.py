@@ -31,13 +31,16 @@ def severities_from(level: str) -> tuple[str, ...]:
     return SEVERITIES[: SEVERITIES.index(level) + 1]
 
 
-def lint_graph(graph: Graph, support: SupportTable | None = None, *, add: Iterable[str] = ()) -> list[Finding]:
+def lint_graph(
+    graph: Graph, support: SupportTable | None = None, *, add: Iterable[str] = (), note: Iterable[str] = ()
+) -> list[Finding]:
     """Checks a graph against the table.
 
     Args:
         graph: the graph.
         support: the table [default: that of the installed runtime].
         add: rules that apply only to some targets, this one among them.
+        note: such rules for other targets, whose findings are only risks here.
 
     Returns:
         Findings in order of the operators, those about the whole graph last.
@@ -46,7 +49,7 @@ def lint_graph(graph: Graph, support: SupportTable | None = None, *, add: Iterab
     known = table.accepted_ops.union(*(row.ops for row in table.rules if row.check == "listed_op"))
     rules = [
         replace(row, parameters={**row.parameters, "known": known}) if row.check == "unmeasured_op" else row
-        for row in table.select(add)
+        for row in _rows(table, add, note)
     ]
     found: list[Finding] = []
     for op in graph.ops:
@@ -58,6 +61,18 @@ def lint_graph(graph: Graph, support: SupportTable | None = None, *, add: Iterab
                     found.append(_malformed(graph, op, malformed))
                     break
     return found + list(_whole_graph(graph, rules))
+
+
+def _rows(table: SupportTable, add: Iterable[str], note: Iterable[str]) -> list[Rule]:
+    """Returns the rules that apply, those of other targets as risks, with the backend that they were published for."""
+    apply = table.select(add)
+    noted = [row for row in table.select(note) if row not in apply]
+    return [*apply, *(replace(row, severity="risk", evidence=_elsewhere(row, table)) for row in noted)]
+
+
+def _elsewhere(row: Rule, table: SupportTable) -> str:
+    adapters = ", ".join(row.adapters)
+    return f"published for the {row.backend} backend ({adapters}), not seen on {table.backend}: {row.evidence}"
 
 
 def lint_file(path: Path, support: SupportTable | None = None, *, add: Iterable[str] = ()) -> list[Finding]:
@@ -86,6 +101,7 @@ def check_lint(
     support: SupportTable | None = None,
     *,
     add: Iterable[str] = (),
+    note: Iterable[str] = (),
     fail_on: Iterable[str] = FAIL_ON,
 ) -> GateResult:
     """Runs the gate: passes if no graph has a finding of a severity in ``fail_on``; others are only reported.
@@ -99,7 +115,7 @@ def check_lint(
     measurements: list[Measurement] = []
     counts: dict[str, dict[str, int]] = {}
     for graph in (entry for name, path in graphs.items() for entry in named_entries(name, path)):
-        found = lint_graph(graph, table, add=add)
+        found = lint_graph(graph, table, add=add, note=note)
         bad = sum(finding.severity in severities for finding in found)
         findings += found
         counts[graph.name] = graph.op_counts()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detr2litert.verify.lint.rules import dies, outputs, refused, whole_graph, wrong
+from detr2litert.verify.lint.rules import dies, native, outputs, padding_lanes, refused, split, whole_graph, wrong
 from detr2litert.verify.lint.rules.find import GraphCheck, Hit, OpCheck
 
 __all__ = ["GRAPH_CHECKS", "OP_CHECKS", "Hit"]
@@ -51,10 +51,27 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         wrong.softmax_rank_one,
         wrong.pow_constant_base,
         wrong.pad_infinite,
+        wrong.matmul_constant_transposed,
+        wrong.cumsum,
+        wrong.leaky_relu_slope,
+        wrong.pad_first_axis,
+        wrong.depthwise_pointwise,
+        wrong.blocks_of_a_batch,
+        refused.transpose_rank,
+        refused.identity_slice,
+        refused.select_condition,
+        split.split_parts,
+        padding_lanes.last_axis_padding,
         outputs.output_and_reduced,
         outputs.output_fused_forward,
         outputs.output_fused_backward,
         outputs.output_identity_pad,
+        native.unregistered_custom,
+        native.missing_custom_options,
+        native.norm_operands,
+        native.group_norm_groups,
+        native.resampler_operands,
+        native.transpose_conv_bias_operands,
     )
 }
 GRAPH_CHECKS: Mapping[str, GraphCheck] = {
@@ -64,5 +81,6 @@ GRAPH_CHECKS: Mapping[str, GraphCheck] = {
         whole_graph.dynamic_shape,
         whole_graph.token_fan_out,
         whole_graph.unmeasured_op,
+        padding_lanes.nonfinite_padding,
     )
 }

@@ -35,6 +35,7 @@ class Rule:
         evidence: what was observed.
         fixed_by: the rewrite or the fix-up of the flatbuffer that avoids the pattern (``convert rewrites``); "" if none does.
         runtime, backend: where it was observed: the table's own, except for a fault that was published for another.
+        precision: in which the delegate computed when it was observed.
         adapters: where it was observed: names of recorded measurements (``verify/probe/measured``), or a published device.
         date: of the measurement.
         probes: the probes that show it (``verify.probe.suite``).
@@ -53,10 +54,32 @@ class Rule:
     fixed_by: str
     runtime: str
     backend: str
+    precision: str
     adapters: tuple[str, ...]
     date: str
     probes: tuple[str, ...]
     issue: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One measurement behind the table: a file of ``verify/probe/measured``.
+
+    Attributes:
+        backend: of the delegate.
+        adapter: short name, as the rules use it.
+        precision: ``"fp32"`` or ``"fp16"``.
+        hardware: False for a driver in software.
+        probes: how many of the suite's were measured; fewer than the suite has where it has grown since.
+        date: of the measurement.
+    """
+
+    backend: str
+    adapter: str
+    precision: str
+    hardware: bool
+    probes: int
+    date: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +90,7 @@ class SupportTable:
         runtime: ai-edge-litert's version.
         backend: ``"webgpu"``, the delegate's backend the rows were measured on.
         measured_on: drivers and extent of the measurement.
+        measurements: the recorded measurements, one for each adapter and precision.
         accepted_ops: operators whose result was right in at least one probe.
         rules: the rows.
     """
@@ -74,8 +98,13 @@ class SupportTable:
     runtime: str
     backend: str
     measured_on: str
+    measurements: tuple[Source, ...]
     accepted_ops: frozenset[str]
     rules: tuple[Rule, ...]
+
+    def published(self) -> tuple[str, ...]:
+        """Returns the rules that hold for other backends only: a finding for the targets that list them, elsewhere a note."""
+        return tuple(row.rule for row in self.rules if not row.default)
 
     def select(self, add: Iterable[str] = ()) -> tuple[Rule, ...]:
         """Returns the default rows and those named in ``add``.
@@ -115,7 +144,8 @@ def load_support(runtime: str = "", backend: str = "webgpu") -> SupportTable:
 
 
 def _table(raw: Mapping[str, Any]) -> SupportTable:
-    measured = {"runtime": raw["runtime"], "backend": raw["backend"]}
+    measured = {"runtime": raw["runtime"], "backend": raw["backend"], "precision": "fp32"}
     lists = ("ops", "adapters", "probes")
     rules = tuple(Rule(**{**measured, **row, **{name: tuple(row[name]) for name in lists}}) for row in raw["rules"])
-    return SupportTable(raw["runtime"], raw["backend"], raw["measured_on"], frozenset(raw["accepted_ops"]), rules)
+    sources = tuple(Source(**source) for source in raw["measurements"])
+    return SupportTable(raw["runtime"], raw["backend"], raw["measured_on"], sources, frozenset(raw["accepted_ops"]), rules)

@@ -22,6 +22,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.dispatches import NotCounted, describe_counts, find_counter
 from detr2litert.verify.delegate.driver import NO_ADAPTER, NoGpu
 from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, run_models
 from detr2litert.verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
@@ -166,7 +167,15 @@ def check_numerics(
     driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
     if driver is not None:
         doing(f"the graphs in fp32 on {driver.adapter.name}")
-    gpu_runs = run_models([Job(case.shipped, case.inputs) for case in cases], driver=driver, enforce_f32=True, timeout=timeout)
+    counter = find_counter(driver) if driver is not None else NotCounted(no_gpu.reason)
+    gpu_runs = run_models(
+        [Job(case.shipped, case.inputs) for case in cases],
+        driver=driver,
+        enforce_f32=True,
+        timeout=timeout,
+        counter=counter,
+    )
+    dispatches = {case.name: run.dispatches for case, run in zip(cases, gpu_runs, strict=True)}
     links: list[_Link] = []
     for case, gpu_run in zip(cases, gpu_runs, strict=True):
         links += (
@@ -187,7 +196,7 @@ def check_numerics(
     return GateResult(
         gate="numerics",
         verdict=verdict,
-        summary=_summary(links, verdict, no_gpu.reason if absent else "", adapter),
+        summary=_summary(links, verdict, no_gpu.reason if absent else "", adapter, describe_counts(dispatches)),
         advice=f"{findings[0].place}: {findings[0].advice}" if findings else no_gpu.advice if absent else "",
         measurements=tuple(measurement for link in links for measurement in _measurements(link)),
         findings=tuple(findings),
@@ -196,8 +205,10 @@ def check_numerics(
             "limits": asdict(limits),
             "comparisons": [_record(link) for link in links],
             "located": places,
-            "gpu": {case.name: {"outcome": str(run.outcome), "run_seconds": list(run.run_seconds), "adapter": run.adapter}
+            "gpu": {case.name: {"outcome": str(run.outcome), "run_seconds": list(run.run_seconds), "adapter": run.adapter,
+                                "dispatches": run.dispatches}
                     for case, run in zip(cases, gpu_runs, strict=True)},
+            "not_counted": counter.reason if isinstance(counter, NotCounted) else "",
         },
     )  # fmt: skip
 
@@ -269,13 +280,14 @@ def _record(link: _Link) -> dict[str, Any]:
     }
 
 
-def _summary(links: Sequence[_Link], verdict: Verdict, absent: str, adapter: str) -> str:
+def _summary(links: Sequence[_Link], verdict: Verdict, absent: str, adapter: str, dispatches: str) -> str:
     good = sum(link.passed for link in links)
     figures = [link.worst(output).correlation for link in links for output in (link.sets[0] if link.sets else {})]
     lowest = "nan" if any(map(math.isnan, figures)) else f"{min(figures, default=math.nan):.7f}"
     summary = f"{good} of {len(links)} comparisons within limits, lowest correlation {lowest}"
     if absent:
         return f"{summary}; {absent}, so nothing was compared on it"
+    summary += f"; {dispatches}" if dispatches else ""
     return f"{summary} ({adapter})" if verdict is Verdict.PASSED and adapter else summary
 
 

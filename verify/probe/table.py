@@ -20,6 +20,7 @@ from detr2litert.verify.releases import nearest_release
 SCHEMA_VERSION = 1
 BACKEND = "webgpu"
 """The delegate's backend in the desktop runtime."""
+_ADAPTERS = ("swiftshader", "llvmpipe", "nvidia-h100")
 FOLDER = Path(__file__).with_name("measured")
 
 
@@ -62,11 +63,15 @@ class Measured:
     results: Mapping[str, Result]
 
     @property
+    def adapter_id(self) -> str:
+        """The adapter's short name, as in the lint's table."""
+        adapter = re.sub(r"[^a-z0-9]+", "-", self.adapter.partition(" (")[0].lower()).strip("-")
+        return next((known for known in _ADAPTERS if adapter.startswith(known)), adapter) or "unknown"
+
+    @property
     def file_name(self) -> str:
         """Name of the project's file for it."""
-        adapter = re.sub(r"[^a-z0-9]+", "-", self.adapter.partition(" (")[0].lower()).strip("-")
-        adapter = next((known for known in ("swiftshader", "llvmpipe") if adapter.startswith(known)), adapter) or "unknown"
-        return f"{self.runtime}-{self.backend}-{adapter}-{self.precision}.json"
+        return f"{self.runtime}-{self.backend}-{self.adapter_id}-{self.precision}.json"
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data, the probes in order of their names; an infinite difference as the string ``"inf"``."""

@@ -95,6 +95,8 @@ class RunReport:
         stages: in order.
         rewrites: in order, graph by graph.
         op_counts: graph to operator to number, of the files that ship.
+        dispatches: graph to GPU dispatches of one run; None where it was not run or not counted, empty if not recorded.
+        not_counted: why no dispatches were counted, "" if they were.
         files: file of the bundle to bytes.
         gates: in order.
         expected_gates: ids of those that a complete record has; one that is absent did not run.
@@ -126,6 +128,8 @@ class RunReport:
     weights_place: str = ""
     class_names: tuple[str | None, ...] = ()
     class_ids: tuple[int | None, ...] = ()
+    dispatches: Mapping[str, int | None] = field(default_factory=dict)
+    not_counted: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -156,6 +160,8 @@ class RunReport:
             "stages": [asdict(stage) for stage in self.stages],
             "rewrites": [asdict(rewrite) for rewrite in self.rewrites],
             "op_counts": {graph: dict(counts) for graph, counts in self.op_counts.items()},
+            "dispatches": dict(self.dispatches),
+            "not_counted": self.not_counted,
             "files": dict(self.files),
             "versions": dict(self.versions),
             "ranges": [asdict(record) for record in self.ranges],
@@ -272,6 +278,8 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         weights_place=record.get("weights_place", ""),
         class_names=tuple(record.get("class_names", ())),
         class_ids=tuple(record.get("class_ids", ())),
+        dispatches=dict(record.get("dispatches", {})),
+        not_counted=record.get("not_counted", ""),
     )
 
 

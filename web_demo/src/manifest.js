@@ -12,10 +12,14 @@
  * @typedef {{kind: 'topk_sigmoid', num_select: number, boxes: string, logits: string, box_format: 'cxcywh',
  *   ignored_classes?: number[]}} Postprocess
  * @typedef {{image: string, tensors: string, detections: string, threshold: number}} Golden
- * @typedef {{schema_version: 1, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
+ * @typedef {{a: string, b: string}} NativeFiles
+ *   The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU
+ * @typedef {'native' | 'portable'} Form
+ * @typedef {{form: Form, a: GraphSpec, b: GraphSpec}} FormGraphs both graphs in one form
+ * @typedef {{schema_version: 1 | 2, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
  *   versions: Record<string, string>, preprocess: Preprocess, graphs: {a: GraphSpec, b: GraphSpec}, host_step: HostProgram,
  *   postprocess: Postprocess, classes: (string | null)[], files: Record<string, {sha256: string, bytes: number}>,
- *   golden?: Golden, settings?: Record<string, SettingRecord>}} Manifest
+ *   golden?: Golden, settings?: Record<string, SettingRecord>, native?: NativeFiles}} Manifest
  *   settings: what the detector was built with, by name, each with its origin; for display
  */
 
@@ -24,7 +28,8 @@ import { HOST_OPS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
 import { sameShape } from './tensor.js';
 
-export const SCHEMA_VERSION = 1;
+/** Since 2 a bundle may have a native form; this page reads both versions. */
+export const SCHEMA_VERSION = 2;
 export const MANIFEST_NAME = 'manifest.json';
 export const HOST_PARAMS_NAME = 'host_params.safetensors';
 
@@ -55,6 +60,20 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
   return manifest;
 }
 
+/**
+ * The forms to try, in order: the native one first on a GPU, if the bundle has it; the CPU runs the portable one only.
+ *
+ * @param {Manifest} manifest
+ * @param {'gpu' | 'cpu'} processor
+ * @returns {FormGraphs[]}
+ */
+export function formsOf({ graphs: { a, b }, native }, processor) {
+  /** @type {FormGraphs} */
+  const portable = { form: 'portable', a, b };
+  if (!native || processor === 'cpu') return [portable];
+  return [{ form: 'native', a: { ...a, file: native.a }, b: { ...b, file: native.b } }, portable];
+}
+
 /** Rejects 1e999, which JSON.parse reads as infinity. @param {string} _key @param {unknown} value */
 function finite(_key, value) {
   if (typeof value === 'number' && !Number.isFinite(value)) throw new RangeError('a number is not finite');
@@ -79,8 +98,9 @@ function* problems(manifest) {
     if (new Set(names).size !== names.length) yield `graphs.${label} names a tensor twice (${names.join(', ')})`;
   }
   const { constants = [] } = manifest.host_step;
-  const { golden } = manifest;
+  const { golden, native } = manifest;
   const needed = [a.file, b.file];
+  if (native) needed.push(native.a, native.b);
   if (constants.length) needed.push(HOST_PARAMS_NAME);
   if (golden) needed.push(golden.image, golden.tensors, golden.detections);
   for (const name of needed) if (!Object.hasOwn(manifest.files, name)) yield `${name} is used but not listed under files`;

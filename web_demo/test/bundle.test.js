@@ -33,6 +33,17 @@ test('a valid bundle opens', async () => {
   assert.equal(bundle.files.size, 7);
 });
 
+test('a native file is checked like every other', async () => {
+  const folder = path.join(ROOT, 'bundles/native');
+  const disk = onDisk(folder);
+  assert((await openBundle(disk, SCHEMA)).file('graph_b.native.tflite').length > 0);
+  const cut = async (/** @type {string} */ name, /** @type {number} */ limit) => {
+    const bytes = await disk.read(name, limit);
+    return name === 'graph_b.native.tflite' ? bytes.slice(1) : bytes;
+  };
+  await assert.rejects(openBundle({ ...disk, read: cut }, SCHEMA), /graph_b\.native\.tflite is cut short/);
+});
+
 test('every fault is named', async () => {
   /** @type {[Parameters<typeof changed>[0], RegExp][]} */
   const faults = [
@@ -40,7 +51,7 @@ test('every fault is named', async () => {
     [{ 'labels.txt': edited((text) => text.replace('red', 'rad')) }, /labels\.txt is damaged or changed \(its sha256/],
     [{ 'manifest.json': () => Uint8Array.of(255, 254) }, /not UTF-8/],
     [{ 'manifest.json': edited((text) => text.replace('"labels.txt"', '"../labels.txt"')) }, /not inside the bundle/],
-    [{ 'manifest.json': edited((text) => text.replace('"schema_version": 1', '"schema_version": 2')) }, /schema version 2/],
+    [{ 'manifest.json': edited((text) => text.replace('"schema_version": 2', '"schema_version": 3')) }, /schema version 3/],
   ];
   for (const [changes, message] of faults)
     await assert.rejects(

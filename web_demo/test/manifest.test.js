@@ -8,13 +8,24 @@ import { SCHEMA, json } from './goldens.js';
 for (const { name, text, verdict } of await json('manifests.json')) {
   test(`the manifest ${name} is ${verdict}`, () => {
     const parse = () => parseManifest(text, SCHEMA);
-    if (verdict === 'read') assert.equal(parse().schema_version, 1);
+    if (verdict === 'read') assert.equal(parse().schema_version, name === 'version_1' ? 1 : 2);
     else assert.throws(parse, UserError);
   });
 }
 
 test('a newer schema version is reported as such', () => {
-  assert.throws(() => parseManifest('{"schema_version": 7}', SCHEMA), /schema version 7 but this page reads up to 1/);
+  assert.throws(() => parseManifest('{"schema_version": 7}', SCHEMA), /schema version 7 but this page reads up to 2/);
+});
+
+test('the native form must list its files', async () => {
+  const manifests = await json('manifests.json');
+  const named = (/** @type {string} */ name) => manifests.find((/** @type {{name: string}} */ item) => item.name === name).text;
+  assert.deepEqual(parseManifest(named('native'), SCHEMA).native, { a: 'graph_a.tflite', b: 'graph_b.native.tflite' });
+  assert.equal(parseManifest(named('version_1'), SCHEMA).native, undefined);
+  assert.throws(
+    () => parseManifest(named('native_not_listed_b'), SCHEMA),
+    /graph_b\.native\.tflite is used but not listed under files/,
+  );
 });
 
 test('settings are read with their origin', async () => {

@@ -50,9 +50,10 @@ def joined(results: Sequence[GateResult]) -> GateResult:
     """Joins the results of the native and of the portable form: the worse of them is the gate's result."""
     native, portable = results
     worst = max(results, key=lambda result: (Verdict.PASSED, Verdict.NOT_RUN, Verdict.FAILED).index(result.verdict))
+    adapter = f" ({native.data.get('adapter', '')})"
     return replace(
         worst,
-        summary=f"native: {native.summary}; portable: {portable.summary}"
+        summary=f"native: {native.summary.removesuffix(adapter)}; portable: {portable.summary}"
         if native.summary != portable.summary
         else native.summary,
         measurements=tuple(dict.fromkeys((*native.measurements, *portable.measurements))),

@@ -9,6 +9,7 @@ import pytest
 
 from detr2litert.convert.commands import app_assets as assets_module
 from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.manifest import NativeFiles
 from tests.convert.command import assert_refused, invoke, tree
 from tests.host_runtime import tiny_bundle
 
@@ -48,6 +49,15 @@ def test_exactly_the_bundles_files(bundle: Path, sample: Path) -> None:
     assert tree(made) == listed(bundle)
     load_bundle(made)
     assert (made / "manifest.json").read_bytes() == (bundle / "manifest.json").read_bytes()
+
+
+def test_the_files_of_the_native_form_too(tmp_path: Path, sample: Path) -> None:
+    native = NativeFiles("graph_a.tflite", "graph_b.native.tflite")
+    tiny_bundle.write_bundle(tmp_path / "native", {native.b: tiny_bundle.graph_b()}, native=native)
+    assert invoke("app-assets", tmp_path / "native", "--sample", sample).code == 0
+    (made,) = assets(sample).iterdir()
+    assert native.b in tree(made)
+    assert load_bundle(made).manifest.native == native
 
 
 def test_a_zip(bundle: Path, sample: Path, tmp_path: Path) -> None:

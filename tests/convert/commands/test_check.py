@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.probe.suite import SUITE
 from tests.conversions import Made
 from tests.convert import foreign_files as foreign
 from tests.convert.command import Outcome, assert_refused, invoke, verdicts
@@ -76,7 +78,7 @@ def test_fail_on(severity: str, codes: tuple[int, ...], tmp_path: Path) -> None:
         w.op("SOFTMAX", [w.input("x", (16,))], {"y": (16,)}, beta=1.0)
         w.write(path, ["y"])
     else:
-        foreign.one_op(path, {"refused": "GATHER_ND", "risk": "CUSTOM:Mystery"}.get(severity, "MUL"))
+        foreign.one_op(path, {"refused": "GATHER_ND", "risk": "CUSTOM:moe"}.get(severity, "MUL"))
     for level, code in zip(("refused", "wrong", "risk"), codes, strict=True):
         assert _lint(path, "--fail-on", level).code == code, level
     assert _lint(path).code == codes[1]
@@ -87,8 +89,9 @@ def test_the_delegate_counts_as_its_findings_do(driver: Driver, tmp_path: Path) 
     w = ModelWriter()
     w.op("BATCH_MATMUL", [w.input("a", (8, 4, 4100)), w.input("b", (8, 4100, 8))], {"y": (8, 4, 8)})
     path = w.write(tmp_path / "texture.tflite", ["y"])
-    assert verdicts(invoke("check", path, "--json").json) == {"lint": "failed", "residency": "failed"}
-    mild = invoke("check", path, "--fail-on", "refused")
+    outcome = invoke("check", path, "--no-numbers", "--json")
+    assert verdicts(outcome.json) == {"lint": "failed", "residency": "failed"}
+    mild = invoke("check", path, "--no-numbers", "--fail-on", "refused")
     assert mild.code == 0 and "less severe than --fail-on refused, so not counted: residency" in mild.stderr
     refused = foreign.one_op(tmp_path / "mystery.tflite", "CUSTOM:Mystery")
     assert invoke("check", refused, "--fail-on", "refused").code == 1
@@ -96,13 +99,13 @@ def test_the_delegate_counts_as_its_findings_do(driver: Driver, tmp_path: Path) 
 
 def test_every_signature_is_checked(driver: Driver, tmp_path: Path) -> None:
     good = foreign.edit(foreign.one_op(tmp_path / "good.tflite"), foreign.add_signature)
-    assert verdicts(invoke("check", good, "--json").json) == {"lint": "passed", "residency": "passed"}
+    assert verdicts(invoke("check", good, "--json").json) == dict.fromkeys(("lint", "residency", "numbers"), "passed")
     path = foreign.one_op(tmp_path / "model.tflite")
     foreign.edit(path, lambda model: foreign.add_signature(model, "Mystery"))
     outcome = invoke("check", path, "--json")
-    (lint,), (residency,) = (gate["findings"] for gate in outcome.json)
+    (lint,), (residency,), () = (gate["findings"] for gate in outcome.json)
     assert (lint["graph"], lint["op"], lint["operator"]) == ("model:other", 0, "CUSTOM:Mystery")
-    assert (residency["op"], residency["operator"]) == (0, "CUSTOM:Mystery") and "no kernel" in residency["advice"]
+    assert (residency["op"], residency["operator"]) == (0, "CUSTOM:Mystery") and "what the lint finds" in residency["advice"]
     assert set(outcome.json[0]["data"]["op_counts"]) == {"model:serving_default", "model:other"}
 
 
@@ -112,6 +115,32 @@ def test_a_refusal_names_its_operator_and_whether_the_lint_knows_it(driver: Driv
     (found, *_) = _findings(w.write(tmp_path / "rank.tflite", [x]), 1)
     assert (found["op"], found["operator"]) == (0, "ABS") and "what the lint finds" in found["advice"]
     assert found["tensors"][0]["shape"] == [1, 2, 3, 4, 5]
+
+
+def test_each_gate_finds_a_miscomputation_without_the_others(driver: Driver, tmp_path: Path) -> None:
+    path = next(probe for probe in SUITE if probe.name == "split_difference").write(tmp_path)
+    lint = invoke("check", path, "--no-numbers", "--json")
+    assert lint.code == 1 and verdicts(lint.json) == {"lint": "failed", "residency": "passed"}
+    numbers = invoke("check", path, "--no-lint", "--json")
+    assert numbers.code == 1 and verdicts(numbers.json) == {"residency": "passed", "numbers": "failed"}
+    assert numbers.json[1]["findings"][0]["operator"] == "SUB"
+    assert_refused(invoke("check", path, "--no-lint", "--no-gpu"), "nothing is left to check")
+
+
+def test_given_inputs_are_compared_on(driver: Driver, tmp_path: Path) -> None:
+    path = foreign.one_op(tmp_path / "m.tflite")
+    np.savez(tmp_path / "in.npz", x=np.ones(foreign.SHAPE, np.float32), z=np.ones(foreign.SHAPE, np.float32))
+    good = invoke("check", path, "--inputs", tmp_path / "in.npz", "--json")
+    assert good.code == 0 and good.json[2]["data"]["graphs"]["m"]["sets"][0] == "the given inputs"
+    np.savez(tmp_path / "bad.npz", x=np.ones(3))
+    assert_refused(invoke("check", path, "--inputs", tmp_path / "bad.npz"), "bad.npz", "the inputs of m are x, z")
+
+
+def test_a_rule_of_another_backend_is_a_note_without_a_target(tmp_path: Path) -> None:
+    path = next(probe for probe in SUITE if probe.name == "tokens_two_readers").write(tmp_path)
+    (found,) = _findings(path, 0, "--no-gpu")
+    assert (found["rule"], found["severity"]) == ("token-fan-out", "risk") and "opencl" in found["why"]
+    assert _lint(path).code == 0 and _lint(path, "--target", "pixel").code == 1
 
 
 def test_malformed_operators_are_findings(tmp_path: Path) -> None:

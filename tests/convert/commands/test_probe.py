@@ -20,6 +20,9 @@ _KEPT = ROOT / "verify" / "probe" / "measured" / "2.3.0-webgpu-swiftshader-fp32.
         (("--only", "pad_3d", "--write", "x.json"), "--write records a measurement of the whole suite"),
         (("--against", "none.json"), "none.json: cannot be read"),
         (("--write", "none/x.json"), "there is no folder none"),
+        (("--fuzz", "1", "--only", "pad_3d"), "--fuzz runs random graphs in fp32"),
+        (("--seed", "1"), "add --fuzz MINUTES"),
+        (("--candidates", "made"), "add --fuzz MINUTES"),
     ],
 )
 def test_a_usage_error_is_one_line(arguments: tuple[str, ...], message: str) -> None:
@@ -50,14 +53,23 @@ def test_no_adapter_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.gpu
+def test_a_few_random_graphs_of_a_seed() -> None:
+    outcome = invoke("probe", "--fuzz", "0.01", "--seed", "20261127", "--json")
+    assert outcome.json["seed"] == 20261127 and outcome.json["graphs"] >= 40
+    assert outcome.code == bool(outcome.json["unknown"])
+    assert sum(outcome.json["verdicts"].values()) == outcome.json["graphs"]
+
+
+@pytest.mark.gpu
 def test_a_rules_probes_match_the_record() -> None:
     outcome = invoke("probe", "--only", "pad-rank-3", "--only", "matmul_self", "--json")
     assert outcome.code == 0
     report = outcome.json
     assert report["differences"] == []
-    assert report["counts"] == {"accepted": 2, "wrong": 2, "died": 1}
+    assert report["counts"] == {"accepted": 3, "wrong": 3, "died": 1}
     probes = report["measured"]["probes"]
-    assert list(probes) == ["matmul_self", "pad_3d", "pad_3d_batch", "pad_3d_leading", "pad_rank_4"]
+    names = ["matmul_self", "mirror_batch", "mirror_tokens", "pad_3d", "pad_3d_batch", "pad_3d_leading", "pad_rank_4"]
+    assert list(probes) == names
     assert probes["matmul_self"]["died"] == "exit code 1" and "Check failed" in probes["matmul_self"]["refusal"]
     assert report["measured"]["runtime"] == "2.3.0" and report["measured"]["adapter"]
 

@@ -159,6 +159,7 @@ def test_log_of_a_partly_delegated_model() -> None:
             "compile": "ERROR: Following operations are not supported by GPU delegate:\n"
             "GATHER_ND: Operation is not supported.\n"
             'TRANSPOSE: Tensor "x0" has bad input dims size: 6.\n'
+            "CUSTOM Resampler: src.b != warp.b\n"
             "RESHAPE: Tensor dimensions must be less than 5. main.W;11\n"
             "10 operations will run on the GPU, and the remaining 6 operations will run on the CPU.\n"
             "I0000 00:00:1.0 1 delegate_kernel.cc:984] Initializing WebGPU-based API from graph.\n",
@@ -166,6 +167,12 @@ def test_log_of_a_partly_delegated_model() -> None:
             "query_full_acceleration": "I0000 00:00:1.0 1 delegate_kernel.cc:984] Initializing WebGPU-based API from graph.\n",
         }
     )
-    assert [(op.op, op.tensor) for op in facts["refused"]] == [("GATHER_ND", ""), ("TRANSPOSE", "x0"), ("RESHAPE", "main.W;11")]
+    assert [(op.op, op.tensor) for op in facts["refused"]] == [
+        ("GATHER_ND", ""),
+        ("TRANSPOSE", "x0"),
+        ("CUSTOM:Resampler", ""),
+        ("RESHAPE", "main.W;11"),
+    ]
+    assert facts["refused"][2].reason == "src.b != warp.b"
     assert (facts["ops_on_gpu"], facts["ops_on_cpu"], facts["partitions"]) == (10, 6, 1)
     assert len(facts["error_lines"]) == 2

@@ -53,6 +53,17 @@ def test_a_line_before_any_file_is_ignored() -> None:
     assert [found.file for found in parse_log(replacing(7, 3, 3), 7)] == [""]
 
 
+def test_a_file_that_is_compiled_again_counts_from_there() -> None:
+    """Graph A is the same file in both forms; native graph B is refused, so both portable ones follow."""
+    log = [compiling(7, "graph_a.tflite"), replacing(7, 9, 9), compiling(7, "graph_b.native.tflite"), replacing(7, 1, 3, 2)]
+    log += [compiling(7, "graph_a.tflite"), replacing(7, 9, 9), compiling(7, "graph_b.tflite"), replacing(7, 4, 4)]
+    assert [(found.file, found.taken) for found in parse_log("\n".join(log), 7)] == [
+        ("graph_b.native.tflite", 1),
+        ("graph_a.tflite", 9),
+        ("graph_b.tflite", 4),
+    ]
+
+
 def test_the_last_process() -> None:
     assert last_pid(LOG) == 4711
     assert last_pid(LOG, 900) == 900

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -107,6 +108,18 @@ def test_a_device_that_could_not_be_used() -> None:
     assert "This device could not be used R5CT: no space left" in Reader(render_html(broken)).text
     alone = report(row(error="gone"))
     assert (alone.verdict, alone.ran_on) == (Verdict.NOT_RUN, "nothing")
+
+
+def test_the_form_of_the_graphs_is_named() -> None:
+    facts = {
+        "device": {"model": "Pixel 8"},
+        "app": {"litert": "2.3.0"},
+        "graphs": {"form": "portable", "native_refused": "no X"},
+    }
+    page = Reader(render_html(report(replace(row(), facts=facts))))
+    assert "Pixel 8, LiteRT 2.3.0, portable form of the graphs" in page.text
+    assert "graphs: native refused no X" in page.text
+    assert "form of the graphs" not in Reader(render_html(report(row()))).text
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,20 @@ def test_everything_right_passes() -> None:
     gates = [check_ran(run), check_delegated(run, GRAPHS), check_stages(run, golden(), chain()), check_latency(run)]
     assert [gate.verdict for gate in gates] == [PASSED] * 4
     assert not any(gate.findings or gate.advice for gate in gates)
-    assert "4 timed runs after 5" in gates[0].summary
+    assert gates[0].summary == "4 timed runs after 5 to warm up, portable form of the graphs"
     assert gates[1].summary == "graph_a 120/120, graph_b 120/120 nodes, one partition each"
     assert gates[2].summary.startswith("8 outputs agree")
+
+
+def test_the_form_that_ran_is_named() -> None:
+    native = check_ran(device_run(result=result(form="native")))
+    assert native.summary.endswith(", native form of the graphs")
+    refused = check_ran(device_run(result=result(refusal="graph_b.native.tflite does not run whole")))
+    assert refused.verdict is PASSED
+    assert refused.summary.endswith(
+        "portable form of the graphs; the native one does not run there: graph_b.native.tflite does not run whole"
+    )
+    assert refused.data == {"form": "portable", "native_refused": "graph_b.native.tflite does not run whole"}
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,16 @@ def test_a_process_that_died_or_was_cut_off() -> None:
     assert parse_instrument(OK.replace("status=ok", "status=fine")).status == "crashed"
 
 
+def test_the_form_of_the_graphs() -> None:
+    older = parse_result(packed(record()), RUN, SHA256)
+    assert (older.form, older.refusal) == ("portable", ""), "an app before the native form records none"
+    native = record() | {"graphs": {"form": "native", "a": "a.tflite", "b": "b.native.tflite", "native_refused": None}}
+    assert parse_result(packed(native), RUN, SHA256).form == "native"
+    refused = record() | {"graphs": {"form": "portable", "native_refused": "b.native.tflite\nis refused"}}
+    result = parse_result(packed(refused), RUN, SHA256)
+    assert (result.form, result.refusal) == ("portable", "b.native.tflite is refused")
+
+
 def test_a_result() -> None:
     result = parse_result(packed(record()), RUN, SHA256)
     assert result.pid == 4711
@@ -66,6 +76,9 @@ def test_a_result() -> None:
         (("device",), "Pixel", "not of protocol 1"),
         (("milliseconds", "run_a"), None, "not of protocol 1"),
         (("milliseconds", "run_a"), ["fast"], "not of protocol 1"),
+        (("graphs",), {"form": "mixed"}, "the form 'mixed' of the graphs"),
+        (("graphs",), {"form": None}, "the form None of the graphs"),
+        (("graphs",), ["native"], "not of protocol 1"),
         (("thermal",), [1], "not of protocol 1"),
         (("thermal", "before"), "hot", "not of protocol 1"),
         (("thermal", "before"), float("nan"), "not of protocol 1"),

@@ -105,11 +105,22 @@ def test_target_adds_rules(models: dict[str, Path]) -> None:
         lint_file(model, add=["token-fanout"])
 
 
+def test_a_rule_of_another_backend_is_a_note(models: dict[str, Path]) -> None:
+    assert load_support().published() == ("token-fan-out",)
+    model = models["tokens_read_and_output"]
+    result = check_lint({"m": model}, note=load_support().published())
+    (finding,) = result.findings
+    assert result.verdict is Verdict.PASSED and (finding.rule, finding.severity) == ("token-fan-out", "risk")
+    assert "opencl" in finding.why and "Mali" in finding.why
+    (finding,) = check_lint({"m": model}, add=["token-fan-out"], note=["token-fan-out"]).findings
+    assert finding.severity == "wrong"
+
+
 def test_unmeasured_operator_is_a_risk(tmp_path: Path) -> None:
     w = ModelWriter()
-    w.op("CUSTOM:Mystery", [w.input("x", (1, 4))], {"y": (1, 4)})
+    w.op("CUSTOM:moe", [w.input("x", (1, 4))], {"y": (1, 4)})
     (finding,) = lint_file(w.write(tmp_path / "m.tflite", ["y"]))
-    assert finding.rule == "unmeasured-op" and finding.severity == "risk" and "CUSTOM:Mystery" in finding.message
+    assert finding.rule == "unmeasured-op" and finding.severity == "risk" and "CUSTOM:moe" in finding.message
 
 
 def test_long_tensor_names_are_shortened_to_their_modules() -> None:

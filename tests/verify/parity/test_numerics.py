@@ -10,9 +10,11 @@ import pytest
 
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate.adapters import Driver
+from detr2litert.verify.delegate.dispatches import NotCounted
 from detr2litert.verify.delegate.driver import NO_ADAPTER
 from detr2litert.verify.delegate.run import Job, run_models
 from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.parity import numerics
 from detr2litert.verify.parity.numerics import CPU, GPU, NATIVE, SHIPPED, SHIPPED_DIRECT, GraphCase, Limits, check_numerics
 from tests.verify.parity.numerics_models import (
     WEIGHTS,
@@ -59,6 +61,8 @@ def test_right_files_pass_every_link(good: tuple[Path, Path], driver: Driver) ->
     assert figures["graph_a / memory: shipped vs float32", "max_abs_error"].value > 0  # fp16 does round
     assert figures["graph_a / memory: shipped vs float32", "max_abs_error"].limit is None
     assert figures["graph_a / boxes: GPU vs CPU", "correlation"].value > 0.9999999
+    count = result.data["gpu"]["graph_a"]["dispatches"]
+    assert 1 < count < 100 and result.data["not_counted"] == "" and f"; {count} dispatches (" in result.summary
     json.dumps(result.to_json())
 
 
@@ -103,6 +107,17 @@ def test_a_native_graph_is_not_run_on_the_cpu(tmp_path: Path, good: tuple[Path, 
     absent = case(None, tmp_path / "absent.tflite", name="graph_a.native", twin="graph_a")
     result = check_numerics([case(*good), absent], gpu=NO_ADAPTER)
     assert result.verdict is Verdict.NOT_RUN and links(result) == {CPU: True, SHIPPED: True}
+
+
+@pytest.mark.gpu
+def test_dispatches_that_cannot_be_counted_are_not_guessed(
+    good: tuple[Path, Path], driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numerics, "find_counter", lambda driver: NotCounted("there is no C compiler"))
+    result = check_numerics([case(*good)], gpu=driver)
+    assert result.verdict is Verdict.PASSED
+    assert result.data["gpu"]["graph_a"]["dispatches"] is None
+    assert result.data["not_counted"] == "there is no C compiler" and "dispatches" not in result.summary
 
 
 def test_without_adapter_the_gate_does_not_pass_but_the_rest_is_measured(good: tuple[Path, Path]) -> None:

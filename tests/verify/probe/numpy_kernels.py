@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detr2litert.host_runtime.tflite.graph import Graph, Op
 
 Array = NDArray[Any]
-Kernel = Callable[[Op, list[Array]], Array]
+Kernel = Callable[[Op, list[Array]], Array | tuple[Array, ...]]
 
 
 def _same_or_valid(op: Op, x: Array, height: int, width: int, fill: float) -> tuple[Array, int, int]:
@@ -83,6 +83,41 @@ def _pad(op: Op, given: list[Array]) -> Array:
     return np.pad(given[0], given[1], constant_values=given[2].item() if len(given) > 2 else 0)
 
 
+def _cumsum(op: Op, given: list[Array]) -> Array:
+    x, axis = given[0], given[1].item()
+    x = np.flip(x, axis) if op.options["reverse"] else x
+    total = np.cumsum(x, axis) - (x if op.options["exclusive"] else 0)
+    return np.flip(total, axis) if op.options["reverse"] else total
+
+
+def _top_k(op: Op, given: list[Array]) -> tuple[Array, Array]:
+    order = np.argsort(-given[0], axis=-1, kind="stable")[..., : given[1].item()]
+    return np.take_along_axis(given[0], order, -1), order
+
+
+def _split(op: Op, given: list[Array]) -> tuple[Array, ...]:
+    if op.name == "SPLIT":
+        return tuple(np.split(given[1], op.options["numSplits"], given[0].item()))
+    return tuple(np.split(given[0], np.cumsum(given[1])[:-1], given[2].item()))
+
+
+def _slice(op: Op, given: list[Array]) -> Array:
+    x, begin, size = given
+    return x[tuple(slice(b, b + s) for b, s in zip(begin, size, strict=True))]
+
+
+def _space_to_depth(op: Op, given: list[Array]) -> Array:
+    size, (b, h, w, c) = op.options["blockSize"], given[0].shape
+    parts = given[0].reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(b, h // size, w // size, size * size * c)
+
+
+def _depth_to_space(op: Op, given: list[Array]) -> Array:
+    size, (b, h, w, c) = op.options["blockSize"], given[0].shape
+    parts = given[0].reshape(b, h, w, size, size, c // size**2).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(b, h * size, w * size, c // size**2)
+
+
 def _plain(function: Callable[..., Any]) -> Kernel:
     return lambda op, given: function(*given)
 
@@ -105,13 +140,17 @@ KERNELS: Mapping[str, Kernel] = {
             "RSQRT": lambda x: 1 / np.sqrt(x), "LOGISTIC": lambda x: 1 / (1 + np.exp(-x)), "RELU": lambda x: np.maximum(x, 0),
             "SQUARED_DIFFERENCE": lambda a, b: (a - b) ** 2, "DEQUANTIZE": lambda x: x.astype(np.float32), "TILE": np.tile,
             "TRANSPOSE": np.transpose, "SELECT_V2": np.where, "RELU6": lambda x: np.clip(x, 0, 6),
-            "REVERSE_V2": lambda x, axis: np.flip(x, axis.tolist()), "CUMSUM": lambda x, axis: np.cumsum(x, axis.item()),
+            "REVERSE_V2": lambda x, axis: np.flip(x, axis.tolist()),
         }.items()
     },
     "SUM": _over(np.sum), "MEAN": _over(np.mean), "REDUCE_MAX": _over(np.max), "REDUCE_MIN": _over(np.min),
     "REDUCE_PROD": _over(np.prod), "CONV_2D": _conv, "DEPTHWISE_CONV_2D": _depthwise, "FULLY_CONNECTED": _dense,
     "BATCH_MATMUL": _matmul, "AVERAGE_POOL_2D": _average, "MAX_POOL_2D": _maximum, "SOFTMAX": _softmax, "PAD": _pad,
-    "PADV2": _pad, "RESHAPE": lambda op, given: given[0].reshape(given[1]),
+    "PADV2": _pad, "RESHAPE": lambda op, given: given[0].reshape(given[1]), "CUMSUM": _cumsum,
+    "TOPK_V2": _top_k, "SPLIT": _split, "SPLIT_V": _split, "SLICE": _slice,
+    "SPACE_TO_DEPTH": _space_to_depth, "DEPTH_TO_SPACE": _depth_to_space,
+    "ARG_MAX": lambda op, given: np.argmax(given[0], given[1].item()),
+    "LEAKY_RELU": lambda op, given: np.where(given[0] < 0, op.options["alpha"] * given[0], given[0]),
     "CONCATENATION": lambda op, given: np.concatenate(given, op.options["axis"]),
     "GATHER": lambda op, given: np.take(given[0], given[1], op.options["axis"]),
     "MIRROR_PAD": lambda op, given: np.pad(given[0], given[1], "symmetric" if op.options["mode"] else "reflect"),
@@ -124,5 +163,6 @@ def compute(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
     values |= {index: given[name] for name, index in graph.signature_inputs.items()} | {-1: None}
     with np.errstate(divide="ignore"):  # the logarithm of 0 is intended
         for op in graph.ops:
-            values[op.outputs[0]] = KERNELS[op.name](op, [values[index] for index in op.inputs])
+            made = KERNELS[op.name](op, [values[index] for index in op.inputs])
+            values |= zip(op.outputs, made if isinstance(made, tuple) else (made,), strict=True)
     return {name: values[index] for name, index in graph.signature_outputs.items()}

@@ -14,7 +14,9 @@ from detr2litert.verify.probe.suite import FP16_SUITE, SUITE
 from detr2litert.verify.probe.table import FOLDER, Measured, read_measured, recorded
 
 _KEPT = {path.name: read_measured(path) for path in sorted(FOLDER.glob("*.json"))}
-_NAMES = {name: name.split("-")[2] for name in _KEPT}
+_NAMES = {name: table.adapter_id for name, table in _KEPT.items()}
+# Measured on a GPU in hardware, before these probes were added; nobody could repeat it since.
+_PARTIAL = {"nvidia-h100"}
 _BY_NAME = {probe.name: probe for probe in (*SUITE, *FP16_SUITE)}
 _FAILING = {"refused": (Behaviour.REFUSED, Behaviour.DIED), "wrong": (Behaviour.WRONG, Behaviour.DIED)}
 
@@ -25,7 +27,9 @@ def _suite(table: Measured) -> tuple[Probe, ...]:
 
 @pytest.mark.parametrize("table", _KEPT.values(), ids=_KEPT)
 def test_a_measurement_has_every_probe_and_no_other(table: Measured) -> None:
-    assert set(table.results) == {probe.name for probe in _suite(table)}
+    names = {probe.name for probe in _suite(table)}
+    assert set(table.results) <= names
+    assert table.adapter_id in _PARTIAL or set(table.results) == names
     assert all(result.behaviour is not Behaviour.NOT_RUN for result in table.results.values())
 
 
@@ -57,17 +61,33 @@ def test_every_rule_matches_its_probes() -> None:
             continue
         assert row.adapters and set(row.adapters) <= set(tables), row.rule
         for adapter in row.adapters:
-            shown = {tables[adapter].results[probe].behaviour for probe in row.probes}
+            results = tables[adapter].results
+            measured = [probe for probe in row.probes if probe in results or adapter not in _PARTIAL]
+            shown = {results[probe].behaviour for probe in measured}
+            assert shown, (row.rule, adapter)
             assert shown <= set(_FAILING[row.severity]), (row.rule, adapter)
         for adapter in set(tables) - set(row.adapters):
-            assert any(tables[adapter].results[probe].behaviour is Behaviour.ACCEPTED for probe in row.probes), row.rule
+            others = [tables[adapter].results[probe] for probe in row.probes if probe in tables[adapter].results]
+            assert not others or any(other.behaviour is Behaviour.ACCEPTED for other in others), (row.rule, adapter)
+
+
+def test_the_table_names_every_measurement() -> None:
+    named = {(s.backend, s.adapter, s.precision, s.probes, s.date) for s in load_support().measurements}
+    assert named == {(t.backend, t.adapter_id, t.precision, len(t.results), t.date) for t in _KEPT.values()}
+    assert {s.adapter for s in load_support().measurements if s.hardware} == _PARTIAL
+
+
+def test_software_and_hardware_agree_in_fp32() -> None:
+    soft, hard = (_KEPT[f"2.3.0-webgpu-{adapter}-fp32.json"].results for adapter in ("llvmpipe", "nvidia-h100"))
+    assert not [name for name, result in hard.items() if result.behaviour is not soft[name].behaviour]
 
 
 def test_probes_without_a_rule_were_correct() -> None:
     not_triggered = [probe.name for probe in SUITE if not probe.triggers]
     for table in _KEPT.values():
         if table.precision == "fp32":
-            assert {table.results[name].behaviour for name in not_triggered} == {Behaviour.ACCEPTED}
+            shown = {table.results[name].behaviour for name in not_triggered if name in table.results}
+            assert shown == {Behaviour.ACCEPTED}
 
 
 def test_the_published_fan_out_is_correct_on_this_delegate() -> None:

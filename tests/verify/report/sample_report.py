@@ -166,5 +166,6 @@ def sample(**changes: object) -> RunReport:
             "num_queries": SettingRecord(40, "40 query rows in 1 groups"),
         },
         weights_place="ema.module",
+        dispatches={"graph_a": 318, "graph_b": 179},
     )
     return replace(report, **changes)  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ def test_json_is_strict_and_has_its_version(tmp_path: Path) -> None:
         "class_names", "class_ids",
         "adapter", "expected_gates", "gates", "stages",
         "rewrites",
-        "op_counts", "files", "versions", "ranges", "scenes", "compared_with_outside",
+        "op_counts", "dispatches", "not_counted", "files", "versions", "ranges", "scenes", "compared_with_outside",
     }  # fmt: skip
 
 
@@ -134,6 +134,19 @@ def test_page_shows_all_that_was_recorded() -> None:
     ):  # fmt: skip
         assert words in text, words
     assert "Not proved" not in text and "Random weights" not in text
+
+
+def test_dispatches_are_below_the_operators_or_the_reason_why_not(tmp_path: Path) -> None:
+    text = " ".join(read_page(render_html(sample())).text.split())
+    assert "GPU dispatches318179" in text and "not counted" not in text
+    lacking = sample(dispatches={"graph_a": None, "graph_b": None}, not_counted="counting needs a C compiler")
+    text = " ".join(read_page(render_html(lacking)).text.split())
+    assert "GPU dispatches–– Dispatches were not counted: counting needs a C compiler." in text
+    record = sample().to_json()
+    del record["dispatches"], record["not_counted"]
+    (tmp_path / "older.json").write_text(json.dumps(record))
+    older = load_report(tmp_path / "older.json")
+    assert older.dispatches == {} and "GPU dispatches" not in render_html(older)
 
 
 def test_the_settings_are_in_the_head_with_their_origin() -> None:

@@ -11,7 +11,7 @@ from detr2litert.verify.lint.rules.find import Hit, shape_of
 
 
 def listed_op(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    yield Hit(f"{op.name} is refused", op.outputs)
+    yield Hit(f"{op.name} is {'computed wrong' if rule.severity == 'wrong' else 'refused'}", op.outputs)
 
 
 def gather_index(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
@@ -116,3 +116,22 @@ def integer_cumsum(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 def constant_start(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     if not graph.is_runtime(op.inputs[2]):
         yield Hit("the start indices are constant", (op.inputs[2],))
+
+
+def transpose_rank(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if graph.tensors[op.inputs[0]].rank == 1:
+        yield Hit(f"transposes a tensor of shape {shape_of(graph, op.inputs[0])}", op.inputs[:1])
+
+
+def identity_slice(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    whole = shape_of(graph, op.inputs[0]) == shape_of(graph, op.outputs[0])
+    if whole and any(op.inputs[0] in reader.inputs for reader in graph.consumers(op.outputs[0])):
+        yield Hit("a slice that takes everything, whose reader also reads the tensor itself", (op.inputs[0], *op.outputs))
+
+
+def select_condition(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    """A condition whose first dimension is taken for the batch: refused for a batch of 1, computed wrong for a larger one."""
+    condition, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    batch = bool(out.shape) and out.shape[0] > 1
+    if 0 < condition.rank < out.rank and condition.shape[0] > 1 and batch == rule.parameters["batch"]:
+        yield Hit(f"a condition {list(condition.shape)} for {list(out.shape)}", (condition.index, out.index))

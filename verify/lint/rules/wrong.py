@@ -117,3 +117,55 @@ def pad_infinite(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     )
     if np.isinf(pad_value(graph, op)) and not pooled:
         yield Hit("pads with infinity", op.outputs)
+
+
+def matmul_constant_transposed(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    right = graph.tensors[op.inputs[1]]
+    flips = [name for name in ("adjX", "adjY") if op.options.get(name)]
+    if flips and right.rank == 2 and not graph.is_runtime(right.index):
+        yield Hit(f"{' and '.join(flips)} with a constant right operand {list(right.shape)}", (op.inputs[0], right.index))
+
+
+def cumsum(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    tensor, axes = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]].values()
+    axis = int(axes.ravel()[0]) if axes is not None and axes.size else None
+    if axis is None:
+        return
+    if axis < 0:
+        yield Hit(f"axis {axis} is counted from the end", op.outputs)
+        return
+    size, exclusive = tensor.shape[axis], bool(op.options.get("exclusive"))
+    # Of rank 4 the first axis is the batch, and one image gives zeros; of a lower rank it is laid out as another axis.
+    # Nothing is written there: where zeros would be right, they may be found or not.
+    first = axis == 0 and (size == 1 if tensor.rank == 4 else size > 1)
+    if first:
+        yield Hit(f"along the first axis of {list(tensor.shape)}", op.outputs)
+    elif exclusive:
+        yield Hit("exclusive is ignored", op.outputs)
+    elif op.options.get("reverse") and size > 1:
+        yield Hit("reverse is ignored", op.outputs)
+
+
+def leaky_relu_slope(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    slope = float(op.options.get("alpha", 0.0))
+    if not 0.0 <= slope <= 1.0:
+        yield Hit(f"slope {slope:g}", op.outputs)
+
+
+def pad_first_axis(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    tensor, amounts = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]].values()
+    if tensor.rank == 4 and tensor.shape[0] == 1 and amounts is not None and amounts[0].any():
+        yield Hit(f"pads the first axis of {list(tensor.shape)} by {amounts[0].tolist()}", op.inputs[:1])
+
+
+def depthwise_pointwise(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    window, channels = graph.tensors[op.inputs[1]].shape[1:3], graph.tensors[op.inputs[0]].shape[-1]
+    times = graph.tensors[op.outputs[0]].shape[-1] // max(channels, 1)
+    if tuple(window) == (1, 1) and channels > 1 and times > 1:
+        yield Hit(f"1x1, {times} outputs for each of {channels} channels", op.inputs[:1])
+
+
+def blocks_of_a_batch(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    shape = graph.tensors[op.inputs[0]].shape
+    if shape and shape[0] > 1:
+        yield Hit(f"a batch of {shape[0]}", op.inputs[:1])

@@ -8,8 +8,10 @@ from detr2litert.verify.probe.suite import (
     composites,
     constants,
     emitted,
+    fuzzed,
     half,
     matrices,
+    native,
     outputs,
     padding,
     quantised,
@@ -18,10 +20,10 @@ from detr2litert.verify.probe.suite import (
 
 SUITE: tuple[Probe, ...] = tuple(
     probe
-    for topic in (refused, constants, padding, matrices, outputs, composites, emitted, quantised, accepted)
+    for topic in (refused, constants, padding, matrices, outputs, composites, emitted, quantised, fuzzed, accepted, native)
     for probe in topic.PROBES
 )
 """What the delegate does in fp32, in the order in which the probes run. The lint's rules are based on these."""
 
-FP16_SUITE: tuple[Probe, ...] = half.PROBES
+FP16_SUITE: tuple[Probe, ...] = (*half.PROBES, *native.FP16_PROBES)
 """Effects of fp16, on an adapter that computes in it."""

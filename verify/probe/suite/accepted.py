@@ -71,11 +71,11 @@ def _selected(w: ModelWriter, batch: bool) -> Sequence[str]:
     """The selection of a detector: rows of a table by the indices of a top-k, of rank 1 or of [1, K] and reshaped."""
     lead = (1,) if batch else ()
     outputs = {"v": (*lead, 3), "i": (*lead, 3)}
-    w.op("TOPK_V2", [w.input("s", (*lead, 6)), w.constant("k", np.array(3, np.int32))], outputs, dtype=("float32", "int32"))
+    w.op("TOPK_V2", [w.input("s", (*lead, 8)), w.constant("k", np.array(3, np.int32))], outputs, dtype=("float32", "int32"))
     index = "i"
     if batch:
         index = w.op("RESHAPE", ["i", w.constant("one", ints(3))], {"f": (3,)}, dtype="int32", newShape=[3])
-    return [w.op("GATHER", [w.input("x", X3), index], {"y": (1, 3, 8)}, axis=1)]
+    return [w.op("GATHER", [w.input("x", (1, 8, 8)), index], {"y": (1, 3, 8)}, axis=1)]
 
 
 def _cast_index(w: ModelWriter) -> Sequence[str]:
@@ -208,7 +208,8 @@ _LAYOUT = (
     Probe("split", "SPLIT of channels", ACCEPTED, _split),
     Probe("split_sizes", "SPLIT_V of channels", ACCEPTED, _split_sizes),
     single("space_to_depth", "SPACE_TO_DEPTH", ACCEPTED, "SPACE_TO_DEPTH", [X4], (1, 2, 2, 32), blockSize=2),
-    single("depth_to_space", "DEPTH_TO_SPACE", ACCEPTED, "DEPTH_TO_SPACE", [X4], (1, 8, 8, 2), blockSize=2),
+    single("depth_to_space", "DEPTH_TO_SPACE", ACCEPTED, "DEPTH_TO_SPACE", [X4], (1, 8, 8, 2),
+           must_not_trigger=("pixel-shuffle",), blockSize=2),
     _gathered("gather_rows", X2, 0),
     _gathered("gather_tokens", X3, 1),
     _gathered("gather_map_rows", X4, 1),

@@ -67,7 +67,12 @@ export class GpuRuntime {
       const why = problem ?? 'LiteRT.js chose the CPU';
       throw new UserError(`the GPU does not run all of ${spec.file}, and the CPU is not used in its place: ${why}`);
     }
-    return new GpuGraph(model, spec, this);
+    try {
+      return new GpuGraph(model, spec, this);
+    } catch (error) {
+      model.delete();
+      throw error;
+    }
   }
 
   /** @throws {Error} the GPU has reported an error. */

@@ -3,7 +3,9 @@
 import { openBundle, servedFolder } from '../bundle.js';
 import { Detector } from '../detector.js';
 import { UserError, messageOf } from '../errors.js';
+import { compileFirst } from '../forms.js';
 import { GpuRuntime } from '../gpu/runtime.js';
+import { formsOf } from '../manifest.js';
 import { byId, element } from './dom.js';
 import { listenForFiles } from './file_inputs.js';
 import { drawOverlay } from './overlay.js';
@@ -14,6 +16,7 @@ import { adapterName, checksView, factsView, foundView, timesView } from './view
  * @typedef {'idle' | 'working' | 'agrees' | 'differs' | 'refused' | 'no golden'} State
  * @typedef {import('./picture.js').Shown} Shown
  * @typedef {import('../detector.js').Run} Run
+ * @typedef {import('./views.js').FormInUse} FormInUse
  */
 
 const SCHEMA = new URL('../../../host_runtime/manifest.schema.json', import.meta.url);
@@ -50,6 +53,7 @@ const page = {
   /** @type {Promise<GpuRuntime> | undefined} */ runtime: undefined,
   /** @type {import('../bundle.js').Bundle | undefined} */ bundle: undefined,
   /** @type {Detector | undefined} */ detector: undefined,
+  /** @type {FormInUse | undefined} */ form: undefined,
   /** @type {Shown | undefined} */ golden: undefined,
   /** @type {Shown | undefined} */ shown: undefined,
   /** @type {Run | undefined} */ last: undefined,
@@ -121,20 +125,23 @@ async function compile() {
   const runtime = await page.runtime;
   ui.facts.replaceChildren(...factsView(bundle, runtime.adapter));
   const precision = ui.precision.value === 'fp16' ? 'fp16' : 'fp32';
-  const { a, b } = bundle.manifest.graphs;
-  const graphs = [];
-  for (const spec of [a, b]) {
+  const compiled = await compileFirst(formsOf(bundle.manifest, 'gpu'), async (spec) => {
     showStatus('working', `Compiling ${spec.file} for the GPU.`);
     await painted();
-    try {
-      graphs.push(await runtime.compile(bundle.file(spec.file), spec, precision));
-    } catch (error) {
-      for (const graph of graphs) graph.delete();
-      throw error;
-    }
-  }
-  page.detector = new Detector(bundle, graphs[0], graphs[1]);
+    return runtime.compile(bundle.file(spec.file), spec, precision);
+  });
+  const { form, refusal } = compiled;
+  page.form = { form, refusal };
+  ui.facts.replaceChildren(...factsView(bundle, runtime.adapter, page.form));
+  page.detector = new Detector(bundle, compiled.a, compiled.b);
+  publish({ form, refusal });
   await judge(precision, runtime);
+}
+
+/** Why the bundle's native form does not run here, as a sentence for the verdict's note; empty if it runs or there is none. */
+function refusalNote() {
+  const refusal = page.form?.refusal;
+  return refusal ? `The native form of the graphs does not run here, so the portable one is used: ${refusal}.` : '';
 }
 
 /** @param {import('../gpu/graph.js').Precision} precision @param {GpuRuntime} runtime */
@@ -145,6 +152,7 @@ async function judge(precision, runtime) {
     showStatus(
       'no golden',
       'Both graphs run entirely on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.',
+      refusalNote(),
     );
     return;
   }
@@ -156,8 +164,10 @@ async function judge(precision, runtime) {
   Object.assign(page, { golden: shown, shown, last: chain });
   ui.checks.replaceChildren(...checksView(judgement));
   showRun([chain], runtime);
-  const where = `Both graphs ran entirely on ${adapterName(runtime.adapter)}, in ${precision}.`;
+  const form = page.form?.form ?? 'portable';
+  const where = `Both graphs, in their ${form} form, ran entirely on ${adapterName(runtime.adapter)}, in ${precision}.`;
   const notes = [where];
+  if (refusalNote()) notes.push(refusalNote());
   if (bundle.manifest.weights.random) notes.push('The weights are random: tensors can agree, but detections are meaningless.');
   if (precision === 'fp16' && !runtime.adapter.fp16)
     notes.push('This GPU has no fp16 arithmetic: values are stored as fp16 and computed in fp32.');
@@ -226,7 +236,7 @@ function publish(part) {
 
 function dropDetector() {
   page.detector?.delete();
-  Object.assign(page, { detector: undefined, last: undefined });
+  Object.assign(page, { detector: undefined, form: undefined, last: undefined });
 }
 
 function close() {

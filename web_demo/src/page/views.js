@@ -3,7 +3,11 @@
 import { classColour } from '../colours.js';
 import { element, table } from './dom.js';
 
-/** @typedef {import('../detector.js').Times} Times */
+/**
+ * @typedef {import('../detector.js').Times} Times
+ * @typedef {{form: import('../manifest.js').Form, refusal?: string}} FormInUse
+ *   The form of the graphs that runs, and why the native one does not, if the bundle has it
+ */
 
 /** @type {Record<import('../manifest.js').Preprocess['resize'], string>} */
 const RESIZES = {
@@ -15,9 +19,10 @@ const RESIZES = {
 /**
  * @param {import('../bundle.js').Bundle} bundle
  * @param {import('../gpu/runtime.js').Adapter | undefined} adapter
+ * @param {FormInUse} [form] undefined before the graphs are compiled
  * @returns {Node[]}
  */
-export function factsView({ label, manifest, files }, adapter) {
+export function factsView({ label, manifest, files }, adapter, form) {
   const bytes = [...files.values()].reduce((sum, file) => sum + file.byteLength, 0);
   const { height, width, resize } = manifest.preprocess;
   /** @type {[string, string][]} */
@@ -32,7 +37,14 @@ export function factsView({ label, manifest, files }, adapter) {
     ['Files', `${files.size}, ${(bytes / 1e6).toFixed(1)} MB, all sha256 match the manifest`],
   ];
   if (adapter) facts.push(['GPU', `${adapterName(adapter)}; ${adapter.fp16 ? 'fp16 and fp32' : 'fp32 only'}`]);
+  if (form) facts.push(['Graphs', formName(form)]);
   return facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]);
+}
+
+/** @param {FormInUse} form */
+function formName({ form, refusal }) {
+  if (form === 'native') return "native form, with the GPU delegate's own operators";
+  return refusal ? 'portable form, since the native one does not run here' : 'portable form';
 }
 
 /** @param {import('../gpu/runtime.js').Adapter} adapter */

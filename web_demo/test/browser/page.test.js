@@ -26,6 +26,8 @@ const GOLDENS = variable('GOLDENS');
 const FILES = variable('FILES');
 const SHOTS = variable('SHOTS');
 const HAND_MADE = path.join(GOLDENS, 'bundles/hand_made');
+const NATIVE = path.join(GOLDENS, 'bundles/native');
+const NATIVE_B = 'graph_b.native.tflite';
 const WIDE = { width: 1180, height: 900 };
 /** A software GPU on a busy machine is slow. */
 const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 300);
@@ -101,19 +103,19 @@ async function chosen(bundle) {
 }
 
 /**
- * A copy of the hand-made bundle with one file changed, and its hash in the manifest updated unless `staleHash`.
+ * A copy of a bundle with one file changed, and its hash in the manifest updated unless `staleHash`.
  *
  * @param {string} name
  * @param {(bytes: Buffer) => Uint8Array} change
- * @param {{staleHash?: boolean}} [options]
+ * @param {{staleHash?: boolean, base?: string}} [options]
  */
-async function planted(name, change, { staleHash = false } = {}) {
+async function planted(name, change, { staleHash = false, base = HAND_MADE } = {}) {
   const folder = path.join(await mkdtemp(path.join(scratch, 'planted-')), 'bundle');
-  await cp(HAND_MADE, folder, { recursive: true });
-  const bytes = change(await readFile(path.join(HAND_MADE, name)));
+  await cp(base, folder, { recursive: true });
+  const bytes = change(await readFile(path.join(base, name)));
   await writeFile(path.join(folder, name), bytes);
   if (staleHash) return folder;
-  const manifest = JSON.parse(await readFile(path.join(HAND_MADE, 'manifest.json'), 'utf-8'));
+  const manifest = JSON.parse(await readFile(path.join(base, 'manifest.json'), 'utf-8'));
   manifest.files[name] = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
   await writeFile(path.join(folder, 'manifest.json'), JSON.stringify(manifest));
   return folder;
@@ -204,10 +206,10 @@ const PLANTED = [
   [
     'a newer schema',
     'manifest.json',
-    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 1', '"schema_version": 2')),
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 3')),
     true,
     'refused',
-    /schema version 2/,
+    /schema version 3/,
   ],
 ];
 
@@ -249,6 +251,60 @@ test('a graph that the GPU does not accept whole is refused with the operator, a
     assert.match(text, rest);
     assert.equal(report, null);
   }
+});
+
+/** The note below the verdict, and the page's line about the graphs. */
+async function formShown() {
+  const note = await shared.evaluate('document.querySelector("#verdict-note").textContent');
+  const facts = await shared.evaluate('document.querySelector("#facts").innerText');
+  return { note, facts };
+}
+
+test('the native form runs where the GPU has its operators, and the page shows it', async () => {
+  const { state, text, report } = await chosen(NATIVE);
+  assert.equal(state, 'agrees', text);
+  assert.deepEqual([report.form, report.refusal], ['native', undefined]);
+  const { note, facts } = await formShown();
+  assert.match(note, /Both graphs, in their native form, ran entirely on/);
+  assert.match(facts, /native form, with the GPU delegate's own operators/);
+});
+
+test('a native graph that computes something else is detected: it is the one that runs', async () => {
+  const wrong = await readFile(path.join(FILES, 'wrong.native.tflite'));
+  const { state, text } = await chosen(await planted(NATIVE_B, () => wrong, { base: NATIVE }));
+  assert.equal(state, 'differs', text);
+  assert.match(text, /^graph B differs: logits/);
+});
+
+test('a native form that the GPU refuses is replaced by the portable one, and the page shows why', async () => {
+  const refused = await readFile(path.join(FILES, 'refused.tflite'));
+  const { state, text, report } = await chosen(await planted(NATIVE_B, () => refused, { base: NATIVE }));
+  assert.equal(state, 'agrees', text);
+  assert.equal(report.form, 'portable');
+  assert.match(report.refusal, /the GPU does not run all of graph_b\.native\.tflite/);
+  const { note, facts } = await formShown();
+  assert.match(
+    note,
+    /in their portable form, ran.*The native form .* does not run here, so the portable one is used: .*RELU_0_TO_1/,
+  );
+  assert.match(facts, /portable form, since the native one does not run here/);
+});
+
+test('the forms are not mixed: without native graph A, native graph B is not used', async () => {
+  const [refused, wrong] = await Promise.all(
+    ['refused.tflite', 'wrong.native.tflite'].map((name) => readFile(path.join(FILES, name))),
+  );
+  const one = await planted(NATIVE_B, () => wrong, { base: NATIVE });
+  const manifest = JSON.parse(await readFile(path.join(one, 'manifest.json'), 'utf-8'));
+  manifest.native.a = 'graph_a.native.tflite';
+  manifest.files[manifest.native.a] = {};
+  await writeFile(path.join(one, manifest.native.a), '');
+  await writeFile(path.join(one, 'manifest.json'), JSON.stringify(manifest));
+  const both = await planted(manifest.native.a, () => refused, { base: one });
+  const { state, text, report } = await chosen(both);
+  assert.equal(state, 'agrees', text);
+  assert.equal(report.form, 'portable');
+  assert.match(report.refusal, /graph_a\.native\.tflite/);
 });
 
 test('a bundle without golden vectors runs, and the page reports that nothing was compared', async () => {
@@ -325,12 +381,14 @@ for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
   test(`${name} agrees with PyTorch, and its detections are the golden ones`, async (context) => {
     server.bundles.set(name, folder);
     const golden = JSON.parse(await readFile(path.join(folder, 'golden/detections.json'), 'utf-8')).detections;
+    const { native } = JSON.parse(await readFile(path.join(folder, 'manifest.json'), 'utf-8'));
     await visit(`bundle=/bundles/${name}`, async (tab, { state, text, report }) => {
       await tab.screenshot(path.join(SHOTS, `${name}-light.png`));
       await tab.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: 'dark' }] });
       await tab.send('Emulation.setDeviceMetricsOverride', { width: 420, height: 900, deviceScaleFactor: 2, mobile: true });
       await tab.screenshot(path.join(SHOTS, `${name}-dark-narrow.png`));
       assert.equal(state, 'agrees', text);
+      assert.deepEqual([report.form, report.refusal], [native ? 'native' : 'portable', undefined]);
       const { compared, rows } = report.judgement;
       assert.deepEqual(
         [...new Set(compared.map((/** @type {any} */ item) => item.stage))],
@@ -346,7 +404,7 @@ for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
           assert(Math.abs(edge - item.box[side]) < 1, `${found.box} for ${item.box}`),
         );
       });
-      context.diagnostic(text);
+      context.diagnostic(`${report.form} form: ${text}`);
       for (const { stage, name: tensor, found } of compared) {
         const figures = `correlation ${found.correlation.toFixed(9)}, largest error ${found.maxAbsError.toExponential(1)}`;
         context.diagnostic(`${stage} ${tensor}: ${figures} of ${found.referenceMax.toPrecision(3)}`);
@@ -354,6 +412,7 @@ for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
       const rounded = (/** @type {string} */ _, /** @type {any} */ value) =>
         typeof value === 'number' ? Math.round(value) : value;
       context.diagnostic(`milliseconds ${JSON.stringify(report.chain.times, rounded)}`);
+      context.diagnostic(`programs dispatched ${JSON.stringify(report.chain.dispatches)}`);
     });
   });
 }

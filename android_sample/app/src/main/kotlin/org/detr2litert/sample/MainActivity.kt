@@ -9,6 +9,7 @@ import android.hardware.camera2.CameraManager
 import android.hardware.display.DisplayManager
 import android.os.Bundle
 import android.widget.SeekBar
+import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.pipeline.SourceNumber
 import org.detr2litert.core.screen.ScreenEvent
@@ -135,10 +136,11 @@ class MainActivity : Activity() {
         override fun onReady(
             request: Int,
             bundle: DetectorBundle,
+            form: FormInUse,
             openMillis: Long,
             exchange: DetectionExchange,
         ) = store.dispatch(
-            ScreenEvent.BundleOpened(request, bundle.manifest, bundle.manifestSha256, openMillis, exchange),
+            ScreenEvent.BundleOpened(request, bundle.manifest, bundle.manifestSha256, form, openMillis, exchange),
         )
 
         override fun onResult() = screen.showResult(store.state)

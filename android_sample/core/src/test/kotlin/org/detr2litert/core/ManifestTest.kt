@@ -5,6 +5,7 @@ import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.json.JsonWriter
 import org.detr2litert.core.manifest.ManifestReader
+import org.detr2litert.core.manifest.NativeFiles
 import org.detr2litert.core.tensor.DType
 import java.io.File
 import kotlin.test.Test
@@ -52,6 +53,19 @@ class ManifestTest {
         assertEquals(listOf<Any>("bilinear", 4.0), listOf("resize", "num_select").map { settings.getValue(it).value })
         assertEquals(listOf("num_select"), settings.filterValues { it.requested }.keys.toList())
         assertEquals(emptyMap(), ManifestReader.read(cases.first { it.text("name") == "sound" }.text("text")).settings)
+    }
+
+    @Test
+    fun theNativeFormIsReadAndItsFilesMustBeListed() {
+        fun text(name: String) = cases.first { it.text("name") == name }.text("text")
+        assertEquals(NativeFiles("graph_a.tflite", "graph_b.native.tflite"), ManifestReader.read(text("native")).native)
+        assertEquals(NativeFiles("graph_a.tflite", "graph_b.tflite"), ManifestReader.read(text("native_same_files")).native)
+        assertEquals(null, ManifestReader.read(text("sound")).native)
+        assertEquals(ManifestReader.read(text("sound")), ManifestReader.read(text("version_1")))
+        val refusal = assertFailsWith<BundleException> { ManifestReader.read(text("native_not_listed_b")) }
+        assertTrue("graph_b.native.tflite is used but not listed under files" in refusal.message!!, refusal.message)
+        val newer = assertFailsWith<BundleException> { ManifestReader.read(text("newer")) }
+        assertTrue("schema version 3 but this app reads up to 2; update the app" in newer.message!!, newer.message)
     }
 
     @Test

@@ -1,6 +1,8 @@
 package org.detr2litert.core
 
 import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.engine.FormInUse
+import org.detr2litert.core.engine.GraphForm
 import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonWriter
 import org.detr2litert.core.parity.ParityRun
@@ -9,6 +11,7 @@ import org.detr2litert.core.parity.TensorFiles
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.FloatTensor
+import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Safetensors
 import org.detr2litert.core.tensor.Tensor
 import org.junit.Rule
@@ -80,6 +83,40 @@ class ParityTest {
         TensorFiles.write(File(root, "in/a"), "image", FloatTensor(listOf(3)))
         val error = assertFailsWith<TensorFileException> { run.run(0, 1) }
         assertEquals("a/image.f32 has 12 bytes, not 768 for float32[1, 3, 8, 8]", error.message)
+    }
+
+    @Test
+    fun indicesAreGivenAndWrittenAsInt32() {
+        val native = Bundle.open(File(Goldens.root, "bundles/native"))
+        val golden = Safetensors.read(native.file(assertNotNull(native.manifest.golden).tensors))
+        val root = folder.newFolder()
+        val b = RecordedGraph(golden)
+        DetectorPipeline(native, RecordedGraph(golden), b).use { pipeline ->
+            TensorFiles.write(File(root, "in/a"), "image", golden.getValue("image"))
+            TensorFiles.write(File(root, "in/b"), "memory", golden.getValue("memory"))
+            TensorFiles.write(File(root, "in/b"), "indices", IntTensor(listOf(4), intArrayOf(3, 1, 4, 15)))
+            val run = ParityRun(pipeline, root).apply { run(warmUp = 0, runs = 1) }
+            val written = run.tensors.single { it.getValue("stage") == "host" }
+            assertEquals(listOf("int32", listOf(4), "out/host/indices.i32"), listOf("dtype", "shape", "file").map(written::get))
+        }
+        val indices = IntTensor(listOf(4))
+        TensorFiles.read(File(root, "out/host"), "indices", indices)
+        assertEquals(listOf(6, 12, 0, 1), indices.data.toList())
+        assertEquals(listOf(3, 1, 4, 15), (b.written.getValue("indices") as IntTensor).data.toList(), "graph B on in/b")
+    }
+
+    @Test
+    fun theRecordNamesTheForm() {
+        val manifest = Bundle.peek(File(Goldens.root, "bundles/native"))
+        assertEquals(
+            mapOf("form" to "native", "a" to "graph_a.tflite", "b" to "graph_b.native.tflite", "native_refused" to null),
+            ParityRun.graphs(manifest, FormInUse(GraphForm.NATIVE)),
+        )
+        assertEquals(
+            mapOf("form" to "portable", "a" to "graph_a.tflite", "b" to "graph_b.tflite", "native_refused" to "no \"X\""),
+            ParityRun.graphs(manifest, FormInUse(GraphForm.PORTABLE, "no \"X\"")),
+        )
+        JsonParser.parse(JsonWriter.write(ParityRun.graphs(manifest, FormInUse(GraphForm.PORTABLE, "no \"X\""))))
     }
 
     @Test

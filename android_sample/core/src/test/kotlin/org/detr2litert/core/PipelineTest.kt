@@ -2,15 +2,19 @@ package org.detr2litert.core
 
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.engine.FormInUse
+import org.detr2litert.core.engine.GraphForm
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.pipeline.Stage
 import org.detr2litert.core.preprocess.Picture
+import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Safetensors
 import java.io.File
 import java.lang.management.ManagementFactory
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertNotNull
+import kotlin.test.assertSame
 import kotlin.test.assertTrue
 
 /**
@@ -50,6 +54,30 @@ class PipelineTest {
                 println(timing(root.name, pipeline))
             }
             assertTrue(a.closed && b.closed)
+        }
+    }
+
+    /** The host step gives int32 indices of shape [K], which graph B reads beside graph A's memory. */
+    @Test
+    fun indicesOfTheHostStepAreWrittenToGraphB() {
+        val bundle = Bundle.open(File(Goldens.root, "bundles/native"))
+        val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
+        val (a, b) = RecordedGraph(golden) to RecordedGraph(golden)
+        val form = FormInUse(GraphForm.PORTABLE, "graph_b.native.tflite does not run whole")
+        DetectorPipeline(bundle, a, b, form).use { pipeline ->
+            assertEquals(form, pipeline.form)
+            pipeline.runA()
+            assertEquals(setOf("enc_scores", "memory"), a.wasRead, "memory is read, since no buffer is shared")
+            pipeline.runHost()
+            pipeline.runB()
+            val indices = b.written.getValue("indices") as IntTensor
+            assertEquals(listOf(QUERIES), indices.shape)
+            assertEquals(listOf(6, 12, 0, 1), indices.data.toList())
+            assertSame(pipeline.tensorsHost.getValue("indices"), indices, "no copy between the stages")
+        }
+        RecordedGraph(golden).let { shared ->
+            DetectorPipeline(bundle, shared, RecordedGraph(golden, setOf("memory"))).use { it.runA() }
+            assertEquals(setOf("enc_scores"), shared.wasRead, "only what the host step reads")
         }
     }
 
@@ -101,5 +129,6 @@ class PipelineTest {
     private companion object {
         const val ROUNDS = 15
         const val FRAMES = 10
+        const val QUERIES = 4
     }
 }

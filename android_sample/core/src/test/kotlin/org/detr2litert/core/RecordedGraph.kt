@@ -7,6 +7,7 @@ import org.detr2litert.core.tensor.Tensor
 class RecordedGraph(private val outputs: Map<String, Tensor>, override val boundInputs: Set<String> = emptySet()) :
     GraphRunner {
     val written = HashMap<String, Tensor>()
+    val wasRead = HashSet<String>()
     var ran = 0
     var closed = false
 
@@ -18,7 +19,10 @@ class RecordedGraph(private val outputs: Map<String, Tensor>, override val bound
         ran++
     }
 
-    override fun read(name: String, into: Tensor) = HostCases.copy(outputs.getValue(name), into)
+    override fun read(name: String, into: Tensor) {
+        wasRead += name
+        HostCases.copy(outputs.getValue(name), into)
+    }
 
     override fun close() {
         closed = true

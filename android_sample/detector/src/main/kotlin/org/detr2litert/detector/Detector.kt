@@ -8,6 +8,7 @@ import org.detr2litert.core.decode.Detection
 import org.detr2litert.core.decode.Detections
 import org.detr2litert.core.decode.toList
 import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.preprocess.Picture
@@ -25,6 +26,9 @@ import java.io.File
  * @property manifest the bundle's manifest: class names, input size, the source of the weights.
  */
 class Detector private constructor(val manifest: Manifest, private val pipeline: DetectorPipeline) : AutoCloseable {
+    /** The form of the graphs that runs: on the GPU the native one, if the bundle has it and the GPU accepts it. */
+    val form: FormInUse get() = pipeline.form
+
     // Used on the inference thread only.
     private val converter = YuvConverter()
     private val picture = Picture(1, 1)

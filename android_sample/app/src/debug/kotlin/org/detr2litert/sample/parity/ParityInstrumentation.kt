@@ -88,6 +88,7 @@ class ParityInstrumentation : Instrumentation() {
             val start = System.nanoTime()
             session.open(bundle, arguments.options).use { pipeline ->
                 val openMillis = (System.nanoTime() - start) / 1e6f
+                report["graphs"] = ParityRun.graphs(bundle.manifest, pipeline.form)
                 enter("run")
                 val thermalBefore = facts.thermalStatus()
                 val run = ParityRun(pipeline, arguments.run)

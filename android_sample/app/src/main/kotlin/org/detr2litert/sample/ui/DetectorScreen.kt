@@ -1,6 +1,7 @@
 package org.detr2litert.sample.ui
 
 import android.view.View
+import org.detr2litert.core.engine.GraphForm
 import org.detr2litert.core.engine.Precision
 import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.pipeline.SourceNumber
@@ -106,10 +107,17 @@ class DetectorScreen(
     private fun title(bundle: BundleState.Ready): String {
         val where = when (bundle.options.processor) {
             Processor.CPU -> context.getString(R.string.on_cpu, bundle.options.cpuThreads)
-            Processor.GPU -> context.getString(R.string.on_gpu, precision(bundle.options.precision))
+            Processor.GPU -> context.getString(R.string.on_gpu, precision(bundle.options.precision), form(bundle.form.form))
         }
         val line = context.getString(R.string.hud_title, bundle.manifest.variant, where, bundle.openMillis)
-        return if (bundle.manifest.weights.random) context.getString(R.string.bundle_random, line) else line
+        val title = if (bundle.manifest.weights.random) context.getString(R.string.bundle_random, line) else line
+        val refusal = bundle.form.refusal ?: return title
+        return title + '\n' + context.getString(R.string.native_refused, refusal.take(REFUSAL_SHOWN))
+    }
+
+    private fun form(form: GraphForm): String = when (form) {
+        GraphForm.NATIVE -> context.getString(R.string.form_native)
+        GraphForm.PORTABLE -> context.getString(R.string.form_portable)
     }
 
     private fun precision(precision: Precision): String = when (precision) {
@@ -117,5 +125,10 @@ class DetectorScreen(
         Precision.FP16 -> context.getString(R.string.precision_fp16)
         Precision.FP16_FP32_SUMS -> context.getString(R.string.precision_fp16_fp32)
         Precision.FP32 -> context.getString(R.string.precision_fp32)
+    }
+
+    private companion object {
+        /** Characters; logcat has the whole reason. */
+        const val REFUSAL_SHOWN = 160
     }
 }

@@ -17,12 +17,14 @@ data class Manifest(
     val files: Map<String, FileRecord>,
     val golden: Golden?,
     val settings: Map<String, SettingRecord> = emptyMap(),
+    val native: NativeFiles? = null,
 ) {
     /** The class's name, or "class N" for an unused index (COCO's ids have gaps). */
     fun className(index: Int): String = classes[index] ?: "class $index"
 
     companion object {
-        const val SCHEMA_VERSION = 1
+        /** Since 2 a bundle may have a native form; this app reads both versions. */
+        const val SCHEMA_VERSION = 2
         const val NAME = "manifest.json"
         const val HOST_PARAMS = "host_params.safetensors"
     }
@@ -64,6 +66,12 @@ data class PreprocessSpec(
 
 /** A .tflite file and its signature's tensors by name. */
 data class GraphSpec(val file: String, val signature: String, val inputs: List<TensorSpec>, val outputs: List<TensorSpec>)
+
+/**
+ * The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU. A graph
+ * without such an operator is the same file in both forms.
+ */
+data class NativeFiles(val a: String, val b: String)
 
 /** An op of the host program: `output = op(inputs, attributes)`; attributes are [Number], [Boolean], [String] or lists. */
 data class HostOp(val op: String, val inputs: List<String>, val output: String, val attributes: Map<String, Any?>)

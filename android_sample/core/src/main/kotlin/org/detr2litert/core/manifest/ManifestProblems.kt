@@ -21,6 +21,7 @@ internal object ManifestProblems {
         val needed = buildList {
             add(manifest.graphA.file)
             add(manifest.graphB.file)
+            manifest.native?.let { addAll(listOf(it.a, it.b)) }
             if (manifest.hostStep.constants.isNotEmpty()) add(Manifest.HOST_PARAMS)
             manifest.golden?.let { addAll(listOf(it.image, it.tensors, it.detections)) }
         }

@@ -10,7 +10,7 @@ import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Reads manifest.json as defined by `manifest.schema.json`, version 1, then checks its consistency. */
+/** Reads manifest.json as defined by `manifest.schema.json`, up to version 2, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
     private const val MAX_NUMBERS = 64 // of a setting
@@ -40,13 +40,13 @@ object ManifestReader {
                     "update the app, or ${BundleException.REMAKE}",
             )
         }
-        if (version != Manifest.SCHEMA_VERSION) json.fail("schema_version is not ${Manifest.SCHEMA_VERSION}")
+        if (version < 1) json.fail("schema_version is not in 1..${Manifest.SCHEMA_VERSION}")
         json.allowOnly(
             setOf(
                 "schema_version", "variant", "target", "weights", "versions", "preprocess", "graphs", "host_step",
                 "postprocess", "classes", "files",
             ),
-            setOf("golden", "protection", "settings"),
+            setOf("golden", "protection", "settings", "native"),
         )
         val graphs = json.child("graphs").allowOnly(setOf("a", "b"))
         return Manifest(
@@ -63,6 +63,7 @@ object ManifestReader {
             files = json.child("files").children().mapValues { (_, record) -> file(record) },
             golden = if (json.has("golden")) golden(json.child("golden")) else null,
             settings = if (json.has("settings")) settings(json.child("settings")) else emptyMap(),
+            native = if (json.has("native")) native(json.child("native")) else null,
         )
     }
 
@@ -133,6 +134,11 @@ object ManifestReader {
         val outputs = json.objects("outputs").map(::tensor)
         if (inputs.isEmpty() || outputs.isEmpty()) json.fail("a graph without inputs or outputs")
         return GraphSpec(json.text("file", minLength = 1), json.text("signature", minLength = 1), inputs, outputs)
+    }
+
+    private fun native(json: JsonObject): NativeFiles {
+        json.allowOnly(setOf("a", "b"))
+        return NativeFiles(json.text("a", minLength = 1), json.text("b", minLength = 1))
     }
 
     internal fun tensor(json: JsonObject): TensorSpec {

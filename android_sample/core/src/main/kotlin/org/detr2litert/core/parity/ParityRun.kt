@@ -1,6 +1,9 @@
 package org.detr2litert.core.parity
 
 import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.engine.FormInUse
+import org.detr2litert.core.engine.GraphForm
+import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.pipeline.Stage
 import org.detr2litert.core.tensor.Tensor
@@ -77,7 +80,18 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
         }
     }
 
-    private companion object {
-        val TIMED = Stage.entries - Stage.PREPROCESS - Stage.DECODE
+    companion object {
+        private val TIMED = Stage.entries - Stage.PREPROCESS - Stage.DECODE
+
+        /** The record of the graphs that run: their form, their files, and why the native form, if it was tried, does not run. */
+        fun graphs(manifest: Manifest, form: FormInUse): Map<String, String?> {
+            val native = manifest.native.takeIf { form.form == GraphForm.NATIVE }
+            return mapOf(
+                "form" to form.form.label,
+                "a" to (native?.a ?: manifest.graphA.file),
+                "b" to (native?.b ?: manifest.graphB.file),
+                "native_refused" to form.refusal,
+            )
+        }
     }
 }

@@ -3,6 +3,8 @@ package org.detr2litert.core.pipeline
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Decoder
 import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.engine.FormInUse
+import org.detr2litert.core.engine.GraphForm
 import org.detr2litert.core.host.HostStep
 import org.detr2litert.core.host.Workers
 import org.detr2litert.core.manifest.Manifest
@@ -19,8 +21,14 @@ import org.detr2litert.core.tensor.Tensor
  *
  * @param bundle an opened bundle.
  * @param graphA with [graphB] compiled for the bundle; closed by the pipeline.
+ * @property form the form of the two graphs.
  */
-class DetectorPipeline(bundle: Bundle, private val graphA: GraphRunner, private val graphB: GraphRunner) : AutoCloseable {
+class DetectorPipeline(
+    bundle: Bundle,
+    private val graphA: GraphRunner,
+    private val graphB: GraphRunner,
+    val form: FormInUse = FormInUse(GraphForm.PORTABLE),
+) : AutoCloseable {
     private val manifest: Manifest = bundle.manifest
     private val workers = Workers.forThisMachine()
     private val preprocessor = Preprocessor(manifest.preprocess)

@@ -2,6 +2,7 @@ package org.detr2litert.core.screen
 
 import org.detr2litert.core.bundle.StoredBundle
 import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectionExchange
 import java.io.File
@@ -82,6 +83,7 @@ sealed interface ScreenEvent {
         val number: Int,
         val manifest: Manifest,
         val fingerprint: String,
+        val form: FormInUse,
         val openMillis: Long,
         val exchange: DetectionExchange,
     ) : ScreenEvent

@@ -180,6 +180,7 @@ object ScreenReducer {
             opening.options,
             event.manifest,
             event.fingerprint,
+            event.form,
             event.openMillis,
             event.exchange,
         )

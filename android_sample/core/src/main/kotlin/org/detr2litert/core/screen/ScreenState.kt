@@ -2,6 +2,7 @@ package org.detr2litert.core.screen
 
 import org.detr2litert.core.bundle.StoredBundle
 import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.preprocess.Picture
@@ -127,6 +128,7 @@ sealed interface BundleState {
      * The bundle is open and detects.
      *
      * @property fingerprint the manifest's hash at opening; detects a replaced bundle.
+     * @property form the form of its graphs that runs.
      * @property exchange receives its detections, which are not part of the state, since they change with every frame.
      */
     data class Ready(
@@ -135,6 +137,7 @@ sealed interface BundleState {
         override val options: EngineOptions,
         val manifest: Manifest,
         val fingerprint: String,
+        val form: FormInUse,
         val openMillis: Long,
         val exchange: DetectionExchange,
     ) : Known

@@ -4,6 +4,7 @@ import org.detr2litert.core.GraphOutputException
 import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.engine.EngineOptions
 import org.detr2litert.core.engine.Processor
+import org.detr2litert.core.screen.ScreenScript.Companion.FORM
 import org.detr2litert.core.screen.ScreenScript.Companion.MANIFEST
 import org.detr2litert.core.screen.ScreenScript.Companion.TINY
 import org.detr2litert.core.screen.ScreenScript.Companion.broken
@@ -33,9 +34,9 @@ class ScreenBundleTest {
         screen.opened(fingerprint = "7")
         val ready = screen.bundle<BundleState.Ready>()
         assertEquals(
-            listOf<Any>(opening.number, opening.root, "7", 12L),
+            listOf<Any>(opening.number, opening.root, "7", FORM, 12L),
             ready.run {
-                listOf(number, root, fingerprint, openMillis)
+                listOf(number, root, fingerprint, form, openMillis)
             },
         )
         assertFalse(screen.state.isBusy)

@@ -3,6 +3,8 @@ package org.detr2litert.core.screen
 import org.detr2litert.core.Goldens
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.bundle.StoredBundle
+import org.detr2litert.core.engine.FormInUse
+import org.detr2litert.core.engine.GraphForm
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.preprocess.Picture
@@ -43,7 +45,7 @@ class ScreenScript(var state: ScreenState = ScreenState(Settings())) {
 
     /** Completes the running opening. */
     fun opened(with: Manifest = MANIFEST, fingerprint: String = "1"): ScreenScript =
-        on(ScreenEvent.BundleOpened(bundle<BundleState.Opening>().number, with, fingerprint, 12, EXCHANGE))
+        on(ScreenEvent.BundleOpened(bundle<BundleState.Opening>().number, with, fingerprint, FORM, 12, EXCHANGE))
 
     /** A screen that shows the camera with the bundle [TINY] open. */
     fun live(): ScreenScript = start(TINY).opened()
@@ -65,6 +67,7 @@ class ScreenScript(var state: ScreenState = ScreenState(Settings())) {
     companion object {
         /** A bundle's manifest, with a golden picture. */
         val MANIFEST: Manifest by lazy { Bundle.peek(File(Goldens.root, "bundles/hand_made")) }
+        val FORM = FormInUse(GraphForm.PORTABLE, "graph_b.native.tflite does not run whole")
         val EXCHANGE = DetectionExchange(8)
         val PICTURE = picture()
         val TINY by lazy { stored("tiny") }

@@ -3,6 +3,7 @@ package org.detr2litert.core.screen
 import org.detr2litert.core.engine.EngineOptions
 import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.screen.ScreenScript.Companion.EXCHANGE
+import org.detr2litert.core.screen.ScreenScript.Companion.FORM
 import org.detr2litert.core.screen.ScreenScript.Companion.MANIFEST
 import org.detr2litert.core.screen.ScreenScript.Companion.TINY
 import org.detr2litert.core.screen.ScreenScript.Companion.broken
@@ -26,7 +27,7 @@ class ScreenStaleTest {
         val older = screen.bundle<BundleState.Opening>().number
         screen.on(ScreenEvent.BundleChosen(File("/bundles/b")))
         val late = listOf(
-            ScreenEvent.BundleOpened(older, MANIFEST, "1", 5, EXCHANGE),
+            ScreenEvent.BundleOpened(older, MANIFEST, "1", FORM, 5, EXCHANGE),
             ScreenEvent.DetectorFailed(older, error),
             ScreenEvent.FingerprintRead(older, "1"),
         )
@@ -41,11 +42,11 @@ class ScreenStaleTest {
     fun aBundleIsOpenedOnceAndFailsOnce() {
         screen.live()
         val number = screen.bundle<BundleState.Ready>().number
-        screen.ignores(ScreenEvent.BundleOpened(number, MANIFEST, "2", 5, EXCHANGE))
+        screen.ignores(ScreenEvent.BundleOpened(number, MANIFEST, "2", FORM, 5, EXCHANGE))
         screen.ignores(ScreenEvent.FingerprintRead(number, "2"))
         screen.failed()
         screen.ignores(ScreenEvent.DetectorFailed(number, error))
-        screen.ignores(ScreenEvent.BundleOpened(number, MANIFEST, "2", 5, EXCHANGE))
+        screen.ignores(ScreenEvent.BundleOpened(number, MANIFEST, "2", FORM, 5, EXCHANGE))
     }
 
     @Test
@@ -152,7 +153,7 @@ class ScreenStaleTest {
             18 -> ScreenEvent.ListingFailed(number, error)
             19 -> ScreenEvent.Imported(number, File("/bundles/new"))
             20 -> ScreenEvent.ImportFailed(number, error)
-            21 -> ScreenEvent.BundleOpened(number, if (yes) MANIFEST else MANIFEST.copy(golden = null), "1", 5, EXCHANGE)
+            21 -> ScreenEvent.BundleOpened(number, if (yes) MANIFEST else MANIFEST.copy(golden = null), "1", FORM, 5, EXCHANGE)
             22 -> ScreenEvent.DetectorFailed(number, error)
             23 -> ScreenEvent.FingerprintRead(number, "1")
             24 -> ScreenEvent.PictureLoaded(number, picture())

@@ -9,6 +9,7 @@ import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Detections
 import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.pipeline.DetectionExchange
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.pipeline.FrameMailbox
@@ -28,8 +29,14 @@ import java.io.File
 class DetectorEngine(context: Context, private val sources: SourceNumber, private val listener: Listener) {
     /** Callbacks on the main thread; `request` is the number passed to [open]. */
     interface Listener {
-        /** A bundle is open; results come through [exchange] from now on. */
-        fun onReady(request: Int, bundle: Bundle, openMillis: Long, exchange: DetectionExchange)
+        /** A bundle is open, its graphs in [form]; results come through [exchange] from now on. */
+        fun onReady(
+            request: Int,
+            bundle: Bundle,
+            form: FormInUse,
+            openMillis: Long,
+            exchange: DetectionExchange,
+        )
 
         /** A new result is in the exchange. */
         fun onResult()
@@ -133,7 +140,7 @@ class DetectorEngine(context: Context, private val sources: SourceNumber, privat
         val ready = DetectionExchange(made.capacity).also { exchange = it }
         width = 0
         val millis = (System.nanoTime() - start) / 1_000_000
-        main.post { if (!closed && request == requested) listener.onReady(request, bundle, millis, ready) }
+        main.post { if (!closed && request == requested) listener.onReady(request, bundle, made.form, millis, ready) }
     }
 
     private fun detectNewest() = guarded { mailbox.take(sources.current)?.let { run(it.picture, it.source) } }

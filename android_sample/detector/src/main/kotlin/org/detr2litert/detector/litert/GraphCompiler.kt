@@ -136,7 +136,7 @@ internal class GraphCompiler(
         }
     }
 
-    private companion object {
+    companion object {
         const val TAG = "DetrSample"
     }
 }

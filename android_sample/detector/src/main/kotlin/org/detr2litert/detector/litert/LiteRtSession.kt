@@ -1,13 +1,16 @@
 package org.detr2litert.detector.litert
 
 import android.content.Context
+import android.util.Log
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.Environment
 import com.google.ai.edge.litert.LiteRtException
 import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.engine.CompiledForm
 import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.engine.EngineOptions
 import org.detr2litert.core.engine.Processor
+import org.detr2litert.core.engine.forms
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.detector.BuildConfig
 
@@ -21,17 +24,20 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
     /**
      * Compiles a bundle's graphs and creates their buffers; may take seconds, so not for the main thread.
      *
+     * On the GPU the native form is tried first, if the bundle has one; [DetectorPipeline.form] is the one that runs.
+     *
      * @throws EngineException if LiteRT refuses a graph.
      */
     fun open(bundle: Bundle, options: EngineOptions): DetectorPipeline {
         val shared = environment ?: create().also { environment = it }
         if (options.processor == Processor.GPU) requireGpu(shared)
-        val manifest = bundle.manifest
         val compiler = GraphCompiler(shared, GpuCache(context.cacheDir, bundle), options)
-        val graphA = compiler.compile(bundle.file(manifest.graphA.file), manifest.graphA)
-        return closingOnFailure(graphA) {
-            val graphB = compiler.compile(bundle.file(manifest.graphB.file), manifest.graphB, source = graphA)
-            closingOnFailure(graphB) { DetectorPipeline(bundle, graphA, graphB) }
+        val graphs = CompiledForm.first(bundle.manifest.forms(options.processor)) { spec, source: CompiledGraph? ->
+            compiler.compile(bundle.file(spec.file), spec, source)
+        }
+        graphs.inUse.refusal?.let { Log.w(GraphCompiler.TAG, "the native form does not run here: $it") }
+        return closingOnFailure(graphs.a) {
+            closingOnFailure(graphs.b) { DetectorPipeline(bundle, graphs.a, graphs.b, graphs.inUse) }
         }
     }
 

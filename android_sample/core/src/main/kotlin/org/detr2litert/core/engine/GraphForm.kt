@@ -1,0 +1,29 @@
+package org.detr2litert.core.engine
+
+import org.detr2litert.core.manifest.GraphSpec
+import org.detr2litert.core.manifest.Manifest
+
+/** A form of a bundle's graphs: [NATIVE] in the GPU delegate's own operators, [PORTABLE] in those that every runtime has. */
+enum class GraphForm(val label: String) {
+    NATIVE("native"),
+    PORTABLE("portable"),
+}
+
+/** Both graphs in one form. */
+data class FormGraphs(val form: GraphForm, val a: GraphSpec, val b: GraphSpec)
+
+/**
+ * The form that runs.
+ *
+ * @property refusal why the native form does not run here, in one line; null if it runs, or was not tried.
+ */
+data class FormInUse(val form: GraphForm, val refusal: String? = null)
+
+/** The forms to try, in order: on a GPU the native one first, if the bundle has it; the CPU runs the portable one only. */
+fun Manifest.forms(processor: Processor): List<FormGraphs> = buildList {
+    val files = native
+    if (files != null && processor == Processor.GPU) {
+        add(FormGraphs(GraphForm.NATIVE, graphA.copy(file = files.a), graphB.copy(file = files.b)))
+    }
+    add(FormGraphs(GraphForm.PORTABLE, graphA, graphB))
+}

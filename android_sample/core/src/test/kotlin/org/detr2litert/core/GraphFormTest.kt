@@ -1,0 +1,101 @@
+package org.detr2litert.core
+
+import org.detr2litert.core.bundle.Bundle
+import org.detr2litert.core.engine.CompiledForm
+import org.detr2litert.core.engine.EngineException
+import org.detr2litert.core.engine.FormGraphs
+import org.detr2litert.core.engine.FormInUse
+import org.detr2litert.core.engine.GraphForm
+import org.detr2litert.core.engine.Processor
+import org.detr2litert.core.engine.forms
+import org.detr2litert.core.manifest.GraphSpec
+import org.detr2litert.core.manifest.Manifest
+import org.detr2litert.core.manifest.NativeFiles
+import java.io.File
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertSame
+
+class GraphFormTest {
+    private val manifest: Manifest by lazy {
+        Bundle.peek(File(Goldens.root, "bundles/native")).copy(native = NativeFiles("a.native", "b.native"))
+    }
+
+    private class Compiled(val spec: GraphSpec, val source: Compiled?) : AutoCloseable {
+        var closed = false
+
+        override fun close() {
+            closed = true
+        }
+    }
+
+    /** Compiles everything but [refused]; records all that it was asked for, and made. */
+    private class Compiler(private vararg val refused: String, private val fault: Exception? = null) {
+        val asked = ArrayList<String>()
+        val made = ArrayList<Compiled>()
+
+        fun compile(spec: GraphSpec, source: Compiled?): Compiled {
+            asked += spec.file
+            if (spec.file in refused) {
+                throw fault ?: EngineException(EngineException.Kind.GPU_REFUSED, "${spec.file} does not run whole")
+            }
+            return Compiled(spec, source).also { made += it }
+        }
+    }
+
+    private fun first(compiler: Compiler, processor: Processor = Processor.GPU) =
+        CompiledForm.first(manifest.forms(processor), compiler::compile)
+
+    private fun CompiledForm<Compiled>.files() = listOf(a.spec.file, b.spec.file)
+
+    @Test
+    fun theNativeFormComesFirstOnTheGpuOnly() {
+        val portable = FormGraphs(GraphForm.PORTABLE, manifest.graphA, manifest.graphB)
+        val (a, b) = manifest.graphA.copy(file = "a.native") to manifest.graphB.copy(file = "b.native")
+        assertEquals(listOf(FormGraphs(GraphForm.NATIVE, a, b), portable), manifest.forms(Processor.GPU))
+        assertEquals(listOf(portable), manifest.forms(Processor.CPU))
+        assertEquals(listOf(portable), manifest.copy(native = null).forms(Processor.GPU))
+    }
+
+    @Test
+    fun theNativeFormRunsWhereItIsAccepted() {
+        val compiler = Compiler()
+        val made = first(compiler)
+        assertEquals(FormInUse(GraphForm.NATIVE), made.inUse)
+        assertEquals(listOf("a.native", "b.native"), made.files())
+        assertEquals(made.files(), compiler.asked)
+        assertSame(made.a, made.b.source)
+        assertEquals(listOf("graph_a.tflite", "graph_b.tflite"), first(Compiler("a.native"), Processor.CPU).files())
+    }
+
+    @Test
+    fun ifEitherNativeGraphIsRefusedBothPortableOnesRun() {
+        for (refused in listOf("a.native", "b.native")) {
+            val compiler = Compiler(refused)
+            val made = first(compiler)
+            assertEquals(FormInUse(GraphForm.PORTABLE, "$refused does not run whole"), made.inUse)
+            assertEquals(listOf("graph_a.tflite", "graph_b.tflite"), made.files())
+            assertSame(made.a, made.b.source)
+            assertEquals(made.files(), compiler.asked.takeLast(2))
+            assertEquals(compiler.made - setOf(made.a, made.b), compiler.made.filter { it.closed }, refused)
+        }
+    }
+
+    @Test
+    fun ifBothFormsAreRefusedTheErrorIsThePortableOnes() {
+        val compiler = Compiler("b.native", "graph_b.tflite")
+        val error = assertFailsWith<EngineException> { first(compiler) }
+        assertEquals("graph_b.tflite does not run whole", error.message)
+        assertEquals(listOf("a.native", "graph_a.tflite"), compiler.made.map { it.spec.file })
+        assertEquals(compiler.made, compiler.made.filter { it.closed })
+    }
+
+    @Test
+    fun aBugIsNotTakenForARefusal() {
+        val compiler = Compiler("b.native", fault = IllegalStateException("a bug"))
+        assertFailsWith<IllegalStateException> { first(compiler) }
+        assertEquals(listOf("a.native", "b.native"), compiler.asked)
+        assertEquals(compiler.made, compiler.made.filter { it.closed })
+    }
+}

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import test from 'node:test';
+import { openBundle } from '../src/bundle.js';
+import { UserError } from '../src/errors.js';
+import { compileFirst } from '../src/forms.js';
+import { formsOf } from '../src/manifest.js';
+import { ROOT, SCHEMA, onDisk } from './goldens.js';
+
+const { manifest } = await openBundle(onDisk(path.join(ROOT, 'bundles/native')), SCHEMA);
+const OWN = { ...manifest, native: { a: 'a.native', b: 'b.native' } };
+
+/**
+ * A compiler that refuses some files; records what it compiled, and what of that was deleted.
+ *
+ * @param {string[]} refused
+ * @param {Error} [error] thrown in place of the refusal
+ */
+function compiler(refused, error) {
+  /** @type {string[]} */
+  const compiled = [];
+  /** @type {string[]} */
+  const deleted = [];
+  const compile = async (/** @type {import('../src/manifest.js').GraphSpec} */ { file }) => {
+    compiled.push(file);
+    if (refused.includes(file)) throw error ?? new UserError(`${file} has an operator that is not supported`);
+    return { file, delete: () => deleted.push(file) };
+  };
+  return { compile, compiled, deleted };
+}
+
+test('the native form keeps the signatures and comes first, and only on a GPU', () => {
+  const [native, portable, ...others] = formsOf(manifest, 'gpu');
+  assert.deepEqual([native.form, portable.form, others], ['native', 'portable', []]);
+  assert.deepEqual(
+    [native.a.file, native.b.file, portable.b.file],
+    ['graph_a.tflite', 'graph_b.native.tflite', 'graph_b.tflite'],
+  );
+  assert.deepEqual({ ...native.b, file: '' }, { ...portable.b, file: '' });
+  for (const forms of [formsOf(manifest, 'cpu'), formsOf({ ...manifest, native: undefined }, 'gpu')])
+    assert.deepEqual(
+      forms.map(({ form, a, b }) => [form, a.file, b.file]),
+      [['portable', 'graph_a.tflite', 'graph_b.tflite']],
+    );
+});
+
+test('the native form is used where the GPU accepts it, and the portable one is not compiled', async () => {
+  const { compile, compiled, deleted } = compiler([]);
+  const { form, a, b, refusal } = await compileFirst(formsOf(OWN, 'gpu'), compile);
+  assert.deepEqual([form, a.file, b.file, refusal], ['native', 'a.native', 'b.native', undefined]);
+  assert.deepEqual([compiled, deleted], [['a.native', 'b.native'], []]);
+});
+
+test('if the GPU refuses either native graph, both portable ones are used, and the reason is told', async () => {
+  for (const refused of ['a.native', 'b.native']) {
+    const { compile, compiled, deleted } = compiler([refused]);
+    const { form, a, b, refusal } = await compileFirst(formsOf(OWN, 'gpu'), compile);
+    assert.deepEqual([form, a.file, b.file], ['portable', 'graph_a.tflite', 'graph_b.tflite']);
+    assert.equal(refusal, `${refused} has an operator that is not supported`);
+    assert.deepEqual(compiled.slice(-2), ['graph_a.tflite', 'graph_b.tflite']);
+    assert.deepEqual(deleted, refused === 'b.native' ? ['a.native'] : [], 'what compiled is released');
+  }
+});
+
+test('if the GPU refuses both forms, the error is that of the portable one, and nothing is leaked', async () => {
+  const { compile, deleted } = compiler(['b.native', 'graph_b.tflite']);
+  await assert.rejects(compileFirst(formsOf(OWN, 'gpu'), compile), /graph_b\.tflite has an operator/);
+  assert.deepEqual(deleted, ['a.native', 'graph_a.tflite']);
+});
+
+test('a fault of the page is not taken for a refusal', async () => {
+  const { compile, compiled } = compiler(['a.native'], new TypeError('a bug'));
+  await assert.rejects(compileFirst(formsOf(OWN, 'gpu'), compile), /a bug/);
+  assert.deepEqual(compiled, ['a.native']);
+});
