@@ -8,7 +8,7 @@ from math import prod
 from torch import fx
 
 from detr2litert.graphs.delegate import MAX_RANK
-from detr2litert.graphs.toolbox import aten, sizes
+from detr2litert.graphs.toolbox import aten, sizes, value_of
 from detr2litert.graphs.views import View
 from detr2litert.rewrites.rank.builder import Builder, restored
 
@@ -42,9 +42,12 @@ def softmax(build: Builder, x: View, dim: int) -> View:
     order = [d for d in x.memory_order() if d != dim] + [dim]
     view = build.contiguous(x.permuted(order))
     shape = sizes(view.shape)
-    # A rank-one softmax is all ones on the delegate (the lint's softmax-rank-1). Of higher rank it has the shape of a batched
-    # matmul's result, which then needs no reshape.
-    folded = shape if len(shape) == 2 else [1, prod(shape[:-2]), *shape[-2:]] if len(shape) > 2 else [1, 1, *shape]
+    own = sizes(value_of(view.node).shape)
+    if own[-1] == shape[-1] and len(own) >= 2:
+        folded = own
+    else:
+        # A rank-one softmax is all ones on the delegate (the lint's softmax-rank-1).
+        folded = shape if len(shape) == 2 else [1, prod(shape[:-2]), *shape[-2:]] if len(shape) > 2 else [1, 1, *shape]
     result = build.emit(aten.softmax.int, build.materialise(view, folded), -1)
     return restored(result, shape, order)
 
