@@ -16,7 +16,8 @@ Result::
     %a = aten.mul(aten.slice(%p, 2, 0, 3), 40)
     %b = aten.mul(aten.slice(%p, 2, 3, 9), 20)
 
-Fires if at least two slices of one tensor are permuted alike and read by nothing else. Bit-exact.
+Fires if at least two slices of one tensor are permuted alike. Does not fire on slices that another operator reads as well.
+Bit-exact.
 """
 
 from __future__ import annotations

@@ -128,6 +128,7 @@ def check_path(path: Path, target: str | None = None, choices: Choices | None = 
 def _gates(graphs: dict[str, Path], rules: tuple[str, ...], choices: Choices) -> tuple[GateResult, ...]:
     from detr2litert.convert.console import console
     from detr2litert.convert.progress import waiting
+    from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
     from detr2litert.verify.agreement import compare
     from detr2litert.verify.delegate.driver import LEFT_OUT, NO_ADAPTER, find_driver, find_fp16_driver
     from detr2litert.verify.lint.op_lint import check_lint, severities_from
@@ -146,9 +147,17 @@ def _gates(graphs: dict[str, Path], rules: tuple[str, ...], choices: Choices) ->
     if choices.numbers and choices.gpu:
         with waiting(console(stderr=True), "comparing what it computes"):
             fp16 = find_fp16_driver()
+            # The CPU cannot run a native graph: `convert verify` compares it with its portable twin.
+            portable = {name: path for name, path in graphs.items() if not name.endswith(NATIVE_SUFFIX)}
             gates += (
                 check_numbers(
-                    graphs, gpu=gpu, fp16=fp16, inputs=choices.inputs, rules=rules, parts=choices.parts, timeout=choices.timeout
+                    portable,
+                    gpu=gpu,
+                    fp16=fp16,
+                    inputs=choices.inputs,
+                    rules=rules,
+                    parts=choices.parts,
+                    timeout=choices.timeout,
                 ),
             )
     return gates

@@ -97,11 +97,11 @@ def test_doctor() -> None:
 def test_check_a_bundle_and_a_file(tiny: Made) -> None:
     outcome = invoke("check", tiny.bundle, "--json")
     assert outcome.code == 0
-    assert verdicts(outcome.json) == {"lint": "passed", "residency": "passed"}
-    assert set(outcome.json[0]["data"]["op_counts"]) == {"graph_a", "graph_b"}
+    assert verdicts(outcome.json) == {"lint": "passed", "residency": "passed", "numbers": "passed"}
+    assert set(outcome.json[0]["data"]["op_counts"]) == {"graph_a", "graph_b", "graph_a.native", "graph_b.native"}
     outcome = invoke("check", tiny.bundle / "graph_b.tflite", "--json")
     assert outcome.code == 0
-    assert verdicts(outcome.json) == {"lint": "passed", "residency": "passed"}
+    assert verdicts(outcome.json) == {"lint": "passed", "residency": "passed", "numbers": "passed"}
     assert set(outcome.json[0]["data"]["op_counts"]) == {"graph_b"}
 
 
@@ -124,7 +124,7 @@ def test_check_fails_on_a_graph_the_delegate_refuses(tmp_path: Path) -> None:
     outcome = invoke("check", path)
     assert outcome.code == 1
     assert "RELU_0_TO_1" in outcome.stdout
-    assert verdicts(invoke("check", path, "--json").json) == {"lint": "failed", "residency": "failed"}
+    assert verdicts(invoke("check", path, "--json").json) == {"lint": "failed", "residency": "failed", "numbers": "not run"}
 
 
 def test_check_refuses_a_file_that_is_not_a_model(tiny: Made, tmp_path: Path) -> None:

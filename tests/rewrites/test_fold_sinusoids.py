@@ -77,7 +77,10 @@ def test_the_constants_are_the_frequencies_by_coordinate_and_the_phases_of_sine_
     for place, coordinate in enumerate((1, 0, 2, 3)):
         expected[place * WIDTH : (place + 1) * WIDTH, coordinate] = 2 * math.pi / FREQUENCIES
     torch.testing.assert_close(weight, expected)
-    torch.testing.assert_close(bias, torch.tensor([0, math.pi / 2]).repeat(2 * WIDTH))
+    turns = (bias - torch.tensor([0, math.pi / 2]).repeat(2 * WIDTH)) / (2 * math.pi)
+    torch.testing.assert_close(turns, turns.round())
+    largest = torch.maximum(bias.abs(), (bias + weight.sum(1)).abs()).max()
+    assert largest <= 2 * math.pi + 1e-5, "the phases of coordinates in [0, 1] are near zero"
 
 
 def test_each_embedding_is_folded() -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from detr2litert.convert.commands import verify
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import TensorSpec, Weights
+from detr2litert.host_runtime.manifest import SCHEMA_VERSION, TensorSpec, Weights
 from tests.conversions import Made
 from tests.convert.command import ALL_PASSED, assert_refused, invoke, rehash, tree, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
@@ -88,8 +88,8 @@ def test_a_path_that_escapes_is_refused(copy: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(copy: Path) -> None:
-    manifest_with(copy, schema_version=2)
-    assert_refused(invoke("verify", copy), "schema version 2", "upgrade")
+    manifest_with(copy, schema_version=SCHEMA_VERSION + 1)
+    assert_refused(invoke("verify", copy), f"schema version {SCHEMA_VERSION + 1}", "upgrade")
 
 
 def test_stale_golden_vectors_fail_their_gate(copy: Path) -> None:
