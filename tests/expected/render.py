@@ -35,7 +35,7 @@ def _steps(compiled: CompiledDetector) -> Iterator[str]:
 def _step(where: str, report: StepReport) -> str:
     changed = report.ops_before != report.ops_after
     ops = f"ops {report.ops_before:>4} → {report.ops_after}" if changed else f"ops {report.ops_before:>4}"
-    return f"{where:<10}{report.name:<24}" + (f"fired {len(report.fired):>4}   {ops}" if report.fired or changed else "–")
+    return f"{where:<9} {report.name:<24}" + (f"fired {len(report.fired):>4}   {ops}" if report.fired or changed else "–")
 
 
 def _interface(compiled: CompiledDetector) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _signature(where: str, part: Part) -> Iterator[str]:
     inputs = [node for node in nodes if node.op == "placeholder"]
     for kind, names, values in (("input", part.input_names, inputs), ("output", part.output_names, nodes[-1].args[0])):
         for name, node in zip(names, values, strict=True):
-            yield f"{where:<10}{kind:<8}{name:<16}{_shape(node.meta['val'])}"
+            yield f"{where:<9} {kind:<8}{name:<16}{_shape(node.meta['val'])}"
 
 
 def _host_step(host: HostPart) -> Iterator[str]:
