@@ -1,8 +1,8 @@
 """Finds the query selection: the top-k whose indices select tokens.
 
 Two-stage detectors score every token of the encoder's memory, keep the k best, and gather those. A detector is cut at that
-top-k: on a CPU it costs a fraction of a millisecond, and on the GPU more than two hundred dispatches. Its indices need a gather,
-which the delegate accepts for whole rows at a vector of indices alone.
+top-k: on a CPU it costs a fraction of a millisecond, and on the GPU more than two hundred dispatches. Its indices need a
+gather, which the delegate accepts for whole rows at a vector of indices alone.
 """
 
 from __future__ import annotations
