@@ -66,9 +66,7 @@ class CompiledDetector:
     def _native_graphs(self) -> dict[str, Part]:
         if self.native is None:
             return {}
-        return {
-            native_name(name): part for name, part in self.native.parts.graphs.items() if calls(part.graph_module, *CUSTOM_OPS)
-        }
+        return {native_name(name): part for name, part in self.native.parts.graphs.items() if _is_native(part)}
 
     def host_program(self) -> manifest.HostProgram:
         """Returns the host step in the manifest's form."""
@@ -165,10 +163,14 @@ def compile_detector(
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
         raise UserError(f"{reference.variant.name} cannot be brought to the GPU: {error}") from error
-    if native is None or not any(calls(part.graph_module, *CUSTOM_OPS) for part in native.parts.graphs.values()):
+    if native is None or not any(map(_is_native, native.parts.graphs.values())):
         return replace(portable, reports={"detector": tuple(before), **portable.reports}, cut=cut)
     reports = {"detector": tuple(before), **portable.reports, **native.reports}
     return replace(portable, reports=reports, cut=cut, native=replace(native, cut=cut))
+
+
+def _is_native(part: Part) -> bool:
+    return bool(calls(part.graph_module, *CUSTOM_OPS))
 
 
 def native_name(graph: str) -> str:
@@ -183,12 +185,11 @@ def _forms(
 
     Graph A is lowered and measured once for both: only samplers, which follow the selection, are lowered in another way.
     """
-    graph_b = native_name("graph_b")
     own_b = copied(parts.b) if profile.native_form else None
     graphs = {name: part.graph_module for name, part in parts.graphs.items()}
     lowered = _rewrite(graphs, pipeline.LOWER, profile, observer)
     if own_b is not None:
-        lowered |= _rewrite({graph_b: own_b.graph_module}, pipeline.LOWER, profile.native(), observer)
+        lowered |= _rewrite({native_name("graph_b"): own_b.graph_module}, pipeline.LOWER, profile.native(), observer)
     for number, image in enumerate(calibration, start=1):
         observer.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
         _measure(parts, own_b, image)

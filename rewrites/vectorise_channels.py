@@ -26,7 +26,7 @@ the order of summation (1e-6). Evidence: the boxes of one decoder layer, 40 oper
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +42,6 @@ from detr2litert.graphs.toolbox import (
     list_of,
     normalise_dim,
     replace,
-    sizes,
     value_of,
 )
 from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
@@ -101,7 +100,7 @@ def vectorise_channels(graph_module: fx.GraphModule) -> Findings:
             found.append(missed(node, f"{selections} selections, and {plan.layers} linear layers would replace them"))
             continue
         found.append(fired(node, f"{len(channels)} channels from {selections} selections"))
-        replace(node, plan.emit(Emitter(graph_module, node), sizes(value_of(node).shape)[:-1]))
+        replace(node, plan.emit(Emitter(graph_module, node)))
     return found
 
 
@@ -323,12 +322,12 @@ class _Plan:
         self.parts.append((part, weights))
         self.layers += _diagonal(weights) is None
 
-    def emit(self, emit: Emitter, lead: Sequence[int]) -> fx.Node:
-        """Emits the channels as one tensor ``[*lead, len(channels)]``."""
+    def emit(self, emit: Emitter) -> fx.Node:
+        """Emits the channels as one tensor, along its last dimension."""
         shift = torch.tensor([channel.shift for channel in self.channels])
         total: fx.Node | None = None
         for part, weights in self.parts:
-            x = part if isinstance(part, fx.Node) else part.emit(emit, lead)
+            x = part if isinstance(part, fx.Node) else part.emit(emit)
             diagonal = _diagonal(weights)
             bias = emit.constant(shift, "shift") if total is None and bool(shift.any()) else None
             if diagonal is None:
@@ -349,8 +348,8 @@ class _Group:
     options: tuple[Any, ...]
     operands: list[_Plan]
 
-    def emit(self, emit: Emitter, lead: Sequence[int]) -> fx.Node:
-        return emit(self.target, *(operand.emit(emit, lead) for operand in self.operands), *self.options)
+    def emit(self, emit: Emitter) -> fx.Node:
+        return emit(self.target, *(operand.emit(emit) for operand in self.operands), *self.options)
 
 
 def _diagonal(weights: Tensor) -> Tensor | None:
@@ -361,5 +360,4 @@ def _diagonal(weights: Tensor) -> Tensor | None:
 
 def _factor(emit: Emitter, values: Tensor) -> fx.Node | float:
     """Returns the operand of an elementwise operator: a number where all channels have the same."""
-    numbers: Iterable[float] = set(values.tolist())
-    return emit.constant(values, "channels") if len(set(numbers)) > 1 else float(values[0])
+    return emit.constant(values, "channels") if bool((values != values[0]).any()) else float(values[0])

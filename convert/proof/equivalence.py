@@ -145,23 +145,24 @@ def _compared(reference: Reference, compiled: CompiledDetector, values: Arrays) 
     picture = torch.from_numpy(np.asarray(values[INPUT_NAMES[0]], np.float32))
     expected, selection = _original(reference, picture)
     if selection.clear:
-        rare = Rare("first picture", picture)
-        yield _compare(compiled, rare, values, expected, selection)
-        if compiled.native is not None:
-            yield _compare_native(compiled.native, rare, expected, selection)
+        yield from _compare_forms(compiled, Rare("first picture", picture), values, expected, selection)
     for seed in range(_NOISES):
         noise = reference.example_input(seed)
         expected, selection = _original(reference, noise)
         if selection.clear:
             rare = Rare(f"noise {seed}", noise)
-            yield _compare(compiled, rare, compiled.evaluate(noise), expected, selection)
-            if compiled.native is not None:
-                yield _compare_native(compiled.native, rare, expected, selection)
+            yield from _compare_forms(compiled, rare, compiled.evaluate(noise), expected, selection)
             return
 
 
-def _compare_native(native: CompiledDetector, rare: Rare, expected: Arrays, selection: RecordedSelection) -> _Compared:
-    return replace(_compare(native, rare, native.evaluate(rare.image), expected, selection), native=True)
+def _compare_forms(
+    compiled: CompiledDetector, rare: Rare, values: Arrays, expected: Arrays, selection: RecordedSelection
+) -> Iterator[_Compared]:
+    """Compares the portable form, of which the values are known, and the native one if there is one."""
+    yield _compare(compiled, rare, values, expected, selection)
+    if compiled.native is not None:
+        found = _compare(compiled.native, rare, compiled.native.evaluate(rare.image), expected, selection)
+        yield replace(found, native=True)
 
 
 def _compared_rare(reference: Reference, compiled: CompiledDetector, values: Arrays) -> Iterator[_Compared]:
@@ -182,9 +183,7 @@ def _each_rare(reference: Reference, compiled: CompiledDetector, values: Arrays)
             if not all(np.isfinite(value).all() for value in expected.values()):
                 continue
             if rare.scores is None and selection.clear:
-                yield _compare(compiled, rare, compiled.evaluate(rare.image), expected, selection)
-                if compiled.native is not None:
-                    yield _compare_native(compiled.native, rare, expected, selection)
+                yield from _compare_forms(compiled, rare, compiled.evaluate(rare.image), expected, selection)
             elif rare.scores is not None and selection.scores is not None:
                 found = compiled.reorder(rare.image, dict.fromkeys(compiled.ranked, selection.scores))
                 found, moved = in_order({output: found[output] for output in OUTPUT_NAMES}, expected)

@@ -31,6 +31,25 @@ def ints(*values: Any) -> NDArray[np.int32]:
     return np.array(values, np.int32)
 
 
+def operand_names(w: ModelWriter, operands: Sequence[Operand], given: str = "float32") -> list[str | None]:
+    """Adds the inputs and constants of a probe's one operator to the writer, and returns the operands' names.
+
+    Args:
+        w: to extend.
+        operands: as for ``single``.
+        given: type of the inputs.
+    """
+    names: list[str | None] = []
+    for position, item in enumerate(operands):
+        if item is None or isinstance(item, str):
+            names.append(item)
+        elif isinstance(item, np.ndarray):
+            names.append(w.constant(f"c{position}", item))
+        else:
+            names.append(w.input(f"x{position}", item, given))
+    return names
+
+
 def single(
     name: str,
     about: str,
@@ -59,14 +78,7 @@ def single(
     """
 
     def build(w: ModelWriter) -> Sequence[str]:
-        names: list[str | None] = []
-        for position, item in enumerate(operands):
-            if item is None or isinstance(item, str):
-                names.append(item)
-            elif isinstance(item, np.ndarray):
-                names.append(w.constant(f"c{position}", item))
-            else:
-                names.append(w.input(f"x{position}", item, given))
+        names = operand_names(w, operands, given)
         outputs = out if isinstance(out, Mapping) else {"y": out}
         w.op(kind, names, outputs, **options)
         return list(outputs)

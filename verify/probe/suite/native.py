@@ -53,7 +53,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.tflite.writer import ModelWriter
-from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, WRONG, X2, X3, X4, Operand, Shape, data
+from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, WRONG, X2, X3, X4, Operand, Shape, data, operand_names
 from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
 LAYER, RMS, GROUP = "custom_call.LayerNorm", "custom_call.RmsNorm", "custom_call.GroupNorm"
@@ -85,14 +85,7 @@ def custom(
     """Builds a probe whose model is one custom operator; ``operands`` and ``out`` as for ``build.single``."""
 
     def build(w: ModelWriter) -> Sequence[str]:
-        names: list[str | None] = []
-        for position, item in enumerate(operands):
-            if item is None or isinstance(item, str):
-                names.append(item)
-            elif isinstance(item, np.ndarray):
-                names.append(w.constant(f"c{position}", item))
-            else:
-                names.append(w.input(f"x{position}", item))
+        names = operand_names(w, operands)
         outputs = out if isinstance(out, Mapping) else {"y": out}
         w.custom(code, names, outputs, options)
         return list(outputs)
