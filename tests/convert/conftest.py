@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made, converted
 from tests.convert.exports import exported_once
 
@@ -22,3 +23,10 @@ def random_tiny() -> Made:
     """tiny with seeded random weights, without the GPU gates: the same shapes, another checkpoint."""
     arguments = ("--variant", "tiny", "--weights", "random", "--seed", "7", "--target", "pixel", "--no-gpu")
     return converted(*arguments, out="random")
+
+
+@pytest.fixture(scope="session")
+def tiny_tail(driver: Driver) -> Made:
+    """The demo detector with the selected tokens' tail on the CPU, whose constants the targets' own layout has not."""
+    options = ("--layout", "tail", "--no-native", "--json")
+    return converted("--variant", "tiny", "--target", "pixel", *options, out="made/tiny-tail")

@@ -21,14 +21,14 @@ PUBLISHED = tuple(name for name, row in VARIANTS.items() if row.bundled is None)
 OPTIONS = ("--target", "pixel", "--weights", "random", "--no-fp16")
 
 
-def assert_judged(bundle: Path, row: Variant) -> None:
-    assert_lint_residency_and_numerics_passed(bundle)
+def assert_judged(bundle: Path, row: Variant, *, native: bool = True) -> None:
+    assert_lint_residency_and_numerics_passed(bundle, native=native)
     manifest = json.loads((bundle / "manifest.json").read_text())
     boxes, logits = (output["shape"] for output in manifest["graphs"]["b"]["outputs"])
     assert boxes == [1, row.num_queries, 4] and logits == [1, row.num_queries, len(row.classes)]
-    # The selected tokens' tail runs on the host for this target: graph A's outputs are the scores and the memory only.
+    # The host step selects indices by the scores alone: the memory goes from graph A to graph B.
     assert [output["name"] for output in manifest["graphs"]["a"]["outputs"]] == ["enc_scores", "memory"]
-    assert {op["op"] for op in manifest["host_step"]["ops"]} >= {"topk", "gather", "linear", "layer_norm"}
+    assert {op["op"] for op in manifest["host_step"]["ops"]} <= {"reshape", "topk"}
 
 
 @pytest.mark.ci
@@ -48,10 +48,10 @@ def test_discrete_sampling(driver: Driver, tmp_path: Path, monkeypatch: pytest.M
     """RT-DETRv2's ``decoder_method: discrete``: no gather reaches a graph."""
     row = shrunken("rtdetrv2-r18")
     monkeypatch.setitem(table.VARIANTS, "rtdetrv2-r18", row)  # type: ignore[attr-defined]
-    discrete = ("--set", "sampling=discrete", "--threshold", "0.999", "--out", tmp_path / "discrete")
+    discrete = ("--set", "sampling=discrete", "--no-native", "--threshold", "0.999", "--out", tmp_path / "discrete")
     outcome = invoke("run", "--variant", "rtdetrv2-r18", *OPTIONS, *discrete)
     assert outcome.code == 0, outcome.stderr
-    assert_judged(tmp_path / "discrete", row)
+    assert_judged(tmp_path / "discrete", row, native=False)
     report = json.loads((tmp_path / "discrete" / "report.json").read_text())
     fired = {(item["graph"], item["name"]): item["fired"] for item in report["rewrites"]}
     assert fired["graph_b", "lower_nearest_sampling"] == 9

@@ -41,16 +41,20 @@ def report_of(bundle: Path) -> dict[str, Any]:
     return report
 
 
-def assert_lint_residency_and_numerics_passed(bundle: Path) -> None:
-    """Checks that lint, residency and numerics passed, with each graph on the delegate in one partition."""
+def assert_lint_residency_and_numerics_passed(bundle: Path, *, native: bool) -> None:
+    """Checks that lint, residency and numerics passed, with each graph on the delegate in one partition.
+
+    Args:
+        bundle: converted.
+        native: whether it must have both graphs in their native form too.
+    """
     report = report_of(bundle)
     message = verdicts(report["gates"])
     assert [message[gate] for gate in ("lint", "residency", "numerics")] == ["passed"] * 3
     assert message["detections"] != "failed"
     graphs = gate_of(report, "residency")["data"]["graphs"]
     assert {name: (graph["partitions"], graph["non_cpu_fully_accelerated"]) for name, graph in graphs.items()} == {
-        "graph_a": (1, True),
-        "graph_b": (1, True),
+        f"graph_{letter}{form}": (1, True) for form in ("", ".native")[: 1 + native] for letter in "ab"
     }
 
 
@@ -59,10 +63,10 @@ def test_a_fine_tuned_checkpoint_alone_is_enough(driver: Driver, tmp_path: Path)
     """The variant, the class names and the width of the class head are all read from the file."""
     make_rfdetr_checkpoint(VARIANTS["tiny"], CLASSES, tmp_path / "best.pth")
     files = {"best.pth": tmp_path / "best.pth"}
-    made = converted("--weights", "best.pth", "--target", "pixel", "--no-fp16", out=None, files=files)
+    made = converted("--weights", "best.pth", "--target", "pixel", "--no-fp16", "--no-native", out=None, files=files)
     bundle = made.cwd / "bundles" / "tiny-pixel"
     assert "bundles/tiny-pixel/report.html" in made.outcome.stdout
-    assert_lint_residency_and_numerics_passed(bundle)
+    assert_lint_residency_and_numerics_passed(bundle, native=False)
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["classes"] == [*CLASSES, None]
     assert manifest["postprocess"]["ignored_classes"] == [3]
@@ -97,7 +101,7 @@ def test_nano_with_random_weights(driver: Driver, tmp_path: Path) -> None:
         *("run", "--variant", "nano", "--target", "pixel", "--weights", "random", "--out", "nano"), cwd=tmp_path
     )
     assert outcome.code == 0, outcome.stderr
-    assert_lint_residency_and_numerics_passed(tmp_path / "nano")
+    assert_lint_residency_and_numerics_passed(tmp_path / "nano", native=True)
     assert gigabytes < 4
     manifest = json.loads((tmp_path / "nano" / "manifest.json").read_text())
     assert len(manifest["classes"]) == 91
@@ -119,7 +123,7 @@ def test_a_fine_tuned_checkpoint_of_every_published_size(
     with capsys.disabled():
         print(f"\n{name}: {seconds:.0f} s, {gigabytes:.1f} GB at the peak")
     assert outcome.code == 0, outcome.stderr
-    assert_lint_residency_and_numerics_passed(tmp_path / name)
+    assert_lint_residency_and_numerics_passed(tmp_path / name, native=True)
     manifest = json.loads((tmp_path / name / "manifest.json").read_text())
     assert manifest["variant"] == name
     assert manifest["classes"] == [*CLASSES, None]
@@ -148,7 +152,17 @@ def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(dri
         render(HELD_OUT_START + 50 + i, 240).image.save(path, quality=95)
     made = converted(
         *("--variant", "tiny", "--target", "pixel", "--resolution", "200", "--json"),
-        *("--image", "photo 0.jpg", "--image", "photo 1.jpg", "--resize", "bilinear_antialias", "--threshold", "0.4"),
+        *(
+            "--image",
+            "photo 0.jpg",
+            "--image",
+            "photo 1.jpg",
+            "--resize",
+            "bilinear_antialias",
+            "--threshold",
+            "0.4",
+            "--no-native",
+        ),
         out="b",
         files=photos,
     )

@@ -1,7 +1,8 @@
-"""A target chooses where the selected tokens' tail runs, which changes no detection."""
+"""Targets and layouts place the selected tokens' tail and protect norms, which changes no detection."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import pictures
 from detr2litert.convert.targets import TARGETS, find_target
+from detr2litert.graphs.partition import Layout
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.runner import Runner
@@ -25,10 +27,16 @@ from tests.convert.command import DEMO_PASSED, verdicts
 pytestmark = pytest.mark.ci
 
 
-@pytest.fixture(scope="module", params=["galaxy", "desktop"])
-def other(request: pytest.FixtureRequest, driver: Driver) -> Path:
-    """The demo detector for a target with the tail in graph B, all gates passed."""
-    made = converted("--variant", "tiny", "--target", request.param, "--json", out="b")
+@pytest.fixture(scope="module")
+def desktop(driver: Driver) -> Made:
+    """The demo detector for a target that computes in fp32."""
+    return converted("--variant", "tiny", "--target", "desktop", "--no-native", "--json", out="b")
+
+
+@pytest.fixture(params=["desktop", "tiny_tail"])
+def other(request: pytest.FixtureRequest) -> Path:
+    """The demo detector made in another way, all gates passed."""
+    made: Made = request.getfixturevalue(request.param)
     assert verdicts(made.outcome.json["gates"]) == DEMO_PASSED
     return made.bundle
 
@@ -37,10 +45,9 @@ def ops(bundle: Path) -> set[str]:
     return {op.op for op in Manifest.from_json((bundle / "manifest.json").read_text()).host_step.ops}
 
 
-def test_the_tail_is_where_the_target_places_it(tiny: Made, other: Path) -> None:
-    assert {"topk", "gather", "linear", "layer_norm"} <= ops(tiny.bundle)
-    assert {"topk", "gather"} <= ops(other)
-    assert not {"linear", "layer_norm"} & ops(other)
+def test_the_tail_is_where_the_layout_places_it(tiny: Made, desktop: Made, tiny_tail: Made) -> None:
+    assert ops(tiny.bundle) == ops(desktop.bundle) <= {"reshape", "topk"}
+    assert ops(tiny_tail.bundle) >= {"topk", "gather", "linear", "layer_norm"}
 
 
 def test_the_shipped_bundles_detect_the_same(tiny: Made, other: Path) -> None:
@@ -57,17 +64,19 @@ def test_the_shipped_bundles_detect_the_same(tiny: Made, other: Path) -> None:
 
 
 @pytest.mark.parametrize("variant", ["tiny", "dfine-tiny"])
-def test_tail_on_the_host_equals_tail_in_the_graph(variant: str) -> None:
-    """To 1e-5 of each output's range, in float32, for every target."""
+def test_every_target_and_layout_computes_the_same(variant: str) -> None:
+    """To 1e-5 of each output's range, in float32."""
     reference, _ = load_reference(VARIANTS[variant], None, None)
     classes = resolve_classes(reference.variant, reference.logit_columns, None, None)
     path = ReferencePath(reference, classes.names)
     image = path.tensor(pictures(())[1].image)
-    values = {name: compile_detector(reference, target.profile).evaluate(image) for name, target in TARGETS.items()}
-    for name in ("galaxy", "desktop"):
+    profiles = {name: replace(target.profile, native_form=False) for name, target in TARGETS.items()}
+    profiles |= {layout.value: replace(profiles["pixel"], layout=layout) for layout in Layout}
+    values = {name: compile_detector(reference, profile).evaluate(image) for name, profile in profiles.items()}
+    for name, found in values.items():
         for output in ("boxes", "logits"):
             expected = values["pixel"][output]
-            np.testing.assert_allclose(values[name][output], expected, atol=1e-5 * float(np.abs(expected).max()))
+            np.testing.assert_allclose(found[output], expected, atol=1e-5 * float(np.abs(expected).max()), err_msg=name)
 
 
 def test_find_target() -> None:

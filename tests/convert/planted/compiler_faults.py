@@ -224,7 +224,13 @@ COMPILER_FAULTS = (
         r"rewrite iterate_topk of graph_b",
         ("dfine-tiny",),
     ),
-    Fault("logits clamped early", after("cancel_logit", _logits_clamped_early), r"cancel_logit of graph_b", ("dfine-tiny",)),
+    Fault(
+        "logits clamped early",
+        after("cancel_logit", _logits_clamped_early),
+        r"cancel_logit of graph_b",
+        ("dfine-tiny",),
+        Layout.TAIL,  # the proposals are graph B's inputs and can be saturated
+    ),
     Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear", layout=Layout.TAIL),
     Fault("tail on the host with another eps", _tail_with_wrong_eps, r"host step op layer_norm", layout=Layout.TAIL),
     *NATIVE_FAULTS,

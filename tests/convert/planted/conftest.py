@@ -1,13 +1,10 @@
-"""Planted faults are tested in continuous integration; a conversion whose host step has constants."""
+"""Planted faults are tested in continuous integration."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-
-from detr2litert.verify.delegate.adapters import Driver
-from tests.conversions import Made, converted
 
 FOLDER = Path(__file__).parent
 
@@ -17,9 +14,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.ci)
-
-
-@pytest.fixture(scope="session")
-def tiny_tail(driver: Driver) -> Made:
-    """The demo detector with the selected tokens' tail on the CPU, whose constants the targets' own layout has not."""
-    return converted("--variant", "tiny", "--target", "pixel", "--layout", "tail", "--json", out="made/tiny-tail")

@@ -29,6 +29,7 @@ class Fault:
         place: regular expression of the fault's place, which the failing gate's finding must match.
         detectors: those that the fault affects.
         layout: how the detector is cut, where the fault needs another layout than the target's.
+        native: the fault is in the native form, which is compiled only then.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Fault:
     place: str
     detectors: tuple[str, ...] = BOTH
     layout: Layout | None = None
+    native: bool = False
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")

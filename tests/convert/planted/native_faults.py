@@ -99,19 +99,20 @@ _RESAMPLER = r"rewrite use_resampler of graph_b\.native"
 _NORM = r"rewrite use_layer_norm of graph_[ab]\.native"
 
 NATIVE_FAULTS = (
-    Fault("x and y swapped in the resampler", _points(_swapped), _RESAMPLER),
-    Fault("resampler half a pixel off", _points(_half_a_pixel_off), _RESAMPLER),
-    Fault("resampler with the scale of align_corners", _points(_other_corners), _RESAMPLER),
+    Fault("x and y swapped in the resampler", _points(_swapped), _RESAMPLER, native=True),
+    Fault("resampler half a pixel off", _points(_half_a_pixel_off), _RESAMPLER, native=True),
+    Fault("resampler with the scale of align_corners", _points(_other_corners), _RESAMPLER, native=True),
     # dfine-tiny's norms have variances around one: there only a larger change is above rounding (1e-5).
-    Fault("native norm without eps", _norms(eps=0.0), _NORM, ("tiny",)),
-    Fault("native norm with another eps", _norms(eps=1e-2), _NORM),
-    Fault("native norm without bias", _norms(bias=None), _NORM),
+    Fault("native norm without eps", _norms(eps=0.0), _NORM, ("tiny",), native=True),
+    Fault("native norm with another eps", _norms(eps=1e-2), _NORM, native=True),
+    Fault("native norm without bias", _norms(bias=None), _NORM, native=True),
     Fault("gather by index off by one", after("lift_tokens", _next_row), r"rewrite lift_tokens of graph_b"),
     Fault("gathered constant rolled by one", after("lift_tokens", _rolled_tables), r"rewrite lift_tokens of graph_b"),
     Fault(
         "native attention of another scale",
         after("use_resampler", scaled_attention_if_native),
-        r"rewrite use_resampler of graph_b\.native",
+        _RESAMPLER,
+        native=True,
     ),
     Fault(
         "phases of sine and cosine swapped",

@@ -26,9 +26,9 @@ def reference(detector: str) -> Reference:
     return load_reference(VARIANTS[detector], None, None)[0]
 
 
-def judged(detector: str, layout: Layout | None = None) -> GateResult:
-    original, profile = reference(detector), TARGETS["pixel"].profile
-    profile = profile if layout is None else replace(profile, layout=layout)
+def judged(detector: str, layout: Layout | None = None, *, native: bool = True) -> GateResult:
+    original, target = reference(detector), TARGETS["pixel"].profile
+    profile = replace(target, layout=layout or target.layout, native_form=native)
     image = ReferencePath(original, [""] * original.logit_columns).tensor(pictures(())[0].image)
     compiled = compile_detector(original, profile, [image])
     return check_rewrites(original, compiled, compiled.evaluate(image))
@@ -45,7 +45,7 @@ def test_without_a_fault_the_gate_passes(detector: str, layout: Layout | None) -
 @pytest.mark.parametrize(("detector", "fault"), cases(COMPILER_FAULTS))
 def test_the_gate_names_the_step(monkeypatch: pytest.MonkeyPatch, detector: str, fault: Fault) -> None:
     fault.plant(monkeypatch)
-    result = judged(detector, fault.layout)
+    result = judged(detector, fault.layout, native=fault.native)
     assert result.verdict is Verdict.FAILED
     (finding,) = result.findings
     assert re.search(fault.place, finding.place), finding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,7 @@ PIXEL = TARGETS["pixel"]
 
 @cache
 def compiled(detector: str) -> CompiledDetector:
-    return compile_detector(load_reference(VARIANTS[detector], None, None)[0], PIXEL.profile)
+    return compile_detector(load_reference(VARIANTS[detector], None, None)[0], replace(PIXEL.profile, native_form=False))
 
 
 def converted(part: Part, path: Path) -> Path:

@@ -25,6 +25,9 @@ from detr2litert.verify.gates import GateResult, Verdict
 from tests.convert.planted.fault import BOTH
 from tests.convert.planted.host_faults import HOST_FAULTS, TAIL, HostFault
 
+# Both forms have the same host step.
+PORTABLE = replace(TARGETS["pixel"].profile, native_form=False)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -39,7 +42,7 @@ class Case:
         return check_host(bundle, ReferencePath(self.reference, classes), self.program, self.values)
 
 
-def made(detector: str, folder: Path, profile: Profile = TARGETS["pixel"].profile) -> Case:
+def made(detector: str, folder: Path, profile: Profile = PORTABLE) -> Case:
     reference = load_reference(VARIANTS[detector], None, None)[0]
     bundle = load_bundle(folder)
     values = {name: np.asarray(value) for name, value in bundle.golden_tensors().items()}
@@ -48,7 +51,7 @@ def made(detector: str, folder: Path, profile: Profile = TARGETS["pixel"].profil
 
 @pytest.fixture(scope="module")
 def detectors(tiny: Any, dfine_tiny: Any, tiny_tail: Any) -> dict[str, Case]:
-    tail = made("tiny", tiny_tail.bundle, replace(TARGETS["pixel"].profile, layout=Layout.TAIL))
+    tail = made("tiny", tiny_tail.bundle, replace(PORTABLE, layout=Layout.TAIL))
     return {"tiny": made("tiny", tiny.bundle), "dfine-tiny": made("dfine-tiny", dfine_tiny.bundle), TAIL: tail}
 
 
