@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from detr2litert.verify.delegate.driver import NO_ADAPTER, find_driver
 from detr2litert.verify.lint.op_lint import lint_file
 from detr2litert.verify.lint.op_support import load_support
 from detr2litert.verify.numbers.check_numbers import outcomes
+from detr2litert.verify.parity.tensorflow_run import installed
 
 _SECTION = "confusion"
 _BAD_INPUT = 2
@@ -55,7 +57,7 @@ class Row:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for the rows.")
 @click.option("--write", "document", type=click.Path(path_type=Path), help="Document whose table to replace.")
 def main(only: tuple[str, ...], folder: Path, json_path: Path | None, document: Path | None) -> None:
-    """Convert ordinary PyTorch modules, run them on the delegate, and count where the lint is right about them.
+    """Convert ordinary PyTorch and Keras modules, run them on the delegate, and count where the lint is right about them.
 
     Exit codes: 0 no misses and at most 3 false alarms, 1 otherwise, 2 no adapter or bad input.
     """
@@ -76,20 +78,32 @@ def main(only: tuple[str, ...], folder: Path, json_path: Path | None, document: 
     sys.exit(1 if any(row.missed for row in rows) or sum(row.false_alarm for row in rows) > 3 else 0)
 
 
-def _rows(only: tuple[str, ...], folder: Path) -> tuple[list[Row], str]:
+def _conversions() -> dict[str, Callable[[Path], str]]:
+    """Returns for each module what writes its file and returns an error; Keras models where TensorFlow is installed."""
     from tools.confusion.convert import convert
     from tools.confusion.modules import CASES
 
+    found: dict[str, Callable[[Path], str]] = {name: partial(convert, case) for name, case in CASES.items()}
+    if installed():
+        from tools.confusion.keras_modules import KERAS_CASES, convert_keras
+
+        found |= {name: partial(convert_keras, make) for name, make in KERAS_CASES.items()}
+    else:
+        click.echo("without Keras: make second-runtime installs it", err=True)
+    return found
+
+
+def _rows(only: tuple[str, ...], folder: Path) -> tuple[list[Row], str]:
     driver = find_driver()
     if driver is None:
         raise UserError(f"{NO_ADAPTER.reason}: {NO_ADAPTER.advice}")
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = {name: case for name, case in CASES.items() if not only or any(part in name for part in only)}
+    chosen = {name: case for name, case in _conversions().items() if not only or any(part in name for part in only)}
     rows: dict[str, Row] = {}
     files: dict[str, Path] = {}
-    for number, (name, case) in enumerate(chosen.items(), 1):
+    for number, (name, convert) in enumerate(chosen.items(), 1):
         path = folder / f"{''.join(c if c.isalnum() else '-' for c in name)}.tflite"
-        error = "" if path.exists() else convert(case, path)
+        error = "" if path.exists() else convert(path)
         click.echo(f"{number}/{len(chosen)} {name}: {error or 'converted'}", err=True)
         if error:
             rows[name] = Row(name, "not converted", note=error)
@@ -109,10 +123,11 @@ def render(rows: list[Row], adapter: str) -> str:
     """Returns the table in Markdown, and below it what is not in its diagonal."""
     support = load_support()
     run = [row for row in rows if row.outcome not in ("not converted", "not judged")]
+    keras = sum(row.name.startswith("Keras") for row in run)
     counts = Counter((row.outcome, bool(row.rules)) for row in run)
     lines = [
-        f"{len(run)} modules of PyTorch, converted by litert-torch as they are, in fp32 on {adapter} with ai-edge-litert "
-        f"{support.runtime}:",
+        f"{len(run) - keras} modules of PyTorch, converted by litert-torch as they are, and {keras} of Keras, by TensorFlow, "
+        f"in fp32 on {adapter} with ai-edge-litert {support.runtime}:",
         "",
         "| the delegate | the lint finds nothing | the lint calls it refused or wrong |",
         "| --- | ---: | ---: |",
