@@ -29,7 +29,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 
 run: setup driver
 	@rm -rf build/tiny
-	$(BIN)/detr2litert run --variant tiny --target pixel --out build/tiny
+	$(BIN)/detr2litert run --variant tiny --target pixel --dataset-fp16 200 --out build/tiny
 
 test: lint driver
 	$(PYTEST) -m "not slow and not ci"

@@ -61,9 +61,15 @@ _OUTSIDE = (
     click.option(
         "--dataset-size", default=DEFAULT_SIZE, show_default=True, type=click.IntRange(1), help="Pictures of --dataset to use."
     ),
+    click.option(
+        "--dataset-fp16",
+        metavar="N",
+        type=click.IntRange(1),
+        help="Pictures of --dataset to compute in fp16 [default: all on a GPU in hardware, at most 8 on one in software].",
+    ),
     click.option("--dataset-ap", type=FiniteRange(0, 1), help="mAP (0 to 1) that your own evaluation gave on --dataset."),
 )
-_OUTSIDE_NAMES = ("expected", "oracle", "oracle_config", "dataset", "dataset_size", "dataset_ap")
+_OUTSIDE_NAMES = ("expected", "oracle", "oracle_config", "dataset", "dataset_size", "dataset_fp16", "dataset_ap")
 
 
 def outside_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ class OutsideRequest:
         oracle_config: the YAML configuration of the training, in a clone of the original project.
         dataset: folder of annotated pictures, ``"demo"`` or ``"none"``; None for the default.
         dataset_size: how many of its pictures to evaluate on.
+        dataset_fp16: how many of these to compute in fp16; None for what the adapter computes in about a minute.
         dataset_ap: mAP that the user's own evaluation gave on it.
     """
 
@@ -26,4 +27,5 @@ class OutsideRequest:
     oracle_config: Path | None = None
     dataset: str | None = None
     dataset_size: int = DEFAULT_SIZE
+    dataset_fp16: int | None = None
     dataset_ap: float | None = None

@@ -25,7 +25,7 @@ from detr2litert.verify.delegate.driver import NoGpu
 from detr2litert.verify.gates import Doing, GateResult
 
 SOFTWARE_PICTURES = 8
-"""The most that a GPU in software computes: about a second each for a demo detector."""
+"""The most that a GPU in software computes unless more are asked for: about a second each for a demo detector."""
 SOFTWARE_SECONDS = 60.0
 """And for how long, with larger detectors; a picture that has begun is completed."""
 _EVERY = 20
@@ -64,9 +64,10 @@ def _in_fp16(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doi
     gpu, manifest = subject.fp16_gpu, subject.manifest
     if isinstance(gpu, NoGpu):
         return Side("fp16", (), (), f"{gpu.reason}", gpu.advice)
-    software = not any(adapter.hardware for adapter in gpu.adapters)
+    wanted = subject.outside.request.dataset_fp16
+    bounded = wanted is None and not any(adapter.hardware for adapter in gpu.adapters)
     # In a random order, so that the first of them are a sample whenever the time is used up.
-    order = np.random.default_rng(0).permutation(len(dataset.pictures))[: SOFTWARE_PICTURES if software else None]
+    order = np.random.default_rng(0).permutation(len(dataset.pictures))[: SOFTWARE_PICTURES if bounded else wanted]
     doing(f"{len(order)} pictures in fp16 on {gpu.source}")
     with load_bundle(subject.folder) as bundle:
         step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
@@ -78,7 +79,7 @@ def _in_fp16(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doi
         image = dataset.pictures[order[place]].load()
         return {manifest.graphs.a.inputs[0].name: preprocess(image, manifest.preprocess)}
 
-    found = run_half_precision(chain, len(order), inputs, gpu, SOFTWARE_SECONDS if software else float("inf"))
+    found = run_half_precision(chain, len(order), inputs, gpu, SOFTWARE_SECONDS if bounded else float("inf"))
     if found.error:
         return Side("fp16", (), (), found.error, "see the fp16 gate")
     done = tuple(int(place) for place in order[: len(found.outputs)])

@@ -19,6 +19,7 @@ from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof import prove, registry
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import SCHEMA_VERSION, TensorSpec, Weights
+from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made
 from tests.convert.command import ALL_PASSED, assert_refused, invoke, rehash, tree, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
@@ -288,3 +289,14 @@ def test_a_data_set_of_the_users_own_is_evaluated(copy: Path, tmp_path: Path, ga
     (gate,) = [gate for gate in outcome.json if gate["gate"] == "accuracy"]
     assert gate["verdict"] == "not run" and "fp16 not run" in gate["summary"]
     assert [row["pictures"] for row in gate["data"]["average_precision"]] == [8, 8, 0]
+
+
+@pytest.mark.gpu
+def test_as_many_pictures_in_fp16_as_are_asked_for(copy: Path, gates: Callable[..., None], fp16_driver: Driver) -> None:
+    gates("accuracy")
+    sizes = ("--dataset-size", "12", "--dataset-fp16", "10")
+    outcome = invoke("verify", copy, "--dataset", "demo", *sizes, "--json")
+    (gate,) = outcome.json
+    assert gate["verdict"] == "passed", gate["summary"]
+    # More than a GPU in software computes by default.
+    assert [row["pictures"] for row in gate["data"]["average_precision"]] == [12, 12, 10]
