@@ -6,15 +6,19 @@ import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.engine.FormGraphs
 import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.engine.GraphForm
+import org.detr2litert.core.engine.NativeAttempts
 import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.engine.forms
 import org.detr2litert.core.manifest.GraphSpec
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.manifest.NativeFiles
 import java.io.File
+import java.nio.file.Files
 import kotlin.test.Test
+import kotlin.test.assertContains
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
 import kotlin.test.assertSame
 
 class GraphFormTest {
@@ -44,8 +48,8 @@ class GraphFormTest {
         }
     }
 
-    private fun first(compiler: Compiler, processor: Processor = Processor.GPU) =
-        CompiledForm.first(manifest.forms(processor), compiler::compile)
+    private fun first(compiler: Compiler, processor: Processor = Processor.GPU, attempts: NativeAttempts? = null) =
+        CompiledForm.first(manifest.forms(processor), attempts, compiler::compile)
 
     private fun CompiledForm<Compiled>.files() = listOf(a.spec.file, b.spec.file)
 
@@ -89,6 +93,47 @@ class GraphFormTest {
         assertEquals("graph_b.tflite does not run whole", error.message)
         assertEquals(listOf("a.native", "graph_a.tflite"), compiler.made.map { it.spec.file })
         assertEquals(compiler.made, compiler.made.filter { it.closed })
+    }
+
+    @Test
+    fun aFormThatEndedTheProcessTwiceIsNotTriedAgain() {
+        val folder = Files.createTempDirectory("attempts").toFile()
+        val file = File(folder, "cache/one.attempts")
+        // What a process leaves that ends while it compiles: the file as it is during the compilation.
+        fun die() {
+            var left = ""
+            val seen = Compiler()
+            CompiledForm.first(manifest.forms(Processor.GPU), NativeAttempts(file)) { spec, source: Compiled? ->
+                left = file.readText()
+                seen.compile(spec, source)
+            }
+            assertEquals(listOf("a.native", "b.native"), seen.asked)
+            file.writeText(left)
+        }
+        die()
+        assertEquals(1, NativeAttempts(file).deaths)
+        die()
+        val compiler = Compiler()
+        val made = first(compiler, attempts = NativeAttempts(file))
+        assertEquals(listOf("graph_a.tflite", "graph_b.tflite"), compiler.asked)
+        assertEquals(GraphForm.PORTABLE, made.inUse.form)
+        assertContains(made.inUse.refusal.orEmpty(), "ended 2 times")
+        assertEquals(2, NativeAttempts(file).deaths)
+        folder.deleteRecursively()
+    }
+
+    @Test
+    fun anAttemptThatReturnsIsForgotten() {
+        val folder = Files.createTempDirectory("attempts").toFile()
+        val file = File(folder, "one.attempts").apply { writeText("1") }
+        assertEquals(GraphForm.NATIVE, first(Compiler(), attempts = NativeAttempts(file)).inUse.form)
+        assertFalse(file.exists())
+        assertEquals(GraphForm.PORTABLE, first(Compiler("b.native"), attempts = NativeAttempts(file)).inUse.form)
+        assertFalse(file.exists())
+        // Where no file can be written, the form is tried all the same.
+        val nowhere = NativeAttempts(File(File(folder, "file").apply { writeText("") }, "one"))
+        assertEquals(GraphForm.NATIVE, first(Compiler(), attempts = nowhere).inUse.form)
+        folder.deleteRecursively()
     }
 
     @Test

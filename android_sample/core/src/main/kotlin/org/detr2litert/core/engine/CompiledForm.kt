@@ -12,14 +12,21 @@ class CompiledForm<G : AutoCloseable>(val a: G, val b: G, val inUse: FormInUse) 
          * of a refused form is closed before.
          *
          * @param forms in the order of trying, at least one.
+         * @param attempts of all forms but the last, if a compilation may end the process.
          * @param compile compiles a graph; its second argument is graph A, whose buffers graph B may share, or null.
          * @throws EngineException the last form's.
          */
-        fun <G : AutoCloseable> first(forms: List<FormGraphs>, compile: (GraphSpec, G?) -> G): CompiledForm<G> {
-            var refusal: String? = null
+        fun <G : AutoCloseable> first(
+            forms: List<FormGraphs>,
+            attempts: NativeAttempts? = null,
+            compile: (GraphSpec, G?) -> G,
+        ): CompiledForm<G> {
+            var refusal = attempts?.refusal
             for (graphs in forms.dropLast(1)) {
+                if (attempts?.refusal != null) break
                 try {
-                    return pair(graphs, refusal, compile)
+                    val compiled = { pair(graphs, refusal, compile) }
+                    return attempts?.during(compiled) ?: compiled()
                 } catch (error: EngineException) {
                     refusal = error.message
                 }

@@ -17,6 +17,9 @@ internal class GpuCache(cacheDir: File, private val bundle: Bundle) {
         return "$graphHash-${LiteRtSession.RUNTIME_VERSION}-${precision.name.lowercase()}"
     }
 
+    /** The file that remembers whether compiling [graphFile] has ended the process, see NativeAttempts. */
+    fun attempts(graphFile: String, precision: Precision) = File(root, "${key(graphFile, precision)}.attempts")
+
     private companion object {
         const val HASH_LENGTH = 16
     }

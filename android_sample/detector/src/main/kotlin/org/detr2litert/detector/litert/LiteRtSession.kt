@@ -9,6 +9,7 @@ import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.engine.CompiledForm
 import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.engine.EngineOptions
+import org.detr2litert.core.engine.NativeAttempts
 import org.detr2litert.core.engine.Processor
 import org.detr2litert.core.engine.forms
 import org.detr2litert.core.pipeline.DetectorPipeline
@@ -31,8 +32,11 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
     fun open(bundle: Bundle, options: EngineOptions): DetectorPipeline {
         val shared = environment ?: create().also { environment = it }
         if (options.processor == Processor.GPU) requireGpu(shared)
-        val compiler = GraphCompiler(shared, GpuCache(context.cacheDir, bundle), options)
-        val graphs = CompiledForm.first(bundle.manifest.forms(options.processor)) { spec, source: CompiledGraph? ->
+        val cache = GpuCache(context.cacheDir, bundle)
+        val compiler = GraphCompiler(shared, cache, options)
+        val forms = bundle.manifest.forms(options.processor)
+        val attempts = NativeAttempts(cache.attempts(forms.first().a.file, options.precision))
+        val graphs = CompiledForm.first(forms, attempts.takeIf { forms.size > 1 }) { spec, source: CompiledGraph? ->
             compiler.compile(bundle.file(spec.file), spec, source)
         }
         graphs.inUse.refusal?.let { Log.w(GraphCompiler.TAG, "the native form does not run here: $it") }
