@@ -242,6 +242,9 @@ def main(words: list[str]) -> int:
     options = words[1:-1]
     arguments = {options[i + 1]: options[i + 2] for i, word in enumerate(options) if word == "-e"}
     if as_app:
+        from detr2litert.host_runtime.quiet import silence_native_log
+
+        silence_native_log()
         outcome = App(root, package, arguments, "-r" in options).run()
         for key, value in outcome.items():
             print(f"INSTRUMENTATION_RESULT: {key}={value}")
