@@ -130,7 +130,8 @@ class TestGraphsThatDoNotMatchTheManifest:
             Runner(tmp_path)
 
     @pytest.mark.parametrize("data", [b"", b"not a graph" * 50, tiny_bundle.graph_a()[:600]])
-    def test_not_a_graph(self, tmp_path, data):
+    def test_not_a_graph(self, tmp_path, data, monkeypatch):
+        monkeypatch.setattr(quiet, "_silenced", False)
         tiny_bundle.write_bundle(tmp_path, {"graph_a.tflite": data})
         with pytest.raises(
             UserError, match=r"LiteRT cannot compile .*graph_a.tflite for the CPU \(.*\); LiteRT's lines .*; make the bundle"
