@@ -37,10 +37,34 @@ def test_a_signal_ends_a_command_in_one_line(bundle: Path, picture: Path, number
     assert_refused(Outcome(process.returncode, stdout, stderr), "interrupted", "run the same command again")
 
 
+def test_a_ctrl_c_while_the_command_starts() -> None:
+    code = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from detr2litert.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert_refused(Outcome(done.returncode, done.stdout, done.stderr), "interrupted", "run the same command again")
+
+
 def test_a_hangup_is_ignored_where_nohup_asks(bundle: Path, picture: Path) -> None:
     command = ["nohup", sys.executable, "-m", "detr2litert", "detect", str(bundle), str(picture)]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, cwd=picture.parent, env=environment(), text=True, **pipes)
+    process = subprocess.Popen(
+        command,
+        cwd=picture.parent,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     with picture.open("wb", buffering=0):
         os.kill(process.pid, signal.SIGHUP)
     stdout, stderr = process.communicate(timeout=120)
