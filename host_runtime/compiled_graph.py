@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,10 @@ from detr2litert.host_runtime.quiet import NativeLog, native_log
 
 Accelerator = Literal["cpu", "gpu"]
 Array = NDArray[Any]
+
+# LiteRT: "The entire Environment APIs are not verified to support multi-threading" (litert/c/litert_environment.cc). All graphs
+# share one environment, so they are compiled and freed one at a time; they may run at the same time.
+_environment_in_use = threading.RLock()
 
 
 @functools.cache
@@ -67,21 +72,25 @@ class CompiledGraph:
             cpu_options=litert.CpuOptions(num_threads=threads),
             gpu_options=litert.GpuOptions(enforce_f32=enforce_f32),
         )
-        environment = shared_environment()
         log = NativeLog()
         try:
             str(path).encode()
         except UnicodeEncodeError as error:
             raise UserError(f"{path}: LiteRT accepts UTF-8 paths only; rename the file or folder") from error
-        try:
-            with native_log(log):
-                self._model = litert.CompiledModel.from_file(str(path), environment=environment, options=options)
-        except RuntimeError as error:
-            raise UserError(_compile_failure(path, accelerator, error, log)) from error
-        self._check_signature()
+        with _environment_in_use:
+            try:
+                environment = shared_environment()
+                with native_log(log):
+                    self._model = litert.CompiledModel.from_file(str(path), environment=environment, options=options)
+            except RuntimeError as error:
+                raise UserError(_compile_failure(path, accelerator, error, log)) from error
+            self._check_signature()
+            self._create_buffers(dict(shared or {}))
+
+    def _create_buffers(self, shared: dict[str, Any]) -> None:
+        spec, name = self.spec, self.spec.signature
         with native_log():
-            name = spec.signature
-            self._shared = dict(shared or {})
+            self._shared = shared
             own = [item for item in spec.inputs if item.name not in self._shared]
             self._inputs = {item.name: self._model.create_input_buffer_by_name(name, item.name) for item in own}
             self._outputs = {item.name: self._model.create_output_buffer_by_name(name, item.name) for item in spec.outputs}
@@ -125,7 +134,7 @@ class CompiledGraph:
 
     def close(self) -> None:
         """Frees the buffers and the compiled model; the graph cannot be called afterwards."""
-        with native_log():
+        with _environment_in_use, native_log():
             for buffer in (*self._inputs.values(), *self._outputs.values()):
                 buffer.destroy()
             self._inputs, self._outputs = {}, {}
@@ -172,6 +181,10 @@ def _compile_failure(path: Path, accelerator: Accelerator, error: RuntimeError, 
     if "No adapters found" in text:
         return f"no GPU was found to run {path} on; install a Vulkan driver (see `convert doctor`) or use the CPU"
     advice = "use the CPU, and look at the report's residency gate" if accelerator == "gpu" else REMAKE
+    if not log.captured:
+        advice = f"LiteRT's lines on standard error have the reason; {advice}"
+        if accelerator == "gpu":
+            advice = f"{advice}; if they say that no adapter was found, install a Vulkan driver (see `convert doctor`)"
     return f"LiteRT cannot compile {path} for the {accelerator.upper()} ({text[:600]}); {advice}"
 
 

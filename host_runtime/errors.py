@@ -1,4 +1,4 @@
-"""The error that a user can cause."""
+"""The errors that a user can cause."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with 2. Any other exception is a defect of this project.
     """
+
+
+class BusyError(UserError):
+    """An object that only one thread at a time may use was called while another thread was in it; nothing was mixed."""
 
 
 @contextmanager

@@ -31,6 +31,7 @@ does.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -48,13 +49,21 @@ Floats = NDArray[np.float32]
 # picture.
 MAX_PIXELS = 178_956_970
 
+_WHITE = 65535
+# Cameras of 10, 12 and 14 bits write their values into 16 as they are, whose brightest pixel is then below 64 of 255.
+_DARK = 64
+
+_LOG = logging.getLogger(__name__)
+
 
 def load_image(path: str | Path, *, upright: bool = True, channels: Channels = "RGB") -> Image.Image:
     """Reads a picture as 8-bit RGB, or with the channels that a detector needs.
 
     Greyscale is repeated over the channels; alpha is dropped, not blended, and palettes and CMYK are converted by Pillow, all
     as `convert("RGB")` in rfdetr does; other channels are converted in the same way. 16-bit greyscale is scaled by
-    1/257 (65535 -> 255) where Pillow's own conversion would clip. Of an animation the first frame is read.
+    1/257 (65535 -> 255) where Pillow's own conversion would clip, and a TIFF of 12 bits by its own range (4095 -> 255). 16 bits
+    that leave less than 64 of the 256 levels are logged as a loss: such a file does not say whether the picture is dark, or
+    comes from a camera of fewer bits. Of an animation the first frame is read.
 
     Args:
         path: any file Pillow can read.
@@ -76,8 +85,12 @@ def load_image(path: str | Path, *, upright: bool = True, channels: Channels = "
                     raise UserError(f"{path} is a picture of {width} x {height} pixels; give one with at least one pixel")
                 if width * height > MAX_PIXELS:
                     raise _too_large(path)
+                packing = " ".join(str(tile) for tile in opened.tile)
                 opened.load()
-                return to_channels(ImageOps.exif_transpose(opened) if upright else opened, channels, str(path))
+                if ";16" in packing and opened.mode in ("RGB", "RGBA"):  # of which Pillow reads the upper 8 bits
+                    _warn_if_dark(np.asarray(opened)[..., :3], str(path))
+                picture = ImageOps.exif_transpose(opened) if upright else opened
+                return to_channels(picture, channels, str(path), white=4095 if "I;12" in packing else _WHITE)
     except FileNotFoundError as error:
         raise UserError(f"no picture at {path}; check the path") from error
     except Image.DecompressionBombError as error:
@@ -98,16 +111,25 @@ def to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:
     return to_channels(image, "RGB", name)
 
 
-def to_channels(image: Image.Image, channels: Channels, name: str = "the picture") -> Image.Image:
-    """Converts any Pillow image to these channels, as `load_image` does; raises UserError for floating-point pixels."""
+def to_channels(image: Image.Image, channels: Channels, name: str = "the picture", *, white: int = _WHITE) -> Image.Image:
+    """Converts any Pillow image to these channels, as `load_image` does; raises UserError for floating-point pixels.
+
+    Args:
+        image: of any mode.
+        channels: as in the manifest's pre-processing.
+        name: for messages.
+        white: the value of integer pixels of more than 8 bits that becomes 255.
+    """
     if image.mode == channels:
         return image.copy()
     if image.mode == "F":
         raise UserError(f"{name} has floating-point pixels, whose range is not known; save it as 8- or 16-bit first")
     if image.mode.startswith("I"):
         # Modes I;16, I;16L, I;16B, I;16N and I (32-bit holding 16-bit values).
-        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        narrow = ((wide + 128) // 257).astype(np.uint8)
+        wide = np.clip(np.asarray(image).astype(np.int64), 0, white)
+        narrow = ((wide * 255 + white // 2) // white).astype(np.uint8)
+        if white == _WHITE and wide.any():
+            _warn_if_dark(narrow, name)
         return Image.fromarray(narrow).convert(channels)
     return image.convert(channels)
 
@@ -201,6 +223,17 @@ def _bilinear_weights(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
     high = np.minimum(low + 1, old - 1)
     upper = np.clip(source - low.astype(np.float32), 0, 1).astype(np.float32)
     return np.stack((low, high), axis=1), np.stack((1 - upper, upper), axis=1)
+
+
+def _warn_if_dark(pixels: NDArray[np.uint8], name: str) -> None:
+    """Logs that a picture of 16 bits used few of the 256 levels that it was reduced to."""
+    brightest = int(pixels.max(initial=0))
+    if brightest < _DARK:
+        _LOG.warning(
+            "%s has 16-bit pixels, the brightest of which becomes %d of 255, so that %d of 256 levels are left; if it is of a "
+            "camera of fewer bits (12 bits: 0 to 4095), multiply its pixels up to 65535 and save it again",
+            name, brightest, brightest + 1,
+        )  # fmt: skip
 
 
 def _too_large(path: Path) -> UserError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,7 +18,7 @@ from PIL import Image
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
 from detr2litert.host_runtime.compiled_graph import Accelerator, CompiledGraph
 from detr2litert.host_runtime.decode import Detections, decode_outputs
-from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import BusyError, UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Graphs, GraphSpec, Manifest
 from detr2litert.host_runtime.preprocess import load_image, preprocess
@@ -50,7 +52,9 @@ class StageOutputs:
 
 
 class Runner:
-    """A compiled bundle; not thread-safe.
+    """A compiled bundle, for one thread at a time: while one runs it, another gets a `BusyError`. Each thread may have its own.
+
+    LiteRT logs to standard error while it compiles; see `quiet.silence_native_log`.
 
     On a GPU the native form of the graphs is tried first, if the bundle has one, and the portable one if the delegate does not
     accept it; the two are never mixed. Graph A's outputs that graph B reads stay in their buffers.
@@ -81,6 +85,8 @@ class Runner:
         self._owns_bundle = not isinstance(bundle, Bundle)
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.accelerator = accelerator
+        self._in_use = threading.Lock()
+        self._closed = False
         manifest = self.bundle.manifest
 
         def compiled(spec: GraphSpec, shared: Mapping[str, Any]) -> CompiledGraph:
@@ -109,6 +115,8 @@ class Runner:
             all_outputs: whether to read graph A's outputs that only graph B reads, which takes longer than the host step.
 
         Raises:
+            BusyError: another thread is using this runner.
+            UserError: it is closed.
             ValueError: the tensor has another shape or dtype.
             RuntimeError: LiteRT could not run a graph.
         """
@@ -118,9 +126,10 @@ class Runner:
             self.graph_a.run({manifest.graphs.a.inputs[0].name: image})
             return self.graph_a.read(None if all_outputs else manifest.host_step.inputs)
 
-        a, a_time = _timed(graph_a)
-        host, host_time = _timed(lambda: self.host_step(a))
-        b, b_time = _timed(lambda: self.graph_b(host))
+        with self._alone():
+            a, a_time = _timed(graph_a)
+            host, host_time = _timed(lambda: self.host_step(a))
+            b, b_time = _timed(lambda: self.graph_b(host))
         return StageOutputs(a, host, b, {"graph_a": a_time, "host_step": host_time, "graph_b": b_time})
 
     def detect(
@@ -139,11 +148,12 @@ class Runner:
             nms_iou, nms_across_classes: see `decode`; by default there is no NMS, as in the original.
 
         Raises:
-            UserError: the picture cannot be read.
+            BusyError: another thread is using this runner.
+            UserError: the picture cannot be read, or is neither a path nor a Pillow image, or the runner is closed.
             ValueError: a graph's output contains NaN.
         """
         spec = self.bundle.manifest.preprocess
-        picture = image if isinstance(image, Image.Image) else load_image(image, channels=spec.channels)
+        picture = image if isinstance(image, Image.Image) else load_image(_path(image), channels=spec.channels)
         outputs = self.run(preprocess(picture, spec), all_outputs=False)
         return self.decode(outputs, picture.size, threshold=threshold, nms_iou=nms_iou, nms_across_classes=nms_across_classes)
 
@@ -167,17 +177,53 @@ class Runner:
         )
 
     def close(self) -> None:
-        """Frees the graphs, and removes the temporary folder of a bundle that this runner unzipped."""
-        self.graph_a.close()
-        self.graph_b.close()
-        if self._owns_bundle:
-            self.bundle.close()
+        """Frees the graphs, and removes the temporary folder of a bundle that this runner unzipped; once closed, does nothing.
+
+        Raises:
+            BusyError: another thread is using this runner, which stays open.
+        """
+        if self._closed:
+            return
+        with self._alone():
+            self._closed = True
+            self.graph_a.close()
+            self.graph_b.close()
+            if self._owns_bundle:
+                self.bundle.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other threads out of the graphs' buffers, of which there is one set."""
+        if not self._in_use.acquire(blocking=False):
+            raise BusyError(
+                "this Runner is in use by another thread, and its buffers hold one picture; give each thread a Runner of its "
+                "own, or hold a lock while you call it"
+            )
+        try:
+            if self._closed:
+                raise UserError("this Runner is closed; make another one for the bundle")
+            yield
+        finally:
+            self._in_use.release()
 
     def __enter__(self) -> Runner:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _path(image: object) -> Path:
+    """Returns a picture's path; raises UserError for what is neither a path nor a Pillow image."""
+    if isinstance(image, (str, os.PathLike)):
+        return Path(image)
+    given = type(image).__name__
+    if hasattr(image, "shape") and hasattr(image, "dtype"):
+        given = f"{given} of {image.dtype}{list(image.shape)}"
+    raise UserError(
+        f"detect takes a picture's path or a Pillow image, not {given}; give PIL.Image.fromarray(array) for 8-bit pixels "
+        "[height, width, 3] in the order red, green, blue, or PIL.Image.open(stream) for an encoded picture"
+    )
 
 
 def _forms(manifest: Manifest, accelerator: Accelerator, wanted: Form | None) -> list[tuple[Form, Graphs]]:

@@ -16,11 +16,11 @@ from detr2litert.convert.commands import COMMANDS
 def main() -> None:
     """Runs the command and ends the process with its exit code."""
     from detr2litert.host_runtime import interrupt
-    from detr2litert.host_runtime.quiet import silence_exit
+    from detr2litert.host_runtime.quiet import silence_native_log
 
     tune_process()
     interrupt.install()
-    silence_exit()
+    silence_native_log()
     sys.stdout, sys.stderr = watched(sys.stdout), watched(sys.stderr)
     name = Path(sys.argv[0]).stem
     cli.main(prog_name=name if name in ("convert", "detr2litert") else "python -m detr2litert")

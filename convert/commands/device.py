@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detr2litert.convert.cli.base import BAD_INPUT, PACKAGE_OPTION, STRICT_FLAG, FiniteRange, exit_code, reported
+from detr2litert.convert.cli.base import BAD_INPUT, PACKAGE_OPTION, STRICT_FLAG, FiniteRange, exit_code, refuse, reported
 from detr2litert.convert.cli.output import print_gates
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def device(
         click.echo((where / "report.json").read_text(encoding="utf-8"))
     for row in report.rows:
         if row.error:
-            click.echo(f"error: {row.error}", err=True)
+            refuse(row.error)
         elif not as_json:
             model = row.facts["device"].get("model")
             click.echo(f"\n{row.serial}  {f'{EMULATOR}  ' if row.emulator else ''}{model}: {row.verdict}")

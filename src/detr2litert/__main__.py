@@ -19,6 +19,12 @@ def main() -> None:
             command()
         except SystemExit as ended:
             end_process(ended.code if isinstance(ended.code, int) else 0)
+    except KeyboardInterrupt:
+        # While the modules above are loaded; from then on the command handles it.
+        from detr2litert.host_runtime.interrupt import exit_process
+
+        print("error: interrupted before it was done; run the same command again", file=sys.stderr)
+        exit_process(_BAD_USE)
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         if module not in _EXTRA:

@@ -50,7 +50,7 @@ from detr2litert.host_runtime.host_table import load_table
 from detr2litert.host_runtime.manifest import SCHEMA_VERSION, Fit, HostProgram, Manifest, Postprocess, Preprocess, Resize
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import load_image, preprocess
-from detr2litert.host_runtime.quiet import silence_exit
+from detr2litert.host_runtime.quiet import silence_native_log
 from detr2litert.host_runtime.runner import Runner
 
 Array = NDArray[Any]
@@ -392,5 +392,5 @@ def make(out: Path, bundles: list[Path]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: python tests/android/make_goldens.py OUT [BUNDLE ...]")
-    silence_exit()
+    silence_native_log()
     make(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

@@ -8,7 +8,8 @@ Faults, from faults.json: ``crash`` or ``hang`` (a stage), ``no_line`` (logcat l
 out of the delegate's count), ``wrong`` (``a``, ``host`` or ``b``: that stage's outputs are wrong), ``silent_cpu`` (no
 rounding), ``refused`` (the delegate accepts no graph), ``old_result`` (result.json is another run's), ``truncated`` (a
 truncated tensor), ``reshaped`` (a stage whose outputs are reported flat), ``clock_back`` (seconds by which the clock is set
-back as the app starts).
+back as the app starts), ``record`` (entries of result.json, which replace the right ones), ``more_tensors`` (how often it lists
+its first tensor again).
 """
 
 from __future__ import annotations
@@ -74,9 +75,16 @@ class App:
             self.record |= {"status": "failed", "error": {"stage": self.stage, "kind": error.kind, "message": str(error)}}
         if self.faults.get("old_result"):
             self.record["request"]["run"] = "runs/of-another-day"
-        (folder / "result.json.part").write_text(json.dumps(self.record), encoding="utf-8")
+        (folder / "result.json.part").write_text(self.result(), encoding="utf-8")
         (folder / "result.json.part").rename(folder / "result.json")
         return {**outcome, "stage": self.stage}
+
+    def result(self) -> str:
+        """The text of result.json."""
+        text = json.dumps(self.record | self.faults.get("record", {}))
+        if more := self.faults.get("more_tensors"):
+            text = text.replace('"tensors": [', '"tensors": [' + f"{json.dumps(self.tensors[0])}, " * int(more))
+        return text
 
     def measure(self, folder: Path) -> None:
         """Runs the bundle."""
@@ -242,6 +250,9 @@ def main(words: list[str]) -> int:
     options = words[1:-1]
     arguments = {options[i + 1]: options[i + 2] for i, word in enumerate(options) if word == "-e"}
     if as_app:
+        from detr2litert.host_runtime.quiet import silence_native_log
+
+        silence_native_log()
         outcome = App(root, package, arguments, "-r" in options).run()
         for key, value in outcome.items():
             print(f"INSTRUMENTATION_RESULT: {key}={value}")

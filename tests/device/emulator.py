@@ -164,6 +164,11 @@ class Emulator:
     def _shell(self, link: Link, stream: Stream, command: str, framed: bool) -> None:
         """Runs a command; framed output keeps stdout, stderr and the exit code apart."""
         self.commands.append(command)
+        if flood := self.faults.flood(command):
+            data, pause = flood
+            while True:  # until the client has closed the stream
+                stream.write(struct.pack("<BI", _STDOUT, len(data)) + data if framed else data)
+                stream.closed.wait(pause)
         self.faults.write(self.root / ".emulator" / "faults.json")
         process = subprocess.Popen(
             ["/bin/sh", "-c", _ABSOLUTE.sub(lambda match: f"{self.root}/data/", command)],

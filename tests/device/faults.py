@@ -18,6 +18,8 @@ class Faults:
         silent: it accepts connections and does not respond.
         cut_after: bytes of pushed data after which the connection is dropped, once.
         cut_at: part of a shell command at which the connection is dropped, once; ``cut_delay`` seconds after its start.
+        endless_at: part of a shell command that is answered with a line without an end.
+        drip_at: part of a shell command that is answered with a byte every tenth of a second, without an end.
         full_after: bytes of pushed data after which the storage is full.
         pause: seconds that the device needs for every 64 KiB of pushed data.
         lacks: programs that it does not have.
@@ -29,6 +31,8 @@ class Faults:
     cut_after: int | None = None
     cut_at: str | None = None
     cut_delay: float = 0.0
+    endless_at: str | None = None
+    drip_at: str | None = None
     full_after: int | None = None
     pause: float = 0.0
     lacks: tuple[str, ...] = ()
@@ -53,6 +57,14 @@ class Faults:
                 return False
             self.cut_at = None
             return True
+
+    def flood(self, command: str) -> tuple[bytes, float] | None:
+        """The bytes to answer this command with again and again, and the seconds between; None for its own answer."""
+        if self.endless_at is not None and self.endless_at in command:
+            return b"x" * 2**16, 0.0
+        if self.drip_at is not None and self.drip_at in command:
+            return b"x", 0.1
+        return None
 
     def fills(self, count: int) -> bool:
         """Whether the storage is full for this many more bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import sys
@@ -91,7 +92,7 @@ def shell_environment(root: Path) -> dict[str, str]:
     """The environment of a command on the device."""
     return {
         "PATH": str(root / ".emulator" / "bin"),
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": os.pathsep.join((str(REPOSITORY / "src"), str(REPOSITORY))),
         "HOME": str(root / "data"),
         "LANG": "C.UTF-8",
         "TF_CPP_MIN_LOG_LEVEL": "3",

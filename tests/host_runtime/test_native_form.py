@@ -184,9 +184,9 @@ def test_on_a_real_gpu_a_refused_native_form_is_replaced(tmp_path, driver):
     done = child(
         """
         import sys
-        from detr2litert.host_runtime.quiet import silence_exit
+        from detr2litert.host_runtime.quiet import silence_native_log
         from detr2litert.host_runtime.runner import Runner
-        silence_exit()
+        silence_native_log()
         with Runner(sys.argv[1], "gpu", enforce_f32=True) as runner:
             print(runner.form, sorted(item.name for item in runner.detect(sys.argv[1] + "/golden/image.png")))
         """,

@@ -4,7 +4,14 @@ import os
 
 import pytest
 
+from detr2litert.host_runtime import quiet
 from detr2litert.host_runtime.quiet import NativeLog, native_log
+
+
+@pytest.fixture
+def silenced(monkeypatch):
+    """As in a command's main, without its effect at exit."""
+    monkeypatch.setattr(quiet, "_silenced", True)
 
 
 def native(text: str, descriptor: int = 2) -> None:
@@ -12,6 +19,7 @@ def native(text: str, descriptor: int = 2) -> None:
     os.write(descriptor, text.encode())
 
 
+@pytest.mark.usefixtures("silenced")
 def test_noise_is_kept_and_not_shown(capfd):
     with native_log() as log:
         native("INFO: chatter\n")
@@ -20,12 +28,14 @@ def test_noise_is_kept_and_not_shown(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("silenced")
 def test_errors_of_a_block_that_ends_well_are_repeated(capfd):
     with native_log():
         native("INFO: chatter\nERROR: broken\n")
     assert capfd.readouterr().err == "ERROR: broken\n"
 
 
+@pytest.mark.usefixtures("silenced")
 def test_errors_of_a_block_that_raises_are_given_to_the_caller(capfd):
     log = NativeLog()
     with pytest.raises(RuntimeError, match="boom"), native_log(log):
@@ -39,6 +49,7 @@ def test_errors_of_a_block_that_raises_are_given_to_the_caller(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("silenced")
 def test_output_before_and_after_is_in_its_place(capfd):
     print("before")
     with native_log() as log:
@@ -48,6 +59,7 @@ def test_output_before_and_after_is_in_its_place(capfd):
     assert log.lines == ["inside"]
 
 
+@pytest.mark.usefixtures("silenced")
 def test_bytes_that_are_not_text_do_no_harm():
     with native_log() as log:
         os.write(2, b"\xff\xfe\n")

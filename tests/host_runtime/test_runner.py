@@ -12,6 +12,7 @@ import tiny_bundle
 from outside_child import child
 from PIL import Image
 
+from detr2litert.host_runtime import quiet
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import TensorSpec
@@ -129,13 +130,20 @@ class TestGraphsThatDoNotMatchTheManifest:
             Runner(tmp_path)
 
     @pytest.mark.parametrize("data", [b"", b"not a graph" * 50, tiny_bundle.graph_a()[:600]])
-    def test_not_a_graph(self, tmp_path, data, capfd):
+    def test_not_a_graph(self, tmp_path, data, monkeypatch):
+        monkeypatch.setattr(quiet, "_silenced", False)
         tiny_bundle.write_bundle(tmp_path, {"graph_a.tflite": data})
         with pytest.raises(
-            UserError, match=r"LiteRT cannot compile .*graph_a.tflite for the CPU \(.*\); make the bundle"
+            UserError, match=r"LiteRT cannot compile .*graph_a.tflite for the CPU \(.*\); LiteRT's lines .*; make the bundle"
         ) as caught:
             Runner(tmp_path)
         assert "\n" not in str(caught.value)
+
+    def test_the_reason_is_in_the_message_where_the_log_is_captured(self, tmp_path, capfd, monkeypatch):
+        monkeypatch.setattr(quiet, "_silenced", True)
+        tiny_bundle.write_bundle(tmp_path, {"graph_a.tflite": b"not a graph" * 50})
+        with pytest.raises(UserError, match=r"cannot compile .* should be 'TFL3'\); make the bundle"):
+            Runner(tmp_path)
         assert capfd.readouterr() == ("", "")
 
 
@@ -144,9 +152,9 @@ def test_a_whole_run_prints_nothing_of_its_own(root, tmp_path):
     done = child(
         """
         import sys
-        from detr2litert.host_runtime.quiet import silence_exit
+        from detr2litert.host_runtime.quiet import silence_native_log
         from detr2litert.host_runtime.runner import Runner
-        silence_exit()
+        silence_native_log()
         with Runner(sys.argv[1]) as runner:
             print(len(runner.detect(sys.argv[2])))
         """,
@@ -161,7 +169,9 @@ def test_no_gpu_is_said_in_one_line(root):
         """
         import sys
         from detr2litert.host_runtime.errors import UserError
+        from detr2litert.host_runtime.quiet import silence_native_log
         from detr2litert.host_runtime.runner import Runner
+        silence_native_log()
         try:
             Runner(sys.argv[1], "gpu")
         except UserError as error:
@@ -181,9 +191,9 @@ def test_on_the_gpu_it_finds_the_same(root, driver):
     done = child(
         """
         import sys
-        from detr2litert.host_runtime.quiet import silence_exit
+        from detr2litert.host_runtime.quiet import silence_native_log
         from detr2litert.host_runtime.runner import Runner
-        silence_exit()
+        silence_native_log()
         with Runner(sys.argv[1], "gpu", enforce_f32=True) as runner:
             found = runner.detect(sys.argv[1] + "/golden/image.png")
         print([(item.name, round(item.score, 4), item.box) for item in found])
@@ -196,7 +206,7 @@ def test_on_the_gpu_it_finds_the_same(root, driver):
 
 
 def test_a_traceback_is_not_silenced():
-    done = child("from detr2litert.host_runtime.quiet import silence_exit; silence_exit(); raise RuntimeError('seen')")
+    done = child("from detr2litert.host_runtime import quiet; quiet.silence_native_log(); raise RuntimeError('seen')")
     assert done.returncode == 1
     assert "RuntimeError: seen" in done.stderr
 

@@ -14,7 +14,7 @@ import click
 from detr2litert.convert.document import insert, read_document
 from detr2litert.convert.models.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.quiet import silence_exit
+from detr2litert.host_runtime.quiet import silence_native_log
 from tools.benchmark.conversion import Conversion, convert
 from tools.benchmark.latency import measure, measure_graphs
 from tools.benchmark.machine import describe_machine
@@ -43,7 +43,7 @@ def main(
     document: Path | None,
 ) -> None:
     """Measure conversions and bundles on this machine, which should be idle; prints the tables."""
-    silence_exit()
+    silence_native_log()
     try:
         _benchmark(variants, target, runs, conversions, threads or min(4, os.cpu_count() or 1), json_path, document)
     except UserError as error:

@@ -23,7 +23,7 @@ from detr2litert.convert.models.variants import VARIANTS, Variant, find_variant
 from detr2litert.convert.targets import find_target
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
-from detr2litert.host_runtime.quiet import silence_exit
+from detr2litert.host_runtime.quiet import silence_native_log
 from detr2litert.verify.report.report import load_report, write_whole
 from tools.benchmark.conversion import Conversion, convert
 from tools.benchmark.latency import measure
@@ -64,7 +64,7 @@ class Entry:
 @click.option("--write", "document", type=click.Path(path_type=Path), help="Document whose table to replace.")
 def main(variants: str, target: str, again: bool, record_path: Path, document: Path | None) -> None:
     """Convert and judge every variant on this machine; prints the table."""
-    silence_exit()
+    silence_native_log()
     try:
         find_target(target)
         chosen = list(VARIANTS.values()) if variants == "all" else [find_variant(name.strip()) for name in variants.split(",")]

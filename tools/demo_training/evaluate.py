@@ -20,7 +20,7 @@ from detr2litert.convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, rend
 from detr2litert.convert.document import insert, read_document
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.quiet import silence_exit
+from detr2litert.host_runtime.quiet import silence_native_log
 
 Detect = Callable[[Image.Image], Detections]
 
@@ -92,7 +92,7 @@ def bundle_detector(folder: Path) -> tuple[str, Detect]:
 @click.option("--write", "card", type=click.Path(path_type=Path), help="Model card whose figures to replace.")
 def main(path: Path, scenes: int, card: Path | None) -> None:
     """Evaluate a transformers folder or a bundle of a demo detector; prints JSON."""
-    silence_exit()
+    silence_native_log()
     bundle = (path / "manifest.json").exists()
     try:
         variant, detect = bundle_detector(path) if bundle else reference_detector(path)

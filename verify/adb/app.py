@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from detr2litert.host_runtime.interrupt import uninterrupted
-from detr2litert.verify.adb.client import SHORT, Answer, Device
+from detr2litert.verify.adb.client import OUTPUT_LIMIT, SHORT, Answer, Device
 from detr2litert.verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
 
 PACKAGE = "org.detr2litert.sample"
@@ -28,6 +28,9 @@ CLEANING = 10.0
 _OTHER_HASH = 66
 _NO_HASHES = 67
 _TEMPORARY = PurePosixPath("/data/local/tmp")
+_MESSAGE = 2000
+"""Characters in which run-as, which writes one line, has said what is wrong."""
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _PACKAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 _UNKNOWN = re.compile(r"unknown package|is unknown|unable to find package|package .* not (?:found|installed)", re.IGNORECASE)
 _CLOSED = re.compile(r"not debuggable|is not an application", re.IGNORECASE)
@@ -69,9 +72,9 @@ class App:
             self._check_entered(answer)
         return answer
 
-    def read(self, path: PurePosixPath, timeout: float = SHORT) -> bytes:
+    def read(self, path: PurePosixPath, timeout: float = SHORT, limit: int = OUTPUT_LIMIT) -> bytes:
         """Reads a file's bytes. A cut connection may silently truncate them: compare a hash or a length."""
-        return self.device.read(f"run-as {self.package} cat {quoted(path)}", timeout)
+        return self.device.read(f"run-as {self.package} cat {quoted(path)}", timeout, limit)
 
     def hashes(self, folder: PurePosixPath) -> dict[str, str]:
         """Returns the sha256 of every file below a folder, by relative path; empty if there is no such folder."""
@@ -146,7 +149,7 @@ class App:
         return f"run-as {self.package} sh -c {shlex.quote(script)}"
 
     def _check_entered(self, answer: Answer) -> None:
-        said = f"{answer.stderr}\n{answer.text}"
+        said = f"{answer.stderr[:_MESSAGE]}\n{answer.text[:_MESSAGE]}"
         if "run-as:" not in said:
             return
         if _UNKNOWN.search(said):
@@ -163,7 +166,7 @@ class App:
     def _resume_at(self, source: Path, part: PurePosixPath, size: int) -> int:
         """Returns how many bytes of the source the partial file holds, 0 if any of them differ."""
         there = self.run(f"[ -f {quoted(part)} ] && wc -c < {quoted(part)} && sha256sum {quoted(part)} || true", 300.0).split()
-        if len(there) < 2 or not there[0].isdigit():
+        if len(there) < 2 or not _LENGTH.fullmatch(there[0]):
             return 0
         length = int(there[0])
         return length if 0 < length <= size and there[1] == _prefix_sha256(source, length) else 0

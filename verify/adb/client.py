@@ -1,4 +1,4 @@
-"""Typed calls of the adb program, each with a time limit.
+"""Typed calls of the adb program, each with a limit in time and in what is read.
 
 Why the program and not a library: it returns the exit code and stderr separately, it is what the phone's owner has authorised,
 and it keeps up with Android. Its own messages are recognised by their text, as printed by adb 29 to 36 (sources:
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from detr2litert.verify.adb.binary import find_adb
+from detr2litert.verify.adb.bounded import TooMuchOutputError, run_bounded
 from detr2litert.verify.adb.errors import (
     AdbTimeoutError,
     CommandFailedError,
@@ -22,11 +23,17 @@ from detr2litert.verify.adb.errors import (
     NoDeviceError,
     OfflineError,
     SeveralDevicesError,
+    TooMuchSaidError,
     UnauthorizedError,
 )
+from detr2litert.verify.printable import printable
 
 SHORT = 30.0
 """Time limit in seconds for a call that transfers little data."""
+OUTPUT_LIMIT = 32 * 2**20
+"""Bytes that a call may write; the longest, a log that was never cleared, has some megabytes."""
+_SEARCHED = 10_000  # characters of an error message that are searched: more than adb writes
+_VALUE = 200  # characters of a system property that are used; Android's own limit is 91
 _BYTES_A_SECOND = 1e6  # a slow cable; USB 2 does thirty times that
 _LOST = re.compile(
     r"device (?:offline|unauthorized)|device '[^']*' not found|no devices/emulators found|connection reset|protocol fault"
@@ -73,22 +80,26 @@ class Adb:
     def __init__(self, program: Path | None = None) -> None:
         self.program = program or find_adb()
 
-    def call(self, *arguments: str, timeout: float = SHORT) -> Answer:
+    def call(self, *arguments: str, timeout: float = SHORT, limit: int = OUTPUT_LIMIT) -> Answer:
         """Runs the program once; an exit code other than 0 is an answer, not an error.
 
         Raises:
             AdbTimeoutError: it did not end within ``timeout`` seconds; it was killed.
+            TooMuchSaidError: it wrote more than ``limit`` bytes; it was killed.
             CommandFailedError: it cannot be started.
         """
+        command = " ".join(arguments)[:120]
         try:
-            done = subprocess.run(
-                [str(self.program), *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
-            )
+            done = run_bounded([str(self.program), *arguments], timeout, limit)
         except subprocess.TimeoutExpired as error:
-            command = " ".join(arguments)
             raise AdbTimeoutError(
-                f"`adb {command[:120]}` did not end within {timeout:.0f} s; look at the device, and try `adb reconnect`",
+                f"`adb {command}` did not end within {timeout:.0f} s; look at the device, and try `adb reconnect`",
                 (error.stdout or b"").decode("utf-8", "replace"),
+            ) from error
+        except TooMuchOutputError as error:
+            raise TooMuchSaidError(
+                f"`adb {command}` wrote more than {limit} bytes, which no answer has; look at the device, and install "
+                "the app's build of this version"
             ) from error
         except OSError as error:
             raise CommandFailedError(f"{self.program} cannot be run ({error.strerror}); point ADB at a working adb") from error
@@ -138,22 +149,22 @@ class Device:
     """One connected device.
 
     Every method raises a ``DeviceError``: ``ConnectionCutError`` when the device goes away, ``DeviceFullError``,
-    ``AdbTimeoutError``, else ``CommandFailedError``.
+    ``AdbTimeoutError``, ``TooMuchSaidError``, else ``CommandFailedError``.
     """
 
     def __init__(self, adb: Adb, serial: str) -> None:
         self.adb = adb
         self.serial = serial
 
-    def call(self, *arguments: str, timeout: float = SHORT) -> Answer:
+    def call(self, *arguments: str, timeout: float = SHORT, limit: int = OUTPUT_LIMIT) -> Answer:
         """Runs ``adb -s SERIAL ARGUMENTS``; the answer has the device's own exit code.
 
         Raises:
-            ConnectionCutError, AdbTimeoutError: the device went away, or took too long.
+            ConnectionCutError, AdbTimeoutError, TooMuchSaidError: the device went away, took too long, or wrote too much.
         """
-        answer = self.adb.call("-s", self.serial, *arguments, timeout=timeout)
+        answer = self.adb.call("-s", self.serial, *arguments, timeout=timeout, limit=limit)
         # adb returns 255 where no exit code came from the device, and 1 with a message of its own for most other failures.
-        if answer.code == 255 or (answer.code != 0 and _LOST.search(answer.stderr)):
+        if answer.code == 255 or (answer.code != 0 and _LOST.search(answer.stderr[-_SEARCHED:])):
             self._check_connected(answer)
         return answer
 
@@ -172,9 +183,9 @@ class Device:
             raise self.failure(answer, command)
         return answer.text
 
-    def read(self, command: str, timeout: float = SHORT) -> bytes:
+    def read(self, command: str, timeout: float = SHORT, limit: int = OUTPUT_LIMIT) -> bytes:
         """Returns the raw bytes that a command writes (``exec-out``). There is no exit code: check the bytes."""
-        answer = self.call("exec-out", command, timeout=timeout)
+        answer = self.call("exec-out", command, timeout=timeout, limit=limit)
         if answer.code != 0:
             raise self.failure(answer, command)
         return answer.stdout
@@ -186,19 +197,24 @@ class Device:
         if answer.code != 0:
             # `adb push` reports a lost device in many wordings, on standard output too: ask whether it is still connected. The
             # server may not have noticed yet, so some wordings count by themselves.
-            output = answer.stderr + answer.text
+            output = answer.stderr[-_SEARCHED:] + answer.text[-_SEARCHED:]
             if not _FULL.search(output):
                 self._check_connected(answer, sure=_LOST.search(output) is not None)
             raise self.failure(answer, f"push {source.name}")
 
     def properties(self) -> dict[str, str]:
-        """Returns the device's system properties (``getprop``)."""
-        return dict(re.findall(r"^\[(.+?)\]: \[(.*?)\]$", self.output("getprop"), re.MULTILINE))
+        """Returns the device's system properties (``getprop``), printable and cut to a length above Android's own limit."""
+        found = {}
+        for line in self.output("getprop").splitlines():
+            name, separator, value = line.removeprefix("[").partition("]: [")
+            if separator and line.startswith("[") and value.endswith("]"):
+                found[printable(name[:_VALUE])] = printable(value[:-1][:_VALUE])
+        return found
 
     def failure(self, answer: Answer, command: str) -> DeviceError:
         """Builds the error for a call that failed on the device."""
         output = _line(answer.stderr or answer.text)
-        if _FULL.search(answer.stderr + answer.text):
+        if _FULL.search(answer.stderr[-_SEARCHED:] + answer.text[-_SEARCHED:]):
             return DeviceFullError(
                 f"{self.serial}: no space left on the device; remove something there, then run the same again"
             )

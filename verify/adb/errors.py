@@ -60,5 +60,9 @@ class AdbTimeoutError(DeviceError):
         self.stdout = stdout
 
 
+class TooMuchSaidError(DeviceError):
+    """A device, or adb itself, wrote more than any answer has."""
+
+
 class CommandFailedError(DeviceError):
     """A command on the device, or adb itself, failed for another reason."""

@@ -9,14 +9,19 @@ the native one was refused, counts from its last such line on: that is the graph
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-_LINE = re.compile(r"^\S+\s+\S+\s+(?P<pid>\d+)\s+\d+\s+(?P<level>[VDIWEF])\s+(?P<tag>.*?)\s*: (?P<text>.*)$")
+# Only what a pattern of one pass matches: a hostile line of blanks made one with "(.*?)\s*: " take hours.
+_START = re.compile(r"\S+\s+\S+\s+(?P<pid>[0-9]{1,9})\s+[0-9]+\s+[VDIWEF]\s")
 _COMPILING = re.compile(r"compiling (?P<file>\S+) for the (?P<processor>GPU|CPU)")
 _REPLACING = re.compile(
-    r"Replacing (?P<taken>\d+) out of (?P<nodes>\d+) node\(s\) with delegate \((?P<name>[^)]*)\) node, "
-    r"yielding (?P<partitions>\d+) partitions"
+    r"Replacing (?P<taken>[0-9]{1,9}) out of (?P<nodes>[0-9]{1,9}) node\(s\) with delegate \((?P<name>[^)]{0,200})\) node, "
+    r"yielding (?P<partitions>[0-9]{1,9}) partitions"
 )
+_LONGEST = 10_000  # logd cuts an entry at 4068 bytes
+_MOST = 100
+"""Lines of delegates that are read; a run has one for each graph, or two where the native form was refused."""
 _CPU_DELEGATE = "xnnpack"
 
 
@@ -37,20 +42,21 @@ class Delegated:
 
 
 def parse_log(text: str, pid: int) -> tuple[Delegated, ...]:
-    """Parses the delegates' lines of one process in ``logcat -v threadtime``, in order."""
-    found: list[Delegated] = []
+    """Parses the delegates' lines of one process in ``logcat -v threadtime``, in order, at most a hundred."""
+    found: dict[str, list[Delegated]] = {}
+    count = 0
     file = ""
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if match is None or int(match["pid"]) != pid:
+    for line_pid, message in _messages(text):
+        if line_pid != pid:
             continue
-        if compiling := _COMPILING.search(match["text"]):
+        if compiling := _COMPILING.search(message):
             file = compiling["file"]
-            found = [earlier for earlier in found if earlier.file != file]
-        elif taken := _REPLACING.search(match["text"]):
+            found.pop(file, None)
+        elif (taken := _REPLACING.search(message)) and count < _MOST:
             counts = (int(taken["taken"]), int(taken["nodes"]), int(taken["partitions"]))
-            found.append(Delegated(file, taken["name"], *counts))
-    return tuple(found)
+            found.setdefault(file, []).append(Delegated(file, taken["name"], *counts))
+            count += 1
+    return tuple(line for lines in found.values() for line in lines)
 
 
 def last_pid(text: str, pid: int | None = None) -> int | None:
@@ -60,6 +66,14 @@ def last_pid(text: str, pid: int | None = None) -> int | None:
         text: of logcat.
         pid: look for this process only.
     """
-    matches = [match for match in map(_LINE.match, text.splitlines()) if match and _COMPILING.search(match["text"])]
-    pids = [int(match["pid"]) for match in matches]
-    return next((found for found in reversed(pids) if pid in (None, found)), None)
+    pids = [line_pid for line_pid, message in _messages(text) if pid in (None, line_pid) and _COMPILING.search(message)]
+    return pids[-1] if pids else None
+
+
+def _messages(text: str) -> Iterator[tuple[int, str]]:
+    """Yields process and message of each line that has them."""
+    for line in text.splitlines():
+        if len(line) <= _LONGEST and (start := _START.match(line)):
+            _tag, separator, message = line[start.end() :].partition(": ")
+            if separator:
+                yield int(start["pid"]), message

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -18,12 +19,29 @@ from detr2litert.verify.adb.app import CLEANING, FILES, App
 from detr2litert.verify.adb.errors import AdbTimeoutError, AppMissingError, CommandFailedError, ConnectionCutError, DeviceError
 from detr2litert.verify.adb.install import Installed
 from detr2litert.verify.device.delegate_log import Delegated, last_pid, parse_log
-from detr2litert.verify.device.protocol import COMPONENT, Array, Ended, Request, Result, parse_instrument, parse_result
+from detr2litert.verify.device.protocol import (
+    COMPONENT,
+    RESULT_LIMIT,
+    Array,
+    Ended,
+    Request,
+    Result,
+    TensorFile,
+    parse_instrument,
+    parse_result,
+)
+from detr2litert.verify.printable import printable
 
 RUNS = PurePosixPath("runs")
 _PREFIX = "convert-"
 _TAGS = "tflite:I litert:I DetrSample:I libc:F DEBUG:F AndroidRuntime:E '*:S'"
 _LOG_KEPT = 20_000
+_DATE = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.000")
+_SLACK = 2**16
+"""Bytes beyond a file's own that a call may write: adb's warnings."""
+
+Outputs = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""The shape of every output of a run, by stage and name."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +72,11 @@ class ParityRuns:
         app: where the bundle is.
         installed: the bundle there.
         inputs: files by their path in a run's folder.
+        outputs: what the app has to write.
     """
 
-    def __init__(self, app: App, installed: Installed, inputs: Mapping[str, bytes]) -> None:
-        self._app, self._installed, self._inputs = app, installed, inputs
+    def __init__(self, app: App, installed: Installed, inputs: Mapping[str, bytes], outputs: Outputs) -> None:
+        self._app, self._installed, self._inputs, self._outputs = app, installed, inputs, outputs
         # A unique name each: an earlier run's files cannot be mistaken for this one's.
         self._place = RUNS / f"{_PREFIX}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         self._count = 0
@@ -92,12 +111,16 @@ class ParityRuns:
         run = self._place / f"run-{self._count}"
         self._app.run(f"mkdir -p {FILES / run} && cp -r {FILES / self._place}/in {FILES / run}/in", timeout=120.0)
         since = self._app.device.output("date '+%m-%d %H:%M:%S.000'").strip()
+        if not _DATE.fullmatch(since):
+            message = f"its `date` answers {printable(since[:100])!r}; use a device with Android 8 or newer"
+            raise CommandFailedError(f"{self._app.device.serial}: {message}")
         ended = self._instrument(run, request)
         result = None
         if ended.status == "ok":
-            data = self._app.read(FILES / run / "result.json")
+            data = self._app.read(FILES / run / "result.json", limit=RESULT_LIMIT)
             try:
                 result = parse_result(data, str(run), self._installed.manifest_sha256)
+                check_written(result.tensors, self._outputs)
             except CommandFailedError:
                 self._check_still_there()
                 raise
@@ -151,7 +174,7 @@ class ParityRuns:
         names = " ".join(shlex.quote(item.file) for item in files)
         script = f"cd {FILES / run} && cat {names}"
         expected = sum(item.length for item in files)
-        data = self._app.device.read(self._app.command(script), timeout=60.0 + expected / 1e6)
+        data = self._app.device.read(self._app.command(script), timeout=60.0 + expected / 1e6, limit=expected + _SLACK)
         tensors: dict[str, dict[str, Array]] = {}
         position = 0
         for item in files:
@@ -176,3 +199,25 @@ class ParityRuns:
         with uninterrupted(), suppress(DeviceError):
             self._app.stop(CLEANING)
             self._app.remove(FILES / self._place, timeout=CLEANING)
+
+
+def check_written(files: Sequence[TensorFile], outputs: Outputs) -> None:
+    """Checks that the app wrote every output of every stage once, in its shape: so much is then fetched, and no more.
+
+    Raises:
+        CommandFailedError: it did not.
+    """
+    advice = "install the app's build of this version"
+    for stage, shapes in outputs.items():
+        written = [item for item in files if item.stage == stage]
+        names = [item.name for item in written]
+        if sorted(names) != sorted(shapes):
+            differing = sorted(set(names) ^ set(shapes)) or sorted(names)
+            shown = ", ".join(printable(name[:100]) for name in differing[:5]) + (", …" if len(differing) > 5 else "")
+            message = f"the app wrote {len(names)} outputs of {stage}, not the bundle's {len(shapes)} ({shown})"
+            raise CommandFailedError(f"{message}; {advice}")
+        for item in written:
+            if item.shape != shapes[item.name]:
+                found = f"{list(item.shape[:10])}{' and more' if len(item.shape) > 10 else ''}"
+                message = f"the app wrote {item.name} of {stage} as {found}, not {list(shapes[item.name])}"
+                raise CommandFailedError(f"{message}; {advice}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from detr2litert.host_runtime.runner import Form
 from detr2litert.verify.adb.errors import CommandFailedError
+from detr2litert.verify.printable import printable
 
 PROTOCOL = 1
 COMPONENT = "org.detr2litert.sample.parity.ParityInstrumentation"
@@ -23,7 +25,15 @@ Array = NDArray[Any]
 Accelerator = Literal["gpu", "cpu"]
 Precision = Literal["default", "fp16", "fp32"]
 
+_RESULTS = re.compile(r"^INSTRUMENTATION_RESULT: (status|stage|kind|message|shortMsg)=(.*)", re.MULTILINE)
+_STAGE = re.compile(r"^INSTRUMENTATION_STATUS: stage=(\S{1,100})", re.MULTILINE)
 _FORMS: tuple[Form, ...] = get_args(Form)
+RESULT_LIMIT = 8 * 2**20
+"""Bytes of a result.json: ten thousand timed runs, the most that can be requested, take two million."""
+_TEXT = 1000  # characters of what an app says in words
+_NAME = 200  # characters of a name, a file's path, and a value that describes the device
+_FACTS = 100  # values that describe the device
+
 _SUFFIX = {"float32": "f32", "int32": "i32"}
 _STORED = {"float32": "<f4", "int32": "<i4"}
 
@@ -111,8 +121,8 @@ class Ended:
 
 def parse_instrument(text: str) -> Ended:
     """Parses the standard output of ``am instrument -w -r``, complete or cut off."""
-    results = dict(re.findall(r"^INSTRUMENTATION_RESULT: ([^=\n]+)=(.*?)\r?$", text, re.MULTILINE))
-    stages = re.findall(r"^INSTRUMENTATION_STATUS: stage=(\S+)", text, re.MULTILINE)
+    results = {name: printable(value[:_TEXT].strip("\r")) for name, value in _RESULTS.findall(text)}
+    stages = _STAGE.findall(text)
     stage = results.get("stage") or (stages[-1] if stages else "start")
     if results.get("status") in ("ok", "failed"):
         return Ended(results["status"], stage, results.get("kind", ""), results.get("message", ""), results)
@@ -128,10 +138,10 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
     try:
         record = json.loads(data)
         if record["protocol"] != PROTOCOL:
-            message = f"the app uses parity protocol {record['protocol']}, not {PROTOCOL}"
+            message = f"the app uses parity protocol {_short(record['protocol'])}, not {PROTOCOL}"
             raise CommandFailedError(f"{message}; install its build of this version")
         if record["request"]["run"] != run:
-            message = f"result.json is of another run ({record['request']['run']}, not {run})"
+            message = f"result.json is of another run ({_short(record['request']['run'])}, not {run})"
             raise CommandFailedError(f"{message}; run the same again")
         if record["bundle"]["manifest_sha256"] != manifest_sha256:
             raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
@@ -139,22 +149,49 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
         graphs = record.get("graphs") or {}
         return Result(
             pid=int(record["app"]["pid"]),
-            device=dict(record["device"]),
-            android=dict(record["android"]),
-            app=dict(record["app"]),
-            milliseconds={stage: tuple(map(float, record["milliseconds"][stage])) for stage in TIMED},
+            device=_described(record["device"]),
+            android=_described(record["android"]),
+            app=_described(record["app"]),
+            milliseconds={stage: tuple(map(_time, record["milliseconds"][stage])) for stage in TIMED},
             thermal=(_status(thermal.get("before")), _status(thermal.get("after"))),
             tensors=tuple(map(_tensor_file, record["tensors"])),
             form=_form(graphs.get("form", "portable")),
-            refusal=" ".join(str(graphs.get("native_refused") or "").split()),
+            refusal=printable(" ".join(str(graphs.get("native_refused") or "")[:_TEXT].split())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        message = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        message = f"result.json is not of protocol {PROTOCOL} ({_short(repr(error))}); install the app's build of this version"
         raise CommandFailedError(message) from error
 
 
+def _described(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies what describes a device into values that can be shown; raises AttributeError if it is not an object."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, list):
+            return [shown(item) for item in value[:_FACTS]]
+        number = isinstance(value, bool | int | float) and abs(value) < 2**53
+        return value if value is None or number else _short(value)
+
+    return {_short(name): shown(value) for name, value in list(record.items())[:_FACTS]}
+
+
+def _short(value: Any) -> str:
+    """Writes a value of the app's so that it can be shown."""
+    return printable(str(value)[:_NAME])
+
+
+def _time(value: Any) -> float:
+    """Parses milliseconds; raises ValueError for what no clock measures."""
+    time = float(value)
+    if not (math.isfinite(time) and time >= 0):
+        raise ValueError(f"a time of {time} ms")
+    return time
+
+
 def _tensor_file(record: Mapping[str, Any]) -> TensorFile:
-    """Parses one entry of ``tensors``; raises KeyError, TypeError or ValueError if it is malformed."""
+    """Parses one entry of ``tensors``; raises KeyError, TypeError, ValueError or OverflowError if it is malformed."""
+    if len(record["file"]) > _NAME * 5:
+        raise ValueError("the file of a tensor has a path too long for a device")
     shape = tuple(int(side) for side in record["shape"])
     parts = str(record["file"]).split("/")
     if record["stage"] not in STAGES or record["dtype"] not in _STORED or min(shape, default=0) < 0:

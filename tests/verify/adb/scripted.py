@@ -27,7 +27,7 @@ class ScriptedAdb(Adb):
         self.answer, self.listing = answer, listing
         self.calls: list[tuple[str, ...]] = []
 
-    def call(self, *arguments: str, timeout: float = 0) -> Answer:
+    def call(self, *arguments: str, timeout: float = 0, limit: int = 0) -> Answer:
         self.calls.append(arguments)
         return Answer(0, self.listing.encode(), "") if arguments == ("devices",) else self.answer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from detr2litert.verify.device.delegate_log import Delegated, last_pid, parse_log
@@ -84,3 +86,27 @@ def test_the_last_process() -> None:
 )
 def test_whole(found: Delegated, whole: bool) -> None:
     assert found.whole is whole
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "11-27 10:00:00.000  4711  4711 I " + " " * 10**6,
+        "11-27 10:00:00.000  4711  4711 I " + " :" * 10**6,
+        " " * 10**6,
+        "1" * 10**6,
+        "11-27 10:00:00.000  " + "4" * 10**6 + "  4711 I tflite: x",
+        "11-27 10:00:00.000  4711  4711 I tflite: Replacing " + "1" * 10**4 + " out of 1 node(s) with delegate (x) node, "
+        "yielding 1 partitions for subgraph 0.",
+    ],
+    ids=["blanks", "colons", "only blanks", "digits", "a process", "nodes"],
+)
+def test_a_hostile_line_is_skipped_at_once(line: str) -> None:
+    start = time.monotonic()
+    assert parse_log(f"{line}\n{LOG}", 4711) == parse_log(LOG, 4711)
+    assert last_pid(f"{LOG}\n{line}") == last_pid(LOG)
+    assert time.monotonic() - start < 5
+
+
+def test_lines_of_delegates_are_read_up_to_a_limit() -> None:
+    assert len(parse_log("\n".join(replacing(7, 3, 3) for _ in range(10**4)), 7)) == 100

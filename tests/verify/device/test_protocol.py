@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from detr2litert.verify.adb.errors import CommandFailedError
+from detr2litert.verify.device.drive import check_written
 from detr2litert.verify.device.protocol import TIMED, TensorFile, encode, file_name, given, parse_instrument, parse_result
 from tests.verify.device.device_runs import RUN, SHA256, packed, record
 
+HOSTILE = "\x1b]0;title\x07\x1b[2J\nerror: \ud800" + "Pixel" * 1000
 OK = """INSTRUMENTATION_STATUS: stage=bundle
 INSTRUMENTATION_STATUS_CODE: 1
 INSTRUMENTATION_STATUS: stage=run
@@ -82,7 +84,17 @@ def test_a_result() -> None:
         (("thermal",), [1], "not of protocol 1"),
         (("thermal", "before"), "hot", "not of protocol 1"),
         (("thermal", "before"), float("nan"), "not of protocol 1"),
+        (("protocol",), "\x1b[2J" * 10**5, r"uses parity protocol (\\x1b\[2J)+, not 1"),
+        (("request", "run"), ["run"] * 10**5, "another run"),
+        (("thermal", "before"), float("inf"), "not of protocol 1"),
+        (("app", "pid"), float("inf"), "not of protocol 1"),
+        (("milliseconds", "run_a"), [float("nan")], "a time of nan ms"),
+        (("milliseconds", "run_a"), [-1], "a time of -1.0 ms"),
         (("tensors",), None, "not of protocol 1"),
+        (("tensors",), [None] * 10**5, "not of protocol 1"),
+        (("tensors", 0, "shape"), [1] * 10**5 + [-1], "a tensor of stage a"),
+        (("tensors", 0, "shape"), [float("inf")], "not of protocol 1"),
+        (("tensors", 0, "file"), "out/" + "a/" * 10**5 + "m", "too long"),
         (("tensors", 0, "dtype"), "float64", "float64"),
         (("tensors", 0, "stage"), "c", "stage c"),
         (("tensors", 0, "shape"), [-1, 2], "-1, 2"),
@@ -103,11 +115,54 @@ def test_a_result_that_is_refused(keys: tuple[Any, ...], value: Any, words: str)
         for key in keys[:-1]:
             inner = inner[key]
         inner[keys[-1]] = value
-    with pytest.raises(CommandFailedError, match=words):
+    with pytest.raises(CommandFailedError, match=words) as caught:
         parse_result(packed(changed), RUN, SHA256)
+    assert len(str(caught.value)) < 2500
+    assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", packed(record())[:-9]])
+def test_what_describes_a_device_is_shown_without_effect() -> None:
+    many = {f"fact {number}": number for number in range(1000)}
+    facts = {"model": HOSTILE, "abis": ["arm64-v8a", HOSTILE], HOSTILE: {"a": HOSTILE}, "cores": 8, "clock": 1e999, **many}
+    shown = parse_result(packed(record() | {"device": facts}), RUN, SHA256).device
+    assert len(shown) == 100
+    assert (shown["cores"], shown["abis"][0]) == (8, "arm64-v8a")
+    assert shown["model"].startswith("\\x1b]0;title\\x07\\x1b[2J\\nerror: \\ud800Pixel")
+    assert all(len(str(value)) < 1000 and f"{name}{value}".isprintable() for name, value in shown.items())
+    refused = record() | {"graphs": {"form": "portable", "native_refused": HOSTILE}}
+    assert parse_result(packed(refused), RUN, SHA256).refusal.isprintable()
+
+
+def test_how_a_run_ended_is_shown_without_effect() -> None:
+    ended = parse_instrument(f"INSTRUMENTATION_STATUS: stage=\nINSTRUMENTATION_RESULT: message={HOSTILE * 100}\n{'x' * 10**6}")
+    assert (ended.status, ended.stage) == ("crashed", "start")
+    text = f"INSTRUMENTATION_STATUS: stage={'s' * 10**6}\nINSTRUMENTATION_RESULT: shortMsg={HOSTILE.splitlines()[0]}"
+    ended = parse_instrument(text + "y" * 10**6)
+    assert len(ended.stage) == 100
+    assert ended.message.startswith("\\x1b]0;title") and len(ended.message) < 1100 and ended.message.isprintable()
+
+
+def test_the_outputs_that_were_written() -> None:
+    outputs = {"a": {"m": (1, 2), "n": (3,)}, "host": {}}
+
+    def files(*named: tuple[str, tuple[int, ...]]) -> list[TensorFile]:
+        return [TensorFile("a", name, "float32", shape, f"out/a/{name}.f32", SHA256) for name, shape in named]
+
+    right = (("n", (3,)), ("m", (1, 2)))
+    check_written(files(*right), outputs)
+    for named, words in (
+        (right[:1], r"wrote 1 outputs of a, not the bundle's 2 \(m\); install"),
+        ((*right, ("m", (1, 2))), r"wrote 3 outputs of a, not the bundle's 2 \(m, m, n\)"),
+        ((*right, *((f"\x1b{number}", (1,)) for number in range(10**4))), r"wrote 10002 outputs of a, .*x1b1000, …\)"),
+        ((("n", (3,)), ("m", (2**40, 2**40))), r"wrote m of a as \[1099511627776, 1099511627776\], not \[1, 2\]; install"),
+        ((("n", (3,)), ("m", (1,) * 10**5)), r"wrote m of a as \[1, .*\] and more, not"),
+    ):
+        with pytest.raises(CommandFailedError, match=words) as caught:
+            check_written(files(*named), outputs)
+        assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", packed(record())[:-9], b"[" * 10**6, b"9" * 10**5])
 def test_a_result_that_is_cut_short(data: bytes) -> None:
     with pytest.raises(CommandFailedError, match=r"not of protocol 1 \(.*\); install the app's build"):
         parse_result(data, RUN, SHA256)
