@@ -9,7 +9,7 @@ import tiny_bundle
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_table import host_table
-from detr2litert.host_runtime.manifest import HostOp, Manifest, NativeFiles, Postprocess, TensorSpec, load_schema
+from detr2litert.host_runtime.manifest import HostOp, HostProgram, Manifest, NativeFiles, Postprocess, TensorSpec, load_schema
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,9 @@ def test_optional_parts_may_be_absent(whole):
     assert Manifest.from_json(bare.to_json()) == bare
     data = whole.to_dict()
     del data["postprocess"]["ignored_classes"]
+    assert Manifest.from_dict(data).postprocess.ignored_classes == ()
     del data["host_step"]["ops"][0]["attributes"]
-    assert Manifest.from_dict(data).host_step.ops[0].attributes == {}
+    assert HostProgram.from_dict(data["host_step"]).ops[0].attributes == {}
 
 
 def test_what_a_bundle_was_protected_by_is_kept_if_it_says_so(whole):

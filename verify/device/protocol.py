@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.foreign_json import OWN, JsonLimits, check_values, conform, parse_json
 from detr2litert.host_runtime.runner import Form
 from detr2litert.verify.adb.errors import CommandFailedError
 
@@ -23,6 +25,8 @@ Array = NDArray[Any]
 Accelerator = Literal["gpu", "cpu"]
 Precision = Literal["default", "fp16", "fp32"]
 
+_LIMITS = JsonLimits(OWN.size, text=2**16, lines=True)
+"""Of result.json: the delegate's refusal has several lines."""
 _FORMS: tuple[Form, ...] = get_args(Form)
 _SUFFIX = {"float32": "f32", "int32": "i32"}
 _STORED = {"float32": "<f4", "int32": "<i4"}
@@ -126,12 +130,16 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
         CommandFailedError: it does not, or it is not of protocol 1.
     """
     try:
-        record = json.loads(data)
-        if record["protocol"] != PROTOCOL:
-            message = f"the app uses parity protocol {record['protocol']}, not {PROTOCOL}"
+        record = parse_json(data, _LIMITS)
+        protocol = record["protocol"]
+        if protocol != PROTOCOL:
+            message = f"the app uses parity protocol {ascii(protocol)[:40]}, not {PROTOCOL}"
             raise CommandFailedError(f"{message}; install its build of this version")
+        record = conform(record, _schema())
+        # The report prints them.
+        check_values([record["device"], record["android"], record["app"]], OWN)
         if record["request"]["run"] != run:
-            message = f"result.json is of another run ({record['request']['run']}, not {run})"
+            message = f"result.json is of another run ({record['request']['run'][:200]}, not {run})"
             raise CommandFailedError(f"{message}; run the same again")
         if record["bundle"]["manifest_sha256"] != manifest_sha256:
             raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
@@ -151,6 +159,13 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
         raise CommandFailedError(message) from error
+
+
+def _schema() -> dict[str, Any]:
+    """The JSON Schema of what is read of result.json."""
+    text = importlib.resources.files(__package__).joinpath("result.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def _tensor_file(record: Mapping[str, Any]) -> TensorFile:

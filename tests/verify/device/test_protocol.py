@@ -85,7 +85,7 @@ def test_a_result() -> None:
         (("tensors",), None, "not of protocol 1"),
         (("tensors", 0, "dtype"), "float64", "float64"),
         (("tensors", 0, "stage"), "c", "stage c"),
-        (("tensors", 0, "shape"), [-1, 2], "-1, 2"),
+        (("tensors", 0, "shape"), [-1, 2], "-1 is less than the minimum"),
         (("tensors", 0, "shape"), None, "not of protocol 1"),
         (("tensors", 0, "file"), "../../shared_prefs/x.xml", "shared_prefs"),
         (("tensors", 0, "file"), "/data/x", "/data/x"),
