@@ -207,9 +207,6 @@ def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[
     except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
         # The last two for types that NumPy lacks, such as F4, F8_E4M3 and BF16.
         raise UserError(f"{path} is not a safetensors file ({error}); {REMAKE}") from error
-    for name, found in tensors.items():
-        if str(found.dtype) not in host_table().dtypes:
-            raise UserError(f"{name[:200]!r} in {path} is {found.dtype}, not {' or '.join(host_table().dtypes)}; {REMAKE}")
     for spec in specs:
         tensor = tensors.get(spec.name)
         if tensor is None:
@@ -219,4 +216,7 @@ def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[
                 f"the constant '{spec.name}' in {path} is {tensor.dtype}{list(tensor.shape)}, "
                 f"not {spec.dtype}{list(spec.shape)}; {REMAKE}"
             )
+    for name, found in tensors.items():
+        if str(found.dtype) not in host_table().dtypes:
+            raise UserError(f"{name[:200]!r} in {path} is {found.dtype}, not {' or '.join(host_table().dtypes)}; {REMAKE}")
     return tensors

@@ -113,7 +113,10 @@ def conform(value: Any, schema: Mapping[str, Any]) -> Any:
     # The first error alone: a document of a million wrong items would take minutes to list.
     problem = next(jsonschema.Draft202012Validator(schema).iter_errors(value), None)
     if problem is not None:
-        raise ValueError(f"at {problem.json_path[:_SHOWN]}: {problem.message[:_SHOWN]}")
+        # The message begins with the value, of any length, and ends with what is wrong with it.
+        text = problem.message
+        text = text if len(text) <= _SHOWN else f"{text[: _SHOWN // 3]} … {text[-_SHOWN // 3 :]}"
+        raise ValueError(f"at {problem.json_path[:_SHOWN]}: {text}")
     return _whole(value, schema, schema)
 
 
