@@ -12,7 +12,7 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
   in a letterbox.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
-- hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`, which every runtime must refuse.
+- hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
 - bundles/NAME: two bundles small enough to check by hand (`native` has a native form, and a host step that gives indices),
   and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that the Python runtime decodes from
   the bundle's own golden vectors.
