@@ -32,6 +32,7 @@ from detr2litert.convert.targets import Target
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import escaped
 from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
@@ -57,6 +58,9 @@ _DISK_ERRORS = (
     *(*_FULL, errno.EACCES, errno.EEXIST, errno.EIO, errno.ENAMETOOLONG),
     *(errno.ENOTDIR, errno.ENOTEMPTY, errno.EPERM, errno.EROFS),
 )
+
+
+_LONGEST_TEXT = 1024  # the schema's
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,8 @@ def write_bundle(
         settings=_settings(reference, classes),
         native=_native_files(compiled),
     )
-    manifest.check()
+    # By the schema too: what this program writes, it can read.
+    Manifest.from_dict(manifest.to_dict())
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
@@ -234,9 +239,17 @@ def _settings(reference: Reference, classes: Classes) -> dict[str, SettingRecord
     """Returns every setting with its origin, and where the names of the classes are from."""
     named = sum(name is not None for name in classes.names)
     return {
-        **{name: SettingRecord(plain(value.value), value.origin, value.requested) for name, value in reference.settings},
-        "classes": SettingRecord(f"{named} of {len(classes.names)} columns", classes.source),
+        **{
+            name: SettingRecord(plain(value.value), _origin(value.origin), value.requested)
+            for name, value in reference.settings
+        },
+        "classes": SettingRecord(f"{named} of {len(classes.names)} columns", _origin(classes.source)),
     }
+
+
+def _origin(text: str) -> str:
+    """An origin as a manifest may have it: it may quote a path, or a version from a checkpoint."""
+    return escaped(text)[:_LONGEST_TEXT]
 
 
 def zip_bundle(folder: Path, destination: Path) -> None:
@@ -287,7 +300,7 @@ def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> Gr
 
 def source_name(source: str) -> str:
     """Returns a hub id, or a file's or folder's name: the local path is left out so that a bundle does not reveal it."""
-    return Path(source).name if Path(source).exists() else source
+    return escaped(Path(source).name if Path(source).exists() else source)[:_LONGEST_TEXT]
 
 
 def _version(package: str) -> str:

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from detr2litert.host_runtime.errors import UserError, readable
+from detr2litert.host_runtime.foreign_json import OWN
+from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.manifest import HOST_PARAMS_NAME, MANIFEST_NAME, REMAKE, Manifest, TensorSpec
 
-# A manifest is some tens of kilobytes; a larger one is refused before it is read.
-_MANIFEST_LIMIT = 16 * 2**20
+# A larger manifest is refused before it is read.
+_MANIFEST_LIMIT = OWN.size
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,8 @@ def _unzip(path: Path, root: Path) -> None:
 def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.generic]]:
     try:
         tensors: dict[str, NDArray[np.generic]] = safetensors.numpy.load_file(path)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
+        # The last two for types that NumPy lacks, such as F4, F8_E4M3 and BF16.
         raise UserError(f"{path} is not a safetensors file ({error}); {REMAKE}") from error
     for spec in specs:
         tensor = tensors.get(spec.name)
@@ -213,4 +216,7 @@ def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[
                 f"the constant '{spec.name}' in {path} is {tensor.dtype}{list(tensor.shape)}, "
                 f"not {spec.dtype}{list(spec.shape)}; {REMAKE}"
             )
+    for name, found in tensors.items():
+        if str(found.dtype) not in host_table().dtypes:
+            raise UserError(f"{name[:200]!r} in {path} is {found.dtype}, not {' or '.join(host_table().dtypes)}; {REMAKE}")
     return tensors

@@ -13,6 +13,8 @@ from cxcywh to xyxy times the image's size; then `predict` selects `score > thre
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.foreign_json import OWN, conform, parse_json
 from detr2litert.host_runtime.host_kernels import sigmoid
 from detr2litert.host_runtime.manifest import Manifest, Postprocess
 from detr2litert.host_runtime.placement import Placement, place
@@ -43,7 +46,7 @@ class Detection:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Detection:
-        """Parses the result of `to_dict`."""
+        """Parses the result of `to_dict`, which `Detections.from_dict` has checked."""
         left, top, right, bottom = (float(value) for value in data["box"])
         return cls(int(data["class_index"]), str(data["name"]), float(data["score"]), (left, top, right, bottom))
 
@@ -71,9 +74,21 @@ class Detections:
         return {"width": self.width, "height": self.height, "detections": [item.to_dict() for item in self.items]}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Detections:
-        """Parses the result of `to_dict`."""
-        return cls(tuple(Detection.from_dict(item) for item in data["detections"]), int(data["width"]), int(data["height"]))
+    def from_dict(cls, data: Any) -> Detections:
+        """Parses the result of `to_dict`; raises ValueError for anything else."""
+        data = conform(data, _schema())
+        return cls(tuple(Detection.from_dict(item) for item in data["detections"]), data["width"], data["height"])
+
+    @classmethod
+    def from_json(cls, data: str | bytes) -> Detections:
+        """Parses a file's contents; raises ValueError if they are not JSON or not detections."""
+        return cls.from_dict(parse_json(data, OWN))
+
+
+def _schema() -> dict[str, Any]:
+    text = importlib.resources.files(__package__).joinpath("detections.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def decode_outputs(

@@ -1,13 +1,15 @@
 """The host step as typed data: the compiler emits it, the manifest contains it and the runtimes execute it.
 
 `HostProgram.check` checks all that does not depend on values: ops, arity, attributes, names, and, where the inputs' shapes are
-given, every dtype and shape. A program that passes it with all shapes given can only fail on an index that is out of range.
+given, every dtype and shape, and the memory and time that the program takes. A program that passes it with all shapes given can
+only fail on an index that is out of range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from detr2litert.host_runtime.errors import REMAKE, UserError
@@ -86,11 +88,13 @@ class HostProgram:
             outputs=tuple(data["outputs"]),
         )
 
-    def check(self, input_specs: Iterable[TensorSpec] = ()) -> CheckedProgram:
-        """Check the program against the table.
+    def check(self, input_specs: Iterable[TensorSpec] = (), output_specs: Iterable[TensorSpec] | None = None) -> CheckedProgram:
+        """Check the program against the table, and its size against the table's limits.
 
         Args:
             input_specs: shapes and dtypes of inputs; those of other tensors are ignored.
+            output_specs: what graph B reads: each output must be one of these, with that shape and dtype; by default anything
+                may be an output.
 
         Raises:
             UserError: it cannot run. Programs come from bundles, so the message names the op and the field, and a remedy.
@@ -101,6 +105,9 @@ class HostProgram:
             _assign(kinds, name, known.get(name), f"the host step's input '{name}'")
         for spec in self.constants:
             _assign(kinds, spec.name, (spec.dtype, spec.shape), f"the host step's constant '{spec.name}'")
+        if len(self.ops) > host_table().max_ops:
+            raise UserError(f"the host step has {len(self.ops)} ops, more than {host_table().max_ops}; {REMAKE}")
+        size = _Size(kinds)
         ops = []
         for number, item in enumerate(self.ops):
             op = _checked(number, item, kinds)
@@ -111,13 +118,57 @@ class HostProgram:
             except ValueError as error:
                 raise UserError(f"{error}; {REMAKE}") from error
             _assign(kinds, op.output, result, f"host step {op.label}")
+            if result is not None:
+                size.add(op, given, result)
             ops.append(op)
         for name in self.outputs:
             if name not in kinds:
                 raise UserError(f"the host step's output '{name}' is never computed; {REMAKE}")
         if len(set(self.outputs)) != len(self.outputs):
             raise UserError(f"the host step's outputs name a tensor twice ({', '.join(self.outputs)}); {REMAKE}")
+        if output_specs is not None:
+            _check_outputs({name: kinds[name] for name in self.outputs}, output_specs)
         return CheckedProgram(tuple(ops), kinds)
+
+
+class _Size:
+    """Sums up what a program takes; its limits are the table's.
+
+    Args:
+        kinds: its inputs and constants; a limit that depends on one whose shape is not given does not apply.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind | None]) -> None:
+        limits = host_table()
+        given = sum(prod(kind[1]) for kind in kinds.values() if kind is not None)
+        justified = max(limits.free_elements, limits.max_growth * given)
+        self._limit = limits.max_elements if None in kinds.values() else min(justified, limits.max_elements)
+        self._max_work = limits.max_work
+        self._elements = self._work = 0
+
+    def add(self, op: CheckedOp, tensors: Sequence[Kind], result: Kind) -> None:
+        """Counts an op; raises UserError at the one that exceeds a limit."""
+        self._elements += prod(result[1])
+        self._work += op.rule.work(tensors, result[1])
+        if self._elements > self._limit:
+            raise UserError(
+                f"host step {op.label} brings what the host step computes to {self._elements} elements, more than the "
+                f"{self._limit} that its inputs and constants justify; {REMAKE}"
+            )
+        if self._work > self._max_work:
+            raise UserError(
+                f"host step {op.label} brings the host step to {self._work} multiply-adds, more than {self._max_work}; {REMAKE}"
+            )
+
+
+def _check_outputs(outputs: Mapping[str, Kind | None], specs: Iterable[TensorSpec]) -> None:
+    read = {spec.name: (spec.dtype, spec.shape) for spec in specs}
+    for name, kind in outputs.items():
+        if name not in read:
+            raise UserError(f"the host step's output '{name}' is not an input of graph b; {REMAKE}")
+        if kind is not None and kind != read[name]:
+            given, wanted = (f"{dtype}{list(shape)}" for dtype, shape in (kind, read[name]))
+            raise UserError(f"the host step gives '{name}' as {given}, but graph b reads {wanted}; {REMAKE}")
 
 
 def _assign(kinds: dict[str, Kind | None], name: str, kind: Kind | None, what: str) -> None:

@@ -11,6 +11,16 @@ tests compare Kotlin's `HostOps` with it. An op has
 - tolerance: how much two runtimes may differ, as a multiple of the largest expected value (at least 1). Without it, they must
   be equal.
 
+Beside the ops it has the limits of a program, which `HostProgram.check` applies before anything runs:
+
+- max_rank, max_elements, dtypes: of every tensor. All tensors of a manifest together, and all values of a program together, may
+  also have max_elements at most (256 MiB of float32);
+- max_ops: ops in a program. The compiler emits up to 19 (RF-DETR Nano with ``--layout tail``);
+- max_growth: a program selects from what graph A gives, so all values that it computes together may have max_growth times the
+  elements of its inputs and constants. The compiler's need up to twice as many. free_elements (4 MiB) are always allowed, since
+  programs over small tensors grow more;
+- max_work: multiply-adds. The compiler's need up to 6e7, the limit is a second or two on one core.
+
 A rule refuses with a ValueError whose text continues a sentence that begins with the op.
 """
 
@@ -150,13 +160,21 @@ class OpRule:
             raise ValueError(f"it gives {prod(result)} elements, more than {limits.max_elements}")
         return self.dtype, result
 
+    def work(self, tensors: Sequence[tuple[str, Shape]], result: Shape) -> int:
+        """About how many multiply-adds it takes: as many for an element as it sums products, one for other ops."""
+        return prod(result) * (tensors[0][1][-1] if self.shape == "linear" else 1)
+
 
 @dataclass(frozen=True)
 class HostTable:
-    """The whole table: what every tensor of a host program must meet, and the ops by name."""
+    """The whole table: the limits of tensors and programs (see above), and the ops by name."""
 
     max_rank: int
     max_elements: int
+    max_ops: int
+    max_growth: int
+    free_elements: int
+    max_work: int
     dtypes: tuple[str, ...]
     ops: Mapping[str, OpRule]
 
@@ -166,7 +184,10 @@ def host_table() -> HostTable:
     """The table; the file is read at the first call."""
     data = load_table()
     ops = {name: _op(name, item) for name, item in data["ops"].items()}
-    return HostTable(data["max_rank"], data["max_elements"], tuple(data["dtypes"]), ops)
+    limits = {
+        name: int(data[name]) for name in ("max_rank", "max_elements", "max_ops", "max_growth", "free_elements", "max_work")
+    }
+    return HostTable(**limits, dtypes=tuple(data["dtypes"]), ops=ops)
 
 
 def load_table() -> dict[str, Any]:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal
-
-import jsonschema
 
 from detr2litert.host_runtime.errors import REMAKE as REMAKE
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import OWN, check_values, conform, parse_json
 from detr2litert.host_runtime.host_program import HostOp as HostOp
 from detr2litert.host_runtime.host_program import HostProgram as HostProgram
 from detr2litert.host_runtime.host_table import host_table
@@ -30,6 +29,8 @@ MANIFEST_NAME = "manifest.json"
 NATIVE_SUFFIX = ".native"
 """Of the name of a graph's native form in reports."""
 HOST_PARAMS_NAME = "host_params.safetensors"
+MAX_CLASS_NAME = 256
+"""Characters of a class name, as in the schema: a label of thousands cannot be drawn."""
 
 Resize = Literal["bilinear_antialias", "bilinear", "bilinear_8bit"]
 """Interpolation of the pre-processing's resize: antialiased, not, or antialiased as Pillow resizes 8-bit pictures."""
@@ -217,24 +218,25 @@ class Manifest:
                 `where`.
         """
         try:
-            data = json.loads(text, parse_constant=_finite, parse_float=_finite)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where} is not JSON ({error}); {REMAKE}") from error
+            data = parse_json(text, OWN)
+        except ValueError as error:
+            raise UserError(f"{where} is not JSON that a bundle may have ({error}); {REMAKE}") from error
         return cls.from_dict(data, where)
 
     @classmethod
     def from_dict(cls, data: Any, where: str = MANIFEST_NAME) -> Manifest:
         """Builds a manifest from parsed JSON; raises as `from_json` does."""
         version = data.get("schema_version") if isinstance(data, dict) else None
-        if isinstance(version, int) and version > SCHEMA_VERSION:
+        if isinstance(version, int) and SCHEMA_VERSION < version < 10**6:
             raise UserError(
                 f"{where} has schema version {version} but this runtime reads up to {SCHEMA_VERSION}; "
                 f"upgrade the runtime (pip install --upgrade detr2litert), or {REMAKE}"
             )
-        problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(load_schema()).iter_errors(data))
-        if problem is not None:
-            raise UserError(f"{where} is not a bundle manifest: at {problem.json_path}: {problem.message[:200]}; {REMAKE}")
-        manifest = _parse(data)
+        try:
+            check_values(data, OWN)
+            manifest = _parse(conform(data, load_schema()))
+        except ValueError as error:
+            raise UserError(f"{where} is not a bundle manifest: {error}; {REMAKE}") from error
         manifest.check(where)
         return manifest
 
@@ -246,6 +248,10 @@ class Manifest:
         """
         for problem in _problems(self):
             raise UserError(f"{where} does not fit together: {problem}; {REMAKE}")
+        try:
+            self.host_step.check(self.graphs.a.outputs, self.graphs.b.inputs)
+        except UserError as error:
+            raise UserError(f"{where} does not fit together: {error}") from error
 
 
 def load_schema() -> dict[str, Any]:
@@ -253,14 +259,6 @@ def load_schema() -> dict[str, Any]:
     text = importlib.resources.files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
-
-
-def _finite(text: str) -> float:
-    """Parses a number; refuses NaN, Infinity and 1e999, which Python's parser accepts but which are not JSON."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
 
 
 def _parse(data: dict[str, Any]) -> Manifest:
@@ -304,6 +302,9 @@ def _problems(manifest: Manifest) -> Iterable[str]:
     """Yields a sentence for each inconsistency, in the order of data flow."""
     a, b, host, post = manifest.graphs.a, manifest.graphs.b, manifest.host_step, manifest.postprocess
     from_a = {spec.name: spec for spec in a.outputs}
+    elements = sum(prod(spec.shape) for spec in (*a.inputs, *a.outputs, *b.inputs, *b.outputs, *host.constants))
+    if elements > host_table().max_elements:
+        yield f"its tensors have {elements} elements in all, more than {host_table().max_elements}"
     for label, specs in (("a.inputs", a.inputs), ("a.outputs", a.outputs), ("b.inputs", b.inputs), ("b.outputs", b.outputs)):
         names = [spec.name for spec in specs]
         if len(set(names)) != len(names):

@@ -17,6 +17,9 @@ from detr2litert.verify.printable import printable
 BAD_INPUT = 2
 GATE_FAILED = 1
 
+LONGEST_LINE = 2000
+"""Characters of an error: it may quote names and values of a foreign file, which may be long."""
+
 INTERRUPTED = "interrupted before it was done; run the same command again"
 
 Command = Callable[..., int | None]
@@ -111,7 +114,10 @@ def reported(command: Command) -> Command:
 
 def refuse(message: str) -> int:
     """Reports an error in one line on standard error; returns the exit code."""
-    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
+    line = printable(" ".join(message.split()))
+    if len(line) > LONGEST_LINE:  # what is wrong is at its beginning, what to do next at its end
+        line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 4 :]}"
+    click.echo(f"error: {line}", err=True)
     return BAD_INPUT
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +234,6 @@ def _golden(bundle: Bundle) -> Golden | None:
         return None
     path = bundle.path(golden.detections)
     try:
-        return Golden(bundle.golden_tensors(), Detections.from_dict(json.loads(path.read_text(encoding="utf-8"))))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise UserError(f"{path} does not hold detections ({type(error).__name__}: {error}); {REMAKE}") from error
+        return Golden(bundle.golden_tensors(), Detections.from_json(path.read_bytes()))
+    except ValueError as error:
+        raise UserError(f"{path} does not hold detections ({error}); {REMAKE}") from error

@@ -16,6 +16,8 @@ from detr2litert.convert.models.checkpoints.stated_classes import Columns, State
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS, COCO_NAMES, COCO_SPARSE
 from detr2litert.convert.models.variants import ClassNames, Variant
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import OTHERS, parse_json, text_problem
+from detr2litert.host_runtime.manifest import MAX_CLASS_NAME
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class ClassFile:
 
 
 def resolve_classes(variant: Variant, columns: int, stated: StatedClasses | None = None, file: Path | None = None) -> Classes:
-    """Returns names for ``columns`` logit columns.
+    """Returns names for ``columns`` logit columns, each of which a manifest may have.
 
     Args:
         variant: its ``classes`` are used when nothing else names the columns.
@@ -65,8 +67,17 @@ def resolve_classes(variant: Variant, columns: int, stated: StatedClasses | None
 
     Raises:
         UserError: the file cannot be read, its number of classes does not fit the class head (both numbers are given), or it is
-            not determined which column a name belongs to (each reading is shown).
+            not determined which column a name belongs to (each reading is shown), or a name cannot be printed or is too long.
     """
+    classes = _resolve(variant, columns, stated, file)
+    for column, name in enumerate(classes.names):
+        problem = None if name is None else text_problem(name, MAX_CLASS_NAME)
+        if problem is not None:
+            raise UserError(f"the name of class {column} ({classes.source}) {problem}; name the classes with --classes FILE")
+    return classes
+
+
+def _resolve(variant: Variant, columns: int, stated: StatedClasses | None, file: Path | None) -> Classes:
     if file is not None:
         return _from_file(read_class_file(file), columns, stated, file)
     if stated is not None:
@@ -99,7 +110,9 @@ def read_class_file(file: Path) -> ClassFile:
         UserError: unreadable, not text, empty, or JSON of another form.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open("rb") as stream:
+            data = stream.read(OTHERS.size + 1)
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read class file {file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -114,8 +127,8 @@ def read_class_file(file: Path) -> ClassFile:
 
 def _from_json(text: str, file: Path) -> ClassFile:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text, OTHERS)
+    except ValueError as error:
         raise UserError(f"class file {file} is not valid JSON: {error}") from error
     if isinstance(value, list) and value and all(name is None or isinstance(name, str) for name in value):
         return ClassFile(value)

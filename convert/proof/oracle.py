@@ -20,6 +20,7 @@ from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings.setting import Size, in_words
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.host_runtime.errors import UserError, reason
+from detr2litert.host_runtime.foreign_json import REPORT, read_json
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection, read_expected
 
 PACKAGE, CLONE = "oracle_rfdetr.py", "oracle_yaml.py"
@@ -77,7 +78,7 @@ def ask_original(
         request.update(pictures=[str(work / name) for name in names], answer=str(answer), about=str(about))
         (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
         _run(python, Path(__file__).with_name(script), work)
-        facts = json.loads(about.read_text(encoding="utf-8"))
+        facts = read_json(about, "what --oracle wrote about itself", REPORT)
         differs = _rfdetr_differs(reference, facts) if script == PACKAGE else _yaml_differs(reference, facts)
         source = f"{facts['project']} (--oracle)"
         return Answer(source, differs and f"{source} computes with other settings: {differs}", read_expected(answer, names))

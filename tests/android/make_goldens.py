@@ -12,6 +12,7 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
   in a letterbox.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
+- hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
 - bundles/NAME: two bundles small enough to check by hand (`native` has a native form, and a host step that gives indices),
   and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that the Python runtime decodes from
   the bundle's own golden vectors.
@@ -40,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 import native_bundle
 import tiny_bundle
 from host_cases import all_cases
+from hostile_manifests import hostile_manifests
 from random_host_programs import random_cases
 
 from detr2litert.host_runtime.bundle import load_bundle
@@ -330,6 +332,11 @@ def write_manifests(path: Path, sound: dict[str, Any]) -> None:
     path.write_text(json.dumps(cases))
 
 
+def write_hostile(path: Path, sound: dict[str, Any]) -> None:
+    lines = [json.dumps({"name": name, "text": text}) for name, text in hostile_manifests(sound)]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def write_bundle(source: Path, folder: Path) -> None:
     """Copies a bundle's files and adds expected.json: the picture, and the detections of the recorded graph B outputs."""
     with load_bundle(source) as bundle:
@@ -381,7 +388,9 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_decodes(out / "decodes")
     (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))
     hand_made = hand_made_bundle(out / "hand_made")
-    write_manifests(out / "manifests.json", json.loads((hand_made / "manifest.json").read_text(encoding="utf-8")))
+    sound = json.loads((hand_made / "manifest.json").read_text(encoding="utf-8"))
+    write_manifests(out / "manifests.json", sound)
+    write_hostile(out / "hostile_manifests.jsonl", sound)
     write_bundle(hand_made, out / "bundles" / "hand_made")
     native_bundle.write_bundle(out / "native")
     write_bundle(out / "native", out / "bundles" / "native")

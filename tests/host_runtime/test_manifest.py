@@ -9,7 +9,16 @@ import tiny_bundle
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_table import host_table
-from detr2litert.host_runtime.manifest import HostOp, Manifest, NativeFiles, Postprocess, TensorSpec, load_schema
+from detr2litert.host_runtime.manifest import (
+    MAX_CLASS_NAME,
+    HostOp,
+    HostProgram,
+    Manifest,
+    NativeFiles,
+    Postprocess,
+    TensorSpec,
+    load_schema,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +50,9 @@ def test_optional_parts_may_be_absent(whole):
     assert Manifest.from_json(bare.to_json()) == bare
     data = whole.to_dict()
     del data["postprocess"]["ignored_classes"]
+    assert Manifest.from_dict(data).postprocess.ignored_classes == ()
     del data["host_step"]["ops"][0]["attributes"]
-    assert Manifest.from_dict(data).host_step.ops[0].attributes == {}
+    assert HostProgram.from_dict(data["host_step"]).ops[0].attributes == {}
 
 
 def test_what_a_bundle_was_protected_by_is_kept_if_it_says_so(whole):
@@ -217,3 +227,41 @@ def test_a_number_that_is_not_finite_is_not_json(whole, number):
     text = whole.to_json().replace('"threshold": 0.3', f'"threshold": {number}')
     with pytest.raises(UserError, match=r"is not JSON .*not a finite number"):
         Manifest.from_json(text)
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_of_zero(whole):
+    data = whole.to_dict()
+    data["preprocess"]["height"] = 8.0
+    data["graphs"]["b"]["inputs"][0]["shape"] = [1.0, 4.0, 3.0]
+    data["files"]["labels.txt"]["bytes"] = float(data["files"]["labels.txt"]["bytes"])
+    data["schema_version"] = 2.0
+    read = Manifest.from_dict(data)
+    assert read == whole
+    numbers = (read.preprocess.height, *read.graphs.b.inputs[0].shape, read.files["labels.txt"].bytes, read.schema_version)
+    assert all(type(number) is int for number in numbers)
+
+
+def test_a_hash_has_no_line_break(whole):
+    data = whole.to_dict()
+    data["weights"]["sha256"] += "\n"
+    with pytest.raises(UserError, match=r"weights\.sha256"):
+        Manifest.from_dict(data)
+
+
+def test_the_longest_class_name_is_the_schemas(whole):
+    assert load_schema()["properties"]["classes"]["items"]["maxLength"] == MAX_CLASS_NAME
+    data = whole.to_dict()
+    data["classes"][0] = "猫" * MAX_CLASS_NAME
+    assert Manifest.from_dict(data).classes[0] == data["classes"][0]
+
+
+def test_scripts_and_emoji_with_joiners_are_printable(whole):
+    data = whole.to_dict()
+    data["classes"] = ["می\u200cخواهم", "👩\u200d🚀", "क्\u200dष"]
+    assert list(Manifest.from_dict(data).classes) == data["classes"]
+
+
+def test_the_schemas_limits_are_the_tables():
+    schema = load_schema()
+    assert schema["properties"]["host_step"]["properties"]["ops"]["maxItems"] == host_table().max_ops
+    assert schema["$defs"]["extent"]["maximum"] == host_table().max_elements

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import read_json
 from detr2litert.host_runtime.preprocess import load_image
 from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, choose, existing, finite_box, truth_of
-from detr2litert.verify.accuracy.strict_json import read_json, refuse, whole
+from detr2litert.verify.accuracy.strict_json import class_name, number, refuse, whole
 
 _ROBOFLOW = "_annotations.coco.json"
 _SPLITS = ("valid", "val", "test", ".")
@@ -83,7 +84,7 @@ def _categories(path: Path, entries: list[Any]) -> tuple[dict[int, int], tuple[s
         if number is None or not isinstance(entry.get("name"), str) or number in numbers:
             refuse(path, f"category {place}", "lacks an id of its own or a name")
         numbers[number] = len(names)
-        names.append(entry["name"])
+        names.append(class_name(path, f"category {place}", entry["name"]))
     return numbers, tuple(names)
 
 
@@ -100,10 +101,10 @@ def _images(path: Path, entries: list[Any]) -> dict[int, str]:
 
 
 def _corners(box: Any) -> Any:
-    if not isinstance(box, list) or len(box) != 4 or any(isinstance(v, bool) or not isinstance(v, int | float) for v in box):
+    if not isinstance(box, list) or len(box) != 4 or None in map(number, box):
         return None
     values = np.array(box, np.float64)
-    return np.concatenate((values[:2], values[:2] + values[2:])) if np.isfinite(values).all() else None
+    return np.concatenate((values[:2], values[:2] + values[2:]))
 
 
 def _folders(path: Path) -> tuple[Path, ...]:

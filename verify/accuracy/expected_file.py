@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.verify.accuracy.strict_json import number, read_json, refuse, whole
+from detr2litert.host_runtime.foreign_json import read_json
+from detr2litert.verify.accuracy.strict_json import class_name, number, refuse, whole
 
 _WHAT = "detections as COCO results, supervision's or ultralytics' JSON"
 _PICTURE_KEYS = ("image_id", "image", "file_name", "picture")
@@ -197,6 +198,8 @@ def _detection(
     label = name if isinstance(name, str) and name else names.get(identity) if identity is not None else None
     if identity is None and label is None:
         refuse(path, where, "has neither a class id nor a class name")
+    if label is not None:
+        class_name(path, where, label)
     return ExpectedDetection(identity, label, confidence, (left, top, right, bottom))
 
 

@@ -1,33 +1,18 @@
-"""Reads JSON files of others strictly: every refusal is one line that names the file and the place."""
+"""Reads the fields of JSON files of others strictly: every refusal is one line that names the file and the place."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any, NoReturn
 
-from detr2litert.host_runtime.errors import UserError, reason
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import text_problem
+from detr2litert.host_runtime.manifest import MAX_CLASS_NAME
 
 _LARGEST = 2**53
-
-
-def read_json(path: Path, what: str) -> Any:
-    """Reads a file.
-
-    Args:
-        path: of the file.
-        what: it should be, for messages.
-
-    Raises:
-        UserError: it cannot be read, or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)}); give the path of {what}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); give the path of {what}") from error
+_SHOWN = 300
+"""Characters of a problem that a message shows: it may quote a value of any length."""
 
 
 def number(value: Any) -> float | None:
@@ -43,6 +28,14 @@ def whole(value: Any) -> int | None:
     return int(found) if found is not None and found == int(found) else None
 
 
+def class_name(path: Path, place: str, value: str) -> str:
+    """Returns a class name; raises ``UserError`` if it cannot be printed or drawn."""
+    problem = text_problem(value, MAX_CLASS_NAME)
+    if problem is not None:
+        refuse(path, place, f"has a class name that {problem}; correct it")
+    return value
+
+
 def refuse(path: Path, place: str, problem: str) -> NoReturn:
     """Raises a ``UserError`` for one place in a file."""
-    raise UserError(f"{path}: {place} {problem}")
+    raise UserError(f"{path}: {place[:_SHOWN]} {problem if len(problem) <= _SHOWN else f'{problem[:_SHOWN]}…'}")

@@ -15,6 +15,7 @@ from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.preprocess import load_image
 from detr2litert.verify.accuracy.average_precision import Truth
 from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, choose, existing, finite_box, truth_of
+from detr2litert.verify.accuracy.strict_json import class_name
 
 _PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _SPLITS = ("val", "valid", "test")
@@ -71,7 +72,7 @@ def _names(path: Path, value: Any) -> tuple[str, ...]:
         value = [value[number] for number in range(len(value))]
     if not isinstance(value, list) or not value or not all(isinstance(name, str | int) for name in value):
         raise UserError(f"{path}: 'names' is not a list of class names, nor a mapping of 0, 1, … to names")
-    return tuple(str(name) for name in value)
+    return tuple(class_name(path, f"name {place}", str(name)) for place, name in enumerate(value))
 
 
 def _files(path: Path, record: Mapping[str, Any], listed: Any) -> list[Path]:

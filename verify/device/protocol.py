@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.foreign_json import OWN, JsonLimits, check_values, conform, parse_json
 from detr2litert.host_runtime.runner import Form
 from detr2litert.verify.adb.errors import CommandFailedError
 from detr2litert.verify.printable import printable
@@ -27,13 +28,12 @@ Precision = Literal["default", "fp16", "fp32"]
 
 _RESULTS = re.compile(r"^INSTRUMENTATION_RESULT: (status|stage|kind|message|shortMsg)=(.*)", re.MULTILINE)
 _STAGE = re.compile(r"^INSTRUMENTATION_STATUS: stage=(\S{1,100})", re.MULTILINE)
-_FORMS: tuple[Form, ...] = get_args(Form)
 RESULT_LIMIT = 8 * 2**20
 """Bytes of a result.json: ten thousand timed runs, the most that can be requested, take two million."""
-_TEXT = 1000  # characters of what an app says in words
-_NAME = 200  # characters of a name, a file's path, and a value that describes the device
-_FACTS = 100  # values that describe the device
-
+_LIMITS = JsonLimits(RESULT_LIMIT, text=2**16, lines=True)
+"""Of result.json: the delegate's refusal has several lines."""
+_TEXT = 1000  # characters shown of what an app says in words
+_FORMS: tuple[Form, ...] = get_args(Form)
 _SUFFIX = {"float32": "f32", "int32": "i32"}
 _STORED = {"float32": "<f4", "int32": "<i4"}
 
@@ -136,12 +136,16 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
         CommandFailedError: it does not, or it is not of protocol 1.
     """
     try:
-        record = json.loads(data)
-        if record["protocol"] != PROTOCOL:
-            message = f"the app uses parity protocol {_short(record['protocol'])}, not {PROTOCOL}"
+        record = parse_json(data, _LIMITS)
+        protocol = record["protocol"]
+        if protocol != PROTOCOL:
+            message = f"the app uses parity protocol {ascii(protocol)[:40]}, not {PROTOCOL}"
             raise CommandFailedError(f"{message}; install its build of this version")
+        record = conform(record, _schema())
+        # The report prints them.
+        check_values([record["device"], record["android"], record["app"]], OWN)
         if record["request"]["run"] != run:
-            message = f"result.json is of another run ({_short(record['request']['run'])}, not {run})"
+            message = f"result.json is of another run ({record['request']['run'][:200]}, not {run})"
             raise CommandFailedError(f"{message}; run the same again")
         if record["bundle"]["manifest_sha256"] != manifest_sha256:
             raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
@@ -149,49 +153,29 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
         graphs = record.get("graphs") or {}
         return Result(
             pid=int(record["app"]["pid"]),
-            device=_described(record["device"]),
-            android=_described(record["android"]),
-            app=_described(record["app"]),
-            milliseconds={stage: tuple(map(_time, record["milliseconds"][stage])) for stage in TIMED},
+            device=dict(record["device"]),
+            android=dict(record["android"]),
+            app=dict(record["app"]),
+            milliseconds={stage: tuple(map(float, record["milliseconds"][stage])) for stage in TIMED},
             thermal=(_status(thermal.get("before")), _status(thermal.get("after"))),
             tensors=tuple(map(_tensor_file, record["tensors"])),
             form=_form(graphs.get("form", "portable")),
             refusal=printable(" ".join(str(graphs.get("native_refused") or "")[:_TEXT].split())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"result.json is not of protocol {PROTOCOL} ({_short(repr(error))}); install the app's build of this version"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"result.json is not of protocol {PROTOCOL} ({error!r}); install the app's build of this version"
         raise CommandFailedError(message) from error
 
 
-def _described(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Copies what describes a device into values that can be shown; raises AttributeError if it is not an object."""
-
-    def shown(value: Any) -> Any:
-        if isinstance(value, list):
-            return [shown(item) for item in value[:_FACTS]]
-        number = isinstance(value, bool | int | float) and abs(value) < 2**53
-        return value if value is None or number else _short(value)
-
-    return {_short(name): shown(value) for name, value in list(record.items())[:_FACTS]}
-
-
-def _short(value: Any) -> str:
-    """Writes a value of the app's so that it can be shown."""
-    return printable(str(value)[:_NAME])
-
-
-def _time(value: Any) -> float:
-    """Parses milliseconds; raises ValueError for what no clock measures."""
-    time = float(value)
-    if not (math.isfinite(time) and time >= 0):
-        raise ValueError(f"a time of {time} ms")
-    return time
+def _schema() -> dict[str, Any]:
+    """The JSON Schema of what is read of result.json."""
+    text = importlib.resources.files(__package__).joinpath("result.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def _tensor_file(record: Mapping[str, Any]) -> TensorFile:
-    """Parses one entry of ``tensors``; raises KeyError, TypeError, ValueError or OverflowError if it is malformed."""
-    if len(record["file"]) > _NAME * 5:
-        raise ValueError("the file of a tensor has a path too long for a device")
+    """Parses one entry of ``tensors``; raises KeyError, TypeError or ValueError if it is malformed."""
     shape = tuple(int(side) for side in record["shape"])
     parts = str(record["file"]).split("/")
     if record["stage"] not in STAGES or record["dtype"] not in _STORED or min(shape, default=0) < 0:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import REPORT, parse_json
 from detr2litert.verify.probe.probe import Behaviour
 from detr2litert.verify.releases import nearest_release
 
@@ -109,7 +110,7 @@ def read_measured(path: Path) -> Measured:
         UserError: the file cannot be read, or is not a table of this version.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = parse_json(path.read_bytes(), REPORT)
         if plain["schema_version"] != SCHEMA_VERSION:
             raise UserError(
                 f"{path}: schema_version {plain['schema_version']}, this version reads {SCHEMA_VERSION}; measure again"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import REPORT, escaped, parse_json
 from detr2litert.host_runtime.manifest import SettingRecord, Weights
 from detr2litert.verify.accuracy.outside import outside_note
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict, overall
@@ -204,11 +205,12 @@ def load_report(path: Path) -> RunReport:
         UserError: missing, damaged, or written by a newer version.
     """
     try:
-        record = json.loads(path.read_text())
+        with path.open("rb") as stream:
+            record = parse_json(stream.read(REPORT.size + 1), REPORT)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a report.json") from error
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON; run the conversion again to rewrite it") from error
+        raise UserError(f"{path}: not valid JSON ({error}); run the conversion again to rewrite it") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(f"{path}: report version {version}, this program reads up to {SCHEMA_VERSION}; upgrade it")
@@ -238,7 +240,7 @@ def write_whole(path: Path, text: str) -> Path:
 
 
 def plain(value: Any) -> Any:
-    """Converts NumPy scalars, tuples and paths to JSON types, and non-finite numbers to strings."""
+    """Converts NumPy scalars, tuples and paths to JSON types, non-finite numbers to strings, and makes texts printable."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -247,7 +249,9 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, (str, Path)):
+        return escaped(str(value), lines=True)
+    return value
 
 
 T = TypeVar("T")

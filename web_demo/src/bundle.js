@@ -8,11 +8,12 @@
  */
 
 import { REMAKE, UserError } from './errors.js';
+import { MAX_SIZE } from './foreign_json.js';
 import { HOST_PARAMS_NAME, MANIFEST_NAME, parseManifest } from './manifest.js';
 import { readSafetensors } from './safetensors.js';
 import { describe, fits } from './tensor.js';
 
-const MANIFEST_LIMIT = 16 * 2 ** 20;
+const MANIFEST_LIMIT = MAX_SIZE;
 
 /** A bundle with all files in memory and checked. */
 export class Bundle {
@@ -148,7 +149,8 @@ export function checkPath(name, where) {
 /** @param {Uint8Array} bytes @param {string} where */
 function utf8(bytes, where) {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    // A byte order mark is kept, and refused as what no JSON begins with.
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
     throw new UserError(`${where} is not UTF-8 text; ${REMAKE}`, error);
   }

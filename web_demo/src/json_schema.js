@@ -5,7 +5,11 @@
  * @typedef {Record<string, any>} Schema
  */
 
+import { shown } from './foreign_json.js';
+
 const ANNOTATIONS = new Set(['$schema', '$defs', 'title', 'description']);
+/** Keywords about what a value contains, which are checked after those about the value itself. */
+const INNER = new Set(['properties', 'items', 'additionalProperties', 'propertyNames']);
 
 /** @type {Record<string, (value: any) => boolean>} */
 const TYPES = {
@@ -25,6 +29,8 @@ const RULES = {
   const: (value, limit) => (value === limit ? undefined : `is not ${JSON.stringify(limit)}`),
   enum: (value, limit) => (limit.includes(value) ? undefined : `is not one of ${JSON.stringify(limit)}`),
   minLength: (value, limit) => (typeof value !== 'string' || [...value].length >= limit ? undefined : 'is too short'),
+  maxLength: (value, limit) =>
+    typeof value !== 'string' || value.length <= limit || [...value].length <= limit ? undefined : 'is too long',
   pattern: (value, limit) =>
     typeof value !== 'string' || new RegExp(limit, 'u').test(value) ? undefined : `does not match ${limit}`,
   minimum: (value, limit) => (typeof value !== 'number' || value >= limit ? undefined : `is less than ${limit}`),
@@ -32,6 +38,8 @@ const RULES = {
   exclusiveMinimum: (value, limit) => (typeof value !== 'number' || value > limit ? undefined : `is not above ${limit}`),
   minItems: (value, limit) => (!Array.isArray(value) || value.length >= limit ? undefined : `has fewer than ${limit} items`),
   maxItems: (value, limit) => (!Array.isArray(value) || value.length <= limit ? undefined : `has more than ${limit} items`),
+  maxProperties: (value, limit) =>
+    !TYPES.object(value) || Object.keys(value).length <= limit ? undefined : `has more than ${limit} members`,
   required: (value, limit) => {
     const missing = TYPES.object(value) && limit.find((/** @type {string} */ name) => !Object.hasOwn(value, name));
     return missing ? `lacks '${missing}'` : undefined;
@@ -50,8 +58,7 @@ const RULES = {
 export function schemaProblem(value, schema, root = schema, path = '$') {
   if (schema.$ref) return schemaProblem(value, resolve(schema.$ref, root), root, path);
   for (const [keyword, limit] of Object.entries(schema)) {
-    if (ANNOTATIONS.has(keyword) || keyword === 'properties' || keyword === 'items' || keyword === 'additionalProperties')
-      continue;
+    if (ANNOTATIONS.has(keyword) || INNER.has(keyword)) continue;
     if (keyword === 'anyOf') {
       const problems = limit.map((/** @type {Schema} */ option) => schemaProblem(value, option, root, path));
       if (problems.every(Boolean)) return problems[0];
@@ -60,7 +67,7 @@ export function schemaProblem(value, schema, root = schema, path = '$') {
     const rule = RULES[keyword];
     if (!rule) throw new Error(`the schema's keyword '${keyword}' is not supported`);
     const problem = rule(value, limit, schema);
-    if (problem) return `${path}: ${JSON.stringify(value)?.slice(0, 60)} ${problem}`;
+    if (problem) return `${path}: ${shown(value)} ${problem}`;
   }
   if (TYPES.object(value)) return objectProblem(/** @type {Record<string, unknown>} */ (value), schema, root, path);
   if (Array.isArray(value) && schema.items) {
@@ -75,10 +82,12 @@ export function schemaProblem(value, schema, root = schema, path = '$') {
 /** @param {Record<string, unknown>} value @param {Schema} schema @param {Schema} root @param {string} path */
 function objectProblem(value, schema, root, path) {
   for (const [name, item] of Object.entries(value)) {
+    const misnamed = schema.propertyNames && schemaProblem(name, schema.propertyNames, root, path);
+    if (misnamed) return misnamed;
     const known = schema.properties && Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
     const rule = known ?? schema.additionalProperties ?? true;
-    if (rule === false) return `${path}: '${name}' is not known`;
-    const problem = rule === true ? undefined : schemaProblem(item, rule, root, `${path}.${name}`);
+    if (rule === false) return `${path}: ${shown(name)} is not known`;
+    const problem = rule === true ? undefined : schemaProblem(item, rule, root, `${path}.${name.slice(0, 60)}`);
     if (problem) return problem;
   }
   return undefined;

@@ -24,9 +24,11 @@
  */
 
 import { REMAKE, UserError, messageOf } from './errors.js';
-import { HOST_OPS } from './host/table.js';
+import { parseForeign } from './foreign_json.js';
+import { checkHostProgram } from './host/check.js';
+import { HOST_OPS, MAX_ELEMENTS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
-import { sameShape } from './tensor.js';
+import { sameShape, sizeOf } from './tensor.js';
 
 /** Since 2 a bundle may have a native form; this page reads both versions. */
 export const SCHEMA_VERSION = 2;
@@ -43,12 +45,12 @@ export const HOST_PARAMS_NAME = 'host_params.safetensors';
 export function parseManifest(text, schema, where = MANIFEST_NAME) {
   let data;
   try {
-    data = JSON.parse(text, finite);
+    data = /** @type {any} */ (parseForeign(text));
   } catch (error) {
-    throw new UserError(`${where} is not JSON (${messageOf(error)}); ${REMAKE}`, error);
+    throw new UserError(`${where} is not JSON that a bundle may have (${messageOf(error)}); ${REMAKE}`, error);
   }
   const version = data?.schema_version;
-  if (Number.isInteger(version) && version > SCHEMA_VERSION) {
+  if (Number.isInteger(version) && version > SCHEMA_VERSION && version < 1e6) {
     throw new UserError(
       `${where} has schema version ${version} but this page reads up to ${SCHEMA_VERSION}; use a newer page, or ${REMAKE}`,
     );
@@ -57,6 +59,7 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
   if (unknown) throw new UserError(`${where} is not a bundle manifest: at ${unknown}; ${REMAKE}`);
   const manifest = /** @type {Manifest} */ (data);
   for (const problem of problems(manifest)) throw new UserError(`${where} is inconsistent: ${problem}; ${REMAKE}`);
+  checkHostProgram(manifest.host_step, manifest.graphs.a.outputs, manifest.graphs.b.inputs);
   return manifest;
 }
 
@@ -72,12 +75,6 @@ export function formsOf({ graphs: { a, b }, native }, processor) {
   const portable = { form: 'portable', a, b };
   if (!native || processor === 'cpu') return [portable];
   return [{ form: 'native', a: { ...a, file: native.a }, b: { ...b, file: native.b } }, portable];
-}
-
-/** Rejects 1e999, which JSON.parse reads as infinity. @param {string} _key @param {unknown} value */
-function finite(_key, value) {
-  if (typeof value === 'number' && !Number.isFinite(value)) throw new RangeError('a number is not finite');
-  return value;
 }
 
 /**
@@ -98,6 +95,10 @@ function* problems(manifest) {
     if (new Set(names).size !== names.length) yield `graphs.${label} names a tensor twice (${names.join(', ')})`;
   }
   const { constants = [] } = manifest.host_step;
+  const elements = [a.inputs, a.outputs, b.inputs, b.outputs, constants]
+    .flat()
+    .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  if (elements > MAX_ELEMENTS) yield `its tensors have ${elements} elements in all, more than ${MAX_ELEMENTS}`;
   const { golden, native } = manifest;
   const needed = [a.file, b.file];
   if (native) needed.push(native.a, native.b);

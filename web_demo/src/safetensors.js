@@ -1,12 +1,13 @@
 /** Reads safetensors files: 8 bytes with the header's length, a JSON header, then the tensors without gaps. */
 
 import { REMAKE, UserError } from './errors.js';
+import { MAX_SIZE, parseForeign, shown } from './foreign_json.js';
 import { sizeOf } from './tensor.js';
 
 /** @typedef {import('./tensor.js').Tensor} Tensor */
 /** @typedef {import('./tensor.js').DType} DType */
 
-const HEADER_LIMIT = 16 * 2 ** 20;
+const HEADER_LIMIT = MAX_SIZE;
 /** @type {Record<string, {dtype: DType, bytes: number}>} */
 const TYPES = {
   F32: { dtype: 'float32', bytes: 4 },
@@ -53,19 +54,19 @@ export function readSafetensors(bytes, where) {
 function parseHeader(bytes, refuse) {
   let header;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    header = parseForeign(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
     throw refuse('its header is not JSON');
   }
   if (typeof header !== 'object' || header === null || Array.isArray(header)) throw refuse('its header is not an object');
-  return header;
+  return /** @type {Record<string, unknown>} */ (header);
 }
 
 /** @param {string} name @param {unknown} value @param {Refuse} refuse @returns {Entry} */
 function entry(name, value, refuse) {
   const { dtype, shape, data_offsets: offsets } = /** @type {Record<string, any>} */ (value ?? {});
   const type = Object.hasOwn(TYPES, dtype) ? TYPES[dtype] : undefined;
-  if (!type) throw refuse(`'${name}' has the unsupported type ${dtype}`);
+  if (!type) throw refuse(`${shown(name)} has the unsupported type ${shown(dtype)}`);
   if (!isExtents(shape) || !isExtents(offsets) || offsets.length !== 2) throw refuse(`'${name}' has no shape or no offsets`);
   const [start, end] = offsets;
   if (end - start !== sizeOf(shape) * type.bytes)

@@ -12,9 +12,12 @@
 import { difference, within } from './compare.js';
 import { decode } from './decode.js';
 import { REMAKE, UserError } from './errors.js';
+import { parseForeign } from './foreign_json.js';
 import { floorOf, matchDetections } from './match.js';
 import { describe, fits } from './tensor.js';
 
+/** Of a class, in a manifest too. */
+const LONGEST_NAME = 256;
 /** The correlation limit of stages that this page computes in float32: pre-processing and the host step. */
 const HOST_LIMIT = 0.99999;
 
@@ -61,12 +64,14 @@ export function readGolden(bundle) {
 export function readGoldenDetections(bundle) {
   const name = bundle.manifest.golden?.detections ?? '';
   try {
-    const { detections } = JSON.parse(new TextDecoder().decode(bundle.file(name)));
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bundle.file(name));
+    const { detections } = /** @type {any} */ (parseForeign(text));
     return detections.map((/** @type {any} */ item) => {
-      const box = item.box.map(Number);
-      if (box.length !== 4 || ![...box, item.class_index, item.score].every(Number.isFinite))
-        throw new TypeError('not a detection');
-      return { classIndex: item.class_index, name: String(item.name), score: item.score, box };
+      const { box, class_index: classIndex, name: label, score } = item;
+      if (!Array.isArray(box) || box.length !== 4 || ![...box, score].every(Number.isFinite)) throw new TypeError('not a box');
+      if (!Number.isInteger(classIndex) || classIndex < 0 || score < 0 || score > 1) throw new TypeError('not a detection');
+      if (typeof label !== 'string' || label.length > LONGEST_NAME) throw new TypeError('not a name');
+      return { classIndex, name: label, score, box };
     });
   } catch (error) {
     throw new UserError(`${name} is not a list of detections; ${REMAKE}`, error);

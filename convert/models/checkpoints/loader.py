@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from detr2litert.convert.models.checkpoints.adapters import merge_adapters
@@ -22,6 +23,11 @@ from detr2litert.convert.models.checkpoints.unpickling import load_pickle
 from detr2litert.convert.models.checkpoints.unsupported import describe_config
 from detr2litert.convert.models.variants import FAMILIES
 from detr2litert.host_runtime.errors import UserError, readable
+
+_TYPES = (
+    *(torch.float32, torch.float16, torch.bfloat16, torch.float64),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
 
 
 def load_checkpoint(weights: str | Path) -> Checkpoint:
@@ -75,6 +81,12 @@ def _checkpoint(
     config: Mapping[str, Any] | None = None,
     preprocessor: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _TYPES:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(
+                f"checkpoint {source}: {name[:100]} has the type {kind}, in which no detector is trained; save it as float32"
+            )
     tensors = merge_adapters(tensors, source)
     family = recognise_family(tensors, source)
     for name, tensor in tensors.items():

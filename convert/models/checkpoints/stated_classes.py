@@ -83,7 +83,8 @@ def classes_from_config(config: Mapping[str, Any]) -> StatedClasses | None:
     stated = config.get("id2label")
     if not isinstance(stated, Mapping):
         return None
-    labels = {int(key): str(name) for key, name in stated.items() if str(key).isdecimal()}
+    # Python converts no more than some thousand digits.
+    labels = {int(key): str(name) for key, name in stated.items() if str(key).isdecimal() and len(key) < 10}
     if all(name == f"LABEL_{column}" for column, name in labels.items()):
         return None
     used = {column: name for column, name in labels.items() if name not in ("N/A", "None", "")}

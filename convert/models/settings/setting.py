@@ -6,7 +6,6 @@ not determine. A checkpoint may state it (``statements``), the user may (``--set
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,13 @@ from detr2litert.host_runtime.manifest import Fit, Resize
 
 Value = TypeVar("Value", covariant=True)
 
+
+MAX_COUNT = 1_000_000
+"""Of queries, detections, heads and so on; a manifest's ``num_select`` has the same bound."""
+MAX_COUNTS = 64
+"""Of a setting with several values, in a manifest too."""
+MAX_NUMBER = 1e6
+"""Of scale, mean and std, and its reciprocal the least of scale and std: the same bounds as a manifest's pre-processing."""
 
 MEAN = "mean"
 """Value of ``fill``: the pixel values that are zero after the normalisation, which is how transformers pads."""
@@ -105,8 +111,8 @@ def _is_whole(value: object) -> bool:
 def _count(value: object) -> int:
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
         value = int(value)
-    if not _is_whole(value) or value < 1:  # type: ignore[operator]
-        raise ValueError("a whole number of at least 1")
+    if not _is_whole(value) or not 1 <= value <= MAX_COUNT:  # type: ignore[operator]
+        raise ValueError(f"a whole number from 1 to {MAX_COUNT}")
     return value  # type: ignore[return-value]
 
 
@@ -115,14 +121,18 @@ def _counts(value: object) -> tuple[int, ...]:
         value = value.split(",")
     if not isinstance(value, list | tuple) or not value:
         raise ValueError("a list of whole numbers")
+    if len(value) > MAX_COUNTS:
+        raise ValueError(f"a list of at most {MAX_COUNTS} whole numbers")
     return tuple(map(_count, value))
 
 
 def _places(value: object) -> tuple[int, ...]:
     if isinstance(value, str):
         value = [int(text) if text.strip().isdecimal() else text for text in value.split(",")]
-    if not isinstance(value, list | tuple) or not all(_is_whole(item) and item >= 0 for item in value):
-        raise ValueError("a list of whole numbers from 0")
+    if not isinstance(value, list | tuple) or not all(_is_whole(item) and 0 <= item <= MAX_COUNT for item in value):
+        raise ValueError(f"a list of whole numbers from 0 to {MAX_COUNT}")
+    if len(value) > MAX_COUNTS:
+        raise ValueError(f"a list of at most {MAX_COUNTS} whole numbers")
     return tuple(value)
 
 
@@ -132,9 +142,16 @@ def _number(value: object) -> float:
             value = float(value)
         except ValueError as error:
             raise ValueError("a number") from error
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise ValueError(f"a number from -{MAX_NUMBER:.0f} to {MAX_NUMBER:.0f}")
     return float(value)
+
+
+def _factor(value: object) -> float:
+    number = _number(value)
+    if number < 1 / MAX_NUMBER:
+        raise ValueError(f"a number from {1 / MAX_NUMBER} to {MAX_NUMBER:.0f}")
+    return number
 
 
 def _numbers(value: object) -> tuple[float, ...]:
@@ -147,8 +164,8 @@ def _numbers(value: object) -> tuple[float, ...]:
 
 def _positive(value: object) -> tuple[float, ...]:
     numbers = _numbers(value)
-    if min(numbers) <= 0:
-        raise ValueError("a number above 0 for each channel")
+    if min(numbers) < 1 / MAX_NUMBER:
+        raise ValueError(f"a number above 0 for each channel, of at least {1 / MAX_NUMBER}")
     return numbers
 
 
@@ -178,7 +195,7 @@ _ALL = (
     Setting("resize", "interpolation: bilinear, bilinear_antialias, or bilinear_8bit (as Pillow)", _choice(*get_args(Resize))),
     Setting("fit", "stretch, or keep the aspect ratio: letterbox, letterbox_top_left", _choice(*get_args(Fit))),
     Setting("fill", "pixel value of a letterbox's padding, 0 to 255, or mean", _fill),
-    Setting("scale", "factor that the pixels 0 to 255 are multiplied by", _number),
+    Setting("scale", "factor that the pixels 0 to 255 are multiplied by", _factor),
     Setting("mean", "subtracted from each channel after the scale", _numbers),
     Setting("std", "that each channel is divided by after the mean", _positive),
     Setting("num_queries", "boxes in the detector's output", _count),

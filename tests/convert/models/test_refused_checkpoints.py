@@ -89,7 +89,7 @@ FILES: dict[str, tuple[Contents, str]] = {
     ),
     "resolution too small": (namespace(resolution=40), "16 tokens, too few for 40 queries"),
     "a fraction of a query": (namespace(num_queries=1.5), "args.num_queries is '1.5', but num_queries must be a whole number"),
-    "no queries": (namespace(num_queries=0), "num_queries must be a whole number of at least 1"),
+    "no queries": (namespace(num_queries=0), "num_queries must be a whole number from 1 to 1000000"),
     "true as a number": (namespace(num_select=True), "num_select must be a whole number"),
     "more queries than rows": (
         namespace(num_queries=70),

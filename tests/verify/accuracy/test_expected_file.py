@@ -70,7 +70,7 @@ def test_one_picture_needs_no_name(tmp_path: Path, value: Any) -> None:
         ([COCO], "rows name no picture"),
         ([{**COCO, "image_id": "bench", "bbox": [1, 2, 3]}], "not four finite numbers"),
         ([{**COCO, "image_id": "bench", "bbox": [1, 2, 3, True]}], "not four finite numbers"),
-        ('[{"image_id": "bench", "category_id": 3, "bbox": [1, 2, 3, NaN], "score": 0.5}]', "not four finite numbers"),
+        ('[{"image_id": "bench", "category_id": 3, "bbox": [1, 2, 3, NaN], "score": 0.5}]', "bbox[3] is not a finite number"),
         ([{**COCO, "image_id": "bench", "bbox": [1, 2, 0, 4]}], "empty box"),
         ([{**COCO, "image_id": "bench", "bbox": [1e300, 2, 3, 4]}], "not four finite numbers"),
         ([{**COCO, "image_id": "bench", "score": 1.5}], "from 0 to 1"),

@@ -84,20 +84,21 @@ def test_a_result() -> None:
         (("thermal",), [1], "not of protocol 1"),
         (("thermal", "before"), "hot", "not of protocol 1"),
         (("thermal", "before"), float("nan"), "not of protocol 1"),
-        (("protocol",), "\x1b[2J" * 10**5, r"uses parity protocol (\\x1b\[2J)+, not 1"),
-        (("request", "run"), ["run"] * 10**5, "another run"),
+        (("protocol",), "\x1b[2J", "unprintable"),
+        (("protocol",), "2" * 10**5, "not of protocol 1"),
+        (("request", "run"), ["run"] * 10**5, "not of protocol 1"),
         (("thermal", "before"), float("inf"), "not of protocol 1"),
         (("app", "pid"), float("inf"), "not of protocol 1"),
-        (("milliseconds", "run_a"), [float("nan")], "a time of nan ms"),
-        (("milliseconds", "run_a"), [-1], "a time of -1.0 ms"),
+        (("milliseconds", "run_a"), [float("nan")], "not of protocol 1"),
+        (("milliseconds", "run_a"), [-1], "not of protocol 1"),
         (("tensors",), None, "not of protocol 1"),
         (("tensors",), [None] * 10**5, "not of protocol 1"),
-        (("tensors", 0, "shape"), [1] * 10**5 + [-1], "a tensor of stage a"),
+        (("tensors", 0, "shape"), [1] * 10**5 + [-1], "not of protocol 1"),
         (("tensors", 0, "shape"), [float("inf")], "not of protocol 1"),
-        (("tensors", 0, "file"), "out/" + "a/" * 10**5 + "m", "too long"),
+        (("tensors", 0, "file"), "out/" + "a/" * 10**5 + "m", "not of protocol 1"),
         (("tensors", 0, "dtype"), "float64", "float64"),
         (("tensors", 0, "stage"), "c", "stage c"),
-        (("tensors", 0, "shape"), [-1, 2], "-1, 2"),
+        (("tensors", 0, "shape"), [-1, 2], "-1 is less than the minimum"),
         (("tensors", 0, "shape"), None, "not of protocol 1"),
         (("tensors", 0, "file"), "../../shared_prefs/x.xml", "shared_prefs"),
         (("tensors", 0, "file"), "/data/x", "/data/x"),
@@ -121,16 +122,28 @@ def test_a_result_that_is_refused(keys: tuple[Any, ...], value: Any, words: str)
     assert str(caught.value).isprintable()
 
 
-def test_what_describes_a_device_is_shown_without_effect() -> None:
-    many = {f"fact {number}": number for number in range(1000)}
-    facts = {"model": HOSTILE, "abis": ["arm64-v8a", HOSTILE], HOSTILE: {"a": HOSTILE}, "cores": 8, "clock": 1e999, **many}
-    shown = parse_result(packed(record() | {"device": facts}), RUN, SHA256).device
-    assert len(shown) == 100
-    assert (shown["cores"], shown["abis"][0]) == (8, "arm64-v8a")
-    assert shown["model"].startswith("\\x1b]0;title\\x07\\x1b[2J\\nerror: \\ud800Pixel")
-    assert all(len(str(value)) < 1000 and f"{name}{value}".isprintable() for name, value in shown.items())
-    refused = record() | {"graphs": {"form": "portable", "native_refused": HOSTILE}}
-    assert parse_result(packed(refused), RUN, SHA256).refusal.isprintable()
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"model": HOSTILE},
+        {"abis": ["arm64-v8a", HOSTILE]},
+        {HOSTILE: 1},
+        {"clock": 1e999},
+        {f"fact {number}": number for number in range(1000)},
+        {"model": "m" * 10**5},
+    ],
+    ids=["text", "list", "name", "infinite", "many", "long"],
+)
+def test_what_describes_a_device_is_printed_and_so_must_be_printable(facts: dict[str, Any]) -> None:
+    with pytest.raises(CommandFailedError, match="not of protocol 1") as caught:
+        parse_result(packed(record() | {"device": facts}), RUN, SHA256)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
+
+
+def test_a_refusal_of_several_lines_becomes_one() -> None:
+    refused = record() | {"graphs": {"form": "portable", "native_refused": "graph_a:\n\tCUSTOM: not supported" + "x" * 5000}}
+    refusal = parse_result(packed(refused), RUN, SHA256).refusal
+    assert refusal.startswith("graph_a: CUSTOM: not supported") and refusal.isprintable() and len(refusal) <= 1000
 
 
 def test_how_a_run_ended_is_shown_without_effect() -> None:

@@ -5,16 +5,16 @@
 
 import { REMAKE, UserError, messageOf } from '../errors.js';
 import { describe, fits } from '../tensor.js';
+import { checkHostProgram, refusal } from './check.js';
 import { binary, clamp, geluOp, sigmoid, unary } from './elementwise.js';
 import { concat, gather, reshape, slice, topk } from './moving.js';
 import { layerNorm, linear } from './rows.js';
-import { HOST_OPS, arity, checkAttributes, resultOf, supported } from './table.js';
+import { HOST_OPS, resultOf, supported } from './table.js';
 
 /**
  * @typedef {import('../tensor.js').Tensor} Tensor
  * @typedef {import('../manifest.js').HostProgram} HostProgram
  * @typedef {import('../manifest.js').HostOp} HostOp
- * @typedef {import('./table.js').Kind} Kind
  * @typedef {(inputs: Tensor[], attributes: Record<string, any>, shape: number[]) => Tensor} Kernel
  *   computes an op whose inputs and attributes were checked; `shape` is its output's
  */
@@ -56,7 +56,7 @@ export class HostStep {
     this.program = program;
     this.constants = constants;
     this.specs = new Map(inputSpecs.map((spec) => [spec.name, spec]));
-    check(program, this.specs);
+    checkHostProgram(program, inputSpecs);
     for (const spec of program.constants ?? []) {
       const found = constants.get(spec.name);
       if (!found || !fits(found, spec)) {
@@ -92,64 +92,6 @@ export class HostStep {
   }
 }
 
-/**
- * Checks all that does not depend on values; shapes where those of the inputs are given.
- *
- * @param {HostProgram} program
- * @param {ReadonlyMap<string, Kind>} specs
- */
-function check(program, specs) {
-  /** @type {Map<string, Kind | undefined>} */
-  const known = new Map();
-  /** @param {string} name @param {Kind | undefined} kind @param {string} what */
-  const assign = (name, kind, what) => {
-    if (known.has(name)) throw new UserError(`${what} assigns that name a second time; ${REMAKE}`);
-    if (kind && !supported(kind))
-      throw new UserError(`${what} is ${describe(kind)}: rank or dtype is not supported; ${REMAKE}`);
-    known.set(name, kind);
-  };
-  for (const name of program.inputs) assign(name, specs.get(name), `the host step's input '${name}'`);
-  for (const spec of program.constants ?? []) assign(spec.name, spec, `the host step's constant '${spec.name}'`);
-  program.ops.forEach((item, number) =>
-    assign(item.output, checkOp(item, number, known), `host step ${labelOf(item, number)}`),
-  );
-  for (const name of program.outputs) {
-    if (!known.has(name)) throw new UserError(`the host step's output '${name}' is never computed; ${REMAKE}`);
-  }
-  if (new Set(program.outputs).size !== program.outputs.length)
-    throw new UserError(`the host step's outputs name a tensor twice (${program.outputs.join(', ')}); ${REMAKE}`);
-}
-
-/**
- * The output's type and shape; undefined where the inputs' are not all known.
- *
- * @param {HostOp} item @param {number} number @param {ReadonlyMap<string, Kind | undefined>} known
- * @returns {Kind | undefined}
- */
-function checkOp(item, number, known) {
-  const label = labelOf(item, number);
-  const rule = Object.hasOwn(HOST_OPS, item.op) ? HOST_OPS[item.op] : undefined;
-  if (!rule) throw new UserError(`host step ${label} is not an op this page knows; take a newer page, or ${REMAKE}`);
-  const { least, most } = arity(rule);
-  if (item.inputs.length < least || item.inputs.length > most)
-    throw new UserError(`host step ${label} has ${item.inputs.length} inputs, not ${least} to ${most}; ${REMAKE}`);
-  try {
-    checkAttributes(rule, item.attributes ?? {});
-  } catch (error) {
-    throw new UserError(`host step ${label} ${messageOf(error)}; ${REMAKE}`, error);
-  }
-  for (const name of item.inputs) {
-    if (!known.has(name)) throw new UserError(`host step ${label} reads '${name}', which is not computed before it; ${REMAKE}`);
-  }
-  const kinds = item.inputs.map((name) => known.get(name)).filter((kind) => kind !== undefined);
-  if (kinds.length < item.inputs.length) return undefined;
-  try {
-    return resultOf(rule, kinds, item.attributes ?? {});
-  } catch (error) {
-    throw new UserError(`${refusal(item, number, kinds)}: ${messageOf(error)}; ${REMAKE}`, error);
-  }
-}
-
 /** @param {HostOp} item @param {number} number @param {Map<string, Tensor>} known @returns {Tensor} */
 function runOp(item, number, known) {
   const inputs = item.inputs.map((name) => present(known, name));
@@ -159,17 +101,6 @@ function runOp(item, number, known) {
   } catch (error) {
     throw new Error(`${refusal(item, number, inputs)}: ${messageOf(error)}`, { cause: error });
   }
-}
-
-/** A message that names the op and its inputs. @param {HostOp} item @param {number} number @param {Kind[]} kinds */
-function refusal(item, number, kinds) {
-  const shapes = item.inputs.map((name, index) => `'${name}' ${describe(kinds[index])}`).join(', ');
-  return `host step ${labelOf(item, number)} cannot ${HOST_OPS[item.op].verb} ${shapes}`;
-}
-
-/** @param {HostOp} item @param {number} number */
-function labelOf(item, number) {
-  return `op ${number} '${item.op}' giving '${item.output}'`;
 }
 
 /** @param {ReadonlyMap<string, Tensor>} known @param {string} name */

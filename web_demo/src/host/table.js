@@ -18,6 +18,10 @@ import { sizeOf } from '../tensor.js';
 
 export const MAX_RANK = table.max_rank;
 export const MAX_ELEMENTS = table.max_elements;
+export const MAX_OPS = table.max_ops;
+export const MAX_GROWTH = table.max_growth;
+export const FREE_ELEMENTS = table.free_elements;
+export const MAX_WORK = table.max_work;
 export const DTYPES = table.dtypes;
 /** Every op by its name. @type {Record<string, OpRule>} */
 export const HOST_OPS = /** @type {any} */ (table.ops);

@@ -20,6 +20,10 @@ class HostTableTest {
     fun limits() {
         assertEquals(json.whole("max_rank"), HostLimits.MAX_RANK)
         assertEquals(json.whole("max_elements"), HostLimits.MAX_ELEMENTS)
+        assertEquals(json.whole("max_ops"), HostLimits.MAX_OPS)
+        assertEquals(json.whole("max_growth"), HostLimits.MAX_GROWTH)
+        assertEquals(json.number("free_elements"), HostLimits.FREE_ELEMENTS.toDouble())
+        assertEquals(json.number("max_work"), HostLimits.MAX_WORK.toDouble())
         assertEquals(json.texts("dtypes"), HostLimits.dtypes.map { it.label })
     }
 

@@ -3,6 +3,7 @@ package org.detr2litert.core.bundle
 import org.detr2litert.core.BundleException
 import org.detr2litert.core.BundleException.Companion.REMAKE
 import org.detr2litert.core.BundleException.Reason
+import org.detr2litert.core.json.ForeignJson
 import org.detr2litert.core.manifest.FileRecord
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.manifest.ManifestReader
@@ -27,7 +28,7 @@ class Bundle private constructor(val root: File, val manifest: Manifest, val man
 
     companion object {
         /** A manifest is some tens of kilobytes; a larger one is refused before it is read. */
-        const val MANIFEST_LIMIT = 16L shl 20
+        const val MANIFEST_LIMIT = ForeignJson.MAX_SIZE.toLong()
 
         /**
          * Reads only the manifest, for a list of bundles; the files are not checked.

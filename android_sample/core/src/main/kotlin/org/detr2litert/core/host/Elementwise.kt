@@ -1,7 +1,6 @@
 package org.detr2litert.core.host
 
 import org.detr2litert.core.tensor.FloatTensor
-import org.detr2litert.core.tensor.Tensor
 
 internal fun interface FloatFunction {
     fun of(x: Float): Float
@@ -25,7 +24,7 @@ internal object Binary {
     fun make(call: OpCall, function: FloatFunction2): Made {
         val x = call.float(0)
         val y = call.float(1)
-        val z = FloatTensor(call.shaped(Broadcast.shape(call, listOf(x, y))))
+        val z = FloatTensor(call.shape)
         val left = Broadcast.indices(x.shape, z.shape)
         val right = Broadcast.indices(y.shape, z.shape)
         return Made(z) {
@@ -36,16 +35,6 @@ internal object Binary {
 
 /** NumPy's broadcasting as precomputed index maps from output to input elements. */
 internal object Broadcast {
-    /** The common shape: aligned at the last axis, extents equal or 1. */
-    fun shape(call: OpCall, tensors: List<Tensor>): List<Int> {
-        val rank = tensors.maxOf { it.rank }
-        return List(rank) { axis ->
-            val extents = tensors.map { it.shape.getOrElse(axis - rank + it.rank) { 1 } }.toSet() - 1
-            if (extents.size > 1) call.fail("cannot broadcast ${tensors.joinToString(" with ")}")
-            extents.singleOrNull() ?: 1
-        }
-    }
-
     /** For each element of a tensor of shape [to], row-major, the index of its source in a tensor of shape [from]. */
     fun indices(from: List<Int>, to: List<Int>): IntArray {
         val strides = IntArray(to.size)

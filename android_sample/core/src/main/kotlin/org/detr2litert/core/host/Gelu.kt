@@ -18,7 +18,7 @@ internal object Gelu {
             (0.5 * value * (1 + tanh(rootOfTwoOverPi * (value + 0.044715 * value * value * value)))).toFloat()
         }
 
-        else -> call.fail("has approximate = '$form', not 'none' or 'tanh'")
+        else -> call.attributes.fail("has approximate = '$form', not 'none' or 'tanh'")
     }
 
     /**

@@ -6,33 +6,18 @@ import org.detr2litert.core.tensor.Tensor
 import kotlin.math.exp
 import kotlin.math.ln
 
-/** The arguments of an op: its inputs in order, which of them are constants, and its attributes. */
+/** A checked call of an op: its inputs in order, which of them are constants, its attributes, and the shape of its output. */
 internal class OpCall(
     val inputs: List<Tensor>,
     val constant: List<Boolean>,
     val attributes: Attributes,
     val workers: Workers,
+    val shape: List<Int>,
 ) {
     /** Input [index], which the op's rule has found to be float32. */
     fun float(index: Int): FloatTensor = inputs[index] as FloatTensor
 
     fun floatOrNull(index: Int): FloatTensor? = if (index < inputs.size) float(index) else null
-
-    /** [shape] itself; fails if a tensor of a host program cannot have it. Call it before the tensor is allocated. */
-    fun shaped(shape: List<Int>): List<Int> {
-        if (shape.size > HostLimits.MAX_RANK) fail("gives rank ${shape.size}, more than ${HostLimits.MAX_RANK}")
-        val most = HostLimits.MAX_ELEMENTS
-        if (elements(shape) > most) fail("gives $shape, which is more than $most elements")
-        return shape
-    }
-
-    fun fail(problem: String): Nothing = attributes.fail(problem)
-
-    companion object {
-        /** The number of elements of [shape], at most one more than the largest Int. */
-        fun elements(shape: List<Int>): Long =
-            shape.fold(1L) { product, extent -> minOf(product * extent, Int.MAX_VALUE + 1L) }
-    }
 }
 
 /** An op's output tensor, and the step that fills it; null where the output is a view that needs no work. */
@@ -55,18 +40,27 @@ internal object HostOps {
             listOf(ranked),
             mapOf("k" to whole(1, Int.MAX_VALUE), "axis" to axis),
             DType.INT32,
+            shape = HostShapes.topk,
             make = Selecting::topk,
         ),
-        "gather" to OpRule(listOf(ranked, indices), mapOf("axis" to axis), verb = "index", make = Selecting::gather),
+        "gather" to OpRule(
+            listOf(ranked, indices),
+            mapOf("axis" to axis),
+            verb = "index",
+            shape = HostShapes.gather,
+            make = Selecting::gather,
+        ),
         "linear" to OpRule(
             listOf(ranked, InputRule("weight", 2..2), vector("bias")),
             verb = "multiply",
+            shape = HostShapes.linear,
             make = Linear::make,
         ),
         "layer_norm" to OpRule(
             listOf(ranked, vector("weight"), vector("bias")),
             mapOf("eps" to number(1e-12, 1.0)),
             verb = "scale",
+            shape = HostShapes.layerNorm,
             make = LayerNorm::make,
         ),
         "relu" to unary { if (it < 0f) 0f else it },
@@ -85,28 +79,29 @@ internal object HostOps {
         "div" to binary { x, y -> x / y },
         "maximum" to binary(::larger),
         "minimum" to binary(::smaller),
-        "clamp" to OpRule(listOf(x), mapOf("min" to limit, "max" to limit), make = ::clamp),
+        "clamp" to OpRule(listOf(x), mapOf("min" to limit, "max" to limit), shape = HostShapes.clamp, make = ::clamp),
         "slice" to OpRule(
             listOf(ranked),
             mapOf("axis" to axis, "start" to anywhere, "end" to anywhere),
+            shape = HostShapes.slice,
             make = Moving::slice,
         ),
-        "concat" to OpRule(listOf(ranked.copy(repeats = 64)), mapOf("axis" to axis), make = Moving::concat),
+        "concat" to OpRule(
+            listOf(ranked.copy(repeats = 64)),
+            mapOf("axis" to axis),
+            shape = HostShapes.concat,
+            make = Moving::concat,
+        ),
         "reshape" to OpRule(
             listOf(x),
             mapOf("shape" to AttributeRule(AttributeType.INTEGERS, -1.0, Int.MAX_VALUE.toDouble())),
+            shape = HostShapes.reshape,
             make = Moving::reshape,
         ),
     )
 
     /** The names of all ops. */
     val names: Set<String> get() = table.keys
-
-    fun make(name: String, call: OpCall): Made {
-        val rule = table[name] ?: call.fail("is not an op that this app knows")
-        rule.check(call)
-        return rule.make(call)
-    }
 
     /** 1 / (1 + exp(-x)) in float32; exp overflows to infinity below -88, which gives the right 0. */
     fun sigmoid(x: Float): Float = 1f / (1f + exp(-x.toDouble()).toFloat())
@@ -117,7 +112,6 @@ internal object HostOps {
     private fun smaller(x: Float, y: Float): Float = if (x.isNaN() || x <= y) x else y
 
     private fun clamp(call: OpCall): Made {
-        if (!call.attributes.has("min") && !call.attributes.has("max")) call.fail("has neither min nor max")
         val least = if (call.attributes.has("min")) call.attributes.number("min").toFloat() else Float.NEGATIVE_INFINITY
         val most = if (call.attributes.has("max")) call.attributes.number("max").toFloat() else Float.POSITIVE_INFINITY
         // Both comparisons are false for NaN, so it is preserved.
@@ -129,7 +123,8 @@ internal object HostOps {
 
     private fun unary(function: FloatFunction) = OpRule(listOf(x)) { Unary.make(it, function) }
 
-    private fun binary(function: FloatFunction2) = OpRule(listOf(x, InputRule("y"))) { Binary.make(it, function) }
+    private fun binary(function: FloatFunction2) =
+        OpRule(listOf(x, InputRule("y")), shape = HostShapes.broadcast) { Binary.make(it, function) }
 
     private fun whole(minimum: Int, maximum: Int) =
         AttributeRule(AttributeType.INTEGER, minimum.toDouble(), maximum.toDouble())

@@ -13,7 +13,7 @@ internal fun interface Step {
 /**
  * The query selection between the graphs, compiled from the manifest's program.
  *
- * All shapes are known at compilation, so memory is allocated and invalid programs are refused there. Usage: fill the input
+ * All shapes are known at compilation, so memory is allocated there, after [HostCheck] has refused invalid and excessive programs. Usage: fill the input
  * tensors ([tensor]), call [run], read the output tensors.
  * Semantics op by op: `host_runtime/host_ops.json`, and [HostOps] here.
  *
@@ -33,16 +33,8 @@ class HostStep(
     private val steps: Array<Step>
 
     init {
-        val specs = inputSpecs.associateBy { it.name }
-        for (name in program.inputs) {
-            val spec = specs[name]
-                ?: throw BundleException.unsupported("the host step reads '$name', which is not an output of graph a")
-            val supported = spec.dtype in HostLimits.dtypes && spec.shape.size <= HostLimits.MAX_RANK && 0 !in spec.shape
-            if (!supported) {
-                throw BundleException.unsupported("the host step's input '$name' is ${spec.dtype.label}${spec.shape}")
-            }
-            assign(name, Tensor.of(spec), "the host step's input '$name'")
-        }
+        val kinds = HostCheck.check(program, inputSpecs)
+        for (name in program.inputs) tensors[name] = Tensor.of(TensorSpec(name, kinds.getValue(name).shape, kinds.getValue(name).dtype))
         for (spec in program.constants) {
             val constant = constants[spec.name]
             if (constant == null || constant.shape != spec.shape || constant.dtype != spec.dtype) {
@@ -51,31 +43,17 @@ class HostStep(
                     "the host step's constant '${spec.name}' is $found, not ${spec.dtype.label}${spec.shape}",
                 )
             }
-            assign(spec.name, constant, "the host step's constant '${spec.name}'")
+            tensors[spec.name] = constant
         }
         val fixed = program.constants.mapTo(HashSet()) { it.name }
         steps = program.ops.mapIndexedNotNull { number, op ->
-            val label = "op $number '${op.op}' giving '${op.output}'"
-            val inputs = op.inputs.map {
-                tensors[it]
-                    ?: throw BundleException.unsupported("host step $label reads '$it', which is not computed before it")
-            }
-            val call = OpCall(inputs, op.inputs.map { it in fixed }, Attributes(label, op), workers)
-            val made = HostOps.make(op.op, call)
-            assign(op.output, made.output, "host step $label")
+            val attributes = Attributes(HostCheck.label(number, op), op)
+            val shape = kinds.getValue(op.output).shape
+            val inputs = op.inputs.map(tensors::getValue)
+            val made = HostOps.table.getValue(op.op).make(OpCall(inputs, op.inputs.map { it in fixed }, attributes, workers, shape))
+            tensors[op.output] = made.output
             made.step
         }.toTypedArray()
-        for (name in program.outputs) {
-            if (name !in tensors) throw BundleException.unsupported("the host step's output '$name' is never computed")
-        }
-        if (program.outputs.toSet().size != program.outputs.size) {
-            throw BundleException.unsupported("the host step's outputs name a tensor twice (${program.outputs.joinToString()})")
-        }
-    }
-
-    private fun assign(name: String, tensor: Tensor, what: String) {
-        if (name in tensors) throw BundleException.unsupported("$what assigns that name a second time")
-        tensors[name] = tensor
     }
 
     /** Names of the program's inputs and outputs. */

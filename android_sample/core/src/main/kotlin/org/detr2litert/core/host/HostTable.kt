@@ -1,12 +1,15 @@
 package org.detr2litert.core.host
 
 import org.detr2litert.core.tensor.DType
-import org.detr2litert.core.tensor.Tensor
 
-/** Limits of the tensors of a host program, equal to those in `host_runtime/host_ops.json`. */
+/** Limits of a host program and its tensors, equal to those in `host_runtime/host_ops.json`. */
 internal object HostLimits {
     const val MAX_RANK = 4
     const val MAX_ELEMENTS = 67_108_864
+    const val MAX_OPS = 512
+    const val MAX_GROWTH = 8
+    const val FREE_ELEMENTS = 1_048_576L
+    const val MAX_WORK = 4_294_967_296L
     val dtypes = listOf(DType.FLOAT32, DType.INT32)
 }
 
@@ -18,8 +21,8 @@ internal data class InputRule(
     val optional: Boolean = false,
     val repeats: Int = 1,
 ) {
-    /** Why [tensor] is not valid as this input, or null. */
-    fun problem(tensor: Tensor): String? {
+    /** Why a [tensor] is not valid as this input, or null. */
+    fun problem(tensor: Kind): String? {
         val expected = if (dtype == DType.INT32) "integers (int32)" else dtype.label
         return when {
             tensor.dtype != dtype -> "input '$name' is ${tensor.dtype.label}, not $expected"
@@ -63,7 +66,7 @@ internal data class AttributeRule(
 }
 
 /**
- * An op: the inputs and attributes it accepts, its output type, and the function that compiles a checked call.
+ * An op: the inputs and attributes it accepts, its output type and shape, and the function that compiles a checked call.
  *
  * @property verb names the operation in messages.
  */
@@ -72,17 +75,28 @@ internal class OpRule(
     val attributes: Map<String, AttributeRule> = emptyMap(),
     val output: DType = DType.FLOAT32,
     val verb: String = "take",
+    val shape: ShapeRule = HostShapes.same,
     val make: (OpCall) -> Made,
 ) {
-    /** Refuses a wrong number of inputs, invalid attributes, and inputs of a wrong type or rank. */
-    fun check(call: OpCall) {
+    /**
+     * The output, from the inputs.
+     *
+     * Fails for a wrong number of inputs, invalid attributes, inputs of a wrong type or rank, and an output that is too large.
+     */
+    fun result(given: List<Kind>, attributes: Attributes): Kind {
         val arity = inputs.count { !it.optional }..inputs.sumOf { it.repeats }
-        if (call.inputs.size !in arity) call.fail("has ${call.inputs.size} inputs, not ${arity.first} to ${arity.last}")
-        call.attributes.check(attributes)
-        call.inputs.forEachIndexed { index, tensor ->
+        if (given.size !in arity) attributes.fail("has ${given.size} inputs, not ${arity.first} to ${arity.last}")
+        attributes.check(this.attributes)
+        given.forEachIndexed { index, tensor ->
             inputs[minOf(index, inputs.lastIndex)].problem(tensor)?.let { problem ->
-                call.fail("cannot $verb ${call.inputs.joinToString(" and ")}: $problem")
+                attributes.fail("cannot $verb ${given.joinToString(" and ")}: $problem")
             }
         }
+        val result = Kind(output, shape.of(given, attributes))
+        if (result.rank > HostLimits.MAX_RANK) attributes.fail("gives rank ${result.rank}, more than ${HostLimits.MAX_RANK}")
+        if (result.elements > HostLimits.MAX_ELEMENTS) {
+            attributes.fail("gives ${result.shape}, which is more than ${HostLimits.MAX_ELEMENTS} elements")
+        }
+        return result
     }
 }

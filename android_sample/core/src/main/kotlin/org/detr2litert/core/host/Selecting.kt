@@ -11,10 +11,9 @@ internal object Selecting {
         val axis = call.attributes.axis(x.rank)
         val k = call.attributes.whole("k")
         val extent = x.shape[axis]
-        if (k > extent) call.fail("cannot select the $k largest of $x")
         val outer = Moving.outer(x.shape, axis)
         val inner = Moving.inner(x.shape, axis)
-        val indices = IntTensor(Moving.replaced(x.shape, axis, k))
+        val indices = IntTensor(call.shape)
         val best = TopK(extent)
         return Made(indices) {
             for (row in 0 until outer * inner) {
@@ -34,15 +33,12 @@ internal object Selecting {
         val indices = call.inputs[1] as IntTensor
         val axis = call.attributes.axis(x.rank)
         val batched = indices.rank == 2
-        if (batched && (axis == 0 || indices.shape[0] != x.shape[0])) {
-            call.fail("cannot index axis $axis of $x by $indices")
-        }
         val extent = x.shape[axis]
         val chosen = indices.shape.last()
         val inner = Moving.inner(x.shape, axis)
         val outer = Moving.outer(x.shape, axis)
         val rowsPerBatch = if (batched) outer / x.shape[0] else outer
-        val y = x.like(call.shaped(Moving.replaced(x.shape, axis, chosen)))
+        val y = x.like(call.shape)
         return Made(y) {
             for (row in 0 until outer) {
                 val list = if (batched) row / rowsPerBatch * chosen else 0

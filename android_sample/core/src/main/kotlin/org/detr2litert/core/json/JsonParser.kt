@@ -12,7 +12,7 @@ class JsonSyntaxException(message: String) : Exception(message)
  * Objects become [LinkedHashMap], arrays [ArrayList], integers [Long] ([Double] if too large), other numbers [Double].
  * Duplicate names in an object are refused.
  */
-class JsonParser private constructor(private val text: String) {
+class JsonParser private constructor(private val text: String, private val maxDepth: Int) {
     private var at = 0
 
     private fun document(): Any? {
@@ -23,7 +23,7 @@ class JsonParser private constructor(private val text: String) {
     }
 
     private fun value(depth: Int): Any? {
-        if (depth > MAX_DEPTH) fail("nested deeper than $MAX_DEPTH")
+        if (depth > maxDepth) fail("nested deeper than $maxDepth")
         skipSpace()
         if (at == text.length) fail("the text ends too early")
         return when (val first = text[at]) {
@@ -33,7 +33,7 @@ class JsonParser private constructor(private val text: String) {
             't' -> literal("true", true)
             'f' -> literal("false", false)
             'n' -> literal("null", null)
-            else -> if (first == '-' || first in '0'..'9') number() else fail("unexpected '$first'")
+            else -> if (first == '-' || first in '0'..'9') number() else fail("unexpected '${ForeignJson.shown("$first")}'")
         }
     }
 
@@ -45,7 +45,7 @@ class JsonParser private constructor(private val text: String) {
             skipSpace()
             if (at == text.length || text[at] != '"') fail("a name in quotes is missing")
             val name = string()
-            if (name in members) fail("the name \"$name\" is given twice")
+            if (name in members) fail("the name \"${ForeignJson.shown(name)}\" is given twice")
             if (!skipTo(':')) fail("':' is missing")
             members[name] = value(depth + 1)
         } while (skipTo(','))
@@ -99,7 +99,7 @@ class JsonParser private constructor(private val text: String) {
                 digits.toInt(16).toChar()
             }
 
-            else -> fail("unknown escape '\\$char'")
+            else -> fail("unknown escape '\\${ForeignJson.shown("$char")}'")
         }
     }
 
@@ -108,11 +108,11 @@ class JsonParser private constructor(private val text: String) {
         at = match.range.last + 1
         val integral = match.value.none { it == '.' || it == 'e' || it == 'E' }
         val whole = if (integral) match.value.toLongOrNull() else null
-        return whole ?: match.value.toDouble().also { if (it.isInfinite()) fail("the number ${match.value} is too large") }
+        return whole ?: match.value.toDouble().also { if (it.isInfinite()) fail("the number ${match.value.take(SHOWN)} is not a finite number") }
     }
 
     private fun literal(word: String, value: Any?): Any? {
-        if (!text.startsWith(word, at)) fail("unexpected '${text[at]}'")
+        if (!text.startsWith(word, at)) fail("unexpected '${ForeignJson.shown("${text[at]}")}'")
         at += word.length
         return value
     }
@@ -133,9 +133,10 @@ class JsonParser private constructor(private val text: String) {
 
     companion object {
         private const val MAX_DEPTH = 64
+        private const val SHOWN = 60
         private val NUMBER = Regex("-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
         /** @throws JsonSyntaxException if [text] is not one JSON value. */
-        fun parse(text: String): Any? = JsonParser(text).document()
+        fun parse(text: String, maxDepth: Int = MAX_DEPTH): Any? = JsonParser(text, maxDepth).document()
     }
 }

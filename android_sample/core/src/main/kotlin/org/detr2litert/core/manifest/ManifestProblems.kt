@@ -1,10 +1,22 @@
 package org.detr2litert.core.manifest
 
+import org.detr2litert.core.host.HostLimits
+import org.detr2litert.core.tensor.TensorSpec
+
 /** Consistency checks beyond the JSON Schema: names and shapes across stages. Mirrors `host_runtime.manifest`. */
 internal object ManifestProblems {
     /** The first inconsistency, in the order of the data flow; null if there is none. */
     fun first(manifest: Manifest): String? =
-        names(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest) ?: graphB(manifest) ?: postprocess(manifest)
+        size(manifest) ?: names(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest) ?: graphB(manifest) ?: postprocess(manifest)
+
+    /** The tensors of the graphs and the constants together may have no more elements than one tensor may. */
+    private fun size(manifest: Manifest): String? {
+        val (a, b) = manifest.graphA to manifest.graphB
+        val elements = listOf(a.inputs, a.outputs, b.inputs, b.outputs, manifest.hostStep.constants).flatten()
+            .sumOf { TensorSpec.elements(it.shape) }
+        val most = HostLimits.MAX_ELEMENTS
+        return if (elements > most) "its tensors have $elements elements in all, more than $most" else null
+    }
 
     private fun names(manifest: Manifest): String? {
         val lists = listOf(

@@ -1,10 +1,11 @@
 package org.detr2litert.core.manifest
 
 import org.detr2litert.core.BundleException
+import org.detr2litert.core.host.HostCheck
 import org.detr2litert.core.host.HostLimits
 import org.detr2litert.core.host.HostOps
+import org.detr2litert.core.json.ForeignJson
 import org.detr2litert.core.json.JsonObject
-import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonShapeException
 import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
@@ -13,7 +14,25 @@ import org.detr2litert.core.tensor.TensorSpec
 /** Reads manifest.json as defined by `manifest.schema.json`, up to version 2, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
-    private const val MAX_NUMBERS = 64 // of a setting
+
+    // The bounds of manifest.schema.json.
+    private const val NAME = 512
+    private const val WORD = 128
+    private const val TEXT = 1024
+    private const val CLASS_NAME = 256
+    private const val MEMBERS = 128
+    private const val TENSORS = 128
+    private const val CONSTANTS = 512
+    private const val CLASSES = 65_536
+    private const val FILES = 256
+    private const val FILE_BYTES = 1L shl 40
+    private const val ATTRIBUTES = 8
+    private const val SIDE = 16_384
+    private const val SELECTED = 1_000_000
+    private const val SETTING_NUMBERS = 64
+    private val SETTING = -1e15..1e15
+    private val FACTOR = 1e-6..1e6
+    private val PIXEL = -1e12..1e12
 
     /**
      * @param where the text's name in errors.
@@ -21,13 +40,14 @@ object ManifestReader {
      */
     fun read(text: String, where: String = Manifest.NAME): Manifest {
         val manifest = try {
-            parse(JsonObject.root(JsonParser.parse(text)), where)
+            parse(JsonObject.root(ForeignJson.parse(text)), where)
         } catch (error: JsonSyntaxException) {
-            throw BundleException.manifest("$where is not JSON (${error.message})", error)
+            throw BundleException.manifest("$where is not JSON that a bundle may have (${error.message})", error)
         } catch (error: JsonShapeException) {
             throw BundleException.manifest("$where is not a bundle manifest: at ${error.message}", error)
         }
         ManifestProblems.first(manifest)?.let { throw BundleException.manifest("$where is inconsistent: $it") }
+        HostCheck.check(manifest.hostStep, manifest.graphA.outputs, manifest.graphB.inputs)
         return manifest
     }
 
@@ -50,26 +70,27 @@ object ManifestReader {
         )
         val graphs = json.child("graphs").allowOnly(setOf("a", "b"))
         return Manifest(
-            variant = json.text("variant", minLength = 1),
-            target = json.text("target", minLength = 1),
+            variant = json.text("variant", 1, WORD),
+            target = json.text("target", 1, WORD),
             weights = weights(json.child("weights")),
-            versions = json.child("versions").let { versions -> versions.names.associateWith { versions.text(it) } },
+            versions = json.child("versions").limit(MEMBERS, WORD)
+                .let { versions -> versions.names.associateWith { versions.text(it, maxLength = TEXT) } },
             preprocess = preprocess(json.child("preprocess")),
             graphA = graph(graphs.child("a")),
             graphB = graph(graphs.child("b")),
             hostStep = hostStep(json.child("host_step")),
             postprocess = postprocess(json.child("postprocess")),
             classes = classes(json),
-            files = json.child("files").children().mapValues { (_, record) -> file(record) },
+            files = json.child("files").limit(FILES, NAME).children().mapValues { (_, record) -> file(record) },
             golden = if (json.has("golden")) golden(json.child("golden")) else null,
-            settings = if (json.has("settings")) settings(json.child("settings")) else emptyMap(),
+            settings = if (json.has("settings")) settings(json.child("settings").limit(MEMBERS, WORD)) else emptyMap(),
             native = if (json.has("native")) native(json.child("native")) else null,
         )
     }
 
     private fun weights(json: JsonObject): Weights {
         json.allowOnly(setOf("source", "sha256", "random"))
-        return Weights(json.text("source"), sha256(json), json.flag("random"))
+        return Weights(json.text("source", maxLength = TEXT), sha256(json), json.flag("random"))
     }
 
     private fun settings(json: JsonObject): Map<String, SettingRecord> =
@@ -77,12 +98,12 @@ object ManifestReader {
 
     private fun setting(json: JsonObject): SettingRecord {
         json.allowOnly(setOf("value", "origin"), setOf("requested"))
-        val value = when (val raw = json.raw("value")) {
-            is String -> raw
-            is Number -> raw.toDouble()
-            else -> json.numbers("value").also { if (it.size !in 1..MAX_NUMBERS) json.fail("value has ${it.size} numbers") }
+        val value = when (json.raw("value")) {
+            is String -> json.text("value", maxLength = TEXT)
+            is Number -> json.number("value", SETTING)
+            else -> json.numbers("value", SETTING, SETTING_NUMBERS).also { if (it.isEmpty()) json.fail("value is empty") }
         }
-        return SettingRecord(value, json.text("origin"), json.has("requested") && json.flag("requested"))
+        return SettingRecord(value, json.text("origin", maxLength = TEXT), json.has("requested") && json.flag("requested"))
     }
 
     internal fun preprocess(json: JsonObject): PreprocessSpec {
@@ -90,15 +111,13 @@ object ManifestReader {
             setOf("height", "width", "resize", "scale", "mean", "std", "channels", "layout"),
             setOf("fit", "fill"),
         )
-        val scale = json.number("scale")
-        if (scale <= 0) json.fail("scale is not above 0")
-        val mean = json.numbers("mean")
-        val std = json.numbers("std")
+        val scale = json.number("scale", FACTOR)
+        val mean = json.numbers("mean", PIXEL)
+        val std = json.numbers("std", FACTOR)
         val channels = json.oneOf("channels", listOf("RGB", "L", "RGBA"))
         if (channels == "RGBA") json.fail("channels is RGBA, but this app feeds pictures without opacity, RGB or L")
         val count = if (channels == "L") 1 else 3
         if (mean.size != count || std.size != count) json.fail("mean and std need a number for each channel, $count")
-        if (std.any { it <= 0 }) json.fail("std is not above 0")
         val fit = if (!json.has("fit")) {
             Fit.STRETCH
         } else {
@@ -108,7 +127,7 @@ object ManifestReader {
                 else -> Fit.STRETCH
             }
         }
-        val fill = if (json.has("fill")) json.numbers("fill") else emptyList()
+        val fill = if (json.has("fill")) json.numbers("fill", PIXEL) else emptyList()
         if (json.has("fill") && fill.isEmpty()) json.fail("fill is empty")
         json.oneOf("layout", listOf("NCHW"))
         val resize = when (json.oneOf("resize", listOf("bilinear_antialias", "bilinear", "bilinear_8bit"))) {
@@ -117,8 +136,8 @@ object ManifestReader {
             else -> Resize.BILINEAR_ANTIALIAS
         }
         return PreprocessSpec(
-            height = json.whole("height", least = 1),
-            width = json.whole("width", least = 1),
+            height = json.whole("height", 1, SIDE),
+            width = json.whole("width", 1, SIDE),
             resize = resize,
             scale = scale,
             mean = mean,
@@ -130,45 +149,45 @@ object ManifestReader {
 
     private fun graph(json: JsonObject): GraphSpec {
         json.allowOnly(setOf("file", "signature", "inputs", "outputs"))
-        val inputs = json.objects("inputs").map(::tensor)
-        val outputs = json.objects("outputs").map(::tensor)
+        val inputs = json.objects("inputs", TENSORS).map(::tensor)
+        val outputs = json.objects("outputs", TENSORS).map(::tensor)
         if (inputs.isEmpty() || outputs.isEmpty()) json.fail("a graph without inputs or outputs")
-        return GraphSpec(json.text("file", minLength = 1), json.text("signature", minLength = 1), inputs, outputs)
+        return GraphSpec(json.text("file", 1, NAME), json.text("signature", 1, NAME), inputs, outputs)
     }
 
     private fun native(json: JsonObject): NativeFiles {
         json.allowOnly(setOf("a", "b"))
-        return NativeFiles(json.text("a", minLength = 1), json.text("b", minLength = 1))
+        return NativeFiles(json.text("a", 1, NAME), json.text("b", 1, NAME))
     }
 
     internal fun tensor(json: JsonObject): TensorSpec {
         json.allowOnly(setOf("name", "shape", "dtype"))
-        val shape = json.wholes("shape", least = 1)
+        val shape = json.wholes("shape", 1, HostLimits.MAX_ELEMENTS)
         if (shape.size > HostLimits.MAX_RANK) json.fail("rank ${shape.size}, more than ${HostLimits.MAX_RANK}")
-        if (shape.fold(1L) { product, extent -> minOf(product * extent, Int.MAX_VALUE + 1L) } > Int.MAX_VALUE) {
-            json.fail("more elements than fit an array")
+        if (TensorSpec.elements(shape) > HostLimits.MAX_ELEMENTS) {
+            json.fail("$shape has more than ${HostLimits.MAX_ELEMENTS} elements")
         }
         val dtype = json.oneOf("dtype", HostLimits.dtypes.map { it.label })
-        return TensorSpec(json.text("name", minLength = 1), shape, DType.of(dtype))
+        return TensorSpec(json.text("name", 1, NAME), shape, DType.of(dtype))
     }
 
     internal fun hostStep(json: JsonObject): HostProgram {
         json.allowOnly(setOf("inputs", "ops", "outputs"), setOf("constants"))
         return HostProgram(
-            inputs = json.texts("inputs", minLength = 1),
-            constants = if (json.has("constants")) json.objects("constants").map(::tensor) else emptyList(),
-            ops = json.objects("ops").map(::hostOp),
-            outputs = json.texts("outputs", minLength = 1),
+            inputs = json.texts("inputs", 1, NAME, TENSORS),
+            constants = if (json.has("constants")) json.objects("constants", CONSTANTS).map(::tensor) else emptyList(),
+            ops = json.objects("ops", HostLimits.MAX_OPS).map(::hostOp),
+            outputs = json.texts("outputs", 1, NAME, TENSORS),
         )
     }
 
     private fun hostOp(json: JsonObject): HostOp {
         json.allowOnly(setOf("op", "inputs", "output"), setOf("attributes"))
-        val attributes = if (json.has("attributes")) json.child("attributes") else null
+        val attributes = if (json.has("attributes")) json.child("attributes").limit(ATTRIBUTES, WORD) else null
         return HostOp(
             op = json.oneOf("op", HostOps.names),
-            inputs = json.texts("inputs", minLength = 1),
-            output = json.text("output", minLength = 1),
+            inputs = json.texts("inputs", 1, NAME, TENSORS),
+            output = json.text("output", 1, NAME),
             attributes = attributes?.let { found -> found.names.associateWith { found.raw(it) } }.orEmpty(),
         )
     }
@@ -178,17 +197,21 @@ object ManifestReader {
         json.oneOf("kind", listOf("topk_sigmoid"))
         json.oneOf("box_format", listOf("cxcywh"))
         return PostprocessSpec(
-            numSelect = json.whole("num_select", least = 1),
-            boxes = json.text("boxes", minLength = 1),
-            logits = json.text("logits", minLength = 1),
-            ignoredClasses = if (json.has("ignored_classes")) json.wholes("ignored_classes", least = 0) else emptyList(),
+            numSelect = json.whole("num_select", 1, SELECTED),
+            boxes = json.text("boxes", 1, NAME),
+            logits = json.text("logits", 1, NAME),
+            ignoredClasses = if (json.has("ignored_classes")) {
+                json.wholes("ignored_classes", 0, CLASSES - 1, CLASSES)
+            } else {
+                emptyList()
+            },
         )
     }
 
     private fun classes(json: JsonObject): List<String?> {
-        val names = json.items("classes") { path, value ->
+        val names = json.items("classes", CLASSES) { path, value ->
             if (value != null && value !is String) throw JsonShapeException("$path: neither a string nor null")
-            value
+            value?.also { JsonObject.text(path, it, 0, CLASS_NAME) }
         }
         if (names.isEmpty()) json.fail("classes is empty")
         return names
@@ -196,14 +219,14 @@ object ManifestReader {
 
     private fun file(json: JsonObject): FileRecord {
         json.allowOnly(setOf("sha256", "bytes"))
-        return FileRecord(sha256(json), json.long("bytes"))
+        return FileRecord(sha256(json), json.long("bytes", FILE_BYTES))
     }
 
     private fun golden(json: JsonObject): Golden {
         json.allowOnly(setOf("image", "tensors", "detections", "threshold"))
         val threshold = json.number("threshold")
         if (threshold !in 0.0..1.0) json.fail("threshold is not between 0 and 1")
-        return Golden(json.text("image", 1), json.text("tensors", 1), json.text("detections", 1), threshold)
+        return Golden(json.text("image", 1, NAME), json.text("tensors", 1, NAME), json.text("detections", 1, NAME), threshold)
     }
 
     private fun sha256(json: JsonObject): String = json.text("sha256").also {

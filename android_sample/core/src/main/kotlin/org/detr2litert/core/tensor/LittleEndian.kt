@@ -9,7 +9,7 @@ object LittleEndian {
      * @throws IllegalArgumentException if [length] does not fit [shape] and [dtype].
      */
     fun decode(bytes: ByteArray, offset: Int, length: Int, shape: List<Int>, dtype: DType): Tensor {
-        val count = shape.fold(1L) { product, extent -> product * extent }
+        val count = TensorSpec.elements(shape)
         require(length.toLong() == count * dtype.bytes) { "$length bytes for ${dtype.label}$shape" }
         val buffer = ByteBuffer.wrap(bytes, offset, length).order(ByteOrder.LITTLE_ENDIAN)
         return when (dtype) {

@@ -1,8 +1,8 @@
 package org.detr2litert.core.tensor
 
 import org.detr2litert.core.BundleException
+import org.detr2litert.core.json.ForeignJson
 import org.detr2litert.core.json.JsonObject
-import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonShapeException
 import org.detr2litert.core.json.JsonSyntaxException
 import java.io.File
@@ -57,7 +57,7 @@ object Safetensors {
         val headerLength = ByteBuffer.wrap(bytes, 0, PREFIX).order(ByteOrder.LITTLE_ENDIAN).getLong()
         require(headerLength in 2..(bytes.size - PREFIX).toLong()) { "a header of $headerLength bytes" }
         val start = PREFIX + headerLength.toInt()
-        val header = JsonObject.root(JsonParser.parse(String(bytes, PREFIX, headerLength.toInt(), Charsets.UTF_8)))
+        val header = JsonObject.root(ForeignJson.parse(String(bytes, PREFIX, headerLength.toInt(), Charsets.UTF_8)))
         val entries = header.names.filter { it != METADATA }.map { it to header.child(it) }
         var end = 0L
         val inOrder = entries.sortedBy { (_, entry) -> entry.wholes("data_offsets", least = 0).firstOrNull() }
@@ -68,7 +68,7 @@ object Safetensors {
             }
             require(offsets[1] <= bytes.size - start) { "'$name' ends after the file" }
             end = offsets[1].toLong()
-            val dtype = requireNotNull(TYPES[entry.text("dtype")]) { "'$name' has the type ${entry.text("dtype")}" }
+            val dtype = requireNotNull(TYPES[entry.text("dtype")]) { "'$name' has the type ${ForeignJson.shown(entry.text("dtype"))}" }
             name to LittleEndian.decode(bytes, start + offsets[0], offsets[1] - offsets[0], entry.wholes("shape", 0), dtype)
         }.also { require(end == (bytes.size - start).toLong()) { "bytes after the last tensor" } }
     }

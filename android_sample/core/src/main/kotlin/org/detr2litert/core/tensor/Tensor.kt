@@ -18,6 +18,12 @@ enum class DType(val label: String, val bytes: Int) {
 data class TensorSpec(val name: String, val shape: List<Int>, val dtype: DType = DType.FLOAT32) {
     /** How many elements it has; a scalar has one. */
     val size: Int get() = shape.fold(1) { product, extent -> product * extent }
+
+    companion object {
+        /** The number of elements of [shape], at most one more than the largest Int. */
+        fun elements(shape: List<Int>): Long =
+            shape.fold(1L) { product, extent -> minOf(product * extent, Int.MAX_VALUE + 1L) }
+    }
 }
 
 /** A row-major tensor over its own array, or over another tensor's array if it is a reshaped view of that tensor. */
