@@ -57,6 +57,17 @@ def test_a_full_device(plug: Plug, bundle: Path) -> None:
     assert not list((files_of(device) / "bundles").iterdir())
 
 
+def test_more_stale_files_than_a_command_can_name_are_removed(plug: Plug, bundle: Path) -> None:
+    device = plug()
+    staging = files_of(device) / "bundles/.staging-push-tiny-pixel"
+    staging.mkdir(parents=True)
+    for number in range(2000):
+        (staging / f"{'stale' * 20}-{number}").touch()
+    outcome = invoke("push", bundle)
+    assert outcome.code == 0, outcome
+    assert installed(device) == listed(bundle)
+
+
 def test_an_interrupted_push_resumes(plug: Plug, bundle: Path) -> None:
     device = plug(Faults(cut_after=2_000_000))
     assert_refused(invoke("push", bundle), "connection was cut")

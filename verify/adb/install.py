@@ -17,6 +17,8 @@ from detr2litert.verify.adb.app import FILES, App, clear_temporary, quoted
 from detr2litert.verify.adb.errors import CommandFailedError, DeviceFullError
 
 BUNDLES = PurePosixPath("bundles")
+_COMMAND = 20_000
+"""Characters of file names that fit into one command, quoted and with their folder; Linux takes 128 KiB in one argument."""
 Progress = Callable[[str, int, int], None]
 """Called with the file being sent, the bytes sent and the total bytes of the whole bundle."""
 
@@ -93,7 +95,10 @@ def _fill(
     staged, installed = app.hashes(staging), app.hashes(place)
     # Of the files there that do not belong to the bundle, only partial copies of its files are of use.
     stale = [file for file in staged if file not in wanted and file.removesuffix(".part") not in wanted]
-    if stale:
+    if sum(map(len, stale)) > _COMMAND:
+        app.run(f"rm -rf {quoted(staging)} && mkdir -p {quoted(staging)}")
+        staged = {}
+    elif stale:
         app.remove(*(staging / file for file in stale))
     done, sent = 0, 0
     total = sum(bundle.path(file).stat().st_size for file in wanted)
