@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from detr2litert.host_runtime.tflite.graph import Graph, Op
 from detr2litert.verify.lint.op_support import Rule
-from detr2litert.verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pads_nothing
+from detr2litert.verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, shape_of
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
@@ -40,12 +40,26 @@ def output_fused_backward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         yield Hit(f"{op.name} is an output and one {reader.name} with a constant is fused into it", op.outputs)
 
 
-def output_identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+def output_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
-    if op.outputs[0] not in graph.outputs or reader is None or not pads_nothing(graph, op):
+    amounts = graph.tensors[op.inputs[1]].values()
+    if op.outputs[0] not in graph.outputs or reader is None or amounts is None or amounts.reshape(-1, 2)[-1].any():
         return
     if reader.name in (*_CONVOLUTIONS, *_POOLS) and reader.inputs[0] == op.outputs[0]:
-        yield Hit(f"a pad by nothing is an output and is fused into one {reader.name}", op.outputs)
+        yield Hit(f"a pad is an output and is fused into one {reader.name}", op.outputs)
+
+
+def output_whole_slice(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    """A slice of everything is left out, and its output takes the place of its input: two outputs become one, parts move."""
+    source, made = op.inputs[0], op.outputs[0]
+    read = bool(graph.consumers(made))
+    if (read and made not in graph.outputs) or shape_of(graph, source) != shape_of(graph, made):
+        return
+    maker = graph.producer(source)
+    if source in graph.outputs:
+        yield Hit("a slice that takes everything of another output", (source, made))
+    elif maker is not None and maker.name in ("SPLIT", "SPLIT_V") and source != maker.outputs[-1]:
+        yield Hit(f"a slice that takes everything of a {maker.name}'s part, not the last", (source, made))
 
 
 def input_is_output(graph: Graph, rule: Rule) -> Iterator[Hit]:

@@ -90,10 +90,8 @@ def last_axis_padding(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         if last and tensor.rank > 1 and (op.name == "REVERSE_V2" or maker is None or maker.name != "SOFTMAX"):
             yield Hit(f"the padding of {tensor.shape[-1]} channels takes part", (tensor.index,))
         return
-    rows, counts = tensor.size // tensor.shape[-1], graph.tensors[op.inputs[1]].values()
-    if rows > 1 or tensor.shape[-1] < LANES or counts is None or int(counts.ravel()[0]) > 1:
-        ends = ": the process ends" if tensor.shape[-1] < LANES else ""
-        yield Hit(f"{rows} rows of {tensor.shape[-1]}{ends}", (tensor.index,))
+    ends = ": the process ends" if tensor.shape[-1] < LANES else ""
+    yield Hit(f"rows of {tensor.shape[-1]}{ends}", (tensor.index,))
 
 
 def _padded(channels: int) -> int:

@@ -90,8 +90,17 @@ def grouped_conv(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     channels, per_group = graph.tensors[op.inputs[0]].shape[-1], graph.tensors[op.inputs[1]].shape[-1]
     outputs = graph.tensors[op.inputs[1]].shape[0]
     depthwise = per_group == 1 and outputs == channels
-    if per_group < channels and not depthwise and per_group % 4:
-        yield Hit(f"{channels // per_group} groups of {per_group} channels", op.inputs[:1])
+    if per_group < channels and not depthwise:
+        groups = channels // per_group
+        if per_group % 4 or outputs // groups % 4:
+            yield Hit(f"{groups} groups of {per_group} channels and {outputs // groups} outputs", op.inputs[:1])
+
+
+def quantised_dense_rows(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    x, weights = (graph.tensors[t] for t in op.inputs[:2])
+    rows = math.prod(x.shape[:-1])
+    if weights.dtype == "int8" and x.dtype == "float32" and x.rank > 2 and rows > 1 and not op.options.get("keepNumDims"):
+        yield Hit(f"int8 weights on {list(x.shape)}, as {rows} rows", op.inputs[:2])
 
 
 def runtime_weights_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

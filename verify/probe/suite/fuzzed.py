@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ from detr2litert.verify.probe.probe import Behaviour, Probe
 
 _TRANSPOSED, _CUMSUM, _SLOPE, _FIRST = "matmul-constant-transposed", "cumsum", "leaky-relu-slope", "pad-first-axis"
 _POINTWISE, _PARTS, _PADDING, _LAST = "depthwise-pointwise", "split-parts", "nonfinite-padding", "last-axis-padding"
-_BATCH, _WHOLE = "blocks-of-a-batch", "identity-slice"
+_BATCH, _WHOLE, _SLICED = "blocks-of-a-batch", "identity-slice", "output-whole-slice"
 _POSITIVE, _NEGATIVE = (0.5, 2.0), (-2.0, -0.5)
 _SIX = (1, 4, 5, 6)
 
@@ -68,7 +69,7 @@ def _depthwise(name: str, channels: int, times: int, window: int, does: Behaviou
 
 
 def _parts(w: ModelWriter, kind: str, first: str, second: str, uses: str = "", split: str = "SPLIT") -> Sequence[str]:
-    """``kind`` of two of the parts a, b and c; ``tanh_a`` is the TANH of one. ``uses`` names parts that are read or outputs."""
+    """``kind`` of two of the parts a, b and c, or of ``tanh_a``, ``same_a`` (reshaped to its own shape); ``uses`` of others."""
     shape, part = (1, 4, 4, 12), (1, 4, 4, 4)
     outputs = dict.fromkeys("abc", part)
     x, axis = w.input("x", shape), w.constant("axis", np.array(3, np.int32))
@@ -83,6 +84,8 @@ def _parts(w: ModelWriter, kind: str, first: str, second: str, uses: str = "", s
     for name in (first, second):
         if name.startswith("tanh_"):
             w.op("TANH", [name[-1]], {name: part})
+        elif name.startswith("same_"):
+            w.op("RESHAPE", [name[-1], w.constant(f"shape_{name}", ints(*part))], {name: part}, newShape=list(part))
     made = {"y": (1, 4, 4, 8)} if kind == "CONCATENATION" else {"y": part}
     options: dict[str, Any] = {"axis": 3} if kind == "CONCATENATION" else {}
     result = w.op(kind, [first, second], made, **options)
@@ -174,18 +177,43 @@ def _mirrored(name: str, shape: Shape, amounts: Sequence[Sequence[int]], does: B
     return single(name, about, does, "MIRROR_PAD", [shape, ints(*amounts)], out, mode=0, **_rule(does, rule))
 
 
-def _whole_slice(w: ModelWriter, kind: str, other: bool = False) -> Sequence[str]:
+def _everything(w: ModelWriter, source: str, shape: Shape, kind: str = "SLICE") -> str:
+    """A slice that takes the whole tensor."""
+    begin, size = w.constant("begin", ints(*(0 for _ in shape))), w.constant("size", ints(*shape))
+    steps = [w.constant("steps", ints(*(1 for _ in shape)))] if kind == "STRIDED_SLICE" else []
+    return w.op(kind, [source, begin, size, *steps], {"t": shape})
+
+
+def _whole_slice(w: ModelWriter, kind: str, other: bool = False, slices: str = "SLICE") -> Sequence[str]:
     """A slice that takes everything, and the same tensor or another, joined or added."""
     x = w.input("x", X3)
-    taken = w.op("SLICE", [x, w.constant("begin", ints(0, 0, 0)), w.constant("size", ints(*X3))], {"t": X3})
+    taken = _everything(w, x, X3, slices)
     second = w.input("z", X3) if other else x
     joined: dict[str, Any] = {"axis": 2} if kind == "CONCATENATION" else {}
     return [w.op(kind, [taken, second], {"y": (1, 6, 16) if joined else X3}, **joined)]
 
 
-def _slices(name: str, kind: str, does: Behaviour, other: bool = False) -> Probe:
-    about = f"{kind} of a whole slice and {'another tensor' if other else 'the tensor itself'}"
-    return Probe(name, about, does, partial(_whole_slice, kind=kind, other=other), **_rule(does, _WHOLE))
+def _slices(name: str, kind: str, does: Behaviour, other: bool = False, slices: str = "SLICE") -> Probe:
+    about = f"{kind} of a whole {slices} and {'another tensor' if other else 'the tensor itself'}"
+    return Probe(name, about, does, partial(_whole_slice, kind=kind, other=other, slices=slices), **_rule(does, _WHOLE))
+
+
+def _slice_output(w: ModelWriter, maker: str, part: int = 0, then: str = "") -> Sequence[str]:
+    """A whole slice of a tensor that is an output too, or of a part of a SPLIT; ``then`` is computed from it instead."""
+    x = w.input("x", X3)
+    if maker == "SPLIT":
+        half = (*X3[:-1], X3[-1] // 2)
+        w.op("SPLIT", [w.constant("axis", np.array(2, np.int32)), x], {"a": half, "b": half}, numSplits=2)
+        taken, others = _everything(w, "ab"[part], half), ["ba"[part]]
+    else:
+        half, taken, others = X3, _everything(w, w.op(maker, [x], {"m": X3}), X3), ["m"]
+    return [*others, w.op(then, [taken], {"y": half}) if then else taken]
+
+
+def _sliced_output(name: str, does: Behaviour, maker: str, part: int = 0, then: str = "") -> Probe:
+    of = f"part {part} of a SPLIT" if maker == "SPLIT" else f"a {maker} that is an output"
+    about = f"a whole slice of {of}{f', then {then}' if then else ''}"
+    return Probe(name, about, does, partial(_slice_output, maker=maker, part=part, then=then), **_rule(does, _SLICED))
 
 
 def _chosen(w: ModelWriter, condition: Shape, out: Shape) -> Sequence[str]:
@@ -249,6 +277,9 @@ PROBES: tuple[Probe, ...] = (
     _split("split_sum_of_tanh", WRONG, "ADD", "b", "tanh_a"),
     _split("split_maximum", WRONG, "MAXIMUM", "a", "b"),
     _split("split_joined", WRONG, "CONCATENATION", "b", "a"),
+    _split("split_sum_reshaped", WRONG, "ADD", "same_b", "a"),
+    _split("split_difference_reshaped", WRONG, "SUB", "a", "same_b"),
+    _split("split_sum_reshaped_turned", ACCEPTED, "ADD", "a", "same_b"),
     _split("split_difference_turned", ACCEPTED, "SUB", "b", "a"),
     _split("split_difference_of_others", ACCEPTED, "SUB", "b", "c"),
     _split("split_difference_read", ACCEPTED, "SUB", "a", "b", "cos_a"),
@@ -282,7 +313,9 @@ PROBES: tuple[Probe, ...] = (
     _top_k("top_k_six", (1, 6), 2, WRONG),
     _top_k("top_k_three", (1, 3), 1, DIED),
     _top_k("top_k_rows", (2, 8), 2, ACCEPTED),
-    _top_k("top_k_row_first", (1, 301), 1, ACCEPTED),
+    replace(_top_k("top_k_first_of_six", (1, 6), 1, WRONG), about="the largest of 6, which is the last",
+            values={"x0": np.array([[-3, -4, -5, -6, -7, -1]], np.float32)}),
+    _top_k("top_k_first_of_eight", (1, 8), 1, ACCEPTED),
     _top_k("top_k_row_many", (1, 14), 8, WRONG),
     single("reverse_padded", "6 channels reversed", WRONG, "REVERSE_V2", [(1, 4, 5, 6), ints(3)], (1, 4, 5, 6), triggers=_LAST),
     single("reverse_other_axis", "6 channels, rows reversed", ACCEPTED, "REVERSE_V2", [(1, 4, 5, 6), ints(1)], (1, 4, 5, 6),
@@ -309,5 +342,11 @@ PROBES: tuple[Probe, ...] = (
     _select("select_mask_batch_one", (1, 6, 8), (3, 6, 8), ACCEPTED, "select-condition-batch"),
     _slices("whole_slice_joined", "CONCATENATION", REFUSED),
     _slices("whole_slice_added", "ADD", REFUSED),
+    _slices("whole_strided_slice_added", "ADD", REFUSED, slices="STRIDED_SLICE"),
     _slices("whole_slice_and_other", "ADD", ACCEPTED, other=True),
+    _sliced_output("whole_slice_output", WRONG, "TANH"),
+    _sliced_output("whole_slice_of_part", WRONG, "SPLIT"),
+    _sliced_output("whole_slice_read", ACCEPTED, "TANH", then="COS"),
+    _sliced_output("whole_slice_of_last_part", ACCEPTED, "SPLIT", 1),
+    _sliced_output("whole_slice_of_part_read", ACCEPTED, "SPLIT", then="COS"),
 )  # fmt: skip

@@ -7,12 +7,27 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detr2litert.host_runtime.tflite.writer import ModelWriter
-from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, convolution, data, ints, single
+from detr2litert.verify.probe.build import (
+    ACCEPTED,
+    DIED,
+    REFUSED,
+    STEP,
+    WRONG,
+    X2,
+    X3,
+    X4,
+    convolution,
+    data,
+    ints,
+    linear,
+    single,
+)
 from detr2litert.verify.probe.probe import Behaviour, Probe
 
-_NOTHING = "output-identity-pad"
+_OUTPUT = "output-pad"
 _AROUND = ints([0, 0], [1, 1], [1, 1], [0, 0])
 _WIDER = (1, 6, 6, 8)
 
@@ -49,6 +64,17 @@ def _joined(name: str, about: str, does: Behaviour, kind: str, value: float) -> 
     right = does is ACCEPTED
     build = partial(_joined_pool, kind=kind, value=value)
     return Probe(name, about, does, build, triggers="" if right else rule, must_not_trigger=(rule,) if right else ())
+
+
+def _pad_output(w: ModelWriter, reader: str, amounts: NDArray[np.int32]) -> Sequence[str]:
+    """A PAD that is an output and is read once."""
+    shape = tuple(int(size + sum(pair)) for size, pair in zip(X4, amounts, strict=True))
+    padded = w.op("PAD", [w.input("x", X4), w.constant("a", amounts)], {"p": shape})
+    if reader == "CONV_2D":
+        return [convolution(w, padded, (*shape[:-1], 8), "y", inputs=shape[-1]), padded]
+    if reader == "FULLY_CONNECTED":
+        return [linear(w, padded, (*shape[:-1], 8), "y", inputs=shape[-1], keepNumDims=True), padded]
+    return [w.op(reader, [padded], {"y": shape}), padded]
 
 
 def _nothing(w: ModelWriter, reader: str, output: bool = False) -> Sequence[str]:
@@ -143,32 +169,40 @@ PROBES: tuple[Probe, ...] = (
         "a pad by nothing",
         ACCEPTED,
         partial(_nothing, reader="SIN"),
-        must_not_trigger=("identity-pad", _NOTHING),
+        must_not_trigger=("identity-pad", _OUTPUT),
     ),
     Probe(
         "pad_nothing_conv",
         "a pad by nothing in front of a convolution",
         ACCEPTED,
         partial(_nothing, reader="CONV_2D"),
-        must_not_trigger=("identity-pad", _NOTHING),
+        must_not_trigger=("identity-pad", _OUTPUT),
     ),
     Probe(
-        "pad_nothing_conv_output", "the same, an output too", WRONG, partial(_nothing, reader="CONV_2D", output=True), _NOTHING
+        "pad_nothing_conv_output", "the same, an output too", WRONG, partial(_nothing, reader="CONV_2D", output=True), _OUTPUT
     ),
     Probe(
         "pad_nothing_pool_output",
         "in front of a pool, an output too",
         WRONG,
         partial(_nothing, reader="MAX_POOL_2D", output=True),
-        _NOTHING,
+        _OUTPUT,
     ),
     Probe(
         "pad_nothing_sin_output",
         "in front of SIN, an output too",
         ACCEPTED,
         partial(_nothing, reader="SIN", output=True),
-        must_not_trigger=(_NOTHING,),
+        must_not_trigger=(_OUTPUT,),
     ),
+    Probe("pad_conv_output", "a border in front of a convolution, an output too", WRONG,
+          partial(_pad_output, reader="CONV_2D", amounts=_AROUND), _OUTPUT),
+    Probe("pad_fc_output", "a border in front of a linear layer, an output too", WRONG,
+          partial(_pad_output, reader="FULLY_CONNECTED", amounts=_AROUND), _OUTPUT),
+    Probe("pad_sin_output", "a border in front of SIN, an output too", ACCEPTED,
+          partial(_pad_output, reader="SIN", amounts=_AROUND), must_not_trigger=(_OUTPUT,)),
+    Probe("pad_channels_output", "channels in front of a convolution, an output too", ACCEPTED,
+          partial(_pad_output, reader="CONV_2D", amounts=ints([0, 0], [0, 0], [0, 0], [0, 4])), must_not_trigger=(_OUTPUT,)),
     _into("pad_average", "zeros in front of an average pool", WRONG, "AVERAGE_POOL_2D", None),
     _into("pad_add_average", "the same with an ADD of 0 between", ACCEPTED, "AVERAGE_POOL_2D", None, between=True),
     _into("pad_zero_max", "zeros in front of a max pool become -inf", WRONG, "MAX_POOL_2D", None),
@@ -181,4 +215,4 @@ PROBES: tuple[Probe, ...] = (
     _joined("join_zeros_max", "zeros joined in front of a max pool", WRONG, "MAX_POOL_2D", 0.0),
     _joined("join_zeros_average", "zeros joined in front of an average pool", WRONG, "AVERAGE_POOL_2D", 0.0),
     _joined("join_halves_max", "halves joined in front of a max pool", ACCEPTED, "MAX_POOL_2D", 0.5),
-)
+)  # fmt: skip

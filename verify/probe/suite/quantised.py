@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.tflite.writer import ModelWriter
-from detr2litert.verify.probe.build import ACCEPTED, REFUSED, STEP, X2, X3, X4, data
-from detr2litert.verify.probe.probe import Probe, Values
+from detr2litert.verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X3, X4, Shape, data
+from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
 _RULE = "dequantize-int8"
+_ROWS = "quantised-dense-rows"
 _SCALE = 0.05
 _SCALES = tuple(0.02 * (1 + channel) for channel in range(8))
 _BIAS = data(8, seed=5)
@@ -43,6 +45,26 @@ def _hybrid(w: ModelWriter, kind: str, scales: Sequence[float]) -> Sequence[str]
     options = {} if kind == "FULLY_CONNECTED" else STEP
     weights = w.constant("w", _codes(*shape), scales=scales)
     return [w.op(kind, [w.input("x", tensor), weights, w.constant("b", _BIAS)], {"y": tensor}, version=5, **options)]
+
+
+def _hybrid_rows(w: ModelWriter, shape: Shape, keep: bool = False) -> Sequence[str]:
+    """A linear layer with int8 weights on an input of rank above 2; by default its rows become the rows of a matrix."""
+    weights = w.constant("w", _codes(8, 8), scales=(_SCALE,))
+    out = shape if keep else (math.prod(shape[:-1]), 8)
+    operands = [w.input("x", shape), weights, w.constant("b", _BIAS)]
+    return [w.op("FULLY_CONNECTED", operands, {"y": out}, version=5, keepNumDims=keep)]
+
+
+def _rows(name: str, shape: Shape, does: Behaviour, keep: bool = False) -> Probe:
+    right = does is ACCEPTED
+    about = f"a linear layer with int8 weights on {list(shape)}, {'its rank kept' if keep else 'as rows of a matrix'}"
+    return Probe(name, about, does, partial(_hybrid_rows, shape=shape, keep=keep), triggers="" if right else _ROWS,
+                 must_not_trigger=(_ROWS,) if right else (),
+                 reference=partial(_row_product, out=shape if keep else (math.prod(shape[:-1]), 8)))  # fmt: skip
+
+
+def _row_product(values: Values, out: Shape) -> Values:
+    return {"y": _product(values, (_SCALE,))["y"].reshape(out)}
 
 
 def _all_int8(w: ModelWriter) -> Sequence[str]:
@@ -78,6 +100,12 @@ PROBES: tuple[Probe, ...] = (
           must_not_trigger=(_RULE,), reference=partial(_product, scales=_SCALES)),
     Probe("hybrid_conv", "a convolution with int8 weights", ACCEPTED, partial(_hybrid, kind="CONV_2D", scales=_SCALES),
           must_not_trigger=(_RULE,), reference=partial(_product, scales=_SCALES)),
+    _rows("hybrid_fc_tokens", (1, 4, 8), WRONG),
+    _rows("hybrid_fc_batch", (2, 5, 8), WRONG),
+    _rows("hybrid_fc_map", (1, 4, 4, 8), REFUSED),
+    _rows("hybrid_fc_tokens_kept", (1, 4, 8), ACCEPTED, keep=True),
+    _rows("hybrid_fc_map_kept", (1, 4, 4, 8), ACCEPTED, keep=True),
+    _rows("hybrid_fc_one_row", (1, 1, 1, 8), ACCEPTED),
     Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, must_not_trigger=(_RULE,)),
     Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, triggers="dynamic-shape"),
     Probe("open_dimension_resized", "an open dimension, resized before the run", ACCEPTED, _open, triggers="dynamic-shape",
