@@ -79,9 +79,9 @@ def mutated(draw: st.DrawFn, document: Any) -> bytes:
             _change(draw, data, draw(st.sampled_from(paths)))
     text = _text(data).encode("utf-8", "surrogatepass")
     damage = draw(st.integers(0, 11))
-    if damage == 0:
+    if damage == 11:
         return text[: draw(st.integers(0, len(text)))]
-    if damage == 1:
+    if damage == 10:
         at = draw(st.integers(0, len(text)))
         return text[:at] + draw(st.binary(min_size=1, max_size=4)) + text[at:]
     return text
@@ -101,7 +101,7 @@ def _change(draw: st.DrawFn, data: Any, path: Path) -> None:
     elif kind == "repeat" and isinstance(place, list):
         place[:] = place * draw(st.sampled_from([2, 70, 3000]))
     else:
-        place[key] = draw(values)
+        place[key] = copy.deepcopy(draw(values))  # a second change must not change the list that is drawn from
 
 
 def _paths(value: Any, path: Path = ()) -> Iterator[Path]:

@@ -207,9 +207,9 @@ _ODD = '{"width": 1, "height": 1, "detections": [{"class_index": %s, "name": "x"
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"golden/detections.json": (_ODD % ("1e400", "0.5")).encode()}, "OverflowError"),
-        ({"golden/detections.json": (_ODD % ("1", "1" + "0" * 400)).encode()}, "OverflowError"),
-        ({"golden/detections.json": b"[" * 200_000}, "RecursionError"),
+        ({"golden/detections.json": (_ODD % ("1e400", "0.5")).encode()}, "[0].class_index is not a finite number"),
+        ({"golden/detections.json": (_ODD % ("1", "1" + "0" * 400)).encode()}, "[0].score is not a finite number"),
+        ({"golden/detections.json": b"[" * 200_000}, "nested deeper than 32"),
         ({"golden/golden.safetensors": b"nothing"}, "is not a safetensors file"),
     ],
     ids=["index", "score", "deep", "tensors"],
@@ -222,8 +222,8 @@ def test_golden_vectors_are_read_before_the_minutes_of_the_gates(
     assert_refused(invoke("verify", tmp_path / "b"), *changed, words, "make the bundle again")
 
 
-def test_a_seed_of_five_thousand_digits_is_refused(tmp_path: Path) -> None:
-    weights = Weights(f"random, seed {'9' * 5000}", "0" * 64, random=True)
+def test_a_seed_of_many_digits_is_refused(tmp_path: Path) -> None:
+    weights = Weights(f"random, seed {'9' * 900}", "0" * 64, random=True)
     tiny_bundle.write_bundle(tmp_path / "b", variant="tiny", weights=weights)
     line = assert_refused(invoke("verify", tmp_path / "b"), "made from random, seed 999", "9…; give its path with", "--weights")
     assert len(line) < 400

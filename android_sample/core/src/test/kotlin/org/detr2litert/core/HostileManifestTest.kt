@@ -50,7 +50,8 @@ class HostileManifestTest {
     @Test
     fun whatIsReadIsPrintable() {
         assertEquals("می\u200cخواهم 👩\u200d🚀", ForeignJson.parse("\"می\u200cخواهم 👩\u200d🚀\""))
-        val refused = listOf("\\u0000", "\\u001b", "\\n", "\\u0085", "\\u202e", "\\ud83d", "\\ude00", "\\ude00\\ud83d", "x".repeat(4097))
+        val refused =
+            listOf("\\u0000", "\\u001b", "\\n", "\\u0085", "\\u202e", "\\ud83d", "\\ude00", "\\ude00\\ud83d", "x".repeat(4097))
         for (text in refused) assertFailsWith<JsonSyntaxException>(text) { ForeignJson.parse("[\"$text\"]") }
         assertFailsWith<JsonSyntaxException> { ForeignJson.parse("{\"\\u001b\": 1}") }
     }

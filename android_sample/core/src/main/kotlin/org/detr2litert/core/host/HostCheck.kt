@@ -28,7 +28,10 @@ internal class HostCheck private constructor(private val program: HostProgram, i
             throw BundleException.manifest("the host step has ${program.ops.size} ops, more than ${HostLimits.MAX_OPS}")
         }
         val given = kinds.values.sumOf { it.elements }
-        val limit = maxOf(HostLimits.FREE_ELEMENTS, HostLimits.MAX_GROWTH * given).coerceAtMost(HostLimits.MAX_ELEMENTS.toLong())
+        val limit = maxOf(
+            HostLimits.FREE_ELEMENTS,
+            HostLimits.MAX_GROWTH * given,
+        ).coerceAtMost(HostLimits.MAX_ELEMENTS.toLong())
         program.ops.forEachIndexed { number, op -> add(label(number, op), op, limit) }
         for (name in program.outputs) {
             if (name !in kinds) throw BundleException.unsupported("the host step's output '$name' is never computed")

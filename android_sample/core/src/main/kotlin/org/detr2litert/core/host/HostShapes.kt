@@ -60,7 +60,12 @@ internal object HostShapes {
 
     val layerNorm = ShapeRule { inputs, attributes ->
         val x = inputs[0]
-        if (inputs.drop(1).any { it.shape != x.shape.takeLast(1) }) attributes.fail("cannot scale ${inputs.joinToString(" by ")}")
+        if (inputs.drop(1).any {
+                it.shape != x.shape.takeLast(1)
+            }
+        ) {
+            attributes.fail("cannot scale ${inputs.joinToString(" by ")}")
+        }
         x.shape
     }
 

@@ -34,7 +34,10 @@ class HostStep(
 
     init {
         val kinds = HostCheck.check(program, inputSpecs)
-        for (name in program.inputs) tensors[name] = Tensor.of(TensorSpec(name, kinds.getValue(name).shape, kinds.getValue(name).dtype))
+        for (name in program.inputs) {
+            tensors[name] =
+                Tensor.of(TensorSpec(name, kinds.getValue(name).shape, kinds.getValue(name).dtype))
+        }
         for (spec in program.constants) {
             val constant = constants[spec.name]
             if (constant == null || constant.shape != spec.shape || constant.dtype != spec.dtype) {
@@ -50,7 +53,17 @@ class HostStep(
             val attributes = Attributes(HostCheck.label(number, op), op)
             val shape = kinds.getValue(op.output).shape
             val inputs = op.inputs.map(tensors::getValue)
-            val made = HostOps.table.getValue(op.op).make(OpCall(inputs, op.inputs.map { it in fixed }, attributes, workers, shape))
+            val made = HostOps.table.getValue(op.op).make(
+                OpCall(
+                    inputs,
+                    op.inputs.map {
+                        it in fixed
+                    },
+                    attributes,
+                    workers,
+                    shape,
+                ),
+            )
             tensors[op.output] = made.output
             made.step
         }.toTypedArray()

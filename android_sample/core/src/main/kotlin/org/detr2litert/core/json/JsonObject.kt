@@ -117,6 +117,8 @@ class JsonObject(val path: String, private val members: Map<String, Any?>) {
             return number.toInt()
         }
 
-        private fun fail(path: String, problem: String): Nothing = throw JsonShapeException("${path.take(PATH_SHOWN)}: $problem")
+        private fun fail(path: String, problem: String): Nothing = throw JsonShapeException(
+            "${path.take(PATH_SHOWN)}: $problem",
+        )
     }
 }

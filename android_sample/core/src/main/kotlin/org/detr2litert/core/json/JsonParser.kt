@@ -108,7 +108,10 @@ class JsonParser private constructor(private val text: String, private val maxDe
         at = match.range.last + 1
         val integral = match.value.none { it == '.' || it == 'e' || it == 'E' }
         val whole = if (integral) match.value.toLongOrNull() else null
-        return whole ?: match.value.toDouble().also { if (it.isInfinite()) fail("the number ${match.value.take(SHOWN)} is not a finite number") }
+        return whole
+            ?: match.value.toDouble().also {
+                if (it.isInfinite()) fail("the number ${match.value.take(SHOWN)} is not a finite number")
+            }
     }
 
     private fun literal(word: String, value: Any?): Any? {

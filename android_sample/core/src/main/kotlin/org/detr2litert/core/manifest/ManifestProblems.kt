@@ -7,7 +7,8 @@ import org.detr2litert.core.tensor.TensorSpec
 internal object ManifestProblems {
     /** The first inconsistency, in the order of the data flow; null if there is none. */
     fun first(manifest: Manifest): String? =
-        size(manifest) ?: names(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest) ?: graphB(manifest) ?: postprocess(manifest)
+        size(manifest) ?: names(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest) ?: graphB(manifest)
+            ?: postprocess(manifest)
 
     /** The tensors of the graphs and the constants together may have no more elements than one tensor may. */
     private fun size(manifest: Manifest): String? {

@@ -68,7 +68,8 @@ object Safetensors {
             }
             require(offsets[1] <= bytes.size - start) { "'$name' ends after the file" }
             end = offsets[1].toLong()
-            val dtype = requireNotNull(TYPES[entry.text("dtype")]) { "'$name' has the type ${ForeignJson.shown(entry.text("dtype"))}" }
+            val dtype =
+                requireNotNull(TYPES[entry.text("dtype")]) { "'$name' has the type ${ForeignJson.shown(entry.text("dtype"))}" }
             name to LittleEndian.decode(bytes, start + offsets[0], offsets[1] - offsets[0], entry.wholes("shape", 0), dtype)
         }.also { require(end == (bytes.size - start).toLong()) { "bytes after the last tensor" } }
     }
