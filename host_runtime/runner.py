@@ -110,7 +110,7 @@ class Runner:
 
         Raises:
             ValueError: the tensor has another shape or dtype.
-            RuntimeError: LiteRT could not run a graph.
+            UserError: LiteRT could not run a graph.
         """
         manifest = self.bundle.manifest
 

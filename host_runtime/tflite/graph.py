@@ -18,7 +18,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.tflite.container import IDENTIFIER, is_model, operator_name, parse_model, text
+from detr2litert.host_runtime.tflite.container import operator_name, parse_model, text
+from detr2litert.host_runtime.tflite.verify_file import verify_file
 
 _DTYPE_NAMES: Mapping[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 
@@ -168,17 +169,14 @@ def read_entries(path: Path) -> tuple[Graph, ...]:
     Raises:
         UserError: the file is missing, empty, truncated or no LiteRT model.
     """
+    verify_file(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
-    if not is_model(raw):
-        raise UserError(f"{path}: not a LiteRT model (no {IDENTIFIER.decode()} identifier at byte 4); give a .tflite file")
-    try:
-        # A truncated flatbuffer may raise any exception, depending on its offsets.
-        model = parse_model(raw)
+        # What the verifier does not read, the options of operators, may raise any exception.
+        model = parse_model(path.read_bytes())
         entries = {0, *(s.subgraphIndex for s in model.signatureDefs or ())}
         return tuple(graph_of(model, index, path.name) for index in sorted(entries))
+    except MemoryError:
+        raise
     except Exception as error:
         raise UserError(f"{path}: truncated or damaged LiteRT model ({type(error).__name__}); make or copy it again") from error
 
