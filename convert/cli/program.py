@@ -62,7 +62,10 @@ def open_standard_streams() -> None:
             # The lowest free number is this one, since those below it are open.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115, a descriptor
+            stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115, a descriptor
+            # The second is a reference that keeps it open, as Python's own streams have one.
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 class Program(click.Group):
