@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import IO
 
 
 @dataclass
@@ -43,7 +44,7 @@ def native_log(log: NativeLog | None = None) -> Iterator[NativeLog]:
     log = log or NativeLog()
     _flush()
     saved: dict[int, int] = {}
-    with tempfile.TemporaryFile() as sink:
+    with _unnamed_file() as sink:
         for descriptor in (1, 2):
             with suppress(OSError):  # a closed descriptor (a daemon's) has nothing to capture
                 saved[descriptor] = os.dup(descriptor)
@@ -77,6 +78,13 @@ def silence_exit() -> None:
             os.close(null)
 
     atexit.register(silence)
+
+
+def _unnamed_file() -> IO[bytes]:
+    """Returns a file without a name, in memory where the system can: there may be no temporary folder."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("native-log"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _flush() -> None:
