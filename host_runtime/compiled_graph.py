@@ -63,7 +63,7 @@ class CompiledGraph:
         enforce_f32: bool = False,
         shared: Mapping[str, Any] | None = None,
     ) -> None:
-        verify_file(path, operands=True)
+        verify_file(path, runnable=True)
         self.path = path
         self.spec = spec
         hardware = litert.HardwareAccelerator.GPU if accelerator == "gpu" else litert.HardwareAccelerator.CPU

@@ -18,7 +18,7 @@ from detr2litert.host_runtime.tflite.verify_indices import LARGEST, DamagedError
 _NO_FLATBUFFER = "not a valid Flatbuffer"  # LiteRT's words (tflite/core/model_builder.cc)
 
 
-def verify_file(path: Path, *, operands: bool = False) -> None:
+def verify_file(path: Path, *, runnable: bool = False) -> None:
     """Checks that LiteRT, and this project's own reader, can follow every reference in a file.
 
     Tables and offsets are verified by flatbuffers' own verifier, which LiteRT's ``Interpreter`` runs on construction and its
@@ -26,7 +26,8 @@ def verify_file(path: Path, *, operands: bool = False) -> None:
 
     Args:
         path: the file.
-        operands: whether operators must have as many operands as their kernels need. The lint reports this itself.
+        runnable: whether operators must have as many operands as their kernels need, and make all outputs. A file that is only
+            read may lack them: the lint reports that itself.
 
     Raises:
         UserError: the file cannot be read, is no LiteRT model, or is truncated or damaged; the message has the first fault.
@@ -36,7 +37,7 @@ def verify_file(path: Path, *, operands: bool = False) -> None:
         raise UserError(f"{path}: not a LiteRT model (no {IDENTIFIER.decode()} identifier at byte 4); give a .tflite file")
     try:
         # First, since LiteRT reads a required list that is absent as well.
-        verify_indices(raw, len(raw), operands=operands)
+        verify_indices(raw, len(raw), runnable=runnable)
     except MemoryError:
         raise
     except DamagedError as error:

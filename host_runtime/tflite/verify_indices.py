@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from detr2litert.host_runtime.tflite.container import open_model, operator_label, text
 from detr2litert.host_runtime.tflite.operands import OPERANDS
@@ -60,26 +61,26 @@ class _Budget:
         return count
 
 
-def verify_indices(raw: Any, size: int, *, operands: bool) -> None:
+def verify_indices(raw: Any, size: int, *, runnable: bool) -> None:
     """Checks a model's references.
 
     Args:
         raw: the file's bytes, or a map of them.
         size: their number.
-        operands: whether to check the number of each operator's operands, too.
+        runnable: whether to check the number of each operator's operands, and that all outputs are computed, too.
 
     Raises:
         DamagedError: a reference leads nowhere, a buffer and a tensor's shape contradict each other, an operator reads what was
             not computed before it, or a subgraph calls itself. Other damage may raise any exception.
     """
-    _Model(open_model(raw), size).verify(operands)
+    _Model(open_model(raw), size).verify(runnable)
 
 
 class _Model:
     def __init__(self, model: Any, size: int) -> None:
         self.model, self.size, self.budget = model, size, _Budget(size)
 
-    def verify(self, operands: bool) -> None:
+    def verify(self, runnable: bool) -> None:
         model, take = self.model, self.budget.take
         if model.Version() != _SCHEMA_VERSION:
             raise DamagedError(f"its schema has version {model.Version()}, not {_SCHEMA_VERSION}")
@@ -96,7 +97,7 @@ class _Model:
         counts: list[tuple[int, set[int], set[int]]] = []
         for number, subgraph in enumerate(subgraphs):
             part = _Subgraph(self, subgraph, "" if number == 0 else f"subgraph {number}: ")
-            calls.append(part.verify(len(subgraphs), operands))
+            calls.append(part.verify(len(subgraphs), runnable))
             counts.append((len(part.constant), set(part.inputs), set(part.outputs)))
         _refuse_recursion(calls)
         for index in range(take(model.SignatureDefsLength(), "the list of signatures")):
@@ -142,7 +143,7 @@ class _Subgraph:
     def __init__(self, model: _Model, subgraph: Any, where: str) -> None:
         self.model, self.subgraph, self.where = model, subgraph, where
 
-    def verify(self, subgraphs: int, operands: bool) -> set[int]:
+    def verify(self, subgraphs: int, runnable: bool) -> set[int]:
         """Checks the subgraph and returns the numbers of those that it calls."""
         take = self.model.budget.take
         length = take(self.subgraph.TensorsLength(), f"{self.where}the list of tensors")
@@ -152,13 +153,14 @@ class _Subgraph:
             self._tensor(self.subgraph.Tensors(index), index)
         self.inputs = self._interface("input", self.subgraph.InputsLength(), self.subgraph.InputsAsNumpy)
         self.outputs = self._interface("output", self.subgraph.OutputsLength(), self.subgraph.OutputsAsNumpy)
-        ready = {*self.inputs, *(index for index in range(length) if self.constant[index] or self.variable[index])}
+        ready = np.array(self.constant, np.bool_) | np.array(self.variable, np.bool_)
+        ready[self.inputs] = True
         calls: set[int] = set()
         for number in range(take(self.subgraph.OperatorsLength(), f"{self.where}the list of operators")):
             operator = self.subgraph.Operators(number)
-            calls |= self._operator(operator, number, ready, subgraphs, operands)
+            calls |= self._operator(operator, number, ready, subgraphs, runnable)
         for index in self.outputs:
-            if index not in ready:
+            if runnable and not ready[index]:
                 raise DamagedError(f"{self.where}output tensor {index} is computed by no operator")
         return calls
 
@@ -192,27 +194,29 @@ class _Subgraph:
         if quantization is not None:
             self.model.budget.take(quantization.ScaleLength() + quantization.ZeroPointLength(), where)
 
-    def _operator(self, operator: Any, number: int, ready: set[int], subgraphs: int, operands: bool) -> set[int]:
+    def _operator(self, operator: Any, number: int, ready: NDArray[np.bool_], subgraphs: int, runnable: bool) -> set[int]:
         codes, tensors, take = self.model.codes, len(self.constant), self.model.budget.take
         where = f"{self.where}operator {number}"
         code = codes[_existing(operator.OpcodeIndex(), len(codes), f"{where} refers to operator code")]
         where = f"{where} ({operator_label(code.BuiltinCode(), code.DeprecatedBuiltinCode())})"
-        inputs = _indices(take(operator.InputsLength(), where), operator.InputsAsNumpy)
+        inputs = _vector(take(operator.InputsLength(), where), operator.InputsAsNumpy)
         outputs = _indices(take(operator.OutputsLength(), where), operator.OutputsAsNumpy)
         take(operator.CustomOptionsLength() + operator.IntermediatesLength(), where)
-        for index in inputs:
-            if index != -1 and _existing(index, tensors, f"{where} reads tensor") not in ready:
-                raise DamagedError(f"{where} reads tensor {index}, which nothing before it computes")
+        present = inputs[inputs != -1]
+        for index in present[(present < 0) | (present >= tensors)]:
+            _existing(index, tensors, f"{where} reads tensor")
+        for index in present[~ready[present]]:
+            raise DamagedError(f"{where} reads tensor {index}, which nothing before it computes")
         for index in outputs:
             _existing(index, tensors, f"{where} writes tensor")
-            if index in ready and not self.variable[index]:
+            if ready[index] and not self.variable[index]:
                 what = "a constant" if self.constant[index] else "an input, or written by another operator"
                 raise DamagedError(f"{where} writes tensor {index}, which is {what}")
-            ready.add(index)
+            ready[index] = True
         for index in _indices(operator.IntermediatesLength(), operator.IntermediatesAsNumpy):
             _existing(index, tensors, f"{where} has the intermediate tensor")
-        if operands:
-            _check_operands(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), inputs, outputs, where)
+        if runnable:
+            _check_operands(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), inputs.tolist(), outputs, where)
         return {_existing(body, subgraphs, f"{where} runs subgraph") for body in _bodies(operator)}
 
 
@@ -257,8 +261,12 @@ def _refuse_recursion(calls: list[set[int]]) -> None:
 
 
 def _indices(length: int, values: Any) -> list[int]:
+    return [int(value) for value in _vector(length, values)]
+
+
+def _vector(length: int, values: Any) -> NDArray[np.int32]:
     """Returns a vector of integers; its accessor returns 0 for one that is absent."""
-    return np.asarray(values()).tolist() if length else []
+    return np.asarray(values() if length else (), np.int32)
 
 
 def _existing(index: int, count: int, what: str) -> int:

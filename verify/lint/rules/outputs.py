@@ -15,7 +15,7 @@ _REDUCTIONS = ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
 
 def output_and_reduced(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
-    if op.outputs[0] not in graph.outputs or reader is None or not both_runtime(graph, op):
+    if not graph.is_output(op.outputs[0]) or reader is None or not both_runtime(graph, op):
         return
     if reader.name in _REDUCTIONS:
         yield Hit(f"a sum is an output and is reduced by one {reader.name}", op.outputs)
@@ -23,7 +23,7 @@ def output_and_reduced(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def output_fused_forward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
-    if op.outputs[0] not in graph.outputs or reader is None or constant_operand(graph, op) is None:
+    if not graph.is_output(op.outputs[0]) or reader is None or constant_operand(graph, op) is None:
         return
     if reader.name in _CONVOLUTIONS and reader.inputs[0] == op.outputs[0]:
         yield Hit(f"{op.name} with a constant is an output and is fused into one {reader.name}", op.outputs)
@@ -32,7 +32,7 @@ def output_fused_forward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 def output_fused_backward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
     if (
-        op.outputs[0] in graph.outputs
+        graph.is_output(op.outputs[0])
         and reader is not None
         and reader.name in ("ADD", "MUL")
         and constant_operand(graph, reader)
@@ -42,7 +42,7 @@ def output_fused_backward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def output_identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
-    if op.outputs[0] not in graph.outputs or reader is None or not pads_nothing(graph, op):
+    if not graph.is_output(op.outputs[0]) or reader is None or not pads_nothing(graph, op):
         return
     if reader.name in (*_CONVOLUTIONS, *_POOLS) and reader.inputs[0] == op.outputs[0]:
         yield Hit(f"a pad by nothing is an output and is fused into one {reader.name}", op.outputs)
