@@ -83,7 +83,8 @@ class CompiledGraph:
                 self._model = litert.CompiledModel.from_file(str(path), environment=environment, options=options)
         except RuntimeError as error:
             raise UserError(_compile_failure(path, accelerator, error, log)) from error
-        self._check_signature()
+        with _litert(path):
+            self._check_signature()
         with _litert(path), native_log():
             name = spec.signature
             self._shared = dict(shared or {})

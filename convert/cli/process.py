@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _HEAVY = ("detr2litert.convert.proof.reporting", "detr2litert.convert.lowering.lower")
 """Modules that import, between them, all that converting and verifying take."""
-_ADDRESS_SPACE = 4 << 30
-"""Bytes of address space that a conversion of the demo detector needs."""
+_ADDRESS_SPACE = 2 << 30
+"""Bytes of address space that the libraries need to load; the demo detector's conversion takes 2.7 GiB in all."""
 _YOUNG, _MIDDLE, _OLD = 200_000, 20, 20
 
 

@@ -19,6 +19,7 @@ _TEXTS = {
     "allocate memory": _ERRORS[errno.ENOMEM],
     "not enough memory": _ERRORS[errno.ENOMEM],
     "bad_alloc": _ERRORS[errno.ENOMEM],
+    "could not create a primitive": _ERRORS[errno.ENOMEM],  # oneDNN's, of PyTorch
     "failed to map segment": _ERRORS[errno.ENOMEM],
     "Too many open files": _ERRORS[errno.EMFILE],
 }

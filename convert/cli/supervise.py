@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
-from detr2litert.convert.cli.base import BAD_INPUT
+from detr2litert.convert.cli.base import BAD_INPUT, INTERRUPTED
 from detr2litert.host_runtime import activity
 from detr2litert.verify.printable import printable
 
@@ -89,7 +89,9 @@ def _death(number: int) -> str:
         name = f"signal {number}"
     place = activity.last()
     where = f" while {printable(place)}" if place else ""
-    if number in (signal.SIGKILL, signal.SIGTERM):
+    if number in _FORWARDED:
+        return INTERRUPTED
+    if number == signal.SIGKILL:
         return f"the process was killed ({name}){where}, perhaps for lack of memory; free some and run the same command again"
     if number == signal.SIGABRT:
         return (

@@ -25,7 +25,13 @@ def valid_graph(path: Path) -> Path:
     scale = w.constant("scale", np.full(SHAPE, 0.5, np.float32))
     half = w.constant("half", np.full((8, 8), 0.5, np.float16))
     weights = w.op("DEQUANTIZE", [half], {"weights": (8, 8)})
-    linear = w.op("FULLY_CONNECTED", [w.op("MUL", [x, scale], {"scaled": SHAPE}), weights, None], {"made": SHAPE}, version=5)
+    linear = w.op(
+        "FULLY_CONNECTED",
+        [w.op("MUL", [x, scale], {"scaled": SHAPE}), weights, None],
+        {"made": SHAPE},
+        version=5,
+        keepNumDims=True,
+    )
     axis = w.constant("axis", np.array(2, np.int32))
     w.op("SPLIT", [axis, linear], {"left": (1, 4, 4), "right": (1, 4, 4)}, numSplits=2)
     joined = w.op("CONCATENATION", ["right", "left"], {"joined": SHAPE}, axis=2)
