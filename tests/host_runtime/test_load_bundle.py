@@ -301,7 +301,7 @@ def test_a_zip_that_would_fill_the_disk_is_refused_before_it_is_unpacked(good, t
         load_bundle(bundle)
     rewrite(bundle, lambda data: data["files"]["graph_b.tflite"].update(bytes=3 * 2**20))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**21, 2**20, 2**20))
-    with pytest.raises(UserError, match=r"needs \d+ bytes in .*, which has 1048576; free some or set TMPDIR"):
+    with pytest.raises(UserError, match=r"needs \d+ bytes in .*, which has 1048576; free some"):
         load_bundle(zipped(bundle, tmp_path / "c.zip"))
     assert unpacked == []
 
@@ -311,5 +311,5 @@ def test_a_member_that_grows_while_it_is_read(good, tmp_path, monkeypatch):
     original = zipfile.ZipExtFile.read
     grown = lambda self, n=-1: original(self, n) if "manifest" in self.name else b"x" * 4096  # noqa: E731
     monkeypatch.setattr(zipfile.ZipExtFile, "read", grown)
-    with pytest.raises(UserError, match="cannot be unpacked .*larger than the manifest says"):
+    with pytest.raises(UserError, match=r"cannot be unpacked .*larger than the manifest says"):
         load_bundle(zipped(good, tmp_path / "b.zip"))

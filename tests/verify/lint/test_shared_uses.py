@@ -1,4 +1,4 @@
-"""The lint's work grows with the uses of a graph's tensors, not with their product: 2000 tensors in 2000 operators took for ever."""
+"""The lint's work grows with the uses of a graph's tensors: 2000 tensors, each read by 2000 operators, took for ever."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _zeros(w: ModelWriter, count: int) -> list[str]:
 
 def _dequantized(w: ModelWriter, count: int) -> list[str]:
     """A constant behind a chain of DEQUANTIZEs."""
-    count *= 10
+    count *= 4
     tensor = w.constant("half", np.zeros(SHAPE, np.float16))
     for i in range(count):
         tensor = w.op("DEQUANTIZE", [tensor], {f"tensor{i}": SHAPE})
@@ -54,7 +54,7 @@ def _dequantized(w: ModelWriter, count: int) -> list[str]:
 
 def _chained(w: ModelWriter, count: int) -> list[str]:
     """SPLITs whose first parts are added up in one chain, so that each of them leads to all the operators after it."""
-    count *= 10
+    count *= 4
     axis, x = w.constant("axis", np.array(2, np.int32)), w.input("x", SHAPE)
     for i in range(count):
         w.op("SPLIT", [axis, x], {f"a{i}": HALF, f"b{i}": HALF}, numSplits=2)
@@ -73,11 +73,11 @@ def _seconds(graph: Graph, count: int, path: Path) -> float:
     return time.process_time() - start
 
 
-@pytest.mark.parametrize("graph", [_padded, _parts, _zeros, _dequantized, _chained])
-def test_twice_the_graph_takes_at_most_as_much_more(graph: Graph, tmp_path: Path) -> None:
-    """Twice the tensors and operators are four times the uses (twice, in a chain); three times each would be eight or more."""
+@pytest.mark.parametrize(("graph", "uses"), [(_padded, 4), (_parts, 4), (_zeros, 4), (_dequantized, 2), (_chained, 2)])
+def test_twice_the_graph_takes_as_much_longer_as_it_has_more_uses(graph: Graph, uses: int, tmp_path: Path) -> None:
+    """One more factor of the size would double the ratio."""
     small, large = (min(_seconds(graph, count, tmp_path / f"{count}.tflite") for _ in range(2)) for count in (150, 300))
-    assert large < 6 * small + 0.05, (small, large)
+    assert large < 1.6 * uses * small + 0.05, (small, large)
 
 
 @pytest.mark.slow

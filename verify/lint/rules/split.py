@@ -23,7 +23,7 @@ _UNARY = (
 )  # fmt: skip
 
 
-_LONGEST, _MOST = 64, 1000
+_LONGEST, _MOST = 64, 256
 """Operators in a row that are followed (the longest measured has three), and operators that are searched for a dependency.
 
 A graph may have as many SPLITs as operators that each of them would have to look at.
