@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
 import stat
-import tempfile
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 import safetensors.numpy
@@ -21,9 +23,14 @@ from detr2litert.host_runtime.errors import UserError, readable
 from detr2litert.host_runtime.foreign_json import OWN
 from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.manifest import HOST_PARAMS_NAME, MANIFEST_NAME, REMAKE, Manifest, TensorSpec
+from detr2litert.host_runtime.scratch import ScratchFolder
 
 # A larger manifest is refused before it is read.
 _MANIFEST_LIMIT = OWN.size
+# A .tflite file cannot be larger (verify_indices.LARGEST), and the largest published detector takes a quarter of it.
+_FILE_LIMIT = 2**31 - 1
+_TOTAL_LIMIT = 2 * _FILE_LIMIT
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Bundle:
 
     root: Path
     manifest: Manifest
-    _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+    _unpacked: ScratchFolder | None = field(default=None, repr=False, compare=False)
 
     def path(self, name: str) -> Path:
         """Returns the path of a file that the manifest lists."""
@@ -63,7 +70,7 @@ class Bundle:
     def close(self) -> None:
         """Removes the temporary folder of a bundle that came from a .zip."""
         if self._unpacked is not None:
-            self._unpacked.cleanup()
+            self._unpacked.close()
 
     def __enter__(self) -> Bundle:
         return self
@@ -92,12 +99,12 @@ def load_bundle(path: str | Path) -> Bundle:
             raise UserError(
                 f"{path} is neither a bundle folder nor a .zip; give the folder or the .zip that `convert run` wrote"
             )
-    unpacked = tempfile.TemporaryDirectory(prefix="bundle-")
+    unpacked = ScratchFolder()
     try:
-        _unzip(path, Path(unpacked.name))
-        return _load_folder(Path(unpacked.name), unpacked)
+        _unzip(path, unpacked.path)
+        return _load_folder(unpacked.path, unpacked)
     except BaseException:
-        unpacked.cleanup()
+        unpacked.close()
         raise
 
 
@@ -115,16 +122,30 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _load_folder(root: Path, unpacked: tempfile.TemporaryDirectory[str] | None = None) -> Bundle:
+def _load_folder(root: Path, unpacked: ScratchFolder | None = None) -> Bundle:
     manifest_path = root / MANIFEST_NAME
     if not manifest_path.is_file() or manifest_path.is_symlink():
         raise UserError(f"{root} has no {MANIFEST_NAME}; give the folder or the .zip that `convert run` wrote")
     if manifest_path.stat().st_size > _MANIFEST_LIMIT:
         raise UserError(f"{manifest_path} is larger than {_MANIFEST_LIMIT} bytes; {REMAKE}")
     manifest = Manifest.from_json(_utf8(manifest_path.read_bytes(), str(manifest_path)), str(manifest_path))
+    _check_sizes(manifest, str(manifest_path))
     for name, record in manifest.files.items():
         _check_file(root, name, record.bytes, record.sha256)
     return Bundle(root, manifest, unpacked)
+
+
+def _check_sizes(manifest: Manifest, where: str) -> int:
+    """Returns the bytes of all files that a manifest lists; refuses what would take minutes to hash, or fill a disk."""
+    sizes = {name: record.bytes for name, record in manifest.files.items()}
+    largest = max(sizes, key=sizes.__getitem__, default="")
+    total = sum(sizes.values())
+    if total > _TOTAL_LIMIT or (largest and sizes[largest] > _FILE_LIMIT):
+        raise UserError(
+            f"{where} lists {total} bytes in all, {sizes[largest]} in {largest}, more than any detector has ({_TOTAL_LIMIT} "
+            f"and {_FILE_LIMIT}); don't trust this bundle: {REMAKE}"
+        )
+    return total
 
 
 def _check_file(root: Path, name: str, size: int, sha256: str) -> None:
@@ -181,7 +202,13 @@ def _unzip(path: Path, root: Path) -> None:
             text = archive.read(tops[0])
             (root / MANIFEST_NAME).write_bytes(text)
             where = f"{tops[0]} in {path}"
-            for name, record in Manifest.from_json(_utf8(text, where), where).files.items():
+            manifest = Manifest.from_json(_utf8(text, where), where)
+            needed, free = _check_sizes(manifest, where), shutil.disk_usage(root).free
+            if needed > free:
+                raise UserError(
+                    f"{path} needs {needed} bytes in {root.parent}, which has {free}; free some space or set TMPDIR"
+                )
+            for name, record in manifest.files.items():
                 info_or_none = members.get(prefix + name)
                 if info_or_none is None:
                     raise UserError(f"{name} is missing from {path}; copy the whole bundle again, or {REMAKE}")
@@ -193,12 +220,42 @@ def _unzip(path: Path, root: Path) -> None:
                 target = root.joinpath(*_safe_parts(name, where))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(info_or_none) as source, target.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # zipfile raises RuntimeError for an encrypted member, NotImplementedError for an unknown compression.
-        raise UserError(f"{path} cannot be unpacked ({error}); copy it again, or {REMAKE}") from error
+                    _copy(source, sink, record.bytes)
+    except _UNREADABLE as error:
+        raise _not_unpacked(path, error) from error
     except OSError as error:
+        if error.errno is None:  # bz2 raises it for damaged data
+            raise _not_unpacked(path, error) from error
         raise UserError(f"{path} cannot be unpacked into {root} ({error}); free some space or set TMPDIR") from error
+
+
+# zipfile raises RuntimeError for an encrypted member, NotImplementedError for an unknown compression, and for damaged fields
+# whatever the modules that it calls do; MemoryError is for an LZMA dictionary of any size.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def _not_unpacked(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} cannot be unpacked ({error or type(error).__name__}); copy it again, or {REMAKE}")
+
+
+def _copy(source: IO[bytes], sink: IO[bytes], size: int) -> None:
+    """Copies a member of this size; raises BadZipFile as soon as it turns out larger."""
+    while chunk := source.read(_CHUNK):
+        size -= len(chunk)
+        if size < 0:
+            raise zipfile.BadZipFile("a file is larger than the manifest says")
+        sink.write(chunk)
 
 
 def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.generic]]:

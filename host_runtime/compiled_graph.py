@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +15,11 @@ import numpy as np
 from ai_edge_litert import compiled_model as litert
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.activity import doing
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import REMAKE, GraphSpec, TensorSpec
 from detr2litert.host_runtime.quiet import NativeLog, native_log
+from detr2litert.host_runtime.tflite.verify_file import verify_file
 
 Accelerator = Literal["cpu", "gpu"]
 Array = NDArray[Any]
@@ -47,11 +50,12 @@ class CompiledGraph:
         shared: output buffers of another graph by the names of the inputs that read them: what crosses in one stays where it
             is, on the GPU too.
 
-    Some graphs make the GPU delegate kill the process at compile time: compile an unverified graph in a child process.
+    Some graphs make the GPU delegate kill the process at compile time, and a file that is valid but senseless may kill it on
+    any accelerator: run an unverified graph in a child process, as `convert detect` does.
 
     Raises:
-        UserError: LiteRT cannot load or compile the file or does not accept its path, no GPU is found, or the file's signature
-            lacks a name of the manifest or has another shape or type for it.
+        UserError: the file is damaged (`verify_file`), LiteRT cannot load or compile it or does not accept its path, no GPU is
+            found, or its signature lacks a name of the manifest or has another shape or type for it.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class CompiledGraph:
         enforce_f32: bool = False,
         shared: Mapping[str, Any] | None = None,
     ) -> None:
+        verify_file(path, runnable=True)
         self.path = path
         self.spec = spec
         hardware = litert.HardwareAccelerator.GPU if accelerator == "gpu" else litert.HardwareAccelerator.CPU
@@ -80,12 +85,13 @@ class CompiledGraph:
         with _environment_in_use:
             try:
                 environment = shared_environment()
-                with native_log(log):
+                with doing(f"LiteRT compiles {path}"), native_log(log):
                     self._model = litert.CompiledModel.from_file(str(path), environment=environment, options=options)
             except RuntimeError as error:
                 raise UserError(_compile_failure(path, accelerator, error, log)) from error
-            self._check_signature()
-            self._create_buffers(dict(shared or {}))
+            with _litert(path):
+                self._check_signature()
+                self._create_buffers(dict(shared or {}))
 
     def _create_buffers(self, shared: dict[str, Any]) -> None:
         spec, name = self.spec, self.spec.signature
@@ -112,20 +118,22 @@ class CompiledGraph:
 
         Raises:
             ValueError: an input is missing or of another shape or dtype.
-            RuntimeError: LiteRT could not run the graph.
+            UserError: LiteRT could not run the graph.
         """
         for spec in self.spec.inputs:
             if spec.name in self._inputs:
                 self._inputs[spec.name].write(_checked_input(spec, tensors, self.path.name))
-        self._model.run_by_name(self.spec.signature, {**self._inputs, **self._shared}, self._outputs)
+        with _litert(self.path):
+            self._model.run_by_name(self.spec.signature, {**self._inputs, **self._shared}, self._outputs)
 
     def read(self, names: Collection[str] | None = None) -> dict[str, Array]:
-        """Copies outputs out of their buffers: those of these names, or all."""
-        return {
-            spec.name: self._outputs[spec.name].read(int(np.prod(spec.shape)), np.dtype(spec.dtype)).reshape(spec.shape)
-            for spec in self.spec.outputs
-            if names is None or spec.name in names
-        }
+        """Copies outputs out of their buffers: those of these names, or all; raises UserError if LiteRT cannot."""
+        with _litert(self.path):
+            return {
+                spec.name: self._outputs[spec.name].read(int(np.prod(spec.shape)), np.dtype(spec.dtype)).reshape(spec.shape)
+                for spec in self.spec.outputs
+                if names is None or spec.name in names
+            }
 
     @property
     def output_buffers(self) -> Mapping[str, Any]:
@@ -162,6 +170,17 @@ class CompiledGraph:
             if side == "input" and len(details) != len(specs):
                 extra = sorted(set(details) - {spec.name for spec in specs})
                 raise UserError(f"{self.path} needs the input {_listed(extra)}, which the manifest does not list; {REMAKE}")
+
+
+@contextmanager
+def _litert(path: Path) -> Iterator[None]:
+    """Raises ``UserError`` for what LiteRT reports in its block: of a verified file, that it has no meaning."""
+    try:
+        with doing(f"LiteRT runs {path}"):
+            yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:600]
+        raise UserError(f"LiteRT cannot run {path} ({text}); {REMAKE}") from error
 
 
 def _checked_input(spec: TensorSpec, tensors: Mapping[str, Array], graph: str) -> Array:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import IO
 
 _silenced = False
 _capturing = threading.RLock()
@@ -64,7 +65,7 @@ def native_log(log: NativeLog | None = None) -> Iterator[NativeLog]:
     with _capturing:
         _flush()
         saved: dict[int, int] = {}
-        with tempfile.TemporaryFile() as sink:
+        with _unnamed_file() as sink:
             for descriptor in (1, 2):
                 with suppress(OSError):  # a closed descriptor (a daemon's) has nothing to capture
                     saved[descriptor] = os.dup(descriptor)
@@ -101,6 +102,13 @@ def silence_native_log() -> None:
             os.close(null)
 
     atexit.register(silence)
+
+
+def _unnamed_file() -> IO[bytes]:
+    """Returns a file without a name, in memory where the system can: there may be no temporary folder."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("native-log"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _flush() -> None:

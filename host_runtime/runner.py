@@ -118,7 +118,7 @@ class Runner:
             BusyError: another thread is using this runner.
             UserError: it is closed.
             ValueError: the tensor has another shape or dtype.
-            RuntimeError: LiteRT could not run a graph.
+            UserError: LiteRT could not run a graph.
         """
         manifest = self.bundle.manifest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import click
 
-from detr2litert.host_runtime.errors import UserError
+from detr2litert.convert.cli.resources import exhausted
+from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.verify.accuracy import DEFAULT_SIZE
 from detr2litert.verify.printable import printable
 
@@ -23,6 +25,17 @@ LONGEST_LINE = 2000
 INTERRUPTED = "interrupted before it was done; run the same command again"
 
 Command = Callable[..., int | None]
+
+
+class OutputLostError(Exception):
+    """Standard output or standard error cannot be written, with the reason.
+
+    Not an ``OSError``: click and rich end the process with 1 for a broken pipe, like a failed gate, and others ignore it.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, error: OSError) -> None:
+        super().__init__(reason(error))
+        self.stream, self.error = stream, error
 
 
 class FiniteRange(click.FloatRange):
@@ -104,7 +117,7 @@ def reported(command: Command) -> Command:
                 message = INTERRUPTED
             elif isinstance(error, UserError):
                 message = str(error)
-            else:
+            elif isinstance(error, OutputLostError) or not (message := exhausted(error)):
                 raise
             code = refuse(message)
         exit_process(code or 0)

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from detr2litert.convert.cli.process import tune_process
-from detr2litert.convert.cli.program import Program, watched
+from detr2litert.convert.cli.program import Program, open_standard_streams, watched
+from detr2litert.convert.cli.supervise import supervise
 from detr2litert.convert.commands import COMMANDS
 
 
@@ -18,6 +19,8 @@ def main() -> None:
     from detr2litert.host_runtime import interrupt
     from detr2litert.host_runtime.quiet import silence_native_log
 
+    open_standard_streams()
+    supervise()
     tune_process()
     interrupt.install()
     silence_native_log()

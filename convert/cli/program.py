@@ -12,23 +12,11 @@ from typing import Any, NoReturn
 
 import click
 
-from detr2litert.convert.cli.base import INTERRUPTED, refuse
-from detr2litert.host_runtime.errors import reason
+from detr2litert.convert.cli.base import INTERRUPTED, OutputLostError, refuse
 from detr2litert.host_runtime.interrupt import acknowledge, exit_process
 
 READER_GONE = 141
 """The exit code that a shell shows for a program ended by SIGPIPE, 128 + 13."""
-
-
-class OutputLostError(Exception):
-    """Standard output or standard error cannot be written, with the reason.
-
-    Not an ``OSError``: click and rich end the process with 1 for a broken pipe, like a failed gate, and others ignore it.
-    """
-
-    def __init__(self, stream: io.TextIOWrapper, error: OSError) -> None:
-        super().__init__(reason(error))
-        self.stream, self.error = stream, error
 
 
 class _Output(io.TextIOWrapper):
@@ -59,6 +47,25 @@ def watched(stream: Any) -> Any:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+
+
+def open_standard_streams() -> None:
+    """Opens the null device for standard streams that the caller closed, as a daemon's are.
+
+    Python has None for them, which libraries do not expect, and the next files that are opened take their numbers: what native
+    code logs would be written into them.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is this one, since those below it are open.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115, a descriptor
+            # The second is a reference that keeps it open, as Python's own streams have one.
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 class Program(click.Group):

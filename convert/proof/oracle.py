@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from detr2litert.convert.models.settings.setting import Size, in_words
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.foreign_json import REPORT, read_json
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection, read_expected
 
 PACKAGE, CLONE = "oracle_rfdetr.py", "oracle_yaml.py"
@@ -69,8 +69,7 @@ def ask_original(
     else:
         assert config is not None, "_script says so"
         request["config"] = str(config.absolute())
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        work = Path(folder)
+    with scratch_folder() as work:
         names = [f"picture_{number}.png" for number in range(len(pictures))]
         for name, picture in zip(names, pictures, strict=True):
             picture.image.save(work / name)

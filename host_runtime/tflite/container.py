@@ -20,6 +20,11 @@ def is_model(head: bytes) -> bool:
     return head[4:8] == IDENTIFIER
 
 
+def open_model(raw: Any) -> Any:
+    """Returns the schema's ``Model`` over a file's bytes or a map of them; each accessor reads the bytes when it is called."""
+    return schema.Model.GetRootAs(raw, 0)
+
+
 def parse_model(raw: bytes) -> Any:
     """Parses a file's bytes to the schema's ``ModelT``, with every buffer's data loaded.
 
@@ -28,7 +33,7 @@ def parse_model(raw: bytes) -> Any:
     Raises:
         ValueError: a buffer is outside the file. Damaged bytes may raise any exception.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw, 0))
+    model = schema.ModelT.InitFromObj(open_model(raw))
     for buffer in model.buffers:
         if buffer.offset > 1:
             if buffer.offset + buffer.size > len(raw):
@@ -62,8 +67,18 @@ def operator_code(operator: int, version: int = 1, custom: str = "") -> Any:
 
 def operator_name(code: Any) -> str:
     """Returns the builtin's name in the schema."""
-    number = builtin(code)
+    return operator_label(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def operator_label(number: int, deprecated: int) -> str:
+    """Returns the name of a builtin by its number; older files have the deprecated field only."""
+    number = max(int(number), int(deprecated))
     return _OP_NAMES.get(number, f"BUILTIN_{number}")
+
+
+def operator_number(name: str) -> int:
+    """Returns a builtin's number in the schema, by its name there."""
+    return int(getattr(schema.BuiltinOperator, name))
 
 
 def text(value: bytes | str | None) -> str:

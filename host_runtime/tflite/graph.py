@@ -18,7 +18,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.tflite.container import IDENTIFIER, is_model, operator_name, parse_model, text
+from detr2litert.host_runtime.tflite.container import operator_name, parse_model, text
+from detr2litert.host_runtime.tflite.verify_file import verify_file
 
 _DTYPE_NAMES: Mapping[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 
@@ -59,9 +60,17 @@ class Tensor:
         if self.data is None:
             return None
         try:
-            return np.frombuffer(self.data.tobytes(), np.dtype(self.dtype)).reshape(self.shape)
+            values = np.frombuffer(self.data, np.dtype(self.dtype)).reshape(self.shape)
         except (TypeError, ValueError):
             return None
+        values.flags.writeable = False  # a view of the data
+        return values
+
+    @cached_property
+    def all_zero(self) -> bool:
+        """True for a constant whose values are known and all zero."""
+        values = self.values()
+        return values is not None and not values.any()
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,19 @@ class Graph:
                 readers.setdefault(tensor, []).append(op)
         return {tensor: tuple(ops) for tensor, ops in readers.items()}
 
+    @cached_property
+    def _outputs(self) -> frozenset[int]:
+        return frozenset(self.outputs)
+
+    # Answers that were given before: a lint asks for the same of every operator that shares a tensor.
+    @cached_property
+    def _sources(self) -> dict[int, Tensor | None]:
+        return {}
+
+    @cached_property
+    def _readers(self) -> dict[int, frozenset[int]]:
+        return {}
+
     def producer(self, tensor: int) -> Op | None:
         """Returns the operator that computes a tensor; None for graph inputs and constants."""
         return self._producers.get(tensor)
@@ -132,14 +154,33 @@ class Graph:
         """Returns the operators that read a tensor, each once."""
         return self._consumers.get(tensor, ())
 
+    def is_output(self, tensor: int) -> bool:
+        """Returns True for an output of the graph."""
+        return tensor in self._outputs
+
+    def read_together(self, first: int, second: int) -> bool:
+        """Returns whether one operator reads both tensors."""
+        if first not in self._readers:
+            self._readers[first] = frozenset(op.index for op in self.consumers(first))
+        return any(op.index in self._readers[first] for op in self.consumers(second))
+
     def source(self, tensor: int) -> Tensor | None:
         """Returns a constant tensor, or the constant input of its DEQUANTIZE (the delegate folds it); None for runtime data."""
-        if tensor < 0:
-            return None
-        if self.tensors[tensor].constant:
-            return self.tensors[tensor]
-        maker = self.producer(tensor)
-        return self.source(maker.inputs[0]) if maker is not None and maker.name == "DEQUANTIZE" else None
+        if tensor in self._sources:
+            return self._sources[tensor]
+        passed: dict[int, None] = {}
+        while tensor not in self._sources:
+            passed[tensor] = None
+            maker = self.producer(tensor)
+            if tensor >= 0 and self.tensors[tensor].constant:
+                self._sources[tensor] = self.tensors[tensor]
+            elif tensor < 0 or maker is None or maker.name != "DEQUANTIZE" or maker.inputs[0] in passed:
+                self._sources[tensor] = None
+            else:
+                tensor = maker.inputs[0]
+        found = self._sources[tensor]
+        self._sources.update(dict.fromkeys(passed, found))
+        return found
 
     def is_runtime(self, tensor: int) -> bool:
         """Returns True for data that depends on the graph's inputs, not for (dequantised) constants and absent inputs."""
@@ -168,17 +209,14 @@ def read_entries(path: Path) -> tuple[Graph, ...]:
     Raises:
         UserError: the file is missing, empty, truncated or no LiteRT model.
     """
+    verify_file(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
-    if not is_model(raw):
-        raise UserError(f"{path}: not a LiteRT model (no {IDENTIFIER.decode()} identifier at byte 4); give a .tflite file")
-    try:
-        # A truncated flatbuffer may raise any exception, depending on its offsets.
-        model = parse_model(raw)
+        # What the verifier does not read, the options of operators, may raise any exception.
+        model = parse_model(path.read_bytes())
         entries = {0, *(s.subgraphIndex for s in model.signatureDefs or ())}
         return tuple(graph_of(model, index, path.name) for index in sorted(entries))
+    except MemoryError:
+        raise
     except Exception as error:
         raise UserError(f"{path}: truncated or damaged LiteRT model ({type(error).__name__}); make or copy it again") from error
 

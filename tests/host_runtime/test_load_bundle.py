@@ -4,7 +4,9 @@ import errno
 import io
 import json
 import os
+import random
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -253,3 +255,62 @@ class TestHostileZip:
         (tmp_path / "damaged.zip").write_bytes(damaged)
         with pytest.raises(UserError, match="cannot be unpacked"):
             load_bundle(tmp_path / "damaged.zip")
+
+
+def recompressed(root: Path, target: Path, compression: int) -> bytes:
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        for path in sorted(root.rglob("*")):
+            archive.write(path, path.relative_to(root).as_posix())
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_members_of_every_compression(good, tmp_path, monkeypatch, compression):
+    """Whatever is damaged, one line and an empty temporary folder; each library has errors of its own."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    data = recompressed(good, tmp_path / "good.zip", compression)
+    rng = random.Random(compression)
+    refused = 0
+    for _ in range(40):
+        damaged = bytearray(data)
+        start = rng.randrange(len(data) - 200)
+        damaged[start : start + 8] = rng.randbytes(8)
+        (tmp_path / "bad.zip").write_bytes(damaged)
+        try:
+            load_bundle(tmp_path / "bad.zip").close()
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error) and ";" in str(error)
+        assert list(scratch.iterdir()) == []
+    assert refused > 20
+
+
+def test_a_zip_that_would_fill_the_disk_is_refused_before_it_is_unpacked(good, tmp_path, monkeypatch):
+    unpacked = []
+    monkeypatch.setattr("detr2litert.host_runtime.bundle._copy", lambda *_: unpacked.append(1))
+    bundle = Path(shutil.copytree(good, tmp_path / "large"))
+    zeros = bundle / "graph_b.tflite"
+    zeros.write_bytes(b"")
+    os.truncate(zeros, 3 * 2**20)
+    # The sizes in the archive's directory and in the manifest agree: nothing but a bound can refuse them.
+    rewrite(bundle, lambda data: data["files"]["graph_b.tflite"].update(bytes=10 * 2**30))
+    with pytest.raises(UserError, match=r"10737418240 in graph_b.tflite, more than any detector has .*don't trust this bundle"):
+        load_bundle(zipped(bundle, tmp_path / "b.zip"))
+    with pytest.raises(UserError, match="more than any detector has"):
+        load_bundle(bundle)
+    rewrite(bundle, lambda data: data["files"]["graph_b.tflite"].update(bytes=3 * 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**21, 2**20, 2**20))
+    with pytest.raises(UserError, match=r"needs \d+ bytes in .*, which has 1048576; free some"):
+        load_bundle(zipped(bundle, tmp_path / "c.zip"))
+    assert unpacked == []
+
+
+def test_a_member_that_grows_while_it_is_read(good, tmp_path, monkeypatch):
+    """Its header understates it: the copy stops at the manifest's size."""
+    original = zipfile.ZipExtFile.read
+    grown = lambda self, n=-1: original(self, n) if "manifest" in self.name else b"x" * 4096  # noqa: E731
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", grown)
+    with pytest.raises(UserError, match=r"cannot be unpacked .*larger than the manifest says"):
+        load_bundle(zipped(good, tmp_path / "b.zip"))

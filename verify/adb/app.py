@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from detr2litert.host_runtime.interrupt import uninterrupted
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.adb.client import OUTPUT_LIMIT, SHORT, Answer, Device
 from detr2litert.verify.adb.errors import AppMissingError, CommandFailedError, DeviceError, NotDebuggableError
 
@@ -131,8 +132,8 @@ class App:
 
     def put_bytes(self, data: bytes, destination: PurePosixPath) -> None:
         """Writes a small file."""
-        with tempfile.TemporaryDirectory(prefix="adb-") as folder:
-            source = Path(folder) / "file"
+        with scratch_folder() as folder:
+            source = folder / "file"
             source.write_bytes(data)
             self.put(source, destination, resume=False)
 

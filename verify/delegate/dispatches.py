@@ -18,7 +18,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.delegate.adapters import Driver, list_adapters
 from detr2litert.verify.delegate.cache_folder import READY, lock, project_cache, replacing
 
@@ -102,8 +102,8 @@ def _tried(environment: tuple[tuple[str, str], ...], adapters: int, place: Path)
     made = _made(place)
     if isinstance(made, NotCounted):
         return made
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        count = new_counts(Path(folder) / "count")
+    with scratch_folder() as folder:
+        count = new_counts(folder / "count")
         given = dict(environment)
         found = list_adapters({**given, **made.environment({**os.environ, **given}, count)})
         loaded = any(count.read_bytes()[_COUNTS_BYTES // 2 :])

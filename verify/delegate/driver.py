@@ -17,7 +17,6 @@ import argparse
 import ctypes
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate import lavapipe, swiftshader
 from detr2litert.verify.delegate.adapters import Driver, list_adapters
@@ -172,11 +172,11 @@ def _working(source: str, environment: Mapping[str, str], path: str = "") -> Dri
 
 def try_driver(driver: Driver) -> DelegateRun:
     """Compiles a one-operator model in a child process."""
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+    with scratch_folder() as folder:
         model = ModelWriter()
         model.input("x", [1, 2, 2, 4])
         model.op("ADD", ["x", "x"], {"y": [1, 2, 2, 4]})
-        return run_model(model.write(Path(folder) / "probe.tflite", ["y"]), driver=driver, timeout=120.0)
+        return run_model(model.write(folder / "probe.tflite", ["y"]), driver=driver, timeout=120.0)
 
 
 def computes_in_fp16(driver: Driver) -> bool:
@@ -186,14 +186,14 @@ def computes_in_fp16(driver: Driver) -> bool:
     """
     if not any(adapter.fp16 for adapter in driver.adapters):
         return False
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+    with scratch_folder() as folder:
         model = ModelWriter()
         shape = (1, 2, 2, 4)
         model.input("x", shape)
         model.op("MUL", ["x", model.constant("three", np.array([3], np.float32))], {"tripled": shape})
         model.op("SUB", ["tripled", "three"], {"y": shape})
         given = {"x": np.full(shape, 1 + 2**-11, np.float32)}
-        run = run_model(model.write(Path(folder) / "probe.tflite", ["y"]), [given], driver=driver, timeout=120.0)
+        run = run_model(model.write(folder / "probe.tflite", ["y"]), [given], driver=driver, timeout=120.0)
     return run.ok and not run.outputs[0]["y"].any()
 
 

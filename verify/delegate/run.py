@@ -13,7 +13,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.interrupt import uninterrupted
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.arrays import Arrays, load_arrays, save_arrays
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.dispatches import Counter, NotCounted, new_counts
@@ -176,8 +176,7 @@ def start_models(
     """
     if accelerator == "gpu" and driver is None:
         return [DelegateRun(job.model, accelerator, Outcome.NO_ADAPTER, error="no Vulkan adapter was found") for job in jobs]
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        work = Path(folder)
+    with scratch_folder() as work:
         # Random, so that a model's author cannot forge it: the delegate writes the model's names into the same log.
         mark = f"@@detr2litert-{secrets.token_hex(8)}"
         settings = {

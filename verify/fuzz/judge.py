@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.host_runtime.tflite.graph import Graph, Op, read_graph
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, run_models
@@ -71,8 +70,7 @@ class Judged:
 
 def judge(specs: Sequence[Spec], driver: Driver) -> list[Judged]:
     """Runs all graphs in fp32, each on inputs drawn from three ranges."""
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        work = Path(folder)
+    with scratch_folder() as work:
         results: list[Judged] = [Judged(Verdict.INVALID)] * len(specs)
         graphs: dict[int, Graph] = {}
         jobs: dict[int, Job] = {}

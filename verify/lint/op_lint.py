@@ -19,6 +19,7 @@ from detr2litert.verify.lint.op_support import SEVERITIES, Rule, SupportTable, l
 from detr2litert.verify.printable import printable
 
 FAIL_ON = ("refused", "wrong")
+_MOST_TENSORS = 32  # of a finding: an operator may have any number, and as many operators may share them
 _NAME_LENGTH = 120  # of a tensor's name in a place; the finding's ``tensors`` have the full name
 
 
@@ -190,8 +191,11 @@ def _finding(graph: Graph, row: Rule, hit: Hit, op: Op | None) -> Finding:
 def _placed(
     graph: Graph, op: Op | None, tensors: Iterable[int], rule: str, severity: str, message: str, advice: str
 ) -> Finding:
-    named = [graph.tensors[t] for t in tensors if t >= 0]
+    given = [t for t in tensors if t >= 0]
+    named = [graph.tensors[t] for t in given[:_MOST_TENSORS]]
     names = ", ".join(_cut(short_name(t.name)) or f"tensor {t.index}" for t in named)
+    if len(given) > len(named):
+        names = f"{names} and {len(given) - len(named)} more"
     parts = [graph.name, f"op {op.index} {op.name}" if op else "", f"({names})" if names else ""]
     return Finding(
         rule,

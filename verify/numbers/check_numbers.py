@@ -7,13 +7,13 @@ the lint's rules afterwards. It judges what it computed: other inputs may show w
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.host_runtime.tflite.graph import Graph, read_entries, read_graph
 from detr2litert.verify.arrays import Arrays
 from detr2litert.verify.delegate.adapters import Driver
@@ -84,8 +84,7 @@ def check_numbers(
     """
     start = time.perf_counter()
     driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        work = Path(folder)
+    with scratch_folder() as work:
         entries = [entry for name, path in graphs.items() for entry in _entries(name, path, inputs, work)]
         if driver is None:
             return _not_run(no_gpu.reason, no_gpu.advice, start)
@@ -110,8 +109,7 @@ def outcomes(graphs: Mapping[str, Path], driver: Driver, *, timeout: float = 120
     Returns:
         By name: ``"right"``, ``"wrong"``, ``"died"``, ``"refused"`` or ``"not judged"``; of several entries the worst.
     """
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        work = Path(folder)
+    with scratch_folder() as work:
         entries = [(name, entry) for name, path in graphs.items() for entry in _entries(name, path, None, work)]
         _run_cpu([entry for _, entry in entries], work, timeout)
         _run_gpu([entry for _, entry in entries], driver, "fp32", timeout)

@@ -12,18 +12,17 @@ so a graph that agrees is not run in fp32, and both graphs' shaders are compiled
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.decode import Detections
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.driver import NO_FP16, NoGpu
 from detr2litert.verify.delegate.run import DelegateRun, Job, Running, run_models, side_by_side, start_models
@@ -339,9 +338,9 @@ def _explain(one: _Judged, driver: Driver, limits: Fp16Limits, timeout: float) -
     if one.failing_in_fp32(limits.graph):
         return None, Finding("fp16", "wrong", place, f"{head}; {_NOT_FP16}", "see the numerics gate")
     try:
-        with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
+        with scratch_folder() as folder:
             fault = locate_fp16(
-                case.shipped, case.inputs[0], outputs[0], driver, limits.graph, limits.max_taps, timeout, Path(folder)
+                case.shipped, case.inputs[0], outputs[0], driver, limits.graph, limits.max_taps, timeout, folder
             )
     except LocateError as error:
         return None, Finding("fp16", "wrong", place, f"{head}; {error}", "run it on pictures of another kind")

@@ -12,7 +12,6 @@ Where a link fails, the first tensor that differs is named, with its operator, m
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.dispatches import NotCounted, describe_counts, find_counter
 from detr2litert.verify.delegate.driver import NO_ADAPTER, NoGpu
@@ -310,8 +310,8 @@ def _explain(
     try:
         if link.kind == GPU:
             assert driver is not None  # the comparison would not have been made
-            with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-                place = locate_gpu(case.shipped, given, outputs[0], driver, limits.gpu, limits.max_taps, timeout, Path(folder))
+            with scratch_folder() as folder:
+                place = locate_gpu(case.shipped, given, outputs[0], driver, limits.gpu, limits.max_taps, timeout, folder)
         elif link.kind == SHIPPED:
             assert case.float32 is not None
             place = locate_shipped(case.shipped, case.float32, given, outputs, limits.shipped)

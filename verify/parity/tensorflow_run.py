@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.arrays import load_arrays, save_arrays
 from detr2litert.verify.delegate.run import Job
 
@@ -72,8 +72,7 @@ def run_tensorflow(jobs: Sequence[Job], *, timeout: float, python: str = sys.exe
         timeout: seconds for all models together.
         python: interpreter that has TensorFlow.
     """
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        work = Path(folder)
+    with scratch_folder() as work:
         listed = [
             {
                 "model": str(job.model.resolve()),

@@ -8,12 +8,11 @@ from __future__ import annotations
 import datetime
 import math
 import re
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, run_models
 from detr2litert.verify.lint.op_support import installed_runtime
@@ -36,8 +35,8 @@ def measure(probes: Sequence[Probe], driver: Driver, *, fp16: bool = False) -> M
         driver: how to reach the GPU.
         fp16: compute in fp16, as the delegate prefers where the adapter can; in fp32 otherwise.
     """
-    with tempfile.TemporaryDirectory(prefix="detr2litert-") as folder:
-        models = [probe.write(Path(folder)) for probe in probes]
+    with scratch_folder() as folder:
+        models = [probe.write(folder) for probe in probes]
         given = [probe.inputs(model) for probe, model in zip(probes, models, strict=True)]
         jobs = [Job(model, (values,)) for model, values in zip(models, given, strict=True)]
         runs = run_models(jobs, driver=driver, enforce_f32=not fp16, settle=False, timeout=_TIME_LIMIT)

@@ -20,7 +20,7 @@ def same_input(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 
 def identity_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    if pads_nothing(graph, op) and any(op.inputs[0] in reader.inputs for reader in graph.consumers(op.outputs[0])):
+    if pads_nothing(graph, op) and graph.read_together(op.inputs[0], op.outputs[0]):
         yield Hit("a pad by nothing, whose reader also reads the unpadded tensor", (op.inputs[0], *op.outputs))
 
 

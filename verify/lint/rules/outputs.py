@@ -15,7 +15,7 @@ _REDUCTIONS = ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
 
 def output_and_reduced(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
-    if op.outputs[0] not in graph.outputs or reader is None or not both_runtime(graph, op):
+    if not graph.is_output(op.outputs[0]) or reader is None or not both_runtime(graph, op):
         return
     if reader.name in _REDUCTIONS:
         yield Hit(f"a sum is an output and is reduced by one {reader.name}", op.outputs)
@@ -23,7 +23,7 @@ def output_and_reduced(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def output_fused_forward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
-    if op.outputs[0] not in graph.outputs or reader is None or constant_operand(graph, op) is None:
+    if not graph.is_output(op.outputs[0]) or reader is None or constant_operand(graph, op) is None:
         return
     if reader.name in _CONVOLUTIONS and reader.inputs[0] == op.outputs[0]:
         yield Hit(f"{op.name} with a constant is an output and is fused into one {reader.name}", op.outputs)
@@ -32,7 +32,7 @@ def output_fused_forward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 def output_fused_backward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
     if (
-        op.outputs[0] in graph.outputs
+        graph.is_output(op.outputs[0])
         and reader is not None
         and reader.name in ("ADD", "MUL")
         and constant_operand(graph, reader)
@@ -43,7 +43,7 @@ def output_fused_backward(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 def output_pad(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
     amounts = graph.tensors[op.inputs[1]].values()
-    if op.outputs[0] not in graph.outputs or reader is None or amounts is None or amounts.reshape(-1, 2)[-1].any():
+    if not graph.is_output(op.outputs[0]) or reader is None or amounts is None or amounts.ravel()[-2:].any():
         return
     if reader.name in (*_CONVOLUTIONS, *_POOLS) and reader.inputs[0] == op.outputs[0]:
         yield Hit(f"a pad is an output and is fused into one {reader.name}", op.outputs)
@@ -53,10 +53,10 @@ def output_whole_slice(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     """A slice of everything is left out, and its output takes the place of its input: two outputs become one, parts move."""
     source, made = op.inputs[0], op.outputs[0]
     read = bool(graph.consumers(made))
-    if (read and made not in graph.outputs) or shape_of(graph, source) != shape_of(graph, made):
+    if (read and not graph.is_output(made)) or shape_of(graph, source) != shape_of(graph, made):
         return
     maker = graph.producer(source)
-    if source in graph.outputs:
+    if graph.is_output(source):
         yield Hit("a slice that takes everything of another output", (source, made))
     elif maker is not None and maker.name in ("SPLIT", "SPLIT_V") and source != maker.outputs[-1]:
         yield Hit(f"a slice that takes everything of a {maker.name}'s part, not the last", (source, made))

@@ -29,7 +29,9 @@ def rank_five(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def int64(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     wide = tuple(
-        t for t in dict.fromkeys((*op.inputs, *op.outputs)) if graph.is_runtime(t) and graph.tensors[t].dtype == "int64"
+        t
+        for t in dict.fromkeys((*op.inputs, *op.outputs))
+        if t >= 0 and graph.tensors[t].dtype == "int64" and graph.is_runtime(t)
     )
     if wide:
         yield Hit("int64 tensor", wide)
@@ -125,7 +127,7 @@ def transpose_rank(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def identity_slice(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     whole = shape_of(graph, op.inputs[0]) == shape_of(graph, op.outputs[0])
-    if whole and any(op.inputs[0] in reader.inputs for reader in graph.consumers(op.outputs[0])):
+    if whole and graph.read_together(op.inputs[0], op.outputs[0]):
         yield Hit("a slice that takes everything, whose reader also reads the tensor itself", (op.inputs[0], *op.outputs))
 
 

@@ -25,41 +25,53 @@ _UNARY = (
 )  # fmt: skip
 
 
+_LONGEST, _MOST = 64, 256
+"""Operators in a row that are followed (the longest measured has three), and operators that are searched for a dependency.
+
+A graph may have as many SPLITs as operators that each of them would have to look at.
+"""
+
+
 def split_parts(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     """Yields the operators that are fused into the SPLIT although they read another of its parts."""
+    own = frozenset(op.outputs)
     parts = [part for part in op.outputs if graph.consumers(part)]
     # ADD and CONCATENATION are merged with the SPLIT as a whole if nothing else reads any of its parts.
-    readers = list({made.index: made for part in parts for made in graph.consumers(part)}.values())
-    if len(readers) == 1 and readers[0].name in ("ADD", "CONCATENATION"):
-        joined = readers[0]
-        if len(set(joined.inputs)) > 1 and set(joined.inputs) <= set(op.outputs):
-            message = f"{joined.name} of the parts of one {op.name}, which nothing else reads"
-            yield Hit(message, (*joined.inputs, *joined.outputs))
-            return
+    readers = {reader.index: reader for part in parts for reader in graph.consumers(part)}
+    joined = next(iter(readers.values())) if len(readers) == 1 else None
+    merged = joined is not None and joined.name in ("ADD", "CONCATENATION") and all(t in own for t in joined.inputs)
+    if joined is not None and merged and len(set(joined.inputs)) > 1:
+        message = f"{joined.name} of the parts of one {op.name}, which nothing else reads"
+        yield Hit(message, (*joined.inputs, *joined.outputs))
+        return
     # Anything else is fused into the place of the first part, and what reads its result after it.
     carried, direct, moved = op.outputs[0], True, False
-    while reader := _only_reader(graph, carried):
+    independent: set[int] = set()
+    for _ in range(_LONGEST):
+        reader = _only_reader(graph, carried)
+        if reader is None:
+            return
         if _changes_nothing(graph, reader):
             carried, moved = reader.outputs[0], True
             continue
-        others = [t for t in reader.inputs if t != carried]
-        siblings = [t for t in others if _behind(graph, t) in op.outputs]
-        if siblings:
-            if _fused(reader, carried, direct=direct, moved=moved or siblings[0] not in op.outputs):
-                yield Hit(f"{reader.name} of the first part of a {op.name} with another of its parts", (carried, *siblings))
-            return
         if reader.name not in (*_UNARY, *_FIRST_LEADS, "ADD", "MUL", "PRELU"):
+            return
+        others = [t for t in reader.inputs if t != carried]
+        siblings = [t for t in others if _behind(graph, t) in own]
+        if siblings:
+            if _fused(reader, carried, direct=direct, moved=moved or siblings[0] not in own):
+                yield Hit(f"{reader.name} of the first part of a {op.name} with another of its parts", (carried, *siblings))
             return
         if reader.name in _FIRST_LEADS and reader.inputs[0] != carried:
             return
-        if any(graph.is_runtime(t) and _depends(graph, t, op) for t in others):
+        if any(graph.is_runtime(t) and _depends(graph, t, op, independent) for t in others):
             return
         carried, direct = reader.outputs[0], False
 
 
 def _only_reader(graph: Graph, tensor: int) -> Op | None:
     readers = graph.consumers(tensor)
-    return readers[0] if len(readers) == 1 and tensor not in graph.outputs else None
+    return readers[0] if len(readers) == 1 and not graph.is_output(tensor) else None
 
 
 def _changes_nothing(graph: Graph, op: Op) -> bool:
@@ -69,7 +81,10 @@ def _changes_nothing(graph: Graph, op: Op) -> bool:
 
 def _behind(graph: Graph, tensor: int) -> int:
     """Returns the tensor that a chain of operators without an effect begins with."""
-    while (maker := graph.producer(tensor)) is not None and _changes_nothing(graph, maker):
+    for _ in range(_LONGEST):
+        maker = graph.producer(tensor)
+        if maker is None or not _changes_nothing(graph, maker):
+            break
         tensor = maker.inputs[0]
     return tensor
 
@@ -90,15 +105,20 @@ def _fused(reader: Op, carried: int, *, direct: bool, moved: bool) -> bool:
     return reader.name in _FIRST_LEADS and reader.inputs[0] == carried
 
 
-def _depends(graph: Graph, tensor: int, op: Op) -> bool:
-    """True if a tensor is computed from the operator's outputs."""
-    seen, stack = set(), [tensor]
+def _depends(graph: Graph, tensor: int, op: Op, independent: set[int]) -> bool:
+    """Returns whether a tensor is computed from the operator's outputs, True where that takes too long.
+
+    Adds the operators that are not to ``independent``.
+    """
+    stack = [tensor]
     while stack:
         maker = graph.producer(stack.pop())
-        if maker is None or maker.index in seen or maker.index < op.index:
+        if maker is None or maker.index in independent or maker.index < op.index:
             continue
         if maker.index == op.index:
             return True
-        seen.add(maker.index)
+        independent.add(maker.index)
+        if len(independent) > _MOST:
+            return True
         stack.extend(maker.inputs)
     return False

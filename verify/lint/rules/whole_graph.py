@@ -33,7 +33,7 @@ def token_fan_out(graph: Graph, rule: Rule) -> Iterator[Hit]:
     """
     for op in graph.ops:
         for index in op.outputs:
-            tensor, readers, is_output = graph.tensors[index], len(graph.consumers(index)), index in graph.outputs
+            tensor, readers, is_output = graph.tensors[index], len(graph.consumers(index)), graph.is_output(index)
             tokens = graph.is_runtime(index) and tensor.rank == 3 and tensor.shape[0] == 1 and tensor.shape[1] > 1
             if not tokens or readers + is_output < 2:
                 continue
@@ -43,9 +43,9 @@ def token_fan_out(graph: Graph, rule: Rule) -> Iterator[Hit]:
 
 def unmeasured_op(graph: Graph, rule: Rule) -> Iterator[Hit]:
     known = rule.parameters["known"]
+    first = {op.name: op for op in reversed(graph.ops)}
     for name, count in graph.op_counts().items():
         kind, _, code = name.partition(":")
         refused = kind == "STABLEHLO_COMPOSITE" or (kind == "CUSTOM" and code not in CUSTOM_CODES)  # by rules of their own
         if name not in known and not refused:
-            first = next(op for op in graph.ops if op.name == name)
-            yield Hit(f"{name} ({count} uses) is on no list", op=first)
+            yield Hit(f"{name} ({count} uses) is on no list", op=first[name])

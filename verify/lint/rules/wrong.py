@@ -31,7 +31,7 @@ def pad_rank_three(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def pad_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     value, reader = pad_value(graph, op), only_consumer(graph, op.outputs[0])
-    if reader is None or op.outputs[0] in graph.outputs:
+    if reader is None or graph.is_output(op.outputs[0]):
         return
     fused = {
         "AVERAGE_POOL_2D": True,
@@ -45,10 +45,9 @@ def pad_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 def zeros_into_pool(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     reader = only_consumer(graph, op.outputs[0])
-    if reader is None or reader.name not in ("MAX_POOL_2D", "AVERAGE_POOL_2D") or op.outputs[0] in graph.outputs:
+    if reader is None or reader.name not in ("MAX_POOL_2D", "AVERAGE_POOL_2D") or graph.is_output(op.outputs[0]):
         return
-    constants = [tensor for t in op.inputs if (tensor := graph.source(t)) is not None and tensor.values() is not None]
-    if any(not np.any(tensor.values()) for tensor in constants):
+    if any((tensor := graph.source(t)) is not None and tensor.all_zero for t in op.inputs):
         yield Hit(f"zeros are concatenated to the input of the {reader.name} after it", op.outputs)
 
 
@@ -90,7 +89,7 @@ def grouped_conv(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     channels, per_group = graph.tensors[op.inputs[0]].shape[-1], graph.tensors[op.inputs[1]].shape[-1]
     outputs = graph.tensors[op.inputs[1]].shape[0]
     depthwise = per_group == 1 and outputs == channels
-    if per_group < channels and not depthwise:
+    if 0 < per_group < channels and not depthwise:
         groups = channels // per_group
         if per_group % 4 or outputs // groups % 4:
             yield Hit(f"{groups} groups of {per_group} channels and {outputs // groups} outputs", op.inputs[:1])
@@ -121,8 +120,8 @@ def pow_constant_base(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 
 def pad_infinite(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    pooled = (
-        all(reader.name == "MAX_POOL_2D" for reader in graph.consumers(op.outputs[0])) and op.outputs[0] not in graph.outputs
+    pooled = all(reader.name == "MAX_POOL_2D" for reader in graph.consumers(op.outputs[0])) and not graph.is_output(
+        op.outputs[0]
     )
     if np.isinf(pad_value(graph, op)) and not pooled:
         yield Hit("pads with infinity", op.outputs)
