@@ -36,6 +36,8 @@ from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
     MANIFEST_NAME,
+    SCHEMA_VERSION,
+    TWO_GRAPHS_VERSION,
     FileRecord,
     Golden,
     Graphs,
@@ -201,7 +203,7 @@ def write_bundle(
     classes: Classes,
     golden: GoldenRun,
 ) -> Manifest:
-    """Completes a folder that holds the two graphs: writes host parameters, labels, golden vectors and the manifest."""
+    """Completes a folder that holds the graphs: writes host parameters, labels, golden vectors and the manifest."""
     constants = compiled.host_constants()
     if constants:
         _save_tensors(constants, folder / HOST_PARAMS_NAME)
@@ -215,7 +217,7 @@ def write_bundle(
         weights=Weights(source_name(reference.source), reference.sha256, reference.random),
         versions={package: _version(package) for package in _STACK},
         preprocess=preprocess_of(reference.settings),
-        graphs=Graphs(_graph_spec(compiled, golden, "graph_a"), _graph_spec(compiled, golden, "graph_b")),
+        graphs=Graphs(*(_graph_spec(compiled, golden, graph) for graph in compiled.parts.graphs)),
         host_step=compiled.host_program(),
         postprocess=postprocess_of(reference, classes),
         classes=classes.names,
@@ -224,6 +226,7 @@ def write_bundle(
         protection=str(compiled.profile.protection),
         settings=_settings(reference, classes),
         native=_native_files(compiled),
+        schema_version=SCHEMA_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION,
     )
     manifest.check()
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
@@ -275,8 +278,7 @@ def _native_files(compiled: CompiledDetector) -> NativeFiles | None:
         return None
     written = compiled.graphs
     own = {name: native_name(name) for name in compiled.parts.graphs}
-    a, b = (graph_file(native if native in written else name) for name, native in own.items())
-    return NativeFiles(a, b)
+    return NativeFiles(*(graph_file(native if native in written else name) for name, native in own.items()))
 
 
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:
