@@ -206,10 +206,10 @@ const PLANTED = [
   [
     'a newer schema',
     'manifest.json',
-    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 3')),
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 4')),
     true,
     'refused',
-    /schema version 3/,
+    /schema version 4/,
   ],
 ];
 
