@@ -10,10 +10,11 @@ import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Reads manifest.json as defined by `manifest.schema.json`, up to version 2, then checks its consistency. */
+/** Reads manifest.json as defined by `manifest.schema.json`, up to version 3, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
     private const val MAX_NUMBERS = 64 // of a setting
+    private const val ONE_GRAPH = 3 // the first version in which a bundle may have one graph
 
     /**
      * @param where the text's name in errors.
@@ -48,7 +49,8 @@ object ManifestReader {
             ),
             setOf("golden", "protection", "settings", "native"),
         )
-        val graphs = json.child("graphs").allowOnly(setOf("a", "b"))
+        val graphs = json.child("graphs").allowOnly(setOf("a"), setOf("b"))
+        if (!graphs.has("b") && version < ONE_GRAPH) graphs.fail("b is missing, which a bundle of version $version has")
         return Manifest(
             variant = json.text("variant", minLength = 1),
             target = json.text("target", minLength = 1),
@@ -56,7 +58,7 @@ object ManifestReader {
             versions = json.child("versions").let { versions -> versions.names.associateWith { versions.text(it) } },
             preprocess = preprocess(json.child("preprocess")),
             graphA = graph(graphs.child("a")),
-            graphB = graph(graphs.child("b")),
+            graphB = if (graphs.has("b")) graph(graphs.child("b")) else null,
             hostStep = hostStep(json.child("host_step")),
             postprocess = postprocess(json.child("postprocess")),
             classes = classes(json),
@@ -137,8 +139,8 @@ object ManifestReader {
     }
 
     private fun native(json: JsonObject): NativeFiles {
-        json.allowOnly(setOf("a", "b"))
-        return NativeFiles(json.text("a", minLength = 1), json.text("b", minLength = 1))
+        json.allowOnly(setOf("a"), setOf("b"))
+        return NativeFiles(json.text("a", minLength = 1), if (json.has("b")) json.text("b", minLength = 1) else null)
     }
 
     internal fun tensor(json: JsonObject): TensorSpec {
