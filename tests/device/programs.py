@@ -91,7 +91,7 @@ def shell_environment(root: Path) -> dict[str, str]:
     """The environment of a command on the device."""
     return {
         "PATH": str(root / ".emulator" / "bin"),
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}",
         "HOME": str(root / "data"),
         "LANG": "C.UTF-8",
         "TF_CPP_MIN_LOG_LEVEL": "3",
