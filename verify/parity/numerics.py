@@ -104,10 +104,16 @@ class GraphCase:
         if not self.inputs or len(self.inputs) != len(self.expected):
             raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.expected)} sets of expected outputs")
 
+    def aligned(self, index: int, found: Arrays, reference: Arrays) -> tuple[Arrays, Arrays]:
+        """Returns both sides' outputs on one input set in the form to compare element by element: at the same selection."""
+        if self.selection is None:
+            return found, reference
+        own, other = self.selection.aligned(self.inputs[index], found, reference)
+        return dict(own), dict(other)
+
     def differences(self, index: int, found: Arrays, reference: Arrays, tolerance: float) -> dict[str, Difference]:
         """Returns each output's difference on one input set; the two sides have the same names and shapes."""
-        if self.selection is not None:
-            found, reference = map(dict, self.selection.aligned(self.inputs[index], found, reference))
+        found, reference = self.aligned(index, found, reference)
         return {name: difference(found[name], value, tolerance=tolerance) for name, value in reference.items()}
 
 

@@ -46,8 +46,8 @@ class SelectionInside:
 
         An impossible selection, one that is out of range or has a token twice, becomes NaN, which agrees with nothing.
         """
-        own, other = found[self.indices], reference[self.indices]
-        if np.array_equal(own, other):
+        own, other = found.get(self.indices), reference.get(self.indices)
+        if own is None or other is None or own.shape != other.shape or np.array_equal(own, other):
             return found, reference
         at_other = self.compute(inputs, other)
         scores = np.asarray(at_other[self.scores]).reshape(-1)
@@ -55,7 +55,12 @@ class SelectionInside:
             return {**found, self.indices: np.full(own.shape, np.nan)}, reference
         at_own = self.compute(inputs, own)
         changed = {
-            name: scores[other] if name == self.indices else value + (at_own[name] - at_other[name])
+            name: scores[other] if name == self.indices else _moved(value, at_own[name], at_other[name])
             for name, value in reference.items()
         }
         return {**found, self.indices: scores[own]}, changed
+
+
+def _moved(value: Array, to: Array, origin: Array) -> Array:
+    """Returns a reference at another selection; one of another shape than PyTorch's as it is, for the caller to find."""
+    return value + (to - origin) if value.shape == to.shape else value
