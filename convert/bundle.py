@@ -37,6 +37,8 @@ from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
     MANIFEST_NAME,
+    SCHEMA_VERSION,
+    TWO_GRAPHS_VERSION,
     FileRecord,
     Golden,
     Graphs,
@@ -205,7 +207,7 @@ def write_bundle(
     classes: Classes,
     golden: GoldenRun,
 ) -> Manifest:
-    """Completes a folder that holds the two graphs: writes host parameters, labels, golden vectors and the manifest."""
+    """Completes a folder that holds the graphs: writes host parameters, labels, golden vectors and the manifest."""
     constants = compiled.host_constants()
     if constants:
         _save_tensors(constants, folder / HOST_PARAMS_NAME)
@@ -219,7 +221,7 @@ def write_bundle(
         weights=Weights(source_name(reference.source), reference.sha256, reference.random),
         versions={package: _version(package) for package in _STACK},
         preprocess=preprocess_of(reference.settings),
-        graphs=Graphs(_graph_spec(compiled, golden, "graph_a"), _graph_spec(compiled, golden, "graph_b")),
+        graphs=Graphs(*(_graph_spec(compiled, golden, graph) for graph in compiled.parts.graphs)),
         host_step=compiled.host_program(),
         postprocess=postprocess_of(reference, classes),
         classes=classes.names,
@@ -228,6 +230,7 @@ def write_bundle(
         protection=str(compiled.profile.protection),
         settings=_settings(reference, classes),
         native=_native_files(compiled),
+        schema_version=SCHEMA_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION,
     )
     # By the schema too: what this program writes, it can read.
     Manifest.from_dict(manifest.to_dict())
@@ -288,8 +291,7 @@ def _native_files(compiled: CompiledDetector) -> NativeFiles | None:
         return None
     written = compiled.graphs
     own = {name: native_name(name) for name in compiled.parts.graphs}
-    a, b = (graph_file(native if native in written else name) for name, native in own.items())
-    return NativeFiles(a, b)
+    return NativeFiles(*(graph_file(native if native in written else name) for name, native in own.items()))
 
 
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:

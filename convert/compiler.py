@@ -1,4 +1,4 @@
-"""Compiles a reference detector to two rewritten graphs and a host step: everything before the converter."""
+"""Compiles a reference detector to two rewritten graphs and a host step, or to one graph: everything before the converter."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.one_graph import SCORES, run_one_graph
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.native_ops import CUSTOM_OPS
-from detr2litert.graphs.partition import Part, Partition, partition
+from detr2litert.graphs.partition import INDICES, Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
 from detr2litert.graphs.toolbox import RewriteRefusedError, calls, graph_module_of
 from detr2litert.host_runtime import manifest
@@ -35,16 +36,16 @@ OUTPUT_NAMES = ("boxes", "logits")
 
 @dataclass(frozen=True)
 class CompiledDetector:
-    """A detector in three parts, still in PyTorch.
+    """A detector in three parts, or in one graph, still in PyTorch.
 
     Attributes:
-        parts: graph A, host step and graph B, rewritten for the target.
+        parts: graph A, host step and graph B, or graph A alone, rewritten for the target.
         reports: what the rewrites did, for ``"detector"`` (before the cut), ``"graph_a"`` and ``"graph_b"``, and for those of
             the native form.
         ranges: value ranges of ``"graph_a"`` and ``"graph_b"`` on the calibration pictures, before any protection.
         profile: the options of the compilation.
         calibration: those pictures.
-        cut: graph B as it was cut, before it was rewritten.
+        cut: graph B as it was cut, before it was rewritten; None if there is one graph.
         native: the same graphs in the delegate's own operators, with the same host step; None if the profile has no native
             form or no operator has one.
     """
@@ -89,14 +90,16 @@ class CompiledDetector:
 
         Args:
             image: ``[1, 3, R, R]``, normalised.
-            outputs: graph A's outputs from another source, of which only those that the selection ranks are used.
+            outputs: graph A's outputs from another source, of which only those that the selection ranks are used: of one
+                graph, its scores or else the indices that it selected.
         """
-        return evaluate_parts(self.parts, image, {name: outputs[name] for name in self.ranked})
+        used = (INDICES,) if self.parts.b is None and SCORES not in outputs else self.ranked
+        return evaluate_parts(self.parts, image, {name: outputs[name] for name in used})
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """Returns graph A's outputs by which the host step selects."""
-        return self.parts.host.ranked
+        """Returns the tensors by which the queries are selected: outputs of graph A, or of one graph the scores inside."""
+        return self.parts.host.ranked if self.parts.b is not None else (SCORES,)
 
 
 class CompilationObserver:
@@ -157,7 +160,7 @@ def compile_detector(
             token_maps=profile.token_maps,
         )
         observer.cut(whole, parts)
-        cut = copied(parts.b)
+        cut = None if parts.b is None else copied(parts.b)
         portable, native = _forms(parts, profile, calibration, observer)
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
@@ -183,20 +186,22 @@ def _forms(
 ) -> tuple[CompiledDetector, CompiledDetector | None]:
     """Rewrites the graphs of a cut detector, in place, and copies of them to the native form.
 
-    Graph A is lowered and measured once for both: only samplers, which follow the selection, are lowered in another way.
+    Graph A of two is lowered and measured once for both: only samplers, which follow the selection, are lowered in another
+    way.
     """
-    own_b = copied(parts.b) if profile.native_form else None
+    *before, last = parts.graphs
+    own_last = copied(parts.last) if profile.native_form else None
     graphs = {name: part.graph_module for name, part in parts.graphs.items()}
     lowered = _rewrite(graphs, pipeline.LOWER, profile, observer)
-    if own_b is not None:
-        lowered |= _rewrite({native_name("graph_b"): own_b.graph_module}, pipeline.LOWER, profile.native(), observer)
+    if own_last is not None:
+        lowered |= _rewrite({native_name(last): own_last.graph_module}, pipeline.LOWER, profile.native(), observer)
     for number, image in enumerate(calibration, start=1):
         observer.doing(f"measuring the ranges of its values on picture {number} of {len(calibration)}")
-        _measure(parts, own_b, image)
+        _measure(parts, own_last, image)
     native = None
-    if own_b is not None:
-        own = replace(parts, a=copied(parts.a), b=own_b)
-        lowered[native_name("graph_a")] = list(lowered["graph_a"])
+    if own_last is not None:
+        own = replace(parts, a=own_last) if parts.b is None else replace(parts, a=copied(parts.a), b=own_last)
+        lowered |= {native_name(graph): list(lowered[graph]) for graph in before}
         native = _finished(own, profile.native(), calibration, observer, {native_name(n): n for n in own.graphs}, lowered)
     return _finished(parts, profile, calibration, observer, {name: name for name in parts.graphs}, lowered), native
 
@@ -240,10 +245,10 @@ def _rewrite(
     return {name: driver.run(steps, graph, profile, partial(observer.rewritten, name)) for name, graph in graphs.items()}
 
 
-def _measure(parts: Partition, native_b: Part | None, image: Tensor) -> None:
+def _measure(parts: Partition, native_last: Part | None, image: Tensor) -> None:
     """Extends the ranges in the graphs by the values of one picture."""
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
-    for part in (parts.a, parts.b, *([native_b] if native_b is not None else [])):
+    for part in (*parts.graphs.values(), *([native_last] if native_last is not None else [])):
         outputs = measure(part.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
         values.update(_named(part, outputs))
         if part is parts.a:
@@ -256,9 +261,11 @@ def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array]
     Args:
         parts: the detector.
         image: ``[1, 3, R, R]``, normalised.
-        instead: outputs of graph A to use in place of its own.
+        instead: outputs of graph A to use in place of its own; of one graph, its scores or the indices that it selects.
     """
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
+    if parts.b is None:
+        return {**values, **run_one_graph(parts.a, values, instead or {})}
     values.update(run_part(parts.a, values))
     values.update(instead or {})
     values.update(run_host(parts.host, values))

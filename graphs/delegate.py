@@ -12,6 +12,8 @@ MAX_RANK = 4
 """Dimensions of a tensor: a reshape to more is refused."""
 MAX_SIDE = 8192
 """Texels along a side of a texture. A batched matmul whose right side is higher (``batch * K / 4``) is accepted and wrong."""
+LANES = 4
+"""Channels are stored in fours: a row of another length is filled up, and some operators read what fills it."""
 
 CUSTOM_CODES = frozenset(
     {

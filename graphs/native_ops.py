@@ -71,8 +71,28 @@ def _(table: Tensor, indices: Tensor) -> Tensor:
     return table.new_empty((indices.shape[0], table.shape[1]))
 
 
+@torch.library.custom_op("detr2litert::top_rows", mutates_args=())
+def top_rows(scores: Tensor, k: int) -> Tensor:
+    """Finds the rows of the largest scores; the indices of the builtin operator TOPK_V2.
+
+    Args:
+        scores: ``[N]``, finite: at least fp16's lowest number, with which the lowering fills the row up.
+        k: how many.
+
+    Returns:
+        ``[k]``, int32, the best row first; of equal scores the lower index, which ``aten.topk`` leaves open.
+    """
+    return scores.sort(descending=True, stable=True).indices[:k].to(torch.int32)
+
+
+@top_rows.register_fake
+def _(scores: Tensor, k: int) -> Tensor:
+    return scores.new_empty((k,), dtype=torch.int32)
+
+
 RESAMPLE = torch.ops.detr2litert.resample.default
 LAYER_NORM = torch.ops.detr2litert.layer_norm.default
 GATHER_ROWS = torch.ops.detr2litert.gather_rows.default
+TOP_ROWS = torch.ops.detr2litert.top_rows.default
 CUSTOM_OPS = (RESAMPLE, LAYER_NORM)
 """Those that only the GPU delegate can run."""

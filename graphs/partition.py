@@ -1,8 +1,12 @@
-"""Cuts a detector at its query selection, into three parts::
+"""Cuts a detector at its query selection, into three parts, or brings it into one graph.
+
+The three parts::
 
     graph A    everything that the scores, and the tensors the selection gathers from, depend on
     host step  the top-k, and in some layouts the gathers and the selected tokens' tail
     graph B    the rest
+
+In one graph, the top-k and the gathers run on the GPU as well, and there is nothing to cut.
 
 As few tensors as possible cross from A to B: a tensor that is a view of a buffer (a reshape of a feature map) crosses as that
 buffer, in its four-dimensional form. With token maps, every other tensor of three dimensions crosses as a map (see
@@ -22,12 +26,11 @@ from torch import Tensor, fx, nn
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
 from detr2litert.graphs.host_step import HostPart, HostProgramBuilder
-from detr2litert.graphs.native_ops import GATHER_ROWS
 from detr2litert.graphs.op_traits import REARRANGEMENTS
+from detr2litert.graphs.select_rows import gather_by_index, select_inside
 from detr2litert.graphs.selection import Selection, find_selection
 from detr2litert.graphs.token_map import map_shape
 from detr2litert.graphs.toolbox import (
-    Emitter,
     RewriteRefusedError,
     ancestors,
     aten,
@@ -35,12 +38,14 @@ from detr2litert.graphs.toolbox import (
     graph_module_of,
     list_of,
     remove_dead_code,
-    replace,
     sizes,
     value_of,
 )
 from detr2litert.graphs.views import View
 from detr2litert.host_runtime.host_program import HostProgram
+
+INDICES = "indices"
+"""The name of the selected tokens' indices: an output of the host step, or of the only graph."""
 
 
 class Layout(StrEnum):
@@ -52,11 +57,15 @@ class Layout(StrEnum):
     """The gathers as well: graph B receives the selected tokens."""
     TAIL = "tail"
     """Also the selected tokens' tail, in float32."""
+    SINGLE = "single"
+    """Nothing: graph A is the whole detector, with the top-k and the gathers inside."""
 
 
 def layout_of(host: HostProgram) -> Layout:
     """Returns the layout of a detector whose host step is known."""
     ops = {op.op for op in host.ops}
+    if not ops:
+        return Layout.SINGLE
     if "gather" not in ops:
         return Layout.INDICES
     return Layout.TOKENS if ops <= {"topk", "gather", "reshape"} else Layout.TAIL
@@ -78,16 +87,27 @@ class Part:
 
 @dataclass(frozen=True)
 class Partition:
-    """A detector in three parts: ``b(host(a(image)), a(image))``."""
+    """A detector in three parts: ``b(host(a(image)), a(image))``; or in one, ``a(image)``.
+
+    Attributes:
+        a: the first graph, or the only one.
+        host: what runs between the graphs; empty for one graph.
+        b: the second graph; None if there is one.
+    """
 
     a: Part
     host: HostPart
-    b: Part
+    b: Part | None = None
 
     @property
     def graphs(self) -> dict[str, Part]:
-        """Both graphs by the names that reports use, in the order of execution."""
-        return {"graph_a": self.a, "graph_b": self.b}
+        """The graphs by the names that reports use, in the order of execution."""
+        return {"graph_a": self.a} if self.b is None else {"graph_a": self.a, "graph_b": self.b}
+
+    @property
+    def last(self) -> Part:
+        """The graph that gives boxes and logits."""
+        return self.a if self.b is None else self.b
 
 
 def partition(
@@ -112,6 +132,9 @@ def partition(
     """
     selection = find_selection(graph_module)
     hoisted = hoist_gather(graph_module, selection)
+    if layout is Layout.SINGLE:
+        select_inside(graph_module, selection, hoisted.gathers)
+        return Partition(Part(graph_module, tuple(inputs), (*outputs, INDICES)), HostPart(HostProgram((), (), ()), {}, {}))
     return _Cut(graph_module, selection, hoisted, layout, token_maps).split(tuple(inputs), tuple(outputs))
 
 
@@ -131,7 +154,7 @@ class _Cut:
         self._in_a = ancestors([selection.scores, *leaves])
         self._rows: fx.Node | None = None
         if layout is Layout.INDICES:
-            rows = _gather_by_index(graph_module, selection, hoisted.gathers)
+            rows = gather_by_index(graph_module, selection, hoisted.gathers)
             self._gathers, self._tail, self._rows = [], set[fx.Node](), rows
             self._on_host = _between(selection.topk, [rows])
         else:
@@ -156,7 +179,7 @@ class _Cut:
             selected_names = dict(zip(selected, _numbered("selected", len(selected)), strict=True))
             program = self._host_program(runtime_leaves, names, selected_names)
         else:
-            selected_names = {self._rows: "indices"}
+            selected_names = {self._rows: INDICES}
             program = self._host_topk(self._rows)
         a = self._part_a(inputs, [(self._selection.scores, "enc_scores"), *names.items()])
         b = self._part_b([*names.items(), *selected_names.items()], outputs)
@@ -169,7 +192,7 @@ class _Cut:
         host.reshape("enc_scores", "token_scores", [value_of(scores).numel()])
         host.rename(scores, "token_scores")
         host.topk(scores, rows, self._selection.k, 0)
-        return host.finish(("enc_scores",), ("indices",))
+        return host.finish(("enc_scores",), (INDICES,))
 
     def _host_program(self, leaves: Sequence[fx.Node], names: dict[fx.Node, str], selected: dict[fx.Node, str]) -> HostPart:
         """Builds the host step: top-k, gathers and, in that layout, the tail; ``names`` are of the leaves' buffers."""
@@ -292,22 +315,6 @@ def _buffer(node: fx.Node) -> fx.Node:
         if view is not None and view.is_contiguous and value_of(chain[start]).dim() <= MAX_RANK:
             best = chain[start]
     return best
-
-
-def _gather_by_index(graph_module: fx.GraphModule, selection: Selection, gathers: list[fx.Node]) -> fx.Node:
-    """Replaces the selection's gathers by gathers of rows at a vector of indices; returns that vector's node."""
-    rows = Emitter(graph_module, gathers[0], provenance=selection.indices)(
-        aten.reshape.default, selection.indices, [selection.k]
-    )
-    for gather in gathers:
-        emit = Emitter(graph_module, gather)
-        source = gather.all_input_nodes[0]
-        shape = sizes(value_of(source).shape)
-        constant = constant_of(graph_module, source)
-        table = emit(aten.reshape.default, source, shape[1:]) if constant is None else emit.constant(constant[0], "table")
-        replace(gather, emit(aten.reshape.default, emit(GATHER_ROWS, table, rows), [1, selection.k, shape[2]]))
-    remove_dead_code(graph_module)
-    return rows
 
 
 def _between(topk: fx.Node, gathers: list[fx.Node]) -> set[fx.Node]:

@@ -23,8 +23,10 @@ from detr2litert.host_runtime.host_program import HostProgram as HostProgram
 from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
-SCHEMA_VERSION = 2
-"""Since 2 a bundle may have a native form; this runtime reads both versions."""
+SCHEMA_VERSION = 3
+"""Since 2 a bundle may have a native form, since 3 one graph instead of two; this runtime reads every version."""
+TWO_GRAPHS_VERSION = 2
+"""Of a bundle of two graphs, which an older runtime can run too."""
 MANIFEST_NAME = "manifest.json"
 NATIVE_SUFFIX = ".native"
 """Of the name of a graph's native form in reports."""
@@ -56,26 +58,35 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class Graphs:
-    """The two graphs: `a` from the image to the query selection, `b` from the selected queries to boxes and logits."""
+    """The graphs: `a` from the image to the query selection, `b` from the selected queries to boxes and logits.
+
+    Without `b` there is one graph, `a`, from the image to boxes and logits, and the host step is empty.
+    """
 
     a: GraphSpec
-    b: GraphSpec
+    b: GraphSpec | None = None
 
     @property
     def by_name(self) -> dict[str, GraphSpec]:
-        """Both by the names that reports use, in the order of execution."""
-        return {"graph_a": self.a, "graph_b": self.b}
+        """All by the names that reports use, in the order of execution."""
+        return {"graph_a": self.a} if self.b is None else {"graph_a": self.a, "graph_b": self.b}
+
+    @property
+    def last(self) -> GraphSpec:
+        """The graph that gives boxes and logits."""
+        return self.a if self.b is None else self.b
 
 
 @dataclass(frozen=True)
 class NativeFiles:
     """The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU.
 
-    Both or neither: the files of the two forms are not mixed. A graph that has no such operator is the same file in both.
+    All or none: the files of the two forms are not mixed. A graph that has no such operator is the same file in both. `b` is
+    None where there is one graph.
     """
 
     a: str
-    b: str
+    b: str | None = None
 
 
 @dataclass(frozen=True)
@@ -176,18 +187,17 @@ class Manifest:
     protection: str | None = None
     settings: Mapping[str, SettingRecord] = field(default_factory=dict)
     native: NativeFiles | None = None
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = TWO_GRAPHS_VERSION
 
     @property
     def native_graphs(self) -> Graphs | None:
         """The graphs of the native form."""
         if self.native is None:
             return None
-        a, b = (
-            dataclasses.replace(spec, file=file)
-            for spec, file in ((self.graphs.a, self.native.a), (self.graphs.b, self.native.b))
-        )
-        return Graphs(a, b)
+        a = dataclasses.replace(self.graphs.a, file=self.native.a)
+        if self.graphs.b is None or self.native.b is None:
+            return Graphs(a)
+        return Graphs(a, dataclasses.replace(self.graphs.b, file=self.native.b))
 
     @property
     def graphs_by_name(self) -> dict[str, GraphSpec]:
@@ -203,6 +213,9 @@ class Manifest:
             del data["preprocess"]["fit"]
         if not self.preprocess.fill:
             del data["preprocess"]["fill"]
+        for pair in (data["graphs"], data["native"] or {}):
+            if pair.get("b", "") is None:
+                del pair["b"]
         return {name: value for name, value in data.items() if value is not None}
 
     def to_json(self) -> str:
@@ -248,6 +261,8 @@ class Manifest:
         """
         for problem in _problems(self):
             raise UserError(f"{where} does not fit together: {problem}; {REMAKE}")
+        if self.graphs.b is None:
+            return
         try:
             self.host_step.check(self.graphs.a.outputs, self.graphs.b.inputs)
         except UserError as error:
@@ -273,7 +288,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         weights=Weights(**data["weights"]),
         versions=dict(data["versions"]),
         preprocess=Preprocess(**{**pre, **{name: tuple(pre.get(name, ())) for name in ("mean", "std", "fill")}}),
-        graphs=Graphs(a=_parse_graph(data["graphs"]["a"]), b=_parse_graph(data["graphs"]["b"])),
+        graphs=Graphs(**{name: _parse_graph(graph) for name, graph in data["graphs"].items()}),
         host_step=HostProgram.from_dict(data["host_step"]),
         postprocess=Postprocess(**{**post, "ignored_classes": tuple(post.get("ignored_classes", ()))}),
         classes=tuple(data["classes"]),
@@ -301,18 +316,29 @@ def _parse_tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
 def _problems(manifest: Manifest) -> Iterable[str]:
     """Yields a sentence for each inconsistency, in the order of data flow."""
     a, b, host, post = manifest.graphs.a, manifest.graphs.b, manifest.host_step, manifest.postprocess
+    last, label_of_last = manifest.graphs.last, "a" if b is None else "b"
     from_a = {spec.name: spec for spec in a.outputs}
-    elements = sum(prod(spec.shape) for spec in (*a.inputs, *a.outputs, *b.inputs, *b.outputs, *host.constants))
+    sides = [("a.inputs", a.inputs), ("a.outputs", a.outputs)]
+    if b is not None:
+        sides += [("b.inputs", b.inputs), ("b.outputs", b.outputs)]
+    elements = sum(prod(spec.shape) for specs in (*(specs for _, specs in sides), host.constants) for spec in specs)
     if elements > host_table().max_elements:
         yield f"its tensors have {elements} elements in all, more than {host_table().max_elements}"
-    for label, specs in (("a.inputs", a.inputs), ("a.outputs", a.outputs), ("b.inputs", b.inputs), ("b.outputs", b.outputs)):
+    for label, specs in sides:
         names = [spec.name for spec in specs]
         if len(set(names)) != len(names):
             yield f"graphs.{label} names a tensor twice ({', '.join(names)})"
 
-    needed = [a.file, b.file]
+    if b is None and manifest.schema_version < SCHEMA_VERSION:
+        yield f"graph b is missing, which a bundle of schema version {manifest.schema_version} has"
+    if b is None and (host.inputs or host.ops or host.outputs or host.constants):
+        yield "there is a host step after graph a and no graph b to read it"
+    if manifest.native is not None and (manifest.native.b is None) != (b is None):
+        yield f"the native form has {'one graph' if manifest.native.b is None else 'two graphs'} and the portable one not"
+
+    needed = [a.file] if b is None else [a.file, b.file]
     if manifest.native is not None:
-        needed += [manifest.native.a, manifest.native.b]
+        needed += [file for file in (manifest.native.a, manifest.native.b) if file is not None]
     if host.constants:
         needed.append(HOST_PARAMS_NAME)
     if manifest.golden is not None:
@@ -348,17 +374,17 @@ def _problems(manifest: Manifest) -> Iterable[str]:
         if name not in known:
             yield f"the host step's output '{name}' is never computed"
 
-    for spec in b.inputs:
+    for spec in () if b is None else b.inputs:
         source = from_a.get(spec.name)
         if spec.name not in host.outputs and source is None:
             yield f"graph b reads '{spec.name}', which neither the host step nor graph a gives"
         elif spec.name not in host.outputs and source is not None and source.shape != spec.shape:
             yield f"'{spec.name}' leaves graph a as {source.shape} but graph b wants {spec.shape}"
 
-    from_b = {spec.name: spec.shape for spec in b.outputs}
-    boxes, logits = from_b.get(post.boxes), from_b.get(post.logits)
+    given = {spec.name: spec.shape for spec in last.outputs}
+    boxes, logits = given.get(post.boxes), given.get(post.logits)
     if boxes is None or logits is None:
-        yield f"graph b does not give '{post.boxes if boxes is None else post.logits}', which postprocess reads"
+        yield f"graph {label_of_last} does not give '{post.boxes if boxes is None else post.logits}', which postprocess reads"
     elif len(boxes) != 3 or len(logits) != 3 or boxes[:2] != logits[:2] or boxes[0] != 1 or boxes[2] != 4:
         yield f"postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not {list(boxes)} and {list(logits)}"
     elif logits[2] != len(manifest.classes):

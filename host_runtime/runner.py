@@ -1,4 +1,4 @@
-"""Runs a bundle: picture -> graph A -> host step -> graph B -> detections."""
+"""Runs a bundle: picture -> graph A -> host step -> graph B -> detections; or picture -> graph A -> detections."""
 
 from __future__ import annotations
 
@@ -35,20 +35,25 @@ class StageOutputs:
     """Every stage's tensors by name, and the time of each stage.
 
     Attributes:
-        graph_a: graph A's outputs, all or those that the host step reads.
-        host_step: the host step's outputs.
-        graph_b: graph B's outputs.
-        milliseconds: wall time of `graph_a`, `host_step` and `graph_b`, copies in and out included.
+        graph_a: graph A's outputs, all or those that the next stage reads.
+        host_step: the host step's outputs; empty where there is one graph.
+        graph_b: graph B's outputs; None where there is one graph.
+        milliseconds: wall time of `graph_a`, `host_step` and `graph_b`, or of `graph_a` alone, copies in and out included.
     """
 
     graph_a: Mapping[str, Array]
     host_step: Mapping[str, Array]
-    graph_b: Mapping[str, Array]
+    graph_b: Mapping[str, Array] | None
     milliseconds: Mapping[str, float]
+
+    @property
+    def last(self) -> Mapping[str, Array]:
+        """The outputs of the graph that gives boxes and logits."""
+        return self.graph_a if self.graph_b is None else self.graph_b
 
     def tensors(self) -> dict[str, Array]:
         """Returns all tensors by name, as in the golden vectors."""
-        return {**self.graph_a, **self.host_step, **self.graph_b}
+        return {**self.graph_a, **self.host_step, **(self.graph_b or {})}
 
 
 class Runner:
@@ -112,7 +117,8 @@ class Runner:
 
         Args:
             image: float32 of graph A's input shape, as `preprocess` returns it.
-            all_outputs: whether to read graph A's outputs that only graph B reads, which takes longer than the host step.
+            all_outputs: whether to read graph A's outputs that only graph B reads, which takes longer than the host step; or of
+                one graph, those that are not decoded.
 
         Raises:
             BusyError: another thread is using this runner.
@@ -124,12 +130,17 @@ class Runner:
 
         def graph_a() -> dict[str, Array]:
             self.graph_a.run({manifest.graphs.a.inputs[0].name: image})
-            return self.graph_a.read(None if all_outputs else manifest.host_step.inputs)
+            decoded = (manifest.postprocess.boxes, manifest.postprocess.logits)
+            read = decoded if self.graph_b is None else manifest.host_step.inputs
+            return self.graph_a.read(None if all_outputs else read)
 
         with self._alone():
             a, a_time = _timed(graph_a)
+            graph_b = self.graph_b
+            if graph_b is None:
+                return StageOutputs(a, {}, None, {"graph_a": a_time})
             host, host_time = _timed(lambda: self.host_step(a))
-            b, b_time = _timed(lambda: self.graph_b(host))
+            b, b_time = _timed(lambda: graph_b(host))
         return StageOutputs(a, host, b, {"graph_a": a_time, "host_step": host_time, "graph_b": b_time})
 
     def detect(
@@ -169,7 +180,7 @@ class Runner:
         """Returns the detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN."""
         return decode_outputs(
             self.bundle.manifest,
-            outputs.graph_b,
+            outputs.last,
             image_size,
             threshold=threshold,
             nms_iou=nms_iou,
@@ -187,7 +198,8 @@ class Runner:
         with self._alone():
             self._closed = True
             self.graph_a.close()
-            self.graph_b.close()
+            if self.graph_b is not None:
+                self.graph_b.close()
             if self._owns_bundle:
                 self.bundle.close()
 
@@ -241,11 +253,13 @@ def _forms(manifest: Manifest, accelerator: Accelerator, wanted: Form | None) ->
 
 def _compile_first(
     forms: Sequence[tuple[Form, Graphs]], compiled: Callable[[GraphSpec, Mapping[str, Any]], CompiledGraph]
-) -> tuple[Form, CompiledGraph, CompiledGraph]:
-    """Compiles both graphs of the first form that the accelerator accepts; raises UserError of the last."""
+) -> tuple[Form, CompiledGraph, CompiledGraph | None]:
+    """Compiles the graphs of the first form that the accelerator accepts; raises UserError of the last."""
     for number, (form, graphs) in enumerate(forms):
         try:
             a = compiled(graphs.a, {})
+            if graphs.b is None:
+                return form, a, None
             try:
                 read_by_b = {spec.name for spec in graphs.b.inputs}
                 return form, a, compiled(graphs.b, {n: buffer for n, buffer in a.output_buffers.items() if n in read_by_b})

@@ -36,7 +36,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from detr2litert.graphs.delegate import MAX_RANK
-from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE
+from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS
 from detr2litert.graphs.op_traits import BINARY, REDUCTIONS, RESHAPES, STRIDED_VIEWS, UNARY
 from detr2litert.graphs.provenance import provenance_of
 from detr2litert.graphs.toolbox import (
@@ -225,6 +225,10 @@ def _gather_rows(build: Builder, node: fx.Node, args: Any) -> Value:
     return View.of(build.emit(node.target, build.materialise(args[0]), args[1].node))
 
 
+def _top_rows(build: Builder, node: fx.Node, args: Any) -> Value:
+    return View.of(build.emit(node.target, build.materialise(args[0]), args[1]))
+
+
 def _linear(build: Builder, node: fx.Node, args: Any) -> Value:
     return matrices.linear(build, node, args[0], args[1], args[2] if len(args) > 2 else None)
 
@@ -265,6 +269,7 @@ _HANDLERS: dict[Any, Handler] = {
     GATHER_ROWS: _gather_rows,
     LAYER_NORM: _native_layer_norm,
     RESAMPLE: _resample,
+    TOP_ROWS: _top_rows,
     aten.repeat.default: _repeat,
     aten.select.int: _select,
     aten.slice.Tensor: _slice,

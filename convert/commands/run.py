@@ -61,9 +61,9 @@ def _resolution(_context: click.Context, _parameter: click.Parameter, text: str 
 )
 @click.option(
     "--layout",
-    type=click.Choice(["indices", "tokens", "tail"]),
+    type=click.Choice(["indices", "tokens", "tail", "single"]),
     help="What the CPU does between the graphs: the top-k, the gathers too, or also the selected tokens' first layers "
-    "in float32 [default: the target's].",
+    "in float32; single: nothing, there is one graph [default: the target's].",
 )
 @click.option(
     "--native/--no-native", default=True, help="Also write the graphs in the GPU delegate's own operators, to be tried first."

@@ -191,8 +191,8 @@ def _each_rare(reference: Reference, compiled: CompiledDetector, values: Arrays)
 
 
 def _compare_saturated(compiled: CompiledDetector, rare: Rare, values: Arrays) -> Iterator[_Compared]:
-    """Compares graph B with itself before it was rewritten."""
-    if compiled.cut is None:
+    """Compares graph B, if there is one, with itself before it was rewritten."""
+    if compiled.cut is None or compiled.parts.b is None:
         return
     inputs = saturated({name: values[name] for name in compiled.parts.b.input_names}, compiled.parts.a.output_names)
     expected = run_part(compiled.cut, inputs)

@@ -10,6 +10,7 @@ from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.proof.subject import ReferenceRun, lowest_score
+from detr2litert.graphs.partition import Layout
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.rewrites.profile import Profile
 from detr2litert.verify.delegate.adapters import Driver
@@ -46,7 +47,8 @@ def prepare(
     Raises:
         UserError: the detector cannot be partitioned or lowered to the GPU.
     """
-    with progress.stage("export, rewrite, cut in two") as stage:
+    one = profile.layout is Layout.SINGLE
+    with progress.stage("export, rewrite, one graph" if one else "export, rewrite, cut in two") as stage:
         path = ReferencePath(reference, class_names)
         images = [path.tensor(picture.image) for picture in pictures]
         compiled = compile_detector(reference, profile, images, ProgressObserver(stage.doing))
@@ -83,8 +85,9 @@ def _summary(compiled: CompiledDetector) -> str:
         sum(len(step.fired) for step in steps if step.name == name) for name in ("protect_layer_norm", "protect_sums")
     )
     own = f" (native {' + '.join(map(str, native))})" if native else ""
+    between = "top-k inside" if compiled.parts.b is None else f"host step of {len(compiled.parts.host.program.ops)}"
     sums = f" and {sums_protected} sums" if sums_protected else ""
     return (
-        f"{last['graph_a']} + {last['graph_b']} ops{own}, "
-        f"host step of {len(compiled.parts.host.program.ops)}, {norms_protected} of {norms} layer norms{sums} protected"
+        f"{' + '.join(str(last[name]) for name in compiled.parts.graphs)} ops{own}, "
+        f"{between}, {norms_protected} of {norms} layer norms{sums} protected"
     )

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from detr2litert.convert.compiler import CompiledDetector, run_part, trace_part
+from detr2litert.convert.one_graph import SCORES
 from detr2litert.convert.proof.outside import Outside
 from detr2litert.convert.proof.rare import patchwork, saturated
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
+from detr2litert.graphs.partition import INDICES
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX, Manifest
@@ -26,6 +28,7 @@ from detr2litert.verify.delegate.driver import NoGpu
 from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits
 from detr2litert.verify.parity.fp16 import Fp16Limits
 from detr2litert.verify.parity.numerics import GraphCase
+from detr2litert.verify.parity.selection import SelectionInside
 
 Array = NDArray[np.generic]
 
@@ -125,7 +128,7 @@ class Subject:
         return Found(tuple(cases))
 
     def decode(self, outputs: Mapping[str, Array], size: tuple[int, int], threshold: float) -> Detections:
-        """Decodes graph B's outputs to detections above ``threshold`` in a picture of ``size`` (width, height)."""
+        """Decodes the last graph's outputs to detections above ``threshold`` in a picture of ``size`` (width, height)."""
         return decode_outputs(self.manifest, outputs, size, threshold=threshold)
 
     def cases(self, *, traced: bool = False) -> tuple[GraphCase, ...]:
@@ -146,14 +149,28 @@ class Subject:
                 trace=partial(trace_part, self.reference.compiled.graphs[name]) if traced else None,
                 sets=tuple(given),
                 twin=name.removesuffix(NATIVE_SUFFIX) if name.endswith(NATIVE_SUFFIX) else "",
+                selection=self._selection,
             )
             for name, spec in self.manifest.graphs_by_name.items()
             for given in [{case: values for case, values in sets.items() if all(t.name in values for t in spec.outputs)}]
         )
 
+    @property
+    def _selection(self) -> SelectionInside | None:
+        """How to compare graphs that select their queries inside: with PyTorch's outputs for any selection."""
+        compiled = self.reference.compiled
+        if compiled.parts.b is not None:
+            return None
+
+        def compute(inputs: Mapping[str, Array], indices: Array) -> Mapping[str, Array]:
+            image = torch.from_numpy(np.asarray(inputs[compiled.parts.a.input_names[0]], np.float32))
+            return compiled.reorder(image, {INDICES: indices})
+
+        return SelectionInside(INDICES, SCORES, compute)
+
     @cached_property
     def _rare(self) -> dict[str, Mapping[str, Array]]:
-        """The values of rare inputs by stage: the patchwork through both graphs, and graph B on saturated proposals.
+        """The values of rare inputs by stage: the patchwork through all graphs, and graph B on saturated proposals.
 
         Both are few, since a graph may take half a minute on a GPU in software.
         """
@@ -161,11 +178,11 @@ class Subject:
         compiled = self.reference.compiled
         a, b = compiled.parts.a, compiled.parts.b
         picture = torch.from_numpy(np.asarray(values[a.input_names[0]], np.float32))
-        proposals = saturated({name: values[name] for name in b.input_names}, a.output_names)
-        return {
-            "patchwork": compiled.evaluate(patchwork(reference, picture)),
-            "saturated proposals": {**proposals, **run_part(b, proposals)},
-        }
+        rare: dict[str, Mapping[str, Array]] = {"patchwork": compiled.evaluate(patchwork(reference, picture))}
+        if b is not None:
+            proposals = saturated({name: values[name] for name in b.input_names}, a.output_names)
+            rare["saturated proposals"] = {**proposals, **run_part(b, proposals)}
+        return rare
 
 
 def fp16_limits_of(limits: DetectionLimits) -> DetectionLimits:

@@ -13,9 +13,9 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
 - hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
-- bundles/NAME: two bundles small enough to check by hand (`native` has a native form, and a host step that gives indices),
-  and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that the Python runtime decodes from
-  the bundle's own golden vectors.
+- bundles/NAME: three bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
+  `one_graph` has graph A alone), and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that
+  the Python runtime decodes from the bundle's own golden vectors.
 
 The same seed always gives the same files.
 """
@@ -39,6 +39,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
 import native_bundle
+import one_graph_bundle
 import tiny_bundle
 from host_cases import all_cases
 from hostile_manifests import hostile_manifests
@@ -320,9 +321,32 @@ def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield changed("golden_not_listed", ["golden", "image"], "golden/other.png")
 
 
-def write_manifests(path: Path, sound: dict[str, Any]) -> None:
+def one_graph_cases(one: dict[str, Any], two: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields name and text of manifests of one graph, from a sound one and one of two graphs."""
+    only = one["graphs"]["a"]["file"]
+
+    def changed(name: str, **fields: Any) -> tuple[str, str]:
+        return f"one_graph_{name}", json.dumps({**one, **fields})
+
+    yield changed("sound")
+    yield changed("of_version_2", schema_version=2)
+    yield changed("of_version_1", schema_version=1)
+    yield changed("null", graphs={**one["graphs"], "b": None})
+    yield changed("b_alone", graphs={"b": one["graphs"]["a"]})
+    yield changed("with_a_host_step", host_step=two["host_step"])
+    yield changed("reading_indices", host_step={**one["host_step"], "inputs": ["indices"]})
+    yield changed("without_logits", postprocess={**one["postprocess"], "logits": "nothing"})
+    yield changed("native", native={"a": only})
+    yield changed("native_b", native={"a": only, "b": only})
+    yield changed("native_null", native={"a": only, "b": None})
+    yield changed("and_another", graphs={**one["graphs"], "b": two["graphs"]["b"]})
+    yield "two_graphs_of_version_3", json.dumps({**two, "schema_version": 3})
+    yield "two_graphs_without_b", json.dumps({**two, "schema_version": 3, "graphs": {"a": two["graphs"]["a"]}})
+
+
+def write_manifests(path: Path, sound: dict[str, Any], one: dict[str, Any]) -> None:
     cases = []
-    for name, text in manifest_cases(sound):
+    for name, text in (*manifest_cases(sound), *one_graph_cases(one, sound)):
         try:
             Manifest.from_json(text)
             verdict = "read"
@@ -388,12 +412,14 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_decodes(out / "decodes")
     (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))
     hand_made = hand_made_bundle(out / "hand_made")
-    sound = json.loads((hand_made / "manifest.json").read_text(encoding="utf-8"))
-    write_manifests(out / "manifests.json", sound)
-    write_hostile(out / "hostile_manifests.jsonl", sound)
     write_bundle(hand_made, out / "bundles" / "hand_made")
+    one_graph_bundle.write_bundle(out / "one_graph")
+    write_bundle(out / "one_graph", out / "bundles" / "one_graph")
     native_bundle.write_bundle(out / "native")
     write_bundle(out / "native", out / "bundles" / "native")
+    two, one = (json.loads((place / "manifest.json").read_text(encoding="utf-8")) for place in (hand_made, out / "one_graph"))
+    write_manifests(out / "manifests.json", two, one)
+    write_hostile(out / "hostile_manifests.jsonl", two)
     for source in bundles:
         write_bundle(source, out / "bundles" / source.name)
 

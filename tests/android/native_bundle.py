@@ -58,7 +58,7 @@ def _reshaped(w: ModelWriter, x: str, name: str, shape: tuple[int, ...]) -> str:
     return w.op("RESHAPE", [x, w.constant(f"{name}_shape", np.array(shape, np.int32))], {name: shape}, newShape=list(shape))
 
 
-def write_bundle(root: Path, changed: dict[str, bytes] | None = None) -> Manifest:
+def write_bundle(root: Path, changed: dict[str, bytes | None] | None = None) -> Manifest:
     """Writes the bundle with golden vectors and detections recorded by running it on the CPU.
 
     `changed` replaces files, or adds some, before they are hashed.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import make_goldens
 import native_bundle
+import one_graph_bundle
 import pytest
 import tiny_bundle
 
@@ -28,13 +29,15 @@ def test_cases_are_the_same_every_time(tmp_path: Path):
 
 def test_only_the_sound_manifests_are_read(tmp_path: Path):
     sound = tiny_bundle.write_bundle(tmp_path / "bundle").to_dict()
-    make_goldens.write_manifests(tmp_path / "manifests.json", sound)
+    one = one_graph_bundle.write_bundle(tmp_path / "one_graph").to_dict()
+    make_goldens.write_manifests(tmp_path / "manifests.json", sound, one)
     cases = json.loads((tmp_path / "manifests.json").read_text())
     read = {case["name"] for case in cases if case["verdict"] == "read"}
     plain = {"sound", "no_golden", "height_whole_float", "classes_null", "without_settings", "resize_8bit"}
     settings = {"settings", "settings_empty", "settings_unknown"}
     native = {"version_1", "native", "native_same_files"}
-    assert read == {*plain, *settings, *native, "fit_stretch", "fit_letterbox", "fit_letterbox_top_left", "grey"}
+    graphs = {"one_graph_sound", "one_graph_native", "two_graphs_of_version_3"}
+    assert read == {*plain, *settings, *native, *graphs, "fit_stretch", "fit_letterbox", "fit_letterbox_top_left", "grey"}
     assert Manifest.from_json(next(case["text"] for case in cases if case["name"] == "sound")).to_dict() == sound
 
 

@@ -121,7 +121,8 @@ class App:
         self.enter("compile")
         start = time.perf_counter()
         graphs = {}
-        for key, spec in (("a", manifest.graphs.a), ("b", manifest.graphs.b)):
+        for name, spec in manifest.graphs.by_name.items():
+            key = name[-1]
             self.log("I", "DetrSample", f"compiling {spec.file} for the {'GPU' if self.gpu else 'CPU'}")
             self.delegate(key, spec.file)
             graphs[key] = CompiledGraph(bundle.path(spec.file), spec)
@@ -143,23 +144,26 @@ class App:
             return read
 
         image = given("a", manifest.graphs.a.inputs)
-        stages = ("write_a", "run_a", "read_a", "host", "write_b", "run_b", "read_b")
+        stages = ("write_a", "run_a", "read_a", *(("host", "write_b", "run_b", "read_b") if "b" in graphs else ()))
         times: dict[str, list[float]] = {stage: [] for stage in stages}
         for number in range(warmup + runs):
             marks = [time.perf_counter()]
             a = graph("a", image)
             marks.append(time.perf_counter())
-            selected = host_step(a)
-            marks.append(time.perf_counter())
-            b = graph("b", {**a, **selected})
-            marks.append(time.perf_counter())
+            written = {"a": a}
+            if "b" in graphs:
+                written["host"] = host_step(a)
+                marks.append(time.perf_counter())
+                written["b"] = graph("b", {**a, **written["host"]})
+                marks.append(time.perf_counter())
             if number >= warmup:
                 took = [(end - begin) * 1000 for begin, end in itertools.pairwise(marks)]
-                for stage, value in zip(stages, (0.0, took[0], 0.0, took[1], 0.0, took[2], 0.0), strict=True):
+                spread = (0.0, took[0], 0.0, *((took[1], 0.0, took[2], 0.0) if "b" in graphs else ()))
+                for stage, value in zip(stages, spread, strict=True):
                     times[stage].append(value)
         self.record["milliseconds"] |= times
         self.record["thermal"] = {"before": 0, "after": 0}
-        for stage, outputs in (("a", a), ("host", selected), ("b", b)):
+        for stage, outputs in written.items():
             self.write(folder, stage, outputs)
         if (folder / "in/host").is_dir():
             names = [spec for spec in manifest.graphs.a.outputs if spec.name in manifest.host_step.inputs]

@@ -81,7 +81,7 @@ def cut(module: nn.Module, example: Tensor, layout: Layout, lowered: bool = Fals
         layout=profile.layout,
         token_maps=profile.token_maps,
     )
-    for part in (parts.a, parts.b):
+    for part in parts.graphs.values():
         part.graph_module.graph.lint()
         if lowered:
             driver.run(pipeline.IN_EACH_GRAPH, part.graph_module, profile)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE
+from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -57,10 +57,17 @@ def test_gather_rows_selects_in_the_order_of_the_indices_repeats_included() -> N
     torch.testing.assert_close(found, torch.tensor([[10.0, 11], [0, 1], [6, 7], [6, 7]]), atol=0, rtol=0)
 
 
+def test_top_rows_gives_the_best_first_and_of_equal_scores_the_lower_index() -> None:
+    scores = torch.tensor([1.0, 3, -2, 3, 1, 3])
+    assert TOP_ROWS(scores, 5).tolist() == [1, 3, 5, 0, 4]
+    assert TOP_ROWS(torch.full((300,), -4.0), 40).tolist() == list(range(40))
+
+
 CALLS: tuple[tuple[Callable[..., Tensor], tuple[object, ...]], ...] = (
     (RESAMPLE, (random(2, 5, 7, 3), random(2, 6, 4, 2))),
     (LAYER_NORM, (random(2, 5, 8), random(8), random(8), 1e-5)),
     (GATHER_ROWS, (random(6, 2), torch.tensor([5, 0, 3], dtype=torch.int32))),
+    (TOP_ROWS, (random(9), 4)),
 )
 
 

@@ -20,6 +20,7 @@ from detr2litert.graphs.toolbox import RewriteRefusedError, aten, calls, constan
 from tools.demo_training.detectors import rf_detr_config
 
 EVERY = list(Layout)
+CUT = [layout for layout in Layout if layout is not Layout.SINGLE]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def input_shapes(part: Part) -> list[list[int]]:
 
 def names_meet(parts: Partition) -> None:
     """Every input of the host step and of graph B is an output of an earlier stage, of the same shape."""
+    assert parts.b is not None
     made = set(parts.a.output_names)
     assert set(parts.host.program.inputs) <= made
     assert set(parts.b.input_names) <= made | set(parts.host.program.outputs)
@@ -154,7 +156,7 @@ def test_with_indices_only_the_memory_crosses_as_a_map(lowered: bool) -> None:
     }
 
 
-@pytest.mark.parametrize("layout", EVERY)
+@pytest.mark.parametrize("layout", CUT)
 def test_the_demo_architecture(demo: nn.Module, layout: Layout) -> None:
     picture = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     parts = cut(demo, picture, layout, lowered=True)
@@ -185,7 +187,7 @@ def test_a_gathered_constant_belongs_to_the_host_step() -> None:
     assert (1, TOKENS, 4) in shapes
 
 
-@pytest.mark.parametrize("layout", EVERY)
+@pytest.mark.parametrize("layout", CUT)
 def test_an_output_of_the_encoder_passes_through_graph_b(layout: Layout) -> None:
     class Auxiliary(TwoStage):
         def decode(self, memory: Tensor, target: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,7 +206,7 @@ def test_no_selection() -> None:
         cut(OneStage(), image(), Layout.TAIL)
 
 
-@pytest.mark.parametrize("layout", EVERY)
+@pytest.mark.parametrize("layout", CUT)
 def test_an_image_read_after_the_selection_is_refused(layout: Layout) -> None:
     class Looks(TwoStage):
         def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,7 +233,6 @@ def test_a_tail_that_the_host_cannot_run_is_refused_there_and_runs_in_graph_b() 
 @pytest.mark.parametrize("layout", EVERY)
 def test_parts_own_what_they_read(layout: Layout) -> None:
     parts = cut(TwoStage(), image(), layout)
-    for part in (parts.a, parts.b):
-        assert isinstance(part, Part)
+    for part in parts.graphs.values():
         read = {str(n.target) for n in part.graph_module.graph.nodes if n.op == "get_attr"}
         assert read == {name for name, _ in part.graph_module.named_buffers()}

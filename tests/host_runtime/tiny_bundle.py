@@ -191,8 +191,11 @@ def manifest() -> Manifest:
     )
 
 
-def write_bundle(root: Path, changed: dict[str, bytes] | None = None, **fields: Any) -> Manifest:
-    """Write the bundle into `root`; `changed` replaces files before they are hashed, `fields` replaces manifest fields."""
+def write_bundle(root: Path, changed: dict[str, bytes | None] | None = None, **fields: Any) -> Manifest:
+    """Write the bundle into `root`.
+
+    `changed` replaces files before they are hashed, and leaves those out that are None; `fields` replaces manifest fields.
+    """
     root.mkdir(parents=True, exist_ok=True)
     (root / "golden").mkdir(exist_ok=True)
     picture().save(root / "golden" / "image.png")
@@ -204,8 +207,8 @@ def write_bundle(root: Path, changed: dict[str, bytes] | None = None, **fields: 
         "golden/image.png": (root / "golden" / "image.png").read_bytes(),
         "golden/golden.safetensors": safetensors.numpy.save({"enc_scores": np.zeros((1, CELLS), np.float32)}),
         "golden/detections.json": json.dumps({"width": SIDE, "height": SIDE, "detections": []}).encode(),
-        **(changed or {}),
     }
+    content = {name: data for name, data in {**content, **(changed or {})}.items() if data is not None}
     for name, data in content.items():
         (root / name).write_bytes(data)
     files = {name: FileRecord(file_sha256(root / name), len(data)) for name, data in content.items()}

@@ -135,10 +135,10 @@ def _row(name: str, entry: Entry) -> list[str]:
 
 
 def _by_form(figures: Mapping[str, Figure], form: Callable[[Figure], str]) -> str:
-    """Formats the two graphs' figures, and in parentheses the native form's, where a graph may have none of its own."""
+    """Formats the graphs' figures, and in parentheses the native form's, where a graph may have none of its own."""
     if not figures:
         return ""
-    portable = {graph: figures[graph] for graph in ("graph_a", "graph_b")}
+    portable = {graph: figures[graph] for graph in ("graph_a", "graph_b") if graph in figures}
     native = {graph: figures.get(graph + NATIVE_SUFFIX, figure) for graph, figure in portable.items()}
     both = [" + ".join(map(form, chosen.values())) for chosen in (portable, native)]
     return f"{both[0]} (native {both[1]})" if len(figures) > len(portable) else both[0]

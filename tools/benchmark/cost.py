@@ -50,7 +50,7 @@ def compare_sampling(reference: Reference, profile: Profile) -> dict[str, Cost]:
     costs = {}
     for sampling in Sampling:
         parts = compile_detector(reference, replace(profile, sampling=sampling)).parts
-        costs[str(sampling)] = sum((cost_of(sampling_core(part.graph_module)) for part in (parts.a, parts.b)), Cost())
+        costs[str(sampling)] = sum((cost_of(sampling_core(part.graph_module)) for part in parts.graphs.values()), Cost())
     return costs
 
 

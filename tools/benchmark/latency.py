@@ -63,8 +63,8 @@ def measure(bundle: Path, runs: int, threads: int) -> Mapping[str, Timing]:
             frame = (
                 (ready - start) * 1e3,
                 inner["graph_a"],
-                inner["host_step"],
-                inner["graph_b"],
+                inner.get("host_step", 0.0),  # there is none with one graph
+                inner.get("graph_b", 0.0),
                 (end - computed) * 1e3,
                 (end - start) * 1e3,
             )

@@ -1,4 +1,4 @@
-"""Runs a bundle on many pictures on a GPU that computes in fp16, graph A and then graph B in a child process each."""
+"""Runs a bundle on many pictures on a GPU that computes in fp16, each graph in a child process of its own."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ _CHUNK_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Chain:
-    """The graphs' files, the names of graph B's inputs with their types, and the host step between the graphs."""
+    """The graphs' files, the names of graph B's inputs with their types, and the host step between the graphs.
+
+    Where there is one graph, ``graph_b`` is None and the others are not used.
+    """
 
     graph_a: Path
-    graph_b: Path
+    graph_b: Path | None
     inputs_b: dict[str, np.dtype[Any]]
     host_step: Callable[[Arrays], Arrays]
 
 
 @dataclass(frozen=True)
 class HalfPrecision:
-    """Graph B's outputs for the pictures that were run, in order, the adapter, and why there are none ("" if there are)."""
+    """The last graph's outputs for the pictures that were run, in order, the adapter, and why there are none, if so."""
 
     outputs: tuple[dict[str, NDArray[Any]], ...]
     adapter: str = ""
@@ -62,15 +65,17 @@ def run_half_precision(
         spent += time.monotonic() - start
         if not a.ok:
             return HalfPrecision((), a.adapter, _failure("graph_a", a))
-        try:
-            b_inputs = _inputs_b(chain, a.outputs)
-        except ValueError as error:
-            return HalfPrecision((), a.adapter, f"the host step cannot read graph A's outputs ({error})")
-        b = run_model(chain.graph_b, b_inputs, driver=driver, timeout=timeout * len(b_inputs))
-        if not b.ok:
-            return HalfPrecision((), a.adapter, _failure("graph_b", b))
-        outputs += b.outputs
-        done, adapter = done + len(b.outputs), a.adapter
+        last = a
+        if chain.graph_b is not None:
+            try:
+                b_inputs = _inputs_b(chain, a.outputs)
+            except ValueError as error:
+                return HalfPrecision((), a.adapter, f"the host step cannot read graph A's outputs ({error})")
+            last = run_model(chain.graph_b, b_inputs, driver=driver, timeout=timeout * len(b_inputs))
+            if not last.ok:
+                return HalfPrecision((), a.adapter, _failure("graph_b", last))
+        outputs += last.outputs
+        done, adapter = done + len(last.outputs), a.adapter
         if len(a.outputs) < len(given):
             break
     return HalfPrecision(tuple(outputs), adapter)

@@ -25,6 +25,7 @@ from detr2litert.verify.device.judge import (
     check_delegated,
     check_fallback,
     check_latency,
+    check_one_graph,
     check_ran,
     check_stages,
     detection_limits,
@@ -125,7 +126,7 @@ def _golden(bundle: Bundle) -> tuple[Golden, dict[str, Array]]:
     if manifest.golden is None:
         raise UserError(f"{bundle.root} has no golden vectors to compare with; make it again with `convert run`")
     tensors: dict[str, Array] = dict(bundle.golden_tensors())
-    graphs = (manifest.graphs.a, manifest.graphs.b)
+    graphs = manifest.graphs.by_name.values()
     names = {spec.name for graph in graphs for spec in (*graph.inputs, *graph.outputs)} | set(manifest.host_step.outputs)
     lacking = sorted(names - set(tensors))
     if lacking:
@@ -139,16 +140,21 @@ def _inputs(bundle: Bundle, tensors: Mapping[str, Array]) -> dict[str, bytes]:
     return {
         **given([spec.name for spec in manifest.graphs.a.inputs], tensors, "a"),
         **given(manifest.host_step.inputs, tensors, "host"),
-        **given([spec.name for spec in manifest.graphs.b.inputs], tensors, "b"),
+        **given([] if manifest.graphs.b is None else [spec.name for spec in manifest.graphs.b.inputs], tensors, "b"),
     }
 
 
 def _outputs(bundle: Bundle, tensors: Mapping[str, Array]) -> dict[str, dict[str, tuple[int, ...]]]:
     """Returns the shape of every output that the app has to write, by stage and name."""
     manifest = bundle.manifest
-    names = {stage: [spec.name for spec in getattr(manifest.graphs, stage).outputs] for stage in ("a", "b")}
+    names = {name[-1]: [spec.name for spec in graph.outputs] for name, graph in manifest.graphs.by_name.items()}
     names["host"] = list(manifest.host_step.outputs)
-    return {stage: {name: tensors[name].shape for name in names[stage.removesuffix("_given")]} for stage in STAGES}
+    stages = _stages(manifest)
+    return {
+        stage: {name: tensors[name].shape for name in names[of]}
+        for stage in STAGES
+        if (of := stage.removesuffix("_given")) in stages
+    }
 
 
 def _judge(
@@ -168,31 +174,40 @@ def _judge(
         return decode_outputs(manifest, outputs, picture.size, threshold=limits.floor)
 
     try:
-        case = DetectionCase("golden picture", decoded(tensors).items, decoded(run.tensors["b"]).items)
+        case = DetectionCase("golden picture", decoded(tensors).items, decoded(run.tensors[_stages(manifest)[-1]]).items)
         detections = check_detections([case], limits)
     except ValueError as error:
         detections = GateResult("detections", Verdict.FAILED, f"the device's outputs cannot be decoded: {error}", "see stages")
-    gates = [ran, check_delegated(run, graphs), check_stages(run, tensors, chain)]
+    stages = check_one_graph(run, tensors) if chain is None else check_stages(run, tensors, chain)
+    gates = [ran, check_delegated(run, graphs), stages]
     if run.request.accelerator == "gpu":
         gates.append(check_fallback(run, cpu))
     return *gates, detections, check_latency(run)
 
 
-def _chain(bundle: Bundle, run: DeviceRun) -> dict[str, Mapping[str, Array]]:
-    """Computes here what the host step and graph B give for the inputs that the device itself gave them.
+def _stages(manifest: Manifest) -> tuple[str, ...]:
+    """Returns the stages whose outputs the app writes in the chain."""
+    return ("a",) if manifest.graphs.b is None else ("a", "host", "b")
+
+
+def _chain(bundle: Bundle, run: DeviceRun) -> dict[str, Mapping[str, Array]] | None:
+    """Computes here what the host step and graph B give for the inputs that the device itself gave them; None for one graph.
 
     Graph B is compiled alone: a ``Runner``'s reads graph A's output buffers, and ignores other values for those inputs. Its
     outputs are NaN, which nothing agrees with, if LiteRT refuses the device's inputs: indices outside of what they index.
     """
     manifest = bundle.manifest
+    spec_b = manifest.graphs.b
+    if spec_b is None:
+        return None
     device_a = run.tensors["a"]
     host_step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
-    graph_b = CompiledGraph(bundle.path(manifest.graphs.b.file), manifest.graphs.b)
+    graph_b = CompiledGraph(bundle.path(spec_b.file), spec_b)
     b: Mapping[str, Array]
     try:
         b = graph_b({**device_a, **run.tensors["host"]})
     except RuntimeError:
-        b = {spec.name: np.full(spec.shape, np.nan, np.float32) for spec in manifest.graphs.b.outputs}
+        b = {spec.name: np.full(spec.shape, np.nan, np.float32) for spec in spec_b.outputs}
     finally:
         graph_b.close()
     return {"host": host_step(device_a), "b": b}

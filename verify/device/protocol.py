@@ -20,7 +20,9 @@ from detr2litert.verify.printable import printable
 PROTOCOL = 1
 COMPONENT = "org.detr2litert.sample.parity.ParityInstrumentation"
 STAGES = ("a", "host", "b", "host_given", "b_given")
-TIMED = ("write_a", "run_a", "read_a", "host", "write_b", "run_b", "read_b")
+TIMED_ONE = ("write_a", "run_a", "read_a")
+"""The timed stages of a bundle of one graph."""
+TIMED = (*TIMED_ONE, "host", "write_b", "run_b", "read_b")
 
 Array = NDArray[Any]
 Accelerator = Literal["gpu", "cpu"]
@@ -84,7 +86,7 @@ class Result:
     Attributes:
         pid: of the app's process.
         device, android, app: facts, as the app reports them.
-        milliseconds: one number per timed run, by stage of ``TIMED``.
+        milliseconds: one number per timed run, by stage of ``TIMED``, or of ``TIMED_ONE``.
         thermal: status before and after, 0 (none) to 6 (shutdown); None where Android does not report it.
         tensors: what it wrote.
         form: of the graphs that ran; an app that does not record it is older than the native form, and ran the portable one.
@@ -151,12 +153,13 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
             raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
         thermal = record.get("thermal") or {}
         graphs = record.get("graphs") or {}
+        timed = TIMED if (set(TIMED) - set(TIMED_ONE)) & set(record["milliseconds"]) else TIMED_ONE
         return Result(
             pid=int(record["app"]["pid"]),
             device=dict(record["device"]),
             android=dict(record["android"]),
             app=dict(record["app"]),
-            milliseconds={stage: tuple(map(float, record["milliseconds"][stage])) for stage in TIMED},
+            milliseconds={stage: tuple(map(float, record["milliseconds"][stage])) for stage in timed},
             thermal=(_status(thermal.get("before")), _status(thermal.get("after"))),
             tensors=tuple(map(_tensor_file, record["tensors"])),
             form=_form(graphs.get("form", "portable")),

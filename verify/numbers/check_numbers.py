@@ -210,6 +210,8 @@ def _findings(entry: _Entry, driver: Driver, rules: Sequence[str], parts: Path, 
         index, output, difference = entry.bad["fp16"]
         message = f"{output} differs from the CPU in fp16 only, {list(entry.sets)[index]}: {describe(difference)}"
         advice = "phones compute in fp16: give your own inputs with --inputs, and see what overflows or cancels"
+        if any(op.name == "TOPK_V2" for op in entry.graph.ops):
+            advice = "it has a top-k, and in fp16 nearly equal scores change places: judge detections, as `convert run` does"
         found.append(Finding("numbers-fp16", "risk", printable(entry.name), printable(message), advice, graph=entry.name))
     return found
 

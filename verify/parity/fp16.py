@@ -31,7 +31,7 @@ from detr2litert.verify.parity.detections import EXTRA, DetectionCase, Detection
 from detr2litert.verify.parity.figures import describe, figures
 from detr2litert.verify.parity.fp16_places import Fault, Kind, locate_fp16
 from detr2litert.verify.parity.locate import LocateError
-from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.metrics import Difference, residual
 from detr2litert.verify.parity.numerics import GraphCase
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -78,7 +78,7 @@ class ChainScene:
         name: of the picture.
         inputs: graph A's.
         reference: PyTorch's detections, decoded down to the limits' floor.
-        decode: graph B's outputs to detections, decoded alike; raises ValueError on NaN.
+        decode: the last graph's outputs to detections, decoded alike; raises ValueError on NaN.
         reorder: graph A's outputs to what PyTorch detects with its proposals in the order of those scores.
     """
 
@@ -91,10 +91,10 @@ class ChainScene:
 
 @dataclass(frozen=True)
 class Chain:
-    """The host step and the pictures that make a detector of two graphs.
+    """The host step and the pictures that make a detector of two graphs, or of one.
 
     Attributes:
-        host_step: graph A's outputs to the other inputs of graph B, in fp32.
+        host_step: graph A's outputs to the other inputs of graph B, in fp32; not used where there is one graph.
         scenes: pictures. Those in which the reference finds nothing above the threshold are not run.
         limits: of their detections.
     """
@@ -150,7 +150,7 @@ def check_fp16(
 
     Args:
         cases: the graphs, each judged on its first input set by itself.
-        chain: how the first two of them, A and B, make a detector; None to judge no detections.
+        chain: how they make a detector: A and B, or one; None to judge no detections.
         gpu: how to reach an adapter that computes in fp16 (``driver.find_fp16_driver()``), or why there is none.
         limits: bounds [default: the project's].
         timeout: seconds for each run of a graph.
@@ -225,7 +225,7 @@ class _Ran:
 
     Attributes:
         alone: each graph on its own input set; graph A on the pictures as well.
-        behind: graph B on the host step's outputs for the pictures; None where it did not run.
+        behind: graph B on the host step's outputs for the pictures; None where it did not run, or there is one graph.
         misfit: why the host step could not be run on graph A's outputs.
     """
 
@@ -240,7 +240,7 @@ def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, ti
     sets = [(*case.inputs[:1], *(pictures if index == 0 else ())) for index, case in enumerate(cases)]
     started = (_start(case, given, driver, timeout) for case, given in zip(cases, sets, strict=True))
     alone = tuple(runs[0] for runs in side_by_side(*started))
-    if chain is None or not pictures or not all(run.ok for run in alone):
+    if chain is None or not pictures or len(cases) == 1 or not all(run.ok for run in alone):
         return _Ran(alone)
     wanted = {name: value.dtype for name, value in cases[1].inputs[0].items()}
     try:
@@ -279,8 +279,7 @@ def _compare(case: GraphCase, run: DelegateRun, precision: str, limits: Fp16Limi
     expected, produced = case.expected[0], run.outputs[0]
     if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in produced.items()}:
         return {}, f"outputs are {sorted(produced)}, expected {sorted(expected)}, or their shapes differ"
-    tolerance = residual(limits.graph)
-    return {name: difference(produced[name], expected[name], tolerance=tolerance) for name in expected}, ""
+    return case.differences(0, produced, expected, residual(limits.graph)), ""
 
 
 def _failure(run: DelegateRun, precision: str) -> str:
@@ -292,8 +291,8 @@ def _failure(run: DelegateRun, precision: str) -> str:
 def _detections(chain: Chain, ran: _Ran) -> GateResult:
     """Judges the chain's detections; where it gave NaN, it detects nothing."""
     cases = []
-    behind = ran.behind.outputs if ran.behind is not None else ()
-    for scene, scores, outputs in zip_longest(chain.compared_scenes, ran.alone[0].outputs[1:], behind):
+    last = ran.behind.outputs if ran.behind is not None else ran.alone[0].outputs[1:] if len(ran.alone) == 1 else ()
+    for scene, scores, outputs in zip_longest(chain.compared_scenes, ran.alone[0].outputs[1:], last):
         try:
             found = scene.decode(outputs).items if outputs is not None else ()
         except ValueError:

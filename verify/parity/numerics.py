@@ -30,6 +30,7 @@ from detr2litert.verify.parity.figures import describe
 from detr2litert.verify.parity.locate import Located, LocateError
 from detr2litert.verify.parity.metrics import Difference, difference, residual
 from detr2litert.verify.parity.numerics_places import locate_gpu, locate_shipped, locate_traced
+from detr2litert.verify.parity.selection import SelectionInside
 
 Arrays = dict[str, NDArray[Any]]
 Trace = Callable[[Arrays], Arrays]
@@ -84,6 +85,7 @@ class GraphCase:
         trace: PyTorch's value of every fx node for an input set; None if a fault need not be traced to its module.
         sets: what each input set is, for messages; numbered without names.
         twin: the name of the graph that computes the same on the CPU, for a file that only the GPU can run; else "".
+        selection: of a graph that selects its queries inside; None for another.
     """
 
     name: str
@@ -94,12 +96,25 @@ class GraphCase:
     trace: Trace | None = None
     sets: tuple[str, ...] = ()
     twin: str = ""
+    selection: SelectionInside | None = None
 
     def __post_init__(self) -> None:
         if self.sets and len(self.sets) != len(self.inputs):
             raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.sets)} names")
         if not self.inputs or len(self.inputs) != len(self.expected):
             raise ValueError(f"{self.name}: {len(self.inputs)} input sets and {len(self.expected)} sets of expected outputs")
+
+    def aligned(self, index: int, found: Arrays, reference: Arrays) -> tuple[Arrays, Arrays]:
+        """Returns both sides' outputs on one input set in the form to compare element by element: at the same selection."""
+        if self.selection is None:
+            return found, reference
+        own, other = self.selection.aligned(self.inputs[index], found, reference)
+        return dict(own), dict(other)
+
+    def differences(self, index: int, found: Arrays, reference: Arrays, tolerance: float) -> dict[str, Difference]:
+        """Returns each output's difference on one input set; the two sides have the same names and shapes."""
+        found, reference = self.aligned(index, found, reference)
+        return {name: difference(found[name], value, tolerance=tolerance) for name, value in reference.items()}
 
 
 @dataclass(frozen=True)
@@ -244,14 +259,14 @@ def _link(case: GraphCase, kind: str, limit: float, run: DelegateRun, reference:
         refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
         return _Link(case, kind, limit, broken=f"{run.outcome}: {refused or run.error}")
     sets = []
-    for produced, wanted in zip(run.outputs, reference, strict=True):
+    for index, (produced, wanted) in enumerate(zip(run.outputs, reference, strict=True)):
         if produced.keys() != wanted.keys():
             return _Link(case, kind, limit, broken=f"outputs are {sorted(produced)}, expected {sorted(wanted)}")
         for name, value in wanted.items():
             if produced[name].shape != value.shape:
                 shapes = f"{list(produced[name].shape)}, expected {list(value.shape)}"
                 return _Link(case, kind, limit, broken=f"output {name} has shape {shapes}")
-        sets.append({name: difference(produced[name], value, tolerance=residual(limit)) for name, value in wanted.items()})
+        sets.append(case.differences(index, produced, wanted, residual(limit)))
     return _Link(case, kind, limit, tuple(sets))
 
 

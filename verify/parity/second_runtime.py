@@ -113,6 +113,10 @@ def _compare(
     measured, findings = [], []
     suffix = f" (input set {index})" if len(case.inputs) > 1 else ""
     ours, wanted, found = litert.outputs[index], case.expected[index], theirs.outputs[index]
+    sides = (case.aligned(index, *pair) for pair in ((found, ours), (found, wanted), (ours, wanted)))
+    between_sides, reference_sides, own_sides = (
+        {name: (one[name], other[name]) for name in one if name in other} for one, other in sides
+    )
     for name in dict.fromkeys((*wanted, *ours, *found)):
         shapes = [list(values[name].shape) if name in values else "absent" for values in (found, ours, wanted)]
         if any(shape != shapes[0] for shape in shapes):
@@ -120,12 +124,12 @@ def _compare(
             message = "its shape is {} on TensorFlow, {} on LiteRT, {} in PyTorch".format(*shapes)
             findings.append(_finding(case, name, message, "the file does not fit the reference: convert it again"))
             continue
-        between = difference(found[name], ours[name], tolerance=residual(limits.runtimes))
-        reference = difference(found[name], wanted[name], tolerance=residual(limits.reference))
+        between = difference(*between_sides[name], tolerance=residual(limits.runtimes))
+        reference = difference(*reference_sides[name], tolerance=residual(limits.reference))
         measured += figures(f"{case.name} / {name}{suffix}: {_RUNTIMES}", between, limits.runtimes)
         measured += figures(f"{case.name} / {name}{suffix}: {_REFERENCE}", reference, limits.reference)
         if not between.within(limits.runtimes):
-            mine = difference(ours[name], wanted[name], tolerance=residual(limits.reference))
+            mine = difference(*own_sides[name], tolerance=residual(limits.reference))
             message = f"TensorFlow {version} and LiteRT compute different values{suffix}: {describe(between)}"
             message += f"; against PyTorch, TensorFlow's {describe(reference)}, LiteRT's {describe(mine)}"
             findings.append(_finding(case, name, message, _who(reference, mine, limits)))

@@ -1,13 +1,13 @@
 /**
- * The detector of a bundle: picture, graph A, host step, graph B, detections. Graphs are an interface with `run`, so that
- * everything but the GPU is tested without one.
+ * The detector of a bundle: picture, graph A, host step, graph B, detections; of one graph: picture, graph A, detections.
+ * Graphs are an interface with `run`, so that everything but the GPU is tested without one.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {import('./preprocess.js').Picture} Picture
  * @typedef {{run: (tensors: ReadonlyMap<string, Tensor>) => Promise<import('./gpu/graph.js').GraphRun>, delete: () => void}} Graph
- * @typedef {{preprocess: number, a: import('./gpu/graph.js').GraphTimes, host: number, b: import('./gpu/graph.js').GraphTimes}} Times
- *   milliseconds
- * @typedef {{outputs: Map<string, Tensor>, times: Times, dispatches: {a: number, b: number}}} Run graph B's outputs
+ * @typedef {import('./gpu/graph.js').GraphTimes} GraphTimes
+ * @typedef {{preprocess: number, a: GraphTimes, host: number, b?: GraphTimes}} Times milliseconds
+ * @typedef {{outputs: Map<string, Tensor>, times: Times, dispatches: {a: number, b?: number}}} Run the last graph's outputs
  */
 
 import { decode } from './decode.js';
@@ -16,7 +16,7 @@ import { preprocess } from './preprocess.js';
 import { judge, readGolden } from './verdict.js';
 
 export class Detector {
-  /** @param {import('./bundle.js').Bundle} bundle @param {Graph} graphA @param {Graph} graphB */
+  /** @param {import('./bundle.js').Bundle} bundle @param {Graph} graphA @param {Graph} [graphB] where the bundle has one */
   constructor(bundle, graphA, graphB) {
     const { manifest } = bundle;
     this.bundle = bundle;
@@ -31,6 +31,10 @@ export class Detector {
     const image = this.input(picture);
     const prepared = performance.now();
     const a = await this.graphA.run(image);
+    if (!this.graphB) {
+      const times = { preprocess: prepared - start, a: a.times, host: 0 };
+      return { outputs: a.outputs, times, dispatches: { a: a.dispatches } };
+    }
     const between = performance.now();
     const host = this.hostStep.run(a.outputs);
     const stepped = performance.now();
@@ -42,14 +46,14 @@ export class Detector {
   /**
    * Decodes a run's detections.
    *
-   * @param {ReadonlyMap<string, Tensor>} outputs graph B's
+   * @param {ReadonlyMap<string, Tensor>} outputs the last graph's
    * @param {Picture} picture
    * @param {number} threshold
    */
   detections(outputs, picture, threshold) {
     const { postprocess: post, classes } = this.bundle.manifest;
     const [boxes, logits] = [outputs.get(post.boxes), outputs.get(post.logits)];
-    if (!boxes || !logits) throw new Error(`graph B has no output '${post.boxes}' or '${post.logits}'`);
+    if (!boxes || !logits) throw new Error(`there is no output '${post.boxes}' or '${post.logits}'`);
     return decode(boxes, logits, picture, post, classes, { threshold, input: this.bundle.manifest.preprocess });
   }
 
@@ -65,7 +69,7 @@ export class Detector {
       preprocess: this.input(picture),
       a: (await this.graphA.run(golden)).outputs,
       host: this.hostStep.run(golden),
-      b: (await this.graphB.run(golden)).outputs,
+      b: this.graphB ? (await this.graphB.run(golden)).outputs : new Map(),
     };
     const chain = await this.run(picture);
     return { judgement: judge(this.bundle, given, chain.outputs, picture, precision), chain };
@@ -80,6 +84,6 @@ export class Detector {
   /** Releases the GPU's memory. */
   delete() {
     this.graphA.delete();
-    this.graphB.delete();
+    this.graphB?.delete();
   }
 }

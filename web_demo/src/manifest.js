@@ -12,12 +12,13 @@
  * @typedef {{kind: 'topk_sigmoid', num_select: number, boxes: string, logits: string, box_format: 'cxcywh',
  *   ignored_classes?: number[]}} Postprocess
  * @typedef {{image: string, tensors: string, detections: string, threshold: number}} Golden
- * @typedef {{a: string, b: string}} NativeFiles
+ * @typedef {{a: GraphSpec, b?: GraphSpec}} Graphs without `b`, graph A goes from the image to boxes and logits
+ * @typedef {{a: string, b?: string}} NativeFiles
  *   The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU
  * @typedef {'native' | 'portable'} Form
- * @typedef {{form: Form, a: GraphSpec, b: GraphSpec}} FormGraphs both graphs in one form
- * @typedef {{schema_version: 1 | 2, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
- *   versions: Record<string, string>, preprocess: Preprocess, graphs: {a: GraphSpec, b: GraphSpec}, host_step: HostProgram,
+ * @typedef {{form: Form, a: GraphSpec, b?: GraphSpec}} FormGraphs the graphs in one form
+ * @typedef {{schema_version: 1 | 2 | 3, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
+ *   versions: Record<string, string>, preprocess: Preprocess, graphs: Graphs, host_step: HostProgram,
  *   postprocess: Postprocess, classes: (string | null)[], files: Record<string, {sha256: string, bytes: number}>,
  *   golden?: Golden, settings?: Record<string, SettingRecord>, native?: NativeFiles}} Manifest
  *   settings: what the detector was built with, by name, each with its origin; for display
@@ -30,8 +31,8 @@ import { HOST_OPS, MAX_ELEMENTS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
 import { sameShape, sizeOf } from './tensor.js';
 
-/** Since 2 a bundle may have a native form; this page reads both versions. */
-export const SCHEMA_VERSION = 2;
+/** Since 2 a bundle may have a native form, since 3 one graph instead of two; this page reads every version. */
+export const SCHEMA_VERSION = 3;
 export const MANIFEST_NAME = 'manifest.json';
 export const HOST_PARAMS_NAME = 'host_params.safetensors';
 
@@ -74,7 +75,8 @@ export function formsOf({ graphs: { a, b }, native }, processor) {
   /** @type {FormGraphs} */
   const portable = { form: 'portable', a, b };
   if (!native || processor === 'cpu') return [portable];
-  return [{ form: 'native', a: { ...a, file: native.a }, b: { ...b, file: native.b } }, portable];
+  const nativeB = b && native.b !== undefined ? { ...b, file: native.b } : undefined;
+  return [{ form: 'native', a: { ...a, file: native.a }, b: nativeB }, portable];
 }
 
 /**
@@ -88,20 +90,23 @@ function* problems(manifest) {
   for (const [label, specs] of /** @type {[string, TensorSpec[]][]} */ ([
     ['a.inputs', a.inputs],
     ['a.outputs', a.outputs],
-    ['b.inputs', b.inputs],
-    ['b.outputs', b.outputs],
+    ['b.inputs', b?.inputs ?? []],
+    ['b.outputs', b?.outputs ?? []],
   ])) {
     const names = specs.map((spec) => spec.name);
     if (new Set(names).size !== names.length) yield `graphs.${label} names a tensor twice (${names.join(', ')})`;
   }
+  yield* oneGraphProblems(manifest);
   const { constants = [] } = manifest.host_step;
   const elements = [a.inputs, a.outputs, b.inputs, b.outputs, constants]
     .flat()
     .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   if (elements > MAX_ELEMENTS) yield `its tensors have ${elements} elements in all, more than ${MAX_ELEMENTS}`;
   const { golden, native } = manifest;
-  const needed = [a.file, b.file];
-  if (native) needed.push(native.a, native.b);
+  const needed = [a.file];
+  if (b) needed.push(b.file);
+  if (native) needed.push(native.a);
+  if (native?.b !== undefined) needed.push(native.b);
   if (constants.length) needed.push(HOST_PARAMS_NAME);
   if (golden) needed.push(golden.image, golden.tensors, golden.detections);
   for (const name of needed) if (!Object.hasOwn(manifest.files, name)) yield `${name} is used but not listed under files`;
@@ -127,6 +132,17 @@ function* problems(manifest) {
   yield* postprocessProblems(manifest);
 }
 
+/** Inconsistencies of a bundle without graph B. @param {Manifest} manifest @returns {Generator<string>} */
+function* oneGraphProblems({ schema_version: version, graphs: { b }, host_step: host, native }) {
+  if (!b && version < SCHEMA_VERSION) yield `graph b is missing, which a bundle of schema version ${version} has`;
+  if (!b && [host.inputs, host.ops, host.outputs, host.constants ?? []].some((items) => items.length > 0)) {
+    yield 'there is a host step after graph a and no graph b to read it';
+  }
+  if (native && (native.b === undefined) !== (b === undefined)) {
+    yield `the native form has ${native.b === undefined ? 'one graph' : 'two graphs'} and the portable one not`;
+  }
+}
+
 /** Inconsistencies from graph A through the host step to graph B. @param {Manifest} manifest @returns {Generator<string>} */
 function* flowProblems({ graphs, host_step: host }) {
   const fromA = new Map(graphs.a.outputs.map((spec) => [spec.name, spec]));
@@ -143,7 +159,7 @@ function* flowProblems({ graphs, host_step: host }) {
     known.add(name);
   }
   for (const name of host.outputs) if (!known.has(name)) yield `the host step's output '${name}' is never computed`;
-  for (const spec of graphs.b.inputs.filter((item) => !host.outputs.includes(item.name))) {
+  for (const spec of (graphs.b?.inputs ?? []).filter((item) => !host.outputs.includes(item.name))) {
     const source = fromA.get(spec.name);
     if (!source) yield `graph b reads '${spec.name}', which is not an output of the host step or graph a`;
     else if (!sameShape(source.shape, spec.shape)) {
@@ -154,11 +170,11 @@ function* flowProblems({ graphs, host_step: host }) {
 
 /** @param {Manifest} manifest @returns {Generator<string>} */
 function* postprocessProblems({ graphs, postprocess: post, classes }) {
-  const fromB = new Map(graphs.b.outputs.map((spec) => [spec.name, spec.shape]));
-  const boxes = fromB.get(post.boxes);
-  const logits = fromB.get(post.logits);
+  const last = new Map((graphs.b ?? graphs.a).outputs.map((spec) => [spec.name, spec.shape]));
+  const boxes = last.get(post.boxes);
+  const logits = last.get(post.logits);
   if (!boxes || !logits) {
-    yield `postprocess reads '${boxes ? post.logits : post.boxes}', which is not an output of graph b`;
+    yield `postprocess reads '${boxes ? post.logits : post.boxes}', which is not an output of graph ${graphs.b ? 'b' : 'a'}`;
   } else if (
     boxes.length !== 3 ||
     logits.length !== 3 ||

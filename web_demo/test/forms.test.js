@@ -33,21 +33,34 @@ test('the native form keeps the signatures and comes first, and only on a GPU', 
   const [native, portable, ...others] = formsOf(manifest, 'gpu');
   assert.deepEqual([native.form, portable.form, others], ['native', 'portable', []]);
   assert.deepEqual(
-    [native.a.file, native.b.file, portable.b.file],
+    [native.a.file, native.b?.file, portable.b?.file],
     ['graph_a.tflite', 'graph_b.native.tflite', 'graph_b.tflite'],
   );
   assert.deepEqual({ ...native.b, file: '' }, { ...portable.b, file: '' });
   for (const forms of [formsOf(manifest, 'cpu'), formsOf({ ...manifest, native: undefined }, 'gpu')])
     assert.deepEqual(
-      forms.map(({ form, a, b }) => [form, a.file, b.file]),
+      forms.map(({ form, a, b }) => [form, a.file, b?.file]),
       [['portable', 'graph_a.tflite', 'graph_b.tflite']],
     );
+});
+
+test('of one graph, graph A alone is compiled in either form', async () => {
+  const one = { ...OWN, graphs: { a: OWN.graphs.a }, native: { a: 'a.native' } };
+  for (const [refused, file] of [
+    ['', 'a.native'],
+    ['a.native', 'graph_a.tflite'],
+  ]) {
+    const { compile, compiled } = compiler([refused]);
+    const { a, b } = await compileFirst(formsOf(one, 'gpu'), compile);
+    assert.deepEqual([a.file, b], [file, undefined]);
+    assert.deepEqual(compiled, refused ? ['a.native', 'graph_a.tflite'] : ['a.native']);
+  }
 });
 
 test('the native form is used where the GPU accepts it, and the portable one is not compiled', async () => {
   const { compile, compiled, deleted } = compiler([]);
   const { form, a, b, refusal } = await compileFirst(formsOf(OWN, 'gpu'), compile);
-  assert.deepEqual([form, a.file, b.file, refusal], ['native', 'a.native', 'b.native', undefined]);
+  assert.deepEqual([form, a.file, b?.file, refusal], ['native', 'a.native', 'b.native', undefined]);
   assert.deepEqual([compiled, deleted], [['a.native', 'b.native'], []]);
 });
 
@@ -55,7 +68,7 @@ test('if the GPU refuses either native graph, both portable ones are used, and t
   for (const refused of ['a.native', 'b.native']) {
     const { compile, compiled, deleted } = compiler([refused]);
     const { form, a, b, refusal } = await compileFirst(formsOf(OWN, 'gpu'), compile);
-    assert.deepEqual([form, a.file, b.file], ['portable', 'graph_a.tflite', 'graph_b.tflite']);
+    assert.deepEqual([form, a.file, b?.file], ['portable', 'graph_a.tflite', 'graph_b.tflite']);
     assert.equal(refusal, `${refused} has an operator that is not supported`);
     assert.deepEqual(compiled.slice(-2), ['graph_a.tflite', 'graph_b.tflite']);
     assert.deepEqual(deleted, refused === 'b.native' ? ['a.native'] : [], 'what compiled is released');

@@ -72,8 +72,9 @@ def _in_fp16(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doi
     with load_bundle(subject.folder) as bundle:
         step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
     graphs = manifest.native_graphs or manifest.graphs
-    a, b = subject.folder / graphs.a.file, subject.folder / graphs.b.file
-    chain = Chain(a, b, {t.name: np.dtype(t.dtype) for t in manifest.graphs.b.inputs}, step)
+    a, b = subject.folder / graphs.a.file, None if graphs.b is None else subject.folder / graphs.b.file
+    inputs_b = () if graphs.b is None else graphs.b.inputs
+    chain = Chain(a, b, {t.name: np.dtype(t.dtype) for t in inputs_b}, step)
 
     def inputs(place: int) -> dict[str, NDArray[np.float32]]:
         image = dataset.pictures[order[place]].load()

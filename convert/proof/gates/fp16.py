@@ -40,7 +40,7 @@ def run(subject: Subject, doing: Doing) -> GateResult:
 
 
 def forms(cases: Sequence[GraphCase]) -> list[tuple[GraphCase, ...]]:
-    """Returns graphs A and B of each form of a bundle, the one that is tried first on a GPU first."""
+    """Returns the graphs of each form of a bundle, the one that is tried first on a GPU first."""
     native = {case.twin: case for case in cases if case.twin}
     portable = tuple(case for case in cases if not case.twin)
     return [*([tuple(native.get(case.name, case) for case in portable)] if native else []), portable]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from torch import Tensor, fx
 
-from detr2litert.graphs import host_step
+from detr2litert.graphs import host_step, partition
+from detr2litert.graphs.native_ops import GATHER_ROWS, TOP_ROWS
 from detr2litert.graphs.partition import Layout
 from detr2litert.graphs.toolbox import Emitter, aten, calls, sizes, value_of
 from detr2litert.rewrites import iterate_topk, lower_layer_norm, sampling
@@ -18,6 +19,7 @@ from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
 from tests.convert.planted.fault import Fault, Plant, after
 from tests.convert.planted.native_faults import NATIVE_FAULTS
 
+_SELECT_INSIDE = partition.select_inside
 _FROM_CENTRE = sampling._from_centre
 _GUARD = -math.log(1e-5)
 
@@ -54,6 +56,30 @@ def _half_as_wide(emit: Emitter, positions: fx.Node, pixels: Tensor) -> fx.Node:
     """A tent of half the width: a pixel has weight only within half a pixel of a point."""
     twice = emit(aten.mul.Tensor, emit(aten.sub.Tensor, positions, emit.constant(pixels, "pixels")), 2.0)
     return emit(aten.relu.default, emit(aten.rsub.Scalar, emit(aten.abs.default, twice), 1.0))
+
+
+def _selects_inside(change: Callable[[fx.GraphModule], None]) -> Plant:
+    """One graph whose selection is changed."""
+
+    def wrong(graph_module: fx.GraphModule, *selection: Any) -> None:
+        _SELECT_INSIDE(graph_module, *selection)
+        change(graph_module)
+        graph_module.recompile()
+
+    return lambda patch: patch.setattr(partition, "select_inside", wrong)
+
+
+def _the_lowest_scores(graph_module: fx.GraphModule) -> None:
+    (top,) = calls(graph_module, TOP_ROWS)
+    top.args = (Emitter(graph_module, top)(aten.neg.default, top.args[0]), top.args[1])
+
+
+def _rows_of_another_table(graph_module: fx.GraphModule) -> None:
+    """The first table is read a row too high; the last row stays."""
+    gather = calls(graph_module, GATHER_ROWS)[0]
+    table, emit = gather.args[0], Emitter(graph_module, gather)
+    rows = emit(aten.slice.Tensor, table, 0, 1), emit(aten.slice.Tensor, table, 0, -1)
+    gather.args = (emit(aten.cat.default, list(rows), 0), gather.args[1])
 
 
 def _set_argument(target: Any, index: int, old: Any, new: Any) -> Any:
@@ -233,5 +259,7 @@ COMPILER_FAULTS = (
     ),
     Fault("tail on the host without a bias", _tail_without_bias, r"host step op linear", layout=Layout.TAIL),
     Fault("tail on the host with another eps", _tail_with_wrong_eps, r"host step op layer_norm", layout=Layout.TAIL),
+    Fault("one graph that selects the worst", _selects_inside(_the_lowest_scores), r"the cut", layout=Layout.SINGLE),
+    Fault("one graph that gathers other rows", _selects_inside(_rows_of_another_table), r"the cut", layout=Layout.SINGLE),
     *NATIVE_FAULTS,
 )

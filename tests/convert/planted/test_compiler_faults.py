@@ -35,7 +35,7 @@ def judged(detector: str, layout: Layout | None = None, *, native: bool = True) 
 
 
 @pytest.mark.parametrize("detector", BOTH)
-@pytest.mark.parametrize("layout", [None, Layout.TAIL])
+@pytest.mark.parametrize("layout", [None, Layout.TAIL, Layout.SINGLE])
 def test_without_a_fault_the_gate_passes(detector: str, layout: Layout | None) -> None:
     result = judged(detector, layout)
     assert (result.gate, result.verdict, result.findings) == (GATE, Verdict.PASSED, ())

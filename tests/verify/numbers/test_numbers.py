@@ -153,3 +153,22 @@ def test_inputs_are_read_and_checked(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             read_inputs(tmp_path / f"{name}.npz", graph)
+
+
+@pytest.mark.ci
+@pytest.mark.gpu
+def test_a_selection_that_fp16_orders_otherwise_is_advised_to_be_judged_by_detections(
+    driver: Driver, fp16_driver: Driver, tmp_path: Path
+) -> None:
+    """As in a detector of one graph: right in fp32, and a risk in fp16 that no single value shows."""
+    w = ModelWriter()
+    scores = w.op("MUL", [w.input("x", (4096,)), w.constant("c", np.full(1, 1.5, np.float32))], {"scores": (4096,)})
+    chosen = {"best": (300,), "i": (300,)}
+    w.op("TOPK_V2", [scores, w.constant("k", np.array(300, np.int32))], chosen, dtype=("float32", "int32"))
+    table = np.random.default_rng(0).normal(size=(4096, 8)).astype(np.float32)
+    w.op("GATHER", [w.constant("table", table), "i"], {"y": (300, 8)}, axis=0)
+    model = w.write(tmp_path / "m.tflite", ["y"])
+    result = check_numbers({"m": model}, gpu=driver, fp16=fp16_driver)
+    assert result.verdict is Verdict.PASSED
+    (finding,) = result.findings
+    assert (finding.rule, finding.severity) == ("numbers-fp16", "risk") and "judge detections" in finding.advice

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from detr2litert.graphs.delegate import LANES
 from detr2litert.host_runtime.tflite.graph import Graph, Op
 from detr2litert.verify.lint.op_support import Rule
 from detr2litert.verify.lint.rules.find import Hit
 
-LANES = 4
 _UNKNOWN = 1.0  # stands for a finite number other than 0
 
 

@@ -151,7 +151,7 @@ async function judge(precision, runtime) {
   if (!detector || !bundle || !golden) {
     showStatus(
       'no golden',
-      'Both graphs run entirely on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.',
+      'Every graph runs entirely on the GPU. The bundle has no golden vectors, so nothing was compared; choose a picture.',
       refusalNote(),
     );
     return;
@@ -165,7 +165,8 @@ async function judge(precision, runtime) {
   ui.checks.replaceChildren(...checksView(judgement));
   showRun([chain], runtime);
   const form = page.form?.form ?? 'portable';
-  const where = `Both graphs, in their ${form} form, ran entirely on ${adapterName(runtime.adapter)}, in ${precision}.`;
+  const graphs = bundle.manifest.graphs.b ? `Both graphs, in their ${form} form,` : `The only graph, in its ${form} form,`;
+  const where = `${graphs} ran entirely on ${adapterName(runtime.adapter)}, in ${precision}.`;
   const notes = [where];
   if (refusalNote()) notes.push(refusalNote());
   if (bundle.manifest.weights.random) notes.push('The weights are random: tensors can agree, but detections are meaningless.');

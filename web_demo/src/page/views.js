@@ -56,7 +56,7 @@ export function adapterName(adapter) {
 
 /**
  * @param {Times[]} runs one or more
- * @param {{a: number, b: number}} dispatches
+ * @param {{a: number, b?: number}} dispatches without `b` where there is one graph
  * @param {boolean} software
  * @returns {Node[]}
  */
@@ -67,10 +67,13 @@ export function timesView(runs, dispatches, software) {
   const stages = [
     ['Pre-processing', 'other', of((times) => times.preprocess), 'JavaScript'],
     ['Graph A', 'a', of((times) => graph(times.a)), `GPU, ${dispatches.a} programs`],
-    ['Host step', 'host', of((times) => times.host), 'JavaScript'],
-    ['Graph B', 'b', of((times) => graph(times.b)), `GPU, ${dispatches.b} programs`],
   ];
-  const total = of((times) => times.preprocess + graph(times.a) + times.host + graph(times.b));
+  const second = (/** @type {Times} */ times) => (times.b ? graph(times.b) : 0);
+  if (dispatches.b !== undefined) {
+    stages.push(['Host step', 'host', of((times) => times.host), 'JavaScript']);
+    stages.push(['Graph B', 'b', of(second), `GPU, ${dispatches.b} programs`]);
+  }
+  const total = of((times) => times.preprocess + graph(times.a) + times.host + second(times));
   const bar = element(
     'div',
     { class: 'bar', 'aria-hidden': 'true' },

@@ -206,10 +206,10 @@ const PLANTED = [
   [
     'a newer schema',
     'manifest.json',
-    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 3')),
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 4')),
     true,
     'refused',
-    /schema version 3/,
+    /schema version 4/,
   ],
 ];
 
@@ -259,6 +259,20 @@ async function formShown() {
   const facts = await shared.evaluate('document.querySelector("#facts").innerText');
   return { note, facts };
 }
+
+test('a bundle of one graph agrees: the GPU selects, and the page has no host step', async () => {
+  const { state, text, report } = await chosen(path.join(GOLDENS, 'bundles/one_graph'));
+  assert.equal(state, 'agrees', text);
+  assert.deepEqual(
+    report.found.map((/** @type {any} */ item) => item.name),
+    ['red', 'green'],
+  );
+  assert(report.chain.dispatches.a > 0);
+  assert.deepEqual([report.chain.dispatches.b, report.chain.times.b], [undefined, undefined]);
+  const { note } = await formShown();
+  assert.match(note, /The only graph, in its portable form, ran entirely on/);
+  assert.doesNotMatch(await shared.evaluate('document.querySelector("#times").innerText'), /Host step|Graph B/);
+});
 
 test('the native form runs where the GPU has its operators, and the page shows it', async () => {
   const { state, text, report } = await chosen(NATIVE);

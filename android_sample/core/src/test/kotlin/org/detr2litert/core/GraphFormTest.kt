@@ -51,12 +51,12 @@ class GraphFormTest {
     private fun first(compiler: Compiler, processor: Processor = Processor.GPU, attempts: NativeAttempts? = null) =
         CompiledForm.first(manifest.forms(processor), attempts, compiler::compile)
 
-    private fun CompiledForm<Compiled>.files() = listOf(a.spec.file, b.spec.file)
+    private fun CompiledForm<Compiled>.files() = listOfNotNull(a.spec.file, b?.spec?.file)
 
     @Test
     fun theNativeFormComesFirstOnTheGpuOnly() {
         val portable = FormGraphs(GraphForm.PORTABLE, manifest.graphA, manifest.graphB)
-        val (a, b) = manifest.graphA.copy(file = "a.native") to manifest.graphB.copy(file = "b.native")
+        val (a, b) = manifest.graphA.copy(file = "a.native") to manifest.graphB?.copy(file = "b.native")
         assertEquals(listOf(FormGraphs(GraphForm.NATIVE, a, b), portable), manifest.forms(Processor.GPU))
         assertEquals(listOf(portable), manifest.forms(Processor.CPU))
         assertEquals(listOf(portable), manifest.copy(native = null).forms(Processor.GPU))
@@ -69,7 +69,7 @@ class GraphFormTest {
         assertEquals(FormInUse(GraphForm.NATIVE), made.inUse)
         assertEquals(listOf("a.native", "b.native"), made.files())
         assertEquals(made.files(), compiler.asked)
-        assertSame(made.a, made.b.source)
+        assertSame(made.a, made.b?.source)
         assertEquals(listOf("graph_a.tflite", "graph_b.tflite"), first(Compiler("a.native"), Processor.CPU).files())
     }
 
@@ -80,9 +80,20 @@ class GraphFormTest {
             val made = first(compiler)
             assertEquals(FormInUse(GraphForm.PORTABLE, "$refused does not run whole"), made.inUse)
             assertEquals(listOf("graph_a.tflite", "graph_b.tflite"), made.files())
-            assertSame(made.a, made.b.source)
+            assertSame(made.a, made.b?.source)
             assertEquals(made.files(), compiler.asked.takeLast(2))
-            assertEquals(compiler.made - setOf(made.a, made.b), compiler.made.filter { it.closed }, refused)
+            assertEquals(compiler.made - listOfNotNull(made.a, made.b).toSet(), compiler.made.filter { it.closed }, refused)
+        }
+    }
+
+    @Test
+    fun ofOneGraphOnlyGraphAIsCompiled() {
+        val one = manifest.copy(graphB = null, native = NativeFiles("a.native", null))
+        for ((refused, files) in mapOf("" to listOf("a.native"), "a.native" to listOf("a.native", "graph_a.tflite"))) {
+            val compiler = Compiler(refused)
+            val made = CompiledForm.first(one.forms(Processor.GPU), compiler::compile)
+            assertEquals(files, compiler.asked)
+            assertEquals(null, made.b)
         }
     }
 

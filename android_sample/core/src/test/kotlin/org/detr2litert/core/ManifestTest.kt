@@ -65,7 +65,27 @@ class ManifestTest {
         val refusal = assertFailsWith<BundleException> { ManifestReader.read(text("native_not_listed_b")) }
         assertTrue("graph_b.native.tflite is used but not listed under files" in refusal.message!!, refusal.message)
         val newer = assertFailsWith<BundleException> { ManifestReader.read(text("newer")) }
-        assertTrue("schema version 3 but this app reads up to 2; update the app" in newer.message!!, newer.message)
+        assertTrue("schema version 4 but this app reads up to 3; update the app" in newer.message!!, newer.message)
+    }
+
+    @Test
+    fun aBundleOfOneGraphHasNoGraphBAndNoHostStep() {
+        fun text(name: String) = cases.first { it.text("name") == name }.text("text")
+        val one = ManifestReader.read(text("one_graph_sound"))
+        assertEquals(null, one.graphB)
+        assertEquals(one.graphA, one.lastGraph)
+        assertEquals(emptyList(), one.hostStep.ops)
+        assertEquals(NativeFiles("graph_a.tflite", null), ManifestReader.read(text("one_graph_native")).native)
+        val reasons = mapOf(
+            "one_graph_of_version_2" to "b is missing, which a bundle of version 2 has",
+            "one_graph_with_a_host_step" to "a host step after graph a and no graph b to read it",
+            "one_graph_native_b" to "the native form has two graphs and the portable one not",
+            "one_graph_without_logits" to "'nothing', which is not an output of graph a",
+        )
+        for ((name, reason) in reasons) {
+            val refusal = assertFailsWith<BundleException>(name) { ManifestReader.read(text(name)) }
+            assertTrue(reason in refusal.message!!, refusal.message)
+        }
     }
 
     @Test

@@ -106,6 +106,22 @@ class ParityTest {
     }
 
     @Test
+    fun oneGraphHasTheStagesOfGraphA() {
+        val one = Bundle.open(File(Goldens.root, "bundles/one_graph"))
+        val golden = Safetensors.read(one.file(assertNotNull(one.manifest.golden).tensors))
+        val root = folder.newFolder()
+        DetectorPipeline(one, RecordedGraph(golden), null).use { pipeline ->
+            TensorFiles.write(File(root, "in/a"), "image", golden.getValue("image"))
+            val run = ParityRun(pipeline, root).apply { run(warmUp = 1, runs = 2) }
+            val files = setOf("out/a/boxes.f32", "out/a/logits.f32", "out/a/indices.i32")
+            assertEquals(files, run.tensors.map { it.getValue("file") }.toSet())
+            assertEquals(setOf("write_a", "run_a", "read_a"), run.milliseconds.keys)
+        }
+        val record = ParityRun.graphs(one.manifest, FormInUse(GraphForm.PORTABLE))
+        assertEquals(listOf("graph_a.tflite", null), listOf(record["a"], record["b"]))
+    }
+
+    @Test
     fun theRecordNamesTheForm() {
         val manifest = Bundle.peek(File(Goldens.root, "bundles/native"))
         assertEquals(

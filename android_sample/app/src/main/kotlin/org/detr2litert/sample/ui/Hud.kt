@@ -37,14 +37,16 @@ class Hud(private val text: TextView) {
                 ms(Stage.RUN_A),
                 ms(Stage.READ_A),
             )
-            line("host    %6.1f ms", ms(Stage.HOST))
-            line(
-                "B       %6.1f ms   write %.1f  run %.1f  read %.1f",
-                b(),
-                ms(Stage.WRITE_B),
-                ms(Stage.RUN_B),
-                ms(Stage.READ_B),
-            )
+            if (b() > 0f) { // a bundle of one graph has neither
+                line("host    %6.1f ms", ms(Stage.HOST))
+                line(
+                    "B       %6.1f ms   write %.1f  run %.1f  read %.1f",
+                    b(),
+                    ms(Stage.WRITE_B),
+                    ms(Stage.RUN_B),
+                    ms(Stage.READ_B),
+                )
+            }
             line("decode  %6.1f ms", ms(Stage.DECODE))
             append(String.format(Locale.ROOT, "frame   %6.1f ms", times.sum()))
         }

@@ -2,11 +2,11 @@ package org.detr2litert.core.engine
 
 import org.detr2litert.core.manifest.GraphSpec
 
-/** Both graphs, compiled in one form; the caller closes them. */
-class CompiledForm<G : AutoCloseable>(val a: G, val b: G, val inUse: FormInUse) {
+/** The graphs, compiled in one form; the caller closes them. [b] is null where there is one graph. */
+class CompiledForm<G : AutoCloseable>(val a: G, val b: G?, val inUse: FormInUse) {
     companion object {
         /**
-         * Compiles both graphs of the first form that is accepted.
+         * Compiles the graphs of the first form that is accepted.
          *
          * The forms are never mixed: if either graph of a form is refused, both of the next one are compiled. What was compiled
          * of a refused form is closed before.
@@ -41,7 +41,7 @@ class CompiledForm<G : AutoCloseable>(val a: G, val b: G, val inUse: FormInUse) 
         ): CompiledForm<G> {
             val a = compile(graphs.a, null)
             try {
-                return CompiledForm(a, compile(graphs.b, a), FormInUse(graphs.form, refusal))
+                return CompiledForm(a, graphs.b?.let { compile(it, a) }, FormInUse(graphs.form, refusal))
             } catch (error: Throwable) {
                 a.close()
                 throw error

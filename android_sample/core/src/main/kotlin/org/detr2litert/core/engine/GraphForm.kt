@@ -9,8 +9,8 @@ enum class GraphForm(val label: String) {
     PORTABLE("portable"),
 }
 
-/** Both graphs in one form. */
-data class FormGraphs(val form: GraphForm, val a: GraphSpec, val b: GraphSpec)
+/** The graphs in one form; [b] is null where there is one. */
+data class FormGraphs(val form: GraphForm, val a: GraphSpec, val b: GraphSpec?)
 
 /**
  * The form that runs.
@@ -23,7 +23,8 @@ data class FormInUse(val form: GraphForm, val refusal: String? = null)
 fun Manifest.forms(processor: Processor): List<FormGraphs> = buildList {
     val files = native
     if (files != null && processor == Processor.GPU) {
-        add(FormGraphs(GraphForm.NATIVE, graphA.copy(file = files.a), graphB.copy(file = files.b)))
+        val b = files.b?.let { graphB?.copy(file = it) }
+        add(FormGraphs(GraphForm.NATIVE, graphA.copy(file = files.a), b))
     }
     add(FormGraphs(GraphForm.PORTABLE, graphA, graphB))
 }

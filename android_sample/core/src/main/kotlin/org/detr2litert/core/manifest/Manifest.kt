@@ -2,7 +2,11 @@ package org.detr2litert.core.manifest
 
 import org.detr2litert.core.tensor.TensorSpec
 
-/** A bundle's manifest; see `host_runtime/manifest.schema.json` for the JSON layout. */
+/**
+ * A bundle's manifest; see `host_runtime/manifest.schema.json` for the JSON layout.
+ *
+ * @property graphB null in a bundle of one graph: [graphA] goes from the image to boxes and logits, and [hostStep] is empty.
+ */
 data class Manifest(
     val variant: String,
     val target: String,
@@ -10,7 +14,7 @@ data class Manifest(
     val versions: Map<String, String>,
     val preprocess: PreprocessSpec,
     val graphA: GraphSpec,
-    val graphB: GraphSpec,
+    val graphB: GraphSpec?,
     val hostStep: HostProgram,
     val postprocess: PostprocessSpec,
     val classes: List<String?>,
@@ -19,12 +23,15 @@ data class Manifest(
     val settings: Map<String, SettingRecord> = emptyMap(),
     val native: NativeFiles? = null,
 ) {
+    /** The graph that gives boxes and logits. */
+    val lastGraph: GraphSpec get() = graphB ?: graphA
+
     /** The class's name, or "class N" for an unused index (COCO's ids have gaps). */
     fun className(index: Int): String = classes[index] ?: "class $index"
 
     companion object {
-        /** Since 2 a bundle may have a native form; this app reads both versions. */
-        const val SCHEMA_VERSION = 2
+        /** Since 2 a bundle may have a native form, since 3 one graph instead of two; this app reads every version. */
+        const val SCHEMA_VERSION = 3
         const val NAME = "manifest.json"
         const val HOST_PARAMS = "host_params.safetensors"
     }
@@ -69,9 +76,9 @@ data class GraphSpec(val file: String, val signature: String, val inputs: List<T
 
 /**
  * The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU. A graph
- * without such an operator is the same file in both forms.
+ * without such an operator is the same file in both forms. [b] is null where there is one graph.
  */
-data class NativeFiles(val a: String, val b: String)
+data class NativeFiles(val a: String, val b: String?)
 
 /** An op of the host program: `output = op(inputs, attributes)`; attributes are [Number], [Boolean], [String] or lists. */
 data class HostOp(val op: String, val inputs: List<String>, val output: String, val attributes: Map<String, Any?>)

@@ -7,13 +7,13 @@ import org.detr2litert.core.tensor.TensorSpec
 internal object ManifestProblems {
     /** The first inconsistency, in the order of the data flow; null if there is none. */
     fun first(manifest: Manifest): String? =
-        size(manifest) ?: names(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest) ?: graphB(manifest)
-            ?: postprocess(manifest)
+        size(manifest) ?: names(manifest) ?: oneGraph(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest)
+            ?: graphB(manifest) ?: postprocess(manifest)
 
     /** The tensors of the graphs and the constants together may have no more elements than one tensor may. */
     private fun size(manifest: Manifest): String? {
-        val (a, b) = manifest.graphA to manifest.graphB
-        val elements = listOf(a.inputs, a.outputs, b.inputs, b.outputs, manifest.hostStep.constants).flatten()
+        val graphs = listOfNotNull(manifest.graphA, manifest.graphB)
+        val elements = (graphs.flatMap { it.inputs + it.outputs } + manifest.hostStep.constants)
             .sumOf { TensorSpec.elements(it.shape) }
         val most = HostLimits.MAX_ELEMENTS
         return if (elements > most) "its tensors have $elements elements in all, more than $most" else null
@@ -23,18 +23,33 @@ internal object ManifestProblems {
         val lists = listOf(
             "a.inputs" to manifest.graphA.inputs,
             "a.outputs" to manifest.graphA.outputs,
-            "b.inputs" to manifest.graphB.inputs,
-            "b.outputs" to manifest.graphB.outputs,
+            "b.inputs" to manifest.graphB?.inputs.orEmpty(),
+            "b.outputs" to manifest.graphB?.outputs.orEmpty(),
         )
         return lists.firstOrNull { (_, specs) -> specs.distinctBy { it.name }.size != specs.size }
             ?.let { (label, specs) -> "graphs.$label names a tensor twice (${specs.joinToString { it.name }})" }
     }
 
+    private fun oneGraph(manifest: Manifest): String? {
+        val one = manifest.graphB == null
+        val host = manifest.hostStep
+        if (one && listOf(host.inputs, host.constants, host.ops, host.outputs).any { it.isNotEmpty() }) {
+            return "there is a host step after graph a and no graph b to read it"
+        }
+        val native = manifest.native ?: return null
+        val nativeOne = native.b == null
+        return if (nativeOne == one) {
+            null
+        } else {
+            "the native form has ${if (nativeOne) "one graph" else "two graphs"} and the portable one not"
+        }
+    }
+
     private fun files(manifest: Manifest): String? {
         val needed = buildList {
             add(manifest.graphA.file)
-            add(manifest.graphB.file)
-            manifest.native?.let { addAll(listOf(it.a, it.b)) }
+            manifest.graphB?.let { add(it.file) }
+            manifest.native?.let { addAll(listOfNotNull(it.a, it.b)) }
             if (manifest.hostStep.constants.isNotEmpty()) add(Manifest.HOST_PARAMS)
             manifest.golden?.let { addAll(listOf(it.image, it.tensors, it.detections)) }
         }
@@ -63,7 +78,7 @@ internal object ManifestProblems {
 
     private fun graphB(manifest: Manifest): String? {
         val fromA = manifest.graphA.outputs.associateBy { it.name }
-        for (spec in manifest.graphB.inputs.filter { it.name !in manifest.hostStep.outputs }) {
+        for (spec in manifest.graphB?.inputs.orEmpty().filter { it.name !in manifest.hostStep.outputs }) {
             val source = fromA[spec.name]
                 ?: return "graph b reads '${spec.name}', which is not an output of the host step or graph a"
             if (source.shape != spec.shape) {
@@ -75,9 +90,10 @@ internal object ManifestProblems {
 
     private fun postprocess(manifest: Manifest): String? {
         val post = manifest.postprocess
-        val fromB = manifest.graphB.outputs.associate { it.name to it.shape }
-        val boxes = fromB[post.boxes] ?: return "postprocess reads '${post.boxes}', which is not an output of graph b"
-        val logits = fromB[post.logits] ?: return "postprocess reads '${post.logits}', which is not an output of graph b"
+        val last = if (manifest.graphB == null) "a" else "b"
+        val given = manifest.lastGraph.outputs.associate { it.name to it.shape }
+        val boxes = given[post.boxes] ?: return "postprocess reads '${post.boxes}', which is not an output of graph $last"
+        val logits = given[post.logits] ?: return "postprocess reads '${post.logits}', which is not an output of graph $last"
         val fit = boxes.size == 3 && logits.size == 3 && boxes[0] == 1 && boxes[2] == 4 && boxes.take(2) == logits.take(2)
         if (!fit) return "postprocess needs boxes [1, Q, 4] and logits [1, Q, C], not $boxes and $logits"
         val count = manifest.classes.size

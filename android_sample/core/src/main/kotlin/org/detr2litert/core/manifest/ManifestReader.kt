@@ -11,7 +11,7 @@ import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Reads manifest.json as defined by `manifest.schema.json`, up to version 2, then checks its consistency. */
+/** Reads manifest.json as defined by `manifest.schema.json`, up to version 3, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
 
@@ -33,6 +33,7 @@ object ManifestReader {
     private val SETTING = -1e15..1e15
     private val FACTOR = 1e-6..1e6
     private val PIXEL = -1e12..1e12
+    private const val ONE_GRAPH = 3 // the first version in which a bundle may have one graph
 
     /**
      * @param where the text's name in errors.
@@ -68,7 +69,8 @@ object ManifestReader {
             ),
             setOf("golden", "protection", "settings", "native"),
         )
-        val graphs = json.child("graphs").allowOnly(setOf("a", "b"))
+        val graphs = json.child("graphs").allowOnly(setOf("a"), setOf("b"))
+        if (!graphs.has("b") && version < ONE_GRAPH) graphs.fail("b is missing, which a bundle of version $version has")
         return Manifest(
             variant = json.text("variant", 1, WORD),
             target = json.text("target", 1, WORD),
@@ -77,7 +79,7 @@ object ManifestReader {
                 .let { versions -> versions.names.associateWith { versions.text(it, maxLength = TEXT) } },
             preprocess = preprocess(json.child("preprocess")),
             graphA = graph(graphs.child("a")),
-            graphB = graph(graphs.child("b")),
+            graphB = if (graphs.has("b")) graph(graphs.child("b")) else null,
             hostStep = hostStep(json.child("host_step")),
             postprocess = postprocess(json.child("postprocess")),
             classes = classes(json),
@@ -156,8 +158,8 @@ object ManifestReader {
     }
 
     private fun native(json: JsonObject): NativeFiles {
-        json.allowOnly(setOf("a", "b"))
-        return NativeFiles(json.text("a", 1, NAME), json.text("b", 1, NAME))
+        json.allowOnly(setOf("a"), setOf("b"))
+        return NativeFiles(json.text("a", 1, NAME), if (json.has("b")) json.text("b", 1, NAME) else null)
     }
 
     internal fun tensor(json: JsonObject): TensorSpec {

@@ -14,7 +14,7 @@ import java.io.File
  * the folders and the fields of result.json.
  *
  * The chain runs from `in/a` through all stages. If `in/host` or `in/b` exist, the host step and graph B also run on those
- * tensors, so that each stage can be judged separately.
+ * tensors, so that each stage can be judged separately. A bundle of one graph has the stages of graph A alone.
  *
  * @param folder the run's folder with `in/`; `out/` is written.
  */
@@ -39,7 +39,7 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
         repeat(warmUp) { chain() }
         repeat(runs) {
             chain()
-            for (stage in TIMED) times.getOrPut(stage) { ArrayList(runs) }.add(pipeline.times.latest(stage))
+            for (stage in pipeline.stages) times.getOrPut(stage) { ArrayList(runs) }.add(pipeline.times.latest(stage))
         }
         write("a", pipeline.tensorsA)
         write("host", pipeline.tensorsHost)
@@ -81,15 +81,13 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
     }
 
     companion object {
-        private val TIMED = Stage.entries - Stage.PREPROCESS - Stage.DECODE
-
         /** The record of the graphs that run: their form, their files, and why the native form, if it was tried, does not run. */
         fun graphs(manifest: Manifest, form: FormInUse): Map<String, String?> {
             val native = manifest.native.takeIf { form.form == GraphForm.NATIVE }
             return mapOf(
                 "form" to form.form.label,
                 "a" to (native?.a ?: manifest.graphA.file),
-                "b" to (native?.b ?: manifest.graphB.file),
+                "b" to (native?.b ?: manifest.graphB?.file),
                 "native_refused" to form.refusal,
             )
         }

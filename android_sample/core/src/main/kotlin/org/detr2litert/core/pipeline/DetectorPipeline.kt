@@ -14,26 +14,30 @@ import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.Tensor
 
 /**
- * The detector: picture -> graph A -> host step -> graph B -> detections, configured by the manifest alone.
+ * The detector: picture -> graph A -> host step -> graph B -> detections, or in one graph, picture -> graph A -> detections;
+ * configured by the manifest alone.
  *
  * All tensors are allocated at construction and reused for every frame. The stages can be run separately ([runA], [runHost],
  * [runB]), as in a parity run. Not thread-safe; [close] closes the graphs and the workers.
  *
  * @param bundle an opened bundle.
  * @param graphA with [graphB] compiled for the bundle; closed by the pipeline.
- * @property form the form of the two graphs.
+ * @param graphB null where the bundle has one graph; then [runHost] and [runB] do nothing.
+ * @property form the form of the graphs.
  */
 class DetectorPipeline(
     bundle: Bundle,
     private val graphA: GraphRunner,
-    private val graphB: GraphRunner,
+    private val graphB: GraphRunner?,
     val form: FormInUse = FormInUse(GraphForm.PORTABLE),
 ) : AutoCloseable {
-    private val manifest: Manifest = bundle.manifest
+    private val manifest: Manifest = bundle.manifest.also {
+        require((graphB == null) == (it.graphB == null)) { "graph B is compiled if and only if the bundle has one" }
+    }
     private val workers = Workers.forThisMachine()
     private val preprocessor = Preprocessor(manifest.preprocess)
     private val host = HostStep(manifest.hostStep, bundle.hostConstants(), manifest.graphA.outputs, workers)
-    private val decoder = manifest.graphB.outputs.first { it.name == manifest.postprocess.logits }.shape
+    private val decoder = manifest.lastGraph.outputs.first { it.name == manifest.postprocess.logits }.shape
         .let { (_, queries, classes) -> Decoder(manifest.postprocess, queries, classes, manifest.preprocess) }
 
     private val image = FloatTensor(manifest.graphA.inputs.single().shape)
@@ -44,19 +48,27 @@ class DetectorPipeline(
     private val outputsA = manifest.graphA.outputs.map { spec ->
         if (spec.name in host.inputNames) host.tensor(spec.name) else Tensor.of(spec)
     }.toTypedArray()
-    private val inputsB: Array<Tensor> = manifest.graphB.inputs.map { spec ->
+    private val inputsB: Array<Tensor> = manifest.graphB?.inputs.orEmpty().map { spec ->
         if (spec.name in host.outputNames) host.tensor(spec.name) else outputsA[namesA.indexOf(spec.name)]
     }.toTypedArray()
-    private val inputNamesB = manifest.graphB.inputs.map { it.name }.toTypedArray()
-    private val namesB = manifest.graphB.outputs.map { it.name }.toTypedArray()
-    private val outputsB = manifest.graphB.outputs.map { Tensor.of(it) }.toTypedArray()
-    private val boxes = outputsB[namesB.indexOf(manifest.postprocess.boxes)] as FloatTensor
-    private val logits = outputsB[namesB.indexOf(manifest.postprocess.logits)] as FloatTensor
+    private val inputNamesB = manifest.graphB?.inputs.orEmpty().map { it.name }.toTypedArray()
+    private val namesB = manifest.graphB?.outputs.orEmpty().map { it.name }.toTypedArray()
+    private val outputsB = manifest.graphB?.outputs.orEmpty().map { Tensor.of(it) }.toTypedArray()
+    private val boxes = decoded(manifest.postprocess.boxes)
+    private val logits = decoded(manifest.postprocess.logits)
 
     /** Which of graph A's outputs are read to host memory. */
     private val readFromA = BooleanArray(namesA.size) { index ->
-        namesA[index] in host.inputNames || (namesA[index] in inputNamesB && namesA[index] !in graphB.boundInputs)
+        val name = namesA[index]
+        if (graphB == null) {
+            name == manifest.postprocess.boxes || name == manifest.postprocess.logits
+        } else {
+            name in host.inputNames || (name in inputNamesB && name !in graphB.boundInputs)
+        }
     }
+
+    /** The stages that run between pre-processing and decoding. */
+    val stages: List<Stage> = if (graphB == null) Stage.OF_ONE_GRAPH else Stage.entries - Stage.PREPROCESS - Stage.DECODE
 
     val times = StageTimes()
 
@@ -98,7 +110,13 @@ class DetectorPipeline(
         decode(picture.width, picture.height, threshold, nmsIou, into, nmsAcrossClasses)
     }
 
-    /** Decodes graph B's latest outputs, for example once more with another [threshold]. */
+    /** The tensor that receives the last graph's output [name]. */
+    private fun decoded(name: String): FloatTensor {
+        val (names, tensors) = if (manifest.graphB == null) namesA to outputsA else namesB to outputsB
+        return tensors[names.indexOf(name)] as FloatTensor
+    }
+
+    /** Decodes the last graph's latest outputs, for example once more with another [threshold]. */
     fun decode(
         width: Int,
         height: Int,
@@ -125,6 +143,7 @@ class DetectorPipeline(
 
     /** Runs the host step on graph A's outputs. */
     fun runHost() {
+        if (graphB == null) return
         times.start()
         host.run()
         times.mark(Stage.HOST)
@@ -132,6 +151,7 @@ class DetectorPipeline(
 
     /** Runs graph B; [writeBound] also writes inputs that share graph A's buffers. */
     fun runB(writeBound: Boolean = false) {
+        if (graphB == null) return
         times.start()
         for (index in inputNamesB.indices) {
             if (writeBound || inputNamesB[index] !in graphB.boundInputs) graphB.write(inputNamesB[index], inputsB[index])
@@ -144,7 +164,7 @@ class DetectorPipeline(
     }
 
     override fun close() {
-        graphB.close()
+        graphB?.close()
         graphA.close()
         workers.close()
     }

@@ -11,4 +11,10 @@ enum class Stage(val label: String) {
     RUN_B("run_b"),
     READ_B("read_b"),
     DECODE("decode"),
+    ;
+
+    companion object {
+        /** The stages of a bundle of one graph, between pre-processing and decoding. */
+        val OF_ONE_GRAPH = listOf(WRITE_A, RUN_A, READ_A)
+    }
 }

@@ -41,7 +41,8 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
         }
         graphs.inUse.refusal?.let { Log.w(GraphCompiler.TAG, "the native form does not run here: $it") }
         return closingOnFailure(graphs.a) {
-            closingOnFailure(graphs.b) { DetectorPipeline(bundle, graphs.a, graphs.b, graphs.inUse) }
+            val pipeline = { DetectorPipeline(bundle, graphs.a, graphs.b, graphs.inUse) }
+            graphs.b?.let { closingOnFailure(it, pipeline) } ?: pipeline()
         }
     }
 

@@ -1,0 +1,83 @@
+"""The hand-made bundle in one graph, as ``--layout single`` writes it: for the runtimes' tests and the goldens.
+
+It detects the same as ``tiny_bundle``'s: the graph selects the brightest cells itself, by TOPK_V2 and GATHER, and gives boxes,
+logits and the selected cells' indices. There is no graph B and no host step.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import tiny_bundle
+from tiny_bundle import CELLS, QUERIES, SIDE
+
+from detr2litert.host_runtime.manifest import SCHEMA_VERSION, Graphs, GraphSpec, HostProgram, Manifest, TensorSpec
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.runner import Runner
+from detr2litert.host_runtime.tflite.writer import ModelWriter
+
+OUTPUTS = (
+    TensorSpec("boxes", (1, QUERIES, 4)),
+    TensorSpec("logits", (1, QUERIES, 3)),
+    TensorSpec("indices", (QUERIES,), "int32"),
+)
+GRAPHS = Graphs(GraphSpec("graph_a.tflite", (TensorSpec("image", (1, 3, SIDE, SIDE)),), OUTPUTS))
+
+
+def whole_graph() -> bytes:
+    """The graph, with the constants of ``tiny_bundle``'s."""
+    w = ModelWriter()
+    rows = _pooled(w)
+    scores = w.op("SUM", [rows, w.constant("axis", np.array([1], np.int32))], {"scores": (CELLS,)})
+    chosen = {"best": (QUERIES,), "indices": (QUERIES,)}
+    w.op("TOPK_V2", [scores, w.constant("k", np.array(QUERIES, np.int32))], chosen, dtype=("float32", "int32"))
+    selected = w.op("GATHER", [rows, "indices"], {"selected": (QUERIES, 3)}, axis=0)
+    cells = w.op("GATHER", [w.constant("grid", tiny_bundle.cell_grid()[0]), "indices"], {"cells": (QUERIES, 4)}, axis=0)
+    weight, bias = w.constant("weight", np.eye(3, dtype=np.float32) * 20), w.constant("bias", np.full(3, -10.0, np.float32))
+    coloured = w.op("FULLY_CONNECTED", [selected, weight, bias], {"coloured": (QUERIES, 3)})
+    boxes = _reshaped(w, cells, "boxes", (1, QUERIES, 4))
+    logits = _reshaped(w, coloured, "logits", (1, QUERIES, 3))
+    with tempfile.TemporaryDirectory() as folder:
+        return w.write(Path(folder) / "graph_a.tflite", [boxes, logits, "indices"]).read_bytes()
+
+
+def _pooled(w: ModelWriter) -> str:
+    """The picture's cells, ``[16, 3]``."""
+    order = w.constant("order", np.array([0, 2, 3, 1], np.int32))
+    picture = w.op("TRANSPOSE", [w.input("image", (1, 3, SIDE, SIDE)), order], {"picture": (1, SIDE, SIDE, 3)})
+    sides = {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
+    pooled = w.op("AVERAGE_POOL_2D", [picture], {"pooled": (1, 4, 4, 3)}, padding=1, **sides)
+    return _reshaped(w, pooled, "rows", (CELLS, 3))
+
+
+def _reshaped(w: ModelWriter, x: str, name: str, shape: tuple[int, ...]) -> str:
+    return w.op("RESHAPE", [x, w.constant(f"{name}_shape", np.array(shape, np.int32))], {name: shape}, newShape=list(shape))
+
+
+def write_bundle(root: Path) -> Manifest:
+    """Writes the bundle with golden vectors and detections recorded by running it on the CPU."""
+    fields: dict[str, Any] = {
+        "variant": "cells_in_one_graph",
+        "graphs": GRAPHS,
+        "host_step": HostProgram((), (), ()),
+        "schema_version": SCHEMA_VERSION,
+    }
+    files: dict[str, bytes | None] = {
+        "graph_a.tflite": whole_graph(),
+        "graph_b.tflite": None,
+        "host_params.safetensors": None,
+    }
+    manifest = tiny_bundle.write_bundle(root, files, **fields)
+    assert manifest.golden is not None
+    with Runner(root) as runner:
+        image = preprocess(tiny_bundle.picture(), manifest.preprocess)
+        outputs = runner.run(image)
+        found = runner.decode(outputs, tiny_bundle.picture().size, threshold=manifest.golden.threshold)
+    files["golden/golden.safetensors"] = safetensors.numpy.save({"image": image, **outputs.tensors()})
+    files["golden/detections.json"] = json.dumps(found.to_dict()).encode()
+    return tiny_bundle.write_bundle(root, files, **fields)
