@@ -198,9 +198,11 @@ def _too_deep(limits: JsonLimits) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"the name {ascii(twice)[:_SHOWN]} is given twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {ascii(name)[:_SHOWN]} is given twice")
+            seen.add(name)
     return members
 
 

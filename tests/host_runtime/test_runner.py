@@ -117,7 +117,7 @@ class TestGraphsThatDoNotMatchTheManifest:
 
     def test_another_shape(self, tmp_path):
         graphs = tiny_bundle.manifest().graphs
-        outputs = (TensorSpec("enc_scores", (1, 16)), TensorSpec("memory", (1, 4, 12)))
+        outputs = (TensorSpec("enc_scores", (1, 16)), TensorSpec("memory", (1, 20, 3)))
         tiny_bundle.write_bundle(tmp_path, graphs=dataclasses.replace(graphs, a=dataclasses.replace(graphs.a, outputs=outputs)))
         with pytest.raises(UserError, match=r"output 'memory' of .* is float32\[1, 16, 3\] but the manifest has"):
             Runner(tmp_path)
@@ -125,7 +125,8 @@ class TestGraphsThatDoNotMatchTheManifest:
     def test_an_input_the_manifest_does_not_list(self, tmp_path):
         graphs = tiny_bundle.manifest().graphs
         fewer = dataclasses.replace(graphs.b, inputs=graphs.b.inputs[:1])
-        tiny_bundle.write_bundle(tmp_path, graphs=dataclasses.replace(graphs, b=fewer))
+        host_step = dataclasses.replace(tiny_bundle.manifest().host_step, outputs=("selected_memory",))
+        tiny_bundle.write_bundle(tmp_path, graphs=dataclasses.replace(graphs, b=fewer), host_step=host_step)
         with pytest.raises(UserError, match="needs the input 'selected_cells', which the manifest does not list"):
             Runner(tmp_path)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from detr2litert.convert.models.settings.statements import Statement, state
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.foreign_json import escaped
 
 FILE = "preprocessor_config.json"
 
@@ -59,14 +60,16 @@ def _size(config: Mapping[str, Any], source: str) -> Iterator[Statement]:
         yield state("fill", "mean", f"{FILE}: do_pad", source)
     elif size is not None:
         shown = ", ".join(f"{key} {value}" for key, value in size.items()) if isinstance(size, Mapping) else size
-        raise UserError(f"{FILE} of {source} keeps the pictures' aspect ratio (size: {shown}); {advice}")
+        raise UserError(f"{FILE} of {source} keeps the pictures' aspect ratio (size: {_shown(shown)}); {advice}")
     if config.get("do_pad") and pad is not None and pad != size and not _is_letterbox(config):
-        raise UserError(f"{FILE} of {source} pads pictures to {pad} (pad_size) after the resize to {size}; {advice}")
+        raise UserError(
+            f"{FILE} of {source} pads pictures to {_shown(pad)} (pad_size) after the resize to {_shown(size)}; {advice}"
+        )
     resample = config.get("resample")
     if resample is not None and resample != _BILINEAR:
         raise UserError(
-            f"{FILE} of {source} resizes with filter {resample} of Pillow (resample); a bundle resizes bilinearly: evaluate "
-            f"the detector with resample {_BILINEAR}, and change the file if that is right"
+            f"{FILE} of {source} resizes with filter {_shown(resample)} of Pillow (resample); a bundle resizes bilinearly: "
+            f"evaluate the detector with resample {_BILINEAR}, and change the file if that is right"
         )
     processor = _processor(config)
     if processor is not None:
@@ -74,9 +77,14 @@ def _size(config: Mapping[str, Any], source: str) -> Iterator[Statement]:
         yield state("resize", "bilinear" if plain else "bilinear_antialias", f"{FILE}: {processor}", source)
 
 
+def _shown(value: Any) -> str:
+    """A value of the file for a message: in one line, and shortened."""
+    return escaped(str(value))[:100]
+
+
 def _processor(config: Mapping[str, Any]) -> str | None:
     name = config.get("image_processor_type") or config.get("feature_extractor_type")
-    return name if isinstance(name, str) else None
+    return _shown(name) if isinstance(name, str) else None
 
 
 def _is_letterbox(config: Mapping[str, Any]) -> bool:
