@@ -49,7 +49,7 @@ def flips(bundle: Path, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         yield name, bytes(data)
 
 
-@pytest.mark.parametrize("length", [64, 1000, 100_000])
+@pytest.mark.parametrize("length", [1000, *(pytest.param(length, marks=pytest.mark.ci) for length in (64, 100_000))])
 def test_a_cut_graph_with_a_right_hash(tiny: Made, tmp_path: Path, length: int) -> None:
     """LiteRT itself is killed by it."""
     bundle = copied(tiny.bundle, tmp_path / "bundle")
@@ -75,7 +75,7 @@ def test_flipped_bytes(tiny: Made, tmp_path: Path, action: str) -> None:
         for number, (name, data) in zip(range(min(_BATCH, FLIPS - batch * _BATCH)), members, strict=False):
             paths.append(replaced(copied(tiny.bundle, folder / f"b{number}"), name, data))
         for path, outcome in zip(paths, trials(action, paths, folder), strict=True):  # type: ignore[arg-type]
-            counts[outcome.partition(" error")[0].partition(":")[0]] += 1
+            counts[" ".join(outcome.split()[:2])] += 1
             if outcome.startswith(("exit 0", "exit 1")):
                 continue
             if not outcome.startswith("exit 2 error: "):
