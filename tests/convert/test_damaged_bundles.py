@@ -17,7 +17,6 @@ from tests.trials import trials
 
 FLIPS = int(os.environ.get("DAMAGED_FLIPS", "2000"))
 """Members of each fuzz test; a smaller number for a quick look."""
-_GRAPHS = ("graph_a.tflite", "graph_b.tflite", "graph_a.native.tflite", "graph_b.native.tflite")
 _HEAD = 150_000  # bytes: tables are at the beginning, weights after them
 _BATCH = 100
 
@@ -40,11 +39,11 @@ def replaced(bundle: Path, name: str, data: bytes) -> Path:
 
 def flips(bundle: Path, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """A graph's name and its bytes with one changed, half of them among the tables."""
-    rng = random.Random(seed)
+    rng, names = random.Random(seed), sorted(path.name for path in bundle.glob("*.tflite"))
     for number in range(count):
-        name = _GRAPHS[number % len(_GRAPHS)]
+        name = names[number % len(names)]
         data = bytearray((bundle / name).read_bytes())
-        end = min(_HEAD, len(data)) if number // len(_GRAPHS) % 2 else len(data)
+        end = min(_HEAD, len(data)) if number // len(names) % 2 else len(data)
         data[rng.randrange(8, end)] ^= rng.choice((0x01, 0x10, 0x40, 0x80, 0xFF))
         yield name, bytes(data)
 
