@@ -60,7 +60,7 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
   if (unknown) throw new UserError(`${where} is not a bundle manifest: at ${unknown}; ${REMAKE}`);
   const manifest = /** @type {Manifest} */ (data);
   for (const problem of problems(manifest)) throw new UserError(`${where} is inconsistent: ${problem}; ${REMAKE}`);
-  checkHostProgram(manifest.host_step, manifest.graphs.a.outputs, manifest.graphs.b.inputs);
+  if (manifest.graphs.b) checkHostProgram(manifest.host_step, manifest.graphs.a.outputs, manifest.graphs.b.inputs);
   return manifest;
 }
 
@@ -98,7 +98,7 @@ function* problems(manifest) {
   }
   yield* oneGraphProblems(manifest);
   const { constants = [] } = manifest.host_step;
-  const elements = [a.inputs, a.outputs, b.inputs, b.outputs, constants]
+  const elements = [a.inputs, a.outputs, b?.inputs ?? [], b?.outputs ?? [], constants]
     .flat()
     .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   if (elements > MAX_ELEMENTS) yield `its tensors have ${elements} elements in all, more than ${MAX_ELEMENTS}`;

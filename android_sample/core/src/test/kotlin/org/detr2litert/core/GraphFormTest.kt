@@ -91,7 +91,7 @@ class GraphFormTest {
         val one = manifest.copy(graphB = null, native = NativeFiles("a.native", null))
         for ((refused, files) in mapOf("" to listOf("a.native"), "a.native" to listOf("a.native", "graph_a.tflite"))) {
             val compiler = Compiler(refused)
-            val made = CompiledForm.first(one.forms(Processor.GPU), compiler::compile)
+            val made = CompiledForm.first(one.forms(Processor.GPU), compile = compiler::compile)
             assertEquals(files, compiler.asked)
             assertEquals(null, made.b)
         }
@@ -110,6 +110,7 @@ class GraphFormTest {
     fun aFormThatEndedTheProcessTwiceIsNotTriedAgain() {
         val folder = Files.createTempDirectory("attempts").toFile()
         val file = File(folder, "cache/one.attempts")
+
         // What a process leaves that ends while it compiles: the file as it is during the compilation.
         fun die() {
             var left = ""

@@ -48,7 +48,7 @@ object ManifestReader {
             throw BundleException.manifest("$where is not a bundle manifest: at ${error.message}", error)
         }
         ManifestProblems.first(manifest)?.let { throw BundleException.manifest("$where is inconsistent: $it") }
-        HostCheck.check(manifest.hostStep, manifest.graphA.outputs, manifest.graphB.inputs)
+        manifest.graphB?.let { HostCheck.check(manifest.hostStep, manifest.graphA.outputs, it.inputs) }
         return manifest
     }
 
