@@ -76,7 +76,7 @@ class DeviceReport:
             "request": asdict(self.request),
             "devices": [_row(row) for row in self.rows],
         }
-        ready: dict[str, Any] = plain(record)
+        ready: dict[str, Any] = plain(record, escape=True)
         return ready
 
 

@@ -168,7 +168,7 @@ class RunReport:
             "ranges": [asdict(record) for record in self.ranges],
             "scenes": [{"name": scene.name, "rows": [asdict(row) for row in scene.rows]} for scene in self.scenes],
         }
-        ready: dict[str, Any] = plain(record)
+        ready: dict[str, Any] = plain(record, escape=True)
         return ready
 
 
@@ -239,18 +239,24 @@ def write_whole(path: Path, text: str) -> Path:
     return path
 
 
-def plain(value: Any) -> Any:
-    """Converts NumPy scalars, tuples and paths to JSON types, non-finite numbers to strings, and makes texts printable."""
+def plain(value: Any, *, escape: bool = False) -> Any:
+    """Converts NumPy scalars, tuples and paths to JSON types, and non-finite numbers to strings.
+
+    Args:
+        value: of any nesting.
+        escape: makes texts printable, for a file that ``load_report`` reads; a program that reads a command's output gets them
+            as they are.
+    """
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, escape=escape) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
+        return [plain(item, escape=escape) for item in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return plain(value.tolist(), escape=escape)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, (str, Path)):
-        return escaped(str(value), lines=True)
+        return escaped(str(value), lines=True) if escape else str(value)
     return value
 
 
