@@ -24,12 +24,12 @@ from detr2litert.host_runtime.foreign_json import OWN
 from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.manifest import HOST_PARAMS_NAME, MANIFEST_NAME, REMAKE, Manifest, TensorSpec
 from detr2litert.host_runtime.scratch import ScratchFolder
+from detr2litert.host_runtime.tflite.verify_indices import LARGEST
 
 # A larger manifest is refused before it is read.
 _MANIFEST_LIMIT = OWN.size
-# A .tflite file cannot be larger (verify_indices.LARGEST), and the largest published detector takes a quarter of it.
-_FILE_LIMIT = 2**31 - 1
-_TOTAL_LIMIT = 2 * _FILE_LIMIT
+# The largest published detector takes a quarter of the largest .tflite file.
+_TOTAL_LIMIT = 2 * LARGEST
 _CHUNK = 2**20
 
 
@@ -140,10 +140,10 @@ def _check_sizes(manifest: Manifest, where: str) -> int:
     sizes = {name: record.bytes for name, record in manifest.files.items()}
     largest = max(sizes, key=sizes.__getitem__, default="")
     total = sum(sizes.values())
-    if total > _TOTAL_LIMIT or (largest and sizes[largest] > _FILE_LIMIT):
+    if total > _TOTAL_LIMIT or (largest and sizes[largest] > LARGEST):
         raise UserError(
             f"{where} lists {total} bytes in all, {sizes[largest]} in {largest}, more than any detector has ({_TOTAL_LIMIT} "
-            f"and {_FILE_LIMIT}); don't trust this bundle: {REMAKE}"
+            f"and {LARGEST}); don't trust this bundle: {REMAKE}"
         )
     return total
 

@@ -122,9 +122,8 @@ class Runner:
 
         Raises:
             BusyError: another thread is using this runner.
-            UserError: it is closed.
+            UserError: it is closed, or LiteRT could not run a graph.
             ValueError: the tensor has another shape or dtype.
-            UserError: LiteRT could not run a graph.
         """
         manifest = self.bundle.manifest
 

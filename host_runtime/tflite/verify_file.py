@@ -7,13 +7,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from detr2litert.host_runtime.activity import doing
 from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.quiet import native_log
-from detr2litert.host_runtime.tflite.container import IDENTIFIER, is_model
+from detr2litert.host_runtime.tflite.container import IDENTIFIER, is_model, open_model
 from detr2litert.host_runtime.tflite.verify_indices import LARGEST, DamagedError, verify_indices
 
 _NO_FLATBUFFER = "not a valid Flatbuffer"  # LiteRT's words (tflite/core/model_builder.cc)
@@ -72,7 +71,7 @@ def _initialises_custom_operators(raw: Any) -> bool:
 
     Measured: without options, ``Mfcc`` ends the process. The accelerators' own codes have no kernel there.
     """
-    model = schema.Model.GetRootAs(raw, 0)
+    model = open_model(raw)
     codes = (model.OperatorCodes(index).CustomCode() for index in range(model.OperatorCodesLength()))
     return any(code is not None and code not in _WITHOUT_KERNEL for code in codes)
 
