@@ -7,19 +7,15 @@ cells with the GPU delegate's operator Resampler, which no CPU can run.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import tiny_bundle
 from tiny_bundle import CELLS, QUERIES
 
 from detr2litert.host_runtime.manifest import Graphs, GraphSpec, HostOp, HostProgram, Manifest, NativeFiles, TensorSpec
-from detr2litert.host_runtime.preprocess import preprocess
-from detr2litert.host_runtime.runner import Runner
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 NATIVE_B = "graph_b.native.tflite"
@@ -85,14 +81,4 @@ def write_bundle(root: Path, changed: dict[str, bytes | None] | None = None) -> 
         "native": NativeFiles(a=a.file, b=NATIVE_B),
     }
     files = {"graph_b.tflite": graph_b(), NATIVE_B: graph_b(native=True), **(changed or {})}
-    manifest = tiny_bundle.write_bundle(root, files, **fields)
-    assert manifest.golden is not None
-    with Runner(root) as runner:
-        image = preprocess(tiny_bundle.picture(), manifest.preprocess)
-        outputs = runner.run(image)
-        found = runner.decode(outputs, tiny_bundle.picture().size, threshold=manifest.golden.threshold)
-    recorded = {
-        "golden/golden.safetensors": safetensors.numpy.save({"image": image, **outputs.tensors()}),
-        "golden/detections.json": json.dumps(found.to_dict()).encode(),
-    }
-    return tiny_bundle.write_bundle(root, {**files, **recorded}, **fields)
+    return tiny_bundle.write_recorded_bundle(root, files, **fields)

@@ -6,19 +6,15 @@ logits and the selected cells' indices. There is no graph B and no host step.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import tiny_bundle
 from tiny_bundle import CELLS, QUERIES, SIDE
 
 from detr2litert.host_runtime.manifest import SCHEMA_VERSION, Graphs, GraphSpec, HostProgram, Manifest, TensorSpec
-from detr2litert.host_runtime.preprocess import preprocess
-from detr2litert.host_runtime.runner import Runner
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 OUTPUTS = (
@@ -72,12 +68,4 @@ def write_bundle(root: Path) -> Manifest:
         "graph_b.tflite": None,
         "host_params.safetensors": None,
     }
-    manifest = tiny_bundle.write_bundle(root, files, **fields)
-    assert manifest.golden is not None
-    with Runner(root) as runner:
-        image = preprocess(tiny_bundle.picture(), manifest.preprocess)
-        outputs = runner.run(image)
-        found = runner.decode(outputs, tiny_bundle.picture().size, threshold=manifest.golden.threshold)
-    files["golden/golden.safetensors"] = safetensors.numpy.save({"image": image, **outputs.tensors()})
-    files["golden/detections.json"] = json.dumps(found.to_dict()).encode()
-    return tiny_bundle.write_bundle(root, files, **fields)
+    return tiny_bundle.write_recorded_bundle(root, files, **fields)

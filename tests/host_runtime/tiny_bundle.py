@@ -33,6 +33,8 @@ from detr2litert.host_runtime.manifest import (
     TensorSpec,
     Weights,
 )
+from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.runner import Runner
 
 SIDE, CELLS, QUERIES = 8, 16, 4
 Ops = schema.BuiltinOperator
@@ -216,6 +218,21 @@ def write_bundle(root: Path, changed: dict[str, bytes | None] | None = None, **f
     result = dataclasses.replace(manifest(), files=files, golden=golden, **fields)
     (root / "manifest.json").write_text(result.to_json(), encoding="utf-8")
     return result
+
+
+def write_recorded_bundle(root: Path, changed: dict[str, bytes | None] | None = None, **fields: Any) -> Manifest:
+    """Writes the bundle as `write_bundle` does, with golden vectors and detections recorded by running it on the CPU."""
+    manifest = write_bundle(root, changed, **fields)
+    assert manifest.golden is not None
+    with Runner(root) as runner:
+        image = preprocess(picture(), manifest.preprocess)
+        outputs = runner.run(image)
+        found = runner.decode(outputs, picture().size, threshold=manifest.golden.threshold)
+    recorded = {
+        "golden/golden.safetensors": safetensors.numpy.save({"image": image, **outputs.tensors()}),
+        "golden/detections.json": json.dumps(found.to_dict()).encode(),
+    }
+    return write_bundle(root, {**(changed or {}), **recorded}, **fields)
 
 
 def picture() -> Image.Image:
