@@ -109,6 +109,7 @@ def test_what_a_killed_command_left_is_gone_after_the_next(place: Path, tmp_path
     stopped = """
 import os, signal, sys
 from detr2litert.host_runtime import bundle
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the parent's death sends one, after which the child would clean up
 bundle._load_folder = lambda *_: os.kill(os.getppid(), signal.SIGKILL) or os.kill(os.getpid(), signal.SIGKILL)
 sys.argv[0] = "convert"
 from detr2litert.convert.cli.main import main

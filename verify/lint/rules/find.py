@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -54,6 +55,14 @@ def both_runtime(graph: Graph, op: Op) -> bool:
 def pad_value(graph: Graph, op: Op) -> float:
     values = graph.tensors[op.inputs[2]].values() if op.name == "PADV2" else None
     return float(values.ravel()[0]) if values is not None and values.size else 0.0
+
+
+def quantised_rows(graph: Graph, op: Op) -> tuple[int, int]:
+    """Returns (batch, rows of each) of an int8 linear layer whose rows all become one axis; (1, 1) for any other layer."""
+    x, weights = (graph.tensors[t] for t in op.inputs[:2])
+    if weights.dtype != "int8" or x.dtype != "float32" or x.rank < 3 or op.options.get("keepNumDims"):
+        return 1, 1
+    return x.shape[0], math.prod(x.shape[1:-1])
 
 
 def pads_nothing(graph: Graph, op: Op) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.host_runtime.tflite.graph import Graph, Op
 from detr2litert.verify.lint.op_support import Rule
-from detr2litert.verify.lint.rules.find import Hit, shape_of
+from detr2litert.verify.lint.rules.find import Hit, quantised_rows, shape_of
 
 
 def listed_op(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
@@ -102,6 +102,12 @@ def dequantize_int8(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         and any(c.name == "FULLY_CONNECTED" for c in graph.consumers(op.outputs[0]))
     ):
         yield Hit(f"{source.dtype} weights are dequantised before a FULLY_CONNECTED", op.inputs[:1])
+
+
+def quantised_dense_rows_of_one(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    batch, rows = quantised_rows(graph, op)
+    if batch == 1 and rows > rule.parameters["rows"]:
+        yield Hit(f"int8 weights on {shape_of(graph, op.inputs[0])}, whose {rows} rows become one axis", op.inputs[:2])
 
 
 def missing_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

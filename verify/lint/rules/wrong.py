@@ -10,7 +10,15 @@ import numpy as np
 from detr2litert.graphs.delegate import MAX_SIDE, misapplies_constant
 from detr2litert.host_runtime.tflite.graph import Graph, Op
 from detr2litert.verify.lint.op_support import Rule
-from detr2litert.verify.lint.rules.find import Hit, both_runtime, constant_operand, only_consumer, pad_value, shape_of
+from detr2litert.verify.lint.rules.find import (
+    Hit,
+    both_runtime,
+    constant_operand,
+    only_consumer,
+    pad_value,
+    quantised_rows,
+    shape_of,
+)
 
 _LOWEST = -3.0e38  # a max pool pads with the lowest float, so a pad at or below this changes nothing
 
@@ -96,10 +104,11 @@ def grouped_conv(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
 
 
 def quantised_dense_rows(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
-    x, weights = (graph.tensors[t] for t in op.inputs[:2])
-    rows = math.prod(x.shape[:-1])
-    if weights.dtype == "int8" and x.dtype == "float32" and x.rank > 2 and rows > 1 and not op.options.get("keepNumDims"):
-        yield Hit(f"int8 weights on {list(x.shape)}, as {rows} rows", op.inputs[:2])
+    batch, rows = quantised_rows(graph, op)
+    if rows > 1 and (batch > 1 or rows <= rule.parameters["rows"]):
+        yield Hit(
+            f"int8 weights on {shape_of(graph, op.inputs[0])}, whose {rows} rows of a batch become one axis", op.inputs[:2]
+        )
 
 
 def runtime_weights_bias(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

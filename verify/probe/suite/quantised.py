@@ -14,7 +14,7 @@ from detr2litert.verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X
 from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
 _RULE = "dequantize-int8"
-_ROWS = "quantised-dense-rows"
+_ROWS = {WRONG: "quantised-dense-rows", REFUSED: "quantised-dense-rows-of-one"}
 _SCALE = 0.05
 _SCALES = tuple(0.02 * (1 + channel) for channel in range(8))
 _BIAS = data(8, seed=5)
@@ -56,10 +56,9 @@ def _hybrid_rows(w: ModelWriter, shape: Shape, keep: bool = False) -> Sequence[s
 
 
 def _rows(name: str, shape: Shape, does: Behaviour, keep: bool = False) -> Probe:
-    right = does is ACCEPTED
     about = f"a linear layer with int8 weights on {list(shape)}, {'its rank kept' if keep else 'as rows of a matrix'}"
-    return Probe(name, about, does, partial(_hybrid_rows, shape=shape, keep=keep), triggers="" if right else _ROWS,
-                 must_not_trigger=(_ROWS,) if right else (),
+    return Probe(name, about, does, partial(_hybrid_rows, shape=shape, keep=keep), triggers=_ROWS.get(does, ""),
+                 must_not_trigger=tuple(rule for behaviour, rule in _ROWS.items() if behaviour is not does),
                  reference=partial(_row_product, out=shape if keep else (math.prod(shape[:-1]), 8)))  # fmt: skip
 
 
@@ -102,10 +101,14 @@ PROBES: tuple[Probe, ...] = (
           must_not_trigger=(_RULE,), reference=partial(_product, scales=_SCALES)),
     _rows("hybrid_fc_tokens", (1, 4, 8), WRONG),
     _rows("hybrid_fc_batch", (2, 5, 8), WRONG),
+    _rows("hybrid_fc_batch_of_many", (2, 16, 8), WRONG),
+    _rows("hybrid_fc_eight", (1, 2, 4, 8), WRONG),
+    _rows("hybrid_fc_nine", (1, 9, 8), REFUSED),
     _rows("hybrid_fc_map", (1, 4, 4, 8), REFUSED),
     _rows("hybrid_fc_tokens_kept", (1, 4, 8), ACCEPTED, keep=True),
     _rows("hybrid_fc_map_kept", (1, 4, 4, 8), ACCEPTED, keep=True),
     _rows("hybrid_fc_one_row", (1, 1, 1, 8), ACCEPTED),
+    _rows("hybrid_fc_one_row_a_batch", (2, 1, 8), ACCEPTED),
     Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, must_not_trigger=(_RULE,)),
     Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, triggers="dynamic-shape"),
     Probe("open_dimension_resized", "an open dimension, resized before the run", ACCEPTED, _open, triggers="dynamic-shape",
