@@ -28,7 +28,9 @@ def manifest_of(one: Made) -> Manifest:
     return Manifest.from_json((one.bundle / "manifest.json").read_text())
 
 
-@pytest.mark.parametrize(("variant", "size"), [("tiny", (160, 240)), ("dfine-tiny", (160, 224))])
+@pytest.mark.parametrize(
+    ("variant", "size"), [("tiny", (160, 240)), pytest.param("dfine-tiny", (160, 224), marks=pytest.mark.slow)]
+)
 def test_an_input_that_is_not_square(variant: str, size: tuple[int, int]) -> None:
     one = made(variant, "--resolution", "{}x{}".format(*size))
     assert verdicts(one.outcome.json["gates"]) == ALL_PASSED
@@ -47,7 +49,12 @@ def test_an_input_that_is_not_square(variant: str, size: tuple[int, int]) -> Non
             ("--weights", "random", "--set", "input_channels=1", "--set", "fit=letterbox_top_left", "--set", "fill=mean"),
             {"channels": "L", "mean": (0.0,), "fit": "letterbox_top_left", "fill": (0.0,)},
         ),
-        ("tiny", ("--weights", "random", "--set", "input_channels=4"), {"channels": "RGBA", "fit": "stretch", "fill": ()}),
+        pytest.param(
+            "tiny",
+            ("--weights", "random", "--set", "input_channels=4"),
+            {"channels": "RGBA", "fit": "stretch", "fill": ()},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_other_pictures(variant: str, options: tuple[str, ...], expected: dict[str, Any]) -> None:

@@ -131,29 +131,43 @@ def _others_runnable() -> bool:
     return False
 
 
-def _non_cpu_fully_accelerated(path: str) -> bool | None:
-    """Asks the C API whether the model runs on the GPU alone; None if a call fails.
+class _FullAcceleration:
+    """Asks the C API whether a model runs on the GPU alone, by compiling it through that API.
 
-    Python's ``is_fully_accelerated`` counts XNNPACK as an accelerator (measured: True with no operator on the GPU); this symbol
-    does not, and is not in the Python wrapper, so the model is compiled once more through the C API. Needs the package's folder
-    in LD_LIBRARY_PATH.
+    Python's ``is_fully_accelerated`` counts XNNPACK as an accelerator (measured: True with no operator on the GPU); the symbol
+    used here does not, and is not in the Python wrapper. Needs the package's folder in LD_LIBRARY_PATH. All models share an
+    environment: with one each, the delegate compiles every shader again.
     """
-    lib = ctypes.CDLL(str(Path(ai_edge_litert.__file__).parent / "libLiteRt.so"))
-    environment, model, options, compiled = (ctypes.c_void_p() for _ in range(4))
-    answer = ctypes.c_bool(False)
-    steps: tuple[Callable[[], int], ...] = (
-        lambda: int(lib.LiteRtCreateEnvironment(0, None, ctypes.byref(environment))),
-        lambda: int(lib.LiteRtCreateModelFromFile(environment, path.encode(), ctypes.byref(model))),
-        lambda: int(lib.LiteRtCreateOptions(ctypes.byref(options))),
-        lambda: int(lib.LiteRtSetOptionsHardwareAccelerators(options, _GPU_BIT)),
-        lambda: int(lib.LiteRtCreateCompiledModel(environment, model, options, ctypes.byref(compiled))),
-        lambda: int(lib.LiteRtCompiledModelIsNonCpuFullyAccelerated(compiled, ctypes.byref(answer))),
-    )
-    # Not freed: the process ends soon, and the release order of these handles is not documented.
-    return answer.value if all(step() == 0 for step in steps) else None
+
+    def __init__(self) -> None:
+        self._lib = ctypes.CDLL(str(Path(ai_edge_litert.__file__).parent / "libLiteRt.so"))
+        self._environment = ctypes.c_void_p()
+        self._created = int(self._lib.LiteRtCreateEnvironment(0, None, ctypes.byref(self._environment))) == 0
+
+    def of(self, path: str) -> bool | None:
+        """Returns the answer; None if a call fails."""
+        lib = self._lib
+        model, options, compiled = (ctypes.c_void_p() for _ in range(3))
+        answer = ctypes.c_bool(False)
+        steps: tuple[Callable[[], int], ...] = (
+            lambda: int(lib.LiteRtCreateModelFromFile(self._environment, path.encode(), ctypes.byref(model))),
+            lambda: int(lib.LiteRtCreateOptions(ctypes.byref(options))),
+            lambda: int(lib.LiteRtSetOptionsHardwareAccelerators(options, _GPU_BIT)),
+            lambda: int(lib.LiteRtCreateCompiledModel(self._environment, model, options, ctypes.byref(compiled))),
+            lambda: int(lib.LiteRtCompiledModelIsNonCpuFullyAccelerated(compiled, ctypes.byref(answer))),
+        )
+        # Not freed: the process ends soon, and the release order of these handles is not documented.
+        return answer.value if self._created and all(step() == 0 for step in steps) else None
 
 
-def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment: Environment, work: Path) -> dict[str, Any]:
+def _job(
+    index: int,
+    job: dict[str, Any],
+    settings: dict[str, Any],
+    environment: Environment,
+    full: _FullAcceleration | None,
+    work: Path,
+) -> dict[str, Any]:
     result: dict[str, Any] = {
         "compiled": False,
         "error": "",
@@ -165,6 +179,13 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
     }
     start = time.perf_counter()
     try:
+        if full is not None:
+            _mark(settings["mark"], f"{index} query_full_acceleration")
+            result["query_full_acceleration"] = full.of(job["model"])
+            if result["query_full_acceleration"] and not job["inputs"]:
+                return {**result, "compiled": True, "compile_seconds": time.perf_counter() - start}
+        # Also for what that API refused: it does not say why.
+        start = time.perf_counter()
         _mark(settings["mark"], f"{index} compile")
         model = CompiledModel.from_file(job["model"], options=_options(settings), environment=environment)
         result["compile_seconds"] = time.perf_counter() - start
@@ -187,9 +208,6 @@ def _job(index: int, job: dict[str, Any], settings: dict[str, Any], environment:
             np.savez(work / f"out_{index}_{position}.npz", names=np.array(json.dumps(list(values))), **members)
             result["outputs"] = position + 1
             result["run_seconds"] += seconds
-        if settings["query_full_acceleration"] and settings["accelerator"] == "gpu":
-            _mark(settings["mark"], f"{index} query_full_acceleration")
-            result["query_full_acceleration"] = _non_cpu_fully_accelerated(job["model"])
     except Exception as error:
         result["error"] = " ".join(str(error).split()) or type(error).__name__
     return result
@@ -207,8 +225,9 @@ def main() -> None:
             runtime_path=str(Path(ai_edge_litert.__file__).parent), compiler_plugin_path=nothing, dispatch_library_path=nothing
         )
     )
+    full = _FullAcceleration() if settings["query_full_acceleration"] and settings["accelerator"] == "gpu" else None
     for index in range(settings["first"], len(settings["jobs"])):
-        result = _job(index, settings["jobs"][index], settings, environment, work)
+        result = _job(index, settings["jobs"][index], settings, environment, full, work)
         _mark(settings["mark"], f"{index} end")
         partial = work / f"result_{index}.part"
         partial.write_text(json.dumps(result))

@@ -167,7 +167,8 @@ def start_models(
         enforce_f32: compute in fp32 even where the adapter could in fp16; by default the delegate prefers fp16.
         threads: CPU threads, for the CPU only.
         repeats: runs per input set, for timing.
-        query_full_acceleration: also ask the C API whether nothing runs on the CPU; compiles a second time.
+        query_full_acceleration: also ask the C API whether nothing runs on the CPU, by compiling through it; what it accepts
+            whole and is only compiled is compiled by it alone.
         settle: wait until a software driver is idle before its outputs are read, which large graphs need (child.py) and which
             takes 0.2 s per run; not after a run of a few seconds.
         timeout: seconds for each model.
@@ -292,6 +293,7 @@ def _named_sections(log: str, mark: str, jobs: Sequence[Job], work: Path) -> dic
 
 def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mapping[str, str]) -> DelegateRun:
     result = json.loads((work / f"result_{index}.json").read_text())
+    phases = _of_the_compilation(phases)
     facts = read_log(phases)
     if NO_ADAPTER_LINE in phases.get("compile", ""):
         outcome = Outcome.NO_ADAPTER
@@ -314,9 +316,14 @@ def _finished(job: Job, index: int, work: Path, accelerator: str, phases: Mappin
     )
 
 
+def _of_the_compilation(phases: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns a log's phases with the query as the compilation, where there was no other."""
+    return phases if "compile" in phases else {"compile": phases.get("query_full_acceleration", "")}
+
+
 def _lost(job: Job, accelerator: str, code: int | None, phases: Mapping[str, str]) -> DelegateRun:
     """Returns the run of a model whose child ended without a result: with ``code``, or None at the time limit."""
-    facts = read_log(phases)
+    facts = read_log(_of_the_compilation(phases))
     if code is None:
         error = "the time limit was reached and the process was killed"
         return DelegateRun(job.model, accelerator, Outcome.TIMED_OUT, error=error, **facts)

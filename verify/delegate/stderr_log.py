@@ -45,7 +45,7 @@ def split_log(log: str, mark: str) -> dict[int, dict[str, str]]:
 
 
 def read_log(phases: Mapping[str, str]) -> dict[str, Any]:
-    """Parses the log of one model; the second compilation (``query_full_acceleration``) is not counted."""
+    """Parses the log of one model; a compilation beside another one (``query_full_acceleration``) is not counted."""
     lines = [line for phase in ("compile", "run") for line in phases.get(phase, "").splitlines()]
     split = next((m for m in map(_OPS_SPLIT.search, lines) if m), None)
     adapter = next((m for m in map(_ADAPTER.search, lines) if m), None)

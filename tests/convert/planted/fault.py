@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import pytest
 from torch import fx
@@ -17,6 +18,13 @@ BOTH = ("tiny", "dfine-tiny")
 Plant = Callable[[pytest.MonkeyPatch], None]
 Mutation = Callable[[fx.GraphModule], int]
 """Changes a graph in place; returns the number of places it changed."""
+
+
+class Planted(Protocol):
+    """What all kinds of faults have: a name, which is their text, and the detectors that they affect."""
+
+    @property
+    def detectors(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,17 @@ class Fault:
         return self.name.replace(" ", "-")
 
 
-def cases(faults: tuple[Fault, ...]) -> list[object]:
-    """A test's parameters: every fault with each of its detectors."""
-    return [pytest.param(detector, fault, id=f"{fault}-{detector}") for fault in faults for detector in fault.detectors]
+def cases(faults: Sequence[Planted]) -> list[object]:
+    """A test's parameters: every fault with each of its detectors.
+
+    Continuous integration tests each fault with one of them, in turns; the slow lane with the others.
+    """
+    return [
+        pytest.param(detector, fault, id=f"{fault}-{detector}", marks=[] if turn else pytest.mark.slow)
+        for number, fault in enumerate(faults)
+        for place, detector in enumerate(fault.detectors)
+        for turn in [place == number % len(fault.detectors)]
+    ]
 
 
 def after(step: str, mutation: Mutation) -> Plant:

@@ -17,6 +17,7 @@ from detr2litert.convert.targets import TARGETS
 from detr2litert.graphs.partition import Part
 from detr2litert.verify.gates import Verdict
 from detr2litert.verify.lint.op_lint import check_lint
+from tests.convert.planted.fault import cases
 from tests.convert.planted.graph_faults import GRAPH_FAULTS, GraphFault
 
 PIXEL = TARGETS["pixel"]
@@ -33,7 +34,7 @@ def converted(part: Part, path: Path) -> Path:
 
 
 @pytest.mark.plants
-@pytest.mark.parametrize(("detector", "fault"), [pytest.param(d, f, id=f"{f}-{d}") for f in GRAPH_FAULTS for d in f.detectors])
+@pytest.mark.parametrize(("detector", "fault"), cases(GRAPH_FAULTS))
 def test_the_lint_names_rule_and_operator(tmp_path: Path, detector: str, fault: GraphFault) -> None:
     part = copy.deepcopy(compiled(detector).parts.b)
     path = converted(fault.change(part), tmp_path / "graph_b.tflite")

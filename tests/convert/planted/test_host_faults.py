@@ -22,7 +22,7 @@ from detr2litert.graphs.partition import Layout
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
 from detr2litert.rewrites.profile import Profile
 from detr2litert.verify.gates import GateResult, Verdict
-from tests.convert.planted.fault import BOTH
+from tests.convert.planted.fault import BOTH, cases
 from tests.convert.planted.host_faults import HOST_FAULTS, TAIL, HostFault
 
 # Both forms have the same host step.
@@ -73,7 +73,7 @@ def test_an_unnamed_class_is_not_a_fault(detectors: dict[str, Case], detector: s
 
 
 @pytest.mark.plants
-@pytest.mark.parametrize(("detector", "fault"), [pytest.param(d, f, id=f"{f}-{d}") for f in HOST_FAULTS for d in f.detectors])
+@pytest.mark.parametrize(("detector", "fault"), cases(HOST_FAULTS))
 def test_the_gate_names_the_stage(
     monkeypatch: pytest.MonkeyPatch, detectors: dict[str, Case], detector: str, fault: HostFault
 ) -> None:

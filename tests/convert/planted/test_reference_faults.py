@@ -16,7 +16,7 @@ from detr2litert.verify.accuracy.expected import ExpectedPicture, check_expected
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection
 from detr2litert.verify.accuracy.outside import NOT_COMPARED, outside_note
 from detr2litert.verify.gates import GateResult, Verdict
-from tests.convert.planted.fault import BOTH
+from tests.convert.planted.fault import BOTH, cases
 from tests.convert.planted.reference_faults import REFERENCE_FAULTS, Names, ReferenceFault, original
 
 SCENES = 60
@@ -58,9 +58,7 @@ def test_nothing_planted_nothing_found(detector: str) -> None:
 
 
 @pytest.mark.plants
-@pytest.mark.parametrize(
-    ("detector", "fault"), [pytest.param(d, f, id=f"{f}-{d}") for f in REFERENCE_FAULTS for d in f.detectors]
-)
+@pytest.mark.parametrize(("detector", "fault"), cases(REFERENCE_FAULTS))
 def test_the_gates_from_outside_see_it(detector: str, fault: ReferenceFault) -> None:
     reference, names = fault.build(detector)
     expected, accuracy = judged(detector, ReferencePath(reference, names), names)
