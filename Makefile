@@ -88,7 +88,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "Installing into $(VENV), once: PyTorch $(TORCH) (0.8 GB installed; a build with CUDA is several times that: TORCH_INDEX)"
 	$(PIP) install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==$(TORCH)"
 	@echo "Installing litert-torch, transformers and what they need: $$(grep -c == constraints.txt) packages, 1.5 GB installed; minutes"
-	$(PIP) install --quiet -c constraints.txt -e ".[convert,train,test]"
+	$(PIP) install --quiet -c constraints.txt -e ".[convert,onnx,video,train,test]"
 	@touch $@
 
 clean:
