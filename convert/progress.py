@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -67,6 +68,26 @@ def waiting(console: Console, name: str) -> Iterator[Doing]:
     """Shows progress while the block runs: a spinner on a terminal, elsewhere a line if it takes more than five seconds."""
     with _spinner(console, name) if console.is_terminal else _log(console, name) as doing:
         yield doing
+
+
+@contextmanager
+def counted(console: Console, name: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Shows how many of ``total`` are done, a call for each: a bar on a terminal, elsewhere a line every five seconds."""
+    if not console.is_terminal:
+        with _log(console, name) as doing:
+            number = itertools.count(1)
+            yield lambda: doing(f"{next(number)}{f' of {total}' if total is not None else ''} done")
+        return
+    columns = (
+        rich_progress.TextColumn("{task.description}", markup=False),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=console, transient=True) as shown:
+        task = shown.add_task(name, total=total)
+        yield lambda: shown.advance(task)
 
 
 @contextmanager
