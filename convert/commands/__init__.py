@@ -14,6 +14,7 @@ COMMANDS = (
     "cost",
     "verify",
     "detect",
+    "card",
     "probe",
     "doctor",
     "push",

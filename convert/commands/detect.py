@@ -53,7 +53,7 @@ def detect(
     are done, and the exit code is 2.
     """
     if not sources and camera is None:
-        raise UserError("there is nothing to detect objects in: give pictures, folders or films, or --camera 0")
+        raise click.UsageError("There is nothing to detect objects in: give pictures, folders or films, or --camera 0.")
     if form == "yolo" and out is None:  # said before the bundle is loaded
         raise UserError("--format yolo writes a file for each picture: give a folder for them with --out")
     if choice["nms_across_classes"] and choice["nms_iou"] is None:

@@ -11,8 +11,8 @@ import click
 
 from detr2litert.convert.cli.base import STRICT_FLAG, exit_code, outside_options, reported
 from detr2litert.convert.cli.output import print_outside, print_result
-from detr2litert.convert.cli.process import start_pytorch
 from detr2litert.convert.proof.outside_request import OutsideRequest
+from detr2litert.convert.pytorch_start import start_pytorch
 from detr2litert.host_runtime.errors import UserError
 
 if TYPE_CHECKING:

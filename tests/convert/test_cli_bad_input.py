@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from detr2litert.convert import conversion
 from detr2litert.convert.cli.main import cli
-from detr2litert.convert.commands import run as run_module
 from detr2litert.convert.models.variants import VARIANTS
 from tests.convert.command import Outcome, assert_refused, invoke, tree
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
@@ -196,7 +196,7 @@ def test_a_disk_that_fills_up_during_the_conversion(place: Path, monkeypatch: py
         (folder.parent / "scratch").write_bytes(b"x")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(run_module, "_build", fills_up)
+    monkeypatch.setattr(conversion, "_build", fills_up)
     assert_refused(invoke(*TINY, "--out", "made/out"), "made/out", "no space left", "free some space", "--out")
     assert tree(place) == set()
 
@@ -205,7 +205,7 @@ def test_an_internal_error_is_not_reported_as_a_disk_error(place: Path, monkeypa
     def breaks(*_rest: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "internal")
 
-    monkeypatch.setattr(run_module, "_build", breaks)
+    monkeypatch.setattr(conversion, "_build", breaks)
     with pytest.raises(FileNotFoundError):
         invoke(*TINY, "--out", "made/out")
     assert tree(place) == set()

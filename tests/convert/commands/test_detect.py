@@ -104,7 +104,7 @@ def test_a_film_that_breaks_off_leaves_what_was_done(place: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ("nothing to detect", "--camera")),
+        ((), ("nothing to detect", "--camera", "--help")),
         (("a.png", "--format", "yolo"), ("--out",)),
         (("a.png", "--nms-across-classes"), ("--nms",)),
         (("a.png", "--classes", "red,,green"), ("empty name",)),
