@@ -8,6 +8,7 @@ import pytest
 
 from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made, converted
+from tests.convert.command import FEWER_SCENES
 from tests.convert.exports import exported_once
 
 
@@ -28,5 +29,5 @@ def random_tiny() -> Made:
 @pytest.fixture(scope="session")
 def tiny_tail(driver: Driver) -> Made:
     """The demo detector with the selected tokens' tail on the CPU, whose constants the targets' own layout has not."""
-    options = ("--layout", "tail", "--no-native", "--json")
+    options = ("--layout", "tail", "--no-native", *FEWER_SCENES, "--json")
     return converted("--variant", "tiny", "--target", "pixel", *options, out="made/tiny-tail")

@@ -14,14 +14,14 @@ from detr2litert.host_runtime.tflite.graph import read_graph
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, compare_detections
 from tests.conversions import Made, converted
-from tests.convert.command import DEMO_PASSED, verdicts
+from tests.convert.command import DEMO_PASSED, FEWER_SCENES, verdicts
 
 pytestmark = pytest.mark.ci
 
 
 @pytest.fixture(scope="module")
 def single(driver: Driver) -> Made:
-    arguments = ("--variant", "tiny", "--target", "pixel", "--layout", "single", "--no-native", "--json")
+    arguments = ("--variant", "tiny", "--target", "pixel", "--layout", "single", "--no-native", *FEWER_SCENES, "--json")
     return converted(*arguments, out="made/tiny-single")
 
 

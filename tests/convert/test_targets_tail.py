@@ -22,7 +22,7 @@ from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, compare_detections
 from tests.conversions import Made, converted
-from tests.convert.command import DEMO_PASSED, verdicts
+from tests.convert.command import DEMO_PASSED, FEWER_SCENES, verdicts
 
 pytestmark = pytest.mark.ci
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.ci
 @pytest.fixture(scope="module")
 def desktop(driver: Driver) -> Made:
     """The demo detector for a target that computes in fp32."""
-    return converted("--variant", "tiny", "--target", "desktop", "--no-native", "--json", out="b")
+    return converted("--variant", "tiny", "--target", "desktop", "--no-native", *FEWER_SCENES, "--json", out="b")
 
 
 @pytest.fixture(params=["desktop", "tiny_tail"])
