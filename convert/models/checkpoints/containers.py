@@ -42,6 +42,9 @@ class Contents:
         place: where in the container they were found, for example ``ema.module``; empty for a plain state dict.
         arguments: the training's arguments by their place in the file; those nested in others are listed as well.
         arguments_are_a_namespace: an ``argparse.Namespace``, as rfdetr's training stored them before 1.6.
+        exported: the arguments are a ``types.SimpleNamespace``, as rfdetr since 1.6 keeps them with a loaded model, and writes
+            them in an upload bundle (rfdetr/detr.py, ``deploy_to_roboflow``, ``export_for_roboflow``; 1.6.4 to 1.11.2 read),
+            whatever version trained the weights.
         facts: further plain values of the container, for example ``rfdetr_version``.
     """
 
@@ -49,6 +52,7 @@ class Contents:
     place: str
     arguments: Mapping[str, Mapping[str, object]]
     arguments_are_a_namespace: bool
+    exported: bool
     facts: Mapping[str, object]
 
     def argument(self, name: str) -> object:
@@ -80,6 +84,7 @@ def open_container(loaded: object, source: str) -> Contents:
                     place,
                     dict(_arguments(loaded)),
                     isinstance(stated, argparse.Namespace),
+                    isinstance(stated, types.SimpleNamespace),
                     {key: value for key, value in loaded.items() if isinstance(value, str | int | float)},
                 )
     found = f"keys {', '.join(map(str, list(loaded)[:5]))}" if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ from torch import Tensor
 
 from detr2litert.convert.models.checkpoints.adapters import merge_adapters
 from detr2litert.convert.models.checkpoints.containers import Contents, open_container, strip_wrappers
+from detr2litert.convert.models.checkpoints.export_folder import EXPORTED_WEIGHTS, read_export
 from detr2litert.convert.models.checkpoints.folder import read_json, read_safetensors, read_weights
 from detr2litert.convert.models.checkpoints.hub import fetch, is_hub_id
 from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
 from detr2litert.convert.models.checkpoints.model import Checkpoint, has_original_names, hash_tensors
 from detr2litert.convert.models.checkpoints.preprocessor import FILE as PREPROCESSOR
-from detr2litert.convert.models.checkpoints.stated_classes import classes_from_arguments, classes_from_config
+from detr2litert.convert.models.checkpoints.stated_classes import (
+    classes_from_arguments,
+    classes_from_config,
+    classes_from_export,
+)
 from detr2litert.convert.models.checkpoints.statements import collect_statements
 from detr2litert.convert.models.checkpoints.unpickling import load_pickle
 from detr2litert.convert.models.checkpoints.unsupported import describe_config
@@ -31,7 +36,7 @@ _TYPES = (
 
 
 def load_checkpoint(weights: str | Path) -> Checkpoint:
-    """Loads weights from a ``.pth`` or ``.safetensors`` file, a transformers folder or a hub id ``organisation/name``.
+    """Loads weights: a ``.pth`` or ``.safetensors`` file, a transformers folder, an upload bundle of rfdetr, or a hub id.
 
     Raises:
         UserError: with a one-line message on the problem and what to do.
@@ -53,11 +58,15 @@ def load_checkpoint(weights: str | Path) -> Checkpoint:
     if isinstance(weights, str) and is_hub_id(weights):
         return _from_folder(source, fetch(weights))
     raise UserError(
-        f"no weights at {source}: pass a .pth or .safetensors file, a transformers folder or a hub id like org/name"
+        f"no weights at {source}: pass a .pth or .safetensors file, a folder of transformers or of rfdetr's "
+        "export_for_roboflow, or a hub id like org/name"
     )
 
 
 def _from_folder(source: str, folder: Path) -> Checkpoint:
+    if (folder / EXPORTED_WEIGHTS).is_file() and not (folder / "config.json").exists():
+        contents, names = read_export(folder)
+        return _checkpoint(source, contents.tensors, contents=contents, names=names)
     config = read_json(folder / "config.json")
     if "model_type" not in config:
         # Original projects also publish weights beside a config.json of their own; then the tensors decide.
@@ -80,6 +89,7 @@ def _checkpoint(
     contents: Contents | None = None,
     config: Mapping[str, Any] | None = None,
     preprocessor: Mapping[str, Any] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Checkpoint:
     for name, tensor in tensors.items():
         if tensor.dtype not in _TYPES:
@@ -104,7 +114,7 @@ def _checkpoint(
     if config is not None:
         classes = classes_from_config(config)
     elif contents is not None:
-        classes = classes_from_arguments(contents, columns)
+        classes = classes_from_arguments(contents, columns) if names is None else classes_from_export(names, columns)
     return Checkpoint(
         source=source,
         tensors=tensors,

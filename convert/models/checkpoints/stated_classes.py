@@ -74,6 +74,14 @@ def classes_from_arguments(contents: Contents, columns: int) -> StatedClasses | 
     return StatedClasses((from_one,), rule, listed=True)
 
 
+def classes_from_export(names: Sequence[str], columns: int) -> StatedClasses:
+    """Returns the classes that an upload bundle of rfdetr names: what its own ``predict`` shows for each column, since 1.6."""
+    if tuple(names) == COCO_NAMES and columns == len(COCO_SPARSE):
+        sparse = {column: name for column, name in enumerate(COCO_SPARSE) if name is not None}
+        return StatedClasses((sparse,), "COCO's 80 names at their ids", listed=True)
+    return StatedClasses((_numbered(names, 0),), "name i of class_names.txt on column i, as rfdetr since 1.6", listed=True)
+
+
 def _numbered(names: Sequence[str], first: int) -> Columns:
     return {first + place: name for place, name in enumerate(names)}
 

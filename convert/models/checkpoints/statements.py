@@ -83,7 +83,7 @@ def _from_tensors(tensors: Mapping[str, Tensor]) -> Iterator[Statement]:
 
 def _resize(family: Family, contents: Contents, source: str) -> Iterator[Statement]:
     """Yields the interpolation of the original project's own prediction, where that depends on its version."""
-    if family.antialiased_before is None:
+    if family.antialiased_before is None or contents.exported:  # by a version that the file does not state
         return
     version = contents.facts.get("rfdetr_version")
     if isinstance(version, str) and (match := re.match(r"(\d+)\.(\d+)", version)):
