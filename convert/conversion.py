@@ -87,7 +87,8 @@ class Conversion:
 def convert_detector(request: Request, progress: Progress | None = None) -> Conversion:
     """Converts a detector, runs the gates and writes the report.
 
-    A gate that fails raises nothing: its bundle is written, with the verdict.
+    A gate that fails raises nothing: its bundle is written, with the verdict. The libraries that convert print lines of their
+    own, unless the program began with ``host_runtime.quiet.silence_native_log()``.
 
     Args:
         request: what to convert, and how.

@@ -6,6 +6,8 @@ DEQUANTIZE, which the GPU delegate folds into its own weight upload. Other const
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from detr2litert.convert.quiet import quiet
@@ -13,7 +15,8 @@ from detr2litert.convert.quiet import quiet
 
 def store_half(source: Path, target: Path) -> None:
     """Writes ``source`` with float16 weights to ``target``."""
-    with quiet():
+    # It prints sizes and a progress bar with Python's own print, on the streams of whoever calls this.
+    with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         from ai_edge_quantizer import qtyping, quantizer
         from ai_edge_quantizer.algorithm_manager import AlgorithmName
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from detr2litert.convert.conversion import Request, convert_detector
+from detr2litert.host_runtime import quiet
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.predict.detector import Detector
 from detr2litert.verify.gates import Verdict
@@ -19,7 +20,10 @@ def test_a_bad_request_leaves_nothing(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.ci
-def test_it_converts_and_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_converts_and_prints_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet, "_silenced", True)  # as silence_native_log at a program's start
     request = Request("pixel", variant="tiny", weights="random", native=False, gpu=False, out=tmp_path / "bundle")
     made = convert_detector(request)
     assert capsys.readouterr() == ("", "")
