@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from detr2litert.convert.cli.base import STRICT_FLAG, exit_code, outside_options
 from detr2litert.convert.cli.output import print_outside, print_result
 from detr2litert.convert.proof.outside_request import OutsideRequest
 from detr2litert.convert.pytorch_start import start_pytorch
-from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.errors import UserError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +100,8 @@ def verify_bundle(
     with load_bundle(path) as bundle:
         manifest = bundle.manifest
         # Before anything that takes minutes.
+        if report_folder is not None:
+            _require_writable(report_folder)
         golden = _golden(bundle)
         given = read_outside(outside or OutsideRequest(), images)
         with progress.stage("load weights") as stage:
@@ -157,9 +160,23 @@ def _write(record: RunReport, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_reports(record, folder)
     except OSError as error:
-        raise UserError(
-            f"cannot write the report to {folder}: {(error.strerror or str(error)).lower()}; choose another --report"
-        ) from error
+        raise _unwritable(folder, reason(error)) from error
+
+
+def _require_writable(folder: Path) -> None:
+    """Raises UserError where ``folder`` cannot be made or written; makes nothing."""
+    try:
+        nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        raise _unwritable(folder, reason(error)) from error
+    if not nearest.is_dir():
+        raise _unwritable(folder, f"{nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _unwritable(folder, "permission denied")
+
+
+def _unwritable(folder: Path, why: str) -> UserError:
+    return UserError(f"cannot write the report to {folder} ({why}); choose another --report")
 
 
 def _reference(manifest: Manifest, weights: str | None) -> Reference:
