@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detr2litert.convert.cli.base import STRICT_FLAG, FiniteRange, exit_code, outside_options, reported
+from detr2litert.convert.cli.base import STRICT_FLAG, exit_code, outside_options, reported
+from detr2litert.convert.cli.detector_options import (
+    CLASSES,
+    IMAGES,
+    RESIZE,
+    RESOLUTION,
+    SEED,
+    SETTINGS,
+    THRESHOLD,
+    VARIANT,
+    WEIGHTS,
+    requested_settings,
+)
 from detr2litert.convert.cli.output import print_gates, print_outside
 from detr2litert.convert.cli.process import start_pytorch
 from detr2litert.convert.proof.outside_request import OutsideRequest
@@ -19,7 +31,7 @@ if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
-    from detr2litert.convert.models.settings import Settings, Size
+    from detr2litert.convert.models.settings import Size
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.outside import Outside
     from detr2litert.convert.proof.prove import Evidence
@@ -30,30 +42,16 @@ if TYPE_CHECKING:
     from detr2litert.rewrites.profile import Profile
 
 
-def _resolution(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Size | None:
-    """Parses the option; only a size is checked here, since what fits depends on the detector."""
-    from detr2litert.convert.models.settings.setting import parse_size
-
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text} is not {error}.") from error
-
-
 @click.command()
-@click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
+@VARIANT
 @click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
-@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
-@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
-@click.option("--resolution", metavar="N|HEIGHTxWIDTH", callback=_resolution, help="Size of the input, in pixels.")
-@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@WEIGHTS
+@CLASSES
+@RESOLUTION
+@IMAGES
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
-@click.option(
-    "--resize",
-    type=click.Choice(["bilinear", "bilinear_antialias", "bilinear_8bit"]),
-    help="Interpolation of the pre-processing.",
-)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, see `convert variants VARIANT`.")
+@RESIZE
+@SETTINGS
 @click.option(
     "--protect",
     type=click.Choice(["measured", "all", "none"]),
@@ -69,11 +67,11 @@ def _resolution(_context: click.Context, _parameter: click.Parameter, text: str 
     "--native/--no-native", default=True, help="Also write the graphs in the GPU delegate's own operators, to be tried first."
 )
 @outside_options
-@click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
+@THRESHOLD
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
 @click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
 @click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
+@SEED
 @STRICT_FLAG
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @reported
@@ -87,11 +85,9 @@ def run(
     **options: Any,
 ) -> int:
     """Convert a detector and verify the result."""
-    from detr2litert.convert.models.settings.resolve import parse_requested
     from detr2litert.convert.progress import Progress
 
-    given = (("resolution", resolution), ("resize", resize))
-    requested = parse_requested(settings, {name: value for name, value in given if value is not None})
+    requested = requested_settings(settings, resolution, resize)
     result = convert_detector(Request(**options, requested=requested, outside=OutsideRequest(**outside)), Progress())
     if as_json:
         click.echo((result.folder / "report.json").read_text(encoding="utf-8"))
@@ -172,9 +168,8 @@ def convert_detector(request: Request, progress: Progress) -> Result:
     variant = None if request.variant is None else find_variant(request.variant)
     start_pytorch(progress)
 
-    from detr2litert.convert.bundle import check_destination, source_name, staged_folder
-    from detr2litert.convert.models.classes import resolve_classes
-    from detr2litert.convert.models.reference import load_reference
+    from detr2litert.convert.bundle import check_destination, staged_folder
+    from detr2litert.convert.load_detector import load_detector
     from detr2litert.convert.proof.outside import read_outside
     from detr2litert.convert.proof.scenes import pictures
 
@@ -182,16 +177,7 @@ def convert_detector(request: Request, progress: Progress) -> Result:
     outside = read_outside(request.outside, request.images)
     if request.out is not None:
         check_destination(request.out, request.zipped)
-    with progress.stage("load weights") as stage:
-        reference, checkpoint = load_reference(variant, request.weights, request.requested, request.seed)
-        stated = None if checkpoint is None else checkpoint.classes
-        classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
-        weights = source_name(reference.source)
-        weights += f" ({reference.place})" if reference.place else ""
-        stage.detail = (
-            f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, "
-            f"weights {weights}, classes from {classes.source}"
-        )
+    reference, classes = load_detector(variant, request.weights, request.requested, request.seed, request.classes, progress)
     outside = _complete(outside, request, reference, classes, judged, progress)
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
     with staged_folder(out, request.zipped) as folder:
@@ -215,14 +201,6 @@ def _complete(
         outside = complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
         stage.detail = "" if outside.expected is None else outside.expected.differs or outside.expected.source
     return outside
-
-
-def _selection(settings: Settings) -> str:
-    """Describes the numbers of queries and of selected detections, with their origin, once if it is the same."""
-    queries, select = settings.num_queries, settings.num_select
-    if queries.origin == select.origin:
-        return f"num_queries {queries.value} and num_select {select}"
-    return f"num_queries {queries}, num_select {select}"
 
 
 def _build(
