@@ -2,8 +2,8 @@
 
 The file as it is, at each batch. Both sides' outputs are decoded by the official post-processing in PyTorch. Rounding may swap
 tokens of nearly equal scores at the query selection, and with them the queries that are learned for their ranks. So where the
-detections differ, they are compared once more with PyTorch's for the tokens that the file selects, in its order; whether the
-scores agree is for the gate parity.
+detections differ and the file's tokens are, by PyTorch's scores, nearly the best, they are compared once more with what PyTorch
+finds for these tokens in this order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from detr2litert.convert.onnx_export.onnx_side import (
     one_line,
     runtime_errors,
 )
-from detr2litert.convert.onnx_export.pytorch_side import Case, in_selected_order
+from detr2litert.convert.onnx_export.pytorch_side import Case, in_selected_order, nearly_tied
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.verify.gates import Doing, Finding, GateResult, Verdict
@@ -104,7 +104,11 @@ class _Judge:
         ]
         wrong = [place for place, item in enumerate(found) if not self._agree(item)]
         order = self._order(images) if wrong and all(case.plain.scores is not None for case in cases) else None
-        for place in wrong if order is not None else ():
+        if order is None:
+            return found
+        for place in wrong:
+            if not nearly_tied(cases[place], order[place : place + 1]):
+                continue
             computed = in_selected_order(self._path.reference, cases[place], order[place : place + 1])
             again = replace(found[place], reference=self._decode(cases[place], computed.outputs))
             if self._agree(again):

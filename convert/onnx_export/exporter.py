@@ -13,6 +13,7 @@ from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.onnx_export.backbone import Backbone
 from detr2litert.convert.onnx_export.metadata import DETS, LABELS
 from detr2litert.convert.onnx_export.request import OnnxOptions
+from detr2litert.convert.onnx_export.traceable import traceable
 from detr2litert.convert.quiet import quiet
 from detr2litert.host_runtime.errors import UserError
 
@@ -60,10 +61,11 @@ def write_onnx(
     batch = _EXAMPLE_BATCH if options.batch is None else options.batch
     image = torch.cat([reference.example_input(seed) for seed in range(batch)])
     shapes = None if options.batch is not None else ({0: BATCH},)
-    with quiet(), torch.no_grad():
+    module = exported_module(reference, options)
+    with quiet(), torch.no_grad(), traceable(module):
         try:
             program = torch.onnx.export(
-                exported_module(reference, options),
+                module,
                 (image,),
                 dynamo=True,
                 input_names=[INPUT],

@@ -25,6 +25,10 @@ from detr2litert.convert.proof.scenes import Picture
 
 Array = NDArray[np.generic]
 
+NEARLY = 1e-4
+"""Differences of scores, as a share of their spread, that count as a near tie: ten times what is rounding in one of two runs
+(``convert.proof.recorded_selection``)."""
+
 
 @dataclass(frozen=True)
 class Computed:
@@ -70,7 +74,7 @@ class _Used(TorchFunctionMode):
         self.sampling = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.sampling = self.sampling or func in (functional.grid_sample, torch.grid_sampler)
+        self.sampling |= func in (functional.grid_sample, torch.grid_sampler)
         return func(*args, **(kwargs or {}))
 
 
@@ -79,7 +83,7 @@ def samples(module: nn.Module, image: Tensor) -> bool:
     """Returns whether a module uses ``grid_sample``."""
     with _Used() as used:
         module(image)
-    return used.sampling
+    return bool(used.sampling)
 
 
 def images(path: ReferencePath, pictures: Sequence[Picture], count: int) -> list[tuple[str, Picture, Tensor]]:
@@ -140,7 +144,20 @@ def in_selected_order(reference: Reference, case: Case, order: Array) -> Compute
     return compute(reference, case.image, ranks)
 
 
-def best(scores: Array, count: int) -> Array:
+def nearly_tied(case: Case, order: Array) -> bool:
+    """Returns whether rounding may select these tokens ``[1, Q]``: by PyTorch's scores they are nearly the best, in order."""
+    scores = case.plain.scores
+    if scores is None or len(set(order[0].tolist())) < order.shape[1]:
+        return False
+    values = np.asarray(scores, np.float64)
+    places = (order.astype(np.int64), best(scores, order.shape[1]))
+    chosen, own = (np.take_along_axis(values, place, axis=1) for place in places)
+    spread = float(np.ptp(values[np.isfinite(values)]))
+    # Masked tokens have minus infinity on both sides.
+    return bool(np.where(chosen == own, 0, np.abs(chosen - own)).max() <= NEARLY * spread)
+
+
+def best(scores: Array, count: int) -> NDArray[np.int64]:
     """Returns the places of the ``count`` highest of scores ``[B, T]``, of equal ones the lower first: ``[B, count]``."""
     return np.argsort(-np.asarray(scores, np.float64), axis=1, kind="stable")[:, :count]
 

@@ -151,3 +151,8 @@ def remove_selection(model: Any) -> None:
 def break_shapes(model: Any) -> None:
     """Divides the boxes by three numbers, for which there is no broadcast."""
     _after(model, "dets", "Div", _constant(model, np.ones(3, np.float32), "planted"))
+
+
+def rely_on_a_batch_of_1(model: Any) -> None:
+    """Gives the boxes the shape that they have in a batch of 1: right at batch 1, an error at any other."""
+    _after(model, "dets", "Reshape", _constant(model, np.array([1, 40, 4]), "planted"))
