@@ -16,6 +16,7 @@ from detr2litert.convert.onnx_export.request import OnnxOptions
 from detr2litert.convert.onnx_export.traceable import traceable
 from detr2litert.convert.quiet import quiet
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.rewrites.trace import without_stack_traces
 
 INPUT = "input"
 """Name of the normalised image ``[B, channels, H, W]``."""
@@ -62,7 +63,7 @@ def write_onnx(
     image = torch.cat([reference.example_input(seed) for seed in range(batch)])
     shapes = None if options.batch is not None else ({0: BATCH},)
     module = exported_module(reference, options)
-    with quiet(), torch.no_grad(), traceable(module):
+    with quiet(), torch.no_grad(), without_stack_traces(), traceable(module):
         try:
             program = torch.onnx.export(
                 module,

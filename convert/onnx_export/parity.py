@@ -48,8 +48,9 @@ _File = TypeVar("_File")
 GATE = "parity"
 TITLE = "ONNX against PyTorch"
 PROVES = "onnxruntime computes PyTorch's outputs from the file at each batch, with tied scores too"
-LIMIT = 0.999999
-"""Lowest correlation of each tensor, equivalent to a relative error of 1.4e-3."""
+LIMIT = 0.9999999
+"""Lowest correlation of each tensor, equivalent to a relative error of 4.5e-4: that of the gate rewrites, since both sides
+compute in float32. The largest error of the two demo detectors and of a small relative of each family is 1e-5."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ def traceable(module: nn.Module) -> Iterator[None]:
 
     - ``len(tensor)`` in the code of the module's parts gives the first dimension as it is. The hybrid encoders' models have
       ``batch_size = len(source_flatten)`` (transformers 5.23, modeling_d_fine.py and its relatives). Python's ``len`` must give
-      an ``int``, so the trace takes the example's batch for the only one, and ``torch.export`` refuses a dynamic batch. A global
-      name ``len`` of the code's own module comes before Python's.
+      an ``int``, so the trace takes the example's batch for the only one, and ``torch.export`` refuses a dynamic batch. A name
+      ``len`` in the code's own module comes before Python's.
     - transformers' checks of values are off, by its own switch. They would be traced to ``aten._is_all_true``, for which ONNX
       has no operator.
     """

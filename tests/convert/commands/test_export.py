@@ -26,6 +26,8 @@ from tests.convert.onnx_export.edits import edited
 from tests.convert.onnx_export.exports import NOTES, exported_tiny
 
 TINY = ("export", "--variant", "tiny")
+needs_the_export = pytest.mark.ci
+"""It takes 25 s, once for all tests."""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,7 @@ def written(made: Made, monkeypatch: pytest.MonkeyPatch) -> Any:
     return use
 
 
+@needs_the_export
 def test_the_record(made: Made) -> None:
     record = made.outcome.json
     assert verdicts(record["gates"]) == {"structure": "passed", "parity": "passed", "detections": "passed"}
@@ -66,6 +69,7 @@ def test_the_record(made: Made) -> None:
     assert stages == ["start PyTorch", "load weights", "export to ONNX", "detect with PyTorch", *checks]
 
 
+@needs_the_export
 def test_the_metadata(made: Made) -> None:
     model = onnx.load(str(made.bundle))
     stored = {entry.key: entry.value for entry in model.metadata_props}
@@ -80,12 +84,14 @@ def test_the_metadata(made: Made) -> None:
     assert preprocess["mean"] == [0.485, 0.456, 0.406] and preprocess["channels"] == "RGB"
 
 
+@needs_the_export
 def test_nothing_of_this_machine_is_in_the_file(made: Made) -> None:
     data = made.bundle.read_bytes()
     assert b"stack_trace" not in data and b".py" not in data and str(Path.home()).encode() not in data
     assert b"site-packages" not in data
 
 
+@needs_the_export
 def test_a_program_without_pytorch_detects_with_it(made: Made) -> None:
     """By the metadata alone: the stated pre-processing, a sigmoid, and the boxes as stated."""
     session = onnxruntime.InferenceSession(str(made.bundle), providers=["CPUExecutionProvider"])
@@ -101,7 +107,7 @@ def test_a_program_without_pytorch_detects_with_it(made: Made) -> None:
     assert ("square", (0.2, 0.3, 0.3, 0.3)) in found
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_same_bytes_again(made: Made, place: Path) -> None:
     """In another process, with another seed of Python's hashes."""
     outcome = invoke(*TINY, "--dynamic-batch", "--notes", json.dumps(NOTES), "--out", "again.onnx", "--json")
@@ -109,6 +115,7 @@ def test_the_same_bytes_again(made: Made, place: Path) -> None:
     assert outcome.json["sha256"] == made.outcome.json["sha256"]
 
 
+@needs_the_export
 def test_the_default_place(place: Path, written: Any) -> None:
     written()
     outcome = invoke(*TINY, "--dynamic-batch", "--notes", json.dumps(NOTES))
@@ -117,6 +124,7 @@ def test_the_default_place(place: Path, written: Any) -> None:
     assert tree(place) == {"exports", "exports/tiny.onnx"}
 
 
+@needs_the_export
 def test_a_file_that_fails_is_kept_and_the_exit_code_is_1(place: Path, written: Any) -> None:
     written(edits.transpose_boxes)
     outcome = invoke(*TINY, "--dynamic-batch", "--notes", json.dumps(NOTES), "--out", "wrong.onnx")
@@ -125,6 +133,7 @@ def test_a_file_that_fails_is_kept_and_the_exit_code_is_1(place: Path, written: 
     assert "batch 1 / dets" in outcome.stdout and "wrong.onnx is not verified: do not use it" in outcome.stderr
 
 
+@needs_the_export
 def test_a_failed_gate_is_in_the_record(place: Path, written: Any) -> None:
     written(edits.change_hash)
     outcome = invoke(*TINY, "--dynamic-batch", "--notes", json.dumps(NOTES), "--json")
@@ -132,6 +141,7 @@ def test_a_failed_gate_is_in_the_record(place: Path, written: Any) -> None:
     assert verdicts(outcome.json["gates"]) == {"structure": "failed", "parity": "passed", "detections": "passed"}
 
 
+@needs_the_export
 def test_a_gate_that_did_not_run(place: Path, written: Any) -> None:
     written()
     empty = place.parent / "empty.png"
@@ -196,6 +206,7 @@ def test_without_the_extra_one_line_says_what_to_install(place: Path, monkeypatc
     assert "start PyTorch" not in outcome.stderr
 
 
+@needs_the_export
 def test_random_weights_are_marked(place: Path, monkeypatch: pytest.MonkeyPatch, written: Any) -> None:
     written()
     outcome = invoke(*TINY, "--weights", "random", "--dynamic-batch")

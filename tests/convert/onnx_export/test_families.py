@@ -18,8 +18,10 @@ from detr2litert.verify.gates import Verdict
 from tests.convert.shrunken import shrunken
 from tests.convert.test_run_families import REPRESENTATIVES
 
-# Each takes 15 to 40 s: PyTorch's exporter traces the detector twice and folds its constants.
-pytestmark = pytest.mark.ci
+# An export takes 20 to 40 s, since PyTorch's exporter traces the detector twice and then optimises the file. So one of each
+# family is for continuous integration (tiny, RF-DETR's, is in test_parity.py), and the rest is slow.
+OTHERS = ("rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
+SECOND = tuple(name for name in REPRESENTATIVES if name not in OTHERS)
 
 ANY = OnnxOptions(batch=None)
 
@@ -37,7 +39,8 @@ def random_relative(name: str) -> Reference:
     return build_reference(shrunken(name))
 
 
-@pytest.mark.parametrize("name", REPRESENTATIVES)
+@pytest.mark.ci
+@pytest.mark.parametrize("name", [*OTHERS, *(pytest.param(name, marks=pytest.mark.slow) for name in SECOND)])
 def test_one_of_each_family(tmp_path: Path, name: str) -> None:
     """Random weights find nothing for certain, so the detections of both sides may be too near to compare."""
     reference = random_relative(name)
@@ -52,13 +55,23 @@ def test_one_of_each_family(tmp_path: Path, name: str) -> None:
     }
 
 
+@pytest.mark.ci
 def test_a_trained_detector_of_another_family(tmp_path: Path) -> None:
     reference, _ = load_reference(VARIANTS["dfine-tiny"], None)
     export = exported(reference, ANY, tmp_path / "dfine-tiny.onnx")
     assert set(verdicts(export).values()) == {Verdict.PASSED}, [gate.summary for gate in export.gates]
 
 
-@pytest.mark.parametrize(("name", "maps"), [("nano", 1), ("dfine-s", 3), ("lwdetr-tiny", 1), ("deimv2-atto", 2)])
+@pytest.mark.ci
+@pytest.mark.parametrize(
+    ("name", "maps"),
+    [
+        ("deimv2-atto", 1),
+        pytest.param("nano", 1, marks=pytest.mark.slow),
+        pytest.param("dfine-s", 3, marks=pytest.mark.slow),
+        pytest.param("lwdetr-tiny", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_the_backbone_alone(tmp_path: Path, name: str, maps: int) -> None:
     reference = random_relative(name)
     export = exported(reference, OnnxOptions(batch=None, backbone_only=True), tmp_path / f"{name}.onnx")
@@ -70,6 +83,7 @@ def test_the_backbone_alone(tmp_path: Path, name: str, maps: int) -> None:
     assert not [node for node in model.graph.node if node.op_type in ("TopK", "GridSample")]
 
 
+@pytest.mark.slow
 def test_a_fixed_batch(tmp_path: Path) -> None:
     reference, _ = load_reference(VARIANTS["tiny"], None)
     export = exported(reference, OnnxOptions(batch=3), tmp_path / "tiny.onnx")
@@ -78,6 +92,7 @@ def test_a_fixed_batch(tmp_path: Path) -> None:
     assert [dim.dim_value for dim in image.type.tensor_type.shape.dim] == [3, 3, 160, 160]
 
 
+@pytest.mark.slow
 def test_discrete_sampling_has_no_grid_sample(tmp_path: Path) -> None:
     reference = build_reference(shrunken("rtdetrv2-r18"), requested={"sampling": "discrete"})
     export = exported(reference, ANY, tmp_path / "discrete.onnx")

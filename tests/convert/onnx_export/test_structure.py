@@ -15,6 +15,9 @@ from detr2litert.verify.gates import Verdict
 from tests.convert.onnx_export import edits
 from tests.convert.onnx_export.edits import Edit, edited
 
+# The export that they share takes 25 s.
+pytestmark = pytest.mark.ci
+
 OPTIONS = OnnxOptions(batch=None)
 
 
