@@ -97,31 +97,66 @@ def staged_folder(destination: Path, zipped: bool = False) -> Iterator[Path]:
     """
     destination = destination.absolute()
     check_destination(destination, zipped)
-    made = _make_parents(destination.parent)
-    work: Path | None = None
-    done = False
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{destination.name[:100]}.", dir=destination.parent))
-        folder = work / destination.name
+    with _staging(destination) as staging:
+        folder = staging.work / destination.name
         folder.mkdir()
         yield folder
+        moves = {folder: destination}  # renaming onto an empty folder replaces it
         if zipped:
-            zip_bundle(folder, work / "zip")
+            packed = staging.work / "zip"
+            zip_bundle(folder, packed)
+            moves[packed] = zip_place(destination)
+        staging.publish(moves)
+
+
+@contextmanager
+def staged_file(destination: Path) -> Iterator[Path]:
+    """Yields the path of a file to write, moved to ``destination`` when the block completes; on an error nothing is left.
+
+    Raises:
+        UserError: ``destination`` is taken, or it cannot be written.
+    """
+    destination = destination.absolute()
+    check_file_destination(destination)
+    with _staging(destination) as staging:
+        file = staging.work / destination.name
+        yield file
+        check_file_destination(destination)  # a file that appeared meanwhile would be replaced
+        staging.publish({file: destination})
+
+
+@dataclass
+class _Staging:
+    """A hidden work folder beside a destination, and whether what was built in it is published."""
+
+    work: Path
+    done: bool = False
+
+    def publish(self, moves: Mapping[Path, Path]) -> None:
+        """Moves files or folders to their places, uninterrupted."""
         with uninterrupted():
-            # Renaming onto an empty folder replaces it.
-            folder.replace(destination)
-            if zipped:
-                (work / "zip").replace(zip_place(destination))
-            done = True
+            for built, place in moves.items():
+                built.replace(place)
+            self.done = True
+
+
+@contextmanager
+def _staging(destination: Path) -> Iterator[_Staging]:
+    """Yields a work folder on the disk of an absolute ``destination``, removed after the block, with unused new parents."""
+    made = _make_parents(destination.parent)
+    staging: _Staging | None = None
+    try:
+        staging = _Staging(Path(tempfile.mkdtemp(prefix=f".{destination.name[:100]}.", dir=destination.parent)))
+        yield staging
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
         raise _cannot_write(destination, error) from error
     finally:
         with uninterrupted():
-            if work is not None:
-                shutil.rmtree(work, ignore_errors=True)
-            if not done:
+            if staging is not None:
+                shutil.rmtree(staging.work, ignore_errors=True)
+            if staging is None or not staging.done:
                 _remove_empty(made)
 
 
@@ -172,6 +207,21 @@ def check_destination(destination: Path, zipped: bool = False) -> None:
         ) from error
 
 
+def check_file_destination(destination: Path) -> None:
+    """Refuses a file's occupied destination, before any work is done.
+
+    Raises:
+        UserError: it is a folder, exists already, or is not accessible.
+    """
+    try:
+        if destination.is_dir():
+            raise UserError(f"{destination} is a folder; give the name of a file with --out")
+        if destination.exists() or destination.is_symlink():
+            raise UserError(f"{destination} exists; choose another --out, or remove it first")
+    except OSError as error:
+        raise _cannot_write(destination, error) from error
+
+
 def zip_place(destination: Path) -> Path:
     """Returns the path of the bundle's zip file, beside ``destination``."""
     destination = destination.absolute()
@@ -219,7 +269,7 @@ def write_bundle(
         variant=reference.variant.name,
         target=target.name,
         weights=Weights(source_name(reference.source), reference.sha256, reference.random),
-        versions={package: _version(package) for package in _STACK},
+        versions={package: installed_version(package) for package in _STACK},
         preprocess=preprocess_of(reference.settings),
         graphs=Graphs(*(_graph_spec(compiled, golden, graph) for graph in compiled.parts.graphs)),
         host_step=compiled.host_program(),
@@ -305,7 +355,8 @@ def source_name(source: str) -> str:
     return escaped(Path(source).name if Path(source).exists() else source)[:_LONGEST_TEXT]
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """Returns the version of a package, for a record of what made a file."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
-    from detr2litert.convert.models.settings import Settings
     from detr2litert.convert.proof.outside import Outside
     from detr2litert.convert.proof.prove import Evidence
     from detr2litert.convert.proof.scenes import Picture
@@ -106,9 +105,8 @@ def convert_detector(request: Request, progress: Progress | None = None) -> Conv
     variant = None if request.variant is None else find_variant(request.variant)
     start_pytorch(progress)
 
-    from detr2litert.convert.bundle import check_destination, source_name, staged_folder
-    from detr2litert.convert.models.classes import resolve_classes
-    from detr2litert.convert.models.reference import load_reference
+    from detr2litert.convert.bundle import check_destination, staged_folder
+    from detr2litert.convert.load_detector import load_detector
     from detr2litert.convert.proof.outside import read_outside
     from detr2litert.convert.proof.scenes import pictures
 
@@ -116,16 +114,7 @@ def convert_detector(request: Request, progress: Progress | None = None) -> Conv
     outside = read_outside(request.outside, request.images)
     if request.out is not None:
         check_destination(request.out, request.zipped)
-    with progress.stage("load weights") as stage:
-        reference, checkpoint = load_reference(variant, request.weights, request.requested, request.seed)
-        stated = None if checkpoint is None else checkpoint.classes
-        classes = resolve_classes(reference.variant, reference.logit_columns, stated, request.classes)
-        weights = source_name(reference.source)
-        weights += f" ({reference.place})" if reference.place else ""
-        stage.detail = (
-            f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, "
-            f"weights {weights}, classes from {classes.source}"
-        )
+    reference, classes = load_detector(variant, request.weights, request.requested, request.seed, request.classes, progress)
     outside = _complete(outside, request, reference, classes, judged, progress)
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
     with staged_folder(out, request.zipped) as folder:
@@ -149,14 +138,6 @@ def _complete(
         outside = complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
         stage.detail = "" if outside.expected is None else outside.expected.differs or outside.expected.source
     return outside
-
-
-def _selection(settings: Settings) -> str:
-    """Describes the numbers of queries and of selected detections, with their origin, once if it is the same."""
-    queries, select = settings.num_queries, settings.num_select
-    if queries.origin == select.origin:
-        return f"num_queries {queries.value} and num_select {select}"
-    return f"num_queries {queries}, num_select {select}"
 
 
 def _build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,19 @@ _ADDRESS_SPACE = 2 << 30
 """Bytes of address space that the libraries need to load; the demo detector's conversion takes 2.7 GiB in all."""
 
 
-def start_pytorch(progress: Progress) -> None:
+def start_pytorch(progress: Progress, modules: Sequence[str] = _HEAVY) -> None:
     """Imports what takes seconds, as a stage of its own; the imports in the functions of a command then take no time.
+
+    Args:
+        progress: shows the stage.
+        modules: that import, between them, all that the command takes.
 
     Raises:
         UserError: the address space is limited to less than PyTorch takes.
     """
     _require_address_space()
     with progress.stage("start PyTorch"):
-        for module in _HEAVY:
+        for module in modules:
             import_module(module)
 
 

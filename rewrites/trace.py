@@ -28,13 +28,13 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         the errors of torch.export, if the module's control flow depends on values.
     """
     preserved = dict.fromkeys(_collect_all_valid_cia_ops_for_aten_namespace(), _special_op_to_preserve_cia)
-    with torch.no_grad(), _without_stack_traces(), _override_composite_implicit_decomp(preserved):
+    with torch.no_grad(), without_stack_traces(), _override_composite_implicit_decomp(preserved):
         program: ExportedProgram = _export(module, inputs, strict=False, pre_dispatch=False)
     return program
 
 
 @contextmanager
-def _without_stack_traces() -> Iterator[None]:
+def without_stack_traces() -> Iterator[None]:
     """Disables the Python stack trace of each node, which is unused and costs a tenth of the trace's time."""
     before = config.do_not_emit_stack_traces
     config.do_not_emit_stack_traces = True

@@ -40,7 +40,11 @@ class Made:
 
 
 def converted(
-    *arguments: object, out: str | None, files: Mapping[str, Path] | None = None, env: Mapping[str, str] | None = None
+    *arguments: object,
+    out: str | None,
+    files: Mapping[str, Path] | None = None,
+    env: Mapping[str, str] | None = None,
+    command: str = "run",
 ) -> Made:
     """``convert run ARGUMENTS --out OUT``, which must exit with 0; run now, or from the cache.
 
@@ -49,10 +53,12 @@ def converted(
         out: of the bundle, relative to the folder in which the command runs; None to leave the option out.
         files: name → file that is copied into that folder first.
         env: added to the environment.
+        command: another than ``run``.
     """
     words = [*map(str, arguments), *(["--out", out] if out is not None else [])]
     contents = {name: _sha256(path) for name, path in (files or {}).items()}
-    address = hashlib.sha256(json.dumps([_basis(), words, contents, dict(env or {})], sort_keys=True).encode()).hexdigest()[:24]
+    named = json.dumps([_basis(), command, words, contents, dict(env or {})], sort_keys=True)
+    address = hashlib.sha256(named.encode()).hexdigest()[:24]
     place = cache_folder() / "conversions" / address
     place.parent.mkdir(parents=True, exist_ok=True)
     record, cwd = place / "outcome.json", place / "cwd"
@@ -64,7 +70,7 @@ def converted(
             cwd.mkdir(parents=True)
             for name, path in (files or {}).items():
                 shutil.copyfile(path, cwd / name)
-            outcome = spawn("run", *words, cwd=cwd, env=environment(**(env or {})))
+            outcome = spawn(command, *words, cwd=cwd, env=environment(**(env or {})))
             assert outcome.code == 0, outcome.stderr
             record.write_text(json.dumps({"words": words, **asdict(outcome)}))
             _forget_old(place.parent)

@@ -7,6 +7,7 @@ or loads anything that takes long, PyTorch least of all. What a body needs is im
 
 COMMANDS = (
     "run",
+    "export",
     "variants",
     "targets",
     "rewrites",

@@ -7,37 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detr2litert.convert.cli.base import STRICT_FLAG, FiniteRange, exit_code, outside_options, reported
+from detr2litert.convert.cli.base import STRICT_FLAG, exit_code, outside_options, reported
+from detr2litert.convert.cli.detector_options import (
+    CLASSES,
+    IMAGES,
+    RESIZE,
+    RESOLUTION,
+    SEED,
+    SETTINGS,
+    THRESHOLD,
+    VARIANT,
+    WEIGHTS,
+    requested_settings,
+)
 from detr2litert.convert.cli.output import print_gates, print_outside
 
 if TYPE_CHECKING:
     from detr2litert.convert.models.settings import Size
 
 
-def _resolution(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Size | None:
-    """Parses the option; only a size is checked here, since what fits depends on the detector."""
-    from detr2litert.convert.models.settings.setting import parse_size
-
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text} is not {error}.") from error
-
-
 @click.command()
-@click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
+@VARIANT
 @click.option("--target", required=True, help="Phone to convert for. See `convert targets`.")
-@click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
-@click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
-@click.option("--resolution", metavar="N|HEIGHTxWIDTH", callback=_resolution, help="Size of the input, in pixels.")
-@click.option("--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable.")
+@WEIGHTS
+@CLASSES
+@RESOLUTION
+@IMAGES
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle [default: bundles/VARIANT-TARGET].")
-@click.option(
-    "--resize",
-    type=click.Choice(["bilinear", "bilinear_antialias", "bilinear_8bit"]),
-    help="Interpolation of the pre-processing.",
-)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, see `convert variants VARIANT`.")
+@RESIZE
+@SETTINGS
 @click.option(
     "--protect",
     type=click.Choice(["measured", "all", "none"]),
@@ -53,11 +51,11 @@ def _resolution(_context: click.Context, _parameter: click.Parameter, text: str 
     "--native/--no-native", default=True, help="Also write the graphs in the GPU delegate's own operators, to be tried first."
 )
 @outside_options
-@click.option("--threshold", default=0.5, show_default=True, type=FiniteRange(0, 1), help="Score that counts as a detection.")
+@THRESHOLD
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
 @click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes minutes for a large size.")
 @click.option("--zip", "zipped", is_flag=True, help="Also write the bundle as one file.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of --weights random.")
+@SEED
 @STRICT_FLAG
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @reported
@@ -72,12 +70,10 @@ def run(
 ) -> int:
     """Convert a detector and verify the result."""
     from detr2litert.convert.conversion import Request, convert_detector
-    from detr2litert.convert.models.settings.resolve import parse_requested
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.outside_request import OutsideRequest
 
-    given = (("resolution", resolution), ("resize", resize))
-    requested = parse_requested(settings, {name: value for name, value in given if value is not None})
+    requested = requested_settings(settings, resolution, resize)
     result = convert_detector(Request(**options, requested=requested, outside=OutsideRequest(**outside)), Progress())
     if as_json:
         click.echo((result.folder / "report.json").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detr2litert.convert.bundle import staged_folder
+from detr2litert.convert.bundle import staged_file, staged_folder
 from detr2litert.host_runtime.errors import UserError
 from tests.convert.command import tree
 
@@ -71,3 +71,25 @@ def test_a_second_ctrl_c_does_not_stop_the_cleanup(tmp_path: Path, monkeypatch: 
         (folder / "x").write_text("1")
         raise RuntimeError
     assert tree(tmp_path) == set()
+
+
+def test_a_file_is_published_when_it_is_complete(tmp_path: Path) -> None:
+    with staged_file(tmp_path / "a" / "x.onnx") as file:
+        file.write_text("1")
+        assert not (tmp_path / "a" / "x.onnx").exists()
+    assert tree(tmp_path) == {"a", "a/x.onnx"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, UserError])
+def test_a_file_that_is_not_completed_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), staged_file(tmp_path / "a" / "x.onnx") as file:
+        file.write_text("half")
+        raise error
+    assert tree(tmp_path) == set()
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exists"), staged_file(tmp_path / "x.onnx") as file:
+        file.write_text("1")
+        (tmp_path / "x.onnx").write_text("theirs")
+    assert tree(tmp_path) == {"x.onnx"} and (tmp_path / "x.onnx").read_text() == "theirs"

@@ -1,0 +1,1 @@
+"""Exports the reference detector to an ONNX file, and checks the file against PyTorch."""
