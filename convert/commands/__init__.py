@@ -12,6 +12,7 @@ COMMANDS = (
     "rewrites",
     "check",
     "cost",
+    "bench",
     "verify",
     "detect",
     "probe",
