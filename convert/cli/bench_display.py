@@ -18,6 +18,8 @@ def print_record(record: BenchRecord) -> None:
     """Prints machine, contenders, comparisons and budget."""
     _line(f"machine: {words.machine_line(record.machine, record.load_after)}")
     _line(f"versions: {words.versions_line(record.machine)}")
+    if busy := words.busy_line(record.machine):
+        _line(f"note: {busy}")
     for contender in record.contenders:
         click.echo()
         _print_contender(record, contender)
@@ -33,7 +35,7 @@ def print_record(record: BenchRecord) -> None:
 
 
 def _print_contender(record: BenchRecord, contender: ContenderRecord) -> None:
-    _line(f"{contender.name}: {words.setup_line(contender.setup)}")
+    _line(words.contender_line(contender))
     _line(words.frames_line(record, contender))
     for note in contender.notes:
         _line(f"note: {note}")

@@ -107,6 +107,8 @@ def run(request: Request, out: Path | None) -> BenchRecord:
 
     budget = None if request.budget is None else parse_budget(request.budget)
     sizes = () if request.batch is None else parse_sizes(request.batch)
+    if request.weights is not None and not {_PYTORCH, _COMPILED} & set(request.against):
+        raise UserError("--weights is for --against pytorch or torch-compile; give one of them, or leave it out")
     _require_folder(out)
     saved = [(Path(name), read_record(Path(name))) for name in request.against if name.endswith(".json")]
     live = [name for name in request.against if not name.endswith(".json")]
@@ -147,10 +149,10 @@ def _prepare(
     bundles = {path: opened.enter_context(load_bundle(path)) for path in names if path.suffix != ".onnx"}
     first = next(iter(bundles.items()), None)
     entries: list[Entry] = []
-    for name in [*map(str, request.bundles), *live]:
-        path = Path(name)
-        if name in (_PYTORCH, _COMPILED) and name in live:
-            entries.append(_torch_entry(name == _COMPILED, first, request.weights))
+    for target in [*request.bundles, *live]:
+        path = Path(target)
+        if target in (_PYTORCH, _COMPILED):  # a text of --against; an argument of that name is a path
+            entries.append(_torch_entry(target == _COMPILED, first, request.weights))
         elif path in bundles:
             entries += _bundle_entries(names[path], bundles[path], request.form, driver)
         else:
@@ -174,10 +176,15 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         if resolved.count(path.absolute()) > 1:
             raise UserError(f"{path} is given twice; give each bundle or file once")
-    length = 1
-    while len({path.parts[-length:] for path in resolved}) < len(resolved):
-        length += 1
-    return ["/".join(path.parts[-length:]) for path in resolved]
+    return [_shortest(path, resolved) for path in resolved]
+
+
+def _shortest(path: Path, among: Sequence[Path]) -> str:
+    for length in range(1, len(path.parts) + 1):
+        end = path.parts[-length:]
+        if sum(other.parts[-length:] == end for other in among) == 1:
+            return "/".join(end)
+    return str(path)
 
 
 def _bundle_entries(name: str, bundle: Bundle, form: str | None, driver: Driver | None) -> list[Entry]:

@@ -10,17 +10,36 @@ from detr2litert.verify.bench.scaling import WORKERS, best
 from detr2litert.verify.bench.setup import Setup
 from detr2litert.verify.bench.stages import FRAME, summarise
 
+_BUSY = 0.25
+"""Share of the cores that other programs may keep busy before a run is called disturbed."""
+
 
 def machine_line(machine: Machine, load_after: float) -> str:
     """Describes the machine, with its load before and after the run."""
     hardware = f"{machine.cpu or 'unnamed CPU'}, {machine.cores} cores, {machine.memory_bytes / 1e9:.0f} GB"
-    load = f"load {machine.load:.1f} busy cores before, {load_after:.1f} after"
+    load = f"load {machine.load:.1f} before, {load_after:.1f} after"
     return f"{hardware}, {machine.system}; governor {machine.governor}; {load}"
 
 
 def versions_line(machine: Machine) -> str:
     """Lists the versions of the software."""
     return ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+
+
+def busy_line(machine: Machine) -> str:
+    """Warns of a machine that was busy before the run; "" if it was not."""
+    if machine.load <= _BUSY * machine.cores:
+        return ""
+    return (
+        f"the machine was busy before the run (a load of {machine.load:.1f} on {machine.cores} cores): its times are too high "
+        "and scatter"
+    )
+
+
+def contender_line(contender: ContenderRecord) -> str:
+    """Names a contender and describes its set-up."""
+    line = setup_line(contender.setup)
+    return f"{contender.name}: {line.removeprefix(f'{contender.name} ')}"
 
 
 def setup_line(setup: Setup) -> str:

@@ -11,7 +11,7 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.verify.bench.charts import WIDTH, bars, histograms
 from detr2litert.verify.bench.page import render_page, write_page
 from detr2litert.verify.bench.stages import FRAME
-from tests.verify.bench.fakes import contender, record
+from tests.verify.bench.fakes import MACHINE, contender, record
 from tests.verify.bench.test_record import whole
 from tests.verify.report.test_report import read_page
 
@@ -32,6 +32,12 @@ def test_the_page_has_every_figure_and_fetches_nothing(tmp_path: Path) -> None:
         "numpy 2.4.6",
     ):
         assert text in page.text, text
+
+
+def test_a_busy_machine_is_named() -> None:
+    assert "the machine was busy" not in render_page(record())
+    busy = record(machine=replace(MACHINE, load=1.0))
+    assert "the machine was busy before the run (a load of 1.0 on 2 cores)" in render_page(busy)
 
 
 def test_hostile_names_are_text() -> None:
