@@ -149,7 +149,8 @@ def _prepare(
     bundles = {path: opened.enter_context(load_bundle(path)) for path in names if path.suffix != ".onnx"}
     first = next(iter(bundles.items()), None)
     entries: list[Entry] = []
-    for target in [*request.bundles, *live]:
+    targets: list[Path | str] = [*request.bundles, *live]
+    for target in targets:
         path = Path(target)
         if target in (_PYTORCH, _COMPILED):  # a text of --against; an argument of that name is a path
             entries.append(_torch_entry(target == _COMPILED, first, request.weights))

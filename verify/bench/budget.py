@@ -25,12 +25,20 @@ _LONGEST = 1e6  # milliseconds
 
 @dataclass(frozen=True)
 class Size:
-    """A variant's arithmetic: its family, multiply-adds of a frame, and the input that they were counted for."""
+    """A variant's arithmetic.
+
+    Attributes:
+        family: that it belongs to.
+        macs: multiply-adds of a frame.
+        height, width: of the input that they were counted for.
+        demo: whether it is one of this project's demo detectors, which no budget is advised to meet.
+    """
 
     family: str
     macs: float
     height: int
     width: int
+    demo: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,6 @@ def _largest_that_keeps(
     for name, other in sizes.items():
         share = other.macs / macs
         estimate = p95 - (1 - share) * detector
-        if other.family == size.family and share < 1 and estimate <= milliseconds:
+        if other.family == size.family and not other.demo and share < 1 and estimate <= milliseconds:
             found.append(Smaller(name, estimate, share, other.height, other.width))
     return max(found, key=lambda smaller: smaller.share, default=None)

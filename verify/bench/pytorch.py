@@ -47,7 +47,7 @@ class TorchContender:
         self.variant = manifest.variant
         self.notes: tuple[str, ...] = ()
         self._manifest = manifest
-        self._module: Module = torch.compile(module) if compiled else module  # type: ignore[assignment]
+        self._module: Module = torch.compile(module) if compiled else module
         self._compiled = compiled
         self.setup = Setup(
             engine=self.name,

@@ -159,7 +159,7 @@ def _run_workers(
     start = threading.Barrier(len(contenders) + 1)
 
     def work(contender: Contender) -> list[float]:
-        taken = []
+        taken: list[float] = []
         try:
             for _ in range(warm_up):
                 time_frame(contender, pictures[0])

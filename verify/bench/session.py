@@ -86,7 +86,8 @@ def run_bench(entries: Sequence[Entry], pictures: tuple[Path, ...], plan: Plan, 
         frames = run_in_turns(contenders, pictures, plan.runs, warm_up=plan.warm_up, seed=plan.seed, doing=doing)
         pipelines = [_pipeline(contender, pictures, plan, doing) for contender in contenders]
         records = [
-            _record(contender, *measured) for contender, *measured in zip(contenders, start_up, frames, pipelines, strict=True)
+            _record(contender, seconds, found, pipelined)
+            for contender, seconds, found, pipelined in zip(contenders, start_up, frames, pipelines, strict=True)
         ]
         records = [
             _with_batches(record, contender, pictures, plan, doing)

@@ -14,6 +14,7 @@ SIZES = {
     "half": Size("A", 500.0, 80, 80),
     "tenth": Size("A", 100.0, 40, 40),
     "other": Size("B", 10.0, 40, 40),
+    "demo": Size("A", 450.0, 40, 40, demo=True),
     "large": Size("A", 4000.0, 200, 200),
 }
 
