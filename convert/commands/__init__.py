@@ -13,6 +13,7 @@ COMMANDS = (
     "rewrites",
     "check",
     "cost",
+    "bench",
     "verify",
     "detect",
     "card",

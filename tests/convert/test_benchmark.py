@@ -18,14 +18,15 @@ from detr2litert.host_runtime.manifest import Weights
 from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile, Sampling
 from detr2litert.rewrites.program import export
+from detr2litert.verify.bench.machine import describe_machine
+from detr2litert.verify.bench.stages import summarise
 from detr2litert.verify.cost.measure import Measured, Measurements, Time
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.report.report import RunReport, Stage
 from tools.benchmark.__main__ import main
 from tools.benchmark.conversion import Conversion, from_report
 from tools.benchmark.cost import cost_of, sampling_core
-from tools.benchmark.latency import STAGES, timing
-from tools.benchmark.machine import describe_machine
+from tools.benchmark.latency import STAGES
 from tools.benchmark.record import Cost, Record, VariantRecord
 from tools.benchmark.tables import _FORMS, render
 
@@ -114,12 +115,6 @@ def test_a_graph_that_samples_nothing_has_no_core():
     assert sampling_core(export(nn.Linear(2, 2), (torch.zeros(1, 2),))) == []
 
 
-def test_timing_is_median_and_percentile():
-    measured = timing([5.0, 1.0, 3.0, 2.0, 4.0])
-    assert (measured.median, measured.runs) == (3.0, 5)
-    assert measured.p95 == pytest.approx(4.8)
-
-
 def a_conversion(random: bool) -> Conversion:
     report = RunReport(
         variant="big" if random else "little",
@@ -155,7 +150,7 @@ def some_graphs(software: bool, not_counted: str = "", adapter: str = "Mali") ->
 
 
 def a_record(graphs: Measurements | None = None) -> Record:
-    latency = {stage: timing([1.0, 2.0, 3.0]) for stage in STAGES}
+    latency = {stage: summarise([1.0, 2.0, 3.0]) for stage in STAGES}
     sampling = {"tent": Cost(94_000_000, 2_000_000, 22_000_000), "folded-tent": Cost(50_000_000, 1_000_000, 11_000_000)}
     entries = {
         name: VariantRecord(some_conversions(name == "big"), latency, graphs or some_graphs(True), sampling)

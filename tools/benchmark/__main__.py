@@ -15,9 +15,9 @@ from detr2litert.convert.document import insert, read_document
 from detr2litert.convert.models.variants import Variant, find_variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.quiet import silence_native_log
+from detr2litert.verify.bench.machine import describe_machine
 from tools.benchmark.conversion import Conversion, convert
 from tools.benchmark.latency import measure, measure_graphs
-from tools.benchmark.machine import describe_machine
 from tools.benchmark.record import Cost, Record, VariantRecord
 from tools.benchmark.tables import render
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from detr2litert.verify.bench.machine import Machine
+from detr2litert.verify.bench.stages import Summary
 from detr2litert.verify.cost.measure import Measurements
 from tools.benchmark.conversion import Conversion
-from tools.benchmark.latency import Timing
-from tools.benchmark.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class VariantRecord:
     """
 
     conversions: tuple[Conversion, ...]
-    latency: Mapping[str, Timing]
+    latency: Mapping[str, Summary]
     graphs: Measurements
     sampling: Mapping[str, Cost]
 
