@@ -184,8 +184,8 @@ class OnnxContender:
             )
         if self.fixed_batch not in (None, 1):
             raise UserError(
-                f"{path} computes batches of {self.fixed_batch} only, and a frame is one picture; export it with a batch "
-                "of any size"
+                f"{path} computes batches of {self.fixed_batch} only, and a frame is one picture; export it with "
+                "--dynamic-batch"
             )
         if len(inputs[INPUT].shape) != 4 or inputs[INPUT].type != "tensor(float)":
             raise UserError(

@@ -86,7 +86,7 @@ def run_batches(
         A row for each size; and why there is none, "" if there are.
     """
     if contender.fixed_batch is not None:
-        return [], f"the file computes batches of {contender.fixed_batch} only; export it with a batch of any size"
+        return [], f"the file computes batches of {contender.fixed_batch} only; export it with --dynamic-batch"
 
     def run(size: int, first: int) -> float:
         start = time.perf_counter()

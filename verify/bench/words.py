@@ -5,6 +5,7 @@ from __future__ import annotations
 from detr2litert.verify.bench.budget import Budget
 from detr2litert.verify.bench.machine import Machine
 from detr2litert.verify.bench.pipeline import Pipelined
+from detr2litert.verify.bench.ratio import LEAST
 from detr2litert.verify.bench.record import BenchRecord, Comparison, ContenderRecord
 from detr2litert.verify.bench.scaling import WORKERS, best
 from detr2litert.verify.bench.setup import Setup
@@ -67,6 +68,8 @@ def comparison_line(comparison: Comparison) -> str:
     """Describes a ratio and its interval."""
     ratio = comparison.ratio
     verdict = "" if ratio.decided else "; no difference is shown, as the interval holds 1"
+    if ratio.frames < LEAST:
+        verdict = f"; of {count(ratio.frames, 'frame')}, too few for an interval, so no difference is shown"
     how = "in turns" if ratio.paired else "from a saved record, not in turns"
     return (
         f"{comparison.part}: {comparison.first} takes {ratio.value:.3f} × the time of {comparison.second} "

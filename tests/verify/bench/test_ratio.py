@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detr2litert.verify.bench.ratio import ratio_of_medians
+from detr2litert.verify.bench.ratio import LEAST, ratio_of_medians
 from detr2litert.verify.bench.stages import summarise
 
 
@@ -18,6 +18,11 @@ def test_the_value_is_the_ratio_of_the_medians() -> None:
 def test_constant_times_have_an_interval_of_one_point() -> None:
     ratio = ratio_of_medians([2.0] * 5, [8.0] * 5, paired=True)
     assert (ratio.low, ratio.value, ratio.high) == (0.25, 0.25, 0.25) and ratio.decided
+
+
+def test_few_frames_decide_nothing() -> None:
+    few, enough = (ratio_of_medians([2.0] * frames, [8.0] * frames, paired=True) for frames in (LEAST - 1, LEAST))
+    assert (few.decided, few.frames) == (False, LEAST - 1) and enough.decided
 
 
 def test_a_contender_against_itself_is_one_whatever_its_times() -> None:
