@@ -86,7 +86,7 @@ def export(
         if result.reference.random:
             click.echo("weights  RANDOM: this file detects nothing; it only shows that the detector can be exported")
     code = exit_code(result.written.gates, strict)
-    if code == GATE_FAILED and not as_json:
+    if code == GATE_FAILED:
         click.echo(f"{result.file} is not verified: do not use it", err=True)
     return code
 
