@@ -47,7 +47,7 @@ def detect(
     accelerator: str,
     **choice: Any,
 ) -> int:
-    """Detect objects in pictures and films with a bundle; prints JSON.
+    """Detect objects in pictures and films with a bundle.
 
     PICTURES are files, folders, patterns such as 'shelf/**/*.jpg', and films. One that cannot be read is reported, the others
     are done, and the exit code is 2.

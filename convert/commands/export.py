@@ -70,7 +70,7 @@ def export(
     notes: str | None,
     **options: Any,
 ) -> int:
-    """Write a detector as an ONNX file and compare it with PyTorch."""
+    """Write a detector as an ONNX file and check it."""
     from detr2litert.convert.onnx_export.request import DEFAULT_OPSET, onnx_options, require_packages
     from detr2litert.convert.progress import Progress
 

@@ -172,11 +172,8 @@ def test_linear_layers_and_products_compute_what_the_public_conversions_do(tmp_p
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("tiny", marks=pytest.mark.ci),
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("dfine-tiny", "nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
-        ),
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("tiny", "dfine-tiny", "nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
     ],
 )
 def test_the_files_of_every_family_compute_what_the_public_conversions_do(tmp_path: Path, name: str) -> None:
