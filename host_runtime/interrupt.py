@@ -24,8 +24,10 @@ T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 # Much longer than an exception takes to reach the command, but short for a user.
 _REPEAT_SECONDS = 0.3
-_seen = threading.Event()
-_abandoned = threading.Event()
+# Plain flags, not threading.Event: a second signal may run the handler inside the handler, and it would wait for ever for the
+# lock that the first one holds. A terminal's Ctrl-C reaches the command twice, from the terminal and from its supervisor.
+_seen = False
+_abandoned = False
 
 
 def install() -> None:
@@ -38,7 +40,7 @@ def install() -> None:
 
 def was_interrupted() -> bool:
     """Returns whether any of the signals was received, whether or not its exception reached the command."""
-    return _seen.is_set()
+    return _seen
 
 
 def acknowledge() -> None:
@@ -70,6 +72,7 @@ def in_thread(work: Callable[[], T]) -> T:
 
     An interrupt abandons the thread, since native code cannot be stopped; ``exit_process`` then ends the process without it.
     """
+    global _abandoned
     outcome: Future[T] = Future()
 
     def run() -> None:
@@ -83,7 +86,7 @@ def in_thread(work: Callable[[], T]) -> T:
         return outcome.result()
     finally:
         if not outcome.done():
-            _abandoned.set()
+            _abandoned = True
 
 
 def exit_process(code: int) -> NoReturn:
@@ -93,7 +96,7 @@ def exit_process(code: int) -> NoReturn:
     calls, CPython sets a flag and ends ``python -m`` by SIGINT, unless another ``exec`` clears it (``run_eval_code_obj`` in its
     Python/pythonrun.c).
     """
-    if _abandoned.is_set():
+    if _abandoned:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):  # its reader may have ended
                 stream.flush()
@@ -103,7 +106,8 @@ def exit_process(code: int) -> NoReturn:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    _seen.set()
+    global _seen
+    _seen = True
     signal.setitimer(signal.ITIMER_REAL, _REPEAT_SECONDS)
     raise KeyboardInterrupt
 

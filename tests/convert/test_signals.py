@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.convert.command import Outcome, assert_refused, environment, start
+from tests.host_runtime import tiny_bundle
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """Not one: pictures are read before the bundle, so a command that waits for a picture never looks at it."""
+    """The smallest."""
+    tiny_bundle.write_bundle(tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
@@ -79,3 +81,37 @@ def test_a_closed_terminal_ends_a_command_though_it_can_write_nothing_more(bundl
         os.close(terminal)
         _, status = os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(status) == 2
+
+
+def test_a_second_signal_inside_the_handler_of_the_first_does_not_wait_for_it() -> None:
+    """As a terminal's Ctrl-C arrives: at each line and call of the handler, and of what it calls."""
+    code = """
+import signal, sys
+from detr2litert.host_runtime import interrupt
+
+interrupt.install()
+for nth in range(60):
+    left = nth
+
+    def traced(frame, event, _):
+        global left
+        inside = frame
+        while inside is not None and inside.f_code is not interrupt._interrupt.__code__:
+            inside = inside.f_back
+        if inside is not None:
+            left -= 1
+            if left == -1:
+                signal.raise_signal(signal.SIGINT)
+        return traced
+
+    sys.settrace(traced)
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+    sys.settrace(None)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+print(interrupt.was_interrupted())
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
