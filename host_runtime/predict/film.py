@@ -161,7 +161,8 @@ def _decoded(container: Any, name: str) -> Iterator[tuple[Image.Image, float | N
     if not container.streams.video:
         raise UserError(f"{name} has no video stream; give a film")
     stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
+    # Decoders' threads log through Python: where one of a damaged film does while the decoder is closed, both wait for ever.
+    stream.thread_type = "NONE"
     for frame in container.decode(stream):
         image: Image.Image = frame.to_image()
         # As a phone held upright records: the pixels lie, and a matrix beside them turns them counter-clockwise.

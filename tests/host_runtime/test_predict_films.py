@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -112,3 +113,28 @@ def test_the_number_of_frames(tmp_path):
     path = write_film(tmp_path / "a.mp4", 7)
     assert count([path, "a.png", Image.new("RGB", (1, 1))]) == 9
     assert count([path, 0]) is None and count([tmp_path / "none.mp4"]) is None
+
+
+def test_damaged_films_end(tmp_path):
+    """With threads, decoders of such films could wait for ever when they were closed."""
+    whole = write_film(tmp_path / "whole.mp4", 60).read_bytes()
+    code = f"""
+import random
+from pathlib import Path
+from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.predict import film
+
+whole = Path({str(tmp_path / "whole.mp4")!r}).read_bytes()
+path = Path({str(tmp_path / "damaged.mp4")!r})
+for seed in range(40):
+    numbers, data = random.Random(seed), bytearray(whole)
+    for _ in range(1 + seed):
+        data[numbers.randrange(40, {whole.index(b"moov") - 4})] = numbers.randrange(256)
+    path.write_bytes(data)
+    try:
+        list(film.read_film(path))
+    except UserError as error:
+        assert "cannot be decoded" in str(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
