@@ -86,6 +86,7 @@ def _detect_all(
 
     broken = _Broken()
     items = _listed(given, broken)
+    total = len(items) + broken.number
     with ExitStack() as stack:
         overlays = stack.enter_context(_overlays(save)) if save is not None else None
         done = stack.enter_context(counted(console(stderr=True), "detecting", count(items)))
@@ -96,8 +97,8 @@ def _detect_all(
             extra = {"overlay": str(overlays.add(prediction))} if overlays is not None else {}
             writer.add(prediction, extra)
             done()
-    if broken.number and len(items) > 1:
-        click.echo(f"{broken.number} of {max(len(items), len(given))} could not be read, the others are done", err=True)
+    if broken.number and total > 1:
+        click.echo(f"{broken.number} of {total} could not be read, the others are done", err=True)
     return BAD_INPUT if broken.number else 0
 
 

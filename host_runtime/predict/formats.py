@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.predict.prediction import Prediction
+from detr2litert.host_runtime.whole_file import whole_file
 
 CSV_COLUMNS = ("image", "frame", "seconds", "class_index", "name", "score", "left", "top", "right", "bottom")
 
@@ -170,19 +170,14 @@ def writing(form: str, out: Path | None, names: Sequence[str | None], stdout: Te
         yield writer
         writer.close()
         return
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="") as stream:
+        with whole_file(out) as part, part.open("w", encoding="utf-8", newline="") as stream:
             writer = TO_STREAM[form](stream, names)
             yield writer
             writer.close()
-        part.replace(out)
     except OSError as error:
         raise UserError(f"cannot write {out} ({reason(error)}); choose another file with --out") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def unused(stem: str, used: set[str]) -> str:

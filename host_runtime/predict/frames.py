@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def picture_of(item: One, name: str) -> Image.Image:
         if _ADDRESS.match(path):
             raise _address(path)
         return load_image(path, channels="RGBA")
-    if isinstance(item, int) and not isinstance(item, bool):
+    if _is_camera(item):
         raise UserError(
             f"camera {item} gives more than one picture; use predict_each, which gives one prediction after another"
         )
@@ -132,7 +132,7 @@ def picture_of(item: One, name: str) -> Image.Image:
 
 
 def _frames_of(item: One, name: str) -> Iterator[Frame]:
-    if isinstance(item, int) and not isinstance(item, bool):
+    if _is_camera(item):
         moving = film.read_camera(item)
     elif isinstance(item, (str, os.PathLike)) and is_film(item):
         moving = film.read_film(Path(item))
@@ -144,7 +144,12 @@ def _frames_of(item: One, name: str) -> Iterator[Frame]:
 
 
 def _is_single(source: object) -> bool:
-    return isinstance(source, (Image.Image, np.ndarray)) or (isinstance(source, int) and not isinstance(source, bool))
+    return isinstance(source, (Image.Image, np.ndarray)) or _is_camera(source)
+
+
+def _is_camera(source: object) -> TypeGuard[int]:
+    """True for a camera's number; ``True`` and ``False`` are none."""
+    return isinstance(source, int) and not isinstance(source, bool)
 
 
 def _is_pattern(path: str) -> bool:

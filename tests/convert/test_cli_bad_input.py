@@ -22,15 +22,6 @@ from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 TINY = ("run", "--variant", "tiny", "--target", "pixel", "--no-gpu")
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder of the command, empty."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A valid rfdetr checkpoint of three classes."""

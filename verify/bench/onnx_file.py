@@ -117,19 +117,7 @@ class OnnxContender:
         found = tuple(self._session.get_inputs()[0].shape[1:])
         if any(isinstance(side, int) and side != want for side, want in zip(found, wanted, strict=True)):
             raise UserError(f"{path} reads pictures of {list(found)}, but its pre-processing makes {list(wanted)}")
-        self.setup = Setup(
-            engine=ONNX_RUNTIME,
-            accelerator="cpu",
-            device="",
-            driver="",
-            software=False,
-            threads=threads,
-            precision="fp32",
-            form="",
-            height=pre.height,
-            width=pre.width,
-            sha256=file_sha256(path),
-        )
+        self.setup = Setup.on_cpu(ONNX_RUNTIME, threads, pre, file_sha256(path))
 
     @property
     def fixed_batch(self) -> int | None:

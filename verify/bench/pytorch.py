@@ -49,19 +49,7 @@ class TorchContender:
         self._manifest = manifest
         self._module: Module = torch.compile(module) if compiled else module
         self._compiled = compiled
-        self.setup = Setup(
-            engine=self.name,
-            accelerator="cpu",
-            device="",
-            driver="",
-            software=False,
-            threads=threads,
-            precision="fp32",
-            form="",
-            height=manifest.preprocess.height,
-            width=manifest.preprocess.width,
-            sha256=manifest.weights.sha256,
-        )
+        self.setup = Setup.on_cpu(self.name, threads, manifest.preprocess, manifest.weights.sha256)
 
     def prepare(self, picture: Picture) -> Prepared:
         """See ``Contender``."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from detr2litert.host_runtime.manifest import Preprocess
+
 LITERT, PYTORCH, TORCH_COMPILE, ONNX_RUNTIME = "LiteRT", "PyTorch eager", "torch.compile", "ONNX Runtime"
 
 _COMPARED = ("accelerator", "device", "driver", "threads", "precision", "form")
@@ -38,6 +40,23 @@ class Setup:
     height: int
     width: int
     sha256: str
+
+    @classmethod
+    def on_cpu(cls, engine: str, threads: int, preprocess: Preprocess, sha256: str) -> Setup:
+        """Returns that of a detector which an engine other than LiteRT computes on the CPU, in fp32."""
+        size = {"height": preprocess.height, "width": preprocess.width}
+        return cls(
+            engine,
+            "cpu",
+            device="",
+            driver="",
+            software=False,
+            threads=threads,
+            precision="fp32",
+            form="",
+            **size,
+            sha256=sha256,
+        )
 
 
 @dataclass(frozen=True)

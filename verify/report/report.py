@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import REPORT, escaped, parse_json
 from detr2litert.host_runtime.manifest import SettingRecord, Weights
+from detr2litert.host_runtime.whole_file import whole_file
 from detr2litert.verify.accuracy.outside import outside_note
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict, overall
 from detr2litert.verify.parity.detections import MatchRow
@@ -230,13 +230,10 @@ def write_whole(path: Path, text: str) -> Path:
     Raises:
         UserError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.part")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder or free some space") from error
     return path
 

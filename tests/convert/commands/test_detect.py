@@ -43,6 +43,12 @@ def test_a_broken_picture_among_good_ones(place: Path) -> None:
     assert summary == "1 of 3 could not be read, the others are done"
 
 
+def test_the_summary_counts_a_folder_without_pictures(place: Path, tmp_path: Path) -> None:
+    outcome = detected(place, tmp_path, place / "pictures/a.png", place / "pictures/c.png")
+    assert outcome.code == 2 and len(outcome.json) == 2
+    assert outcome.stderr.splitlines()[-1] == "1 of 3 could not be read, the others are done"
+
+
 def test_nothing_is_written_where_nothing_can_be_read(place: Path, tmp_path: Path) -> None:
     out, save = tmp_path / "found.json", tmp_path / "seen"
     assert_refused(detected(place, place / "pictures/b.png", "--out", out, "--save", save), "b.png")

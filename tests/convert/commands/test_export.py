@@ -36,15 +36,6 @@ def made() -> Made:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder of the command, empty."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
 def written(made: Made, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Replaces the exporter, which takes seconds, by a copy of the file, with a fault planted if one is given."""
 
