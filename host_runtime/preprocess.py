@@ -14,15 +14,8 @@ Resize and normalise commute (the weights of a pixel sum to 1; measured differen
 which is in the manifest: `bilinear` or `bilinear_antialias`. transformers' RfDetrImageProcessor (5.23) also resizes with
 antialias=False.
 
-Both are two passes of weighted sums of rows with torch's own weights, computed in float32 as in torch. Pillow's mode-"F"
-resize has the same filter with float64 weights; on white noise it differs from torch by up to 1.1e-4, this one by 3e-6.
-
 The original projects of RT-DETR, D-FINE, DEIM, DEIMv2 and LW-DETR apply torchvision's Resize to a PIL image, before the
-division by 255: `bilinear_8bit`, which is Pillow's `Image.resize`. Its filter is antialiased too, but both directions are
-rounded to 8 bits, so that pixels differ from the float resize by up to one grey level. The order of the directions is that of
-Pillow 13, whatever version is installed: it begins with the rows where the height shrinks by more than twice as many pixels as
-the width (a width that grows counts as negative); Pillow up to 12 always begins with the columns. That changes single pixels by
-a level.
+division by 255: `bilinear_8bit`. The resizes themselves are in `resize.py`.
 
 `predict` ignores EXIF orientation (issue 189: "we're not doing anything to handle EXIF data"). Here a picture is turned upright
 first, as a viewer shows it, and boxes are in the upright picture's pixels; `load_image(..., upright=False)` reads it as rfdetr
@@ -42,6 +35,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels, Preprocess
 from detr2litert.host_runtime.placement import Placement, place
+from detr2litert.host_runtime.resize import resize, resize_in_8_bits
 
 Floats = NDArray[np.float32]
 
@@ -146,83 +140,28 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
     """
     placed = place(image.size, spec)
     resized = _resize(image if image.mode == spec.channels else to_channels(image, spec.channels), placed, spec)
-    if placed.pads:
-        padded = np.empty((spec.height, spec.width, resized.shape[2]), np.float32)
-        padded[:] = np.asarray(spec.fill, np.float32)
-        padded[placed.top : placed.top + placed.height, placed.left : placed.left + placed.width] = resized
-        resized = padded
-    # Divided by 255 as in to_tensor; a product with 1/255 would differ by one bit for half of the pixel values.
-    unit = resized / np.float32(1 / spec.scale)
-    normal = (unit - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
-    return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+    tensor = np.empty((1, CHANNEL_COUNT[spec.channels], spec.height, spec.width), np.float32)
+    rows = slice(placed.top, placed.top + placed.height)
+    columns = slice(placed.left, placed.left + placed.width)
+    # A channel at a time and in place: it stays in the processor's cache.
+    for channel, plane in enumerate(tensor[0]):
+        if placed.pads:
+            plane[:] = spec.fill[channel]
+        plane[rows, columns] = resized[channel]
+        # Divided by 255 as in to_tensor; a product with 1/255 would differ by one bit for half of the pixel values.
+        plane /= np.float32(1 / spec.scale)
+        plane -= np.float32(spec.mean[channel])
+        plane /= np.float32(spec.std[channel])
+    return tensor
 
 
 def _resize(image: Image.Image, placed: Placement, spec: Preprocess) -> Floats:
-    """Resizes an image of the input's channels to [placed.height, placed.width, channels], pixel values from 0 to 255."""
-    channels = CHANNEL_COUNT[spec.channels]
+    """Resizes an image of the input's channels to [channels, placed.height, placed.width], pixel values from 0 to 255."""
     if spec.resize == "bilinear_8bit":
-        whole = _resize_in_8_bits(image, placed.width, placed.height)
-        return np.asarray(whole, np.float32).reshape(placed.height, placed.width, channels)
-    pixels = np.asarray(image).reshape(image.height, image.width, channels)
-    antialias = spec.resize == "bilinear_antialias"
-    rows = _resize_rows(pixels, placed.height, antialias)
-    return _resize_rows(rows.transpose(1, 0, 2), placed.width, antialias).transpose(1, 0, 2)
-
-
-def _resize_in_8_bits(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Resizes one direction, then the other, by a call each, so that the order does not depend on Pillow's version."""
-    # Pillow weights the colours of RGBA with their opacity; so that they are not divided by it in between, it is done here.
-    weighted = image.convert("RGBa") if image.mode == "RGBA" else image
-    fewer = image.height - height
-    rows_first = fewer > 0 and fewer > 2 * (image.width - width)
-    once = weighted.resize((image.width, height) if rows_first else (width, image.height), Image.Resampling.BILINEAR)
-    return once.resize((width, height), Image.Resampling.BILINEAR).convert(image.mode)
-
-
-def _resize_rows(pixels: NDArray[np.uint8] | Floats, size: int, antialias: bool) -> Floats:
-    """Resizes [n, m, c] along its first axis to [size, m, c]: out[i] = sum over t of weights[i, t] * pixels[rows[i, t]]."""
-    if pixels.shape[0] == size:
-        return pixels.astype(np.float32)
-    rows, weights = _antialias_weights(pixels.shape[0], size) if antialias else _bilinear_weights(pixels.shape[0], size)
-    out = np.zeros((size, *pixels.shape[1:]), np.float32)
-    for i in range(rows.shape[1]):
-        out += pixels[rows[:, i]] * weights[:, i, None, None]
-    return out
-
-
-def _antialias_weights(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
-    """Returns rows and weights [new, count] of torch's antialiased bilinear filter, a triangle as wide as the scale.
-
-    Source: ATen/native/cpu/UpSampleKernel.cpp, `_compute_indices_min_size_weights_aa`; the mixture of float32 and float64 is
-    C++'s for opmath_t = float, and matters: at column 600 the rounding of `centre` moves a weight by 3e-5.
-    """
-    scale = np.float32(old) / np.float32(new)
-    support = np.float32(max(float(scale), 1.0))
-    inverse = np.float32(1) / support
-    centre = (float(scale) * (np.arange(new) + 0.5)).astype(np.float32)
-    first = np.maximum((centre - support + np.float64(0.5)).astype(np.int64), 0)
-    last = np.minimum((centre + support + np.float64(0.5)).astype(np.int64), old)
-    count = int((last - first).max())
-    rows = first[:, None] + np.arange(count)
-    distance = (rows.astype(np.float32) - centre[:, None]).astype(np.float64) + 0.5
-    weights = np.maximum(1 - np.abs((distance * inverse).astype(np.float32)), 0).astype(np.float32)
-    weights[rows >= last[:, None]] = 0
-    weights /= weights.sum(axis=1, keepdims=True)
-    return np.minimum(rows, old - 1), weights
-
-
-def _bilinear_weights(old: int, new: int) -> tuple[NDArray[np.int64], Floats]:
-    """Returns rows and weights [new, 2] of plain bilinear interpolation at half-pixel centres, clamped at the edges.
-
-    Source: ATen/native/UpSample.h, `area_pixel_compute_source_index` with align_corners=False.
-    """
-    scale = np.float32(old) / np.float32(new)
-    # One rounding, as by the fused multiply-add that torch's kernel is compiled to.
-    source = np.maximum((float(scale) * (np.arange(new) + 0.5) - 0.5).astype(np.float32), np.float32(0))
-    low = np.minimum(source.astype(np.int64), old - 1)
-    high = np.minimum(low + 1, old - 1)
-    upper = np.clip(source - low.astype(np.float32), 0, 1).astype(np.float32)
-    return np.stack((low, high), axis=1), np.stack((1 - upper, upper), axis=1)
+        whole = np.asarray(resize_in_8_bits(image, placed.width, placed.height), np.float32)
+        return whole.reshape(placed.height, placed.width, -1).transpose(2, 0, 1)
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    return resize(pixels, placed.height, placed.width, antialias=spec.resize == "bilinear_antialias")
 
 
 def _warn_if_dark(pixels: NDArray[np.uint8], name: str) -> None:
