@@ -1,7 +1,7 @@
 /**
  * The filter weights of a one-dimensional resize in float32: out[i] = sum over t of weights[i * taps + t] * in[sources[i * taps + t]].
  *
- * Equal to `host_runtime/preprocess.py` and to torch. The mixture of float32 (`f`) and float64 is that of torch's C++ kernels:
+ * Equal to `host_runtime/resize.py` and to torch. The mixture of float32 (`f`) and float64 is that of torch's C++ kernels:
  * at column 600 the rounding of a centre changes a weight by 3e-5.
  *
  * @typedef {'bilinear' | 'bilinear_antialias'} Kind
