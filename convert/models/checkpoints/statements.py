@@ -48,7 +48,7 @@ def collect_statements(
                 found = _selected(family.selected_before, found, arguments, place)
         found += _resize(family, contents, source)
     if config is not None:
-        found += from_config(config, {"num_queries": ("num_queries",), **family.fields}, source)
+        found += from_config(config, {"num_queries": ("num_queries",), **family.fields, **family.config_states}, source)
         found += [state("resolution", config[key], f"config.json: {key}", source) for key in _SIZES if config.get(key)]
     if preprocessor is not None:
         found += preprocessor_statements(preprocessor, source)

@@ -63,6 +63,8 @@ D_FINE = Family(
         "decoder_layers": ("decoder_layers",),
         "activation": ("decoder_activation_function",),
     },
+    # post_process_object_detection in transformers' image_processing_rt_detr.py keeps as many detections as there are queries.
+    config_states={"num_select": ("num_queries",)},
     defaults={"input_channels": 3, "activation": "relu"},
     copies={("backbone_config", "num_channels"): ("backbone_config", "stem_channels", 0)},
     init_std=DISTRIBUTION_INIT_STD,

@@ -52,6 +52,8 @@ DEIMV2 = Family(
     splits=SPLITS,
     adjustments=("transpose_positions", "score_tokens_directly", "keep_first_query_positions", "activate_heads"),
     fields={"decoder_layers": ("decoder_layers",), "activation": ("decoder_activation_function",)},
+    # post_process_object_detection in transformers' image_processing_rt_detr.py keeps as many detections as there are queries.
+    config_states={"num_select": ("num_queries",)},
     fixed_config={"eval_size": None},
     init_std={
         **DISTRIBUTION_INIT_STD,

@@ -60,6 +60,8 @@ RF_DETR = Family(
         "self_attention_heads": ("decoder_self_attention_heads",),
         "cross_attention_heads": ("decoder_cross_attention_heads",),
     },
+    # post_process_object_detection in transformers' image_processing_rf_detr.py keeps as many detections as there are queries.
+    config_states={"num_select": ("num_queries",)},
     defaults={"input_channels": 3},
     # rfdetr's ModelConfig (src/rfdetr/config.py), which its training stores as args or model_config.
     arguments={

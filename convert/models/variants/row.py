@@ -67,6 +67,8 @@ class Family:
         config_from_facts: fact → field of the configuration that takes its value from the checkpoint.
         grid_field: path of the configuration field that holds position grid × patch, or ().
         fields: setting (``convert.models.settings``) → path of the configuration field that holds it; a number is an index.
+        config_states: setting → path, as ``fields``, for what transformers' post-processing takes from the configuration
+            although the model does not compute with it.
         defaults: setting → value where a variant's configuration leaves the field at transformers' default.
         copies: path of a configuration field → path of another that always holds the same value.
         arguments: name of a training argument in a checkpoint → the setting that it states.
@@ -97,6 +99,7 @@ class Family:
     config_from_facts: Mapping[str, str] = field(default_factory=dict)
     grid_field: tuple[str, ...] = ()
     fields: Mapping[str, FieldPath] = field(default_factory=dict)
+    config_states: Mapping[str, FieldPath] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     copies: Mapping[FieldPath, FieldPath] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)

@@ -63,6 +63,8 @@ RT_DETR_V2 = Family(
         "activation": ("decoder_activation_function",),
         "sampling": ("decoder_method",),
     },
+    # post_process_object_detection in transformers' image_processing_rt_detr.py keeps as many detections as there are queries.
+    config_states={"num_select": ("num_queries",)},
     defaults={"activation": "relu", "sampling": "default"},
     init_std={
         r"\.(q_proj|k_proj)\.weight$": 1.0,
