@@ -13,6 +13,7 @@ COMMANDS = (
     "rewrites",
     "check",
     "cost",
+    "explore",
     "bench",
     "verify",
     "detect",

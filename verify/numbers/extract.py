@@ -36,57 +36,73 @@ def write_entry(path: Path, position: int, destination: Path) -> Path:
 
 
 def write_part(path: Path, ops: Iterable[int], outputs: Iterable[int], destination: Path) -> dict[str, int]:
-    """Writes some operators of a file's first entry; tensors that they read and do not make become inputs.
+    """Calls ``PartWriter.write`` once."""
+    return PartWriter(path).write(ops, outputs, destination)
+
+
+class PartWriter:
+    """Writes parts of a file's first entry; the file is parsed once.
 
     Args:
         path: the file.
-        ops: their indices, in any order.
-        outputs: tensors that the part gives out.
-        destination: the file to write; it holds no tensor and no weights that the part does not need.
 
-    Returns:
-        The part's inputs by signature name, with their tensor indices in the file that it was cut from.
+    Attributes:
+        graph: its first entry.
     """
-    raw = path.read_bytes()
-    model = parse_model(raw)
-    graph = graph_of(model)
-    chosen, given = set(ops), list(outputs)
-    # A DEQUANTIZE of a constant belongs to the constant.
-    stack = [t for index in chosen for t in graph.ops[index].inputs]
-    while stack:
-        maker = graph.producer(tensor) if (tensor := stack.pop()) >= 0 else None
-        if maker is not None and maker.index not in chosen and not graph.is_runtime(tensor):
-            chosen.add(maker.index)
-            stack.extend(maker.inputs)
-    made = {t for index in chosen for t in graph.ops[index].outputs}
-    read = [t for index in sorted(chosen) for t in graph.ops[index].inputs if t >= 0]
-    inputs = [t for t in dict.fromkeys(read) if t not in made and not graph.tensors[t].constant]
-    kept = list(dict.fromkeys([*inputs, *read, *sorted(made), *given]))
-    place = {tensor: position for position, tensor in enumerate(kept)}
-    source = model.subgraphs[0]
-    part = schema.SubGraphT()
-    part.name = "part"
-    part.tensors = [copy.copy(source.tensors[t]) for t in kept]
-    buffers: list[Any] = [schema.BufferT()]
-    for tensor in part.tensors:
-        data = model.buffers[tensor.buffer].data if tensor.buffer else None
-        if data is None or len(data) == 0:
-            tensor.buffer = 0
-        else:
-            buffers.append(model.buffers[tensor.buffer])
-            tensor.buffer = len(buffers) - 1
-    part.operators = [source.operators[index] for index in sorted(chosen)]
-    for operator in part.operators:
-        operator.inputs = np.asarray([place.get(int(t), -1) for t in operator.inputs], np.int32)
-        operator.outputs = np.asarray([place[int(t)] for t in operator.outputs], np.int32)
-    part.inputs = np.asarray([place[t] for t in inputs], np.int32)
-    part.outputs = np.asarray([place[t] for t in given], np.int32)
-    model.subgraphs = [part, *(() if not _has_bodies(part) else model.subgraphs[1:])]
-    model.buffers, model.metadata, model.metadataBuffer = buffers, None, None
-    signature = _signature(part)
-    model.signatureDefs = [signature]
-    destination.write_bytes(pack_model(model))
-    return {entry.name: tensor for entry, tensor in zip(signature.inputs, inputs, strict=True)}
+
+    def __init__(self, path: Path) -> None:
+        self._model = parse_model(path.read_bytes())
+        self.graph = graph_of(self._model)
+
+    def write(self, ops: Iterable[int], outputs: Iterable[int], destination: Path) -> dict[str, int]:
+        """Writes some operators; tensors that they read and do not make become inputs.
+
+        Args:
+            ops: their indices, in any order.
+            outputs: tensors that the part gives out.
+            destination: the file to write; it holds no tensor and no weights that the part does not need.
+
+        Returns:
+            The part's inputs by signature name, with their tensor indices in the file that it was cut from.
+        """
+        model, graph = copy.copy(self._model), self.graph
+        chosen, given = set(ops), list(outputs)
+        # A DEQUANTIZE of a constant belongs to the constant.
+        stack = [t for index in chosen for t in graph.ops[index].inputs]
+        while stack:
+            maker = graph.producer(tensor) if (tensor := stack.pop()) >= 0 else None
+            if maker is not None and maker.index not in chosen and not graph.is_runtime(tensor):
+                chosen.add(maker.index)
+                stack.extend(maker.inputs)
+        made = {t for index in chosen for t in graph.ops[index].outputs}
+        read = [t for index in sorted(chosen) for t in graph.ops[index].inputs if t >= 0]
+        inputs = [t for t in dict.fromkeys(read) if t not in made and not graph.tensors[t].constant]
+        kept = list(dict.fromkeys([*inputs, *read, *sorted(made), *given]))
+        place = {tensor: position for position, tensor in enumerate(kept)}
+        source = model.subgraphs[0]
+        part = schema.SubGraphT()
+        part.name = "part"
+        part.tensors = [copy.copy(source.tensors[t]) for t in kept]
+        buffers: list[Any] = [schema.BufferT()]
+        for tensor in part.tensors:
+            data = model.buffers[tensor.buffer].data if tensor.buffer else None
+            if data is None or len(data) == 0:
+                tensor.buffer = 0
+            else:
+                buffers.append(model.buffers[tensor.buffer])
+                tensor.buffer = len(buffers) - 1
+        part.operators = [copy.copy(source.operators[index]) for index in sorted(chosen)]
+        for operator in part.operators:
+            operator.inputs = np.asarray([place.get(int(t), -1) for t in operator.inputs], np.int32)
+            operator.outputs = np.asarray([place[int(t)] for t in operator.outputs], np.int32)
+        part.inputs = np.asarray([place[t] for t in inputs], np.int32)
+        part.outputs = np.asarray([place[t] for t in given], np.int32)
+        model.subgraphs = [part, *(() if not _has_bodies(part) else model.subgraphs[1:])]
+        model.buffers, model.metadata, model.metadataBuffer = buffers, None, None
+        signature = _signature(part)
+        model.signatureDefs = [signature]
+        destination.write_bytes(pack_model(model))
+        return {entry.name: tensor for entry, tensor in zip(signature.inputs, inputs, strict=True)}
 
 
 def _has_bodies(subgraph: Any) -> bool:
