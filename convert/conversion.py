@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
+    from detr2litert.convert.precision import Precision
     from detr2litert.convert.proof.outside import Outside
     from detr2litert.convert.proof.prove import Evidence
     from detr2litert.convert.proof.scenes import Picture
@@ -42,6 +43,7 @@ class Request:
         protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
         layout: what the host step computes, a ``Layout``; None for the target's choice.
         native: False writes no native form.
+        precision: of the weights, a ``Precision``.
         threshold: score above which a detection counts.
         gpu: False skips the GPU gates.
         fp16: False skips the fp16 gate.
@@ -60,6 +62,7 @@ class Request:
     protect: str | None = None
     layout: str | None = None
     native: bool = True
+    precision: str = "fp16"
     threshold: float = 0.5
     gpu: bool = True
     fp16: bool = True
@@ -151,6 +154,7 @@ def _build(
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
     from detr2litert.convert.bundle import GoldenRun, graph_file, write_bundle
+    from detr2litert.convert.precision import Precision, describe_precision, precision_records
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
     from detr2litert.convert.proof.reporting import report, write_reports
@@ -159,14 +163,16 @@ def _build(
 
     limits = DetectionLimits(threshold=request.threshold)
     prepared = prepare(reference, classes.names, _profile(target, request), judged, limits, progress)
-    compiled = prepared.compiled
+    compiled, precision = prepared.compiled, Precision(request.precision)
     golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
-        float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
+        float32, fix_ups = _convert(folder, Path(scratch), compiled, precision, progress)
         with progress.stage("write bundle") as stage:
-            manifest = write_bundle(folder, reference, target, compiled, classes, golden)
+            manifest = write_bundle(folder, reference, target, compiled, classes, golden, precision_records(precision))
             sizes = {name: manifest.files[graph_file(name)].bytes / 1e6 for name in compiled.graphs}
-            stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
+            stage.detail = (
+                f"{describe_precision(manifest)}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}"
+            )
         adapters = gpus(request.gpu, request.fp16)
         subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
         evidence = prove(subject, progress)
@@ -175,7 +181,7 @@ def _build(
 
 
 def _convert(
-    folder: Path, scratch: Path, compiled: CompiledDetector, progress: Progress
+    folder: Path, scratch: Path, compiled: CompiledDetector, precision: Precision, progress: Progress
 ) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
     """Writes the graphs into the folder, and their float32 forms into ``scratch``, for the gates.
 
@@ -183,8 +189,8 @@ def _convert(
         The float32 files by graph, and the reports of the fix-ups on each file.
     """
     from detr2litert.convert.bundle import graph_file
-    from detr2litert.convert.half_precision import store_half
     from detr2litert.convert.lowering.lower import lower
+    from detr2litert.convert.store_weights import store_weights
     from detr2litert.host_runtime.quiet import native_log
     from detr2litert.rewrites.flatbuffer.pipeline import fix_up
 
@@ -196,7 +202,7 @@ def _convert(
             file = graph_file(name)
             fix_ups[file] = fix_up(raw, fixed)
             raw.unlink()
-            store_half(fixed, folder / file)
+            store_weights(fixed, folder / file, precision)
             float32[name] = fixed
             fired = [(step.name, len(step.fired)) for step in fix_ups[file] if step.fired]
             stage.detail = ", ".join(f"{fix} {count}×" for fix, count in fired)

@@ -13,6 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from detr2litert.convert.precision import describe_precision
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import GraphSpec, Manifest
 from detr2litert.host_runtime.tensor_spec import TensorSpec
@@ -70,6 +71,7 @@ def render_card(manifest: Manifest, report: RunReport | None, options: CardOptio
         title=options.title or f"{manifest.variant} for {manifest.target}",
         options=options,
         manifest=manifest,
+        precision=describe_precision(manifest),
         report=report,
         graphs=_graphs(manifest, report),
         files={name: record.bytes for name, record in manifest.files.items() if not name.startswith("golden/")},

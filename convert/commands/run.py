@@ -50,6 +50,13 @@ if TYPE_CHECKING:
 @click.option(
     "--native/--no-native", default=True, help="Also write the graphs in the GPU delegate's own operators, to be tried first."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp16",
+    show_default=True,
+    help="Of the stored weights. int8 halves the files once more; a GPU unpacks it and computes as before.",
+)
 @outside_options
 @THRESHOLD
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.convert.precision import accuracy_limits
 from detr2litert.convert.proof.gate import Gate
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.host_runtime.bundle import load_bundle
@@ -38,7 +39,9 @@ def run(subject: Subject, doing: Doing) -> GateResult:
     assert dataset is not None, "_applies says so"
     numbers = class_numbers(dataset, subject.manifest.classes)
     reference, cpu = _on_the_cpu(subject, dataset, numbers, doing)
-    result = check_accuracy(dataset, reference, (cpu, _in_fp16(subject, dataset, numbers, doing)))
+    result = check_accuracy(
+        dataset, reference, (cpu, _in_fp16(subject, dataset, numbers, doing)), accuracy_limits(subject.manifest)
+    )
     return replace(result, seconds=time.perf_counter() - start)
 
 
