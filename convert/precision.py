@@ -64,8 +64,8 @@ def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLi
     """Returns the limits of the detections gate for a bundle's precision, from those of a float one.
 
     int8 moves boxes and scores further than float32's rounding does. Measured: IoU 0.988 and scores within 0.0064
-    for tiny, 0.988 and 0.062 for dfine-tiny. A lost, an added or a moved object is found all the same, and the average precision
-    judges the rest.
+    for tiny, 0.988 and 0.062 for dfine-tiny. A lost, an added or a moved object is found all the same, and the average
+    precision judges the rest.
     """
     return replace(limits, iou=0.9, score=WIDEST_SCORE) if precision_of(manifest.settings) is Precision.INT8 else limits
 
