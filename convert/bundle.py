@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,10 +258,11 @@ def write_bundle(
     classes: Classes,
     golden: GoldenRun,
     recorded: Mapping[str, SettingRecord] | None = None,
+    notes: Any = None,
 ) -> Manifest:
     """Completes a folder that holds the graphs: writes host parameters, labels, golden vectors and the manifest.
 
-    ``recorded`` is added to the manifest's settings.
+    ``recorded`` is added to the manifest's settings, and ``notes`` is any JSON value.
     """
     constants = compiled.host_constants()
     if constants:
@@ -284,6 +286,7 @@ def write_bundle(
         protection=str(compiled.profile.protection),
         settings={**_settings(reference, classes), **(recorded or {})},
         native=_native_files(compiled),
+        notes=notes,
         schema_version=SCHEMA_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION,
     )
     # By the schema too: what this program writes, it can read.

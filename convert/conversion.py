@@ -44,6 +44,7 @@ class Request:
         layout: what the host step computes, a ``Layout``; None for the target's choice.
         native: False writes no native form.
         precision: of the weights, a ``Precision``.
+        notes: any JSON value to store with the bundle.
         threshold: score above which a detection counts.
         gpu: False skips the GPU gates.
         fp16: False skips the fp16 gate.
@@ -63,6 +64,7 @@ class Request:
     layout: str | None = None
     native: bool = True
     precision: str = "fp16"
+    notes: Any = None
     threshold: float = 0.5
     gpu: bool = True
     fp16: bool = True
@@ -154,6 +156,7 @@ def _build(
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
     from detr2litert.convert.bundle import GoldenRun, graph_file, write_bundle
+    from detr2litert.convert.notes import write_metadata
     from detr2litert.convert.precision import Precision, describe_precision, precision_records
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
@@ -167,8 +170,13 @@ def _build(
     golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
         float32, fix_ups = _convert(folder, Path(scratch), compiled, precision, progress)
+        if request.notes is not None:
+            for name in compiled.graphs:
+                write_metadata(folder / graph_file(name), request.notes)
         with progress.stage("write bundle") as stage:
-            manifest = write_bundle(folder, reference, target, compiled, classes, golden, precision_records(precision))
+            manifest = write_bundle(
+                folder, reference, target, compiled, classes, golden, precision_records(precision), request.notes
+            )
             sizes = {name: manifest.files[graph_file(name)].bytes / 1e6 for name in compiled.graphs}
             stage.detail = (
                 f"{describe_precision(manifest)}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}"
