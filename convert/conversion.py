@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
-    from detr2litert.convert.precision import Precision
     from detr2litert.convert.proof.outside import Outside
     from detr2litert.convert.proof.prove import Evidence
     from detr2litert.convert.proof.scenes import Picture
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from detr2litert.host_runtime.manifest import Manifest
     from detr2litert.rewrites.driver import StepReport
     from detr2litert.rewrites.profile import Profile
+    from detr2litert.verify.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,12 @@ def _build(
 ) -> tuple[Manifest, Evidence]:
     from detr2litert.convert.bundle import GoldenRun, graph_file, write_bundle
     from detr2litert.convert.notes import write_metadata
-    from detr2litert.convert.precision import Precision, describe_precision, precision_records
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
     from detr2litert.convert.proof.reporting import report, write_reports
     from detr2litert.convert.proof.subject import Subject
     from detr2litert.verify.parity.detections import DetectionLimits
+    from detr2litert.verify.precision import Precision, describe_precision, precision_records
 
     limits = DetectionLimits(threshold=request.threshold)
     prepared = prepare(reference, classes.names, _profile(target, request), judged, limits, progress)

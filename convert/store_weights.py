@@ -7,7 +7,7 @@ from pathlib import Path
 
 from detr2litert.convert.dynamic_range import store_dynamic_range
 from detr2litert.convert.half_precision import store_half
-from detr2litert.convert.precision import Precision
+from detr2litert.verify.precision import Precision
 
 
 def store_weights(source: Path, target: Path, precision: Precision) -> None:

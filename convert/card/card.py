@@ -13,12 +13,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from detr2litert.convert.precision import describe_precision
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import GraphSpec, Manifest
 from detr2litert.host_runtime.tensor_spec import TensorSpec
 from detr2litert.verify.accuracy.accuracy import GATE as ACCURACY
 from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.precision import describe_precision
 from detr2litert.verify.report.report import RunReport, load_report, rejudge
 
 REPORT = "report.json"

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from detr2litert.convert.compiler import CompiledDetector, run_part, trace_part
 from detr2litert.convert.one_graph import SCORES
-from detr2litert.convert.precision import WIDEST_SCORE, detection_limits, fp16_limits
 from detr2litert.convert.proof.outside import Outside
 from detr2litert.convert.proof.rare import patchwork, saturated
 from detr2litert.convert.proof.reference_path import ReferencePath
@@ -30,6 +29,7 @@ from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits
 from detr2litert.verify.parity.fp16 import Fp16Limits
 from detr2litert.verify.parity.numerics import GraphCase
 from detr2litert.verify.parity.selection import SelectionInside
+from detr2litert.verify.precision import WIDEST_SCORE, detection_limits, fp16_limits
 
 Array = NDArray[np.generic]
 

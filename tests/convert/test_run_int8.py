@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from detr2litert.convert.notes import METADATA, read_notes
-from detr2litert.convert.precision import Precision, precision_of
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.tflite.container import parse_model, text
 from detr2litert.host_runtime.tflite.graph import read_graph
+from detr2litert.verify.precision import Precision, precision_of
 from tests.conversions import converted
 from tests.convert.command import DEMO_PASSED, gate_of, verdicts
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detr2litert.convert.precision import accuracy_limits
 from detr2litert.convert.proof.gate import Gate
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.host_runtime.bundle import load_bundle
@@ -24,6 +23,7 @@ from detr2litert.verify.accuracy.dataset import Dataset, class_numbers
 from detr2litert.verify.accuracy.half_precision import Chain, run_half_precision
 from detr2litert.verify.delegate.driver import NoGpu
 from detr2litert.verify.gates import Doing, GateResult
+from detr2litert.verify.precision import accuracy_limits
 
 SOFTWARE_PICTURES = 8
 """The most that a GPU in software computes unless more are asked for: about a second each for a demo detector."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from detr2litert.convert.precision import Precision, precision_of
 from detr2litert.convert.proof.gate import Gate
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.verify.gates import Doing, GateResult
 from detr2litert.verify.parity.second_runtime import GATE as ID
 from detr2litert.verify.parity.second_runtime import INT8_LIMITS, check_second_runtime
 from detr2litert.verify.parity.tensorflow_run import installed
+from detr2litert.verify.precision import Precision, precision_of
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
