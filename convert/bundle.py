@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -256,8 +257,13 @@ def write_bundle(
     compiled: CompiledDetector,
     classes: Classes,
     golden: GoldenRun,
+    recorded: Mapping[str, SettingRecord] | None = None,
+    notes: Any = None,
 ) -> Manifest:
-    """Completes a folder that holds the graphs: writes host parameters, labels, golden vectors and the manifest."""
+    """Completes a folder that holds the graphs: writes host parameters, labels, golden vectors and the manifest.
+
+    ``recorded`` is added to the manifest's settings, and ``notes`` is any JSON value.
+    """
     constants = compiled.host_constants()
     if constants:
         _save_tensors(constants, folder / HOST_PARAMS_NAME)
@@ -278,8 +284,9 @@ def write_bundle(
         files={name: FileRecord(file_sha256(folder / name), (folder / name).stat().st_size) for name in names},
         golden=Golden("golden/image.png", "golden/golden.safetensors", "golden/detections.json", golden.threshold),
         protection=str(compiled.profile.protection),
-        settings=_settings(reference, classes),
+        settings={**_settings(reference, classes), **(recorded or {})},
         native=_native_files(compiled),
+        notes=notes,
         schema_version=SCHEMA_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION,
     )
     # By the schema too: what this program writes, it can read.

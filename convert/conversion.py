@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from detr2litert.host_runtime.manifest import Manifest
     from detr2litert.rewrites.driver import StepReport
     from detr2litert.rewrites.profile import Profile
+    from detr2litert.verify.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Request:
         protect: which norms and sums are protected from overflowing fp16, a ``Protection``; None for the target's choice.
         layout: what the host step computes, a ``Layout``; None for the target's choice.
         native: False writes no native form.
+        precision: of the weights, a ``Precision``.
+        notes: any JSON value to store with the bundle.
         threshold: score above which a detection counts.
         gpu: False skips the GPU gates.
         fp16: False skips the fp16 gate.
@@ -60,6 +63,8 @@ class Request:
     protect: str | None = None
     layout: str | None = None
     native: bool = True
+    precision: str = "fp16"
+    notes: Any = None
     threshold: float = 0.5
     gpu: bool = True
     fp16: bool = True
@@ -151,22 +156,31 @@ def _build(
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
     from detr2litert.convert.bundle import GoldenRun, graph_file, write_bundle
+    from detr2litert.convert.notes import write_metadata
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
     from detr2litert.convert.proof.reporting import report, write_reports
     from detr2litert.convert.proof.subject import Subject
     from detr2litert.verify.parity.detections import DetectionLimits
+    from detr2litert.verify.precision import Precision, describe_precision, precision_records
 
     limits = DetectionLimits(threshold=request.threshold)
     prepared = prepare(reference, classes.names, _profile(target, request), judged, limits, progress)
-    compiled = prepared.compiled
+    compiled, precision = prepared.compiled, Precision(request.precision)
     golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
-        float32, fix_ups = _convert(folder, Path(scratch), compiled, progress)
+        float32, fix_ups = _convert(folder, Path(scratch), compiled, precision, progress)
+        if request.notes is not None:
+            for name in compiled.graphs:
+                write_metadata(folder / graph_file(name), request.notes)
         with progress.stage("write bundle") as stage:
-            manifest = write_bundle(folder, reference, target, compiled, classes, golden)
+            manifest = write_bundle(
+                folder, reference, target, compiled, classes, golden, precision_records(precision), request.notes
+            )
             sizes = {name: manifest.files[graph_file(name)].bytes / 1e6 for name in compiled.graphs}
-            stage.detail = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
+            stage.detail = (
+                f"{describe_precision(manifest)}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}"
+            )
         adapters = gpus(request.gpu, request.fp16)
         subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
         evidence = prove(subject, progress)
@@ -175,7 +189,7 @@ def _build(
 
 
 def _convert(
-    folder: Path, scratch: Path, compiled: CompiledDetector, progress: Progress
+    folder: Path, scratch: Path, compiled: CompiledDetector, precision: Precision, progress: Progress
 ) -> tuple[dict[str, Path], dict[str, tuple[StepReport, ...]]]:
     """Writes the graphs into the folder, and their float32 forms into ``scratch``, for the gates.
 
@@ -183,8 +197,8 @@ def _convert(
         The float32 files by graph, and the reports of the fix-ups on each file.
     """
     from detr2litert.convert.bundle import graph_file
-    from detr2litert.convert.half_precision import store_half
     from detr2litert.convert.lowering.lower import lower
+    from detr2litert.convert.store_weights import store_weights
     from detr2litert.host_runtime.quiet import native_log
     from detr2litert.rewrites.flatbuffer.pipeline import fix_up
 
@@ -196,7 +210,7 @@ def _convert(
             file = graph_file(name)
             fix_ups[file] = fix_up(raw, fixed)
             raw.unlink()
-            store_half(fixed, folder / file)
+            store_weights(fixed, folder / file, precision)
             float32[name] = fixed
             fired = [(step.name, len(step.fired)) for step in fix_ups[file] if step.fired]
             stage.detail = ", ".join(f"{fix} {count}×" for fix, count in fired)

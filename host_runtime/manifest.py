@@ -171,6 +171,7 @@ class Manifest:
             runtimes ignore it. None if the bundle does not record it.
         settings: what the detector was built with, by name, for verifying the bundle; empty if the bundle does not record it.
         native: the native form's files; None if the bundle has only the graphs that every runtime can run.
+        notes: any JSON value of whoever made the bundle; runtimes ignore it. None if there is none.
     """
 
     variant: str
@@ -187,6 +188,7 @@ class Manifest:
     protection: str | None = None
     settings: Mapping[str, SettingRecord] = field(default_factory=dict)
     native: NativeFiles | None = None
+    notes: Any = None
     schema_version: int = TWO_GRAPHS_VERSION
 
     @property
@@ -297,6 +299,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         protection=data.get("protection"),
         settings={name: SettingRecord(**record) for name, record in data.get("settings", {}).items()},
         native=NativeFiles(**data["native"]) if "native" in data else None,
+        notes=data.get("notes"),
     )
 
 

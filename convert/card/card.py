@@ -18,6 +18,7 @@ from detr2litert.host_runtime.manifest import GraphSpec, Manifest
 from detr2litert.host_runtime.tensor_spec import TensorSpec
 from detr2litert.verify.accuracy.accuracy import GATE as ACCURACY
 from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.precision import describe_precision
 from detr2litert.verify.report.report import RunReport, load_report, rejudge
 
 REPORT = "report.json"
@@ -70,6 +71,7 @@ def render_card(manifest: Manifest, report: RunReport | None, options: CardOptio
         title=options.title or f"{manifest.variant} for {manifest.target}",
         options=options,
         manifest=manifest,
+        precision=describe_precision(manifest),
         report=report,
         graphs=_graphs(manifest, report),
         files={name: record.bytes for name, record in manifest.files.items() if not name.startswith("golden/")},

@@ -50,6 +50,14 @@ if TYPE_CHECKING:
 @click.option(
     "--native/--no-native", default=True, help="Also write the graphs in the GPU delegate's own operators, to be tried first."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp16",
+    show_default=True,
+    help="Of the stored weights. int8 halves the files once more; a GPU unpacks it and computes as before.",
+)
+@click.option("--notes", metavar="JSON|FILE", help="Any JSON value to store in the manifest and in the files' metadata.")
 @outside_options
 @THRESHOLD
 @click.option("--gpu/--no-gpu", default=True, help="Run the GPU gates; without them a bundle is not verified.")
@@ -66,13 +74,16 @@ def run(
     resolution: Size | None,
     resize: str | None,
     outside: dict[str, Any],
+    notes: str | None,
     **options: Any,
 ) -> int:
     """Convert a detector and verify the result."""
     from detr2litert.convert.conversion import Request, convert_detector
+    from detr2litert.convert.notes import read_notes
     from detr2litert.convert.progress import Progress
     from detr2litert.convert.proof.outside_request import OutsideRequest
 
+    options["notes"] = None if notes is None else read_notes(notes)
     requested = requested_settings(settings, resolution, resize)
     result = convert_detector(Request(**options, requested=requested, outside=OutsideRequest(**outside)), Progress())
     if as_json:

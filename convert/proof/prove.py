@@ -75,7 +75,7 @@ def _scenes(subject: Subject) -> tuple[Scene, ...]:
             picture.name,
             draw_detections(picture.image, shown(case.reference)),
             draw_detections(picture.image, shown(case.candidate)),
-            compare_detections(case, subject.limits),
+            compare_detections(case, subject.detection_limits),
         )
         for (picture, _), case in zip(subject.reference.pairs, subject.found.cases, strict=False)
     )

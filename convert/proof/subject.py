@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits
 from detr2litert.verify.parity.fp16 import Fp16Limits
 from detr2litert.verify.parity.numerics import GraphCase
 from detr2litert.verify.parity.selection import SelectionInside
+from detr2litert.verify.precision import WIDEST_SCORE, detection_limits, fp16_limits
 
 Array = NDArray[np.generic]
 
@@ -80,7 +81,7 @@ class Subject:
         folder: of the bundle.
         manifest: of the bundle.
         target: whose lint rules apply.
-        limits: of the detections gate.
+        limits: of the detections gate, for a float bundle.
         gpu: how to reach a GPU, or why none is available.
         fp16_gpu: the same for an adapter that computes in fp16.
         reference: what the bundle is compared with.
@@ -106,9 +107,19 @@ class Subject:
         return {name: self.folder / spec.file for name, spec in self.manifest.graphs_by_name.items()}
 
     @property
-    def fp16_limits(self) -> DetectionLimits:
-        """The fp16 gate's limits, with the same threshold."""
-        return fp16_limits_of(self.limits)
+    def detection_limits(self) -> DetectionLimits:
+        """The detections gate's limits, for the bundle's precision."""
+        return detection_limits(self.manifest, self.limits)
+
+    @property
+    def fp16_limits(self) -> Fp16Limits:
+        """The fp16 gate's limits, for the bundle's precision."""
+        return fp16_limits(self.manifest, self.limits.threshold)
+
+    @property
+    def fp16_detections(self) -> DetectionLimits:
+        """The same of its detections, with the same threshold."""
+        return self.fp16_limits.detections(self.limits.threshold)
 
     @cached_property
     def found(self) -> Found:
@@ -121,7 +132,7 @@ class Subject:
         with runner:
             for picture, expected in self.reference.pairs:
                 try:
-                    found = runner.detect(picture.image, threshold=self.limits.floor)
+                    found = runner.detect(picture.image, threshold=self.detection_limits.floor)
                 except ValueError as error:
                     return Found(tuple(cases), (picture.name, str(error)))
                 cases.append(DetectionCase(picture.name, expected.items, found.items))
@@ -185,11 +196,7 @@ class Subject:
         return rare
 
 
-def fp16_limits_of(limits: DetectionLimits) -> DetectionLimits:
-    """Returns the fp16 gate's limits, with the threshold of the detections gate."""
-    return Fp16Limits().detections(limits.threshold)
-
-
 def lowest_score(limits: DetectionLimits) -> float:
-    """Returns the lowest score that any gate evaluates, from the limits of the detections gate."""
-    return min(limits.floor, fp16_limits_of(limits).floor)
+    """Returns the lowest score that any gate evaluates in any precision, from the limits of the detections gate."""
+    widest = max(Fp16Limits().score, WIDEST_SCORE)
+    return min(limits.floor, replace(limits, score=widest).floor)

@@ -75,6 +75,15 @@ class ModelWriter:
             self.quantize(name, scales, axis=axis)
         return name
 
+    def constant_int4(self, name: str, codes: NDArray[np.int8], scales: Sequence[float]) -> str:
+        """Adds a constant of four-bit codes (-8 to 7), two in a byte, the first in its lower half, quantised symmetrically."""
+        flat = np.resize(codes.reshape(-1), codes.size + codes.size % 2).astype(np.uint8) & 0xF
+        buffer = schema.BufferT()
+        buffer.data = flat[0::2] | flat[1::2] << 4
+        self._buffers.append(buffer)
+        self._add(name, codes.shape, "int4", len(self._buffers) - 1)
+        return self.quantize(name, scales)
+
     def quantize(self, name: str, scales: Sequence[float], *, zero: int = 0, axis: int = 0) -> str:
         """Sets the scales and the zero point of an integer tensor."""
         quantization = schema.QuantizationParametersT()

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from detr2litert.graphs.partition import INDICES
+from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.verify.device.delegate_log import Delegated
 from detr2litert.verify.device.drive import DeviceRun
 from detr2litert.verify.device.protocol import TIMED, TIMED_ONE, Array, Request
@@ -24,6 +25,7 @@ from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.detections import DetectionLimits
 from detr2litert.verify.parity.figures import figures
 from detr2litert.verify.parity.metrics import Difference, difference
+from detr2litert.verify.precision import Precision, precision_of
 
 _NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
 _ADVICE = {
@@ -153,15 +155,26 @@ class Compared:
         return figures(self.subject, self.found, self.limit)
 
 
-def check_stages(run: DeviceRun, golden: Mapping[str, Array], chain: Mapping[str, Mapping[str, Array]]) -> GateResult:
+def stage_limits(manifest: Manifest) -> StageLimits:
+    """Returns the limits for a bundle's precision: int8 loses as much as the conversion's numerics gate allows it."""
+    return StageLimits(graph=0.99) if precision_of(manifest.settings) is Precision.INT8 else StageLimits()
+
+
+def check_stages(
+    run: DeviceRun,
+    golden: Mapping[str, Array],
+    chain: Mapping[str, Mapping[str, Array]],
+    limits: StageLimits | None = None,
+) -> GateResult:
     """Compares each stage's outputs; names the first stage that differs from the reference.
 
     Args:
         run: the device's, with every output of every stage.
         golden: every stage's golden tensors by name.
         chain: what this machine computes from the device's own inputs of ``host`` and ``b``.
+        limits: [default: those of a float bundle].
     """
-    limits = StageLimits()
+    limits = limits or StageLimits()
     compared = []
     references = (
         ("a", "golden", "a", golden),
@@ -177,19 +190,18 @@ def check_stages(run: DeviceRun, golden: Mapping[str, Array], chain: Mapping[str
     return _stages_result(compared)
 
 
-def check_one_graph(run: DeviceRun, golden: Mapping[str, Array]) -> GateResult:
+def check_one_graph(run: DeviceRun, golden: Mapping[str, Array], limits: StageLimits | None = None) -> GateResult:
     """Compares the outputs of the only graph, query by query where both select the same token at the same rank.
 
     Args:
         run: the device's, with every output of graph A.
         golden: golden tensors by name.
+        limits: [default: those of a float bundle].
     """
-    found = run.tensors["a"]
+    limits, found = limits or StageLimits(), run.tensors["a"]
     if INDICES not in found:  # of another program: nothing tells two selections apart
-        return _stages_result(
-            [Compared("a", "golden", n, difference(v, golden[n]), StageLimits().graph) for n, v in found.items()]
-        )
-    limits, own, reference = StageLimits(), found[INDICES], golden[INDICES]
+        return _stages_result([Compared("a", "golden", n, difference(v, golden[n]), limits.graph) for n, v in found.items()])
+    own, reference = found[INDICES], golden[INDICES]
     same = np.flatnonzero(own == reference)
     share = len(set(own.tolist()) & set(reference.tolist())) / reference.size
     compared = [

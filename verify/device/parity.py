@@ -29,10 +29,12 @@ from detr2litert.verify.device.judge import (
     check_ran,
     check_stages,
     detection_limits,
+    stage_limits,
 )
 from detr2litert.verify.device.protocol import STAGES, Array, Request, given
 from detr2litert.verify.gates import GateResult, Verdict, overall
 from detr2litert.verify.parity.detections import DetectionCase, check_detections
+from detr2litert.verify.precision import detection_limits as of_precision
 
 EMULATOR = "EMULATOR, NOT A PHONE"
 _EMULATED = re.compile(
@@ -166,7 +168,7 @@ def _judge(
         names = ("residency", "stages", "fallback", "detections", "latency")
         return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not complete", ran.advice) for name in names)
     graphs = {name: spec.file for name, spec in _graphs_run(manifest, run).by_name.items()}
-    limits = detection_limits(run.request, golden.threshold)
+    limits = of_precision(manifest, detection_limits(run.request, golden.threshold))
     picture = load_image(bundle.path(golden.image))
     chain = _chain(bundle, run)
 
@@ -178,7 +180,8 @@ def _judge(
         detections = check_detections([case], limits)
     except ValueError as error:
         detections = GateResult("detections", Verdict.FAILED, f"the device's outputs cannot be decoded: {error}", "see stages")
-    stages = check_one_graph(run, tensors) if chain is None else check_stages(run, tensors, chain)
+    allowed = stage_limits(manifest)
+    stages = check_one_graph(run, tensors, allowed) if chain is None else check_stages(run, tensors, chain, allowed)
     gates = [ran, check_delegated(run, graphs), stages]
     if run.request.accelerator == "gpu":
         gates.append(check_fallback(run, cpu))

@@ -36,6 +36,7 @@ OP_CHECKS: Mapping[str, OpCheck] = {
         dies.embedding_runtime_table,
         refused.reshape_runtime_shape,
         refused.dequantize_int8,
+        refused.int16,
         refused.quantised_dense_rows_of_one,
         refused.missing_bias,
         refused.constant_start,

@@ -6,6 +6,10 @@
 - "native vs portable": a file in the delegate's own operators, which the CPU cannot run, on the delegate in fp32 against its
   portable twin on the CPU. A fault here is the delegate's, or that of a rewrite to a native operator.
 
+The CPU and the delegate compute a file with int8 weights differently (``verify.parity.float_twin``), so its float form, on the
+CPU, stands between them: "unpacked vs float32" is what the rounding of the weights loses, "CPU vs unpacked" what the CPU's
+integers lose beyond that, and "GPU vs unpacked" keeps the delegate's limit, unless the activations are int8 as well.
+
 Where a link fails, the first tensor that differs is named, with its operator, module and rewrites.
 """
 
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,32 +31,28 @@ from detr2litert.verify.delegate.driver import NO_ADAPTER, NoGpu
 from detr2litert.verify.delegate.run import DelegateRun, Job, Outcome, run_models
 from detr2litert.verify.gates import Doing, Finding, GateResult, Measurement, Verdict, unheard
 from detr2litert.verify.parity.figures import describe
+from detr2litert.verify.parity.float_twin import FloatTwin, write_float_twins
 from detr2litert.verify.parity.locate import Located, LocateError
 from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.numerics_names import (
+    ADVICE,
+    CPU,
+    GPU,
+    INT8_CPU,
+    INT8_GPU,
+    NATIVE,
+    RULES,
+    SHIPPED,
+    SHIPPED_DIRECT,
+    UNPACKED,
+    UNPACKED_DIRECT,
+)
 from detr2litert.verify.parity.numerics_places import locate_gpu, locate_shipped, locate_traced
 from detr2litert.verify.parity.selection import SelectionInside
 
 Arrays = dict[str, NDArray[Any]]
 Trace = Callable[[Arrays], Arrays]
 CpuRuns = dict[tuple[str, Path], DelegateRun]
-
-CPU, SHIPPED, GPU = "CPU vs PyTorch", "shipped vs float32", "GPU vs CPU"
-SHIPPED_DIRECT, NATIVE = "shipped vs PyTorch", "native vs portable"
-_RULES = {
-    CPU: "cpu-vs-pytorch",
-    SHIPPED: "shipped-vs-float32",
-    SHIPPED_DIRECT: "shipped-vs-pytorch",
-    GPU: "gpu-vs-cpu",
-    NATIVE: "native-vs-portable",
-}
-_ADVICE = {
-    CPU: "run the tests of the rewrites named, and of the converter's lowering of this operator, on that module's shapes",
-    SHIPPED: "an fp16 weight overflows or loses too much here: keep this operator's weights in float32",
-    SHIPPED_DIRECT: "compare the float32 file as well, to distinguish the conversion from the fp16 weights",
-    GPU: "the delegate accepts this operator and computes it wrong: see the lint gate, or rewrite it in another form",
-    NATIVE: "see the rewrites gate, which compares both forms in PyTorch; if it passed, the delegate computes a native "
-    "operator wrong: convert with --no-native",
-}
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,17 @@ class Limits:
         cpu: float32 file on the CPU against PyTorch.
         shipped: shipped file against the float32 file, or against PyTorch where there is none.
         gpu: shipped file on the delegate, computing in fp32, against the CPU, its own or its portable twin's.
+        unpacked: int8 against float, on the CPU; the average precision judges what of it matters. Measured at int8 weights:
+            tiny 0.9992, dfine-tiny 0.9974.
+        steps: the delegate against the float form where activations are int8 too: near a half step the two may round apart.
         max_taps: GPU runs spent on finding the first tensor that differs, per graph.
     """
 
     cpu: float = 0.99999
     shipped: float = 0.999
     gpu: float = 0.99999
+    unpacked: float = 0.99
+    steps: float = 0.99
     max_taps: int = 24
 
 
@@ -169,12 +174,24 @@ def check_numerics(
     Returns:
         FAILED if any comparison that could be made failed; else NOT_RUN if there was no adapter; else PASSED.
     """
+    with scratch_folder() as folder:
+        shipped = {case.name: case.shipped for case in cases if not case.twin}
+        return _check(cases, write_float_twins(shipped, folder), gpu, limits or Limits(), timeout, doing)
+
+
+def _check(
+    cases: Sequence[GraphCase],
+    twins: Mapping[str, FloatTwin],
+    gpu: Driver | NoGpu,
+    limits: Limits,
+    timeout: float,
+    doing: Doing,
+) -> GateResult:
     start = time.perf_counter()
-    limits = limits or Limits()
     portable = {case.name: case for case in cases if not case.twin}
-    wanted = [
-        (case, path) for case in portable.values() for path in dict.fromkeys((case.float32, case.shipped)) if path is not None
-    ]
+    files = {case.name: (case.float32, case.shipped, *((twins[case.name].path,) if case.name in twins else ()))
+             for case in portable.values()}  # fmt: skip
+    wanted = [(case, path) for case in portable.values() for path in dict.fromkeys(files[case.name]) if path is not None]
     doing("the graphs on the CPU")
     runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=timeout)
     cpu = {(case.name, path): run for (case, path), run in zip(wanted, runs, strict=True)}
@@ -193,15 +210,18 @@ def check_numerics(
     dispatches = {case.name: run.dispatches for case, run in zip(cases, gpu_runs, strict=True)}
     links: list[_Link] = []
     for case, gpu_run in zip(cases, gpu_runs, strict=True):
-        links += (
-            _native_links(case, portable[case.twin], cpu, gpu_run, limits) if case.twin else _links(case, cpu, gpu_run, limits)
-        )
+        if case.twin:
+            links += _native_links(case, portable[case.twin], cpu, gpu_run, limits, twins.get(case.twin))
+        elif case.name in twins:
+            links += _int8_links(case, cpu, gpu_run, limits, twins[case.name])
+        else:
+            links += _links(case, cpu, gpu_run, limits)
     findings: list[Finding] = []
     places: list[dict[str, Any]] = []
     for link in links:
         if not link.passed:
             doing(f"{link.case.name}: finding the first tensor that differs")
-            place, found = _explain(link, cpu, driver, limits, timeout)
+            place, found = _explain(link, cpu, driver, limits, timeout, twins.get(link.case.name))
             findings.append(found)
             if place:
                 places.append({"graph": link.case.name, "comparison": link.kind, "place": place.place, **asdict(place)})
@@ -248,10 +268,32 @@ def _links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits) -> l
     return links
 
 
-def _native_links(case: GraphCase, twin: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits) -> list[_Link]:
-    """Returns the comparison of a native graph with its twin, if both ran."""
-    run = cpu[twin.name, twin.shipped]
-    return [_link(case, NATIVE, limits.gpu, gpu, run.outputs)] if run.ok and gpu.outcome is not Outcome.NO_ADAPTER else []
+def _int8_links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits, twin: FloatTwin) -> list[_Link]:
+    """Returns the comparisons of a graph with int8 weights, whose float form is between the CPU and the delegate."""
+    shipped, unpacked = cpu[case.name, case.shipped], cpu[case.name, twin.path]
+    links = []
+    if case.float32 is not None:
+        full = cpu[case.name, case.float32]
+        links.append(_link(case, CPU, limits.cpu, full, case.expected))
+        if full.ok:
+            links.append(_link(case, UNPACKED, limits.unpacked, unpacked, full.outputs))
+    else:
+        links.append(_link(case, UNPACKED_DIRECT, limits.unpacked, unpacked, case.expected))
+    if unpacked.ok:
+        links.append(_link(case, INT8_CPU, limits.unpacked, shipped, unpacked.outputs))
+        if gpu.outcome is not Outcome.NO_ADAPTER:
+            links.append(_link(case, INT8_GPU, limits.steps if twin.steps else limits.gpu, gpu, unpacked.outputs))
+    return links
+
+
+def _native_links(
+    case: GraphCase, portable: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits, twin: FloatTwin | None
+) -> list[_Link]:
+    """Returns the comparison of a native graph with its portable twin, if both ran."""
+    run = cpu[portable.name, twin.path if twin else portable.shipped]
+    if not run.ok or gpu.outcome is Outcome.NO_ADAPTER:
+        return []
+    return [_link(case, NATIVE, limits.steps if twin is not None and twin.steps else limits.gpu, gpu, run.outputs)]
 
 
 def _link(case: GraphCase, kind: str, limit: float, run: DelegateRun, reference: Sequence[Arrays]) -> _Link:
@@ -307,13 +349,15 @@ def _summary(links: Sequence[_Link], verdict: Verdict, absent: str, adapter: str
 
 
 def _explain(
-    link: _Link, cpu: CpuRuns, driver: Driver | None, limits: Limits, timeout: float
+    link: _Link, cpu: CpuRuns, driver: Driver | None, limits: Limits, timeout: float, twin: FloatTwin | None
 ) -> tuple[Located | None, Finding]:
     """Locates the fault of a failed comparison."""
-    rule, advice = _RULES[link.kind], _ADVICE[link.kind]
+    rule, advice = RULES[link.kind], ADVICE[link.kind]
     if link.failing is None:
         advice = (
-            "see the residency gate" if link.kind in (GPU, NATIVE) else "the file does not fit the reference: convert it again"
+            "see the residency gate"
+            if link.kind in (GPU, INT8_GPU, NATIVE)
+            else "the file does not fit the reference: convert it again"
         )
         return None, Finding(rule, "wrong", f"{link.case.name}: {link.kind}", link.broken, advice)
     index, outputs = link.failing
@@ -323,16 +367,25 @@ def _explain(
     if link.kind == NATIVE:
         return None, Finding(rule, "wrong", f"{case.name} / {', '.join(outputs)}", head, advice)
     try:
-        if link.kind == GPU:
+        if link.kind in (GPU, INT8_GPU):
             assert driver is not None  # the comparison would not have been made
+            correct = case.shipped if twin is None else twin.path
             with scratch_folder() as folder:
-                place = locate_gpu(case.shipped, given, outputs[0], driver, limits.gpu, limits.max_taps, timeout, folder)
+                place = locate_gpu(
+                    case.shipped, correct, given, outputs[0], driver, link.limit, limits.max_taps, timeout, folder
+                )
+        elif link.kind == INT8_CPU:
+            assert twin is not None
+            place = locate_shipped(case.shipped, twin.path, given, outputs, link.limit)
+        elif link.kind == UNPACKED:
+            assert twin is not None and case.float32 is not None
+            place = locate_shipped(twin.path, case.float32, given, outputs, link.limit)
         elif link.kind == SHIPPED:
             assert case.float32 is not None
             place = locate_shipped(case.shipped, case.float32, given, outputs, limits.shipped)
         else:
             traced = case.trace(given) if case.trace else {}
-            file = case.float32 or case.shipped
+            file = case.float32 or (case.shipped if twin is None else twin.path)
             place = locate_traced(
                 file, given, traced, case.expected[index], cpu[case.name, file].outputs[index], outputs, link.limit
             )

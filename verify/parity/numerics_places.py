@@ -86,15 +86,25 @@ def locate_shipped(shipped: Path, float32: Path, inputs: Arrays, outputs: Sequen
 
 
 def locate_gpu(
-    model: Path, inputs: Arrays, output: str, driver: Driver, limit: float, max_taps: int, timeout: float, folder: Path
+    model: Path,
+    correct: Path,
+    inputs: Arrays,
+    output: str,
+    driver: Driver,
+    limit: float,
+    max_taps: int,
+    timeout: float,
+    folder: Path,
 ) -> Located:
     """Finds the first tensor of a file that the delegate computes differently from the CPU, by bisection over taps.
+
+    ``correct`` is the file whose values on the CPU are right: ``model``, or its float form, which has the same tensors.
 
     Every tap is a run of its own with one more output, since one tap could disturb another. A fault that disappears with a tap
     is one of the delegate's fusions; the note then names the tap.
     """
     graph = read_graph(model)
-    values = inner_values(model, graph, inputs)
+    values = inner_values(correct, read_graph(correct), inputs)
     target = graph.signature_outputs[output]
     fixed: list[str] = []
 

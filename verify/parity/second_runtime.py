@@ -44,6 +44,11 @@ class Limits:
     reference: float = 0.999
 
 
+INT8_LIMITS = Limits(runtimes=0.99, reference=0.99)
+"""Of files with int8 weights, for which each runtime rounds a layer's input in its own way; measured on tiny: 0.9997 (relative
+error 2.5 %) between the two, while each differs from PyTorch by as much."""
+
+
 def check_second_runtime(
     cases: Sequence[GraphCase], *, limits: Limits | None = None, timeout: float = 1800.0, python: str = sys.executable
 ) -> GateResult:

@@ -23,6 +23,7 @@ from detr2litert.verify.accuracy.dataset import Dataset, class_numbers
 from detr2litert.verify.accuracy.half_precision import Chain, run_half_precision
 from detr2litert.verify.delegate.driver import NoGpu
 from detr2litert.verify.gates import Doing, GateResult
+from detr2litert.verify.precision import accuracy_limits
 
 SOFTWARE_PICTURES = 8
 """The most that a GPU in software computes unless more are asked for: about a second each for a demo detector."""
@@ -38,7 +39,9 @@ def run(subject: Subject, doing: Doing) -> GateResult:
     assert dataset is not None, "_applies says so"
     numbers = class_numbers(dataset, subject.manifest.classes)
     reference, cpu = _on_the_cpu(subject, dataset, numbers, doing)
-    result = check_accuracy(dataset, reference, (cpu, _in_fp16(subject, dataset, numbers, doing)))
+    result = check_accuracy(
+        dataset, reference, (cpu, _in_fp16(subject, dataset, numbers, doing)), accuracy_limits(subject.manifest)
+    )
     return replace(result, seconds=time.perf_counter() - start)
 
 

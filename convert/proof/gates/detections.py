@@ -16,7 +16,7 @@ def run(subject: Subject, doing: Doing) -> GateResult:
     start = time.perf_counter()
     doing(f"{len(subject.reference.pairs)} picture(s) through the host runtime")
     found = subject.found
-    result = _undetected(*found.failed) if found.failed else check_detections(found.cases, subject.limits)
+    result = _undetected(*found.failed) if found.failed else check_detections(found.cases, subject.detection_limits)
     return replace(result, seconds=time.perf_counter() - start)
 
 

@@ -34,8 +34,11 @@ def run(subject: Subject, doing: Doing) -> GateResult:
         summary = f"the host step does not fit the graphs ({error}): nothing was computed in fp16"
         return GateResult(ID, Verdict.NOT_RUN, summary, "see the host gate")
     scenes = tuple(_scene(subject, picture, expected) for picture, expected in subject.reference.pairs)
-    chain = Chain(step, scenes, subject.fp16_limits)
-    results = [check_fp16(cases, chain, gpu=subject.fp16_gpu, doing=doing) for cases in forms(subject.cases())]
+    chain = Chain(step, scenes, subject.fp16_detections)
+    results = [
+        check_fp16(cases, chain, gpu=subject.fp16_gpu, limits=subject.fp16_limits, doing=doing)
+        for cases in forms(subject.cases())
+    ]
     return results[0] if len(results) == 1 else joined(results)
 
 
@@ -65,7 +68,7 @@ def joined(results: Sequence[GateResult]) -> GateResult:
 
 def _scene(subject: Subject, picture: Picture, expected: Detections) -> ChainScene:
     reference = subject.reference
-    decoded = partial(subject.decode, size=picture.image.size, threshold=subject.fp16_limits.floor)
+    decoded = partial(subject.decode, size=picture.image.size, threshold=subject.fp16_detections.floor)
 
     def reordered(outputs: Mapping[str, Array]) -> Detections:
         return decoded(reference.compiled.reorder(reference.path.tensor(picture.image), outputs))

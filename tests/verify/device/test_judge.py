@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.verify.device.delegate_log import Delegated
 from detr2litert.verify.device.judge import (
     check_delegated,
@@ -13,10 +16,13 @@ from detr2litert.verify.device.judge import (
     check_ran,
     check_stages,
     detection_limits,
+    stage_limits,
 )
 from detr2litert.verify.device.protocol import STAGES, TIMED, Ended, Request
 from detr2litert.verify.gates import Verdict
 from detr2litert.verify.parity.detections import DetectionLimits
+from detr2litert.verify.precision import Precision, precision_records
+from tests.host_runtime.tiny_bundle import manifest
 from tests.verify.device.device_runs import GRAPHS, OUTPUTS, chain, device_run, golden, result, written
 
 PASSED, FAILED, NOT_RUN = Verdict.PASSED, Verdict.FAILED, Verdict.NOT_RUN
@@ -211,3 +217,19 @@ def test_times_that_are_missing() -> None:
     assert check_latency(device_run(result=None)).verdict is NOT_RUN
     gate = check_latency(device_run(result=result(runs=3)))
     assert (gate.verdict, gate.summary) == (FAILED, "not 4 times for every stage")
+
+
+def test_an_int8_bundle_may_lose_what_its_conversion_may() -> None:
+    """Logits off by 8 % of their spread: wrong for a float bundle, allowed for an int8 one, up to its own limit."""
+    float_bundle = manifest()
+    int8 = replace(float_bundle, settings={**float_bundle.settings, **precision_records(Precision.INT8)})
+
+    def off_by(share: float, bundle: Manifest) -> Verdict:
+        values = golden()
+        wrong = {name: value + share * value.std() * np.sign(np.sin(np.arange(value.size))).reshape(value.shape)
+                 for name, value in values.items() if name == "logits"}  # fmt: skip
+        tensors = {**device_run().tensors, "b_given": {**device_run().tensors["b_given"], **wrong}}
+        return check_stages(replace(device_run(), tensors=tensors), values, chain(), stage_limits(bundle)).verdict
+
+    assert [off_by(0.08, bundle) for bundle in (float_bundle, int8)] == [FAILED, PASSED]
+    assert off_by(0.3, int8) is FAILED

@@ -98,10 +98,18 @@ def dequantize_int8(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     source = graph.tensors[op.inputs[0]]
     if (
         source.constant
-        and source.dtype in ("int8", "uint8")
+        and source.dtype in ("int8", "uint8", "int4")
         and any(c.name == "FULLY_CONNECTED" for c in graph.consumers(op.outputs[0]))
     ):
         yield Hit(f"{source.dtype} weights are dequantised before a FULLY_CONNECTED", op.inputs[:1])
+
+
+def int16(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    wide = [t for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0 and graph.tensors[t].dtype == "int16"]
+    if op.name in ("ADD", "MUL"):  # of two runtime tensors alone, they are not what is refused
+        wide = [t for t in wide if graph.tensors[t].constant]
+    if wide:
+        yield Hit(f"{'constant' if graph.tensors[wide[0]].constant else 'activations'} of int16", tuple(wide))
 
 
 def quantised_dense_rows_of_one(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:

@@ -10,18 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.tflite.writer import ModelWriter
-from detr2litert.verify.probe.build import ACCEPTED, REFUSED, STEP, WRONG, X2, X3, X4, Shape, data
+from detr2litert.verify.probe.build import ACCEPTED, DIED, REFUSED, STEP, WRONG, X2, X3, X4, Shape, data
 from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
 _RULE = "dequantize-int8"
 _ROWS = {WRONG: "quantised-dense-rows", REFUSED: "quantised-dense-rows-of-one"}
 _SCALE = 0.05
+_FINE = 0.001
 _SCALES = tuple(0.02 * (1 + channel) for channel in range(8))
 _BIAS = data(8, seed=5)
 
 
 def _codes(*shape: int) -> NDArray[np.int8]:
     return np.random.default_rng(6).integers(-127, 128, shape).astype(np.int8)
+
+
+def _codes_int4(*shape: int) -> NDArray[np.int8]:
+    return np.random.default_rng(6).integers(-7, 8, shape).astype(np.int8)
 
 
 def _dequantised(w: ModelWriter, kind: str) -> Sequence[str]:
@@ -31,6 +36,50 @@ def _dequantised(w: ModelWriter, kind: str) -> Sequence[str]:
     tensor = X2 if kind == "FULLY_CONNECTED" else X4
     options = {} if kind == "FULLY_CONNECTED" else STEP
     return [w.op(kind, [w.input("x", tensor), weights, w.constant("b", _BIAS)], {"y": tensor}, **options)]
+
+
+def _dequantised_int4(w: ModelWriter, kind: str) -> Sequence[str]:
+    """Weights of int4, unpacked by a DEQUANTIZE."""
+    shape = (8, 8) if kind == "FULLY_CONNECTED" else (8, 1, 1, 8)
+    weights = w.op("DEQUANTIZE", [w.constant_int4("q", _codes_int4(*shape), [_SCALE])], {"w": shape}, version=3)
+    tensor = X2 if kind == "FULLY_CONNECTED" else X4
+    options = {} if kind == "FULLY_CONNECTED" else STEP
+    return [w.op(kind, [w.input("x", tensor), weights, w.constant("b", _BIAS)], {"y": tensor}, **options)]
+
+
+def _hybrid_int4(w: ModelWriter) -> Sequence[str]:
+    """Weights of int4 that the layer reads directly."""
+    weights = w.constant_int4("w", _codes_int4(8, 8), _SCALES)
+    return [w.op("FULLY_CONNECTED", [w.input("x", X2), weights, w.constant("b", _BIAS)], {"y": X2}, version=8)]
+
+
+def _int4_product(values: Values) -> Values:
+    return {"y": (values["x"] @ (_codes_int4(8, 8) * np.asarray(_SCALES)[:, None]).T + _BIAS).astype(np.float32)}
+
+
+def _int16(w: ModelWriter, kind: str) -> Sequence[str]:
+    """An operator on int16, between QUANTIZE and DEQUANTIZE."""
+    w.op("QUANTIZE", [w.input("x", X3)], {"q": X3}, dtype="int16")
+    source, out = w.quantize("q", [_FINE]), X3
+    if kind == "QUANTIZE":
+        return [w.op("DEQUANTIZE", [source], {"y": X3})]
+    if kind == "FULLY_CONNECTED":
+        weights = w.constant("w", _codes(8, 8), scales=[_SCALE] * 8)
+        bias = w.constant("b", np.arange(8, dtype=np.int64), scales=[_SCALE * _FINE] * 8)
+        w.op(kind, [source, weights, bias], {"c": out}, dtype="int16", version=7, keepNumDims=True)
+    elif kind == "BATCH_MATMUL":
+        w.op("QUANTIZE", [w.input("z", (1, 8, 8))], {"r": (1, 8, 8)}, dtype="int16")
+        w.op(kind, [source, w.quantize("r", [_FINE])], {"c": out}, dtype="int16", version=3)
+    elif kind == "RELU":
+        w.op(kind, [source], {"c": out}, dtype="int16", version=2)
+    else:
+        constant = w.constant("k", 100 * np.arange(-4, 4, dtype=np.int16), scales=[_FINE])
+        w.op(kind, [source, constant], {"c": out}, dtype="int16", version=2)
+    return [w.op("DEQUANTIZE", [w.quantize("c", [_FINE])], {"y": out})]
+
+
+def _wide(name: str, about: str, does: Behaviour, kind: str) -> Probe:
+    return Probe(f"int16_{name}", about, does, partial(_int16, kind=kind), triggers="int16")
 
 
 def _halves(w: ModelWriter) -> Sequence[str]:
@@ -91,6 +140,18 @@ PROBES: tuple[Probe, ...] = (
           partial(_dequantised, kind="FULLY_CONNECTED"), triggers=_RULE),
     Probe("dequantize_int8_conv", "int8 weights unpacked for a convolution", ACCEPTED,
           partial(_dequantised, kind="CONV_2D"), must_not_trigger=(_RULE,)),
+    Probe("dequantize_int4_fc", "int4 weights unpacked for a linear layer", REFUSED,
+          partial(_dequantised_int4, kind="FULLY_CONNECTED"), triggers=_RULE),
+    Probe("dequantize_int4_conv", "int4 weights unpacked for a convolution", ACCEPTED,
+          partial(_dequantised_int4, kind="CONV_2D"), must_not_trigger=(_RULE,)),
+    Probe("hybrid_fc_int4", "a linear layer with int4 weights", ACCEPTED, _hybrid_int4, must_not_trigger=(_RULE,),
+          reference=_int4_product),
+    _wide("quantize", "activations rounded to int16", REFUSED, "QUANTIZE"),
+    _wide("fc", "a linear layer on int16", REFUSED, "FULLY_CONNECTED"),
+    _wide("matmul", "a matmul of int16", REFUSED, "BATCH_MATMUL"),
+    _wide("relu", "a RELU of int16", REFUSED, "RELU"),
+    _wide("add_constant", "a constant of int16 added", DIED, "ADD"),
+    _wide("mul_constant", "a constant of int16 multiplied with", DIED, "MUL"),
     Probe("dequantize_fp16_fc", "fp16 weights unpacked for a linear layer", ACCEPTED, _halves, must_not_trigger=(_RULE,)),
     Probe("hybrid_fc", "a linear layer with int8 weights", ACCEPTED,
           partial(_hybrid, kind="FULLY_CONNECTED", scales=(_SCALE,)), must_not_trigger=(_RULE,),
@@ -109,7 +170,8 @@ PROBES: tuple[Probe, ...] = (
     _rows("hybrid_fc_map_kept", (1, 4, 4, 8), ACCEPTED, keep=True),
     _rows("hybrid_fc_one_row", (1, 1, 1, 8), ACCEPTED),
     _rows("hybrid_fc_one_row_a_batch", (2, 1, 8), ACCEPTED),
-    Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8, must_not_trigger=(_RULE,)),
+    Probe("int8_conv", "a convolution that reads and writes int8", ACCEPTED, _all_int8,
+          must_not_trigger=(_RULE, "int16")),
     Probe("open_dimension", "an open dimension, run at the recorded shape", ACCEPTED, _open, triggers="dynamic-shape"),
     Probe("open_dimension_resized", "an open dimension, resized before the run", ACCEPTED, _open, triggers="dynamic-shape",
           values={"x": data(1, 20, 8), "z": data(1, 20, 8, seed=1)}),

@@ -67,7 +67,7 @@ object ManifestReader {
                 "schema_version", "variant", "target", "weights", "versions", "preprocess", "graphs", "host_step",
                 "postprocess", "classes", "files",
             ),
-            setOf("golden", "protection", "settings", "native"),
+            setOf("golden", "protection", "settings", "native", "notes"),
         )
         val graphs = json.child("graphs").allowOnly(setOf("a"), setOf("b"))
         if (!graphs.has("b") && version < ONE_GRAPH) graphs.fail("b is missing, which a bundle of version $version has")

@@ -1,0 +1,85 @@
+"""The numbers that a bundle's weights are stored in, and what each may lose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+
+from detr2litert.host_runtime.manifest import Manifest, SettingRecord
+from detr2litert.verify.accuracy.accuracy import AccuracyLimits
+from detr2litert.verify.parity.detections import DetectionLimits
+from detr2litert.verify.parity.fp16 import Fp16Limits
+
+SETTING = "precision"
+"""Its name among the manifest's settings, where a runtime of any version accepts it."""
+CALIBRATION = "calibration"
+"""The setting with the pictures that a static form was calibrated on; absent from any other bundle."""
+WIDEST_SCORE = 0.1
+"""The largest difference of scores that a precision is allowed."""
+
+
+class Precision(StrEnum):
+    """Of the weights of convolutions and fully connected layers.
+
+    ``INT8`` has a scale for each channel of the output. A layer's input stays a float, which the CPU rounds to 8 bits by its
+    range when it runs (dynamic range); with a calibration, it is rounded to steps that the file fixes (static).
+    """
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+def precision_records(precision: Precision, calibration: str = "") -> dict[str, SettingRecord]:
+    """Returns the precision as a manifest records it.
+
+    Args:
+        precision: of the weights.
+        calibration: on which pictures, for a static form; "" for another.
+    """
+    found = {SETTING: SettingRecord(str(precision), "the default" if precision is Precision.FP16 else "--precision")}
+    return {**found, **({CALIBRATION: SettingRecord(calibration, "--calibration")} if calibration else {})}
+
+
+def precision_of(settings: Mapping[str, SettingRecord]) -> Precision:
+    """Returns the precision that a manifest records; fp16, the only one until December 2026, if it records none."""
+    record = settings.get(SETTING)
+    try:
+        return Precision.FP16 if record is None else Precision(record.value)
+    except ValueError:
+        return Precision.FP16
+
+
+def describe_precision(manifest: Manifest) -> str:
+    """Describes the weights of a bundle: ``"int8, static: 20 pictures of calibration"``."""
+    precision = precision_of(manifest.settings)
+    if precision is not Precision.INT8:
+        return str(precision)
+    calibration = manifest.settings.get(CALIBRATION)
+    return "int8, dynamic range" if calibration is None else f"int8, static: {calibration.value}"
+
+
+def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLimits:
+    """Returns the limits of the detections gate for a bundle's precision, from those of a float one.
+
+    int8 moves boxes and scores further than float32's rounding does. Measured: IoU 0.988 and scores within 0.0064
+    for tiny, 0.988 and 0.062 for dfine-tiny. A lost, an added or a moved object is found all the same, and the average
+    precision judges the rest.
+    """
+    return replace(limits, iou=0.9, score=WIDEST_SCORE) if precision_of(manifest.settings) is Precision.INT8 else limits
+
+
+def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
+    """Returns the limits of the fp16 gate for a bundle's precision."""
+    if precision_of(manifest.settings) is not Precision.INT8:
+        return Fp16Limits()
+    widened = detection_limits(manifest, DetectionLimits(threshold))
+    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score)
+
+
+def accuracy_limits(manifest: Manifest) -> AccuracyLimits:
+    """Returns the limits of the accuracy gate: a point of mAP for int8 weights, two where activations are int8 as well."""
+    if precision_of(manifest.settings) is not Precision.INT8:
+        return AccuracyLimits()
+    return AccuracyLimits(loss=0.02 if CALIBRATION in manifest.settings else 0.01)
