@@ -21,7 +21,7 @@ from detr2litert.verify.releases import nearest_release
 SCHEMA_VERSION = 1
 BACKEND = "webgpu"
 """The delegate's backend in the desktop runtime."""
-_ADAPTERS = ("swiftshader", "llvmpipe", "nvidia-h100")
+_ADAPTERS = ("swiftshader", "llvmpipe", "nvidia-h200")
 FOLDER = Path(__file__).with_name("measured")
 
 

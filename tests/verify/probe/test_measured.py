@@ -16,7 +16,7 @@ from detr2litert.verify.probe.table import FOLDER, Measured, read_measured, reco
 _KEPT = {path.name: read_measured(path) for path in sorted(FOLDER.glob("*.json"))}
 _NAMES = {name: table.adapter_id for name, table in _KEPT.items()}
 # Measured on a GPU in hardware, before these probes were added; nobody could repeat it since.
-_PARTIAL = {"nvidia-h100"}
+_PARTIAL = {"nvidia-h200"}
 _BY_NAME = {probe.name: probe for probe in (*SUITE, *FP16_SUITE)}
 _FAILING = {"refused": (Behaviour.REFUSED, Behaviour.DIED), "wrong": (Behaviour.WRONG, Behaviour.DIED)}
 
@@ -78,7 +78,7 @@ def test_the_table_names_every_measurement() -> None:
 
 
 def test_software_and_hardware_agree_in_fp32() -> None:
-    soft, hard = (_KEPT[f"2.3.0-webgpu-{adapter}-fp32.json"].results for adapter in ("llvmpipe", "nvidia-h100"))
+    soft, hard = (_KEPT[f"2.3.0-webgpu-{adapter}-fp32.json"].results for adapter in ("llvmpipe", "nvidia-h200"))
     assert not [name for name, result in hard.items() if result.behaviour is not soft[name].behaviour]
 
 
