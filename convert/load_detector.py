@@ -43,9 +43,13 @@ def load_detector(
         source += f" ({reference.place})" if reference.place else ""
         stage.detail = (
             f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, "
-            f"weights {source}, classes from {classes.source}"
+            f"weights {source}, classes from {classes.source}{_left_out(reference.variant)}"
         )
     return reference, classes
+
+
+def _left_out(variant: Variant) -> str:
+    return "; boxes and classes only, its masks are left out" if variant.family.masks_output else ""
 
 
 def _selection(settings: Settings) -> str:
