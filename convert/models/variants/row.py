@@ -188,6 +188,7 @@ class Variant:
             "num_queries": self.num_queries,
             "num_select": self.num_select,
             **{name: self.family.defaults.get(name) if value is None else value for name, value in stated.items()},
+            **({"masks": "on"} if self.family.masks_output else {}),
         }
 
     @property
