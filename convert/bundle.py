@@ -30,6 +30,7 @@ from detr2litert.convert.models.settings import Settings
 from detr2litert.convert.models.settings.picture import channels_of, fill_of
 from detr2litert.convert.models.settings.setting import plain
 from detr2litert.convert.targets import Target
+from detr2litert.graphs.mask_product import KEPT, MASKS
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
@@ -38,6 +39,7 @@ from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
     MANIFEST_NAME,
+    ONE_GRAPH_VERSION,
     SCHEMA_VERSION,
     TWO_GRAPHS_VERSION,
     FileRecord,
@@ -45,6 +47,7 @@ from detr2litert.host_runtime.manifest import (
     Graphs,
     GraphSpec,
     Manifest,
+    Masks,
     NativeFiles,
     Postprocess,
     Preprocess,
@@ -247,7 +250,11 @@ def preprocess_of(settings: Settings) -> Preprocess:
 
 def postprocess_of(reference: Reference, classes: Classes) -> Postprocess:
     """Returns the post-processing of a reference, in the manifest's form."""
-    return Postprocess(num_select=reference.settings.num_select.value, ignored_classes=classes.ignored)
+    return Postprocess(
+        num_select=reference.settings.num_select.value,
+        ignored_classes=classes.ignored,
+        masks=Masks(MASKS, KEPT) if reference.masks else None,
+    )
 
 
 def write_bundle(
@@ -277,7 +284,7 @@ def write_bundle(
         weights=Weights(source_name(reference.source), reference.sha256, reference.random),
         versions={package: installed_version(package) for package in _STACK},
         preprocess=preprocess_of(reference.settings),
-        graphs=Graphs(*(_graph_spec(compiled, golden, graph) for graph in compiled.parts.graphs)),
+        graphs=Graphs(**{_letter(graph): _graph_spec(compiled, golden, graph) for graph in compiled.parts.graphs}),
         host_step=compiled.host_program(),
         postprocess=postprocess_of(reference, classes),
         classes=classes.names,
@@ -287,7 +294,7 @@ def write_bundle(
         settings={**_settings(reference, classes), **(recorded or {})},
         native=_native_files(compiled),
         notes=notes,
-        schema_version=SCHEMA_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION,
+        schema_version=_schema_version(compiled),
     )
     # By the schema too: what this program writes, it can read.
     Manifest.from_dict(manifest.to_dict())
@@ -348,7 +355,19 @@ def _native_files(compiled: CompiledDetector) -> NativeFiles | None:
         return None
     written = compiled.graphs
     own = {name: native_name(name) for name in compiled.parts.graphs}
-    return NativeFiles(*(graph_file(native if native in written else name) for name, native in own.items()))
+    return NativeFiles(**{_letter(name): graph_file(native if native in written else name) for name, native in own.items()})
+
+
+def _letter(graph: str) -> str:
+    """Returns a graph's name in the manifest."""
+    return graph.removeprefix("graph_")
+
+
+def _schema_version(compiled: CompiledDetector) -> int:
+    """Returns the lowest version that has what the bundle has."""
+    if compiled.parts.m is not None:
+        return SCHEMA_VERSION
+    return ONE_GRAPH_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION
 
 
 def _graph_spec(compiled: CompiledDetector, golden: GoldenRun, graph: str) -> GraphSpec:

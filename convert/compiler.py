@@ -15,10 +15,11 @@ from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.one_graph import SCORES, run_one_graph
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.host_step import HostPart
+from detr2litert.graphs.mask_product import CELLS, KEPT, MASKS, QUERIES, cut_masks
 from detr2litert.graphs.native_ops import CUSTOM_OPS
 from detr2litert.graphs.partition import INDICES, Part, Partition, partition
 from detr2litert.graphs.selection import NoSelectionError
-from detr2litert.graphs.toolbox import RewriteRefusedError, calls, graph_module_of
+from detr2litert.graphs.toolbox import RewriteRefusedError, calls, graph_module_of, value_of
 from detr2litert.host_runtime import manifest
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
@@ -31,7 +32,9 @@ from detr2litert.rewrites.ranges import NodeRange, measure, measured
 Array = NDArray[np.generic]
 
 INPUT_NAMES = ("image",)
-OUTPUT_NAMES = ("boxes", "logits")
+OUTPUT_NAMES: tuple[str, ...] = ("boxes", "logits")
+MASKS_AT_A_TIME = 32
+"""Of graph M. More than most pictures have objects; what it computes and copies grows with it."""
 
 
 @dataclass(frozen=True)
@@ -148,17 +151,16 @@ def compile_detector(
     try:
         observer.doing("exporting the PyTorch model")
         with quiet():
-            whole = export(reference.module, (reference.example_input(),))
+            whole = export(reference.exported, (reference.example_input(),))
         observer.exported(whole)
         observer.doing("rewriting")
         before = driver.run(pipeline.NORMALISE, whole, profile, partial(observer.rewritten, "detector"))
-        parts = partition(
-            whole,
-            INPUT_NAMES,
-            OUTPUT_NAMES,
-            layout=profile.layout,
-            token_maps=profile.token_maps,
-        )
+        outputs, product = OUTPUT_NAMES, None
+        if reference.masks:
+            product = Part(cut_masks(whole, min(MASKS_AT_A_TIME, reference.num_queries)), (QUERIES, CELLS, KEPT), (MASKS,))
+            outputs = (*OUTPUT_NAMES, QUERIES, CELLS)
+        parts = partition(whole, INPUT_NAMES, outputs, layout=profile.layout, token_maps=profile.token_maps)
+        parts = replace(parts, m=product)
         observer.cut(whole, parts)
         cut = None if parts.b is None else copied(parts.b)
         portable, native = _forms(parts, profile, calibration, observer)
@@ -189,7 +191,7 @@ def _forms(
     Graph A of two is lowered and measured once for both: only samplers, which follow the selection, are lowered in another
     way.
     """
-    *before, last = parts.graphs
+    last = "graph_a" if parts.b is None else "graph_b"
     own_last = copied(parts.last) if profile.native_form else None
     graphs = {name: part.graph_module for name, part in parts.graphs.items()}
     lowered = _rewrite(graphs, pipeline.LOWER, profile, observer)
@@ -201,7 +203,8 @@ def _forms(
     native = None
     if own_last is not None:
         own = replace(parts, a=own_last) if parts.b is None else replace(parts, a=copied(parts.a), b=own_last)
-        lowered |= {native_name(graph): list(lowered[graph]) for graph in before}
+        own = own if parts.m is None else replace(own, m=copied(parts.m))
+        lowered |= {native_name(graph): list(lowered[graph]) for graph in parts.graphs if graph != last}
         native = _finished(own, profile.native(), calibration, observer, {native_name(n): n for n in own.graphs}, lowered)
     return _finished(parts, profile, calibration, observer, {name: name for name in parts.graphs}, lowered), native
 
@@ -248,11 +251,14 @@ def _rewrite(
 def _measure(parts: Partition, native_last: Part | None, image: Tensor) -> None:
     """Extends the ranges in the graphs by the values of one picture."""
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
-    for part in (*parts.graphs.values(), *([native_last] if native_last is not None else [])):
-        outputs = measure(part.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
+    for part in parts.graphs.values():
+        for form in (part, native_last) if part is parts.last and native_last is not None else (part,):
+            outputs = measure(form.graph_module, [torch.from_numpy(values[name]) for name in part.input_names])
         values.update(_named(part, outputs))
         if part is parts.a:
             values.update(run_host(parts.host, values))
+        if part is parts.last and parts.m is not None:
+            values[KEPT] = kept_queries(parts.m, values)
 
 
 def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array] | None = None) -> dict[str, Array]:
@@ -265,12 +271,23 @@ def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array]
     """
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
     if parts.b is None:
-        return {**values, **run_one_graph(parts.a, values, instead or {})}
-    values.update(run_part(parts.a, values))
-    values.update(instead or {})
-    values.update(run_host(parts.host, values))
-    values.update(run_part(parts.b, values))
+        values.update(run_one_graph(parts.a, values, instead or {}))
+    else:
+        values.update(run_part(parts.a, values))
+        values.update(instead or {})
+        values.update(run_host(parts.host, values))
+        values.update(run_part(parts.b, values))
+    if parts.m is not None:
+        values[KEPT] = kept_queries(parts.m, values)
+        values.update(run_part(parts.m, values))
     return values
+
+
+def kept_queries(masks: Part, values: Mapping[str, Array]) -> Array:
+    """Returns the queries of the best scores, as many as graph M takes, int32 ``[K]``: those that detections come from."""
+    indices = next(node for node in masks.graph_module.graph.nodes if node.op == "placeholder" and node.target == KEPT)
+    best = np.asarray(values[OUTPUT_NAMES[1]], np.float32)[0].max(axis=1)
+    return np.argsort(-best, kind="stable")[: value_of(indices).shape[0]].astype(np.int32)
 
 
 def run_host(host: HostPart, values: Mapping[str, Array]) -> dict[str, Array]:

@@ -43,9 +43,15 @@ def load_detector(
         source += f" ({reference.place})" if reference.place else ""
         stage.detail = (
             f"{reference.variant.name} at {reference.settings.resolution}, {_selection(reference.settings)}, "
-            f"weights {source}, classes from {classes.source}"
+            f"weights {source}, classes from {classes.source}{_masks(reference)}"
         )
     return reference, classes
+
+
+def _masks(reference: Reference) -> str:
+    if reference.variant.family.masks_output is None:
+        return ""
+    return ", with masks" if reference.masks else "; boxes and classes alone, masks are off"
 
 
 def _selection(settings: Settings) -> str:

@@ -87,22 +87,25 @@ class Part:
 
 @dataclass(frozen=True)
 class Partition:
-    """A detector in three parts: ``b(host(a(image)), a(image))``; or in one, ``a(image)``.
+    """A detector in three parts: ``b(host(a(image)), a(image))``; or in one, ``a(image)``; and the product of its masks.
 
     Attributes:
         a: the first graph, or the only one.
         host: what runs between the graphs; empty for one graph.
         b: the second graph; None if there is one.
+        m: the masks of some queries (see ``graphs.mask_product``); None for a detector without masks.
     """
 
     a: Part
     host: HostPart
     b: Part | None = None
+    m: Part | None = None
 
     @property
     def graphs(self) -> dict[str, Part]:
         """The graphs by the names that reports use, in the order of execution."""
-        return {"graph_a": self.a} if self.b is None else {"graph_a": self.a, "graph_b": self.b}
+        graphs = {"graph_a": self.a, "graph_b": self.b, "graph_m": self.m}
+        return {name: part for name, part in graphs.items() if part is not None}
 
     @property
     def last(self) -> Part:

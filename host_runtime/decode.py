@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,30 +25,39 @@ from numpy.typing import NDArray
 from detr2litert.host_runtime.foreign_json import OWN, conform, parse_json
 from detr2litert.host_runtime.host_kernels import sigmoid
 from detr2litert.host_runtime.manifest import Manifest, Postprocess
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.placement import Placement, place
 from detr2litert.host_runtime.selection import topk_indices
 
 Floats = NDArray[np.float32]
+MasksOf = Callable[[Sequence[int]], Sequence[Mask]]
+"""Computes the masks of queries, given by their indices, which may occur more than once."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One object: its logit column, name, score in 0..1, and box (left, top, right, bottom) in the picture's pixels."""
+    """One object: its logit column, name, score in 0..1, and box (left, top, right, bottom) in the picture's pixels.
+
+    A detector of instances also gives its mask, of the picture's size.
+    """
 
     class_index: int
     name: str
     score: float
     box: tuple[float, float, float, float]
+    mask: Mask | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data for JSON."""
-        return {"class_index": self.class_index, "name": self.name, "score": self.score, "box": list(self.box)}
+        """Returns plain data for JSON; a mask in COCO's run-length form."""
+        mask = {} if self.mask is None else {"mask": self.mask.to_dict()}
+        return {"class_index": self.class_index, "name": self.name, "score": self.score, "box": list(self.box), **mask}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Detection:
         """Parses the result of `to_dict`, which `Detections.from_dict` has checked."""
         left, top, right, bottom = (float(value) for value in data["box"])
-        return cls(int(data["class_index"]), str(data["name"]), float(data["score"]), (left, top, right, bottom))
+        mask = Mask.from_dict(data["mask"]) if "mask" in data else None
+        return cls(int(data["class_index"]), str(data["name"]), float(data["score"]), (left, top, right, bottom), mask)
 
 
 @dataclass(frozen=True)
@@ -99,13 +108,14 @@ def decode_outputs(
     threshold: float = 0.5,
     nms_iou: float | None = None,
     nms_across_classes: bool = False,
+    masks_of: MasksOf | None = None,
 ) -> Detections:
     """Returns one picture's detections, with the outputs, decoding and class names that the manifest defines.
 
     Args:
         manifest: the bundle's.
         outputs: graph B's outputs by name; others are ignored.
-        image_size, threshold, nms_iou, nms_across_classes: as for `decode`.
+        image_size, threshold, nms_iou, nms_across_classes, masks_of: as for `decode`.
 
     Raises:
         ValueError: as `decode`.
@@ -123,6 +133,7 @@ def decode_outputs(
         nms_iou=nms_iou,
         nms_across_classes=nms_across_classes,
         placement=place(image_size, manifest.preprocess),
+        masks_of=masks_of,
     )
 
 
@@ -137,6 +148,7 @@ def decode(
     nms_iou: float | None = None,
     nms_across_classes: bool = False,
     placement: Placement | None = None,
+    masks_of: MasksOf | None = None,
 ) -> Detections:
     """Returns one picture's detections.
 
@@ -150,6 +162,7 @@ def decode(
         nms_iou: if given, a box that overlaps a better one of its class by more than this IoU is removed.
         nms_across_classes: remove a box that overlaps a better one of any class.
         placement: where the picture lies in the input; by default it fills it.
+        masks_of: called once, with the query of each detection that is returned; by default detections have no masks.
 
     Raises:
         ValueError: shapes do not fit, or a value is NaN (a graph was computed wrong).
@@ -165,9 +178,10 @@ def decode(
     if nms_iou is not None:
         keep = nms(corners, np.zeros_like(labels) if nms_across_classes else labels, nms_iou)
         best, labels, corners = best[keep], labels[keep], corners[keep]
+    masks = [None] * len(best) if masks_of is None else masks_of((best // columns).tolist())
     items = tuple(
-        Detection(int(label), classes[label] or f"class {label}", float(score), (left, top, right, bottom))
-        for label, score, (left, top, right, bottom) in zip(labels, scores[best], corners.tolist(), strict=True)
+        Detection(int(label), classes[label] or f"class {label}", float(score), (left, top, right, bottom), mask)
+        for label, score, (left, top, right, bottom), mask in zip(labels, scores[best], corners.tolist(), masks, strict=True)
     )
     return Detections(items, *image_size)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from detr2litert.host_runtime.decode import Detection
@@ -13,6 +14,8 @@ from detr2litert.host_runtime.preprocess import to_rgb
 Colour = tuple[int, int, int]
 
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_OPACITY = 110
+"""Of a mask, of 255."""
 # Steps of the golden ratio around the colour wheel keep neighbouring class indices far apart however many there are.
 _GOLDEN = 0.6180339887498949
 
@@ -34,17 +37,19 @@ def _luma(red: float, green: float, blue: float) -> float:
 
 
 def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Image.Image:
-    """Draws each detection's box and label `name 0.87` on a copy of the picture (RGB), the best ones last, on top.
+    """Draws each detection's mask, box and label `name 0.87` on a copy of the picture (RGB), the best ones last, on top.
+
+    A mask is a translucent area of its class's colour; one of another size than the picture is not drawn.
 
     Line width and type size follow the picture's longer side. A box has a dark edge on both sides of its coloured line and a
     label its own background, so both are legible on any picture. A label that would extend beyond the picture is moved inside.
     """
-    canvas = to_rgb(image)
+    items = sorted(detections, key=lambda item: item.score)
+    canvas = _shaded(to_rgb(image), items)
     draw = ImageDraw.Draw(canvas)
     long_side = max(canvas.size)
     line = max(1, round(long_side / 320))
     font = ImageFont.load_default(size=max(10, round(long_side / 45)))
-    items = sorted(detections, key=lambda item: item.score)
     for item in items:
         _draw_box(draw, item, canvas.size, line)
     placed: list[tuple[float, float, float, float]] = []
@@ -53,6 +58,15 @@ def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Imag
     for item, place in zip(items, reversed(placed), strict=True):
         _draw_label(draw, item, place, font, line)
     return canvas
+
+
+def _shaded(picture: Image.Image, items: Sequence[Detection]) -> Image.Image:
+    """Returns the picture with the masks on it."""
+    for item in items:
+        if item.mask is not None and (item.mask.width, item.mask.height) == picture.size:
+            opacity = Image.fromarray(item.mask.pixels.astype(np.uint8) * _OPACITY)
+            picture.paste(class_colour(item.class_index), mask=opacity)
+    return picture
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, item: Detection, size: tuple[int, int], line: int) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, Literal
 
 from detr2litert.host_runtime.errors import REMAKE as REMAKE
@@ -20,13 +19,14 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import OWN, check_values, conform, parse_json
 from detr2litert.host_runtime.host_program import HostOp as HostOp
 from detr2litert.host_runtime.host_program import HostProgram as HostProgram
-from detr2litert.host_runtime.host_table import host_table
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
-SCHEMA_VERSION = 3
-"""Since 2 a bundle may have a native form, since 3 one graph instead of two; this runtime reads every version."""
+SCHEMA_VERSION = 4
+"""Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks; this runtime reads all of them."""
+ONE_GRAPH_VERSION = 3
+"""Of a bundle of one graph without masks, which an older runtime can run too."""
 TWO_GRAPHS_VERSION = 2
-"""Of a bundle of two graphs, which an older runtime can run too."""
+"""Of a bundle of two graphs without masks, likewise."""
 MANIFEST_NAME = "manifest.json"
 NATIVE_SUFFIX = ".native"
 """Of the name of a graph's native form in reports."""
@@ -60,16 +60,19 @@ class GraphSpec:
 class Graphs:
     """The graphs: `a` from the image to the query selection, `b` from the selected queries to boxes and logits.
 
-    Without `b` there is one graph, `a`, from the image to boxes and logits, and the host step is empty.
+    Without `b` there is one graph, `a`, from the image to boxes and logits, and the host step is empty. `m` computes the masks
+    of some queries, from what the graph before it gives and those queries' indices; None for a detector without masks.
     """
 
     a: GraphSpec
     b: GraphSpec | None = None
+    m: GraphSpec | None = None
 
     @property
     def by_name(self) -> dict[str, GraphSpec]:
         """All by the names that reports use, in the order of execution."""
-        return {"graph_a": self.a} if self.b is None else {"graph_a": self.a, "graph_b": self.b}
+        graphs = {"graph_a": self.a, "graph_b": self.b, "graph_m": self.m}
+        return {name: graph for name, graph in graphs.items() if graph is not None}
 
     @property
     def last(self) -> GraphSpec:
@@ -82,11 +85,12 @@ class NativeFiles:
     """The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU.
 
     All or none: the files of the two forms are not mixed. A graph that has no such operator is the same file in both. `b` is
-    None where there is one graph.
+    None where there is one graph, `m` where there are no masks.
     """
 
     a: str
     b: str | None = None
+    m: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,18 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class Masks:
+    """How graph `m` is called: `kept` is its input of K queries' indices, int32 [K]; `output` their logits, [1, h, w, K].
+
+    h and w cells cover the detector's input; see `host_runtime.masks`.
+    """
+
+    output: str = "masks"
+    kept: str = "kept"
+    kind: Literal["bilinear_above_zero"] = "bilinear_above_zero"
+
+
+@dataclass(frozen=True)
 class Postprocess:
     """How boxes [1, Q, 4] and logits [1, Q, C] become detections; `ignored_classes` are logit columns never reported."""
 
@@ -133,6 +149,7 @@ class Postprocess:
     kind: Literal["topk_sigmoid"] = "topk_sigmoid"
     box_format: Literal["cxcywh"] = "cxcywh"
     ignored_classes: tuple[int, ...] = ()
+    masks: Masks | None = None
 
 
 @dataclass(frozen=True)
@@ -196,10 +213,13 @@ class Manifest:
         """The graphs of the native form."""
         if self.native is None:
             return None
-        a = dataclasses.replace(self.graphs.a, file=self.native.a)
-        if self.graphs.b is None or self.native.b is None:
-            return Graphs(a)
-        return Graphs(a, dataclasses.replace(self.graphs.b, file=self.native.b))
+        files = {"graph_a": self.native.a, "graph_b": self.native.b, "graph_m": self.native.m}
+        own = {
+            name.removeprefix("graph_"): dataclasses.replace(graph, file=file)
+            for name, graph in self.graphs.by_name.items()
+            if (file := files[name]) is not None
+        }
+        return Graphs(**own)
 
     @property
     def graphs_by_name(self) -> dict[str, GraphSpec]:
@@ -216,8 +236,11 @@ class Manifest:
         if not self.preprocess.fill:
             del data["preprocess"]["fill"]
         for pair in (data["graphs"], data["native"] or {}):
-            if pair.get("b", "") is None:
-                del pair["b"]
+            for graph in ("b", "m"):
+                if pair.get(graph, "") is None:
+                    del pair[graph]
+        if self.postprocess.masks is None:
+            del data["postprocess"]["masks"]
         return {name: value for name, value in data.items() if value is not None}
 
     def to_json(self) -> str:
@@ -261,7 +284,9 @@ class Manifest:
         Raises:
             UserError: naming the first inconsistency.
         """
-        for problem in _problems(self):
+        from detr2litert.host_runtime.manifest_problems import problems
+
+        for problem in problems(self):
             raise UserError(f"{where} does not fit together: {problem}; {REMAKE}")
         if self.graphs.b is None:
             return
@@ -292,7 +317,13 @@ def _parse(data: dict[str, Any]) -> Manifest:
         preprocess=Preprocess(**{**pre, **{name: tuple(pre.get(name, ())) for name in ("mean", "std", "fill")}}),
         graphs=Graphs(**{name: _parse_graph(graph) for name, graph in data["graphs"].items()}),
         host_step=HostProgram.from_dict(data["host_step"]),
-        postprocess=Postprocess(**{**post, "ignored_classes": tuple(post.get("ignored_classes", ()))}),
+        postprocess=Postprocess(
+            **{
+                **post,
+                "ignored_classes": tuple(post.get("ignored_classes", ())),
+                "masks": Masks(**post["masks"]) if "masks" in post else None,
+            }
+        ),
         classes=tuple(data["classes"]),
         files={name: FileRecord(**record) for name, record in data["files"].items()},
         golden=None if golden is None else Golden(**golden),
@@ -314,84 +345,3 @@ def _parse_graph(data: dict[str, Any]) -> GraphSpec:
 
 def _parse_tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(item["name"], tuple(item["shape"]), item["dtype"]) for item in items)
-
-
-def _problems(manifest: Manifest) -> Iterable[str]:
-    """Yields a sentence for each inconsistency, in the order of data flow."""
-    a, b, host, post = manifest.graphs.a, manifest.graphs.b, manifest.host_step, manifest.postprocess
-    last, label_of_last = manifest.graphs.last, "a" if b is None else "b"
-    from_a = {spec.name: spec for spec in a.outputs}
-    sides = [("a.inputs", a.inputs), ("a.outputs", a.outputs)]
-    if b is not None:
-        sides += [("b.inputs", b.inputs), ("b.outputs", b.outputs)]
-    elements = sum(prod(spec.shape) for specs in (*(specs for _, specs in sides), host.constants) for spec in specs)
-    if elements > host_table().max_elements:
-        yield f"its tensors have {elements} elements in all, more than {host_table().max_elements}"
-    for label, specs in sides:
-        names = [spec.name for spec in specs]
-        if len(set(names)) != len(names):
-            yield f"graphs.{label} names a tensor twice ({', '.join(names)})"
-
-    if b is None and manifest.schema_version < SCHEMA_VERSION:
-        yield f"graph b is missing, which a bundle of schema version {manifest.schema_version} has"
-    if b is None and (host.inputs or host.ops or host.outputs or host.constants):
-        yield "there is a host step after graph a and no graph b to read it"
-    if manifest.native is not None and (manifest.native.b is None) != (b is None):
-        yield f"the native form has {'one graph' if manifest.native.b is None else 'two graphs'} and the portable one not"
-
-    needed = [a.file] if b is None else [a.file, b.file]
-    if manifest.native is not None:
-        needed += [file for file in (manifest.native.a, manifest.native.b) if file is not None]
-    if host.constants:
-        needed.append(HOST_PARAMS_NAME)
-    if manifest.golden is not None:
-        needed += [manifest.golden.image, manifest.golden.tensors, manifest.golden.detections]
-    for name in needed:
-        if name not in manifest.files:
-            yield f"{name} is used but not listed under files"
-
-    pre = manifest.preprocess
-    channels = CHANNEL_COUNT[pre.channels]
-    for label, values in (("mean", pre.mean), ("std", pre.std)):
-        if len(values) != channels:
-            yield f"preprocess.{label} has {len(values)} numbers for {channels} channels ({pre.channels})"
-    if len(pre.fill) != (0 if pre.fit == "stretch" else channels):
-        yield f"preprocess.fill has {len(pre.fill)} numbers for {channels} channels and the fit {pre.fit}"
-    image = (1, channels, pre.height, pre.width)
-    if len(a.inputs) != 1 or a.inputs[0].shape != image:
-        yield f"graph a must take one image of shape {image}, as preprocess says"
-
-    for op in host.ops:
-        if op.op not in host_table().ops:
-            yield f"the host step's op '{op.op}' is not one that this runtime knows: upgrade the runtime"
-    known = set()
-    for name in host.inputs:
-        if name not in from_a:
-            yield f"the host step reads '{name}', which graph a does not give"
-        known.add(name)
-    for name in (*(spec.name for spec in host.constants), *(op.output for op in host.ops)):
-        if name in known:
-            yield f"the host step assigns '{name}' twice"
-        known.add(name)
-    for name in host.outputs:
-        if name not in known:
-            yield f"the host step's output '{name}' is never computed"
-
-    for spec in () if b is None else b.inputs:
-        source = from_a.get(spec.name)
-        if spec.name not in host.outputs and source is None:
-            yield f"graph b reads '{spec.name}', which neither the host step nor graph a gives"
-        elif spec.name not in host.outputs and source is not None and source.shape != spec.shape:
-            yield f"'{spec.name}' leaves graph a as {source.shape} but graph b wants {spec.shape}"
-
-    given = {spec.name: spec.shape for spec in last.outputs}
-    boxes, logits = given.get(post.boxes), given.get(post.logits)
-    if boxes is None or logits is None:
-        yield f"graph {label_of_last} does not give '{post.boxes if boxes is None else post.logits}', which postprocess reads"
-    elif len(boxes) != 3 or len(logits) != 3 or boxes[:2] != logits[:2] or boxes[0] != 1 or boxes[2] != 4:
-        yield f"postprocess wants boxes [1, Q, 4] and logits [1, Q, C], not {list(boxes)} and {list(logits)}"
-    elif logits[2] != len(manifest.classes):
-        yield f"classes has {len(manifest.classes)} entries but there are {logits[2]} logit columns"
-    for index in post.ignored_classes:
-        if index >= len(manifest.classes):
-            yield f"ignored class {index} is not one of the {len(manifest.classes)} classes"

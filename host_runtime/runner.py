@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,6 +23,8 @@ from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import BusyError, UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Graphs, GraphSpec, Manifest
+from detr2litert.host_runtime.masks import Mask, mask_of
+from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 
 Array = NDArray[Any]
@@ -106,7 +110,8 @@ class Runner:
 
         try:
             self.host_step = HostStep(manifest.host_step, self.bundle.host_constants(), manifest.graphs.a.outputs)
-            self.form, self.graph_a, self.graph_b = _compile_first(_forms(manifest, accelerator, form), compiled)
+            self.form, graphs = _compile_first(_forms(manifest, accelerator, form), compiled)
+            self.graph_a, self.graph_b, self.graph_m = graphs["graph_a"], graphs.get("graph_b"), graphs.get("graph_m")
         except BaseException:
             if self._owns_bundle:
                 self.bundle.close()
@@ -117,29 +122,36 @@ class Runner:
 
         Args:
             image: float32 of graph A's input shape, as `preprocess` returns it.
-            all_outputs: whether to read graph A's outputs that only graph B reads, which takes longer than the host step; or of
-                one graph, those that are not decoded.
+            all_outputs: whether to read outputs that only the next graph reads, which takes longer than the host step: graph
+                A's for graph B, and the embeddings that masks are computed from; of one graph, those that are not decoded.
 
         Raises:
             BusyError: another thread is using this runner.
             UserError: it is closed, or LiteRT could not run a graph.
             ValueError: the tensor has another shape or dtype.
         """
+        with self._alone():
+            return self._run(image, all_outputs)
+
+    def _run(self, image: Array, all_outputs: bool) -> StageOutputs:
         manifest = self.bundle.manifest
 
         def graph_a() -> dict[str, Array]:
             self.graph_a.run({manifest.graphs.a.inputs[0].name: image})
-            decoded = (manifest.postprocess.boxes, manifest.postprocess.logits)
             read = decoded if self.graph_b is None else manifest.host_step.inputs
             return self.graph_a.read(None if all_outputs else read)
 
-        with self._alone():
-            a, a_time = _timed(graph_a)
-            graph_b = self.graph_b
-            if graph_b is None:
-                return StageOutputs(a, {}, None, {"graph_a": a_time})
-            host, host_time = _timed(lambda: self.host_step(a))
-            b, b_time = _timed(lambda: graph_b(host))
+        def graph_b(host: Mapping[str, Array]) -> dict[str, Array]:
+            assert self.graph_b is not None
+            self.graph_b.run(host)
+            return self.graph_b.read(None if all_outputs else decoded)
+
+        decoded = (manifest.postprocess.boxes, manifest.postprocess.logits)
+        a, a_time = _timed(graph_a)
+        if self.graph_b is None:
+            return StageOutputs(a, {}, None, {"graph_a": a_time})
+        host, host_time = _timed(lambda: self.host_step(a))
+        b, b_time = _timed(lambda: graph_b(host))
         return StageOutputs(a, host, b, {"graph_a": a_time, "host_step": host_time, "graph_b": b_time})
 
     def detect(
@@ -164,8 +176,32 @@ class Runner:
         """
         spec = self.bundle.manifest.preprocess
         picture = image if isinstance(image, Image.Image) else load_image(_path(image), channels=spec.channels)
-        outputs = self.run(preprocess(picture, spec), all_outputs=False)
-        return self.decode(outputs, picture.size, threshold=threshold, nms_iou=nms_iou, nms_across_classes=nms_across_classes)
+        tensor = preprocess(picture, spec)
+        with self._alone():
+            # In one turn: the masks are computed from what the run left in the graphs' buffers.
+            return decode_outputs(
+                self.bundle.manifest,
+                self._run(tensor, all_outputs=False).last,
+                picture.size,
+                threshold=threshold,
+                nms_iou=nms_iou,
+                nms_across_classes=nms_across_classes,
+                masks_of=None if self.graph_m is None else partial(self._masks_of, self.graph_m, picture.size),
+            )
+
+    def _masks_of(self, graph_m: CompiledGraph, size: tuple[int, int], queries: Sequence[int]) -> list[Mask]:
+        """Computes the masks of queries of the last run, for a picture of (width, height) pixels: as many at a time as fit."""
+        masks, placement = self.bundle.manifest.postprocess.masks, place(size, self.bundle.manifest.preprocess)
+        assert masks is not None
+        (room,) = next(spec.shape for spec in graph_m.spec.inputs if spec.name == masks.kept)
+        distinct, found = sorted(set(queries)), dict[int, Mask]()
+        for start in range(0, len(distinct), room):
+            some = distinct[start : start + room]
+            kept = np.zeros(room, np.int32)
+            kept[: len(some)] = some
+            logits = graph_m({masks.kept: kept})[masks.output][0]
+            found.update({query: mask_of(logits[..., index], placement) for index, query in enumerate(some)})
+        return [found[query] for query in queries]
 
     def decode(
         self,
@@ -176,7 +212,10 @@ class Runner:
         nms_iou: float | None = None,
         nms_across_classes: bool = False,
     ) -> Detections:
-        """Returns the detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN."""
+        """Returns the detections of a run's outputs, for a picture of (width, height) pixels; raises ValueError on NaN.
+
+        Without masks, which only `detect` computes.
+        """
         return decode_outputs(
             self.bundle.manifest,
             outputs.last,
@@ -196,9 +235,9 @@ class Runner:
             return
         with self._alone():
             self._closed = True
-            self.graph_a.close()
-            if self.graph_b is not None:
-                self.graph_b.close()
+            for graph in (self.graph_m, self.graph_b, self.graph_a):
+                if graph is not None:
+                    graph.close()
             if self._owns_bundle:
                 self.bundle.close()
 
@@ -252,21 +291,20 @@ def _forms(manifest: Manifest, accelerator: Accelerator, wanted: Form | None) ->
 
 def _compile_first(
     forms: Sequence[tuple[Form, Graphs]], compiled: Callable[[GraphSpec, Mapping[str, Any]], CompiledGraph]
-) -> tuple[Form, CompiledGraph, CompiledGraph | None]:
-    """Compiles the graphs of the first form that the accelerator accepts; raises UserError of the last."""
+) -> tuple[Form, dict[str, CompiledGraph]]:
+    """Compiles the graphs of the first form that the accelerator accepts, by name; raises UserError of the last."""
     for number, (form, graphs) in enumerate(forms):
+        made: dict[str, CompiledGraph] = {}
         try:
-            a = compiled(graphs.a, {})
-            if graphs.b is None:
-                return form, a, None
-            try:
-                read_by_b = {spec.name for spec in graphs.b.inputs}
-                return form, a, compiled(graphs.b, {n: buffer for n, buffer in a.output_buffers.items() if n in read_by_b})
-            except BaseException:
-                a.close()
-                raise
-        except UserError as error:
-            if number + 1 == len(forms):
+            for name, spec in graphs.by_name.items():
+                read = {tensor.name for tensor in spec.inputs}
+                given = {n: buffer for graph in made.values() for n, buffer in graph.output_buffers.items() if n in read}
+                made[name] = compiled(spec, given)
+            return form, made
+        except BaseException as error:
+            for graph in made.values():
+                graph.close()
+            if not isinstance(error, UserError) or number + 1 == len(forms):
                 raise
             _LOG.warning("the %s form does not run here, so the %s one is used: %s", form, forms[number + 1][0], error)
     raise AssertionError("there is always a form")

@@ -23,7 +23,7 @@ from detr2litert.verify.report.report import RunReport, load_report, rejudge
 
 REPORT = "report.json"
 _WORDS = {Verdict.PASSED: "passed", Verdict.FAILED: "**failed**", Verdict.NOT_RUN: "not run"}
-_ROLES = {"a": "first graph", "b": "second graph", "a.native": "the same, native", "b.native": "the same, native"}
+_ROLES = {"a": "first graph", "b": "second graph", "a.native": "the same, native", "b.native": "the same, native", "m": "masks"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def _graphs(manifest: Manifest, report: RunReport | None) -> list[dict[str, Any]
         ("b", manifest.graphs.b),
         ("a.native", None if native is None else native.a),
         ("b.native", None if native is None else native.b),
+        ("m", manifest.graphs.m),
     ]
     found: list[dict[str, Any]] = []
     for letter, spec in pairs:
@@ -130,7 +131,7 @@ def _graphs(manifest: Manifest, report: RunReport | None) -> list[dict[str, Any]
         found.append(
             {
                 "file": spec.file,
-                "role": _ROLES[letter] if manifest.graphs.b is not None or "native" in letter else "the graph",
+                "role": _ROLES[letter] if manifest.graphs.b is not None or letter != "a" else "the graph",
                 "bytes": manifest.files[spec.file].bytes,
                 "operators": sum(counts.values()) or None,
                 "dispatches": None if report is None else report.dispatches.get(name),

@@ -74,7 +74,11 @@ def _left_out_layers(checkpoint: Checkpoint, settings: Settings) -> tuple[str, .
     if present is None or used is None:
         return ()
     parts = "layers|class_embed|bbox_embed|lqe_layers"
-    return tuple(rf"\b(decoder\.({parts})|class_embed|bbox_embed)\.{layer}\." for layer in range(used.value, present))
+    # `blocks` are those of RF-DETR's segmentation head, one a decoder layer.
+    return tuple(
+        rf"\b(decoder\.({parts})|class_embed|bbox_embed)\.{layer}\.|^(model\.)*blocks\.{layer}\."
+        for layer in range(used.value, present)
+    )
 
 
 def _check_shapes(mismatched: Iterable[Any], variant: Variant, checkpoint: Checkpoint) -> None:

@@ -43,6 +43,20 @@ class Detector(nn.Module):
         return getattr(output, self._boxes_output), getattr(output, self._logits_output)
 
 
+class InstanceDetector(Detector):
+    """A detector that also gives the masks of its queries."""
+
+    def __init__(self, detector: Detector, masks_output: str) -> None:
+        super().__init__(detector.model, detector._boxes_output, detector._logits_output)
+        self._masks_output = masks_output
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """Normalised image ``[1, channels, H, W]`` to boxes, logits and the masks' logits ``[1, Q, h, w]``."""
+        output = self.model(pixel_values=image)
+        boxes, logits = getattr(output, self._boxes_output), getattr(output, self._logits_output)
+        return boxes, logits, getattr(output, self._masks_output)
+
+
 @dataclass(frozen=True)
 class Reference:
     """A detector with weights, ready to run and to export.
@@ -64,6 +78,18 @@ class Reference:
     sha256: str
     random: bool
     place: str = ""
+
+    @property
+    def masks(self) -> bool:
+        """Returns whether masks are converted too."""
+        setting = self.settings.architecture.get("masks")
+        return setting is not None and setting.value == "on"
+
+    @property
+    def exported(self) -> Detector:
+        """Returns what is exported: ``module``, or with masks, the same model with a third output."""
+        masks_output = self.variant.family.masks_output
+        return InstanceDetector(self.module, masks_output).eval() if self.masks and masks_output else self.module
 
     @property
     def size(self) -> Size:

@@ -37,7 +37,7 @@ from detr2litert.convert.onnx_export.onnx_side import (
     runtime_errors,
 )
 from detr2litert.convert.onnx_export.pytorch_side import Case, Computed, best, in_selected_order
-from detr2litert.convert.proof.equivalence import in_order
+from detr2litert.convert.proof.compared_outputs import in_order
 from detr2litert.verify.gates import Doing, Finding, GateResult, Verdict
 from detr2litert.verify.parity.figures import describe, figures
 from detr2litert.verify.parity.metrics import Difference, difference

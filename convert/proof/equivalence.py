@@ -15,7 +15,6 @@ cut.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,8 +36,10 @@ from detr2litert.convert.compiler import (
     trace,
 )
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.proof.compared_outputs import LIMIT, agree, differences, in_order, mask_differences, of_queries
 from detr2litert.convert.proof.rare import Rare, few_threads, rare_inputs, saturated
 from detr2litert.convert.proof.recorded_selection import RecordedSelection
+from detr2litert.graphs.mask_product import MASKS
 from detr2litert.graphs.partition import Partition
 from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
@@ -46,15 +47,12 @@ from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
 from detr2litert.rewrites.driver import StepReport
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.figures import figures
-from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.metrics import Difference
 
 Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]
 
 GATE = "rewrites"
-LIMIT = 0.9999999
-"""Lowest correlation of each output, equivalent to a relative error of 4.5e-4. The demo detectors' errors are below 2e-6; a
-layer norm without its epsilon changes tiny's logits by 8e-4."""
 _NOISES = 8
 _SITES_SHOWN = 3
 _HOST = "compare the op with its row in host_runtime/host_kernels.py, and run the tests of graphs/"
@@ -132,7 +130,7 @@ class _Compared:
 
     @property
     def agrees(self) -> bool:
-        return _agree(self.differences)
+        return agree(self.differences)
 
     def measurements(self) -> Iterator[Measurement]:
         for output, found in self.differences.items():
@@ -186,8 +184,8 @@ def _each_rare(reference: Reference, compiled: CompiledDetector, values: Arrays)
                 yield from _compare_forms(compiled, rare, compiled.evaluate(rare.image), expected, selection)
             elif rare.scores is not None and selection.scores is not None:
                 found = compiled.reorder(rare.image, dict.fromkeys(compiled.ranked, selection.scores))
-                found, moved = in_order({output: found[output] for output in OUTPUT_NAMES}, expected)
-                yield _Compared(rare, _differences(found, expected), moved)
+                found, moved = in_order(of_queries(found), of_queries(expected))
+                yield _Compared(rare, differences(found, of_queries(expected)), moved)
 
 
 def _compare_saturated(compiled: CompiledDetector, rare: Rare, values: Arrays) -> Iterator[_Compared]:
@@ -197,22 +195,23 @@ def _compare_saturated(compiled: CompiledDetector, rare: Rare, values: Arrays) -
     inputs = saturated({name: values[name] for name in compiled.parts.b.input_names}, compiled.parts.a.output_names)
     expected = run_part(compiled.cut, inputs)
     if all(np.isfinite(value).all() for value in expected.values()):
-        yield _Compared(rare, _differences(run_part(compiled.parts.b, inputs), expected), 0)
+        yield _Compared(rare, differences(run_part(compiled.parts.b, inputs), expected), 0)
 
 
 def _compare(
     compiled: CompiledDetector, rare: Rare, values: Arrays, expected: Arrays, selection: RecordedSelection
 ) -> _Compared:
-    found, moved = in_order({output: values[output] for output in OUTPUT_NAMES}, expected)
-    plain = _Compared(rare, _differences(found, expected), moved)
+    queries = of_queries(expected)
+    found, moved = in_order(of_queries(values), queries)
+    plain = _Compared(rare, {**differences(found, queries), **mask_differences(values, expected)}, moved)
     ranked = {ranked: selection.scores for ranked in compiled.ranked if selection.scores is not None}
     alike = all(values[key].shape == scores.shape for key, scores in ranked.items())
-    if plain.agrees or not ranked or not alike or not _agree(_differences(values, ranked)):
+    if plain.agrees or not ranked or not alike or not agree(differences(values, ranked)):
         return plain
     again = compiled.reorder(rare.image, ranked)
-    found, moved = in_order({output: again[output] for output in OUTPUT_NAMES}, expected)
+    found, moved = in_order(of_queries(again), queries)
     moved += sum(_places_moved(values[key], scores, selection.queries) for key, scores in ranked.items())
-    reordered = _Compared(rare, _differences(found, expected), moved)
+    reordered = _Compared(rare, {**differences(found, queries), **mask_differences(again, expected)}, moved)
     return reordered if reordered.agrees else plain
 
 
@@ -233,36 +232,6 @@ def _original(
     return outputs, selection
 
 
-def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
-    """Returns the outputs with their queries in the order of the expected ones, if they differ only in the order.
-
-    Args:
-        found, expected: ``[1, Q, …]`` by name, all of one Q.
-
-    Returns:
-        The outputs, and how many queries were at another position; the given outputs and 0 if no order makes them agree.
-    """
-    plain = {name: np.asarray(value) for name, value in found.items()}
-    alike = all(plain[name].shape == expected[name].shape for name in plain)
-    if not alike or _agree(_differences(plain, expected)):
-        return plain, 0
-    ours, theirs = (
-        np.concatenate(
-            [np.asarray(side[name], np.float64)[0] / (np.abs(expected[name]).max() + 1e-12) for name in plain], axis=1
-        )
-        for side in (plain, expected)
-    )
-    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        return plain, 0
-    nearest = torch.cdist(torch.from_numpy(theirs), torch.from_numpy(ours)).argmin(dim=1).numpy()
-    if len(set(nearest.tolist())) != len(nearest):
-        return plain, 0
-    sorted_again = {name: value[:, nearest] for name, value in plain.items()}
-    if not _agree(_differences(sorted_again, expected)):
-        return plain, 0
-    return sorted_again, int((nearest != np.arange(len(nearest))).sum())
-
-
 def locate(reference: Reference, compiled: CompiledDetector, rare: Rare) -> WrongStep:
     """Compiles again, with the same options and pictures, and names the first step after which a value differs."""
     try:
@@ -271,6 +240,10 @@ def locate(reference: Reference, compiled: CompiledDetector, rare: Rare) -> Wron
         return found.step
     if rare.scores is not None:
         return WrongStep("host step op topk", f"right on distinct scores and wrong on {rare.name}", _HOST)
+    if reference.masks:
+        return WrongStep(
+            "the cut of the masks", "every step but this one agrees", "run the tests of graphs/mask_product.py on these shapes"
+        )
     return WrongStep(
         "the compilation", "in a second compilation every step agrees: it is not deterministic", "report this with its bundle"
     )
@@ -288,7 +261,7 @@ class _Comparison(CompilationObserver):
     def __init__(self, reference: Reference, rare: Rare) -> None:
         self._rare, self._image = rare, rare.image
         with rare.condition():
-            self._expected = _reference_outputs(reference, rare.image)
+            self._expected = of_queries(_reference_outputs(reference, rare.image))
         self._inputs: dict[str, tuple[Tensor, ...]] = {}
         self._outputs: dict[str, dict[str, Array]] = {}
 
@@ -307,7 +280,7 @@ class _Comparison(CompilationObserver):
             with self._rare.condition():
                 part = where.removesuffix(NATIVE_SUFFIX)
                 found = _outputs(graph_module, self._inputs[part])
-            _raise_unless(_differences(found, self._outputs[part]), place, detail, advice)
+            _raise_unless(differences(found, self._outputs[part]), place, detail, advice)
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         with self._rare.condition():
@@ -325,18 +298,18 @@ class _Comparison(CompilationObserver):
                 axis = int(op.attributes["axis"])
                 best = torch.from_numpy(scores).topk(int(op.attributes["k"]), axis).values.numpy()
                 found = {op.output: np.take_along_axis(scores, indices.astype(np.int64), axis)}
-                _raise_unless(_differences(found, {op.output: best}), "host step op topk", "its scores are not the best", _HOST)
+                _raise_unless(differences(found, {op.output: best}), "host step op topk", "its scores are not the best", _HOST)
                 order = _order(whole, nodes, indices.reshape(-1))
             elif wanted is not None and order is not None:
                 selected = wanted.ndim > 1 and wanted.shape[1] == len(order)
                 found = {op.output: host[op.output]}
                 detail = f"its output {op.output}"
                 reference = {op.output: wanted[:, order] if selected else wanted}
-                _raise_unless(_differences(found, reference), f"host step op {op.op}", detail, _HOST)
+                _raise_unless(differences(found, reference), f"host step op {op.op}", detail, _HOST)
         values = evaluate_parts(parts, self._image)
         outputs, _ = in_order({name: values[name] for name in OUTPUT_NAMES}, self._expected)
         message = "right before it and wrong after it"
-        _raise_unless(_differences(outputs, self._expected), "the cut", message, "run the tests of graphs/")
+        _raise_unless(differences(outputs, self._expected), "the cut", message, "run the tests of graphs/")
         for where, part in parts.graphs.items():
             inputs: Arrays = {name: np.asarray(values[name]) for name in part.input_names}
             if self._rare.saturated and part is parts.b:
@@ -347,8 +320,9 @@ class _Comparison(CompilationObserver):
     def _check(self, graph_module: fx.GraphModule, place: str, detail: str, advice: str) -> None:
         with self._rare.condition():
             outputs = _outputs(graph_module, (self._image,)).values()
-        found, _ = in_order(dict(zip(OUTPUT_NAMES, outputs, strict=True)), self._expected)
-        _raise_unless(_differences(found, self._expected), place, detail, advice)
+        # Not the masks of a detector of instances, which come from a graph of their own after the cut.
+        found, _ = in_order(dict(zip(OUTPUT_NAMES, outputs, strict=False)), self._expected)
+        _raise_unless(differences(found, self._expected), place, detail, advice)
 
 
 def _order(whole: fx.GraphModule, nodes: Arrays, indices: Array) -> Array | None:
@@ -364,23 +338,9 @@ def _order(whole: fx.GraphModule, nodes: Arrays, indices: Array) -> Array | None
 
 
 def _raise_unless(differences: Mapping[str, Difference], place: str, detail: str, advice: str) -> None:
-    if not _agree(differences):
+    if not agree(differences):
         worst = ", ".join(f"{n} correlation {d.correlation:.6f}" for n, d in differences.items() if not d.within(LIMIT))
         raise _FoundError(WrongStep(place, f"{detail}; {worst}", advice))
-
-
-def _differences(found: Arrays, expected: Arrays) -> dict[str, Difference]:
-    """Returns the differences by name; outputs of another shape differ completely."""
-    return {
-        name: difference(found[name], value, tolerance=residual(LIMIT))
-        if found[name].shape == value.shape
-        else Difference(math.nan, math.nan, math.inf, float(np.abs(value).max()))
-        for name, value in expected.items()
-    }
-
-
-def _agree(differences: Mapping[str, Difference]) -> bool:
-    return all(found.within(LIMIT) for found in differences.values())
 
 
 @torch.no_grad()
@@ -394,4 +354,5 @@ def _outputs(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[s
 
 @torch.no_grad()
 def _reference_outputs(reference: Reference, image: Tensor) -> dict[str, Array]:
-    return {name: value.numpy() for name, value in zip(OUTPUT_NAMES, reference.module(image), strict=True)}
+    names = (*OUTPUT_NAMES, MASKS) if reference.masks else OUTPUT_NAMES
+    return {name: value.numpy() for name, value in zip(names, reference.exported(image), strict=True)}

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn import functional
 
 from detr2litert.convert.proof.host_reference import run_host_step, with_ties
 from detr2litert.convert.proof.reference_path import ReferencePath
@@ -24,6 +25,9 @@ from detr2litert.host_runtime.bundle import Bundle
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.masks import mask_of
+from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.figures import figures
@@ -34,6 +38,8 @@ LIMIT = 0.999999
 """Lowest correlation of tensors: both sides compute in float32, in different orders of summation."""
 PIXELS, SCORE = 1e-3, 1e-6
 """Largest differences of a box's side and of a score."""
+OTHER_PIXELS = 1e-3
+"""Largest share of a mask's pixels that differ: those whose logit is 0 but for rounding. Half a pixel is ten times that."""
 _NOISE_SIZES = ((97, 61), (701, 523))
 _COLOURS = {"black": (0, 0, 0), "grey": (127, 127, 127), "white": (255, 255, 255), "one colour": (255, 127, 0)}
 _PICTURE = (640, 480)
@@ -68,6 +74,7 @@ def check_host(bundle: Bundle, path: ReferencePath, program: HostPart, values: M
     """
     start = time.perf_counter()
     compared = [*_preprocessing(bundle, path), *_host_step(bundle, program, values), _postprocessing(bundle, path)]
+    compared += compare_masks(bundle.manifest, path)
     wrong = [item for item in compared if item.wrong]
     errors = [m.value for item in compared for m in item.measurements if m.metric == "max_abs_error"]
     one = bundle.manifest.graphs.b is None
@@ -164,6 +171,22 @@ def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
     return _Comparison(
         "post-processing", subject, (Measurement(subject, "same detections", float(not wrong), limit=1.0),), wrong
     )
+
+
+def compare_masks(manifest: Manifest, path: ReferencePath) -> Iterator[_Comparison]:
+    """Compares the resize and the threshold of masks with PyTorch's, on smooth noise, for pictures of other shapes."""
+    if manifest.graphs.m is None:
+        return
+    cells = next(spec.shape[1:3] for spec in manifest.graphs.m.outputs)
+    noise = torch.randn(1, 1, *(max(side // 4, 1) for side in cells), generator=torch.Generator().manual_seed(0))
+    logits = functional.interpolate(noise, cells, mode="bicubic")
+    for size in (_PICTURE, _NOISE_SIZES[0]):
+        found, wanted = mask_of(logits[0, 0].numpy(), place(size, manifest.preprocess)), path.mask(logits, size)
+        apart = float((found.pixels != wanted.pixels).mean()) if found.height == wanted.height else 1.0
+        subject = f"masks of {size[0]} x {size[1]} pixels"
+        measurement = Measurement(subject, "share of other pixels", apart, limit=OTHER_PIXELS, at_least=False)
+        wrong = "" if measurement.passed else f"{apart:.2%} of the pixels differ"
+        yield _Comparison("post-processing", subject, (measurement,), wrong)
 
 
 def _first_other(found: Detections, wanted: Detections) -> str:

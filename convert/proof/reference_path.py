@@ -20,6 +20,7 @@ from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings.setting import MEAN
 from detr2litert.convert.proof.resize_8bit import resize_in_8_bits
 from detr2litert.host_runtime.decode import Detection, Detections
+from detr2litert.host_runtime.masks import Mask
 
 ANTIALIASED = "bilinear_antialias"
 IN_8_BITS = "bilinear_8bit"
@@ -89,12 +90,15 @@ class ReferencePath:
         boxes, logits = self.reference.module(tensor)
         return boxes, logits
 
+    @torch.no_grad()
     def detect(self, image: Image.Image, threshold: float) -> Detections:
         """Computes the official detections above ``threshold``, best first, equal scores by query and column."""
-        boxes, logits = self.outputs(self.tensor(image))
-        return self.decode(boxes, logits, image.size, threshold)
+        boxes, logits, *masks = self.reference.exported(self.tensor(image))
+        return self.decode(boxes, logits, image.size, threshold, *masks)
 
-    def decode(self, boxes: Tensor, logits: Tensor, size: tuple[int, int], threshold: float) -> Detections:
+    def decode(
+        self, boxes: Tensor, logits: Tensor, size: tuple[int, int], threshold: float, masks: Tensor | None = None
+    ) -> Detections:
         """Applies the official post-processing to the detector's outputs, for a picture of (width, height) pixels."""
         scores, order = logits.sigmoid().flatten().sort(descending=True, stable=True)
         columns = logits.shape[2]
@@ -113,8 +117,24 @@ class ReferencePath:
                 corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
                 pixels = corners * torch.tensor([full_width, full_height] * 2) - origin
                 x0, y0, x1, y1 = (pixels * enlarged).float().clamp(min=torch.zeros(4), max=extent).tolist()
-                found.append(Detection(column, name, score, (x0, y0, x1, y1)))
+                mask = None if masks is None else self.mask(masks[:, [query]], size)
+                found.append(Detection(column, name, score, (x0, y0, x1, y1), mask))
         return Detections(tuple(found), width, height)
+
+    def mask(self, logits: Tensor, size: tuple[int, int]) -> Mask:
+        """Resizes a mask's logits ``[1, 1, h, w]`` to a picture of (width, height) pixels; those above 0 are the object.
+
+        A letterbox is resized as a whole, in pixels of the picture, and cut: no original project does either.
+        """
+        left, top, width, height = self._region(size)
+        if (height, width) == self.reference.size:
+            resized = functional.interpolate(logits, size[::-1], mode="bilinear", align_corners=False)[0, 0]
+        else:
+            x = ((torch.arange(size[0]) + 0.5) * width / size[0] + left) / self.reference.size[1]
+            y = ((torch.arange(size[1]) + 0.5) * height / size[1] + top) / self.reference.size[0]
+            grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None] * 2 - 1
+            resized = functional.grid_sample(logits, grid.float(), padding_mode="border", align_corners=False)[0, 0]
+        return Mask.of((resized > 0).numpy())
 
 
 def _planes(picture: Image.Image) -> Tensor:

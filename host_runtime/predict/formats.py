@@ -89,8 +89,9 @@ class CocoWriter:
         found, frame = prediction.detections, prediction.frame
         place = {"frame": frame.number} if frame.number is not None else {}
         self._images.append({"id": number, "file_name": frame.source, "width": found.width, "height": found.height, **place})
-        for result in prediction.to_coco(number):
-            own = {"id": len(self._annotations) + 1, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
+        for item, result in zip(found, prediction.to_coco(number), strict=True):
+            area = result["bbox"][2] * result["bbox"][3] if item.mask is None else int(item.mask.pixels.sum())
+            own = {"id": len(self._annotations) + 1, "area": area, "iscrowd": 0}
             self._annotations.append({**own, **result})
 
     def close(self) -> None:

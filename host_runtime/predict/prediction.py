@@ -49,6 +49,12 @@ class Prediction:
         return np.array([item.class_index for item in self.detections], np.int64)
 
     @property
+    def masks(self) -> NDArray[np.bool_] | None:
+        """[N, height, width], the picture's pixels of each object; None of a detector without masks."""
+        masks = [item.mask.pixels for item in self.detections if item.mask is not None]
+        return np.stack(masks) if masks else None
+
+    @property
     def names(self) -> list[str]:
         """N class names."""
         return [item.name for item in self.detections]
@@ -59,13 +65,17 @@ class Prediction:
         return {"image": self.frame.source, **place, **self.detections.to_dict()}
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """Returns the list of COCO's result format: ``category_id`` is the class index, ``bbox`` left, top, width, height."""
+        """Returns the list of COCO's result format: ``category_id`` is the class index, ``bbox`` left, top, width, height.
+
+        A mask is its ``segmentation``, in COCO's run-length form.
+        """
         return [
             {
                 "image_id": image_id,
                 "category_id": item.class_index,
                 "bbox": [item.box[0], item.box[1], item.box[2] - item.box[0], item.box[3] - item.box[1]],
                 "score": item.score,
+                **({} if item.mask is None else {"segmentation": item.mask.to_dict()}),
             }
             for item in self.detections
         ]
@@ -81,7 +91,9 @@ class Prediction:
         except ImportError as error:
             raise UserError("supervision is not installed: pip install supervision") from error
         names = {"class_name": np.array(self.names, dtype=np.str_)}
-        return supervision.Detections(xyxy=self.boxes, confidence=self.scores, class_id=self.class_ids, data=names)
+        return supervision.Detections(
+            xyxy=self.boxes, confidence=self.scores, class_id=self.class_ids, mask=self.masks, data=names
+        )
 
     def plot(self) -> Image.Image:
         """Returns a copy of the picture with boxes, names and scores drawn on it."""

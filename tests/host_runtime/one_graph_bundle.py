@@ -14,7 +14,7 @@ import numpy as np
 import tiny_bundle
 from tiny_bundle import CELLS, QUERIES, SIDE
 
-from detr2litert.host_runtime.manifest import SCHEMA_VERSION, Graphs, GraphSpec, HostProgram, Manifest, TensorSpec
+from detr2litert.host_runtime.manifest import ONE_GRAPH_VERSION, Graphs, GraphSpec, HostProgram, Manifest, TensorSpec
 from detr2litert.host_runtime.tflite.writer import ModelWriter
 
 OUTPUTS = (
@@ -25,8 +25,8 @@ OUTPUTS = (
 GRAPHS = Graphs(GraphSpec("graph_a.tflite", (TensorSpec("image", (1, 3, SIDE, SIDE)),), OUTPUTS))
 
 
-def whole_graph() -> bytes:
-    """The graph, with the constants of ``tiny_bundle``'s."""
+def whole_graph(embeddings: bool = False) -> bytes:
+    """The graph, with the constants of ``tiny_bundle``'s; with the colours of queries and of cells as outputs if asked for."""
     w = ModelWriter()
     rows = _pooled(w)
     scores = w.op("SUM", [rows, w.constant("axis", np.array([1], np.int32))], {"scores": (CELLS,)})
@@ -38,8 +38,11 @@ def whole_graph() -> bytes:
     coloured = w.op("FULLY_CONNECTED", [selected, weight, bias], {"coloured": (QUERIES, 3)})
     boxes = _reshaped(w, cells, "boxes", (1, QUERIES, 4))
     logits = _reshaped(w, coloured, "logits", (1, QUERIES, 3))
+    outputs = [boxes, logits, "indices"]
+    if embeddings:
+        outputs += [_reshaped(w, selected, "mask_queries", (1, QUERIES, 3)), _reshaped(w, rows, "mask_cells", (1, 4, 4, 3))]
     with tempfile.TemporaryDirectory() as folder:
-        return w.write(Path(folder) / "graph_a.tflite", [boxes, logits, "indices"]).read_bytes()
+        return w.write(Path(folder) / "graph_a.tflite", outputs).read_bytes()
 
 
 def _pooled(w: ModelWriter) -> str:
@@ -61,7 +64,7 @@ def write_bundle(root: Path) -> Manifest:
         "variant": "cells_in_one_graph",
         "graphs": GRAPHS,
         "host_step": HostProgram((), (), ()),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": ONE_GRAPH_VERSION,
     }
     files: dict[str, bytes | None] = {
         "graph_a.tflite": whole_graph(),

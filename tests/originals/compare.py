@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from pycocotools import mask as coco_masks
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from detr2litert.convert.models.reference import Reference, load_reference
 from detr2litert.convert.models.settings.resolve import parse_requested
@@ -117,6 +119,30 @@ def _orders(reference: Reference, tensor: Tensor) -> Iterator[tuple[Tensor, Tens
                 yield boxes.float(), logits.float()
         finally:
             reference.module.float()
+
+
+@torch.no_grad()
+def compare_masks(recipe: Recipe, reference: Reference) -> tuple[float, int]:
+    """Computes the recorded masks with the reference; the resize and the threshold are PyTorch's, as in rfdetr.
+
+    Returns:
+        The least IoU of a recorded mask with that of the query of the same column and score, and how many were recorded.
+    """
+    worst, count = 1.0, 0
+    path = ReferencePath(reference, [str(column) for column in range(reference.logit_columns)])
+    for picture in PICTURES:
+        with Image.open(picture) as image:
+            width, height = image.size
+            output = reference.module.model(pixel_values=path.tensor(image))
+        scores = output.logits[0].sigmoid()
+        for detection in recipe.detections[picture.name]:
+            if detection.mask is not None:
+                query = (scores[:, detection.column] - detection.score).abs().argmin()
+                found = interpolate(output.pred_masks[:, [query]], (height, width), mode="bilinear")[0, 0].numpy() > 0
+                wanted = coco_masks.decode({"size": [height, width], "counts": detection.mask.encode()}).astype(bool)
+                worst = min(worst, float((found & wanted).sum() / (found | wanted).sum()))
+                count += 1
+    return worst, count
 
 
 def _inside(detection: Detection, size: tuple[int, int]) -> Detection:

@@ -40,12 +40,14 @@ class Detection:
         column: column of the class logits.
         score: after the sigmoid.
         box: x0, y0, x1, y1 in pixels of the picture.
+        mask: of the picture's size, in COCO's compressed run lengths; None where none was recorded.
     """
 
     name: str | None
     column: int
     score: float
     box: tuple[float, float, float, float]
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def read_recipe(path: Path) -> Recipe:
         options=tuple(data.get("options", ())),
         threshold=data["threshold"],
         detections={
-            picture: tuple(Detection(name, column, score, tuple(box)) for name, column, score, box in found)
+            picture: tuple(Detection(name, column, score, tuple(box), *mask) for name, column, score, box, *mask in found)
             for picture, found in data["detections"].items()
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wanted import WITH_PARENT, Wanted
+from wanted import NAMES, WITH_PARENT, Wanted
 
 SINCE_1_6: tuple[Wanted, ...] = (
     # --- 1.6: a dict of the training settings, which states nothing about the architecture.
@@ -259,6 +259,33 @@ SINCE_1_6: tuple[Wanted, ...] = (
         config={"num_channels": 4},
         form="total",
         reload=None,
+    ),
+    Wanted(
+        "rfdetr-1.11.2-seg-nano-288",
+        "1.11.2",
+        "RFDETRSegNano",
+        "Instances of three classes at resolution 288, checkpoint_best_total.pth; seg-small differs in its windows alone, and "
+        "model_name tells them apart.",
+        "rfdetr-seg-nano",
+        columns=4,
+        class_names=NAMES[:3],
+        config={"resolution": 288},
+        form="total",
+        started_from="rf-detr-seg-nano.pt",
+        reload="from_checkpoint",
+    ),
+    Wanted(
+        "rfdetr-1.11.2-seg-small-240",
+        "1.11.2",
+        "RFDETRSegSmall",
+        "Instances at resolution 240, Lightning's last.ckpt.",
+        "rfdetr-seg-nano",
+        columns=4,
+        class_names=NAMES[:3],
+        config={"resolution": 240},
+        form="lightning",
+        started_from="rf-detr-seg-small.pt",
+        reload="from_checkpoint",
     ),
     Wanted(
         "rfdetr-1.11.2-large",

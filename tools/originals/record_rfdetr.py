@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from pycocotools import mask as coco_masks
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -64,6 +65,11 @@ INIT: list[list[Any]] = [
 """Attention is not uniform, boxes differ from their proposals, scores reach from 0 to above 0.5."""
 
 SMALLEST_GAP = 2e-3
+MASKS = 4
+"""Masks that are recorded in a picture, those of the best detections; one takes some kilobytes."""
+
+Found = tuple[int, float, list[float], str | None, Any]
+"""Column, score, box, name and the mask, ``[height, width]`` booleans or None, of a detection."""
 
 
 def main() -> None:
@@ -184,7 +190,10 @@ def _try_seed(session: Session, seed: int) -> bool:
         contrast = _difference(kept, _above(other, threshold))
         session.notes.append(f"Opened with {wanted.contrast or 'nothing beside the path'}: difference {contrast:.3g}.")
     names = _class_names(loaded)
-    rows = {picture: [_row(one, names, wanted) for one in found] for picture, found in kept.items()}
+    rows = {
+        picture: [_row(rank, one, names, wanted) for rank, one in enumerate(sorted(found, key=lambda one: -one[1]))]
+        for picture, found in kept.items()
+    }
     _write(session, recipe, threshold, rows)
     scores = [one[1] for found in kept.values() for one in found]
     print(
@@ -233,8 +242,8 @@ def _reload(session: Session, path: Path, keywords: dict[str, Any] | None = None
 # --- The detections ---------------------------------------------------------------------------------------------------------
 
 
-def _predict(model: Any, wanted: Wanted) -> dict[str, list[tuple[int, float, list[float], str | None]]]:
-    """Returns (column, score, box, name) of everything that predict selects, by picture."""
+def _predict(model: Any, wanted: Wanted) -> dict[str, list[Found]]:
+    """Returns everything that predict selects, by picture."""
     found = {}
     for path in sorted((ORIGINALS / "pictures").glob("*.png")):
         picture: Any = Image.open(path)
@@ -243,8 +252,15 @@ def _predict(model: Any, wanted: Wanted) -> dict[str, list[tuple[int, float, lis
             picture = stand_ins.to_tensor(picture.convert("L" if channels == 1 else "RGBA"))
         result = model.predict(picture, threshold=-1.0)
         given = result.data.get("class_name") if hasattr(result, "data") else None
+        masks = getattr(result, "mask", None)
         found[path.name] = [
-            (int(column), float(score), [float(side) for side in box], None if given is None else str(given[i]) or None)
+            (
+                int(column),
+                float(score),
+                [float(side) for side in box],
+                None if given is None else str(given[i]) or None,
+                None if masks is None else masks[i],
+            )
             for i, (column, score, box) in enumerate(
                 zip(result.class_id, result.confidence, result.xyxy.reshape(-1, 4), strict=True)
             )
@@ -261,15 +277,18 @@ def _class_names(model: Any) -> Any:
     return names if isinstance(names, dict) else {}
 
 
-def _row(one: tuple[int, float, list[float], str | None], names: dict[int, Any], wanted: Wanted) -> list[Any]:
-    column, score, box, name = one
+def _row(rank: int, one: Found, names: dict[int, Any], wanted: Wanted) -> list[Any]:
+    column, score, box, name, mask = one
     if wanted.class_names is None and wanted.columns != 91:
         name, names = None, {}  # rfdetr gives COCO's names to a head that is not COCO's
     elif wanted.reload is None and wanted.class_names is not None:
         name, names = None, dict(enumerate(wanted.class_names))  # the names are read only from a file
     elif name == "__background__":
         name = None  # what predict says for the last column since 1.9; the property class_names has no such name
-    return [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
+    row = [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
+    if mask is not None and rank < MASKS:
+        row.append(coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode())
+    return row
 
 
 def _above(found: dict[str, list[Any]], threshold: float) -> dict[str, list[Any]]:
@@ -293,15 +312,21 @@ def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
 
 
 def _difference(first: dict[str, list[Any]], second: dict[str, list[Any]]) -> float:
-    """Returns the largest difference between the two as sets: of score × 10, or of 1 - IoU; 1 for one without a partner."""
+    """Returns the largest difference between the two as sets: of score × 10, or of 1 - IoU of boxes or masks.
+
+    It is 1 for one without a partner.
+    """
     worst = 0.0
     for name, rows in first.items():
         others = list(second[name])
         if len(rows) != len(others):
             return 1.0
-        for column, score, box, _ in rows:
+        for column, score, box, _, mask in rows:
             costs = [
-                max(10 * abs(score - other[1]), 1 - _iou(box, other[2])) if other[0] == column else 1.0 for other in others
+                max(10 * abs(score - other[1]), 1 - _iou(box, other[2]), 1 - _mask_iou(mask, other[4]))
+                if other[0] == column
+                else 1.0
+                for other in others
             ]
             best = int(np.argmin(costs))
             worst = max(worst, min(1.0, costs[best]))
@@ -315,6 +340,13 @@ def _iou(a: list[float], b: list[float]) -> float:
     inter = max(width, 0.0) * max(height, 0.0)
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
     return inter / union if union > 0 else 0.0
+
+
+def _mask_iou(a: Any, b: Any) -> float:
+    if a is None or b is None:
+        return 1.0
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0
 
 
 # --- The recipe -------------------------------------------------------------------------------------------------------------

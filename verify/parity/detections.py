@@ -9,6 +9,7 @@ of the same class, their boxes have IoU >= u and their scores differ by at most 
   one of the candidate is *extra*. Its partner scores within d of it, so more than t.
 - A detection that scores within d of t (t - d < score <= t + d) may be on the other side of the threshold in the other list, so
   it need not be paired (*borderline*); it may be the partner of another detection.
+- If the reference detection has a mask, the candidate's must have an IoU of at least m with it, pixel by pixel.
 - Detections that score t - d or less are ignored.
 - A detector decodes its best-scored proposals, each with the query of its rank. A small change of the scores can swap two of
   them, and then the detector may find one object twice. An extra detection that the reference also finds once its proposals are
@@ -37,11 +38,15 @@ _ROUNDING = 1e-7
 
 @dataclass(frozen=True)
 class DetectionLimits:
-    """Bounds: lowest IoU, largest difference of scores, and the score above which detections count."""
+    """Bounds: lowest IoU, largest difference of scores, and the score above which detections count.
+
+    ``mask_iou`` is the lowest IoU of masks; None to compare boxes alone.
+    """
 
     threshold: float = 0.3
     iou: float = 0.99
     score: float = 0.01
+    mask_iou: float | None = 0.98
 
     @property
     def floor(self) -> float:
@@ -78,6 +83,7 @@ class MatchRow:
         class_name, class_index: of the detection.
         reference_score, candidate_score: None on the side that lacks it.
         iou: with its partner; None without one.
+        mask_iou: of the masks; None without a partner, or where the masks were not compared.
         note: for a missing or extra detection, the nearest one on the other side.
     """
 
@@ -88,6 +94,7 @@ class MatchRow:
     candidate_score: float | None = None
     iou: float | None = None
     note: str = ""
+    mask_iou: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ def compare_detections(case: DetectionCase, limits: DetectionLimits) -> tuple[Ma
     """Pairs one picture's detections by the rule above; rows by descending score."""
     sides = _sides(case.reference, case.candidate, limits)
     pairs = _match(sides, limits)
-    rows = [_pair(sides, left, right) for left, right in pairs]
+    rows = [_pair(sides, left, right, limits) for left, right in pairs]
     paired_left, paired_right = {left for left, _ in pairs}, {right for _, right in pairs}
     for index, found in enumerate(sides.reference):
         if index not in paired_left:
@@ -152,7 +159,9 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
         verdict, advice = Verdict.PASSED, ""
         lowest, apart = min(_iou(row) for row in matched), max(_gap(row) for row in matched)
         tied = sum(row.status == NEAR_TIE for found in rows.values() for row in found)
-        summary = f"{shown}, lowest IoU {lowest:.4f}, scores within {apart:.4f}"
+        masks = [row.mask_iou for row in matched if row.mask_iou is not None]
+        instances = f", of masks {min(masks):.4f}" if masks else ""
+        summary = f"{shown}, lowest IoU {lowest:.4f}{instances}, scores within {apart:.4f}"
         if tied:
             summary += f"; {tied} more that PyTorch finds too with its queries in this order"
     return GateResult(
@@ -182,7 +191,22 @@ def _match(sides: _Sides, limits: DetectionLimits) -> list[tuple[int, int]]:
     required = [[_required(d, limits) for d in side] for side in (sides.reference, sides.candidate)]
     alike = np.array([[r.class_index == c.class_index for c in sides.candidate] for r in sides.reference], bool)
     fits = alike.reshape(sides.iou.shape) & (sides.iou >= limits.iou) & (sides.gap <= limits.score + _ROUNDING)
+    for left, right in np.argwhere(fits):
+        fits[left, right] = _masks_fit(sides.reference[left], sides.candidate[right], limits)
     return match_sets(fits, sides.iou - sides.gap, *required)
+
+
+def _masks_fit(one: Detection, other: Detection, limits: DetectionLimits) -> bool:
+    if limits.mask_iou is None or one.mask is None:
+        return True
+    return _mask_iou(one, other) >= limits.mask_iou
+
+
+def _mask_iou(one: Detection, other: Detection) -> float:
+    """Returns the IoU of the masks; 0 if the other has none, or one of another size."""
+    if one.mask is None or other.mask is None or (one.mask.width, one.mask.height) != (other.mask.width, other.mask.height):
+        return 0.0
+    return one.mask.iou(other.mask)
 
 
 def _explained(case: DetectionCase, sides: _Sides, limits: DetectionLimits) -> set[int]:
@@ -194,9 +218,10 @@ def _required(found: Detection, limits: DetectionLimits) -> bool:
     return found.score > limits.threshold + limits.score
 
 
-def _pair(sides: _Sides, left: int, right: int) -> MatchRow:
+def _pair(sides: _Sides, left: int, right: int, limits: DetectionLimits) -> MatchRow:
     one, other = sides.reference[left], sides.candidate[right]
-    return MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, float(sides.iou[left, right]))
+    masks = _mask_iou(one, other) if one.mask is not None and limits.mask_iou is not None else None
+    return MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, float(sides.iou[left, right]), mask_iou=masks)
 
 
 def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side: str) -> str:
@@ -206,7 +231,8 @@ def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side:
     if not pool:
         return f"{side} has nothing there"
     best = max(pool, key=lambda i: float(ious[i]))
-    return f"nearest of {side}: {others[best].name} {others[best].score:.3f}, IoU {ious[best]:.4f}"
+    masks = f", mask IoU {_mask_iou(found, others[best]):.4f}" if found.mask is not None else ""
+    return f"nearest of {side}: {others[best].name} {others[best].score:.3f}, IoU {ious[best]:.4f}{masks}"
 
 
 def _describe(row: MatchRow) -> str:
@@ -239,5 +265,10 @@ def _measurements(name: str, rows: Sequence[MatchRow], limits: DetectionLimits) 
     return [
         *counts,
         Measurement(name, "lowest iou", min(_iou(row) for row in matched), limit=limits.iou),
+        *(
+            [Measurement(name, "lowest mask iou", min(masks), limit=limits.mask_iou)]
+            if (masks := [row.mask_iou for row in matched if row.mask_iou is not None])
+            else []
+        ),
         Measurement(name, "score difference", max(map(_gap, matched)), limit=limits.score + _ROUNDING, at_least=False),
     ]

@@ -67,7 +67,8 @@ class Fp16Limits:
 
     def detections(self, threshold: float) -> DetectionLimits:
         """Converts them to the limits of the detections gate."""
-        return DetectionLimits(threshold, iou=self.iou, score=self.score)
+        # The chain in fp16 gives boxes and classes; the graph of the masks is compared by itself.
+        return DetectionLimits(threshold, iou=self.iou, score=self.score, mask_iou=None)
 
 
 @dataclass(frozen=True)

@@ -45,18 +45,22 @@ def read_facts(family: Family, tensors: Mapping[str, Tensor]) -> dict[str, int]:
     return facts
 
 
-def matching_variants(family: Family, facts: Mapping[str, int], original: bool = False) -> tuple[str, ...]:
+def matching_variants(
+    family: Family, facts: Mapping[str, int], original: bool = False, class_name: object = None
+) -> tuple[str, ...]:
     """Returns the names of the family's variants that have these facts; some only in the ``original`` project's naming.
 
     A model that was fine-tuned at another resolution keeps its position grid, or, since rfdetr 1.6.5 (#956), has a grid that
     follows the resolution. So the grid decides between variants of equal architecture if it matches one of theirs, and is
-    ignored otherwise. Likewise, a number of decoder layers that no variant has is the checkpoint's own.
+    ignored otherwise. Likewise, a number of decoder layers that no variant has is the checkpoint's own. ``class_name``, the
+    class of the original project that the file states, decides between variants that nothing else tells apart.
     """
     rows = [row for row in VARIANTS.values() if row.family is family and (original or not row.only_original)]
     others = {name: value for name, value in facts.items() if name != _LAYERS}
     same = [row for row in rows if not differences(row, facts)] or [row for row in rows if not differences(row, others)]
     exact = [row.name for row in same if row.expected.get(_GRID) == facts.get(_GRID)]
-    return tuple(exact or [row.name for row in same])
+    names = exact or [row.name for row in same]
+    return tuple([name for name in names if class_name is not None and VARIANTS[name].class_name == class_name] or names)
 
 
 def differences(variant: Variant, facts: Mapping[str, int]) -> list[str]:

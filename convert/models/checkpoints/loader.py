@@ -71,14 +71,14 @@ def _from_folder(source: str, folder: Path) -> Checkpoint:
     if "model_type" not in config:
         # Original projects also publish weights beside a config.json of their own; then the tensors decide.
         return _checkpoint(source, strip_wrappers(read_weights(folder)))
-    kind, known = config["model_type"], {family.model_type: family for family in FAMILIES}
+    kind, known = config["model_type"], {family.model_type for family in FAMILIES}
     if not isinstance(kind, str):
         raise UserError(f"config.json of {source} is damaged: model_type is {kind!r}, not a string")
     if kind not in known:
         raise UserError(f"{source} is {describe_config(config)}")
     preprocessor = read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else None
     checkpoint = _checkpoint(source, strip_wrappers(read_weights(folder)), config=config, preprocessor=preprocessor)
-    if checkpoint.family is not known[kind]:
+    if checkpoint.family.model_type != kind:
         raise UserError(f"{source}: model_type in config.json is {kind!r}, but the weights are of {checkpoint.family.name}")
     return checkpoint
 
@@ -110,7 +110,9 @@ def _checkpoint(
     columns = facts.get("logits", 0)
     if columns < 1:
         raise UserError(f"checkpoint {source} is damaged: its class head has no columns")
-    classes = None
+    classes, class_name = None, None
+    if contents is not None:
+        class_name = contents.facts.get("model_name") or contents.argument("model_name")
     if config is not None:
         classes = classes_from_config(config)
     elif contents is not None:
@@ -124,7 +126,7 @@ def _checkpoint(
         logit_columns=columns,
         classes=classes,
         config=config,
-        variants=matching_variants(family, facts, config is None and has_original_names(tensors)),
+        variants=matching_variants(family, facts, config is None and has_original_names(tensors), class_name),
         statements=collect_statements(family, tensors, contents, config, preprocessor, source),
         place="" if contents is None else contents.place,
     )

@@ -213,6 +213,7 @@ _ALL = (
         "how deformable attention reads between cells: bilinear (default) or the nearest (discrete)",
         _choice("default", "discrete"),
     ),
+    Setting("masks", "whether a detector of instances gives masks: on, or off (boxes and classes alone)", _choice("on", "off")),
 )
 
 SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _ALL}

@@ -1,9 +1,7 @@
 """RF-DETR: windowed DINOv2, one feature level, two-stage selection, deformable decoder.
 
-Two differences between transformers' model and rfdetr's are known. ``layer_norm_eps`` of the projector is set by
-``fixed_config`` below. And if a side has 50 or more cells, rfdetr includes the border cells in the query selection with zeroed
-features, while transformers excludes them (proposals within 0.01 of the border count as invalid); every published resolution
-has fewer.
+Two differences between transformers' model and rfdetr's are known: ``layer_norm_eps`` of the projector, set by ``fixed_config``
+below, and border cells in the query selection, see ``convert.models.originals.select_border_tokens``.
 """
 
 from __future__ import annotations
@@ -36,8 +34,9 @@ RF_DETR = Family(
         "query rows": Fact(r"\bquery_feat\.weight$"),
     },
     other_models={
-        r"(^|\.)segmentation_head\.|(^|\.)query_features_block\.": "an RF-DETR segmentation checkpoint; only detection "
-        "checkpoints can be converted",
+        # With a whole head it is of the family RF-DETR Seg.
+        r"(^|\.)segmentation_head\.|(^|\.)query_features_block\.": "an RF-DETR segmentation checkpoint without a whole "
+        "segmentation head; save all of its tensors",
         r"keypoint": "an RF-DETR keypoint checkpoint; only detection checkpoints can be converted",
         r"lora_|\.base_layer\.": "a checkpoint with LoRA adapters in an unknown form; merge them (merge_and_unload in "
         "peft) first",
@@ -47,6 +46,7 @@ RF_DETR = Family(
     },
     # _kp_active_mask: a buffer for keypoints that rfdetr has in every detector since 1.8.
     ignored_tensors=(r"num_batches_tracked$", r"(^|\.)_kp_active_mask$"),
+    adjustments=("select_border_tokens",),
     # rfdetr's projector normalises with eps 1e-6 (rfdetr/models/backbone/projector.py, LayerNorm); transformers' class default
     # is 1e-5 and its converter leaves it there, which moves logits by up to 1.
     fixed_config={"layer_norm_eps": 1e-6},
@@ -112,6 +112,8 @@ def rf_detr_row(
     position_grid: int,
     feature_levels: tuple[int, ...],
     source: str,
+    family: Family = RF_DETR,
+    class_name: str | None = None,
     classes: ClassNames = COCO_SPARSE,
     num_queries: int = 300,
     group_detr: int = 13,
@@ -130,7 +132,7 @@ def rf_detr_row(
     """Builds a row of the RF-DETR family; the defaults are those of the published sizes."""
     return Variant(
         name=name,
-        family=RF_DETR,
+        family=family,
         resolution=resolution,
         resolution_step=patch * windows,
         num_queries=num_queries,
@@ -173,6 +175,7 @@ def rf_detr_row(
         source=source,
         hub_id=hub_id,
         bundled=bundled,
+        class_name=class_name,
         # rfdetr's predict resizes without antialias since 1.9.0 (pull request 1206); --resize selects the older form.
         resize="bilinear",
         strides=(patch,),
@@ -187,6 +190,7 @@ def rf_detr_row(
 ROWS: tuple[Variant, ...] = (
     rf_detr_row(
         "nano",
+        class_name="RFDETRNano",
         resolution=384,
         patch=16,
         windows=2,
@@ -198,6 +202,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     rf_detr_row(
         "small",
+        class_name="RFDETRSmall",
         resolution=512,
         patch=16,
         windows=2,
@@ -209,6 +214,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     rf_detr_row(
         "medium",
+        class_name="RFDETRMedium",
         resolution=576,
         patch=16,
         windows=2,
@@ -220,6 +226,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     rf_detr_row(
         "base",
+        class_name="RFDETRBase",
         resolution=560,
         patch=14,
         windows=4,
@@ -231,6 +238,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     rf_detr_row(
         "large",
+        class_name="RFDETRLarge",
         resolution=704,
         patch=16,
         windows=2,
@@ -242,6 +250,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     rf_detr_row(
         "xlarge",
+        class_name="RFDETRXLarge",
         resolution=700,
         patch=20,
         windows=1,
@@ -258,6 +267,7 @@ ROWS: tuple[Variant, ...] = (
     ),
     rf_detr_row(
         "2xlarge",
+        class_name="RFDETR2XLarge",
         resolution=880,
         patch=20,
         windows=2,

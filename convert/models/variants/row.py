@@ -53,7 +53,8 @@ class Family:
         model_type: ``model_type`` of transformers' config.json.
         config_class: name of the configuration class in ``transformers``.
         model_class: name of the model class in ``transformers``; its output has the attributes ``boxes_output``
-            (``[1, Q, 4]``, cx cy w h in [0, 1]) and ``logits_output`` (``[1, Q, C]``).
+            (``[1, Q, 4]``, cx cy w h in [0, 1]) and ``logits_output`` (``[1, Q, C]``), and, of a detector of instances,
+            ``masks_output`` (``[1, Q, h, w]``, logits).
         signature: patterns that must each match a tensor's name for a checkpoint to be of this family.
         facts: architectural numbers that can be read from the tensors. ``logits`` is required: the number of columns.
         other_models: pattern over tensor names → what such a checkpoint is and what to do; these are refused.
@@ -112,6 +113,7 @@ class Family:
     init_noise: Mapping[str, float] = field(default_factory=dict)
     boxes_output: str = "pred_boxes"
     logits_output: str = "logits"
+    masks_output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Variant:
         original_config: path of a configuration field → its value for checkpoints in the original project's naming.
         only_original: there are no transformers folders of it, so that config.json never means this row, and its random
             weights are those of the adjusted model.
+        class_name: of the original project, where its checkpoints state it (``model_name``, rfdetr since 1.7).
     """
 
     name: str
@@ -171,6 +174,7 @@ class Variant:
     original_settings: Mapping[str, Sourced[Any]] = field(default_factory=dict)
     original_config: Mapping[FieldPath, Any] = field(default_factory=dict)
     only_original: bool = False
+    class_name: str | None = None
 
     def default_settings(self) -> dict[str, Any]:
         """Returns the default of every setting that the detector has, by name (``convert.models.settings``)."""
@@ -187,6 +191,7 @@ class Variant:
             "num_queries": self.num_queries,
             "num_select": self.num_select,
             **{name: self.family.defaults.get(name) if value is None else value for name, value in stated.items()},
+            **({"masks": "on"} if self.family.masks_output else {}),
         }
 
     @property

@@ -8,14 +8,13 @@ import pytest
 
 from detr2litert.convert.models.checkpoints import load_checkpoint
 from detr2litert.convert.models.classes import resolve_classes
-from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.host_runtime.errors import UserError
-from tests.originals.compare import compare, load
+from tests.originals.compare import compare, compare_masks, load
 from tests.originals.recipe import FOLDER, Recipe, read_recipe
 
 QUICK = ("rfdetr-1.2.1-nano-288", "rfdetr-1.11.2-nano-lora", "rfdetr-1.4.1-nano-select-100")
 """In the fast lane."""
-BIG = ("base", "large", "xlarge", "medium", "small")
+BIG = ("seg", "base", "large", "xlarge", "medium", "small")
 """Sizes that take seconds to draw and run: in the slow lane, like a second recipe of a version."""
 NAMES = sorted(path.stem for path in (FOLDER / "recipes").glob("rfdetr-*.json"))
 AMBIGUOUS = {"1.5.2"}
@@ -54,7 +53,15 @@ def test_rfdetrs_detections_and_names(name: str, tmp_path: Path) -> None:
         assert {column: names[column] for column in recorded} == recorded
 
 
+@pytest.mark.parametrize("name", [pytest.param(name, marks=lane(name)) for name in NAMES if "-seg-" in name])
+def test_rfdetrs_masks(name: str, tmp_path: Path) -> None:
+    written = recipe(name)
+    iou, masks = compare_masks(written, load(written, tmp_path))
+    assert masks == 12
+    assert iou >= 0.999
+
+
 def test_every_size_of_rfdetr_has_a_recipe() -> None:
-    sizes = {"nano", "base"}
-    assert sizes <= {part for name in NAMES for part in name.split("-")} & set(VARIANTS)
+    sizes = {"nano", "base", "seg"}
+    assert sizes <= {part for name in NAMES for part in name.split("-")}
     assert len(NAMES) >= 20

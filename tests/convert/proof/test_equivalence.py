@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from detr2litert.convert.compiler import compile_detector, evaluate_parts
 from detr2litert.convert.models.settings.setting import Size
-from detr2litert.convert.proof.equivalence import check_rewrites, in_order
+from detr2litert.convert.proof.compared_outputs import in_order
+from detr2litert.convert.proof.equivalence import check_rewrites
 from detr2litert.host_runtime import host_kernels
 from detr2litert.host_runtime.selection import topk_indices
 from detr2litert.rewrites import iterate_topk

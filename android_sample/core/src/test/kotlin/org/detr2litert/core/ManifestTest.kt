@@ -65,7 +65,7 @@ class ManifestTest {
         val refusal = assertFailsWith<BundleException> { ManifestReader.read(text("native_not_listed_b")) }
         assertTrue("graph_b.native.tflite is used but not listed under files" in refusal.message!!, refusal.message)
         val newer = assertFailsWith<BundleException> { ManifestReader.read(text("newer")) }
-        assertTrue("schema version 4 but this app reads up to 3; update the app" in newer.message!!, newer.message)
+        assertTrue("schema version 5 but this app reads up to 3; update the app" in newer.message!!, newer.message)
     }
 
     @Test
