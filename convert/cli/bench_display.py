@@ -28,7 +28,7 @@ def print_record(record: BenchRecord) -> None:
     for comparison in record.comparisons:
         _line(words.comparison_line(comparison))
         if comparison.differences:
-            _line(f"  although the set-ups differ: {'; '.join(comparison.differences)}")
+            _line(f"  although these differ: {'; '.join(comparison.differences)}")
     if record.budget is not None:
         click.echo()
         _line(words.budget_line(record.budget))

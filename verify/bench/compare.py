@@ -85,6 +85,10 @@ def _pairs(
 def _compare(
     first: ContenderRecord, second: ContenderRecord, name: str, differences: Sequence[Difference], seed: int, *, saved: bool
 ) -> list[Comparison]:
+    shown = [*differences]
+    if first.variant and second.variant and first.variant != second.variant:
+        # Not refused: which of two detectors to ship is a question that is asked. But it is no question of their set-ups.
+        shown.append(Difference("detector", first.variant, second.variant))
     return [
         Comparison(
             first.name,
@@ -92,7 +96,7 @@ def _compare(
             part,
             ratio_of_medians(first.part(part), second.part(part), paired=not saved, seed=seed),
             saved,
-            tuple(map(str, differences)),
+            tuple(map(str, shown)),
         )
         for part in (FRAME, DETECTOR_ALONE)
     ]

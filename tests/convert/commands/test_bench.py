@@ -111,7 +111,7 @@ def test_saved_results_are_compared_and_refused(cells: Path, tmp_path: Path) -> 
     refused = ("bench", cells, *FEW, "--threads", 2, "--against", old)
     assert_refused(invoke(*refused), "old.json", "threads: 2 and 1", "--despite-differences")
     despite = invoke(*refused, "--despite-differences")
-    assert despite.code == 0 and "although the set-ups differ: threads: 2 and 1" in despite.stdout
+    assert despite.code == 0 and "although these differ: threads: 2 and 1" in despite.stdout
 
 
 def test_both_forms_of_a_bundle_are_two_contenders(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_contender_that_runs_elsewhere_is_refused_unless_wanted(
     monkeypatch.setattr(bench, "_bundle_entries", one_native)
     command = ("bench", cells, cells.parent / "native", *FEW)
     assert_refused(invoke(*command), "form: portable and native", "--form portable")
-    assert "although the set-ups differ: form: portable and native" in invoke(*command, "--despite-differences").stdout
+    assert "although these differ: form: portable and native" in invoke(*command, "--despite-differences").stdout
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,13 @@ def test_the_first_is_compared_with_each_other_one() -> None:
     assert all(c.ratio.paired and not c.saved and not c.differences for c in found)
 
 
+def test_two_detectors_are_compared_and_named_as_two() -> None:
+    large, small = (replace(contender(name), variant=name) for name in ("large", "small"))
+    assert {c.differences for c in compare_in_turns([large, small], (), 0)} == {("detector: large and small",)}
+    assert not compare_in_turns([large, replace(small, variant="large")], (), 0)[0].differences
+    assert not compare_in_turns([large, replace(small, variant="")], (), 0)[0].differences
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
