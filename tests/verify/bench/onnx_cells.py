@@ -6,7 +6,6 @@ All 16 cells are queries, in the order of the cells, so the detections are those
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from tests.host_runtime.tiny_bundle import CELLS, SIDE, cell_grid, manifest
 def metadata(**changed: str | None) -> dict[str, str]:
     """The file's own: pre- and post-processing and classes; None leaves an entry out."""
     own = manifest().to_dict()
-    post = {**asdict(manifest().postprocess), "boxes": "dets", "logits": "labels"}
+    post = {**own["postprocess"], "boxes": "dets", "logits": "labels"}
     entries: dict[str, Any] = {"preprocess": own["preprocess"], "postprocess": post, "classes": list(manifest().classes)}
     texts = {name: json.dumps(value) for name, value in entries.items()} | {"variant": "cells"} | changed
     return {name: text for name, text in texts.items() if text is not None}
