@@ -91,6 +91,8 @@ def referenced(module: Any, image: Tensor) -> SimpleNamespace:
     mean, std, scale = (SimpleNamespace(value=value) for value in ((0.5,) * 3, (0.25,) * 3, 1 / 255))
     return SimpleNamespace(
         module=module.eval(),
+        exported=module.eval(),
+        masks=False,
         num_queries=6,
         channels=3,
         size=Size(*image.shape[2:]),
