@@ -43,7 +43,7 @@ def test_one_of_each_family(driver: Driver, tmp_path: Path, monkeypatch: pytest.
     assert_judged(tmp_path / name, row)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_discrete_sampling(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RT-DETRv2's ``decoder_method: discrete``: no gather reaches a graph."""
     row = shrunken("rtdetrv2-r18")

@@ -63,7 +63,7 @@ def test_the_shipped_bundles_detect_the_same(tiny: Made, other: Path) -> None:
     assert matched >= 10
 
 
-@pytest.mark.parametrize("variant", ["tiny", "dfine-tiny"])
+@pytest.mark.parametrize("variant", ["tiny", pytest.param("dfine-tiny", marks=pytest.mark.slow)])
 def test_every_target_and_layout_computes_the_same(variant: str) -> None:
     """To 1e-5 of each output's range, in float32."""
     reference, _ = load_reference(VARIANTS[variant], None, None)
