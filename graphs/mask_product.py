@@ -60,13 +60,8 @@ def cut_masks(graph_module: fx.GraphModule, kept: int) -> fx.GraphModule:
     _, count, height, width = sizes(value_of(masks).shape)
     cells = flat.all_input_nodes[0] if flat.target is aten.reshape.default else flat
     channels = sizes(value_of(queries).shape)[-1]
-    fits = sizes(value_of(queries).shape) == [1, count, channels] and sizes(value_of(cells).shape) == [
-        1,
-        channels,
-        height,
-        width,
-    ]
-    if not fits or product.args != (queries, flat):
+    shapes = [sizes(value_of(factor).shape) for factor in (queries, cells)]
+    if shapes != [[1, count, channels], [1, channels, height, width]] or product.args != (queries, flat):
         raise RewriteRefusedError(product, "a product of other shapes", _HINT)
     embedding = Emitter(graph_module, output, provenance=cells)(aten.permute.default, cells, [0, 2, 3, 1])
     output.args = ((*others, queries, embedding),)

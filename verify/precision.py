@@ -13,8 +13,6 @@ from detr2litert.verify.parity.fp16 import Fp16Limits
 
 SETTING = "precision"
 """Its name among the manifest's settings, where a runtime of any version accepts it."""
-CALIBRATION = "calibration"
-"""The setting with the pictures that a static form was calibrated on; absent from any other bundle."""
 WIDEST_SCORE = 0.1
 """The largest difference of scores that a precision is allowed."""
 
@@ -23,7 +21,7 @@ class Precision(StrEnum):
     """Of the weights of convolutions and fully connected layers.
 
     ``INT8`` has a scale for each channel of the output. A layer's input stays a float, which the CPU rounds to 8 bits by its
-    range when it runs (dynamic range); with a calibration, it is rounded to steps that the file fixes (static).
+    range when it runs (dynamic range).
     """
 
     FP32 = "fp32"
@@ -31,19 +29,13 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
-def precision_records(precision: Precision, calibration: str = "") -> dict[str, SettingRecord]:
-    """Returns the precision as a manifest records it.
-
-    Args:
-        precision: of the weights.
-        calibration: on which pictures, for a static form; "" for another.
-    """
-    found = {SETTING: SettingRecord(str(precision), "the default" if precision is Precision.FP16 else "--precision")}
-    return {**found, **({CALIBRATION: SettingRecord(calibration, "--calibration")} if calibration else {})}
+def precision_records(precision: Precision) -> dict[str, SettingRecord]:
+    """Returns the precision of the weights as a manifest records it."""
+    return {SETTING: SettingRecord(str(precision), "the default" if precision is Precision.FP16 else "--precision")}
 
 
 def precision_of(settings: Mapping[str, SettingRecord]) -> Precision:
-    """Returns the precision that a manifest records; fp16, the only one until December 2026, if it records none."""
+    """Returns the precision that a manifest records; fp16 if it records none: before it did, there was no other."""
     record = settings.get(SETTING)
     try:
         return Precision.FP16 if record is None else Precision(record.value)
@@ -52,12 +44,9 @@ def precision_of(settings: Mapping[str, SettingRecord]) -> Precision:
 
 
 def describe_precision(manifest: Manifest) -> str:
-    """Describes the weights of a bundle: ``"int8, static: 20 pictures of calibration"``."""
+    """Describes the weights of a bundle: ``"int8, dynamic range"``."""
     precision = precision_of(manifest.settings)
-    if precision is not Precision.INT8:
-        return str(precision)
-    calibration = manifest.settings.get(CALIBRATION)
-    return "int8, dynamic range" if calibration is None else f"int8, static: {calibration.value}"
+    return "int8, dynamic range" if precision is Precision.INT8 else str(precision)
 
 
 def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLimits:
@@ -79,7 +68,5 @@ def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
 
 
 def accuracy_limits(manifest: Manifest) -> AccuracyLimits:
-    """Returns the limits of the accuracy gate: a point of mAP for int8 weights, two where activations are int8 as well."""
-    if precision_of(manifest.settings) is not Precision.INT8:
-        return AccuracyLimits()
-    return AccuracyLimits(loss=0.02 if CALIBRATION in manifest.settings else 0.01)
+    """Returns the limits of the accuracy gate: a point of mAP for int8 weights."""
+    return AccuracyLimits(loss=0.01) if precision_of(manifest.settings) is Precision.INT8 else AccuracyLimits()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detr2litert.convert.cli.base import JSON_FLAG, FiniteRange, reported
+from detr2litert.convert.cli.graph_files import graph_files
 from detr2litert.convert.cli.output import print_json
-from detr2litert.host_runtime.errors import UserError, readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,16 +91,7 @@ def cost_of_path(path: Path, gpu: bool, runs: int, timeout: float) -> CostReport
     Raises:
         UserError: it is neither, or cannot be read.
     """
-    from detr2litert.host_runtime.bundle import load_bundle
-
-    with readable(path):
-        is_bundle = path.is_dir() or zipfile.is_zipfile(path)
-        if not path.exists():
-            raise UserError(f"no file at {path}; give a .tflite file, or a bundle's folder or .zip")
-    if not is_bundle:
-        return _cost({path.stem: path}, gpu, runs, timeout)
-    with load_bundle(path) as bundle:
-        graphs = {name: bundle.path(spec.file) for name, spec in bundle.manifest.graphs_by_name.items()}
+    with graph_files(path) as (graphs, _):
         return _cost(graphs, gpu, runs, timeout)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from detr2litert.convert.cli.base import reported
+from detr2litert.convert.cli.graph_files import graph_files
 from detr2litert.host_runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from detr2litert.verify.arrays import Arrays
+    from detr2litert.verify.delegate.adapters import Driver
+    from detr2litert.verify.delegate.dispatches import Counter
     from detr2litert.verify.explore.operators import Measured
 
 _PACKAGE = "model_explorer"
@@ -34,8 +34,7 @@ def explore(path: Path, out: Path | None, gpu: bool, opened: bool) -> None:
     if opened:
         _require_explorer()
     folder = out or path.with_name(f"{path.stem if path.suffix else path.name}-explore")
-    with ExitStack() as stack:
-        files = _explore(path, folder, gpu, stack)
+    files = _explore(path, folder, gpu)
     for graph, names in files.items():
         click.echo(f"{graph}: {', '.join(name.name for name in names)}")
     click.echo(f"folder   {folder}")
@@ -47,65 +46,48 @@ def explore(path: Path, out: Path | None, gpu: bool, opened: bool) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Graph:
-    path: Path
-    inputs: Arrays
-
-
-def _explore(path: Path, folder: Path, gpu: bool, stack: ExitStack) -> Mapping[str, list[Path]]:
+def _explore(path: Path, folder: Path, gpu: bool) -> Mapping[str, list[Path]]:
     from detr2litert.convert.console import console
     from detr2litert.convert.progress import waiting
-    from detr2litert.verify.delegate.dispatches import Counter, find_counter
-    from detr2litert.verify.delegate.driver import find_driver, find_fp16_driver
+    from detr2litert.host_runtime.tflite.graph import read_graph
+    from detr2litert.verify.cost.measure import random_inputs
     from detr2litert.verify.explore.operators import measure_operators
 
-    graphs = _graphs(path, stack)
-    drivers = {"fp32": find_driver(), "fp16": find_fp16_driver()} if gpu else {}
-    found = {precision: driver for precision, driver in drivers.items() if driver is not None}
-    for precision in drivers.keys() - found.keys():
-        click.echo(f"no errors in {precision}: there is no adapter for it; see `detr2litert doctor`", err=True)
-    counter = find_counter(next(iter(found.values()))) if found else None
-    if counter is not None and not isinstance(counter, Counter):
-        click.echo(f"no dispatches: {counter.reason}", err=True)
-        counter = None
     written = {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from error
-    for name, graph in graphs.items():
-        with waiting(console(stderr=True), name) as doing:
-            measured = measure_operators(graph.path, graph.inputs, found, counter, doing)
-        if measured.missing:
-            click.echo(f"{name}: no values and no errors: {measured.missing}", err=True)
-        written[name] = _write(folder, name, graph.path, measured)
+    with graph_files(path) as (graphs, bundle):
+        golden = {} if bundle is None else bundle.golden_tensors()
+        random = {name: random_inputs(read_graph(file)) for name, file in graphs.items()}
+        drivers, counter = _gpus() if gpu else ({}, None)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from error
+        for name, file in graphs.items():
+            inputs = {entry: golden.get(entry, value) for entry, value in random[name].items()}
+            with waiting(console(stderr=True), name) as doing:
+                measured = measure_operators(file, inputs, drivers, counter, doing)
+            if measured.missing:
+                click.echo(f"{name}: no values and no errors: {measured.missing}", err=True)
+            written[name] = _write(folder, name, file, measured)
     return written
 
 
-def _graphs(path: Path, stack: ExitStack) -> Mapping[str, _Graph]:
-    """Returns the graphs of a bundle in every form, with its golden vectors as inputs; or a file, with random ones."""
-    import zipfile
+def _gpus() -> tuple[Mapping[str, Driver], Counter | None]:
+    """Returns the drivers by precision and the counter of dispatches; says which of them there are not."""
+    from detr2litert.verify.delegate.dispatches import NotCounted, find_counter
+    from detr2litert.verify.delegate.driver import find_driver, find_fp16_driver
 
-    from detr2litert.host_runtime.bundle import load_bundle
-    from detr2litert.host_runtime.errors import readable
-    from detr2litert.host_runtime.tflite.graph import read_graph
-    from detr2litert.verify.cost.measure import random_inputs
-
-    with readable(path):
-        is_bundle = path.is_dir() or zipfile.is_zipfile(path)
-        if not path.exists():
-            raise UserError(f"no file at {path}; give a .tflite file, or a bundle's folder or .zip")
-    if not is_bundle:
-        return {path.stem: _Graph(path, random_inputs(read_graph(path)))}
-    bundle = stack.enter_context(load_bundle(path))
-    golden = bundle.golden_tensors()
-    graphs = {}
-    for name, spec in bundle.manifest.graphs_by_name.items():
-        file = bundle.path(spec.file)
-        random = random_inputs(read_graph(file))
-        graphs[name] = _Graph(file, {entry: golden.get(entry, value) for entry, value in random.items()})
-    return graphs
+    drivers = {"fp32": find_driver(), "fp16": find_fp16_driver()}
+    found = {precision: driver for precision, driver in drivers.items() if driver is not None}
+    for precision in drivers.keys() - found.keys():
+        click.echo(f"no errors in {precision}: there is no adapter for it; see `detr2litert doctor`", err=True)
+    if not found:
+        return found, None
+    counter = find_counter(next(iter(found.values())))
+    if isinstance(counter, NotCounted):
+        click.echo(f"no dispatches: {counter.reason}", err=True)
+        return found, None
+    return found, counter
 
 
 def _write(folder: Path, name: str, graph: Path, measured: Measured) -> list[Path]:

@@ -99,7 +99,8 @@ def measure_operators(
     except LocateError as error:
         missing = str(error)
     with scratch_folder() as work:
-        jobs = {op.index: job for op in chosen if (job := _job(writer, op, values, work)) is not None}
+        cut = chosen if drivers else []
+        jobs = {op.index: job for op in cut if (job := _job(writer, op, values, work)) is not None}
         runs: dict[str, dict[int, DelegateRun]] = {}
         for position, (precision, driver) in enumerate(drivers.items()):
             doing(f"{len(jobs)} operators, each by itself, in {precision} on {driver.adapter.name}")
