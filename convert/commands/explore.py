@@ -14,6 +14,7 @@ from detr2litert.convert.cli.graph_files import graph_files
 from detr2litert.host_runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from detr2litert.verify.arrays import Arrays
     from detr2litert.verify.delegate.adapters import Driver
     from detr2litert.verify.delegate.dispatches import Counter
     from detr2litert.verify.explore.operators import Measured
@@ -49,14 +50,12 @@ def explore(path: Path, out: Path | None, gpu: bool, opened: bool) -> None:
 def _explore(path: Path, folder: Path, gpu: bool) -> Mapping[str, list[Path]]:
     from detr2litert.convert.console import console
     from detr2litert.convert.progress import waiting
-    from detr2litert.host_runtime.tflite.graph import read_graph
-    from detr2litert.verify.cost.measure import random_inputs
     from detr2litert.verify.explore.operators import measure_operators
 
     written = {}
     with graph_files(path) as (graphs, bundle):
         golden = {} if bundle is None else bundle.golden_tensors()
-        random = {name: random_inputs(read_graph(file)) for name, file in graphs.items()}
+        random = {name: _random(name, file) for name, file in graphs.items()}
         drivers, counter = _gpus() if gpu else ({}, None)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +69,18 @@ def _explore(path: Path, folder: Path, gpu: bool) -> Mapping[str, list[Path]]:
                 click.echo(f"{name}: no values and no errors: {measured.missing}", err=True)
             written[name] = _write(folder, name, file, measured)
     return written
+
+
+def _random(name: str, file: Path) -> Arrays:
+    from detr2litert.host_runtime.tflite.graph import read_graph
+    from detr2litert.verify.cost.measure import random_inputs
+
+    try:
+        return random_inputs(read_graph(file))
+    except TypeError as error:
+        raise UserError(
+            f"{name}: no values can be made for an input ({error}); convert it with inputs of float32 or integers"
+        ) from error
 
 
 def _gpus() -> tuple[Mapping[str, Driver], Counter | None]:

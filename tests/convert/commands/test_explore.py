@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from detr2litert.host_runtime.manifest import NativeFiles
+from detr2litert.host_runtime.tflite.writer import ModelWriter
 from detr2litert.verify.delegate.adapters import Driver
 from tests.convert.command import assert_refused, invoke
 from tests.host_runtime.tiny_bundle import graph_a, write_bundle
@@ -47,6 +48,13 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     path = write_net(tmp_path / "net.tflite")
     assert_refused(invoke("explore", path, "--no-gpu", "--out", tmp_path / "text.tflite"), "text.tflite", "--out")
     assert not (tmp_path / "net-explore").exists()
+
+
+def test_an_input_without_possible_values_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    w = ModelWriter()
+    w.op("CAST", [w.input("x", (1, 4), dtype="resource")], {"y": (1, 4)})
+    assert_refused(invoke("explore", w.write(tmp_path / "odd.tflite", ["y"]), "--no-gpu"), "odd: no values can be made")
+    assert not (tmp_path / "odd-explore").exists()
 
 
 @pytest.mark.skipif(find_spec("model_explorer") is not None, reason="Model Explorer is installed")
