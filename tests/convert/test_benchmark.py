@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
@@ -18,15 +17,17 @@ from detr2litert.host_runtime.manifest import Weights
 from detr2litert.rewrites import driver, pipeline
 from detr2litert.rewrites.profile import Profile, Sampling
 from detr2litert.rewrites.program import export
+from detr2litert.verify.bench.compare import compare_in_turns
 from detr2litert.verify.bench.machine import describe_machine
-from detr2litert.verify.bench.stages import summarise
 from detr2litert.verify.cost.measure import Measured, Measurements, Time
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.report.report import RunReport, Stage
+from tests.verify.bench.fakes import contender
+from tests.verify.bench.fakes import record as bench_record
 from tools.benchmark.__main__ import main
 from tools.benchmark.conversion import Conversion, from_report
 from tools.benchmark.cost import cost_of, sampling_core
-from tools.benchmark.latency import STAGES
+from tools.benchmark.frames import FrameTimes
 from tools.benchmark.record import Cost, Record, VariantRecord
 from tools.benchmark.tables import _FORMS, render
 
@@ -149,11 +150,18 @@ def some_graphs(software: bool, not_counted: str = "", adapter: str = "Mali") ->
     return Measurements(graphs, adapter, software, not_counted, 2)
 
 
-def a_record(graphs: Measurements | None = None) -> Record:
-    latency = {stage: summarise([1.0, 2.0, 3.0]) for stage in STAGES}
+def some_frames(no_gpu: str = "") -> FrameTimes:
+    """A bundle beside an ONNX file of twice its time, and the same bundle on a GPU in software."""
+    cpu = bench_record(contender(), contender("tiny.onnx", (20.0, 24.0, 22.0), engine="ONNX Runtime", form=""))
+    cpu = replace(cpu, comparisons=tuple(compare_in_turns(cpu.contenders, (), 0)))
+    gpu = bench_record(contender(frame=(90.0, 92.0), accelerator="gpu", device="Soft", driver="1.3", software=True))
+    return FrameTimes(cpu, None if no_gpu else gpu, no_gpu)
+
+
+def a_record(graphs: Measurements | None = None, frames: FrameTimes | None = None) -> Record:
     sampling = {"tent": Cost(94_000_000, 2_000_000, 22_000_000), "folded-tent": Cost(50_000_000, 1_000_000, 11_000_000)}
     entries = {
-        name: VariantRecord(some_conversions(name == "big"), latency, graphs or some_graphs(True), sampling)
+        name: VariantRecord(some_conversions(name == "big"), frames or some_frames(), graphs or some_graphs(True), sampling)
         for name in ("little", "big")
     }
     return Record(describe_machine(), "pixel", 2, entries)
@@ -182,15 +190,25 @@ def test_the_tables_hold_every_figure_and_how_it_was_measured():
         "| dispatches of graph A | 6 / 4 | 6 / 4 |",
         "| dispatches of graph B | 3 | 3 |",
         "| graph B, fp16 weights | 0.2 MB | 0.2 MB |",
-        "| host step | 2.00 / 2.90 | 2.00 / 2.90 |",
+        "| detector | 10.00 / 10.90 | 21.00 / 22.80 | 90.00 / 90.90 |",
+        "| whole frame | 11.00 / 11.90 | 22.00 / 23.80 | 91.00 / 91.90 |",
+        "| bundle against it |  | 0.50 × (0.50 to 0.50) |  |",
         "| MMAC, unfolded | 94.0 | 94.0 |",
         "| MB, folded | 11.0 | 11.0 |",
     ):
         assert row in text.split("\n"), row
-    assert "2 threads" in text
-    assert "of 3 frames" in text
+    assert "2 CPU threads" in text
+    assert "little, 3 frames on the CPU after 3 to warm up (load when it began: 0.1) and 2 frames on the GPU after 3" in text
+    assert "| little: LiteRT on the CPU, portable form, 2 CPU threads, fp32, 8 × 8 | ONNX Runtime on the CPU, 2 CPU " in text
+    assert "LiteRT on Soft (1.3, software)" in text
     assert "Weights of big are random" in text
-    assert json.loads(json.dumps(a_record().to_json()))["variants"]["little"]["latency"]["graph A"]["p95"] == pytest.approx(2.9)
+    frames = json.loads(json.dumps(a_record().to_json()))["variants"]["little"]["frames"]
+    assert frames["cpu"]["contenders"][1]["frames"]["stages"]["whole frame"] == [20.0, 24.0, 22.0]
+
+
+def test_frames_without_a_gpu_say_why() -> None:
+    text = render(a_record(frames=some_frames("no Vulkan adapter")))
+    assert "to warm up (load when it began: 0.1); not on a GPU: no Vulkan adapter:" in text and "Soft" not in text
 
 
 def test_times_of_a_gpu_are_in_the_table_unless_it_is_a_software_one() -> None:

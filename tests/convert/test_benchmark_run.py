@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.benchmark.latency import STAGES
+from detr2litert.verify.bench.stages import FRAME, GRAPH_A, GRAPH_B
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 ROOT = Path(__file__).parents[2]
@@ -35,9 +35,14 @@ def test_the_demo_detector_is_measured_and_the_document_written(tmp_path):
     assert not conversion["random_weights"]
     assert conversion["seconds"] >= sum(conversion["stages"].values())
     assert 300e6 < conversion["peak_bytes"] < 4e9
-    assert set(tiny["latency"]) == set(STAGES)
-    parts = sum(tiny["latency"][stage]["median"] for stage in STAGES[:-1])
-    assert tiny["latency"]["whole frame"]["median"] == pytest.approx(parts, rel=0.5)
+    cpu, gpu = tiny["frames"]["cpu"], tiny["frames"]["gpu"]
+    assert [one["setup"]["engine"] for one in cpu["contenders"]] == ["LiteRT", "ONNX Runtime", "PyTorch eager"]
+    assert [one["setup"]["accelerator"] for one in gpu["contenders"]] == ["gpu"]
+    for bench in (cpu, gpu):
+        stages = bench["contenders"][0]["frames"]["stages"]
+        assert {GRAPH_A, GRAPH_B} < set(stages)
+        for index, whole in enumerate(stages[FRAME]):
+            assert whole == pytest.approx(sum(times[index] for name, times in stages.items() if name != FRAME), rel=0.1)
     graphs = tiny["graphs"]["graphs"]
     assert set(graphs) == {"graph_a", "graph_b", "graph_a.native", "graph_b.native"}
     assert graphs["graph_a.native"]["dispatches"] < graphs["graph_a"]["dispatches"]
@@ -45,4 +50,4 @@ def test_the_demo_detector_is_measured_and_the_document_written(tmp_path):
     text = document.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n")
     assert text.endswith(f"{END}\nafter\n")
-    assert "| host step |" in text and "| dispatches of graph A |" in text
+    assert "| host step |" in text and "| bundle against it |" in text and "| dispatches of graph A |" in text

@@ -1,4 +1,4 @@
-"""``python -m tools.benchmark``: measures, and writes the README's tables."""
+"""``python -m tools.benchmark``: measures, and writes the tables of docs/measurements.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.quiet import silence_native_log
 from detr2litert.verify.bench.machine import describe_machine
 from tools.benchmark.conversion import Conversion, convert
-from tools.benchmark.latency import measure, measure_graphs
+from tools.benchmark.frames import time_frames
+from tools.benchmark.graphs import measure_graphs
 from tools.benchmark.record import Cost, Record, VariantRecord
 from tools.benchmark.tables import render
 
@@ -26,7 +27,7 @@ _SECTION = "benchmark"
 
 
 @click.command()
-@click.option("--variants", default="tiny,nano,small", show_default=True, help="Names, separated by commas.")
+@click.option("--variants", default="tiny,nano", show_default=True, help="Names, separated by commas.")
 @click.option("--target", default="pixel", show_default=True, help="Phone to convert for.")
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(min=1), help="Timed frames for each variant.")
 @click.option("--conversions", default=3, show_default=True, type=click.IntRange(min=1), help="Of each variant.")
@@ -63,14 +64,14 @@ def _benchmark(
         for repeat, (name, variant) in itertools.product(range(repeats), chosen.items()):
             click.echo(f"{name}: converting, {repeat + 1} of {repeats}", err=True)
             conversions[name].append(convert(variant, target, Path(scratch) / f"{name}-{repeat}"))
-        latencies, graphs = {}, {}
-        for name in chosen:
-            click.echo(f"{name}: {runs} frames on the CPU", err=True)
-            latencies[name] = measure(Path(scratch) / f"{name}-0", runs, threads)
+        frames, graphs = {}, {}
+        for name, variant in chosen.items():
+            click.echo(f"{name}: frames of the bundle, ONNX Runtime and PyTorch", err=True)
+            frames[name] = time_frames(variant, Path(scratch) / f"{name}-0", runs, threads)
             click.echo(f"{name}: each graph on the GPU", err=True)
             graphs[name] = measure_graphs(Path(scratch) / f"{name}-0", runs, threads)
     costs = _costs(chosen, target)
-    entries = {name: VariantRecord(tuple(conversions[name]), latencies[name], graphs[name], costs[name]) for name in chosen}
+    entries = {name: VariantRecord(tuple(conversions[name]), frames[name], graphs[name], costs[name]) for name in chosen}
     record = Record(machine, target, threads, entries)
     tables = render(record)
     if json_path is not None:

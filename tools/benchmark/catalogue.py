@@ -7,7 +7,6 @@ are available, and a later call continues with the variants that the file lacks.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,10 @@ from detr2litert.convert.targets import find_target
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
 from detr2litert.host_runtime.quiet import silence_native_log
+from detr2litert.verify.bench.stages import HOST_STEP
 from detr2litert.verify.report.report import load_report, write_whole
 from tools.benchmark.conversion import Conversion, convert
-from tools.benchmark.latency import measure
+from tools.benchmark.frames import bench
 
 _BAD_INPUT = 2
 _SECTION = "catalogue"
@@ -159,9 +159,9 @@ def _measure(variant: Variant, target: str) -> Entry:
     with tempfile.TemporaryDirectory(prefix="catalogue-") as scratch:
         bundle = Path(scratch) / variant.name
         conversion = convert(variant, target, bundle, gpu=True)
-        latency = measure(bundle, _RUNS, min(4, os.cpu_count() or 1))
+        host_step = bench(bundle, "--runs", _RUNS).contenders[0].summary[HOST_STEP].median
         versions = load_report(bundle / "report.json").versions
-    return Entry(variant.resolution, _parameters(variant), latency["host step"].median, conversion, target, dict(versions))
+    return Entry(variant.resolution, _parameters(variant), host_step, conversion, target, dict(versions))
 
 
 def _parameters(variant: Variant) -> int:

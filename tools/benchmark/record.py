@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detr2litert.verify.bench.machine import Machine
-from detr2litert.verify.bench.stages import Summary
 from detr2litert.verify.cost.measure import Measurements
 from tools.benchmark.conversion import Conversion
+from tools.benchmark.frames import FrameTimes
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class VariantRecord:
 
     Attributes:
         conversions: time and memory of each ``convert run``, at least one.
-        latency: stage → time on the CPU.
+        frames: times of whole frames, stage by stage, beside ONNX Runtime and PyTorch.
         graphs: dispatches and times of each graph in each form.
         sampling: form of bilinear sampling → cost of the modules that sample, both graphs together.
     """
 
     conversions: tuple[Conversion, ...]
-    latency: Mapping[str, Summary]
+    frames: FrameTimes
     graphs: Measurements
     sampling: Mapping[str, Cost]
 

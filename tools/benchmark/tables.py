@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
-from tools.benchmark.latency import PICTURE_SIZE, STAGES
+from tools.benchmark.frame_tables import frame_parts
 from tools.benchmark.record import Record, VariantRecord
 
 _SAMPLING_TEXT = (
@@ -21,10 +21,8 @@ _FORMS = {"tent": "unfolded", "folded-tent": "folded"}
 
 def render(record: Record) -> str:
     """Renders all tables, with the information needed to reproduce them."""
-    runs = next(iter(next(iter(record.variants.values())).latency.values())).runs
     random = [name for name, entry in record.variants.items() if entry.conversion.random_weights]
     weights = f" Weights of {' and '.join(random)} are random: none were available, and no shape depends on them."
-    frame = f"a picture of {PICTURE_SIZE[0]} × {PICTURE_SIZE[1]} pixels"
     parts = [
         _machine_line(record),
         f"Conversion: `convert run --target {record.target} --no-gpu`, seconds. The stages are those of the fastest run, and "
@@ -34,8 +32,7 @@ def render(record: Record) -> str:
         "Result, portable / native form; a graph without operators of the delegate's own has one file for both:",
         _table(record, _OUTPUT_ROWS),
         *_gpu_parts(record),
-        f"On the CPU (XNNPACK, {record.threads} threads), {frame}, milliseconds, median / 95th percentile of {runs} frames:",
-        _table(record, [(stage, _timing_cell(stage)) for stage in STAGES]),
+        *frame_parts(record),
         _SAMPLING_TEXT,
         _table(record, _sampling_rows()),
     ]
@@ -63,10 +60,6 @@ def _conversion_table(record: Record) -> str:
 
 def _stage_cell(name: str) -> Cell:
     return lambda entry: f"{entry.conversion.stages[name]:.1f}" if name in entry.conversion.stages else ""
-
-
-def _timing_cell(stage: str) -> Cell:
-    return lambda entry: f"{entry.latency[stage].median:.2f} / {entry.latency[stage].p95:.2f}"
 
 
 def _graph_cell(figures: str, graph: str, form: Callable[[int], str]) -> Cell:
