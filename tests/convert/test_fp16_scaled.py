@@ -29,7 +29,7 @@ from tests.convert.scaled_weights import (
     scale_projector,
 )
 
-pytestmark = pytest.mark.ci
+pytestmark = pytest.mark.slow  # the gate itself is tested in tests/verify/parity/test_fp16.py
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ def test_protected_decoder_passes(scaled: Scaled, fp16_driver: Driver, tmp_path:
 
 
 @pytest.mark.gpu
-@pytest.mark.slow
 @pytest.mark.parametrize("safe", [False, True])
 def test_projector(scaled: Scaled, fp16_driver: Driver, tmp_path: Path, safe: bool) -> None:
     result = check(scaled, "graph_a", tmp_path, fp16_driver, safe=safe)

@@ -43,10 +43,11 @@ def test_an_input_that_is_not_square(variant: str, size: tuple[int, int]) -> Non
     ("variant", "options", "expected"),
     [
         ("tiny", ("--resolution", "160x240", "--set", "fit=letterbox"), {"fit": "letterbox", "fill": (114.0,) * 3}),
-        (
+        pytest.param(
             "dfine-tiny",
             ("--weights", "random", "--set", "input_channels=1", "--set", "fit=letterbox_top_left", "--set", "fill=mean"),
             {"channels": "L", "mean": (0.0,), "fit": "letterbox_top_left", "fill": (0.0,)},
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "tiny",

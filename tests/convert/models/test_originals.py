@@ -28,12 +28,9 @@ QUICK = ("deimv2-atto", "dfine-n-320", "deim-n", "lwdetr-tiny-448", "rtdetr-r18-
 """One of each project, in the fast lane."""
 CONTINUOUS = (
     "dfine-n-384x640",
-    "dfine-s-p2",
     "rtdetrv2-r18-dsp",
-    "deim-rtdetrv2-r18",
     "deimv2-femto",
     "lwdetr-tiny",
-    "lwdetr-large-384",
 )
 """What each project has beyond that, in continuous integration; the others are in the slow lane."""
 REFUSED = {"lwdetr-tiny-logits": r"is a LW-DETR with bbox_reparam False .args\.bbox_reparam., .* only True"}

@@ -19,9 +19,7 @@ from tests.convert.shrunken import shrunken
 from tests.convert.test_run_families import REPRESENTATIVES
 
 # An export takes 20 to 40 s, since PyTorch's exporter traces the detector twice and then optimises the file. So continuous
-# integration has the two trained ones (tiny is in test_parity.py) and the family that is least like them, and the rest is slow.
-LEAST_ALIKE = "deimv2-atto"
-FAMILIES = [pytest.param(name, marks=() if name == LEAST_ALIKE else pytest.mark.slow) for name in REPRESENTATIVES]
+# integration has the two trained ones (tiny is in test_parity.py) and the backbone of a third, and the rest is slow.
 
 ANY = OnnxOptions(batch=None)
 
@@ -39,10 +37,8 @@ def random_relative(name: str) -> Reference:
     return build_reference(shrunken(name))
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize(
-    "name", [name if name == LEAST_ALIKE else pytest.param(name, marks=pytest.mark.slow) for name in REPRESENTATIVES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_one_of_each_family(tmp_path: Path, name: str) -> None:
     """Random weights find nothing for certain, so the detections of both sides may be too near to compare."""
     reference = random_relative(name)
