@@ -36,13 +36,13 @@ def read_notes(given: str) -> Any:
         ) from error
 
 
-def write_metadata(file: Path, notes: Any) -> None:
-    """Adds notes to the metadata of a .tflite file, in place."""
+def write_metadata(file: Path, value: Any, name: str = METADATA) -> None:
+    """Adds a JSON value to the metadata of a .tflite file, in place, under the name of the notes or another."""
     editor = FlatbufferEditor(file)
     buffer = schema.BufferT()
-    buffer.data = list(json.dumps(notes, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    buffer.data = list(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
     editor.model.buffers.append(buffer)
     entry = schema.MetadataT()
-    entry.name, entry.buffer = METADATA, len(editor.model.buffers) - 1
+    entry.name, entry.buffer = name, len(editor.model.buffers) - 1
     editor.model.metadata = [*(editor.model.metadata or []), entry]
     editor.save(file)

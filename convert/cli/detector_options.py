@@ -26,7 +26,14 @@ def _resolution(_context: click.Context, _parameter: click.Parameter, text: str 
 VARIANT = click.option("--variant", help="Detector [default: detected from the checkpoint]. See `convert variants`.")
 WEIGHTS = click.option("--weights", metavar="PATH|HUB_ID|random", help="Checkpoint [default: the variant's published weights].")
 CLASSES = click.option("--classes", type=click.Path(path_type=Path), help="Class names: one per line, or JSON.")
-RESOLUTION = click.option("--resolution", metavar="N|HEIGHTxWIDTH", callback=_resolution, help="Size of the input, in pixels.")
+RESOLUTION = click.option(
+    "--resolution",
+    "--shape",
+    "resolution",
+    metavar="N|HEIGHTxWIDTH",
+    callback=_resolution,
+    help="Size of the input, in pixels.",
+)
 IMAGES = click.option(
     "--image", "images", type=click.Path(path_type=Path), multiple=True, help="Picture to judge on; repeatable."
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from detr2litert.convert.gate_stage import run_gate
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.onnx_export import detections, parity, structure
@@ -19,7 +20,7 @@ from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.rare import few_threads
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
-from detr2litert.verify.gates import Doing, GateResult, Verdict
+from detr2litert.verify.gates import Doing, GateResult
 from detr2litert.verify.parity.detections import DetectionLimits
 
 _Gate = Callable[[Doing], GateResult]
@@ -71,7 +72,7 @@ def export_onnx(
         stage.detail = f"opset {options.opset}, {batch}, {file.stat().st_size / 1e6:.1f} MB"
     with few_threads(reference):
         gates = _gates(file, reference, classes, options, outputs, entries, pictures, threshold, progress)
-        results = tuple(_run(name, gate, progress) for name, gate in gates.items())
+        results = tuple(run_gate(progress, name, gate) for name, gate in gates.items())
     return OnnxExport(entries, outputs, results)
 
 
@@ -110,11 +111,3 @@ def _gates(
     gates[parity.GATE] = lambda doing: parity.check_parity(file, reference, cases, batches, doing)
     gates[detections.GATE] = lambda doing: detections.check_file_detections(file, path, cases, batches, limits, doing)
     return gates
-
-
-def _run(name: str, gate: _Gate, progress: Progress) -> GateResult:
-    with progress.stage(f"gate: {name}") as stage:
-        result = gate(stage.doing)
-        stage.detail = f"{result.verdict}: {result.summary}"
-        stage.good = None if result.verdict is Verdict.NOT_RUN else result.verdict is Verdict.PASSED
-    return result

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from detr2litert.convert.models.backbone import INPUT, Backbone, feature_names
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.onnx_export.backbone import Backbone
 from detr2litert.convert.onnx_export.metadata import DETS, LABELS
 from detr2litert.convert.onnx_export.request import OnnxOptions
 from detr2litert.convert.onnx_export.traceable import traceable
@@ -18,11 +18,8 @@ from detr2litert.convert.quiet import quiet
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.rewrites.trace import without_stack_traces
 
-INPUT = "input"
-"""Name of the normalised image ``[B, channels, H, W]``."""
 BATCH = "batch"
 """Name of the dynamic dimension."""
-FEATURES = "features"
 _EXAMPLE_BATCH = 2
 """For a dynamic batch: code that relies on a batch of 1 would be traced without an error at 1."""
 
@@ -31,7 +28,7 @@ def output_names(options: OnnxOptions, count: int) -> tuple[str, ...]:
     """Returns the names of ``count`` outputs: ``dets`` and ``labels``, or ``features``, numbered if there are several maps."""
     if not options.backbone_only:
         return DETS, LABELS
-    return (FEATURES,) if count == 1 else tuple(f"{FEATURES}_{level}" for level in range(count))
+    return feature_names(count)
 
 
 def exported_module(reference: Reference, options: OnnxOptions) -> nn.Module:

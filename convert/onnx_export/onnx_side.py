@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detr2litert.convert.onnx_export.exporter import INPUT
+from detr2litert.convert.models.backbone import INPUT
 
 Array = NDArray[np.generic]
 

@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from detr2litert.convert.models.backbone import maps_inside
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.onnx_export.backbone import maps_inside
 from detr2litert.convert.onnx_export.onnx_side import (
     OnnxFile,
     OpenedSelection,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detr2litert.convert.onnx_export.exporter import BATCH, INPUT
+from detr2litert.convert.models.backbone import INPUT
+from detr2litert.convert.onnx_export.exporter import BATCH
 from detr2litert.convert.onnx_export.request import OnnxOptions
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 

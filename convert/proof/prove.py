@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from PIL import Image
 
-from detr2litert.convert.progress import Progress, Stage
+from detr2litert.convert.gate_stage import run_gate
+from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.registry import GATES
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.draw import draw_detections
-from detr2litert.verify.gates import GateResult, Verdict
+from detr2litert.verify.gates import GateResult
 from detr2litert.verify.parity.detections import MatchRow, compare_detections
 
 
@@ -52,16 +54,9 @@ def prove(subject: Subject, progress: Progress) -> Evidence:
     results = []
     applying = [gate for gate in GATES if gate.applies(subject)]
     for gate in applying:
-        with progress.stage(f"gate: {gate.id}") as stage:
-            result = replace(gate.run(subject, stage.doing), title=gate.title, proves=gate.proves)
-            _show(stage, result)
-            results.append(result)
+        result = run_gate(progress, gate.id, partial(gate.run, subject))
+        results.append(replace(result, title=gate.title, proves=gate.proves))
     return Evidence(tuple(results), _scenes(subject), tuple(gate.id for gate in applying))
-
-
-def _show(stage: Stage, result: GateResult) -> None:
-    stage.detail = f"{result.verdict}: {result.summary}"
-    stage.good = None if result.verdict is Verdict.NOT_RUN else result.verdict is Verdict.PASSED
 
 
 def _scenes(subject: Subject) -> tuple[Scene, ...]:

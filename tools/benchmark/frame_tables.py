@@ -14,9 +14,10 @@ from tools.benchmark.record import Record
 def frame_parts(record: Record) -> list[str]:
     """Returns a paragraph and a table for each detector."""
     parts = [
-        f"Frames: `detr2litert bench BUNDLE --against FILE.onnx --against pytorch` and `bench BUNDLE --accelerator gpu`, "
-        f"from a JPEG file of {PICTURE_SIZE[0]} × {PICTURE_SIZE[1]} pixels to detections. Milliseconds, median / 95th percentile. "
-        "*Bundle against it*: the bundle's frame on the CPU as a multiple of that one, the two in turns, with a 95 % interval."
+        "Frames: `detr2litert bench BUNDLE --against FILE.onnx --against pytorch` and `bench BUNDLE --accelerator gpu`, "
+        f"from a JPEG file of {PICTURE_SIZE[0]} × {PICTURE_SIZE[1]} pixels to detections. Milliseconds, median / 95th "
+        "percentile. *Bundle against it*: the bundle's frame on the CPU as a multiple of that one, the two in turns, with a "
+        "95 % interval."
     ]
     for name, entry in record.variants.items():
         runs = [entry.frames.cpu] if entry.frames.gpu is None else [entry.frames.cpu, entry.frames.gpu]

@@ -1,4 +1,4 @@
-"""The backbone of a detector as a module of its own, and its feature maps inside the whole detector."""
+"""The backbone of a detector as a module of its own, its feature maps inside the whole detector, and their names in a file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from detr2litert.host_runtime.errors import UserError
 
 _NAMES = ("backbone", "conv_encoder")
 """What transformers calls the module that turns the picture into feature maps: DEIMv2 has the second name."""
+
+
+INPUT = "input"
+"""Name of the normalised image ``[B, channels, H, W]`` in a file."""
+_FEATURES = "features"
+
+
+def feature_names(count: int) -> tuple[str, ...]:
+    """Returns the names of ``count`` feature maps in a file, the finest first: numbered if there are several."""
+    return (_FEATURES,) if count == 1 else tuple(f"{_FEATURES}_{level}" for level in range(count))
 
 
 class Backbone(nn.Module):

@@ -1,0 +1,1 @@
+"""Tests of the export of a backbone as a .tflite file."""
