@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from detr2litert.convert.cli.base import GATE_FAILED, JSON_FLAG, reported
+from detr2litert.convert.cli.base import GATE_FAILED, JSON_FLAG, PACKAGE_OPTION, reported
 from detr2litert.convert.cli.output import print_json
 from detr2litert.host_runtime.errors import UserError
 
@@ -53,13 +54,29 @@ _BOTH = "both"
 @click.option("--budget", metavar="33ms", help="Exit with 1 if the p95 of a frame is above.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of the order of the turns.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for an HTML page.")
+@click.option("--phone", is_flag=True, help="On a phone over adb, through the Android app.")
+@click.option("--serial", "serials", multiple=True, help="Of --phone: device, as `adb devices` lists it; repeatable.")
+@PACKAGE_OPTION
 @JSON_FLAG
+@click.pass_context
 @reported
-def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> int:
+def bench(
+    context: click.Context,
+    bundles: tuple[Path, ...],
+    out: Path | None,
+    phone: bool,
+    serials: tuple[str, ...],
+    package: str,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Time a frame from the file of a picture to detections, stage by stage, of bundles and ONNX files.
 
     Several are run in turns and compared with the first.
     """
+    if phone:
+        return _on_phones(context, bundles, serials, package)
+    _refuse_given(context, ("serials", "package"), "is of --phone; add it, or leave the option out")
     record = run(Request(bundles, **options), out)
     if as_json:
         print_json(record.to_json())
@@ -68,6 +85,34 @@ def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options:
 
         print_record(record)
     return GATE_FAILED if record.budget is not None and not record.budget.kept else 0
+
+
+def _on_phones(context: click.Context, bundles: tuple[Path, ...], serials: tuple[str, ...], package: str) -> int:
+    from detr2litert.convert.cli.bench_phone import NOT_ON_A_PHONE, bench_on_phones
+    from detr2litert.verify.device.protocol import Request as PhoneRequest
+
+    _refuse_given(context, (*NOT_ON_A_PHONE, "as_json"), "does not apply to --phone; leave it out")
+    chosen = context.params
+    request = PhoneRequest(
+        chosen["accelerator"] if _given(context, "accelerator") else "gpu",
+        runs=chosen["runs"] or _RUNS,
+        warmup=chosen["warm_up"],
+    )
+    code, folder = bench_on_phones(bundles, serials, package, request, chosen["budget"])
+    click.echo(f"report   {folder / 'report.html'}")
+    return code
+
+
+def _refuse_given(context: click.Context, names: Sequence[str], why: str) -> None:
+    """Refuses the first of these options that is on the command line."""
+    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name in names:
+        if _given(context, name):
+            raise UserError(f"{options[name]} {why}")
+
+
+def _given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 @dataclass(frozen=True)
