@@ -20,11 +20,12 @@ Result::
     %f = aten.reshape(%x, [1, 1, 40, 96])
     %z = aten.slice(%f, 2, 0, 10)       # [1, 1, 10, 96]
 
-The map's sides are N's most nearly equal factors; a tensor with a batch above one, ``[B, N, C]``, becomes ``[1, B, N, C]``.
-If N is prime, the map is ``[1, 1, N, C]``. That satisfies the lint rule, but is not covered by its evidence: the delegate's
-public front end reads ``[1, N, C]`` and ``[1, 1, N, C]`` as the same shape (batch, height, width, channels), and the maps that
-were correct on the phone had a height and a width. ``[1, N, 1, C]`` is no alternative: the converter fails on a linear layer of
-that shape.
+A tensor with a batch above one, ``[B, N, C]``, becomes ``[1, B, N, C]``. Otherwise the map's sides are those of another view of
+the same tokens, so that no reshape is left between them (a backbone's windows ``[B, N, C]`` are all its tokens ``[1, B N, C]``
+in every few blocks), or else N's most nearly equal factors. If N is prime, the map is ``[1, 1, N, C]``. That satisfies the lint
+rule, but is not covered by its evidence: the delegate's public front end reads ``[1, N, C]`` and ``[1, 1, N, C]`` as the same
+shape (batch, height, width, channels), and the maps that were correct on the phone had a height and a width. ``[1, N, 1, C]``
+is no alternative: the converter fails on a linear layer of that shape.
 
 Inputs and outputs keep their shapes: the reshapes next to them are the only remaining ops of rank three, and the result of each
 is an output that nothing else reads. Does not fire if the target's profile has no token maps, on a graph without tensors of
@@ -34,7 +35,8 @@ Evidence: published for a Pixel 8a with the ports of two detectors (details in t
 reproduced on WebGPU, where both forms are correct and equally fast (a block of 580 tokens of 384 channels: 1.2 s as either, on
 SwiftShader). Two faults that WebGPU does have occur with rank three only: a constant added to a linear layer's result
 (``constant-low-rank``: an error of 16 without this rewrite and without the fix-up, 1e-6 lifted) and a batch of tokens padded
-(``pad-rank-3``: an error of 2, correct if lifted).
+(``pad-rank-3``: an error of 2, correct if lifted). Sides shared with the windows save two dispatches, the reshapes, for each
+block of a windowed backbone that sees all tokens.
 """
 
 from __future__ import annotations
@@ -46,7 +48,6 @@ from torch import Tensor, fx
 
 from detr2litert.graphs.native_ops import LAYER_NORM
 from detr2litert.graphs.op_traits import BINARY, REDUCTIONS, UNARY
-from detr2litert.graphs.token_map import map_shape
 from detr2litert.graphs.toolbox import (
     Emitter,
     argument,
@@ -58,6 +59,7 @@ from detr2litert.graphs.toolbox import (
     value_of,
 )
 from detr2litert.rewrites.contract import Findings, Site, fired, rewrite
+from detr2litert.rewrites.map_sides import map_sides
 
 _TOKENS = 3
 _MATRIX_OPS = (aten.matmul.default, aten.pad.default)
@@ -78,6 +80,7 @@ class _Lifter:
         self._lifted: dict[fx.Node, fx.Node] = {}
         self._reshaped: dict[tuple[fx.Node, tuple[int, ...]], fx.Node] = {}
         self._sites: list[Site] = []
+        self._sides = map_sides(graph_module.graph)
 
     def run(self) -> list[Site]:
         for node in list(self._graph_module.graph.nodes):
@@ -136,15 +139,16 @@ class _Lifter:
             )
         return self._reshaped[key]
 
-    def operand(self, emit: Emitter, node: Any, whole: Sequence[int] | None) -> Any:
-        """Returns an operand of a lifted op: in the map shape of ``whole``, or with a leading one if that is None."""
+    def operand(self, emit: Emitter, node: Any, whole: fx.Node | None) -> Any:
+        """Returns an operand of a lifted op: as a map with the sides of ``whole``, or with a leading one if that is None."""
         if not isinstance(node, fx.Node):
             return node
         shape = [1] * (_TOKENS - value_of(node).dim()) + _shape(node)
         if whole is None:
             return self.read(emit, node, [1, *shape])
-        on_map = map_shape(whole)
-        spread = on_map[1:3] if whole[0] == 1 and shape[1] > 1 else shape[:2] if whole[0] > 1 else [1, 1]
+        spread: Sequence[int] = shape[:2]
+        if value_of(whole).shape[0] == 1:
+            spread = self._sides[whole] if shape[1] > 1 else (1, 1)
         return self.read(emit, node, [1, *spread, shape[2]])
 
     def broadcasts(self, node: Any) -> bool:
@@ -168,14 +172,13 @@ def _shape(node: fx.Node) -> list[int]:
 
 def _pointwise(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
     """Lifts an elementwise op, with every operand in the result's map shape."""
-    whole = _shape(node)
-    args = [a if lifter.broadcasts(a) else lifter.operand(emit, a, whole) for a in node.args]
+    args = [a if lifter.broadcasts(a) else lifter.operand(emit, a, node) for a in node.args]
     return emit(node.target, *args, **node.kwargs)
 
 
 def _layer(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
     """Lifts a layer over the last dimension, whose further arguments are parameters."""
-    return emit(node.target, lifter.operand(emit, node.args[0], _shape(node)), *node.args[1:], **node.kwargs)
+    return emit(node.target, lifter.operand(emit, node.args[0], node), *node.args[1:], **node.kwargs)
 
 
 def _along(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
@@ -184,7 +187,7 @@ def _along(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
     source = node.args[0]
     last = dim == _TOKENS - 1
     parts = [source] if isinstance(source, fx.Node) else list_of(source)
-    moved = [lifter.operand(emit, part, _shape(part) if last else None) for part in parts]
+    moved = [lifter.operand(emit, part, node if last else None) for part in parts]
     return emit(node.target, moved[0] if isinstance(source, fx.Node) else moved, dim + 1, *node.args[2:])
 
 
@@ -193,7 +196,7 @@ def _reduction(lifter: _Lifter, emit: Emitter, node: fx.Node) -> fx.Node:
     over: Any = node.args[1]
     dims, source = [normalise_dim(d, _TOKENS) for d in over], node.args[0]
     assert isinstance(source, fx.Node)
-    whole = _shape(source) if dims == [_TOKENS - 1] else None
+    whole = node if dims == [_TOKENS - 1] else None
     return emit(node.target, lifter.operand(emit, source, whole), [d + 1 for d in dims], True)
 
 

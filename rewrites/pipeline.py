@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detr2litert.rewrites.bound_constants import bound_constants
 from detr2litert.rewrites.cancel_logit import cancel_logit
+from detr2litert.rewrites.cancel_slices import cancel_slices
 from detr2litert.rewrites.centre_coordinates import centre_coordinates
 from detr2litert.rewrites.driver import Step
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
@@ -12,6 +13,7 @@ from detr2litert.rewrites.fold_masks import fold_masks
 from detr2litert.rewrites.fold_sampling import fold_sampling
 from detr2litert.rewrites.fold_scales import fold_scales
 from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
+from detr2litert.rewrites.hoist_concatenations import hoist_concatenations
 from detr2litert.rewrites.hoist_permutes import hoist_permutes
 from detr2litert.rewrites.iterate_topk import iterate_topk
 from detr2litert.rewrites.lift_tokens import lift_tokens
@@ -58,6 +60,7 @@ LOWER: tuple[Step, ...] = (
     Step(cancel_logit, "before split_clamp, which would rewrite one of the clamps in its pattern"),
     Step(fold_sinusoids, "before merge_scalars and fold_scales, which would change the phases that it matches"),
     Step(vectorise_channels, "after cancel_logit, whose patterns are of whole tensors"),
+    Step(cancel_slices, "after vectorise_channels, which emits concatenations of boxes that are sliced"),
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
     Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
     Step(split_linears, "after fold_scales, which folds the factors of the whole layer"),
@@ -77,6 +80,7 @@ PROTECT: tuple[Step, ...] = (
 
 LAY_OUT: tuple[Step, ...] = (
     Step(lower_layer_norm, "first: lowers the norms that need no protection"),
+    Step(hoist_concatenations, "before reduce_rank, after which windows are no dimensions of their own"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
     Step(hoist_permutes, "one permute of a tensor may then merge with another"),
     Step(merge_permutes, "on the permutes and reshapes that reduce_rank emits"),

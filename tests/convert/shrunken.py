@@ -21,7 +21,7 @@ from itertools import count
 from typing import Any
 
 from detr2litert.convert.models.variants import VARIANTS, Variant
-from detr2litert.rewrites.lift_tokens import map_shape
+from detr2litert.graphs.token_map import map_shape
 
 QUERIES = 24
 """For 100 to 300. Not a prime: as a map of tokens, queries have two sides (see ``rewrites.lift_tokens``)."""

@@ -10,11 +10,12 @@ from passes import assert_same, evaluate, ops, outputs_of, run_on_delegate, run_
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from detr2litert.graphs.token_map import map_shape
 from detr2litert.graphs.toolbox import aten, calls, module_of, sizes, value_of
 from detr2litert.host_runtime.tflite.graph import read_graph
 from detr2litert.rewrites.contract import Rewrite
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
-from detr2litert.rewrites.lift_tokens import lift_tokens, map_shape
+from detr2litert.rewrites.lift_tokens import lift_tokens
 from detr2litert.rewrites.profile import Profile
 from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
 from detr2litert.rewrites.reduce_rank import reduce_rank
@@ -97,6 +98,49 @@ def test_fires_on_a_layer(norm: tuple[Rewrite, ...]) -> None:
     # The only remaining tensor of rank three is the output.
     assert [n.target for n in made] == [aten.reshape.default] and not fan_outs(graph_module)
     assert {tuple(value_of(n).shape[1:3]) for n in calls(graph_module, aten.linear.default)} >= {(3, 4), (3, 5)}
+
+
+RESHAPE = aten.reshape.default
+
+
+class Windows(nn.Module):
+    """Blocks over all tokens between blocks over four windows of ten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.one, self.other = nn.LayerNorm(16), nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def block(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return x + self.other((y @ self.one(y).transpose(1, 2)).softmax(-1) @ y)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block(x).reshape(1, 40, 16)
+        return self.block(self.block(x).reshape(4, 10, 16)).reshape(1, 40, 16).sin()
+
+
+def test_a_map_of_all_tokens_has_the_sides_of_its_windows() -> None:
+    graph_module, _ = lifted(Windows().eval(), torch.randn(4, 10, 16, generator=GENERATOR))
+    layers = [tuple(value_of(n).shape) for n in calls(graph_module, aten.linear.default)]
+    assert layers == [(1, 4, 10, 16)] * 6
+    moved = [(sizes(value_of(n.all_input_nodes[0]).shape), sizes(value_of(n).shape)) for n in calls(graph_module, RESHAPE)]
+    assert [shapes for shapes in moved if shapes[0] != shapes[1]] == [
+        ([4, 10, 16], [1, 4, 10, 16]),  # the input
+        ([1, 4, 10, 16], [1, 1, 40, 16]),  # both operands of a product of all tokens, and its result
+        ([1, 4, 10, 16], [1, 1, 40, 16]),
+        ([1, 1, 40, 16], [1, 4, 10, 16]),
+        ([1, 4, 10, 16], [1, 40, 16]),  # the output
+    ]
+
+
+def test_most_views_decide() -> None:
+    def views(x: Tensor) -> Tensor:
+        y = x.sin()
+        return y.view(5, 8, 16).cos() @ y.view(5, 8, 16).exp().transpose(1, 2) + y.view(4, 10, 16).tanh().mean((0, 1, 2))
+
+    graph_module, _ = lifted(Applied(views), torch.randn(1, 40, 16, generator=GENERATOR))
+    (sine,) = calls(graph_module, aten.sin.default)
+    assert sizes(value_of(sine).shape) == [1, 5, 8, 16]
 
 
 FUNCTIONS = {
