@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,8 +22,8 @@ from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import BusyError, UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Graphs, GraphSpec, Manifest
-from detr2litert.host_runtime.masks import Mask, mask_of
-from detr2litert.host_runtime.placement import place
+from detr2litert.host_runtime.mask_graph import batches, masks_of_calls
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 
 Array = NDArray[Any]
@@ -191,17 +190,11 @@ class Runner:
 
     def _masks_of(self, graph_m: CompiledGraph, size: tuple[int, int], queries: Sequence[int]) -> list[Mask]:
         """Computes the masks of queries of the last run, for a picture of (width, height) pixels: as many at a time as fit."""
-        masks, placement = self.bundle.manifest.postprocess.masks, place(size, self.bundle.manifest.preprocess)
+        manifest = self.bundle.manifest
+        masks = manifest.postprocess.masks
         assert masks is not None
-        (room,) = next(spec.shape for spec in graph_m.spec.inputs if spec.name == masks.kept)
-        distinct, found = sorted(set(queries)), dict[int, Mask]()
-        for start in range(0, len(distinct), room):
-            some = distinct[start : start + room]
-            kept = np.zeros(room, np.int32)
-            kept[: len(some)] = some
-            logits = graph_m({masks.kept: kept})[masks.output][0]
-            found.update({query: mask_of(logits[..., index], placement) for index, query in enumerate(some)})
-        return [found[query] for query in queries]
+        calls = [(kept, graph_m({masks.kept: kept})[masks.output]) for kept in batches(manifest, queries)]
+        return masks_of_calls(manifest, calls, queries, size)
 
     def decode(
         self,

@@ -68,3 +68,9 @@ def tiny(driver: Driver) -> Made:
 def dfine_tiny(driver: Driver) -> Made:
     """``convert run --variant dfine-tiny --target pixel --json``, all gates included."""
     return converted("--variant", "dfine-tiny", "--target", "pixel", "--json", out="made/dfine-tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_seg(driver: Driver) -> Made:
+    """``convert run --variant tiny-seg --target pixel --json``, all gates included."""
+    return converted("--variant", "tiny-seg", "--target", "pixel", "--json", out="made/tiny-seg")

@@ -56,7 +56,9 @@ def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLi
     for tiny, 0.988 and 0.062 for dfine-tiny. A lost, an added or a moved object is found all the same, and the average
     precision judges the rest.
     """
-    return replace(limits, iou=0.9, score=WIDEST_SCORE) if precision_of(manifest.settings) is Precision.INT8 else limits
+    if precision_of(manifest.settings) is not Precision.INT8:
+        return limits
+    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.9)
 
 
 def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
@@ -64,7 +66,7 @@ def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
     if precision_of(manifest.settings) is not Precision.INT8:
         return Fp16Limits()
     widened = detection_limits(manifest, DetectionLimits(threshold))
-    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score)
+    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=widened.iou)
 
 
 def accuracy_limits(manifest: Manifest) -> AccuracyLimits:

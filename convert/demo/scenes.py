@@ -37,11 +37,13 @@ class Scene:
         image: RGB picture, side × side pixels.
         labels: ``[n]`` int64 indices into ``CLASSES``.
         boxes: ``[n, 4]`` float32 boxes as x0, y0, x1, y1 in pixels, tight around each whole shape (hidden parts included).
+        masks: ``[n, side, side]`` bool, the pixels of which a whole shape (hidden parts included) covers at least half.
     """
 
     image: Image.Image
     labels: np.ndarray
     boxes: np.ndarray
+    masks: np.ndarray
 
 
 def render(index: int, side: int = SIDE) -> Scene:
@@ -65,7 +67,16 @@ def render(index: int, side: int = SIDE) -> Scene:
         labels.append(label)
         boxes.append(np.asarray(mask.getbbox(), np.float32) / _SUPERSAMPLING)
     image = _add_noise(rng, canvas.resize((side, side), Image.Resampling.BOX))
-    return Scene(image, np.asarray(labels, np.int64), np.asarray(boxes, np.float32).reshape(-1, 4))
+    masks = np.stack([_half_covered(shape) for shape in covered]) if covered else np.zeros((0, side, side), bool)
+    return Scene(image, np.asarray(labels, np.int64), np.asarray(boxes, np.float32).reshape(-1, 4), masks)
+
+
+def _half_covered(shape: np.ndarray) -> np.ndarray:
+    """Returns, of a shape's ``[2 side, 2 side]`` drawing, which pixels ``[side, side]`` it covers by at least a half."""
+    side = shape.shape[0] // _SUPERSAMPLING
+    parts = shape.reshape(side, _SUPERSAMPLING, side, _SUPERSAMPLING).sum((1, 3))
+    covered: np.ndarray = 2 * parts >= _SUPERSAMPLING**2
+    return covered
 
 
 def _background(rng: np.random.Generator, side: int) -> Image.Image:

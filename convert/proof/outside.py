@@ -12,7 +12,7 @@ from detr2litert.convert.proof.oracle import ask_original
 from detr2litert.convert.proof.outside_request import OutsideRequest
 from detr2litert.convert.proof.scenes import Picture, pictures
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.verify.accuracy.dataset import Dataset, class_numbers
+from detr2litert.verify.accuracy.dataset import Dataset, class_numbers, with_masks
 from detr2litert.verify.accuracy.expected import class_columns
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection, read_expected
 from detr2litert.verify.accuracy.read_dataset import read_dataset
@@ -60,7 +60,7 @@ def read_outside(request: OutsideRequest, images: Sequence[Path]) -> Outside:
         if not images:
             raise UserError("--expected needs the pictures that its detections are for; give them with --image")
         judged = pictures(images)
-        found = read_expected(request.expected, [path.name for path in images])
+        found = read_expected(request.expected, [path.name for path in images], [picture.image.size for picture in judged])
         expected = ExpectedSet(request.expected.name, judged, found)
     if request.oracle_config is not None:
         if request.oracle is None:
@@ -110,6 +110,7 @@ def complete(
             dataset = replace(dataset, stated_ap=request.dataset_ap)
     if dataset is not None:
         class_numbers(dataset, classes)
+        dataset = with_masks(dataset) if reference.masks else dataset
     expected = outside.expected
     if request.oracle is not None:
         answer = ask_original(request.oracle, reference, judged, threshold, request.oracle_config)

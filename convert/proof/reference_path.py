@@ -91,10 +91,13 @@ class ReferencePath:
         return boxes, logits
 
     @torch.no_grad()
-    def detect(self, image: Image.Image, threshold: float) -> Detections:
-        """Computes the official detections above ``threshold``, best first, equal scores by query and column."""
-        boxes, logits, *masks = self.reference.exported(self.tensor(image))
-        return self.decode(boxes, logits, image.size, threshold, *masks)
+    def detect(self, image: Image.Image, threshold: float, *, masks: bool = True) -> Detections:
+        """Computes the official detections above ``threshold``, best first, equal scores by query and column.
+
+        ``masks`` is whether those of a detector of instances are computed.
+        """
+        boxes, logits, *rest = self.reference.exported(self.tensor(image))
+        return self.decode(boxes, logits, image.size, threshold, *(rest if masks else ()))
 
     def decode(
         self, boxes: Tensor, logits: Tensor, size: tuple[int, int], threshold: float, masks: Tensor | None = None

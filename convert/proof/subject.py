@@ -19,7 +19,7 @@ from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.convert.targets import Target
 from detr2litert.graphs.partition import INDICES
-from detr2litert.host_runtime.decode import Detections, decode_outputs
+from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX, Manifest
 from detr2litert.host_runtime.runner import Runner
@@ -27,6 +27,7 @@ from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.driver import NoGpu
 from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits
 from detr2litert.verify.parity.fp16 import Fp16Limits
+from detr2litert.verify.parity.mask_step import MaskStep, decode_with_masks
 from detr2litert.verify.parity.numerics import GraphCase
 from detr2litert.verify.parity.selection import SelectionInside
 from detr2litert.verify.precision import WIDEST_SCORE, detection_limits, fp16_limits
@@ -140,7 +141,11 @@ class Subject:
 
     def decode(self, outputs: Mapping[str, Array], size: tuple[int, int], threshold: float) -> Detections:
         """Decodes the last graph's outputs to detections above ``threshold`` in a picture of ``size`` (width, height)."""
-        return decode_outputs(self.manifest, outputs, size, threshold=threshold)
+        return decode_with_masks(self.manifest, outputs, size, threshold)
+
+    def mask_step(self, threshold: float) -> MaskStep | None:
+        """Returns how masks of detections above ``threshold`` are computed; None for a detector without masks."""
+        return None if self.manifest.graphs.m is None else MaskStep(self.manifest, threshold)
 
     def cases(self, *, traced: bool = False) -> tuple[GraphCase, ...]:
         """Returns every graph with the first picture's values.

@@ -144,7 +144,7 @@ def test_the_readme_is_short_and_opens_with_three_commands() -> None:
 
 def test_the_readmes_table_of_families_is_the_catalogues() -> None:
     record = json.loads(text_of(ROOT / "docs" / "catalogue.json"))
-    lines = re.findall(r"^\| ([A-Z][\w-]+) \|(.*)\|$", text_of(ROOT / "README.md").split("\n## ")[0], re.MULTILINE)
+    lines = re.findall(r"^\| ([A-Z][\w -]+) \|(.*)\|$", text_of(ROOT / "README.md").split("\n## ")[0], re.MULTILINE)
     table = {family: [re.findall(r"[a-z][\w-]*(?: \(\w+\))?", cell) for cell in row.split("|")] for family, row in lines}
     converted = {name: row for name, row in VARIANTS.items() if name in record}
     others = re.search(r"^Without a conversion at their published size: (.*)\.$", text_of(ROOT / "README.md"), re.MULTILINE)

@@ -68,6 +68,14 @@ def rf_detr_config() -> RfDetrConfig:
     )
 
 
+def rf_detr_seg_config() -> RfDetrConfig:
+    """Returns the architecture of RF-DETR Seg: tiny's with masks of 40 × 40 cells."""
+    config = rf_detr_config()
+    # Of the head's perceptron: four times the width, as in the published sizes.
+    config.intermediate_size = 4 * config.d_model
+    return config
+
+
 def d_fine_config() -> DFineConfig:
     """Returns D-FINE's architecture at about 1.4 M parameters, 160 × 160 pixels: HGNetV2 of light blocks, three levels, LQE."""
     return DFineConfig(

@@ -20,7 +20,11 @@ from detr2litert.convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, rend
 from detr2litert.convert.document import insert, read_document
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.quiet import silence_native_log
+
+_STATS = {"mAP": 0, "AP50": 1, "AP75": 2, "AR": 8}
+"""Places of the metrics among ``COCOeval.stats``."""
 
 Detect = Callable[[Image.Image], Detections]
 
@@ -29,7 +33,8 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
     """Computes the COCO detection metrics of ``detect``, which must return all its detections.
 
     Returns:
-        ``"mAP"`` (IoU 0.50 to 0.95), ``"AP50"``, ``"AP75"`` and ``"AR"`` (at most 100 detections).
+        ``"mAP"`` (IoU 0.50 to 0.95), ``"AP50"``, ``"AP75"`` and ``"AR"`` (at most 100 detections) of boxes, and of a detector
+        of instances the same of masks, as ``"mask mAP"`` and so on.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -39,13 +44,15 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
     found: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes, start=1):
         images.append({"id": number, "width": scene.image.width, "height": scene.image.height})
-        for label, (x0, y0, x1, y1) in zip(scene.labels.tolist(), scene.boxes.tolist(), strict=True):
+        for label, (x0, y0, x1, y1), pixels in zip(scene.labels.tolist(), scene.boxes.tolist(), scene.masks, strict=True):
             box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
-            truths.append({"id": len(truths) + 1, "image_id": number, "category_id": label + 1, **box})
+            mask = {"segmentation": Mask.of(pixels).to_dict()}
+            truths.append({"id": len(truths) + 1, "image_id": number, "category_id": label + 1, **box, **mask})
         for item in detect(scene.image):
             x0, y0, x1, y1 = item.box
             entry = {"image_id": number, "category_id": item.class_index + 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
-            found.append({**entry, "score": item.score})
+            mask = {} if item.mask is None else {"segmentation": item.mask.to_dict()}
+            found.append({**entry, **mask, "score": item.score})
     truth = COCO()
     truth.dataset = {
         "info": {},
@@ -53,14 +60,19 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
         "annotations": truths,
         "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)],
     }
+    figures: dict[str, float] = {}
+    instances = any("segmentation" in entry for entry in found)
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    figures = [float(value) for value in evaluation.stats]
-    return {"mAP": figures[0], "AP50": figures[1], "AP75": figures[2], "AR": figures[8]}
+        results = truth.loadRes(found)
+        for kind, prefix in (("bbox", ""), *([("segm", "mask ")] if instances else [])):
+            evaluation = COCOeval(truth, results, kind)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            stats = [float(value) for value in evaluation.stats]
+            figures |= {f"{prefix}{name}": stats[place] for name, place in _STATS.items()}
+    return figures
 
 
 def reference_detector(folder: Path) -> tuple[str, Detect]:

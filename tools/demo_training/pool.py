@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from detr2litert.convert.demo.scenes import SIDE, render
+from detr2litert.convert.demo.scenes import SIDE, Scene, render
 
 Targets = list[dict[str, Tensor]]
-"""One entry per image: ``boxes`` ``[n, 4]`` as cx, cy, w, h in [0, 1], ``class_labels`` ``[n]``."""
+"""One entry per image: ``boxes`` ``[n, 4]`` as cx, cy, w, h in [0, 1], ``class_labels`` ``[n]``, and, where a pool has masks,
+``masks`` ``[n, S, S]`` bool."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Rendered scenes held in memory: images ``[n, S, S, 3]`` uint8, boxes as cx, cy, w, h in [0, 1]."""
+    """Rendered scenes held in memory.
+
+    Attributes:
+        images: ``[n, S, S, 3]`` uint8.
+        boxes: of each scene ``[k, 4]`` as cx, cy, w, h in [0, 1].
+        labels: of each scene ``[k]``.
+        masks: of each scene ``[k, S, S / 8]`` uint8, eight pixels a byte (``np.packbits``); empty for a pool without masks.
+    """
 
     images: np.ndarray
     boxes: list[np.ndarray]
     labels: list[np.ndarray]
+    masks: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
-    def rendered(cls, count: int, start: int, processes: int) -> Pool:
+    def rendered(cls, count: int, start: int, processes: int, masks: bool = False) -> Pool:
         with multiprocessing.Pool(processes) as workers:
-            scenes = workers.map(render, range(start, start + count), chunksize=64)
+            scenes = workers.map(_packed if masks else render, range(start, start + count), chunksize=64)
         boxes = []
         for scene in scenes:
             low, high = scene.boxes[:, :2] / SIDE, scene.boxes[:, 2:] / SIDE
             boxes.append(np.concatenate([(low + high) / 2, high - low], 1).astype(np.float32))
-        return cls(np.stack([np.asarray(s.image) for s in scenes]), boxes, [s.labels for s in scenes])
+        packed = [scene.masks for scene in scenes] if masks else []
+        return cls(np.stack([np.asarray(s.image) for s in scenes]), boxes, [s.labels for s in scenes], packed)
 
     def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Targets]:
         """Draws a random batch, mirrored, transposed and recoloured: no class depends on direction or colour.
@@ -42,23 +52,34 @@ class Pool:
         images, targets = [], []
         for i in rng.integers(len(self.images), size=batch):
             image, boxes = self.images[i], self.boxes[i].copy()
+            masks = np.unpackbits(self.masks[i], axis=-1).view(bool) if self.masks else None
             if rng.random() < 0.5:
                 image = image[:, ::-1]
+                masks = None if masks is None else masks[:, :, ::-1]
                 boxes[:, 0] = 1 - boxes[:, 0]
             if rng.random() < 0.5:
                 image = image[::-1]
+                masks = None if masks is None else masks[:, ::-1]
                 boxes[:, 1] = 1 - boxes[:, 1]
             if rng.random() < 0.5:
                 image = image.transpose(1, 0, 2)
+                masks = None if masks is None else masks.transpose(0, 2, 1)
                 boxes = boxes[:, [1, 0, 3, 2]]
             image = image[..., rng.permutation(3)]
             images.append(255 - image if rng.random() < 0.5 else image)
-            targets.append({"boxes": torch.from_numpy(boxes), "class_labels": torch.from_numpy(self.labels[i])})
+            target = {"boxes": torch.from_numpy(boxes), "class_labels": torch.from_numpy(self.labels[i])}
+            targets.append(target if masks is None else {**target, "masks": torch.from_numpy(masks.copy())})
         return _pixels(np.stack(images)), targets
 
     def plain(self, which: slice) -> Tensor:
         """Returns the pixels ``[n, 3, S, S]`` in [0, 1] of some scenes without augmentation."""
         return _pixels(self.images[which])
+
+
+def _packed(index: int) -> Scene:
+    """Renders a scene with its masks packed, eight pixels a byte."""
+    scene = render(index)
+    return replace(scene, masks=np.packbits(scene.masks, axis=-1))
 
 
 def _pixels(images: np.ndarray) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from detr2litert.verify.accuracy.dataset import Dataset
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 
 GATE = "accuracy"
+BOXES, MASKS = "boxes", "masks"
 _CHECKS = (
     "the detector is probably not built as it was trained: compare the resolution, mean and std, the class names and their "
     "order (--classes), and whether the EMA weights were exported; --expected shows which"
@@ -68,6 +69,7 @@ class Row:
 
     Attributes:
         side: the name.
+        of: ``"boxes"`` or ``"masks"``.
         pictures: how many.
         ap, ap50: average precision.
         difference: of mAP from the reference's on the same pictures; None for the reference.
@@ -83,6 +85,17 @@ class Row:
     low: float | None = None
     high: float | None = None
     missing: str = ""
+    of: str = "boxes"
+
+    @property
+    def name(self) -> str:
+        """The side, and what is judged of it unless it is the boxes."""
+        return self.side if self.of == BOXES else f"{self.side}, {self.of}"
+
+    @property
+    def metric(self) -> str:
+        """What mAP is called."""
+        return "mAP" if self.of == BOXES else f"mAP of {self.of}"
 
 
 def answer_of(detections: Sequence[Detection], numbers: Mapping[str, int]) -> Answer:
@@ -93,23 +106,26 @@ def answer_of(detections: Sequence[Detection], numbers: Mapping[str, int]) -> An
         numbers: class name → number in the data set.
     """
     kept = [found for found in detections if found.name in numbers]
+    masks = tuple(found.mask for found in kept if found.mask is not None)
     return Answer(
         np.array([found.box for found in kept], np.float64).reshape(-1, 4),
         np.array([numbers[found.name] for found in kept], np.int64),
         np.array([found.score for found in kept], np.float64),
+        masks if len(masks) == len(kept) else None,
     )
 
 
 def check_accuracy(
-    dataset: Dataset, reference: Side, sides: Sequence[Side], limits: AccuracyLimits | None = None
+    dataset: Dataset, reference: Side, sides: Sequence[Side], limits: AccuracyLimits | None = None, note: str = ""
 ) -> GateResult:
-    """Computes average precision and judges it.
+    """Computes average precision and judges it: of boxes, and of masks where the annotations and every detection have them.
 
     Args:
         dataset: the annotations.
         reference: PyTorch's detections in all pictures.
         sides: the bundle's, in all pictures or in some.
         limits: bounds [default: the project's].
+        note: what else to say in the summary.
 
     Returns:
         FAILED if the reference's AP is near zero or below the stated one, or if a side loses too much. Where a side was run on
@@ -118,13 +134,21 @@ def check_accuracy(
     """
     start = time.perf_counter()
     limits = limits or AccuracyLimits()
-    first = _reference_row(dataset, reference)
-    rows = [first, *(_row(dataset, reference, side) for side in sides)]
-    findings = [*_judge_reference(dataset, first, limits), *(f for row in rows[1:] for f in _judge(dataset, row, limits))]
+    instances = dataset.has_masks and all(answer.masks is not None for answer in reference.answers)
+    judged = (BOXES, MASKS) if instances else (BOXES,)
+    rows: list[Row] = []
+    findings: list[Finding] = []
+    for of in judged:
+        first = _reference_row(dataset, reference, of)
+        others = [_row(dataset, reference, side, of) for side in sides]
+        rows += [first, *others]
+        findings += [*_judge_reference(dataset, first, limits), *(f for row in others for f in _judge(dataset, row, limits))]
     missing = [side for side in sides if side.missing]
     verdict = Verdict.FAILED if findings else Verdict.NOT_RUN if missing else Verdict.PASSED
     advice = findings[0].advice if findings else missing[0].advice if missing else ""
     summary = f"{dataset.description}: {', '.join(map(_text, rows))}"
+    if note:
+        summary = f"{summary}; {note}"
     if findings:
         summary = f"{findings[0].message}; {summary}"
     return GateResult(
@@ -140,36 +164,45 @@ def check_accuracy(
     )  # fmt: skip
 
 
-def _reference_row(dataset: Dataset, side: Side) -> Row:
-    matches = match_pictures([picture.truth for picture in dataset.pictures], side.answers)
+def _reference_row(dataset: Dataset, side: Side, of: str) -> Row:
+    matches = match_pictures([picture.truth for picture in dataset.pictures], side.answers, masks=of == MASKS)
     found = average_precision(matches)
     spread = interval(average_precision(matches, draw(len(side.pictures))).ap)
-    return Row(side.name, len(side.pictures), float(found.ap[0]), float(found.ap50[0]), None, spread.low, spread.high)
+    return Row(side.name, len(side.pictures), float(found.ap[0]), float(found.ap50[0]), None, spread.low, spread.high, of=of)
 
 
-def _row(dataset: Dataset, reference: Side, side: Side) -> Row:
+def _row(dataset: Dataset, reference: Side, side: Side, of: str) -> Row:
     if side.missing:
-        return Row(side.name, 0, missing=side.missing)
+        return Row(side.name, 0, missing=side.missing, of=of)
     truths = [dataset.pictures[i].truth for i in side.pictures]
     if not any(len(truth.classes) for truth in truths):
-        return Row(side.name, 0, missing=f"no object is annotated in the {len(truths)} pictures that were run")
+        return Row(side.name, 0, missing=f"no object is annotated in the {len(truths)} pictures that were run", of=of)
+    answers = [_with_masks(answer) for answer in side.answers] if of == MASKS else side.answers
     ours, theirs = (
-        match_pictures(truths, answers) for answers in (side.answers, [reference.answers[i] for i in side.pictures])
+        match_pictures(truths, given, masks=of == MASKS) for given in (answers, [reference.answers[i] for i in side.pictures])
     )
     found, wanted = average_precision(ours), average_precision(theirs)
     counts = draw(len(truths))
     spread: Interval = interval(average_precision(ours, counts).ap - average_precision(theirs, counts).ap)
     difference = float(found.ap[0] - wanted.ap[0])
-    return Row(side.name, len(truths), float(found.ap[0]), float(found.ap50[0]), difference, spread.low, spread.high)
+    return Row(side.name, len(truths), float(found.ap[0]), float(found.ap50[0]), difference, spread.low, spread.high, of=of)
+
+
+def _with_masks(answer: Answer) -> Answer:
+    """Returns an answer without masks as one without detections: they find no instance."""
+    if answer.masks is not None:
+        return answer
+    return replace(answer, boxes=answer.boxes[:0], classes=answer.classes[:0], scores=answer.scores[:0], masks=())
 
 
 def _judge_reference(dataset: Dataset, row: Row, limits: AccuracyLimits) -> list[Finding]:
     place, ap, ap50 = "the reference", row.ap or 0.0, row.ap50 or 0.0
     if not ap50 >= limits.near_zero:
-        message = f"the reference itself detects next to nothing right (mAP {ap:.3f}, AP50 {ap50:.3f})"
+        message = f"the reference itself detects next to nothing right ({row.metric} {ap:.3f}, AP50 {ap50:.3f})"
         return [Finding("reference-ap-near-zero", "wrong", place, message, _CHECKS)]
-    if dataset.stated_ap is not None and row.high is not None and row.high + limits.stated < dataset.stated_ap:
-        message = f"the reference has mAP {ap:.3f} (95 %: up to {row.high:.3f}), and {dataset.stated_ap:.3f} is known of it"
+    stated = dataset.stated_ap if row.of == BOXES else dataset.stated_mask_ap
+    if stated is not None and row.high is not None and row.high + limits.stated < stated:
+        message = f"the reference has {row.metric} {ap:.3f} (95 %: up to {row.high:.3f}), and {stated:.3f} is known of it"
         return [Finding("reference-ap-below-stated", "wrong", place, message, _CHECKS)]
     return []
 
@@ -179,7 +212,7 @@ def _judge(dataset: Dataset, row: Row, limits: AccuracyLimits) -> list[Finding]:
         return []
     certain = row.pictures == len(dataset.pictures) or (row.high is not None and row.high < 0)
     if math.isnan(row.difference) or (row.difference < -limits.loss and certain):
-        message = f"on the {row.side} the bundle loses {-100 * row.difference:.1f} points of mAP ({_range(row)})"
+        message = f"on the {row.side} the bundle loses {-100 * row.difference:.1f} points of {row.metric} ({_range(row)})"
         return [Finding("accuracy-lost", "wrong", f"the bundle, {row.side}", message, _LOSS_ADVICE)]
     return []
 
@@ -187,15 +220,15 @@ def _judge(dataset: Dataset, row: Row, limits: AccuracyLimits) -> list[Finding]:
 def _measurements(row: Row) -> list[Measurement]:
     if row.missing or row.ap is None or row.ap50 is None:
         return []
-    figures = [Measurement(row.side, "mAP", row.ap), Measurement(row.side, "AP50", row.ap50)]
-    return [*figures, *([Measurement(row.side, "difference of mAP", row.difference)] if row.difference is not None else [])]
+    figures = [Measurement(row.name, "mAP", row.ap), Measurement(row.name, "AP50", row.ap50)]
+    return [*figures, *([Measurement(row.name, "difference of mAP", row.difference)] if row.difference is not None else [])]
 
 
 def _text(row: Row) -> str:
     if row.missing:
         return f"{row.side} not run ({row.missing})"
     if row.difference is None:
-        return f"mAP {row.ap:.3f}, AP50 {row.ap50:.3f}"
+        return f"{row.metric} {row.ap:.3f}, AP50 {row.ap50:.3f}"
     return f"{row.side} {_points(row.difference)} on {row.pictures} ({_range(row)})"
 
 

@@ -1,18 +1,21 @@
-"""COCO's average precision of boxes, equal to pycocotools', for one set of pictures or many resamples of it.
+"""COCO's average precision of boxes or of masks, equal to pycocotools', for one set of pictures or many resamples of it.
 
 Matching, the expensive part, is done once a picture; a resample of the pictures only changes how often each one counts. The
-rules are those of ``COCOeval`` for ``iouType="bbox"``, all areas and at most 100 detections a picture and class
+rules are those of ``COCOeval`` for ``iouType="bbox"`` and ``"segm"``, all areas and at most 100 detections a picture and class
 (github.com/cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py): greedy matching by descending score at ten IoU thresholds,
 crowds absorb any number of detections and count as neither hits nor misses, precision is interpolated at 101 recalls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from detr2litert.host_runtime.masks import Mask
+from detr2litert.verify.accuracy.segmentation import shared_pixels
 
 Float64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,20 +29,25 @@ _EPS = np.spacing(1)
 
 @dataclass(frozen=True)
 class Truth:
-    """A picture's annotated objects: boxes ``[N, 4]`` (left, top, right, bottom), classes ``[N]``, and which are crowds."""
+    """A picture's annotated objects: boxes ``[N, 4]`` (left, top, right, bottom), classes ``[N]``, and which are crowds.
+
+    Their N masks have the picture's size; None where none were annotated, or read.
+    """
 
     boxes: Float64
     classes: Ints
     crowd: Bools
+    masks: tuple[Mask, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A picture's detections: boxes ``[N, 4]``, classes ``[N]`` and scores ``[N]``."""
+    """A picture's detections: boxes ``[N, 4]``, classes ``[N]``, scores ``[N]``, and N masks of a detector of instances."""
 
     boxes: Float64
     classes: Ints
     scores: Float64
+    masks: tuple[Mask, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,17 +75,18 @@ class AveragePrecision:
     ap50: Float64
 
 
-def match_pictures(truths: Sequence[Truth], answers: Sequence[Answer]) -> tuple[ClassMatches, ...]:
+def match_pictures(truths: Sequence[Truth], answers: Sequence[Answer], *, masks: bool = False) -> tuple[ClassMatches, ...]:
     """Matches every picture's detections with its objects, class by class.
 
     Args:
         truths, answers: one a picture, in the same order.
+        masks: whether the overlap of masks counts, which all of them must have, in place of that of boxes.
 
     Returns:
         An entry for every class with an object that counts; others have no precision.
     """
     annotated = sorted({int(c) for truth in truths for c in truth.classes[~truth.crowd]})
-    return tuple(_match_class(truths, answers, number) for number in annotated)
+    return tuple(_match_class(truths, answers, number, _mask_overlaps if masks else _box_overlaps) for number in annotated)
 
 
 def average_precision(matches: Sequence[ClassMatches], counts: Ints | None = None) -> AveragePrecision:
@@ -99,15 +108,17 @@ def average_precision(matches: Sequence[ClassMatches], counts: Ints | None = Non
     return AveragePrecision(means.mean(axis=1), means[:, 0])
 
 
-def _match_class(truths: Sequence[Truth], answers: Sequence[Answer], number: int) -> ClassMatches:
+def _match_class(truths: Sequence[Truth], answers: Sequence[Answer], number: int, overlaps_of: _Overlaps) -> ClassMatches:
     pictures, scores, hits, ignored = [], [], [], []
     objects = np.zeros(len(truths), np.int64)
     for index, (truth, answer) in enumerate(zip(truths, answers, strict=True)):
-        wanted, found = truth.classes == number, np.flatnonzero(answer.classes == number)
+        wanted, found = np.flatnonzero(truth.classes == number), np.flatnonzero(answer.classes == number)
         found = found[np.argsort(-answer.scores[found], kind="stable")][:_MOST]
+        # Crowds last: they get what no object wants.
+        wanted = wanted[np.argsort(truth.crowd[wanted], kind="stable")]
         crowd = truth.crowd[wanted]
         objects[index] = int((~crowd).sum())
-        hit, inside = _match_picture(truth.boxes[wanted], crowd, answer.boxes[found])
+        hit, inside = _match_picture(overlaps_of(truth, wanted, answer, found), crowd)
         pictures.append(np.full(len(found), index))
         scores.append(answer.scores[found])
         hits.append(hit)
@@ -121,18 +132,20 @@ def _match_class(truths: Sequence[Truth], answers: Sequence[Answer], number: int
     )
 
 
-def _match_picture(boxes: Float64, crowd: Bools, found: Float64) -> tuple[Bools, Bools]:
-    """Returns ``[10, D]`` flags: the detection found an object, the detection fell into a crowd."""
-    order = np.argsort(crowd, kind="stable")
-    boxes, crowd = boxes[order], crowd[order]
-    overlaps = _overlaps(found, boxes, crowd)
-    hits: Bools = np.zeros((len(IOUS), len(found)), np.bool_)
-    inside: Bools = np.zeros((len(IOUS), len(found)), np.bool_)
+def _match_picture(overlaps: Float64, crowd: Bools) -> tuple[Bools, Bools]:
+    """Returns ``[10, D]`` flags: the detection found an object, the detection fell into a crowd.
+
+    Args:
+        overlaps: ``[D, N]``, detections by descending score, crowds last.
+        crowd: ``[N]``.
+    """
+    hits: Bools = np.zeros((len(IOUS), len(overlaps)), np.bool_)
+    inside: Bools = np.zeros((len(IOUS), len(overlaps)), np.bool_)
     if not overlaps.size or overlaps.max() < IOUS[0]:
         return hits, inside
     # In the order of scores; a detection that reaches no threshold anywhere matches nothing.
     for row, iou in enumerate(IOUS):
-        free = np.ones(len(boxes), np.bool_)
+        free = np.ones(len(crowd), np.bool_)
         for detection in np.flatnonzero(overlaps.max(axis=1) >= iou - 1e-10):
             possible = (overlaps[detection] >= min(iou, 1 - 1e-10)) & (free | crowd)
             real = possible & ~crowd
@@ -147,11 +160,24 @@ def _match_picture(boxes: Float64, crowd: Bools, found: Float64) -> tuple[Bools,
     return hits, inside
 
 
-def _overlaps(found: Float64, boxes: Float64, crowd: Bools) -> Float64:
-    """IoU ``[D, N]``; with a crowd, the share of the detection inside it."""
-    a, b = found.reshape(-1, 1, 4), boxes.reshape(1, -1, 4)
+_Overlaps = Callable[[Truth, Ints, Answer, Ints], Float64]
+"""IoU ``[D, N]`` of detections of an answer and objects of a truth; with a crowd, the detection's share in it."""
+
+
+def _box_overlaps(truth: Truth, wanted: Ints, answer: Answer, found: Ints) -> Float64:
+    a, b = answer.boxes[found].reshape(-1, 1, 4), truth.boxes[wanted].reshape(1, -1, 4)
     both = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
     area_a, area_b = (np.maximum(box[..., 2:] - box[..., :2], 0).prod(axis=-1) for box in (a, b))
+    return _shares(both, area_a, area_b, truth.crowd[wanted])
+
+
+def _mask_overlaps(truth: Truth, wanted: Ints, answer: Answer, found: Ints) -> Float64:
+    assert truth.masks is not None and answer.masks is not None
+    both, area_a, area_b = shared_pixels([answer.masks[i] for i in found], [truth.masks[i] for i in wanted])
+    return _shares(both, area_a[:, None], area_b[None], truth.crowd[wanted])
+
+
+def _shares(both: Float64, area_a: Float64, area_b: Float64, crowd: Bools) -> Float64:
     union = np.where(crowd[None], area_a, area_a + area_b - both)
     result: Float64 = np.where(union > 0, both / np.where(union > 0, union, 1.0), 0.0)
     return result

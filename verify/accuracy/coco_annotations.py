@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,34 @@ import numpy as np
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import read_json
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.preprocess import load_image
 from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, choose, existing, finite_box, truth_of
+from detr2litert.verify.accuracy.segmentation import read_segmentation
 from detr2litert.verify.accuracy.strict_json import class_name, number, refuse, whole
 
 _ROBOFLOW = "_annotations.coco.json"
 _SPLITS = ("valid", "val", "test", ".")
 _WHAT = "COCO annotations"
+
+
+@dataclass(frozen=True)
+class _Object:
+    """An annotation: its place in the file, box, number of its class, whether it is a crowd, and ``segmentation`` unread."""
+
+    place: str
+    box: list[float]
+    number: int
+    crowd: bool
+    segmentation: Any
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A picture's file name, and its width and height where they are stated."""
+
+    file: str
+    size: tuple[int, int] | None
 
 
 def find_annotations(folder: Path) -> Path | None:
@@ -52,7 +74,7 @@ def read_coco(path: Path, size: int) -> Dataset:
             raise UserError(f"{path}: no list '{key}', so these are not {_WHAT}")
     numbers, names = _categories(path, record["categories"])
     images = _images(path, record["images"])
-    objects: dict[int, list[tuple[list[float], int, bool]]] = {key: [] for key in images}
+    objects: dict[int, list[_Object]] = {key: [] for key in images}
     for place, entry in enumerate(record["annotations"]):
         where = f"annotation {place}"
         if not isinstance(entry, Mapping):
@@ -66,12 +88,13 @@ def read_coco(path: Path, size: int) -> Dataset:
         if box is None:
             refuse(path, where, f"has bbox {entry.get('bbox')!r}, not [left, top, width, height] of finite numbers")
         if finite_box(box):
-            objects[image].append((box.tolist(), numbers[category], entry.get("iscrowd") in (1, True)))
+            crowd = entry.get("iscrowd") in (1, True)
+            objects[image].append(_Object(where, box.tolist(), numbers[category], crowd, entry.get("segmentation")))
     folders = _folders(path)
     return Dataset(
         path.parent.name + "/" + path.name,
         names,
-        tuple(_picture(folders, images[key], objects[key]) for key in choose(list(images), size)),
+        tuple(_picture(path, folders, images[key], objects[key]) for key in choose(list(images), size)),
         len(images),
     )
 
@@ -88,13 +111,15 @@ def _categories(path: Path, entries: list[Any]) -> tuple[dict[int, int], tuple[s
     return numbers, tuple(names)
 
 
-def _images(path: Path, entries: list[Any]) -> dict[int, str]:
-    images: dict[int, str] = {}
+def _images(path: Path, entries: list[Any]) -> dict[int, _Image]:
+    images: dict[int, _Image] = {}
     for place, entry in enumerate(entries):
         number = whole(entry.get("id")) if isinstance(entry, Mapping) else None
         if number is None or not isinstance(entry.get("file_name"), str) or number in images:
             refuse(path, f"image {place}", "lacks an id of its own or a file_name")
-        images[number] = entry["file_name"]
+        width, height = whole(entry.get("width")), whole(entry.get("height"))
+        stated = width is not None and height is not None and width > 0 and height > 0
+        images[number] = _Image(entry["file_name"], (width or 0, height or 0) if stated else None)
     if not images:
         raise UserError(f"{path}: lists no pictures")
     return images
@@ -113,7 +138,23 @@ def _folders(path: Path) -> tuple[Path, ...]:
     return (path.parent, root / split, root / "images" / split, root / "images", root)
 
 
-def _picture(folders: tuple[Path, ...], file: str, objects: list[tuple[list[float], int, bool]]) -> AnnotatedPicture:
-    place = existing(folder / file for folder in folders) or folders[0] / file
-    boxes, classes, crowd = zip(*objects, strict=True) if objects else ((), (), ())
-    return AnnotatedPicture(file, partial(load_image, place), truth_of(boxes, classes, crowd))
+def _picture(path: Path, folders: tuple[Path, ...], image: _Image, objects: list[_Object]) -> AnnotatedPicture:
+    place = existing(folder / image.file for folder in folders) or folders[0] / image.file
+    truth = truth_of([o.box for o in objects], [o.number for o in objects], [o.crowd for o in objects])
+    # Roboflow writes an empty list for an object that has a box alone.
+    segmented = all(o.segmentation not in (None, []) for o in objects)
+    return AnnotatedPicture(
+        image.file, partial(load_image, place), truth, partial(_masks, path, image, objects) if segmented else None
+    )
+
+
+def _masks(path: Path, image: _Image, objects: list[_Object]) -> tuple[Mask, ...]:
+    """Reads the masks of a picture's objects, which are all of one size."""
+    masks: list[Mask] = []
+    for one in objects:
+        size = image.size or ((masks[0].width, masks[0].height) if masks else None)
+        try:
+            masks.append(read_segmentation(one.segmentation, size))
+        except ValueError as error:
+            refuse(path, one.place, str(error))
+    return tuple(masks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy.average_precision import Truth
 
 _SEED = 0
@@ -21,11 +22,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class AnnotatedPicture:
-    """A picture, loaded when it is needed, and its objects in its own pixels; a class is a position in ``Dataset.classes``."""
+    """A picture, loaded when it is needed, and its objects in its own pixels; a class is a position in ``Dataset.classes``.
+
+    ``read_masks`` reads the objects' masks, which only a detector of instances needs, and raises UserError where they are
+    malformed; None where not every object has one.
+    """
 
     name: str
     load: Callable[[], Image.Image]
     truth: Truth
+    read_masks: Callable[[], tuple[Mask, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Dataset:
         pictures: those to evaluate on.
         total: how many the data set has.
         stated_ap: the mAP that is known of the detector on it, from the user or a model card; None if none is.
+        stated_mask_ap: the same of its masks.
     """
 
     source: str
@@ -45,6 +52,12 @@ class Dataset:
     pictures: tuple[AnnotatedPicture, ...]
     total: int
     stated_ap: float | None = None
+    stated_mask_ap: float | None = None
+
+    @property
+    def has_masks(self) -> bool:
+        """True if the masks of all objects have been read."""
+        return all(picture.truth.masks is not None for picture in self.pictures)
 
     @property
     def description(self) -> str:
@@ -52,6 +65,27 @@ class Dataset:
         if len(self.pictures) == self.total:
             return f"all {self.total} pictures of {self.source}"
         return f"{len(self.pictures)} of {self.total} pictures of {self.source} (drawn with seed {_SEED})"
+
+
+def with_masks(dataset: Dataset) -> Dataset:
+    """Reads the masks of all objects; returns the data set as it is if not every object of its pictures has one.
+
+    Raises:
+        UserError: a mask is malformed, or of another size than its picture; or that cannot be read.
+    """
+    if any(picture.read_masks is None for picture in dataset.pictures):
+        return dataset
+
+    def read(picture: AnnotatedPicture) -> AnnotatedPicture:
+        masks = () if picture.read_masks is None else picture.read_masks()
+        if masks and (found := (masks[0].width, masks[0].height)) != (size := picture.load().size):
+            raise UserError(
+                f"{dataset.source}: the masks of {picture.name} have {found[0]} x {found[1]} pixels, and the picture has "
+                f"{size[0]} x {size[1]}; correct its width and height"
+            )
+        return replace(picture, truth=replace(picture.truth, masks=masks))
+
+    return replace(dataset, pictures=tuple(map(read, dataset.pictures)))
 
 
 def choose(items: Sequence[T], size: int) -> tuple[T, ...]:

@@ -8,18 +8,22 @@
 
 Rows name their picture in ``image_id`` (or ``image``, ``file_name``): the file's name, its stem, the number in its name, or its
 place among the pictures. Without that: an object of picture to rows, a list with one list a picture, or a single picture.
+
+A row of COCO results may have a mask, its ``segmentation`` in run lengths or polygons; with run lengths it needs no ``bbox``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import read_json
+from detr2litert.host_runtime.masks import Mask
+from detr2litert.verify.accuracy.segmentation import box_of, read_segmentation
 from detr2litert.verify.accuracy.strict_json import class_name, number, refuse, whole
 
 _WHAT = "detections as COCO results, supervision's or ultralytics' JSON"
@@ -29,12 +33,16 @@ _ARRAYS = ("xyxy", "class_id", "confidence", "class_name")
 
 @dataclass(frozen=True)
 class ExpectedDetection:
-    """One object: class id and name (None where the file has none), score, and box (left, top, right, bottom) in pixels."""
+    """One object: class id and name (None where the file has none), score, and box (left, top, right, bottom) in pixels.
+
+    Its mask is None where the file has none.
+    """
 
     class_id: int | None
     name: str | None
     score: float
     box: tuple[float, float, float, float]
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -42,25 +50,32 @@ class _Row:
     place: str
     picture: str | int | None
     found: ExpectedDetection
+    segmentation: Any = None
 
 
-def read_expected(path: Path, pictures: Sequence[str]) -> tuple[tuple[ExpectedDetection, ...], ...]:
+def read_expected(
+    path: Path, pictures: Sequence[str], sizes: Sequence[tuple[int, int]] | None = None
+) -> tuple[tuple[ExpectedDetection, ...], ...]:
     """Reads a file.
 
     Args:
         path: of the file.
         pictures: file names, in the order in which they were given.
+        sizes: their widths and heights, which masks must have; None where they are not known.
 
     Returns:
         For every picture its detections; none where the file has none for it.
 
     Raises:
-        UserError: the file is of no known form, a figure is not finite, a box is empty, or no row is of these pictures.
+        UserError: the file is of no known form, a figure is not finite, a box is empty, a mask is malformed, or no row is of
+            these pictures.
     """
-    return assign(path, read_json(path, _WHAT), pictures)
+    return assign(path, read_json(path, _WHAT), pictures, sizes)
 
 
-def assign(path: Path, value: Any, pictures: Sequence[str]) -> tuple[tuple[ExpectedDetection, ...], ...]:
+def assign(
+    path: Path, value: Any, pictures: Sequence[str], sizes: Sequence[tuple[int, int]] | None = None
+) -> tuple[tuple[ExpectedDetection, ...], ...]:
     """As ``read_expected``, for a file's contents."""
     rows = list(_rows(path, value))
     if not rows:
@@ -71,7 +86,7 @@ def assign(path: Path, value: Any, pictures: Sequence[str]) -> tuple[tuple[Expec
     for row in rows:
         place = places.get(row.picture)
         if place is not None:
-            found[place].append(row.found)
+            found[place].append(_segmented(path, row, None if sizes is None else sizes[place]))
     if not any(found):
         others = ", ".join(sorted({str(row.picture) for row in rows})[:3])
         raise UserError(f"{path}: has detections of {others}, and none of the given pictures ({', '.join(pictures[:3])})")
@@ -104,6 +119,16 @@ def _places(
                 f"{len(pictures)} given; use file names"
             )
     return places
+
+
+def _segmented(path: Path, row: _Row, size: tuple[int, int] | None) -> ExpectedDetection:
+    """Returns a row's detection with its mask, if it has one, in a picture of (width, height) pixels."""
+    if row.segmentation in (None, []):
+        return row.found
+    try:
+        return replace(row.found, mask=read_segmentation(row.segmentation, size))
+    except ValueError as error:
+        refuse(path, row.place, str(error))
 
 
 def _digits(text: str) -> bool:
@@ -149,6 +174,9 @@ def _row(path: Path, row: Any, where: str, picture: str | int | None, names: Map
     if not isinstance(row, Mapping):
         refuse(path, where, f"is not an object; expected {_WHAT}")
     own = picture if picture is not None else _picture_of(row)
+    segmentation = row.get("segmentation")
+    if "bbox" not in row and isinstance(segmentation, Mapping):
+        row = {**row, "bbox": _box_around(path, where, segmentation)}
     if "bbox" in row:
         box, score, class_id, name = row["bbox"], row.get("score"), row.get("category_id"), row.get("category_name")
         if isinstance(box, list) and len(box) == 4 and None not in map(number, box):
@@ -161,7 +189,19 @@ def _row(path: Path, row: Any, where: str, picture: str | int | None, names: Map
         score, class_id, name = row.get("confidence"), row.get("class_id"), row.get("class_name")
     else:
         refuse(path, where, f"has no bbox, box or x_min; expected {_WHAT}")
-    return _Row(where, own, _detection(path, where, box, score, class_id, name, names))
+    return _Row(where, own, _detection(path, where, box, score, class_id, name, names), segmentation)
+
+
+def _box_around(path: Path, where: str, segmentation: Mapping[str, Any]) -> list[float]:
+    """Returns left, top, width and height of a mask in run lengths."""
+    try:
+        box = box_of(read_segmentation(segmentation, None))
+    except ValueError as error:
+        refuse(path, where, str(error))
+    if box is None:
+        refuse(path, where, "has an empty mask and no bbox")
+    left, top, right, bottom = box
+    return [left, top, right - left, bottom - top]
 
 
 def _arrays(path: Path, entry: Mapping[str, Any], where: str, picture: str | int | None) -> Iterator[_Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from detr2litert.verify.arrays import Arrays
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import DelegateRun, run_model
+from detr2litert.verify.parity.mask_step import MaskStep, add_masks
 
 _CHUNK_BYTES = 256 * 2**20
 """Of input tensors on the disk at a time."""
@@ -23,18 +25,21 @@ _CHUNK_BYTES = 256 * 2**20
 class Chain:
     """The graphs' files, the names of graph B's inputs with their types, and the host step between the graphs.
 
-    Where there is one graph, ``graph_b`` is None and the others are not used.
+    Where there is one graph, ``graph_b`` is None and the others are not used. ``graph_m`` and ``masks``, which says how it is
+    called, are None where no masks are judged.
     """
 
     graph_a: Path
     graph_b: Path | None
     inputs_b: dict[str, np.dtype[Any]]
     host_step: Callable[[Arrays], Arrays]
+    graph_m: Path | None = None
+    masks: MaskStep | None = None
 
 
 @dataclass(frozen=True)
 class HalfPrecision:
-    """The last graph's outputs for the pictures that were run, in order, the adapter, and why there are none, if so."""
+    """The outputs to decode for the pictures that were run, in order, the adapter, and why there are none, if so."""
 
     outputs: tuple[dict[str, NDArray[Any]], ...]
     adapter: str = ""
@@ -74,8 +79,14 @@ def run_half_precision(
             last = run_model(chain.graph_b, b_inputs, driver=driver, timeout=timeout * len(b_inputs))
             if not last.ok:
                 return HalfPrecision((), a.adapter, _failure("graph_b", last))
-        outputs += last.outputs
-        done, adapter = done + len(last.outputs), a.adapter
+        found = last.outputs
+        if chain.masks is not None and chain.graph_m is not None:
+            graph_m = partial(run_model, chain.graph_m, driver=driver, timeout=timeout * len(given))
+            found, m = add_masks(chain.masks, found, graph_m)
+            if not m.ok:
+                return HalfPrecision((), a.adapter, _failure("graph_m", m))
+        outputs += found
+        done, adapter = done + len(found), a.adapter
         if len(a.outputs) < len(given):
             break
     return HalfPrecision(tuple(outputs), adapter)

@@ -2,7 +2,7 @@
 
 Phones compute in fp16 whatever the file says. Here every graph runs on the delegate at its default precision, on an adapter
 that has fp16, and every output is compared with PyTorch's on identical inputs. Then the detections of the whole chain (graph
-A in fp16, the host step in fp32, graph B in fp16) are compared with PyTorch's as sets.
+A in fp16, the host step in fp32, graph B in fp16, graph M in fp16 where there are masks) are compared with PyTorch's as sets.
 
 A graph that differs runs once more with fp32 enforced, which shows whether fp16 is the cause. If it is, the first tensor that
 diverges in fp16 is named, with its operator, module and rewrites, and whether it is an overflow, precision lost in one step, or
@@ -31,6 +31,7 @@ from detr2litert.verify.parity.detections import EXTRA, DetectionCase, Detection
 from detr2litert.verify.parity.figures import describe, figures
 from detr2litert.verify.parity.fp16_places import Fault, Kind, locate_fp16
 from detr2litert.verify.parity.locate import LocateError
+from detr2litert.verify.parity.mask_step import MaskStep, add_masks
 from detr2litert.verify.parity.metrics import Difference, residual
 from detr2litert.verify.parity.numerics import GraphCase
 
@@ -57,18 +58,19 @@ class Fp16Limits:
             weights nano 0.99933 (3.7 %), dfine-s 0.99918 (4.0 %): sixty convolutions, each of up to 2304 terms added in fp16.
             A norm that overflows leaves no correlation.
         iou, score: lowest IoU of a confident detection with its partner, and the largest difference of their scores.
+        mask_iou: lowest IoU of their masks.
         max_taps: tensors to measure in the search for the first one that differs, per graph.
     """
 
     graph: float = 0.998
     iou: float = 0.98
     score: float = 0.02
+    mask_iou: float = 0.95
     max_taps: int = 32
 
     def detections(self, threshold: float) -> DetectionLimits:
         """Converts them to the limits of the detections gate."""
-        # The chain in fp16 gives boxes and classes; the graph of the masks is compared by itself.
-        return DetectionLimits(threshold, iou=self.iou, score=self.score, mask_iou=None)
+        return DetectionLimits(threshold, iou=self.iou, score=self.score, mask_iou=self.mask_iou)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class ChainScene:
         name: of the picture.
         inputs: graph A's.
         reference: PyTorch's detections, decoded down to the limits' floor.
-        decode: the last graph's outputs to detections, decoded alike; raises ValueError on NaN.
+        decode: the last graph's outputs, joined with the masks', to detections, decoded alike; raises ValueError on NaN.
         reorder: graph A's outputs to what PyTorch detects with its proposals in the order of those scores.
     """
 
@@ -92,17 +94,19 @@ class ChainScene:
 
 @dataclass(frozen=True)
 class Chain:
-    """The host step and the pictures that make a detector of two graphs, or of one.
+    """The host step and the pictures that make a detector of two graphs, or of one, and of a third one for masks.
 
     Attributes:
         host_step: graph A's outputs to the other inputs of graph B, in fp32; not used where there is one graph.
         scenes: pictures. Those in which the reference finds nothing above the threshold are not run.
         limits: of their detections.
+        masks: how the graph of the masks is called; None for a detector without masks.
     """
 
     host_step: Callable[[Arrays], Arrays]
     scenes: tuple[ChainScene, ...]
     limits: DetectionLimits
+    masks: MaskStep | None = None
 
     @property
     def compared_scenes(self) -> tuple[ChainScene, ...]:
@@ -147,11 +151,11 @@ def check_fp16(
     timeout: float = 900.0,
     doing: Doing = unheard,
 ) -> GateResult:
-    """Runs graphs in fp16, and graphs A and B as one detector, and locates the first difference.
+    """Runs graphs in fp16, and all of them as one detector, and locates the first difference.
 
     Args:
-        cases: the graphs, each judged on its first input set by itself.
-        chain: how they make a detector: A and B, or one; None to judge no detections.
+        cases: the graphs in the order of execution, each judged on its first input set by itself.
+        chain: how they make a detector: A and B, or one, and the masks' last; None to judge no detections.
         gpu: how to reach an adapter that computes in fp16 (``driver.find_fp16_driver()``), or why there is none.
         limits: bounds [default: the project's].
         timeout: seconds for each run of a graph.
@@ -226,30 +230,44 @@ class _Ran:
 
     Attributes:
         alone: each graph on its own input set; graph A on the pictures as well.
-        behind: graph B on the host step's outputs for the pictures; None where it did not run, or there is one graph.
+        behind: of the graphs after A, by position, their run on the pictures; none where they did not run.
         misfit: why the host step could not be run on graph A's outputs.
+        last: the outputs to decode for each picture; none where the chain did not run to its end.
     """
 
     alone: tuple[DelegateRun, ...]
-    behind: DelegateRun | None = None
+    behind: Mapping[int, DelegateRun] = field(default_factory=dict)
     misfit: str = ""
+    last: tuple[Arrays, ...] = ()
 
 
 def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, timeout: float) -> _Ran:
-    """Runs every graph in fp16; with a chain, graph B also on the results of graph A for the pictures."""
+    """Runs every graph in fp16; with a chain, those after graph A also on the results of the one before for the pictures."""
     pictures = () if chain is None else tuple(scene.inputs for scene in chain.compared_scenes)
     sets = [(*case.inputs[:1], *(pictures if index == 0 else ())) for index, case in enumerate(cases)]
     started = (_start(case, given, driver, timeout) for case, given in zip(cases, sets, strict=True))
     alone = tuple(runs[0] for runs in side_by_side(*started))
-    if chain is None or not pictures or len(cases) == 1 or not all(run.ok for run in alone):
+    if chain is None or not pictures or not all(run.ok for run in alone):
         return _Ran(alone)
-    wanted = {name: value.dtype for name, value in cases[1].inputs[0].items()}
-    try:
-        made = [{**one, **chain.host_step(one)} for one in alone[0].outputs[1:]]
-    except ValueError as error:
-        return _Ran(alone, misfit=f"no input for it: the host step cannot read graph A's outputs ({error})")
-    given = tuple({name: np.asarray(one[name], dtype) for name, dtype in wanted.items()} for one in made)
-    return _Ran(alone, side_by_side(_start(cases[1], given, driver, timeout))[0][0])
+    last: tuple[Arrays, ...] = alone[0].outputs[1:]
+    behind: dict[int, DelegateRun] = {}
+    if len(cases) > (1 if chain.masks is None else 2):
+        wanted = {name: value.dtype for name, value in cases[1].inputs[0].items()}
+        try:
+            made = [{**one, **chain.host_step(one)} for one in last]
+        except ValueError as error:
+            return _Ran(alone, misfit=f"no input for it: the host step cannot read graph A's outputs ({error})")
+        given = tuple({name: np.asarray(one[name], dtype) for name, dtype in wanted.items()} for one in made)
+        behind[1] = side_by_side(_start(cases[1], given, driver, timeout))[0][0]
+        if not behind[1].ok:
+            return _Ran(alone, behind)
+        last = behind[1].outputs
+    if chain.masks is not None:
+        place = len(cases) - 1
+        last, behind[place] = add_masks(
+            chain.masks, last, lambda given: side_by_side(_start(cases[place], given, driver, timeout))[0][0]
+        )
+    return _Ran(alone, behind, last=last)
 
 
 def _start(case: GraphCase, sets: tuple[Arrays, ...], driver: Driver, timeout: float) -> Running:
@@ -262,8 +280,11 @@ def _judge_all(cases: Sequence[GraphCase], ran: _Ran, driver: Driver, limits: Fp
     judged = []
     for index, (case, run) in enumerate(zip(cases, ran.alone, strict=True)):
         found, broken = _compare(case, run, "fp16", limits)
-        if index == 1 and not broken:
-            broken = ran.misfit or (_failure(ran.behind, "fp16") if ran.behind is not None and not ran.behind.ok else "")
+        behind = ran.behind.get(index)
+        if not broken and index == 1:
+            broken = ran.misfit
+        if not broken and behind is not None and not behind.ok:
+            broken = _failure(behind, "fp16")
         one = _Judged(case, found, broken=broken)
         if one.failing(limits.graph) and not broken:
             full = run_models([Job(case.shipped, case.inputs[:1])], driver=driver, enforce_f32=True, timeout=timeout)[0]
@@ -292,8 +313,7 @@ def _failure(run: DelegateRun, precision: str) -> str:
 def _detections(chain: Chain, ran: _Ran) -> GateResult:
     """Judges the chain's detections; where it gave NaN, it detects nothing."""
     cases = []
-    last = ran.behind.outputs if ran.behind is not None else ran.alone[0].outputs[1:] if len(ran.alone) == 1 else ()
-    for scene, scores, outputs in zip_longest(chain.compared_scenes, ran.alone[0].outputs[1:], last):
+    for scene, scores, outputs in zip_longest(chain.compared_scenes, ran.alone[0].outputs[1:], ran.last):
         try:
             found = scene.decode(outputs).items if outputs is not None else ()
         except ValueError:

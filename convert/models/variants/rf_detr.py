@@ -128,8 +128,9 @@ def rf_detr_row(
     points: int = 2,
     hub_id: str | None = None,
     bundled: str | None = None,
+    mask_ffn: int | None = None,
 ) -> Variant:
-    """Builds a row of the RF-DETR family; the defaults are those of the published sizes."""
+    """Builds a row of the RF-DETR family; the defaults are those of the published sizes, transformers' for ``mask_ffn``."""
     return Variant(
         name=name,
         family=family,
@@ -164,6 +165,7 @@ def rf_detr_row(
             "num_feature_levels": 1,
             "dropout": 0.0,
             "layer_norm_eps": 1e-6,
+            **({} if mask_ffn is None else {"intermediate_size": mask_ffn}),
         },
         expected={
             "backbone width": width,

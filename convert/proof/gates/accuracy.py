@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from detr2litert.convert.proof.gate import Gate
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.host_runtime.bundle import load_bundle
-from detr2litert.host_runtime.decode import Detection
+from detr2litert.host_runtime.decode import Detection, Detections
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.host_runtime.runner import Runner
@@ -30,6 +31,7 @@ SOFTWARE_PICTURES = 8
 SOFTWARE_SECONDS = 60.0
 """And for how long, with larger detectors; a picture that has begun is completed."""
 _EVERY = 20
+_NO_MASKS = "masks not judged: the annotations do not have one for every object"
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
@@ -39,28 +41,36 @@ def run(subject: Subject, doing: Doing) -> GateResult:
     assert dataset is not None, "_applies says so"
     numbers = class_numbers(dataset, subject.manifest.classes)
     reference, cpu = _on_the_cpu(subject, dataset, numbers, doing)
-    result = check_accuracy(
-        dataset, reference, (cpu, _in_fp16(subject, dataset, numbers, doing)), accuracy_limits(subject.manifest)
-    )
+    fp16 = _in_fp16(subject, dataset, numbers, doing)
+    note = "" if subject.manifest.graphs.m is None or dataset.has_masks else _NO_MASKS
+    result = check_accuracy(dataset, reference, (cpu, fp16), accuracy_limits(subject.manifest), note)
     return replace(result, seconds=time.perf_counter() - start)
 
 
 def _on_the_cpu(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doing: Doing) -> tuple[Side, Side]:
-    """The reference and the bundle, each picture loaded once."""
+    """The reference and the bundle, each picture loaded once; masks, which take longer than all else, only to be judged."""
     reference, bundle = [], []
+    path = subject.reference.path
     with Runner(subject.folder) as runner:
         for number, picture in enumerate(dataset.pictures):
             if number % _EVERY == 0:
                 doing(f"picture {number + 1} of {len(dataset.pictures)}, with PyTorch and on the CPU")
             image = picture.load()
-            reference.append(answer_of(subject.reference.path.detect(image, 0.0).items, numbers))
+            reference.append(answer_of(path.detect(image, 0.0, masks=dataset.has_masks).items, numbers))
             try:
-                found: tuple[Detection, ...] = runner.detect(image, threshold=0.0).items
+                found: tuple[Detection, ...] = _detected(runner, image, dataset.has_masks).items
             except ValueError:  # NaN: it detects nothing
                 found = ()
             bundle.append(answer_of(found, numbers))
     everything = tuple(range(len(dataset.pictures)))
     return Side("reference", everything, tuple(reference)), Side("CPU", everything, tuple(bundle))
+
+
+def _detected(runner: Runner, image: Image.Image, masks: bool) -> Detections:
+    if masks:
+        return runner.detect(image, threshold=0.0)
+    outputs = runner.run(preprocess(image, runner.bundle.manifest.preprocess), all_outputs=False)
+    return runner.decode(outputs, image.size, threshold=0.0)
 
 
 def _in_fp16(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doing: Doing) -> Side:
@@ -77,7 +87,9 @@ def _in_fp16(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doi
     graphs = manifest.native_graphs or manifest.graphs
     a, b = subject.folder / graphs.a.file, None if graphs.b is None else subject.folder / graphs.b.file
     inputs_b = () if graphs.b is None else graphs.b.inputs
-    chain = Chain(a, b, {t.name: np.dtype(t.dtype) for t in inputs_b}, step)
+    masks = subject.mask_step(0.0) if dataset.has_masks else None
+    graph_m = None if graphs.m is None else subject.folder / graphs.m.file
+    chain = Chain(a, b, {t.name: np.dtype(t.dtype) for t in inputs_b}, step, graph_m, masks)
 
     def inputs(place: int) -> dict[str, NDArray[np.float32]]:
         image = dataset.pictures[order[place]].load()

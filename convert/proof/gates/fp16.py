@@ -34,7 +34,7 @@ def run(subject: Subject, doing: Doing) -> GateResult:
         summary = f"the host step does not fit the graphs ({error}): nothing was computed in fp16"
         return GateResult(ID, Verdict.NOT_RUN, summary, "see the host gate")
     scenes = tuple(_scene(subject, picture, expected) for picture, expected in subject.reference.pairs)
-    chain = Chain(step, scenes, subject.fp16_detections)
+    chain = Chain(step, scenes, subject.fp16_detections, subject.mask_step(subject.fp16_detections.floor))
     results = [
         check_fp16(cases, chain, gpu=subject.fp16_gpu, limits=subject.fp16_limits, doing=doing)
         for cases in forms(subject.cases())

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from detr2litert.convert.demo.annotated import KNOWN_AP, demo_dataset
+from detr2litert.convert.demo.annotated import KNOWN_AP, KNOWN_MASK_AP, demo_dataset
 from detr2litert.convert.demo.scenes import CLASSES
 from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
@@ -120,6 +120,7 @@ def reference(variant: str, source: str, random: bool = False, side: int = 160, 
             settings=settings,
             module=module,
             channels=settings.channels,
+            masks="masks" in settings.architecture and settings.architecture["masks"].value == "on",
         ),
     )
 
@@ -169,11 +170,35 @@ def test_a_demo_detector_is_judged_on_the_demo_scenes_unless_told_otherwise() ->
         complete(read_outside(OutsideRequest(), []), own, ["class 0", "class 1"], [], 0.5, demo_default=True)
 
 
+def test_the_masks_of_a_data_set_are_read_for_a_detector_of_instances(picture: Path) -> None:
+    """Before the conversion, so that a malformed one costs no minutes; a detector of boxes does not need them."""
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40], "area": 1200, "iscrowd": 0}
+    images = [{"id": 1, "file_name": "a.png", "width": 90, "height": 60}]
+    file = picture.with_name("_annotations.coco.json")
+
+    def dataset(segmentation: Any, variant: str = "tiny-seg", **requested: Any) -> Any:
+        annotations = [{**box, "segmentation": segmentation}]
+        file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "star"}]}))
+        read = read_outside(OutsideRequest(dataset=str(file.parent)), [])
+        return complete(read, reference(variant, "x.pth", **requested), CLASSES, [], 0.5, demo_default=True).dataset
+
+    good, broken = [[1, 2, 31, 2, 31, 42, 1, 42]], {"size": [60, 90], "counts": [1, 2, 3]}
+    (mask,) = dataset(good).pictures[0].truth.masks
+    assert mask.pixels[2:42, 1:31].all() and int(mask.pixels.sum()) == 1200
+    with pytest.raises(UserError, match="annotation 0 has a damaged segmentation: the run lengths are not those of 90 x 60"):
+        dataset(broken)
+    for other in (dataset(broken, "tiny"), dataset(broken, masks="off"), dataset([])):
+        assert not other.has_masks
+
+
 def test_the_known_ap_is_the_model_cards() -> None:
     card = (ROOT / "convert" / "demo" / "README.md").read_text(encoding="utf-8")
     for variant, ap in KNOWN_AP.items():
         table = card.split(f"<!-- {variant}-weights:begin -->")[1].split("<!--")[0]
-        assert f"| 200 | {ap:.3f} |" in table
+        (row,) = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| 200 |")]
+        assert row[1] == f"{ap:.3f}"
+        assert variant not in KNOWN_MASK_AP or row[5] == f"{KNOWN_MASK_AP[variant]:.3f}"
+    assert set(KNOWN_MASK_AP) == {"tiny-seg"}
     assert demo_dataset(2).pictures[0].load().size == (160, 160)
 
 

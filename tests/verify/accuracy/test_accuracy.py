@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from detr2litert.host_runtime.decode import Detection
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy import half_precision
 from detr2litert.verify.accuracy.accuracy import Side, answer_of, check_accuracy
 from detr2litert.verify.accuracy.average_precision import Answer
@@ -88,6 +89,55 @@ def test_a_reference_below_what_is_known_of_it_fails() -> None:
     assert check_accuracy(replace(DATASET, stated_ap=ap), side("reference"), ()).verdict is Verdict.PASSED
 
 
+def rectangle(box: np.ndarray) -> Mask:
+    pixels = np.zeros((90, 90), bool)
+    left, top, right, bottom = np.round(np.clip(box, 0, 90)).astype(int)
+    pixels[top:bottom, left:right] = True
+    return Mask.of(pixels)
+
+
+def masked(answer: Answer, number: int) -> Answer:
+    return replace(answer, masks=tuple(map(rectangle, answer.boxes)))
+
+
+INSTANCES = replace(
+    DATASET,
+    pictures=tuple(replace(p, truth=replace(p.truth, masks=tuple(map(rectangle, p.truth.boxes)))) for p in DATASET.pictures),
+)
+
+
+def test_masks_are_judged_beside_boxes() -> None:
+    """A bundle whose boxes are right and whose masks are not fails, and the figures and the table say so."""
+    right = check_accuracy(INSTANCES, side("reference", masked), (side("CPU", masked),))
+    assert right.verdict is Verdict.PASSED
+    assert [(row["side"], row["of"]) for row in right.data["average_precision"]] == [
+        *(("reference", "boxes"), ("CPU", "boxes")),
+        *(("reference", "masks"), ("CPU", "masks")),
+    ]
+    assert "mAP of masks 0." in right.summary and ("CPU, masks", "AP50") in {(m.subject, m.metric) for m in right.measurements}
+
+    def moved(answer: Answer, number: int) -> Answer:
+        return replace(answer, masks=tuple(rectangle(box + 3) for box in answer.boxes))
+
+    wrong = check_accuracy(INSTANCES, side("reference", masked), (side("CPU", moved),))
+    assert wrong.verdict is Verdict.FAILED and [f.rule for f in wrong.findings] == ["accuracy-lost"]
+    assert "points of mAP of masks" in wrong.findings[0].message
+    lost = check_accuracy(INSTANCES, side("reference", masked), (side("CPU"),))
+    assert lost.verdict is Verdict.FAILED and "points of mAP of masks" in lost.findings[0].message
+
+
+def test_masks_that_are_far_below_what_is_known_of_them_fail() -> None:
+    known = replace(INSTANCES, stated_mask_ap=0.99)
+    (finding,) = check_accuracy(known, side("reference", masked), ()).findings
+    assert finding.rule == "reference-ap-below-stated" and "has mAP of masks" in finding.message
+
+
+def test_masks_without_annotations_are_not_judged() -> None:
+    result = check_accuracy(DATASET, side("reference", masked), (side("CPU", masked),), note="masks not judged")
+    assert result.verdict is Verdict.PASSED and result.summary.endswith("; masks not judged")
+    assert {row["of"] for row in result.data["average_precision"]} == {"boxes"}
+
+
 def test_what_was_not_run_is_said_and_is_no_pass() -> None:
     result = check_accuracy(DATASET, side("reference"), (side("CPU"), Side("fp16", (), (), "no adapter", "install one")))
     assert (result.verdict, result.advice) == (Verdict.NOT_RUN, "install one")
@@ -98,7 +148,11 @@ def test_detections_of_other_classes_are_left_out() -> None:
     found = [Detection(9, "cup", 0.9, (0, 0, 1, 1)), Detection(3, "nut", 0.8, (1, 2, 3, 4))]
     answer = answer_of(found, {"nut": 1})
     assert answer.boxes.tolist() == [[1, 2, 3, 4]] and answer.classes.tolist() == [1] and answer.scores.tolist() == [0.8]
-    assert answer_of([], {}).boxes.shape == (0, 4)
+    assert answer.masks is None
+    mask = rectangle(np.array([1, 2, 3, 4]))
+    assert answer_of([replace(one, mask=mask) for one in found], {"nut": 1}).masks == (mask,)
+    nothing = answer_of([], {})
+    assert nothing.boxes.shape == (0, 4) and nothing.masks == ()
 
 
 def test_the_line_for_a_run_without_anything_from_outside() -> None:

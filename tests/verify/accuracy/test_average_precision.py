@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy.average_precision import Answer, Truth, average_precision, match_pictures
 from detr2litert.verify.accuracy.bootstrap import draw, interval
 
 CLASSES = 4
+SIDE = 90
 
 
-def pycocotools(truths: Sequence[Truth], answers: Sequence[Answer]) -> tuple[float, float]:
+def pycocotools(truths: Sequence[Truth], answers: Sequence[Answer], kind: str = "bbox") -> tuple[float, float]:
     """mAP and AP50 by the judge that everybody uses."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -24,22 +27,27 @@ def pycocotools(truths: Sequence[Truth], answers: Sequence[Answer]) -> tuple[flo
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image, (truth, answer) in enumerate(zip(truths, answers, strict=True), start=1):
-        for (x0, y0, x1, y1), number, crowd in zip(truth.boxes.tolist(), truth.classes, truth.crowd, strict=True):
-            box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": int(crowd)}
+        masks: Any = [{} if m is None else {"segmentation": m.to_dict()} for m in truth.masks or [None] * len(truth.boxes)]
+        for (x0, y0, x1, y1), number, crowd, mask in zip(truth.boxes.tolist(), truth.classes, truth.crowd, masks, strict=True):
+            box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": int(crowd), **mask}
             annotations.append({"id": len(annotations) + 1, "image_id": image, "category_id": int(number) + 1, **box})
-        for (x0, y0, x1, y1), number, score in zip(answer.boxes.tolist(), answer.classes, answer.scores, strict=True):
-            box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": float(score)}
+        masks = [{} if m is None else {"segmentation": m.to_dict()} for m in answer.masks or [None] * len(answer.boxes)]
+        for (x0, y0, x1, y1), number, score, mask in zip(
+            answer.boxes.tolist(), answer.classes, answer.scores, masks, strict=True
+        ):
+            # Without boxes, since pycocotools would judge these.
+            box = {"score": float(score), **(mask or {"bbox": [x0, y0, x1 - x0, y1 - y0]})}
             results.append({"image_id": image, "category_id": int(number) + 1, **box})
     truth_set = COCO()
     truth_set.dataset = {
         "info": {},
-        "images": [{"id": i + 1} for i in range(len(truths))],
+        "images": [{"id": i + 1, "width": SIDE, "height": SIDE} for i in range(len(truths))],
         "annotations": annotations,
         "categories": [{"id": k + 1, "name": str(k)} for k in range(CLASSES)],
     }
     with contextlib.redirect_stdout(io.StringIO()):
         truth_set.createIndex()
-        judge = COCOeval(truth_set, truth_set.loadRes(results), "bbox")
+        judge = COCOeval(truth_set, truth_set.loadRes(results), kind)
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
@@ -69,6 +77,29 @@ def test_equal_to_pycocotools(seed: int, crowds: bool) -> None:
     truths, answers = drawn(seed, crowds=crowds)
     found = average_precision(match_pictures(truths, answers))
     assert (found.ap[0], found.ap50[0]) == pytest.approx(pycocotools(truths, answers), abs=1e-12)
+
+
+def ellipse(box: np.ndarray) -> Mask:
+    """The ellipse in a box, cut at the edges of a picture of SIDE pixels."""
+    low, high = box[:2], box[2:]
+    axis = np.arange(SIDE) + 0.5
+    x, y = np.meshgrid(*((2 * axis - low[i] - high[i]) / max(high[i] - low[i], 1e-9) for i in range(2)))
+    return Mask.of(x**2 + y**2 <= 1)
+
+
+@pytest.mark.parametrize("crowds", [False, True], ids=["objects", "crowds"])
+def test_masks_are_judged_as_by_pycocotools(crowds: bool) -> None:
+    truths, answers = drawn(5, pictures=6, crowds=crowds)
+    truths = [replace(truth, masks=tuple(map(ellipse, truth.boxes))) for truth in truths]
+    # Some detections have the right box and the wrong mask, which only the masks show.
+    answers = [
+        replace(one, masks=tuple(ellipse(box * (0.8, 1, 1, 0.9) if i % 2 else box) for i, box in enumerate(one.boxes)))
+        for one in answers
+    ]
+    of_masks = average_precision(match_pictures(truths, answers, masks=True))
+    of_boxes = average_precision(match_pictures(truths, answers))
+    assert (of_masks.ap[0], of_masks.ap50[0]) == pytest.approx(pycocotools(truths, answers, "segm"), abs=1e-12)
+    assert abs(of_masks.ap[0] - of_boxes.ap[0]) > 0.01
 
 
 def test_a_perfect_answer_has_one_and_none_has_zero() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy.expected import ExpectedPicture, check_expected
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection
 from detr2litert.verify.gates import GateResult, Verdict
@@ -59,6 +60,23 @@ def test_the_same_passes() -> None:
     result = judged()
     assert (result.gate, result.verdict, result.advice) == ("expected", Verdict.PASSED, "")
     assert "20 detections matched in 3 images" in result.summary
+
+
+def test_masks_are_compared_where_both_sides_have_them() -> None:
+    pixels = np.zeros((480, 640), bool)
+    pixels[100:200, 100:200] = True
+    mask, other = Mask.of(pixels), Mask.of(np.roll(pixels, 5, axis=0))
+    found = Detection(1, "box", 0.9, (100, 100, 200, 200))
+    row = ExpectedDetection(1, "box", 0.9, found.box, mask)
+
+    def compared(reference: Detection) -> GateResult:
+        return check_expected("the file", [ExpectedPicture("a.jpg", SIZE, (row,), [reference])], NAMES, 0.5)
+
+    same = compared(replace(found, mask=mask))
+    assert same.verdict is Verdict.PASSED and "of masks 1.0000" in same.summary
+    assert compared(replace(found, mask=other)).verdict is Verdict.FAILED
+    boxes = compared(found)
+    assert boxes.verdict is Verdict.PASSED and "its masks were not compared: this detector gives boxes alone" in boxes.summary
 
 
 def test_a_little_noise_is_nothing() -> None:

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection, read_expected
 
 PICTURES = ["bench.jpg", "000139.jpg", "street.png"]
@@ -51,6 +53,34 @@ def test_every_form(tmp_path: Path, value: Any, places: list[int], name: str | N
     first = found[places[0]][0]
     assert (first.class_id, first.score, first.box) == WANTED
     assert first.name == name
+
+
+def test_masks_of_coco_results(tmp_path: Path) -> None:
+    pixels = np.zeros((100, 90), bool)
+    pixels[20:60, 10:40] = True
+    mask = Mask.of(pixels)
+    path = tmp_path / "expected.json"
+
+    def read_mask(row: dict[str, Any], size: tuple[int, int] = (90, 100)) -> ExpectedDetection:
+        path.write_text(json.dumps([row]))
+        ((found,),) = read_expected(path, ["a.png"], [size])
+        return found
+
+    assert read_mask({**COCO, "segmentation": mask.to_dict()}).mask == mask
+    assert read_mask({**COCO, "segmentation": [[10, 20, 40, 20, 40, 60, 10, 60]]}).mask == mask
+    assert read_mask({**COCO, "segmentation": []}).mask is None
+    without_box = {key: value for key, value in COCO.items() if key != "bbox"}
+    alone = read_mask({**without_box, "segmentation": mask.to_dict()})
+    assert alone.mask == mask and alone.box == (10, 20, 40, 60)
+    for segmentation, size, words in (
+        (mask.to_dict(), (90, 99), "detection 0 has run lengths of 90 x 100 pixels, and its picture has 90 x 99"),
+        ({"size": [100, 90], "counts": "?"}, (90, 100), "damaged segmentation"),
+        ([[1, 2, 3]], (90, 100), "has a polygon"),
+        (Mask.of(pixels & False).to_dict(), (90, 100), "has an empty mask and no bbox"),
+    ):
+        with pytest.raises(UserError) as error:
+            read_mask({**without_box, **({} if "empty" in words else COCO), "segmentation": segmentation}, size)
+        assert words in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.verify.accuracy.dataset import choose, class_numbers
+from detr2litert.host_runtime.masks import Mask
+from detr2litert.verify.accuracy.dataset import choose, class_numbers, with_masks
 from detr2litert.verify.accuracy.read_dataset import read_dataset
 
 CATEGORIES = [{"id": 0, "name": "parts"}, {"id": 1, "name": "bolt"}, {"id": 7, "name": "traffic_light"}]
@@ -58,6 +59,50 @@ def test_coco_in_every_layout(tmp_path: Path, annotations: str, pictures: str) -
         assert first.truth.classes.tolist() == [2, 1] and first.truth.crowd.tolist() == [False, True]
         assert len(second.truth.classes) == 0
     assert "all 2 pictures" in found.description
+
+
+HALF = Mask.of(np.tile([True, False], (40, 40))).to_dict()
+"""Every second column of a picture of 80 x 40."""
+SIZED = [{"id": 10, "file_name": "a.png", "width": 80, "height": 40}]
+
+
+def test_masks_are_read_on_request(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    segmented = [
+        {**OBJECTS[0], "segmentation": [[5, 6, 15, 6, 15, 26, 5, 26]]},
+        {**OBJECTS[1], "segmentation": HALF},
+    ]
+    dataset = read_dataset(coco(tmp_path / "_annotations.coco.json", images=SIZED, annotations=segmented))
+    assert not dataset.has_masks
+    dataset = with_masks(dataset)
+    (rectangle, half) = dataset.pictures[0].truth.masks or ()
+    assert dataset.has_masks and half.to_dict() == HALF
+    assert rectangle.pixels[6:26, 5:15].all() and rectangle.pixels.sum() == 200
+
+
+@pytest.mark.parametrize("segmentation", [None, []], ids=["absent", "empty"])
+def test_an_object_without_a_mask_leaves_the_boxes(tmp_path: Path, segmentation: Any) -> None:
+    mixed = [{**OBJECTS[0], "segmentation": segmentation}, {**OBJECTS[1], "segmentation": HALF}]
+    dataset = read_dataset(coco(tmp_path / "_annotations.coco.json", annotations=mixed))
+    assert with_masks(dataset) is dataset and not dataset.has_masks
+
+
+@pytest.mark.parametrize(
+    ("images", "segmentation", "words"),
+    [
+        (SIZED, [[1, 2, 3]], "annotation 0 has a polygon"),
+        (SIZED, {"size": [4, 4], "counts": [16]}, "annotation 0 has run lengths of 4 x 4 pixels, and its picture has 80 x 40"),
+        ([{"id": 10, "file_name": "a.png"}], [[1, 2, 3, 2, 3, 9]], "annotation 0 has polygons, which need the width"),
+        ([{**SIZED[0], "width": 40}], [[1, 2, 3, 2, 3, 9]], "masks of a.png have 40 x 40 pixels, and the picture has 80 x 40"),
+    ],
+)
+def test_bad_masks_are_one_line(tmp_path: Path, images: list[Any], segmentation: Any, words: str) -> None:
+    picture(tmp_path / "a.png")
+    path = coco(tmp_path / "_annotations.coco.json", images=images, annotations=[{**OBJECTS[0], "segmentation": segmentation}])
+    dataset = read_dataset(path)
+    with pytest.raises(UserError) as error:
+        with_masks(dataset)
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def yolo(tmp_path: Path, names: str = "[bolt, nut]", val: str = "images/val", label: str = "1 0.5 0.5 0.25 0.5\n") -> Path:
