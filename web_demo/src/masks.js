@@ -139,6 +139,8 @@ export function maskOf({ data, shape }, index, placement, picture, input) {
   const across = between(picture.width, placement.width, placement.left, input.width, columns);
   const down = between(picture.height, placement.height, placement.top, input.height, rows);
   const line = new Float32Array(rows);
+  const plane = new Float32Array(rows * columns);
+  for (let cell = 0, at = index; cell < plane.length; cell += 1, at += room) plane[cell] = data[at];
   const runs = [0];
   let inside = false;
   const add = (/** @type {boolean} */ is, /** @type {number} */ pixels) => {
@@ -152,8 +154,7 @@ export function maskOf({ data, shape }, index, placement, picture, input) {
     const [low, high, share] = [across.low[x], across.high[x], across.share[x]];
     const rest = f(1 - share);
     for (let row = 0; row < rows; row += 1) {
-      const at = row * columns;
-      line[row] = f(data[(at + low) * room + index] * rest) + f(data[(at + high) * room + index] * share);
+      line[row] = f(plane[row * columns + low] * rest) + f(plane[row * columns + high] * share);
     }
     for (let y = 0; y < picture.height;) {
       const [upper, lower, end] = [line[down.low[y]], line[down.high[y]], down.end[y]];
