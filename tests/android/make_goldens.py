@@ -271,6 +271,8 @@ def _expected_masks(bundle: Bundle, tensors: dict[str, Array], size: tuple[int, 
     of_graph_m: dict[str, Array] = {}
 
     def masks_of(queries: Sequence[int]) -> list[Mask]:
+        if not queries:
+            return []  # graph M does not run, as in the other runtimes
         distinct = sorted(set(queries))
         assert len(distinct) <= kept.size, "one call is recorded"
         kept[: len(distinct)] = distinct

@@ -35,10 +35,12 @@ class MaskTest {
             val (width, height) = settings.whole("width") to settings.whole("height")
             val expected = settings.texts("counts")
             assertEquals(room, expected.size, case.name)
-            // Another size between, since what is remembered is for one size.
-            decoder.decode(case.floats("logits"), 0, height + 1, width + 1)
+            // Another picture before, of which nothing may be left.
+            decoder.read(FloatArray(rows * columns * room) { 1f })
+            decoder.decode(0, height + 1, width + 1)
+            decoder.read(case.floats("logits"))
             for (index in 0 until room) {
-                val mask = decoder.decode(case.floats("logits"), index, width, height)
+                val mask = decoder.decode(index, width, height)
                 assertEquals(expected[index], mask.counts(), "${case.name}: mask $index")
                 assertEquals(width to height, mask.width to mask.height)
             }
@@ -50,7 +52,8 @@ class MaskTest {
         val case = Goldens.cases("masks").first { it.name == "noise_97x61" }
         val (_, rows, columns, room) = case.tensors.getValue("logits").shape
         val decoder = MaskDecoder(rows, columns, room, ManifestReader.preprocess(case.settings.child("preprocess")))
-        val mask = decoder.decode(case.floats("logits"), 0, 97, 61)
+        decoder.read(case.floats("logits"))
+        val mask = decoder.decode(0, 97, 61)
         val drawn = Array(61) { BooleanArray(97) }
         var last = -1
         mask.forEachSegment { column, from, until ->
@@ -60,8 +63,8 @@ class MaskTest {
         }
         assertEquals(mask.area, drawn.sumOf { row -> row.count { it } })
         for (row in 0 until 61) for (column in 0 until 97) assertEquals(drawn[row][column], mask.contains(row, column))
-        assertEquals(mask, decoder.decode(case.floats("logits"), 0, 97, 61))
-        assertNotEquals(mask, decoder.decode(case.floats("logits"), 1, 97, 61))
+        assertEquals(mask, decoder.decode(0, 97, 61))
+        assertNotEquals(mask, decoder.decode(1, 97, 61))
     }
 
     /** A graph M that computes: the product of the cells with the queries kept, less one half, as the hand-made bundle's. */

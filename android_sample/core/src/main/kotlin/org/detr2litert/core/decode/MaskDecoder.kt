@@ -9,8 +9,10 @@ import kotlin.math.floor
  * half-pixel centres and without antialias, first along rows, then along columns, in float32; a pixel is of the object if its
  * logit is above 0.
  *
- * Between two cells that are both on the same side of 0 every pixel is on that side too, so only pixels at an object's edge are
- * computed. A call allocates the mask, and memory that is kept for pictures of the same size. Not thread-safe.
+ * [read] takes the logits apart in one pass, and [decode] makes a mask of one plane: read mask by mask, with K values between two
+ * of a mask, they would pass through the cache as often as there are masks. Between two cells that are both on the same side of 0
+ * every pixel is on that side too, so only pixels at an object's edge are computed. A call allocates the mask, and memory that is
+ * kept for pictures of the same size. Not thread-safe.
  *
  * @param rows h of the logits [1, h, w, K], which cover the input.
  * @param columns w.
@@ -18,38 +20,58 @@ import kotlin.math.floor
  */
 class MaskDecoder(private val rows: Int, private val columns: Int, private val room: Int, private val input: PreprocessSpec) {
     private val placement = Placement(input)
-    private val plane = FloatArray(rows * columns)
+    private val planes = Array(room) { FloatArray(rows * columns) }
+
+    /** For each mask and column of cells, whether any may be above 0. */
+    private val marked = Array(room) { BooleanArray(columns) }
     private val line = FloatArray(rows)
     private val runs = Runs()
     private var across = Resized(0)
     private var down = Resized(0)
 
+    /** Takes the first [count] masks from [logits], [1, h, w, K], for [decode]. */
+    fun read(logits: FloatArray, count: Int = room) {
+        require(logits.size == rows * columns * room && count in 0..room) { "$count masks of ${logits.size} logits" }
+        for (index in 0 until count) marked[index].fill(false)
+        var from = 0
+        for (row in 0 until rows) {
+            for (column in 0 until columns) {
+                for (index in 0 until count) {
+                    val logit = logits[from + index]
+                    planes[index][row * columns + column] = logit
+                    // NaN is not below 0 either.
+                    if (!(logit <= 0f)) marked[index][column] = true
+                }
+                from += room
+            }
+        }
+    }
+
     /**
-     * @param logits [1, h, w, K].
-     * @param index of the mask among the K.
+     * @param index of a mask that was [read].
      * @param width with [height] the picture's size in pixels.
      */
-    fun decode(logits: FloatArray, index: Int, width: Int, height: Int): Mask {
-        require(logits.size == plane.size * room && index in 0 until room) { "mask $index of ${logits.size} logits" }
+    fun decode(index: Int, width: Int, height: Int): Mask {
         if (placement.place(width, height)) {
             across = Resized(width).apply { fill(placement.width, placement.left, input.width, columns) }
             down = Resized(height).apply { fill(placement.height, placement.top, input.height, rows) }
         }
-        // By columns, in which order a mask's pixels are counted.
-        var at = index
-        for (row in 0 until rows) {
-            for (column in 0 until columns) {
-                plane[column * rows + row] = logits[at]
-                at += room
-            }
-        }
+        val plane = planes[index]
         runs.clear()
         for (x in 0 until width) {
-            val low = across.low[x] * rows
-            val high = across.high[x] * rows
+            val low = across.low[x]
+            val high = across.high[x]
+            if (!marked[index][low] && !marked[index][high]) {
+                runs.add(false, height)
+                continue
+            }
             val share = across.share[x]
             val rest = 1f - share
-            for (row in 0 until rows) line[row] = plane[low + row] * rest + plane[high + row] * share
+            var at = 0
+            for (row in 0 until rows) {
+                line[row] = plane[at + low] * rest + plane[at + high] * share
+                at += columns
+            }
             column()
         }
         return Mask(width, height, runs.take())

@@ -63,6 +63,7 @@ internal class MaskStage(
             write()
             times.mark(Stage.WRITE_M)
             compute(times)
+            decoder.read(logits.data, count)
             for (index in 0 until count) decode(index, detections)
             times.mark(Stage.MASKS)
         }
@@ -102,7 +103,7 @@ internal class MaskStage(
     }
 
     private fun decode(index: Int, detections: Detections) {
-        val mask = decoder.decode(logits.data, index, detections.width, detections.height)
+        val mask = decoder.decode(index, detections.width, detections.height)
         for (place in 0 until detections.count) {
             if (detections.query[place] == kept.data[index]) detections.masks[place] = mask
         }
