@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Checks this project without Google's Maven repository, an Android SDK or a phone: android_sample/check.sh [BUNDLE ...]
+# With --measure instead, it compiles :core and measures on this JVM how long the decoding of masks takes.
 #
 #   1. :core is compiled against Android's own class library (API 23) and no JDK, so that it uses nothing that a phone lacks
 #   2. its tests run on the JVM, against golden vectors that the Python runtime writes; each BUNDLE adds one
@@ -29,6 +30,11 @@ debian_suite=bullseye # the last with an android.jar; also used for the other tw
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
+measure=false
+if [ "${1:-}" = --measure ]; then
+  measure=true
+  shift
+fi
 for tool in java javac npm apt-get dpkg-deb "$python"; do
   command -v "$tool" >/dev/null || fail "$tool is missing (a JDK 17, Node 20, Debian's apt; PYTHON names the interpreter)"
 done
@@ -95,14 +101,21 @@ kotlinc() {
     -no-stdlib -no-reflect -jvm-target 17 -cp "$stdlib:$class_path" -d "$out" "$@"
 }
 
-say "golden vectors"
-PYTHONPATH=$repo/src:$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"
+if ! $measure; then
+  say "golden vectors"
+  PYTHONPATH=$repo/src:$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"
+fi
 
 say ":core, compiled against Android API 23"
 kotlinc "$work/core" "$android" -no-jdk -Werror "$here/core/src/main/kotlin"
 
 say ":core, tests"
 kotlinc "$work/tests" "$work/core:$test_jars" -Werror -Xfriend-paths="$work/core" "$here/core/src/test/kotlin"
+if $measure; then
+  say "ten masks, on this JVM"
+  java -cp "$stdlib:$work/core:$work/tests:$test_jars" org.detr2litert.core.MeasureMasksKt
+  exit
+fi
 mapfile -t tests < <(cd "$here/core/src/test/kotlin" && find . -name '*Test.kt' | sed 's#^\./##; s#\.kt$##; s#/#.#g' | sort)
 [ ${#tests[@]} -gt 0 ] || fail "no tests were found"
 java -Dgoldens="$work/goldens" -cp "$stdlib:$work/core:$work/tests:$test_jars" org.junit.runner.JUnitCore "${tests[@]}"

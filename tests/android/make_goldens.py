@@ -10,12 +10,15 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
   fit, colour and grey, inputs that are not square.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS, boxes
   in a letterbox.
+- masks/NAME.json + .safetensors: logits of graph M and the run lengths of each mask in COCO's form: enlarged and reduced,
+  every fit, noise and shapes, logits of exactly 0, infinite and NaN.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
 - hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
-- bundles/NAME: three bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
-  `one_graph` has graph A alone), and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that
-  the Python runtime decodes from the bundle's own golden vectors.
+- bundles/NAME: four bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
+  `one_graph` has graph A alone; `masks` has masks too), and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside:
+  the detections that the Python runtime decodes from the bundle's own golden vectors; with masks, their run lengths, and what
+  graph M gives for their queries.
 
 The same seed always gives the same files.
 """
@@ -26,6 +29,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,6 +40,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
+import masks_bundle
 import native_bundle
 import one_graph_bundle
 import tiny_bundle
@@ -43,11 +48,13 @@ from host_cases import all_cases
 from manifest_cases import FITS, write_hostile, write_manifests
 from random_host_programs import random_cases
 
-from detr2litert.host_runtime.bundle import load_bundle
+from detr2litert.host_runtime.bundle import Bundle, load_bundle
+from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.decode import Detections, decode, decode_outputs
 from detr2litert.host_runtime.draw import class_colour
 from detr2litert.host_runtime.host_table import load_table
 from detr2litert.host_runtime.manifest import HostProgram, Postprocess, Preprocess, Resize
+from detr2litert.host_runtime.masks import Mask, mask_of
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import load_image, preprocess
 from detr2litert.host_runtime.quiet import silence_native_log
@@ -185,6 +192,34 @@ def write_decodes(folder: Path) -> None:
     case("nothing", rng.standard_normal((1, 20, 4)), 1.0, 10)
 
 
+def write_masks(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(SEED + 3)
+
+    def case(name: str, logits: Array, size: tuple[int, int], into: Preprocess) -> None:
+        logits = logits.astype(np.float32)
+        placement = place(size, into)
+        with np.errstate(invalid="ignore"):
+            counts = [mask_of(logits[0, ..., index], placement).counts for index in range(logits.shape[3])]
+        settings = {"width": size[0], "height": size[1], "preprocess": _preprocess(into), "counts": counts}
+        _save(folder / name, {"logits": logits}, settings)
+
+    sizes = ((640, 480), (97, 61), (20, 15), (1, 300), (300, 1), (1, 1))
+    for width, height in sizes:
+        case(f"noise_{width}x{height}", rng.standard_normal((1, 26, 20, 2)), (width, height), Preprocess(104, 80, "bilinear"))
+        for fit in FITS:
+            into = Preprocess(64, 96, "bilinear", fit=fit, fill=(114.0,) * 3)
+            case(f"{fit}_{width}x{height}", rng.standard_normal((1, 16, 24, 1)), (width, height), into)
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+    discs = np.stack(
+        [r * r - (x - cx) ** 2 - (y - cy) ** 2 for cx, cy, r in ((0, 0, 0.5), (0.8, -0.9, 0.4), (0, 0, 3))], axis=-1
+    )
+    case("shapes", 20 * discs[None], (640, 427), Preprocess(192, 192, "bilinear"))
+    odd = rng.choice([0.0, -0.0, 1.0, -1.0, 1e-45, 1e38, -1e38, np.inf, -np.inf, np.nan], (1, 12, 12, 3))
+    case("odd", odd, (50, 40), Preprocess(48, 48, "bilinear"))
+    case("empty", np.full((1, 4, 4, 1), -1.0), (9, 6), Preprocess(16, 16, "bilinear"))
+
+
 def _arrays(found: Detections) -> dict[str, Array]:
     return {
         "found.class_index": np.asarray([item.class_index for item in found], np.int32),
@@ -205,12 +240,53 @@ def write_bundle(source: Path, folder: Path) -> None:
         tensors = bundle.golden_tensors()
         picture = load_image(bundle.path(manifest.golden.image))
         found = decode_outputs(manifest, tensors, picture.size, threshold=manifest.golden.threshold)
+        settings: dict[str, Any] = {"threshold": manifest.golden.threshold}
+        masks = _expected_masks(bundle, tensors, picture.size)
         pixels = np.asarray(picture).astype(np.int64)
         packed = (255 << 24 | pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).astype(np.uint32).view(np.int32)
         own = preprocess(picture, manifest.preprocess)
-        expected = {**_arrays(found), "picture": packed, "input": own}
+        if masks is not None:
+            found, settings["masks"] = masks.found, [item.mask.counts for item in masks.found if item.mask is not None]
+        expected = {**_arrays(found), "picture": packed, "input": own, **({} if masks is None else masks.of_graph_m)}
         safetensors.numpy.save_file(expected, folder.parent / f"{folder.name}.safetensors")
-        (folder.parent / f"{folder.name}.json").write_text(json.dumps({"threshold": manifest.golden.threshold}))
+        (folder.parent / f"{folder.name}.json").write_text(json.dumps(settings))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Expected:
+    """The detections with masks, and graph M's indices and logits, of one call for all of them."""
+
+    found: Detections
+    of_graph_m: dict[str, Array]
+
+
+def _expected_masks(bundle: Bundle, tensors: dict[str, Array], size: tuple[int, int]) -> _Expected | None:
+    """Computes the masks of the detections of golden vectors, of which there may be no more than graph M takes."""
+    manifest = bundle.manifest
+    spec, masks, golden = manifest.graphs.m, manifest.postprocess.masks, manifest.golden
+    if spec is None or masks is None or golden is None:
+        return None
+    kept = np.zeros(next(tensor.shape for tensor in spec.inputs if tensor.name == masks.kept), np.int32)
+    graph = CompiledGraph(bundle.path(spec.file), spec)
+    of_graph_m: dict[str, Array] = {}
+
+    def masks_of(queries: Sequence[int]) -> list[Mask]:
+        if not queries:
+            return []  # graph M does not run, as in the other runtimes
+        distinct = sorted(set(queries))
+        assert len(distinct) <= kept.size, "one call is recorded"
+        kept[: len(distinct)] = distinct
+        embeddings = {tensor.name: tensors[tensor.name] for tensor in spec.inputs if tensor.name != masks.kept}
+        logits = graph({**embeddings, masks.kept: kept})[masks.output]
+        of_graph_m.update({"m.kept": kept.copy(), "m.masks": logits})
+        placement = place(size, manifest.preprocess)
+        return [mask_of(logits[0, ..., distinct.index(query)], placement) for query in queries]
+
+    try:
+        found = decode_outputs(manifest, tensors, size, threshold=golden.threshold, masks_of=masks_of)
+    finally:
+        graph.close()
+    return _Expected(found, of_graph_m)
 
 
 def hand_made_bundle(folder: Path) -> Path:
@@ -242,6 +318,7 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_random_programs(out / "random_programs")
     write_resizes(out / "resizes")
     write_decodes(out / "decodes")
+    write_masks(out / "masks")
     (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))
     hand_made = hand_made_bundle(out / "hand_made")
     write_bundle(hand_made, out / "bundles" / "hand_made")
@@ -249,8 +326,11 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_bundle(out / "one_graph", out / "bundles" / "one_graph")
     native_bundle.write_bundle(out / "native")
     write_bundle(out / "native", out / "bundles" / "native")
-    two, one = (json.loads((place / "manifest.json").read_text(encoding="utf-8")) for place in (hand_made, out / "one_graph"))
-    write_manifests(out / "manifests.json", two, one)
+    masks_bundle.write_bundle(out / "masks_bundle", recorded=True)
+    write_bundle(out / "masks_bundle", out / "bundles" / "masks")
+    folders = (hand_made, out / "one_graph", out / "masks_bundle")
+    two, one, masks = (json.loads((place / "manifest.json").read_text(encoding="utf-8")) for place in folders)
+    write_manifests(out / "manifests.json", two, one, masks)
     write_hostile(out / "hostile_manifests.jsonl", two)
     for source in bundles:
         write_bundle(source, out / "bundles" / source.name)

@@ -164,9 +164,56 @@ def one_graph_cases(one: dict[str, Any], two: dict[str, Any]) -> Iterator[tuple[
     yield "two_graphs_without_b", json.dumps({**two, "schema_version": 3, "graphs": {"a": two["graphs"]["a"]}})
 
 
-def write_manifests(path: Path, sound: dict[str, Any], one: dict[str, Any]) -> None:
+def masks_cases(masks: dict[str, Any], one: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields name and text of manifests with masks, from a sound one and one without."""
+    graphs, post = masks["graphs"], masks["postprocess"]
+
+    def changed(name: str, **fields: Any) -> tuple[str, str]:
+        return f"masks_{name}", json.dumps({**masks, **fields})
+
+    def other(name: str, **fields: Any) -> tuple[str, str]:
+        return changed(name, postprocess={**post, "masks": {**post["masks"], **fields}})
+
+    def tensors(case: str, side: str, place: int, **fields: Any) -> tuple[str, str]:
+        m = copy.deepcopy(graphs["m"])
+        m[side][place].update(fields)
+        return changed(case, graphs={**graphs, "m": m})
+
+    (kept,) = (place for place, spec in enumerate(graphs["m"]["inputs"]) if spec["name"] == post["masks"]["kept"])
+    yield changed("sound")
+    yield changed("of_version_3", schema_version=3)
+    yield changed("without_graph", graphs=one["graphs"])
+    yield changed("without_spec", postprocess=one["postprocess"])
+    yield changed("null", graphs={**graphs, "m": None})
+    yield changed("null_spec", postprocess={**post, "masks": None})
+    yield changed("file_not_listed", files={name: file for name, file in masks["files"].items() if name != graphs["m"]["file"]})
+    yield changed("native", native={"a": graphs["a"]["file"], "m": graphs["m"]["file"]})
+    yield changed("native_without_m", native={"a": graphs["a"]["file"]})
+    yield changed("native_m_not_listed", native={"a": graphs["a"]["file"], "m": "graph_m.native.tflite"})
+    yield (
+        "masks_of_native_alone",
+        json.dumps({**one, "schema_version": 4, "native": {"a": "graph_a.tflite", "m": "graph_a.tflite"}}),
+    )
+    yield "one_graph_of_version_4", json.dumps({**one, "schema_version": 4})
+    yield other("kind_unknown", kind="nearest")
+    yield other("kept_unknown", kept="chosen")
+    yield other("output_unknown", output="mask")
+    yield other("extra", threshold=0.5)
+    yield other("empty_name", kept="")
+    yield tensors("kept_float", "inputs", kept, dtype="float32")
+    yield tensors("kept_of_two_dimensions", "inputs", kept, shape=[1, *graphs["m"]["inputs"][kept]["shape"]])
+    yield tensors("embedding_of_another_shape", "inputs", (kept + 1) % 3, shape=[1, 4, 4, 2])
+    yield tensors("output_of_another_room", "outputs", 0, shape=[1, 4, 4, 3])
+    yield tensors("output_of_rank_three", "outputs", 0, shape=[4, 4, 2])
+    yield tensors("output_of_indices", "outputs", 0, dtype="int32")
+    yield tensors("output_of_two_pictures", "outputs", 0, shape=[2, 4, 4, 2])
+    yield tensors("too_many_elements", "outputs", 0, shape=[1, 8192, 8192, 2])
+    yield tensors("named_twice", "inputs", kept, name=graphs["m"]["inputs"][(kept + 1) % 3]["name"])
+
+
+def write_manifests(path: Path, sound: dict[str, Any], one: dict[str, Any], masks: dict[str, Any]) -> None:
     cases = []
-    for name, text in (*manifest_cases(sound), *one_graph_cases(one, sound)):
+    for name, text in (*manifest_cases(sound), *one_graph_cases(one, sound), *masks_cases(masks, one)):
         try:
             Manifest.from_json(text)
             verdict = "read"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import make_goldens
+import masks_bundle
 import native_bundle
 import one_graph_bundle
 import pytest
@@ -21,6 +22,7 @@ def test_cases_are_the_same_every_time(tmp_path: Path):
     for name in ("first", "second"):
         make_goldens.write_host_steps(tmp_path / name)
         make_goldens.write_decodes(tmp_path / f"{name}-decodes")
+        make_goldens.write_masks(tmp_path / f"{name}-masks")
         make_goldens.write_random_programs(tmp_path / f"{name}-random")
     for path in sorted(tmp_path.glob("first*/*")):
         other = tmp_path / path.parent.name.replace("first", "second") / path.name
@@ -30,13 +32,15 @@ def test_cases_are_the_same_every_time(tmp_path: Path):
 def test_only_the_sound_manifests_are_read(tmp_path: Path):
     sound = tiny_bundle.write_bundle(tmp_path / "bundle").to_dict()
     one = one_graph_bundle.write_bundle(tmp_path / "one_graph").to_dict()
-    make_goldens.write_manifests(tmp_path / "manifests.json", sound, one)
+    masks = masks_bundle.write_bundle(tmp_path / "masks").to_dict()
+    make_goldens.write_manifests(tmp_path / "manifests.json", sound, one, masks)
     cases = json.loads((tmp_path / "manifests.json").read_text())
     read = {case["name"] for case in cases if case["verdict"] == "read"}
     plain = {"sound", "no_golden", "height_whole_float", "classes_null", "without_settings", "resize_8bit"}
     settings = {"settings", "settings_empty", "settings_unknown"}
     native = {"version_1", "native", "native_same_files"}
     graphs = {"one_graph_sound", "one_graph_native", "two_graphs_of_version_3"}
+    graphs |= {"masks_sound", "masks_native", "one_graph_of_version_4"}
     assert read == {*plain, *settings, *native, *graphs, "fit_stretch", "fit_letterbox", "fit_letterbox_top_left", "grey"}
     assert Manifest.from_json(next(case["text"] for case in cases if case["name"] == "sound")).to_dict() == sound
 
@@ -62,6 +66,17 @@ def test_the_native_bundle_detects_the_same_by_indices(tmp_path: Path):
         with Runner(bundle) as runner, Runner(tmp_path / "hand_made") as other:
             assert runner.form == "portable", "the CPU has no such operator"
             assert runner.detect(tiny_bundle.picture()) == other.detect(tiny_bundle.picture())
+
+
+def test_the_bundle_with_masks_has_golden_vectors_and_masks(tmp_path: Path):
+    masks_bundle.write_bundle(tmp_path / "source", recorded=True)
+    make_goldens.write_bundle(tmp_path / "source", tmp_path / "bundles" / "masks")
+    with load_bundle(tmp_path / "bundles" / "masks") as bundle:
+        assert {"mask_queries", "mask_cells", "kept", "masks"} <= set(bundle.golden_tensors())
+        detections = json.loads((bundle.root / "golden/detections.json").read_text())["detections"]
+    settings = json.loads((tmp_path / "bundles" / "masks.json").read_text())
+    assert settings["masks"] == [item["mask"]["counts"] for item in detections]
+    assert len(set(settings["masks"])) == 2, "one of the red cell and one of the green"
 
 
 @pytest.mark.parametrize("steepness", [20.0, 10.0])

@@ -5,11 +5,11 @@ app, in a separate session, so that the app outlives a client that disconnects, 
 with rounded outputs: to float16, or for ``fp32`` in the last digits, since a GPU never agrees bit by bit.
 
 Faults, from faults.json: ``crash`` or ``hang`` (a stage), ``no_line`` (logcat lacks the delegate's), ``partial`` (nodes left
-out of the delegate's count), ``wrong`` (``a``, ``host`` or ``b``: that stage's outputs are wrong), ``silent_cpu`` (no
-rounding), ``refused`` (the delegate accepts no graph), ``old_result`` (result.json is another run's), ``truncated`` (a
-truncated tensor), ``reshaped`` (a stage whose outputs are reported flat), ``clock_back`` (seconds by which the clock is set
-back as the app starts), ``record`` (entries of result.json, which replace the right ones), ``more_tensors`` (how often it lists
-its first tensor again).
+out of the delegate's count), ``wrong`` (``a``, ``host``, ``b`` or ``m``: that stage's outputs are wrong), ``silent_cpu`` (no
+rounding), ``schema`` (the newest version that the app reads), ``refused`` (the delegate accepts no graph), ``old_result``
+(result.json is another run's), ``truncated`` (a truncated tensor), ``reshaped`` (a stage whose outputs are reported flat),
+``clock_back`` (seconds by which the clock is set back as the app starts), ``record`` (entries of result.json, which replace
+the right ones), ``more_tensors`` (how often it lists its first tensor again).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-NODES = {"a": 120, "b": 45}
+NODES = {"a": 120, "b": 45, "m": 9}
 """The node count that the emulated delegate reports; not the graph's."""
 _AS_APP = "--app"
 _COMPONENT = "org.detr2litert.sample.parity.ParityInstrumentation"
@@ -113,6 +113,12 @@ class App:
         except UserError as error:
             raise Refused("bundle_damaged", str(error)) from error
         manifest = bundle.manifest
+        newest = self.faults.get("schema", manifest.schema_version)
+        if manifest.schema_version > newest:
+            message = (
+                f"manifest.json has schema version {manifest.schema_version} but this app reads up to {newest}; update the app"
+            )
+            raise Refused("bundle_manifest", message)
         self.record["bundle"] = {
             "variant": manifest.variant,
             "target": manifest.target,
@@ -145,6 +151,10 @@ class App:
 
         image = given("a", manifest.graphs.a.inputs)
         stages = ("write_a", "run_a", "read_a", *(("host", "write_b", "run_b", "read_b") if "b" in graphs else ()))
+        if manifest.graphs.m is not None:
+            kept = [spec for spec in manifest.graphs.m.inputs if spec.name == manifest.postprocess.masks.kept]
+            chosen = given("m", kept)
+            stages += ("write_m", "run_m", "read_m")
         times: dict[str, list[float]] = {stage: [] for stage in stages}
         for number in range(warmup + runs):
             marks = [time.perf_counter()]
@@ -156,9 +166,13 @@ class App:
                 marks.append(time.perf_counter())
                 written["b"] = graph("b", {**a, **written["host"]})
                 marks.append(time.perf_counter())
+            if "m" in graphs:
+                written["m"] = graph("m", {**written["b" if "b" in graphs else "a"], **chosen})
+                marks.append(time.perf_counter())
             if number >= warmup:
                 took = [(end - begin) * 1000 for begin, end in itertools.pairwise(marks)]
                 spread = (0.0, took[0], 0.0, *((took[1], 0.0, took[2], 0.0) if "b" in graphs else ()))
+                spread += (0.0, took[-1], 0.0) if "m" in graphs else ()
                 for stage, value in zip(stages, spread, strict=True):
                     times[stage].append(value)
         self.record["milliseconds"] |= times
@@ -170,6 +184,8 @@ class App:
             self.write(folder, "host_given", host_step(given("host", names)))
         if (folder / "in/b").is_dir():
             self.write(folder, "b_given", graph("b", given("b", manifest.graphs.b.inputs)))
+        if manifest.graphs.m is not None:
+            self.write(folder, "m_given", graph("m", given("m", manifest.graphs.m.inputs)))
         self.record["tensors"] = self.tensors
         self.enter("done")
 

@@ -51,8 +51,11 @@ def graph_m() -> bytes:
         return w.write(Path(folder) / "graph_m.tflite", [reshaped(less, "masks", (1, 4, 4, ROOM))]).read_bytes()
 
 
-def write_bundle(root: Path, **changed: Any) -> Manifest:
-    """Writes the bundle; ``changed`` replaces fields of the manifest."""
+def write_bundle(root: Path, *, recorded: bool = False, **changed: Any) -> Manifest:
+    """Writes the bundle; ``changed`` replaces fields of the manifest.
+
+    If ``recorded``, with golden vectors and detections of running it on the CPU.
+    """
     files: dict[str, bytes | None] = {
         "graph_a.tflite": whole_graph(embeddings=True),
         "graph_b.tflite": None,
@@ -67,4 +70,5 @@ def write_bundle(root: Path, **changed: Any) -> Manifest:
         "schema_version": SCHEMA_VERSION,
         "postprocess": Postprocess(post.num_select, ignored_classes=post.ignored_classes, masks=Masks()),
     }
-    return tiny_bundle.write_bundle(root, files, **{**fields, **changed})
+    write = tiny_bundle.write_recorded_bundle if recorded else tiny_bundle.write_bundle
+    return write(root, files, **{**fields, **changed})

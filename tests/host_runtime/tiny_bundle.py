@@ -20,6 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
 from detr2litert.host_runtime.bundle import file_sha256
+from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.manifest import (
     FileRecord,
     Golden,
@@ -227,12 +228,23 @@ def write_recorded_bundle(root: Path, changed: dict[str, bytes | None] | None = 
     with Runner(root) as runner:
         image = preprocess(picture(), manifest.preprocess)
         outputs = runner.run(image)
-        found = runner.decode(outputs, picture().size, threshold=manifest.golden.threshold)
+        tensors = {"image": image, **outputs.tensors()}
+        if runner.graph_m is not None:
+            assert manifest.postprocess.masks is not None
+            kept = {manifest.postprocess.masks.kept: kept_queries(runner.graph_m, outputs.last[manifest.postprocess.logits])}
+            tensors |= {**kept, **runner.graph_m(kept)}
+        found = runner.detect(picture(), threshold=manifest.golden.threshold)
     recorded = {
-        "golden/golden.safetensors": safetensors.numpy.save({"image": image, **outputs.tensors()}),
+        "golden/golden.safetensors": safetensors.numpy.save(tensors),
         "golden/detections.json": json.dumps(found.to_dict()).encode(),
     }
     return write_bundle(root, {**(changed or {}), **recorded}, **fields)
+
+
+def kept_queries(graph_m: CompiledGraph, logits: np.ndarray) -> np.ndarray:
+    """The best queries, as many as the graph of the masks takes: as the converter records them."""
+    (room,) = next(spec.shape for spec in graph_m.spec.inputs if spec.dtype == "int32")
+    return np.argsort(-logits[0].max(axis=1), kind="stable")[:room].astype(np.int32)
 
 
 def picture() -> Image.Image:

@@ -6,6 +6,7 @@
   planted in a bundle's native form.
 - bundle.zip: BUNDLE in one file.
 - other.png: a picture for the hand-made bundle, with one blue cell at its right upper corner, and not square.
+- masks.png: for the bundle with masks: two blue cells, each with the mask of both, and a weaker one.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ def make(out: Path, bundle: Path) -> None:
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[:5, 30:, 2] = 255
     Image.fromarray(pixels).save(out / "other.png")
+    pixels = np.zeros((240, 320, 3), np.uint8)
+    pixels[60:180, 160:240, 2] = 255
+    pixels[60:120, :80, 2] = 132
+    Image.fromarray(pixels).save(out / "masks.png")
 
 
 if __name__ == "__main__":

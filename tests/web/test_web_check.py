@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conversions import Made
+from tests.convert.small_seg import convert_small_seg
 
 ROOT = Path(__file__).parents[2]
 NODE = ("node", "npm")
@@ -20,13 +21,25 @@ USE_OR_TOOL = 2
 
 
 def test_the_page_in_a_browser(tiny: Made, dfine_tiny: Made, tmp_path: Path) -> None:
+    check(tmp_path, tiny.bundle, dfine_tiny.bundle)
+    assert (tmp_path / "shots/tiny-light.png").stat().st_size > 10_000
+    assert (tmp_path / "shots/masks-picture.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_small_detector_of_instances(tmp_path: Path) -> None:
+    check(tmp_path, convert_small_seg(tmp_path / "small-seg"))
+
+
+def check(folder: Path, *bundles: Path) -> None:
+    """Runs check.sh with bundles, which must all agree; screenshots go to the folder's `shots`."""
     may_skip = not os.environ.get("CI")
     missing = [tool for tool in NODE if shutil.which(tool) is None]
     if missing and may_skip:
         pytest.skip(f"the web demo is checked with Node 20 and npm; {', '.join(missing)} missing")
     done = subprocess.run(
-        ["bash", str(ROOT / "web_demo/check.sh"), str(tiny.bundle), str(dfine_tiny.bundle)],
-        env={**os.environ, "PYTHON": sys.executable, "SHOTS": str(tmp_path / "shots")},
+        ["bash", str(ROOT / "web_demo/check.sh"), *map(str, bundles)],
+        env={**os.environ, "PYTHON": sys.executable, "SHOTS": str(folder / "shots")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -35,7 +48,6 @@ def test_the_page_in_a_browser(tiny: Made, dfine_tiny: Made, tmp_path: Path) -> 
     if done.returncode == USE_OR_TOOL and may_skip:
         pytest.skip(done.stderr.strip().splitlines()[-1])
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    for name in ("hand-made bundle", "tiny", "dfine-tiny"):
+    for name in ("hand-made bundle", *(bundle.name for bundle in bundles)):
         assert re.search(rf"^✔ .*{name} agrees", done.stdout, re.MULTILINE), name
-    assert (tmp_path / "shots/tiny-light.png").stat().st_size > 10_000
     assert done.stdout.rstrip().splitlines()[-1].startswith("== all checks passed, on a GPU in software")

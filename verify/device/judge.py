@@ -3,7 +3,8 @@
 Every stage is judged on inputs that are known to be right, so that a fault shows in its own stage and nowhere else: graph A on
 the golden picture, the host step on the golden outputs of A, graph B on its golden inputs, all against the golden vectors.
 Then the chain, link by link: the host step and graph B are compared with what this machine computes from the inputs that the
-device itself gave them, which finds a fault between stages, such as a buffer that is read too early.
+device itself gave them, which finds a fault between stages, such as a buffer that is read too early. Graph M, which gives the
+masks, is judged like graph B.
 
 A bundle of one graph has one stage. Where its queries are selected by nearly equal scores, a device may rank them differently;
 it gives the indices that it selected, and the queries at the same rank in both selections are compared.
@@ -20,18 +21,19 @@ from detr2litert.graphs.partition import INDICES
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.verify.device.delegate_log import Delegated
 from detr2litert.verify.device.drive import DeviceRun
-from detr2litert.verify.device.protocol import TIMED, TIMED_ONE, Array, Request
+from detr2litert.verify.device.protocol import TIMED, TIMED_MASKS, TIMED_ONE, Array, Request
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.detections import DetectionLimits
 from detr2litert.verify.parity.figures import figures
 from detr2litert.verify.parity.metrics import Difference, difference
 from detr2litert.verify.precision import Precision, precision_of
 
-_NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b"}
+_NAMES = {"a": "graph_a", "host": "host step", "b": "graph_b", "m": "graph_m"}
 _ADVICE = {
     "a": "compare with the numerics gate of `convert verify`, and with --precision fp32",
     "host": "the app's host step is at fault, not the GPU: run android_sample/check.sh with this bundle",
     "b": "compare with the numerics gate of `convert verify`, and with --precision fp32",
+    "m": "compare with the numerics gate of `convert verify`, and with --precision fp32",
 }
 _THROTTLED = 2  # PowerManager.THERMAL_STATUS_MODERATE
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
@@ -64,7 +66,7 @@ def detection_limits(request: Request, threshold: float) -> DetectionLimits:
     """
     if request.accelerator == "cpu" or request.precision == "fp32":
         return DetectionLimits(threshold)
-    return DetectionLimits(threshold, iou=0.95, score=0.03)
+    return DetectionLimits(threshold, iou=0.95, score=0.03, mask_iou=0.95)
 
 
 def check_ran(run: DeviceRun) -> GateResult:
@@ -78,6 +80,9 @@ def check_ran(run: DeviceRun) -> GateResult:
     what = {"crashed": "the app's process died", "hung": "the app hung", "failed": "the app reported a failure"}[ended.status]
     message = f"{what} in stage '{ended.stage}': {ended.message}"
     advice = "see the log in report.json, and try --accelerator cpu" if run.request.accelerator == "gpu" else "see report.json"
+    if ended.kind == "bundle_manifest":
+        # The bundle is sound, since this machine reads it: the app is older, and reads no newer schema, as of masks.
+        advice = "install this version's app: cd android_sample && ./gradlew :app:installDebug"
     finding = Finding(ended.kind, "refused", ended.stage, ended.message, advice)
     return GateResult("run", Verdict.FAILED, message, advice, findings=(finding,), data={"log": run.log[-8000:]})
 
@@ -87,7 +92,7 @@ def check_delegated(run: DeviceRun, graphs: Mapping[str, str]) -> GateResult:
 
     Args:
         run: the device's.
-        graphs: ``graph_a`` and ``graph_b`` to their files' names.
+        graphs: ``graph_a``, ``graph_b`` and ``graph_m`` to their files' names, as far as there are such.
     """
     if run.request.accelerator == "cpu":
         return GateResult("residency", Verdict.NOT_RUN, "the CPU was requested", "run it with --accelerator gpu")
@@ -171,17 +176,18 @@ def check_stages(
     Args:
         run: the device's, with every output of every stage.
         golden: every stage's golden tensors by name.
-        chain: what this machine computes from the device's own inputs of ``host`` and ``b``.
+        chain: what this machine computes from the device's own inputs of ``host``, ``b`` and, with masks, ``m``.
         limits: [default: those of a float bundle].
     """
     limits = limits or StageLimits()
     compared = []
-    references = (
+    references: tuple[tuple[str, str, str, Mapping[str, Array]], ...] = (
         ("a", "golden", "a", golden),
         ("host", "golden", "host_given", golden),
         ("b", "golden", "b_given", golden),
         ("host", "chain", "host", chain["host"]),
         ("b", "chain", "b", chain["b"]),
+        *_mask_references(golden, chain),
     )
     for stage, link, written, reference in references:
         limit = limits.host if stage == "host" else limits.graph
@@ -190,26 +196,51 @@ def check_stages(
     return _stages_result(compared)
 
 
-def check_one_graph(run: DeviceRun, golden: Mapping[str, Array], limits: StageLimits | None = None) -> GateResult:
-    """Compares the outputs of the only graph, query by query where both select the same token at the same rank.
+def _mask_references(
+    golden: Mapping[str, Array], chain: Mapping[str, Mapping[str, Array]]
+) -> tuple[tuple[str, str, str, Mapping[str, Array]], ...]:
+    if "m" not in chain:
+        return ()
+    return ("m", "golden", "m_given", golden), ("m", "chain", "m", chain["m"])
+
+
+def check_one_graph(
+    run: DeviceRun,
+    golden: Mapping[str, Array],
+    chain: Mapping[str, Mapping[str, Array]] | None = None,
+    limits: StageLimits | None = None,
+) -> GateResult:
+    """Compares the only graph's outputs, query by query where both select the same token at the same rank; and graph M's masks.
 
     Args:
-        run: the device's, with every output of graph A.
+        run: the device's, with every output.
         golden: golden tensors by name.
+        chain: with masks, what this machine computes from the device's own inputs of ``m``.
         limits: [default: those of a float bundle].
     """
     limits, found = limits or StageLimits(), run.tensors["a"]
+    masks = [
+        Compared(stage, link, name, difference(values, reference[name]), limits.graph)
+        for stage, link, written, reference in _mask_references(golden, chain or {})
+        for name, values in run.tensors[written].items()
+    ]
     if INDICES not in found:  # of another program: nothing tells two selections apart
-        return _stages_result([Compared("a", "golden", n, difference(v, golden[n]), limits.graph) for n, v in found.items()])
+        whole = [Compared("a", "golden", n, difference(v, golden[n]), limits.graph) for n, v in found.items()]
+        return _stages_result([*whole, *masks])
     own, reference = found[INDICES], golden[INDICES]
     same = np.flatnonzero(own == reference)
     share = len(set(own.tolist()) & set(reference.tolist())) / reference.size
+
+    def of_same(values: Array) -> Array:
+        """The queries at the same rank; a map, as of the cells' embeddings, is of no query."""
+        return values[:, same] if values.ndim == 3 else values
+
     compared = [
-        Compared("a", "golden", name, difference(values[:, same], golden[name][:, same]), limits.graph)
+        Compared("a", "golden", name, difference(of_same(values), of_same(golden[name])), limits.graph)
         for name, values in found.items()
         if name != INDICES
     ]
-    result = _stages_result(compared)
+    result = _stages_result([*compared, *masks])
     selected = Measurement("graph_a / selected tokens", "share of the reference's", share, limits.selected)
     ranked = f"{len(same)} of {reference.size} queries at the same rank"
     findings = result.findings
@@ -260,9 +291,9 @@ def check_fallback(gpu: DeviceRun, cpu: DeviceRun | None) -> GateResult:
         why = "not requested" if cpu is None else f"the device's CPU run {cpu.ended.status} ({cpu.ended.message})"
         return GateResult("fallback", Verdict.NOT_RUN, f"no CPU run to compare with: {why}", "look at the report's log")
     findings, measurements = [], []
-    for stage, written in (("a", "a"), ("b", "b_given")):
+    for stage, written in (("a", "a"), ("b", "b_given"), ("m", "m_given")):
         if written not in gpu.tensors:
-            continue  # there is one graph
+            continue  # there is no such graph
         pairs = [(gpu.tensors[written][name], cpu.tensors[written].get(name)) for name in gpu.tensors[written]]
         same = sum(other is not None and values.tobytes() == other.tobytes() for values, other in pairs)
         alike = bool(pairs) and same == len(pairs)
@@ -284,20 +315,24 @@ def check_latency(run: DeviceRun) -> GateResult:
     if run.result is None:
         return GateResult("latency", Verdict.NOT_RUN, "no times")
     times = {stage: np.array(values, np.float64) for stage, values in run.result.milliseconds.items()}
-    timed = TIMED if "b" in run.tensors else TIMED_ONE
+    two, masks = "b" in run.tensors, "m" in run.tensors
+    timed = (TIMED if two else TIMED_ONE) + (TIMED_MASKS if masks else ())
     if not all(len(times.get(stage, ())) == run.request.runs for stage in timed):
         return GateResult("latency", Verdict.FAILED, f"not {run.request.runs} times for every stage", "install a current app")
     groups = {
         "whole chain": sum((times[stage] for stage in timed), np.zeros(run.request.runs)),
         "graph_a (write, run, read)": times["write_a"] + times["run_a"] + times["read_a"],
     }
-    if timed is TIMED:
+    if two:
         groups |= {
             "host step": times["host"],
             "graph_b (write, run, read)": times["write_b"] + times["run_b"] + times["read_b"],
         }
+    if masks:
+        groups["graph_m (write, run, read)"] = times["write_m"] + times["run_m"] + times["read_m"]
     shown = {name: {q: float(np.percentile(v, p)) for q, p in _QUANTILES.items()} for name, v in groups.items()}
-    chain, reach = shown["whole chain"], "A to B" if timed is TIMED else "one graph"
+    chain = shown["whole chain"]
+    reach = ("A to M" if masks else "A to B") if two else "A and M" if masks else "one graph"
     before, after = run.result.thermal
     hot = max(value or 0 for value in (before, after)) >= _THROTTLED
     note = "; the device was throttled, so let it cool and run again" if hot else ""

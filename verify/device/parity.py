@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,9 +32,10 @@ from detr2litert.verify.device.judge import (
     detection_limits,
     stage_limits,
 )
+from detr2litert.verify.device.masks import MaskSource
 from detr2litert.verify.device.protocol import STAGES, Array, Request, given
 from detr2litert.verify.gates import GateResult, Verdict, overall
-from detr2litert.verify.parity.detections import DetectionCase, check_detections
+from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, check_detections
 from detr2litert.verify.precision import detection_limits as of_precision
 
 EMULATOR = "EMULATOR, NOT A PHONE"
@@ -143,6 +145,7 @@ def _inputs(bundle: Bundle, tensors: Mapping[str, Array]) -> dict[str, bytes]:
         **given([spec.name for spec in manifest.graphs.a.inputs], tensors, "a"),
         **given(manifest.host_step.inputs, tensors, "host"),
         **given([] if manifest.graphs.b is None else [spec.name for spec in manifest.graphs.b.inputs], tensors, "b"),
+        **given([] if manifest.graphs.m is None else [spec.name for spec in manifest.graphs.m.inputs], tensors, "m"),
     }
 
 
@@ -169,32 +172,63 @@ def _judge(
         return ran, *(GateResult(name, Verdict.NOT_RUN, "the run did not complete", ran.advice) for name in names)
     graphs = {name: spec.file for name, spec in _graphs_run(manifest, run).by_name.items()}
     limits = of_precision(manifest, detection_limits(run.request, golden.threshold))
-    picture = load_image(bundle.path(golden.image))
-    chain = _chain(bundle, run)
-
-    def decoded(outputs: Mapping[str, Array]) -> Detections:
-        return decode_outputs(manifest, outputs, picture.size, threshold=limits.floor)
-
-    try:
-        case = DetectionCase("golden picture", decoded(tensors).items, decoded(run.tensors[_stages(manifest)[-1]]).items)
-        detections = check_detections([case], limits)
-    except ValueError as error:
-        detections = GateResult("detections", Verdict.FAILED, f"the device's outputs cannot be decoded: {error}", "see stages")
-    allowed = stage_limits(manifest)
-    stages = check_one_graph(run, tensors, allowed) if chain is None else check_stages(run, tensors, chain, allowed)
+    size = load_image(bundle.path(golden.image)).size
+    allowed, chain = stage_limits(manifest), _chain(bundle, run)
+    masks = MaskSource(bundle, size) if manifest.graphs.m is not None else None
+    with masks or nullcontext():
+        detections = _detections(manifest, tensors, run, size, limits, masks)
+        if masks is not None and manifest.postprocess.masks is not None:
+            # Last, as the app runs it: with the device's embeddings, and the queries that it was given.
+            kept, last = tensors[manifest.postprocess.masks.kept], run.tensors[_last(manifest)]
+            chain["m"] = {manifest.postprocess.masks.output: masks.logits(last, kept)}
+    check = check_one_graph if manifest.graphs.b is None else check_stages
+    stages = check(run, tensors, chain, allowed)
     gates = [ran, check_delegated(run, graphs), stages]
     if run.request.accelerator == "gpu":
         gates.append(check_fallback(run, cpu))
     return *gates, detections, check_latency(run)
 
 
+def _detections(
+    manifest: Manifest,
+    tensors: Mapping[str, Array],
+    run: DeviceRun,
+    size: tuple[int, int],
+    limits: DetectionLimits,
+    masks: MaskSource | None,
+) -> GateResult:
+    """Compares what the device's outputs decode to with what the golden ones do; with masks, those too."""
+
+    def decoded(outputs: Mapping[str, Array], own: tuple[Array, Array] | None) -> Detections:
+        masks_of = None if masks is None else lambda queries: masks.masks_of(outputs, queries, own)
+        return decode_outputs(manifest, outputs, size, threshold=limits.floor, masks_of=masks_of)
+
+    spec = manifest.postprocess.masks
+    own = None if spec is None else (tensors[spec.kept], run.tensors["m"][spec.output])
+    try:
+        reference, candidate = decoded(tensors, None), decoded(run.tensors[_last(manifest)], own)
+    except ValueError as error:
+        return GateResult("detections", Verdict.FAILED, f"the device's outputs cannot be decoded: {error}", "see stages")
+    result = check_detections([DetectionCase("golden picture", reference.items, candidate.items)], limits)
+    if masks is not None and masks.computed_here:
+        here = f"{masks.computed_here} masks computed here from the device's embeddings, since its graph M had other queries"
+        result = replace(result, summary=f"{result.summary}; {here}")
+    return result
+
+
+def _last(manifest: Manifest) -> str:
+    """Returns the stage that gives boxes and logits."""
+    return "a" if manifest.graphs.b is None else "b"
+
+
 def _stages(manifest: Manifest) -> tuple[str, ...]:
     """Returns the stages whose outputs the app writes in the chain."""
-    return ("a",) if manifest.graphs.b is None else ("a", "host", "b")
+    stages = ("a",) if manifest.graphs.b is None else ("a", "host", "b")
+    return stages if manifest.graphs.m is None else (*stages, "m")
 
 
-def _chain(bundle: Bundle, run: DeviceRun) -> dict[str, Mapping[str, Array]] | None:
-    """Computes here what the host step and graph B give for the inputs that the device itself gave them; None for one graph.
+def _chain(bundle: Bundle, run: DeviceRun) -> dict[str, Mapping[str, Array]]:
+    """Computes here what the host step and graph B give for the inputs that the device itself gave them; empty for one graph.
 
     Graph B is compiled alone: a ``Runner``'s reads graph A's output buffers, and ignores other values for those inputs. Its
     outputs are NaN, which nothing agrees with, if LiteRT refuses the device's inputs: indices outside of what they index.
@@ -202,7 +236,7 @@ def _chain(bundle: Bundle, run: DeviceRun) -> dict[str, Mapping[str, Array]] | N
     manifest = bundle.manifest
     spec_b = manifest.graphs.b
     if spec_b is None:
-        return None
+        return {}
     device_a = run.tensors["a"]
     host_step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
     graph_b = CompiledGraph(bundle.path(spec_b.file), spec_b)

@@ -19,10 +19,12 @@ from detr2litert.verify.printable import printable
 
 PROTOCOL = 1
 COMPONENT = "org.detr2litert.sample.parity.ParityInstrumentation"
-STAGES = ("a", "host", "b", "host_given", "b_given")
+STAGES = ("a", "host", "b", "m", "host_given", "b_given", "m_given")
 TIMED_ONE = ("write_a", "run_a", "read_a")
 """The timed stages of a bundle of one graph."""
 TIMED = (*TIMED_ONE, "host", "write_b", "run_b", "read_b")
+TIMED_MASKS = ("write_m", "run_m", "read_m")
+"""The further ones of a bundle with masks: of one call of graph M."""
 
 Array = NDArray[Any]
 Accelerator = Literal["gpu", "cpu"]
@@ -86,7 +88,7 @@ class Result:
     Attributes:
         pid: of the app's process.
         device, android, app: facts, as the app reports them.
-        milliseconds: one number per timed run, by stage of ``TIMED``, or of ``TIMED_ONE``.
+        milliseconds: one number per timed run, by stage of ``TIMED`` or ``TIMED_ONE``, and of ``TIMED_MASKS``.
         thermal: status before and after, 0 (none) to 6 (shutdown); None where Android does not report it.
         tensors: what it wrote.
         form: of the graphs that ran; an app that does not record it is older than the native form, and ran the portable one.
@@ -153,7 +155,9 @@ def parse_result(data: bytes, run: str, manifest_sha256: str) -> Result:
             raise CommandFailedError("result.json is of another bundle; `convert push` this one, then run the same again")
         thermal = record.get("thermal") or {}
         graphs = record.get("graphs") or {}
-        timed = TIMED if (set(TIMED) - set(TIMED_ONE)) & set(record["milliseconds"]) else TIMED_ONE
+        reported = set(record["milliseconds"])
+        timed: tuple[str, ...] = TIMED if (set(TIMED) - set(TIMED_ONE)) & reported else TIMED_ONE
+        timed += TIMED_MASKS if reported & set(TIMED_MASKS) else ()
         return Result(
             pid=int(record["app"]["pid"]),
             device=dict(record["device"]),

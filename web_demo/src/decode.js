@@ -3,8 +3,9 @@
  * queries x classes with ties by lower index, boxes to pixels, clamped to the picture.
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
- * @typedef {{classIndex: number, name: string, score: number, box: [number, number, number, number]}} Detection
- *   box: left, top, right, bottom in the picture's pixels
+ * @typedef {{classIndex: number, name: string, score: number, box: [number, number, number, number], query?: number,
+ *   mask?: import('./masks.js').Mask}} Detection
+ *   box: left, top, right, bottom in the picture's pixels; query: of the detector, that the object comes from
  */
 
 import { sigmoid } from './host/elementwise.js';
@@ -35,7 +36,8 @@ export function decode(boxes, logits, picture, spec, classes, { threshold, nmsIo
     .map((index) => {
       const classIndex = index % columns;
       const name = classes[classIndex] || `class ${classIndex}`;
-      return { classIndex, name, score: scores[index], box: toPixels(boxes.data, Math.trunc(index / columns), picture, back) };
+      const query = Math.trunc(index / columns);
+      return { classIndex, name, score: scores[index], box: toPixels(boxes.data, query, picture, back), query };
     });
   return nmsIou === undefined ? found : nms(found, nmsIou, nmsAcrossClasses);
 }

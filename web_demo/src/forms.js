@@ -1,6 +1,6 @@
 /**
  * Compiles the graphs of the first form that the GPU accepts. The forms are never mixed: their outputs differ in rounding, and
- * only pairs were verified.
+ * only whole forms were verified.
  *
  * @typedef {import('./manifest.js').Form} Form
  * @typedef {import('./manifest.js').GraphSpec} GraphSpec
@@ -12,16 +12,16 @@ import { UserError } from './errors.js';
  * @template {{delete: () => void}} G
  * @param {readonly import('./manifest.js').FormGraphs[]} forms in the order of trying, at least one
  * @param {(spec: GraphSpec) => Promise<G>} compile throws a UserError if the GPU does not accept the whole graph
- * @returns {Promise<{form: Form, a: G, b?: G, refusal?: string}>} without `b` where there is one graph; `refusal`: why the
- *   form before is not used
+ * @returns {Promise<{form: Form, a: G, b?: G, m?: G, refusal?: string}>} without `b` where one graph gives boxes and logits,
+ *   without `m` where there are no masks; `refusal`: why the form before is not used
  * @throws {UserError} the last form's.
  */
 export async function compileFirst(forms, compile) {
   /** @type {string | undefined} */
   let refusal;
-  for (const [number, { form, a, b }] of forms.entries()) {
+  for (const [number, graphs] of forms.entries()) {
     try {
-      return { form, ...(await compilePair(a, b, compile)), refusal };
+      return { form: graphs.form, ...(await compileAll(graphs, compile)), refusal };
     } catch (error) {
       if (!(error instanceof UserError) || number + 1 === forms.length) throw error;
       refusal = error.message;
@@ -32,18 +32,22 @@ export async function compileFirst(forms, compile) {
 
 /**
  * @template {{delete: () => void}} G
- * @param {GraphSpec} a
- * @param {GraphSpec | undefined} b
+ * @param {import('./manifest.js').FormGraphs} graphs
  * @param {(spec: GraphSpec) => Promise<G>} compile
- * @returns {Promise<{a: G, b?: G}>}
+ * @returns {Promise<{a: G, b?: G, m?: G}>}
  */
-async function compilePair(a, b, compile) {
-  const first = await compile(a);
-  if (!b) return { a: first };
+async function compileAll({ a, b, m }, compile) {
+  /** @type {G[]} */
+  const made = [];
+  const kept = async (/** @type {GraphSpec} */ spec) => {
+    const graph = await compile(spec);
+    made.push(graph);
+    return graph;
+  };
   try {
-    return { a: first, b: await compile(b) };
+    return { a: await kept(a), b: b && (await kept(b)), m: m && (await kept(m)) };
   } catch (error) {
-    first.delete();
+    for (const graph of made) graph.delete();
     throw error;
   }
 }

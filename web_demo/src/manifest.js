@@ -9,15 +9,18 @@
  * @typedef {{value: number | string | number[], origin: string, requested?: boolean}} SettingRecord
  * @typedef {{op: string, inputs: string[], output: string, attributes?: Record<string, unknown>}} HostOp
  * @typedef {{inputs: string[], constants?: TensorSpec[], ops: HostOp[], outputs: string[]}} HostProgram
+ * @typedef {{output: string, kept: string, kind: 'bilinear_above_zero'}} Masks
+ *   Graph M reads the embeddings of the graph before it and `kept`, int32 [K] indices of queries, and gives `output` [1, h, w, K]
  * @typedef {{kind: 'topk_sigmoid', num_select: number, boxes: string, logits: string, box_format: 'cxcywh',
- *   ignored_classes?: number[]}} Postprocess
+ *   ignored_classes?: number[], masks?: Masks}} Postprocess
  * @typedef {{image: string, tensors: string, detections: string, threshold: number}} Golden
- * @typedef {{a: GraphSpec, b?: GraphSpec}} Graphs without `b`, graph A goes from the image to boxes and logits
- * @typedef {{a: string, b?: string}} NativeFiles
+ * @typedef {{a: GraphSpec, b?: GraphSpec, m?: GraphSpec}} Graphs
+ *   Without `b`, graph A goes from the image to boxes and logits; `m` computes masks
+ * @typedef {{a: string, b?: string, m?: string}} NativeFiles
  *   The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU
  * @typedef {'native' | 'portable'} Form
- * @typedef {{form: Form, a: GraphSpec, b?: GraphSpec}} FormGraphs the graphs in one form
- * @typedef {{schema_version: 1 | 2 | 3, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
+ * @typedef {{form: Form, a: GraphSpec, b?: GraphSpec, m?: GraphSpec}} FormGraphs the graphs in one form
+ * @typedef {{schema_version: 1 | 2 | 3 | 4, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
  *   versions: Record<string, string>, preprocess: Preprocess, graphs: Graphs, host_step: HostProgram,
  *   postprocess: Postprocess, classes: (string | null)[], files: Record<string, {sha256: string, bytes: number}>,
  *   golden?: Golden, settings?: Record<string, SettingRecord>, native?: NativeFiles}} Manifest
@@ -31,8 +34,10 @@ import { HOST_OPS, MAX_ELEMENTS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
 import { sameShape, sizeOf } from './tensor.js';
 
-/** Since 2 a bundle may have a native form, since 3 one graph instead of two; this page reads every version. */
-export const SCHEMA_VERSION = 3;
+/** Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks; this page reads every version. */
+export const SCHEMA_VERSION = 4;
+const ONE_GRAPH_VERSION = 3;
+const MASKS_VERSION = 4;
 export const MANIFEST_NAME = 'manifest.json';
 export const HOST_PARAMS_NAME = 'host_params.safetensors';
 
@@ -71,12 +76,13 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
  * @param {'gpu' | 'cpu'} processor
  * @returns {FormGraphs[]}
  */
-export function formsOf({ graphs: { a, b }, native }, processor) {
+export function formsOf({ graphs: { a, b, m }, native }, processor) {
   /** @type {FormGraphs} */
-  const portable = { form: 'portable', a, b };
+  const portable = { form: 'portable', a, b, m };
   if (!native || processor === 'cpu') return [portable];
-  const nativeB = b && native.b !== undefined ? { ...b, file: native.b } : undefined;
-  return [{ form: 'native', a: { ...a, file: native.a }, b: nativeB }, portable];
+  const other = (/** @type {GraphSpec | undefined} */ graph, /** @type {string | undefined} */ file) =>
+    graph && file !== undefined ? { ...graph, file } : undefined;
+  return [{ form: 'native', a: { ...a, file: native.a }, b: other(b, native.b), m: other(m, native.m) }, portable];
 }
 
 /**
@@ -86,27 +92,29 @@ export function formsOf({ graphs: { a, b }, native }, processor) {
  * @returns {Generator<string>}
  */
 function* problems(manifest) {
-  const { a, b } = manifest.graphs;
+  const { a, b, m } = manifest.graphs;
   for (const [label, specs] of /** @type {[string, TensorSpec[]][]} */ ([
     ['a.inputs', a.inputs],
     ['a.outputs', a.outputs],
     ['b.inputs', b?.inputs ?? []],
     ['b.outputs', b?.outputs ?? []],
+    ['m.inputs', m?.inputs ?? []],
+    ['m.outputs', m?.outputs ?? []],
   ])) {
     const names = specs.map((spec) => spec.name);
     if (new Set(names).size !== names.length) yield `graphs.${label} names a tensor twice (${names.join(', ')})`;
   }
   yield* oneGraphProblems(manifest);
+  yield* masksProblems(manifest);
   const { constants = [] } = manifest.host_step;
-  const elements = [a.inputs, a.outputs, b?.inputs ?? [], b?.outputs ?? [], constants]
+  const elements = [a.inputs, a.outputs, b?.inputs ?? [], b?.outputs ?? [], m?.inputs ?? [], m?.outputs ?? [], constants]
     .flat()
     .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   if (elements > MAX_ELEMENTS) yield `its tensors have ${elements} elements in all, more than ${MAX_ELEMENTS}`;
   const { golden, native } = manifest;
   const needed = [a.file];
-  if (b) needed.push(b.file);
-  if (native) needed.push(native.a);
-  if (native?.b !== undefined) needed.push(native.b);
+  for (const graph of [b, m]) if (graph) needed.push(graph.file);
+  for (const file of [native?.a, native?.b, native?.m]) if (file !== undefined) needed.push(file);
   if (constants.length) needed.push(HOST_PARAMS_NAME);
   if (golden) needed.push(golden.image, golden.tensors, golden.detections);
   for (const name of needed) if (!Object.hasOwn(manifest.files, name)) yield `${name} is used but not listed under files`;
@@ -134,12 +142,41 @@ function* problems(manifest) {
 
 /** Inconsistencies of a bundle without graph B. @param {Manifest} manifest @returns {Generator<string>} */
 function* oneGraphProblems({ schema_version: version, graphs: { b }, host_step: host, native }) {
-  if (!b && version < SCHEMA_VERSION) yield `graph b is missing, which a bundle of schema version ${version} has`;
+  if (!b && version < ONE_GRAPH_VERSION) yield `graph b is missing, which a bundle of schema version ${version} has`;
   if (!b && [host.inputs, host.ops, host.outputs, host.constants ?? []].some((items) => items.length > 0)) {
     yield 'there is a host step after graph a and no graph b to read it';
   }
   if (native && (native.b === undefined) !== (b === undefined)) {
     yield `the native form has ${native.b === undefined ? 'one graph' : 'two graphs'} and the portable one not`;
+  }
+}
+
+/** What is wrong with the graph of the masks, or with its absence. @param {Manifest} manifest @returns {Generator<string>} */
+function* masksProblems({ schema_version: version, graphs: { a, b, m }, postprocess: { masks }, native }) {
+  if (native && (native.m === undefined) !== (m === undefined)) {
+    yield 'only one of the native and the portable form has a graph of masks';
+  }
+  if (!m || !masks) {
+    if (m || masks) yield `${m ? 'postprocess.masks are' : 'graph m is'} missing, which masks need`;
+    return;
+  }
+  if (version < MASKS_VERSION) yield `there are masks, which a bundle of schema version ${version} has not`;
+  const given = new Map((b ?? a).outputs.map((spec) => [spec.name, spec]));
+  for (const spec of m.inputs.filter(({ name }) => name !== masks.kept)) {
+    const source = given.get(spec.name);
+    if (!source || source.dtype !== spec.dtype || !sameShape(source.shape, spec.shape)) {
+      yield `graph m reads '${spec.name}' [${spec.shape.join(', ')}], which the graph before it does not give`;
+    }
+  }
+  const kept = m.inputs.find(({ name }) => name === masks.kept);
+  if (!kept || kept.dtype !== 'int32' || kept.shape.length !== 1) {
+    yield `graph m needs an input '${masks.kept}' of indices, int32 [K]`;
+    return;
+  }
+  const output = m.outputs.find(({ name }) => name === masks.output);
+  const [room] = kept.shape;
+  if (!output || output.dtype !== 'float32' || output.shape.length !== 4 || output.shape[0] !== 1 || output.shape[3] !== room) {
+    yield `graph m needs an output '${masks.output}' of masks, float32 [1, h, w, ${room}]`;
   }
 }
 

@@ -1,11 +1,13 @@
 /**
  * Compares two lists of detections as sets, by the rule of `verify/parity/detections.py`: with threshold t, score tolerance d
- * and IoU limit u, two detections match if they are of one class, their IoU is at least u and their scores differ by at most d.
+ * and IoU limit u, two detections match if they are of one class, their IoU is at least u and their scores differ by at most d;
+ * and if the reference has a mask, the candidate's has an IoU of at least m with it.
  * A detection with a score above t + d must have a match, one within d of t may have one, and the rest is ignored.
  *
  * @typedef {import('./decode.js').Detection} Detection
- * @typedef {{threshold: number, iou: number, score: number}} DetectionLimits
- * @typedef {{status: 'matched' | 'missing' | 'extra' | 'borderline', reference?: Detection, candidate?: Detection, iou?: number}} Row
+ * @typedef {{threshold: number, iou: number, score: number, mask?: number}} DetectionLimits
+ * @typedef {{status: 'matched' | 'missing' | 'extra' | 'borderline', reference?: Detection, candidate?: Detection, iou?: number,
+ *   maskIou?: number}} Row
  */
 
 import { area, intersection } from './decode.js';
@@ -31,7 +33,8 @@ export function matchDetections(reference, candidate, limits) {
   const fit = (/** @type {Detection} */ one, /** @type {Detection} */ other) =>
     one.classIndex === other.classIndex &&
     iou(one.box, other.box) >= limits.iou &&
-    Math.abs(one.score - other.score) <= limits.score + ROUNDING;
+    Math.abs(one.score - other.score) <= limits.score + ROUNDING &&
+    (!one.mask || (maskIou(one, other) ?? 0) >= (limits.mask ?? 0));
   const edges = left.map((one) => right.map((other) => fit(one, other)));
   const worth = left.map((one) => right.map((other) => iou(one.box, other.box) - Math.abs(one.score - other.score)));
   const partner = pairs(edges, worth, left.map(required), right.map(required));
@@ -40,7 +43,8 @@ export function matchDetections(reference, candidate, limits) {
   const rows = left.map((one, index) => {
     const other = partner.get(index);
     if (other === undefined) return { status: required(one) ? 'missing' : 'borderline', reference: one };
-    return { status: 'matched', reference: one, candidate: right[other], iou: iou(one.box, right[other].box) };
+    const candidate = right[other];
+    return { status: 'matched', reference: one, candidate, iou: iou(one.box, candidate.box), maskIou: maskIou(one, candidate) };
   });
   const taken = new Set(partner.values());
   right.forEach((other, index) => {
@@ -48,6 +52,11 @@ export function matchDetections(reference, candidate, limits) {
   });
   const best = (/** @type {Row} */ row) => Math.max(row.reference?.score ?? 0, row.candidate?.score ?? 0);
   return rows.sort((one, other) => best(other) - best(one));
+}
+
+/** The masks' intersection over union; undefined if either has none. @param {Detection} one @param {Detection} other */
+function maskIou(one, other) {
+  return one.mask && other.mask && one.mask.iou(other.mask);
 }
 
 /**

@@ -4,7 +4,9 @@
  *
  * @typedef {import('./tensor.js').Tensor} Tensor
  * @typedef {import('./compare.js').Difference} Difference
+ * @typedef {import('./decode.js').Detection} Detection
  * @typedef {ReadonlyMap<string, Tensor>} Tensors
+ * @typedef {import('./gpu/graph.js').Precision} Precision
  * @typedef {{stage: string, name: string, found: Difference, limit: number, good: boolean}} Compared
  * @typedef {{verdict: 'agrees' | 'differs', summary: string, compared: Compared[], rows: import('./match.js').Row[]}} Judgement
  */
@@ -13,13 +15,18 @@ import { difference, within } from './compare.js';
 import { decode } from './decode.js';
 import { REMAKE, UserError } from './errors.js';
 import { parseForeign } from './foreign_json.js';
+import { Mask, maskOf } from './masks.js';
 import { floorOf, matchDetections } from './match.js';
+import { place } from './placement.js';
 import { describe, fits } from './tensor.js';
 
 /** Of a class, in a manifest too. */
 const LONGEST_NAME = 256;
 /** The correlation limit of stages that this page computes in float32: pre-processing and the host step. */
 const HOST_LIMIT = 0.99999;
+
+/** The lowest IoU of a mask in `golden/detections.json` with that of the golden vectors. */
+const WRITTEN_MASK = 0.99;
 
 /** The name of the selected tokens' indices that the only graph of a bundle gives. */
 const INDICES = 'indices';
@@ -30,12 +37,17 @@ const SELECTED_LIMIT = 0.9;
 /**
  * Limits by precision. fp32: those of the numerics gate for float16 weights. fp16: those for a phone.
  *
- * @type {Record<import('./gpu/graph.js').Precision, {graph: number, iou: number, score: number}>}
+ * @type {Record<import('./gpu/graph.js').Precision, {graph: number, iou: number, score: number, mask: number}>}
  */
 const LIMITS = {
-  fp32: { graph: 0.999, iou: 0.99, score: 0.01 },
-  fp16: { graph: 0.999, iou: 0.95, score: 0.03 },
+  fp32: { graph: 0.999, iou: 0.99, score: 0.01, mask: 0.98 },
+  fp16: { graph: 0.999, iou: 0.95, score: 0.03, mask: 0.95 },
 };
+
+/** The threshold down to which the chain is compared. @param {import('./bundle.js').Bundle} bundle @param {Precision} precision */
+export function floorFor(bundle, precision) {
+  return floorOf({ ...LIMITS[precision], threshold: bundle.manifest.golden?.threshold ?? 0 });
+}
 
 /**
  * Reads the golden vectors, which must have every stage's inputs and outputs.
@@ -47,7 +59,7 @@ const LIMITS = {
 export function readGolden(bundle) {
   const { graphs, host_step: host } = bundle.manifest;
   const tensors = bundle.goldenTensors();
-  const needed = [...graphs.a.inputs, ...graphs.a.outputs, ...(graphs.b?.inputs ?? []), ...(graphs.b?.outputs ?? [])];
+  const needed = [graphs.a, graphs.b, graphs.m].flatMap((graph) => (graph ? [...graph.inputs, ...graph.outputs] : []));
   for (const spec of needed) {
     const found = tensors.get(spec.name);
     if (!found || !fits(found, spec)) {
@@ -73,11 +85,12 @@ export function readGoldenDetections(bundle) {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bundle.file(name));
     const { detections } = /** @type {any} */ (parseForeign(text));
     return detections.map((/** @type {any} */ item) => {
-      const { box, class_index: classIndex, name: label, score } = item;
+      const { box, class_index: classIndex, name: label, score, mask } = item;
       if (!Array.isArray(box) || box.length !== 4 || ![...box, score].every(Number.isFinite)) throw new TypeError('not a box');
       if (!Number.isInteger(classIndex) || classIndex < 0 || score < 0 || score > 1) throw new TypeError('not a detection');
       if (typeof label !== 'string' || label.length > LONGEST_NAME) throw new TypeError('not a name');
-      return { classIndex, name: label, score, box };
+      const pixels = mask === undefined ? {} : { mask: Mask.of(mask.size?.[1], mask.size?.[0], mask.counts) };
+      return { classIndex, name: label, score, box, ...pixels };
     });
   } catch (error) {
     throw new UserError(`${name} is not a list of detections; ${REMAKE}`, error);
@@ -86,8 +99,9 @@ export function readGoldenDetections(bundle) {
 
 /**
  * @param {import('./bundle.js').Bundle} bundle
- * @param {{preprocess: Tensors, a: Tensors, host: Tensors, b: Tensors}} given every stage's outputs on golden inputs
- * @param {Tensors} chain the last graph's outputs of the whole chain, from the picture on
+ * @param {{preprocess: Tensors, a: Tensors, host: Tensors, b: Tensors, m: Tensors}} given every stage's outputs on golden inputs
+ * @param {{outputs: Tensors, masks: ReadonlyMap<number, Mask>}} chain of the whole chain, from the picture on: the last graph's
+ *   outputs, and the masks of the detections
  * @param {{width: number, height: number}} picture the golden one's size
  * @param {import('./gpu/graph.js').Precision} precision
  * @returns {Judgement}
@@ -102,6 +116,7 @@ export function judge(bundle, given, chain, picture, precision) {
     ['graph A', given.a, limits.graph],
     ['host step', given.host, HOST_LIMIT],
     ['graph B', given.b, limits.graph],
+    ['graph M', given.m, limits.graph],
   ];
   const same = given.a.has(INDICES) && !manifest.graphs.b ? sameRanks(given.a, golden) : undefined;
   const compared = stages.flatMap(([stage, tensors, limit]) =>
@@ -117,7 +132,7 @@ export function judge(bundle, given, chain, picture, precision) {
   );
 
   const { threshold } = /** @type {import('./manifest.js').Golden} */ (manifest.golden);
-  const bounds = { threshold, iou: limits.iou, score: limits.score };
+  const bounds = { ...limits, threshold };
   const decoded = (/** @type {Tensors} */ tensors, /** @type {number} */ least) => {
     const { boxes, logits } = manifest.postprocess;
     const [found, scores] = [tensors.get(boxes), tensors.get(logits)];
@@ -128,11 +143,34 @@ export function judge(bundle, given, chain, picture, precision) {
     });
   };
   const written = readGoldenDetections(bundle);
-  const rows = matchDetections(decoded(golden, floorOf(bounds)), decoded(chain, floorOf(bounds)), bounds);
+  const masked = (/** @type {Detection[]} */ found, /** @type {ReadonlyMap<number, Mask>} */ masks) =>
+    found.map((item) => ({ ...item, mask: masks.get(/** @type {number} */ (item.query)) }));
+  const masks = goldenMasks(bundle, golden, picture);
+  const reference = masked(decoded(golden, floorOf(bounds)), masks);
+  const rows = matchDetections(reference, masked(decoded(chain.outputs, floorOf(bounds)), chain.masks), bounds);
   const moved = same && otherTokens(given.a, golden, same.length);
-  const problem = moved ?? firstProblem(compared, rows, sameDetections(written, decoded(golden, threshold)), written);
+  const own = masked(decoded(golden, threshold), masks);
+  const problem = moved ?? firstProblem(compared, rows, sameDetections(written, own), written);
   if (problem) return { verdict: 'differs', summary: problem, compared, rows };
   return { verdict: 'agrees', summary: praise(compared, rows, written.length, threshold), compared, rows };
+}
+
+/**
+ * The masks of the golden vectors, by query: of the queries for which graph M's golden outputs are recorded.
+ *
+ * @param {import('./bundle.js').Bundle} bundle @param {Tensors} golden @param {{width: number, height: number}} picture
+ */
+function goldenMasks({ manifest }, golden, picture) {
+  const { masks: spec } = manifest.postprocess;
+  /** @type {Map<number, Mask>} */
+  const found = new Map();
+  const [kept, logits] = [golden.get(spec?.kept ?? ''), golden.get(spec?.output ?? '')];
+  if (!kept || !logits) return found;
+  const placement = place(picture, manifest.preprocess);
+  kept.data.forEach((query, index) => {
+    if (!found.has(query)) found.set(query, maskOf(logits, index, placement, picture, manifest.preprocess));
+  });
+  return found;
 }
 
 /**
@@ -165,8 +203,13 @@ function otherTokens(found, golden, same) {
   );
 }
 
-/** The values of some queries of a tensor [1, queries, values]. @param {Tensor} tensor @param {readonly number[]} queries */
+/**
+ * The values of some queries of a tensor [1, queries, values]; all of a map, as of the cells' embeddings, which is of no query.
+ *
+ * @param {Tensor} tensor @param {readonly number[]} queries
+ */
 function rowsOf({ data, shape }, queries) {
+  if (shape.length !== 3) return data;
   const width = shape[2];
   return queries.flatMap((query) => [...data.subarray(query * width, (query + 1) * width)]);
 }
@@ -187,7 +230,8 @@ function sameDetections(written, own) {
         item.classIndex === other.classIndex &&
         item.name === other.name &&
         Math.abs(item.score - other.score) <= 1e-5 &&
-        apart <= 1e-2
+        apart <= 1e-2 &&
+        (!item.mask || !other.mask || item.mask.iou(other.mask) >= WRITTEN_MASK)
       );
     })
   );
@@ -223,6 +267,9 @@ function praise(compared, rows, written, threshold) {
   const summary = `${compared.length} tensors agree, lowest correlation ${figure}`;
   if (!written)
     return `${summary}; PyTorch detects nothing above ${threshold} in this picture, so detections were not compared`;
-  const matched = rows.filter((row) => row.status === 'matched').length;
-  return `${summary}; ${matched} ${matched === 1 ? 'detection' : 'detections'} matched with PyTorch's, none missing, none extra`;
+  const matched = rows.filter((row) => row.status === 'matched');
+  const count = `${matched.length} ${matched.length === 1 ? 'detection' : 'detections'}`;
+  const masks = matched.flatMap(({ maskIou }) => (maskIou === undefined ? [] : [maskIou]));
+  const instances = masks.length ? `, lowest IoU of masks ${Math.min(...masks).toFixed(4)}` : '';
+  return `${summary}; ${count} matched with PyTorch's, none missing, none extra${instances}`;
 }

@@ -28,8 +28,8 @@ async function detector(name, bundle) {
   const golden = own.goldenTensors();
   const pick = (/** @type {import('../src/tensor.js').TensorSpec[]} */ specs) =>
     new Map(specs.map((spec) => [spec.name, get(golden, spec.name)]));
-  const { a, b } = own.manifest.graphs;
-  return new Detector(own, recorded(pick(a.outputs)), b && recorded(pick(b.outputs)));
+  const { a, b, m } = own.manifest.graphs;
+  return new Detector(own, recorded(pick(a.outputs)), b && recorded(pick(b.outputs)), m && recorded(pick(m.outputs)));
 }
 
 const names = (await readdir(path.join(ROOT, 'bundles'), { withFileTypes: true }))

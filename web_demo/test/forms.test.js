@@ -57,6 +57,20 @@ test('of one graph, graph A alone is compiled in either form', async () => {
   }
 });
 
+test('the graph of the masks is compiled last and of the same form', async () => {
+  const m = { ...OWN.graphs.a, file: 'graph_m.tflite' };
+  const masks = { ...OWN, graphs: { a: OWN.graphs.a, m }, native: { a: 'a.native', m: 'm.native' } };
+  for (const [refused, files] of /** @type {[string, string[]][]} */ ([
+    ['', ['a.native', 'm.native']],
+    ['m.native', ['graph_a.tflite', 'graph_m.tflite']],
+  ])) {
+    const { compile, deleted } = compiler([refused]);
+    const { a, m: third } = await compileFirst(formsOf(masks, 'gpu'), compile);
+    assert.deepEqual([a.file, third?.file], files);
+    assert.deepEqual(deleted, refused ? ['a.native'] : []);
+  }
+});
+
 test('the native form is used where the GPU accepts it, and the portable one is not compiled', async () => {
   const { compile, compiled, deleted } = compiler([]);
   const { form, a, b, refusal } = await compileFirst(formsOf(OWN, 'gpu'), compile);

@@ -56,7 +56,10 @@ test('what a host step may take is the reason', () => {
 });
 
 test('a newer schema version is reported as such', () => {
-  assert.throws(() => parseManifest('{"schema_version": 7}', SCHEMA), /schema version 7 but this page reads up to 3/);
+  assert.throws(
+    () => parseManifest('{"schema_version": 7}', SCHEMA),
+    /schema version 7 but this page reads up to 4; use a newer page, or make/,
+  );
 });
 
 test('the native form must list its files', async () => {
@@ -77,6 +80,21 @@ test('a bundle of one graph has no graph b, no host step, and a version that old
   assert.deepEqual([version, Object.keys(graphs), host.ops], [3, ['a'], []]);
   assert.throws(() => parseManifest(named('one_graph_with_a_host_step'), SCHEMA), /a host step after graph a and no graph b/);
   assert.throws(() => parseManifest(named('one_graph_without_logits'), SCHEMA), /'nothing', which is not an output of graph a/);
+});
+
+test('masks need a graph that fits', async () => {
+  const manifests = await json('manifests.json');
+  const named = (/** @type {string} */ name) => manifests.find((/** @type {{name: string}} */ item) => item.name === name).text;
+  assert.equal(parseManifest(named('masks_sound'), SCHEMA).graphs.m?.file, 'graph_m.tflite');
+  /** @type {[string, RegExp][]} */
+  const reasons = [
+    ['of_version_3', /there are masks, which a bundle of schema version 3 has not/],
+    ['without_graph', /graph m is missing, which masks need/],
+    ['native_without_m', /only one of the native and the portable form has a graph of masks/],
+    ['kept_unknown', /graph m reads 'kept' \[2\], which the graph before it does not give/],
+    ['output_of_another_room', /graph m needs an output 'masks' of masks, float32 \[1, h, w, 2\]/],
+  ];
+  for (const [name, reason] of reasons) assert.throws(() => parseManifest(named(`masks_${name}`), SCHEMA), reason);
 });
 
 test('settings are read with their origin', async () => {

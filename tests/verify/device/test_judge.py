@@ -18,12 +18,12 @@ from detr2litert.verify.device.judge import (
     detection_limits,
     stage_limits,
 )
-from detr2litert.verify.device.protocol import STAGES, TIMED, Ended, Request
+from detr2litert.verify.device.protocol import TIMED, Ended, Request
 from detr2litert.verify.gates import Verdict
 from detr2litert.verify.parity.detections import DetectionLimits
 from detr2litert.verify.precision import Precision, precision_records
 from tests.host_runtime.tiny_bundle import manifest
-from tests.verify.device.device_runs import GRAPHS, OUTPUTS, chain, device_run, golden, result, written
+from tests.verify.device.device_runs import GRAPHS, OUTPUTS, WITHOUT_MASKS, chain, device_run, golden, result, written
 
 PASSED, FAILED, NOT_RUN = Verdict.PASSED, Verdict.FAILED, Verdict.NOT_RUN
 
@@ -97,7 +97,7 @@ def test_on_the_cpu_nothing_is_resident() -> None:
     assert check_delegated(device_run(request=Request("cpu")), GRAPHS).verdict is NOT_RUN
 
 
-@pytest.mark.parametrize("first", range(len(STAGES)))
+@pytest.mark.parametrize("first", range(len(WITHOUT_MASKS)))
 def test_the_first_wrong_stage_is_named(first: int) -> None:
     """All from ``first`` on are wrong, in the order of judgement; golden inputs come before the chain."""
     order = ("a", "host_given", "b_given", "host", "b")
@@ -112,6 +112,24 @@ def test_the_first_wrong_stage_is_named(first: int) -> None:
     assert in_chain == (order[first] in ("host", "b"))
     assert ("buffers are shared or read too early" in gate.advice) == in_chain
     assert ("(in the chain)" if in_chain else "(golden inputs)") in gate.findings[0].place
+
+
+@pytest.mark.parametrize("wrong", ["", "m_given", "m"])
+def test_graph_m_is_judged_on_golden_inputs_and_in_the_chain(wrong: str) -> None:
+    masks = {"masks": np.random.default_rng(8).standard_normal((1, 5, 4, 3)).astype(np.float32)}
+    own = {stage: {"masks": masks["masks"] * (-1 if stage == wrong else 1)} for stage in ("m", "m_given")}
+    run = device_run(tensors={**written(), **own})
+    gate = check_stages(run, {**golden(), **masks}, {**chain(), "m": masks})
+    assert gate.verdict is (FAILED if wrong else PASSED)
+    place = {"": None, "m": "graph_m / masks (in the chain)", "m_given": "graph_m / masks (golden inputs)"}[wrong]
+    assert [finding.place for finding in gate.findings] == ([place] if place else [])
+
+
+def test_a_bundle_that_an_older_app_does_not_read_names_the_app_to_install() -> None:
+    gate = check_ran(
+        device_run(ended=Ended("failed", "bundle", "bundle_manifest", "schema version 4 but this app reads up to 3"))
+    )
+    assert gate.advice == "install this version's app: cd android_sample && ./gradlew :app:installDebug"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -134,7 +152,7 @@ def test_a_wrong_scale_fails_though_it_correlates() -> None:
 
 def test_detections_may_move_further_where_the_gpu_may_use_float16() -> None:
     for request in (Request(), Request(precision="fp16")):
-        assert detection_limits(request, 0.3) == DetectionLimits(0.3, iou=0.95, score=0.03)
+        assert detection_limits(request, 0.3) == DetectionLimits(0.3, iou=0.95, score=0.03, mask_iou=0.95)
     for request in (Request(precision="fp32"), Request("cpu")):
         assert detection_limits(request, 0.3) == DetectionLimits(0.3)
 

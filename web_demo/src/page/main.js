@@ -133,7 +133,7 @@ async function compile() {
   const { form, refusal } = compiled;
   page.form = { form, refusal };
   ui.facts.replaceChildren(...factsView(bundle, runtime.adapter, page.form));
-  page.detector = new Detector(bundle, compiled.a, compiled.b);
+  page.detector = new Detector(bundle, compiled.a, compiled.b, compiled.m);
   publish({ form, refusal });
   await judge(precision, runtime);
 }
@@ -165,7 +165,9 @@ async function judge(precision, runtime) {
   ui.checks.replaceChildren(...checksView(judgement));
   showRun([chain], runtime);
   const form = page.form?.form ?? 'portable';
-  const graphs = bundle.manifest.graphs.b ? `Both graphs, in their ${form} form,` : `The only graph, in its ${form} form,`;
+  const { b, m } = bundle.manifest.graphs;
+  const count = ['The only graph, in its', 'Both graphs, in their', 'All three graphs, in their'][Number(!!b) + Number(!!m)];
+  const graphs = `${count} ${form} form,`;
   const where = `${graphs} ran entirely on ${adapterName(runtime.adapter)}, in ${precision}.`;
   const notes = [where];
   if (refusalNote()) notes.push(refusalNote());
@@ -183,7 +185,9 @@ async function runShown(times) {
   if (!detector || !shown || !page.runtime) return;
   const runs = [];
   for (let number = 0; number < times; number += 1) {
-    runs.push(await detector.run(shown.pixels));
+    const run = await detector.run(shown.pixels);
+    await detector.addMasks(run, detector.detections(run.outputs, shown.pixels, Number(ui.threshold.value)), shown.pixels);
+    runs.push(run);
     await painted();
   }
   page.last = runs[runs.length - 1];
@@ -202,18 +206,32 @@ function showRun(runs, runtime) {
   showFound();
 }
 
-/** Draws and lists the last run's detections; also called when the slider moves, without a new run. */
+/**
+ * Draws and lists the last run's detections; also called when the slider moves, without a new run. Masks that it lacks then are
+ * computed after other work, and drawn.
+ */
 function showFound() {
   const threshold = Number(ui.threshold.value);
   ui.thresholdValue.textContent = threshold.toFixed(2);
   const { detector, shown, last } = page;
   if (!detector || !shown || !last) return;
-  const found = detector.detections(last.outputs, shown.pixels, threshold);
+  const found = detector.detections(last.outputs, shown.pixels, threshold, last.masks);
+  if (detector.graphM && found.some(({ mask }) => !mask)) enqueue(addMasks);
   drawOverlay(ui.canvas, shown.bitmap, found);
   ui.canvas.setAttribute('aria-label', `${shown.name} with ${found.length} detections, listed below`);
   ui.name.textContent = `${shown.name}, ${shown.pixels.width} × ${shown.pixels.height}`;
   ui.found.replaceChildren(...foundView(found));
   publish({ found, threshold });
+}
+
+/** Computes the masks that the shown detections lack. */
+async function addMasks() {
+  const { detector, shown, last } = page;
+  if (!detector || !shown || !last) return;
+  const found = detector.detections(last.outputs, shown.pixels, Number(ui.threshold.value), last.masks);
+  if (found.every(({ mask }) => mask)) return;
+  await detector.addMasks(last, found, shown.pixels);
+  showFound();
 }
 
 /** Shows another picture; the verdict on the golden picture remains. @param {() => Promise<Shown>} load */

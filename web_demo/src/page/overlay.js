@@ -1,4 +1,4 @@
-/** Draws boxes and labels over a picture, legible on any background and at any size: `host_runtime/draw.py` on a canvas. */
+/** Draws masks, boxes and labels over a picture, legible on any background and at any size: `host_runtime/draw.py` on a canvas. */
 
 import { classColour, luma } from '../colours.js';
 
@@ -7,9 +7,12 @@ import { classColour, luma } from '../colours.js';
 
 /** Small pictures are enlarged to this many CSS pixels on the long side. */
 const LONG_SIDE = 640;
+/** Of a mask, of 255, as in `host_runtime/draw.py`. */
+const OPACITY = 110;
 
 /**
- * Draws a picture undistorted at the available width, with its detections, the best ones last and on top.
+ * Draws a picture undistorted at the available width, with its detections, the best ones last and on top; their masks as
+ * translucent areas below all boxes.
  *
  * @param {HTMLCanvasElement} canvas @param {ImageBitmap} bitmap @param {readonly Detection[]} detections best first
  */
@@ -27,10 +30,36 @@ export function drawOverlay(canvas, bitmap, detections) {
   if (!context) return;
   context.setTransform(dense, 0, 0, dense, 0, 0);
   context.drawImage(bitmap, 0, 0, width, height);
+  const layer = maskLayer(detections, bitmap);
+  if (layer) context.drawImage(layer, 0, 0, width, height);
 
   const places = labelPlaces(context, detections, scale, width, height);
   for (const item of detections.toReversed()) drawBox(context, item, scale);
   for (const item of detections.toReversed()) drawLabel(context, item, places.get(item));
+}
+
+/**
+ * The masks as one translucent picture; undefined if there are none, or none of the picture's size.
+ *
+ * @param {readonly Detection[]} detections best first @param {{width: number, height: number}} size
+ */
+function maskLayer(detections, { width, height }) {
+  const masks = detections.flatMap(({ mask, classIndex }) => (mask ? [{ mask, classIndex }] : []));
+  const fitting = masks.filter(({ mask }) => mask.width === width && mask.height === height);
+  if (!fitting.length) return undefined;
+  const layer = new OffscreenCanvas(width, height);
+  const context = layer.getContext('2d');
+  if (!context) return undefined;
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (const { mask, classIndex } of fitting.toReversed()) {
+    const [colour] = new Uint32Array(Uint8Array.of(...classColour(classIndex), OPACITY).buffer);
+    mask.forEachSegment((column, from, until) => {
+      for (let row = from; row < until; row += 1) pixels[row * width + column] = colour;
+    });
+  }
+  context.putImageData(image, 0, 0);
+  return layer;
 }
 
 /** @param {CanvasRenderingContext2D} context @param {Detection} item @param {number} scale */

@@ -56,7 +56,7 @@ export function adapterName(adapter) {
 
 /**
  * @param {Times[]} runs one or more
- * @param {{a: number, b?: number}} dispatches without `b` where there is one graph
+ * @param {{a: number, b?: number, m?: number}} dispatches without `b` where there is one graph, `m` where masks were computed
  * @param {boolean} software
  * @returns {Node[]}
  */
@@ -73,7 +73,13 @@ export function timesView(runs, dispatches, software) {
     stages.push(['Host step', 'host', of((times) => times.host), 'JavaScript']);
     stages.push(['Graph B', 'b', of(second), `GPU, ${dispatches.b} programs`]);
   }
-  const total = of((times) => times.preprocess + graph(times.a) + times.host + second(times));
+  const third = (/** @type {Times} */ times) => (times.m ? graph(times.m) : 0);
+  const decoding = (/** @type {Times} */ times) => times.masks ?? 0;
+  if (dispatches.m !== undefined) {
+    stages.push(['Graph M', 'm', of(third), `GPU, ${dispatches.m} programs`]);
+    stages.push(['Masks', 'other', of(decoding), 'JavaScript']);
+  }
+  const total = of((times) => times.preprocess + graph(times.a) + times.host + second(times) + third(times) + decoding(times));
   const bar = element(
     'div',
     { class: 'bar', 'aria-hidden': 'true' },
@@ -139,11 +145,13 @@ export function checksView({ compared, rows }) {
   ];
   const shown = [table('Each stage on golden inputs, against PyTorch', heads, stages)];
   if (rows.length) {
+    const masks = rows.some(({ maskIou }) => maskIou !== undefined);
+    const figures = ['PyTorch', 'Here', 'IoU', ...(masks ? ['IoU of masks'] : [])];
     shown.push(
       table(
         "Detections of the whole chain, compared with PyTorch's",
-        ['Class', 'Verdict', ...['PyTorch', 'Here', 'IoU'].map((text) => ({ text, number: /** @type {const} */ (true) }))],
-        rows.map(({ status, reference, candidate, iou }) => [
+        ['Class', 'Verdict', ...figures.map((text) => ({ text, number: /** @type {const} */ (true) }))],
+        rows.map(({ status, reference, candidate, iou, maskIou }) => [
           (reference ?? candidate)?.name ?? '',
           element(
             'span',
@@ -153,6 +161,7 @@ export function checksView({ compared, rows }) {
           reference?.score.toFixed(5) ?? '–',
           candidate?.score.toFixed(5) ?? '–',
           iou?.toFixed(6) ?? '–',
+          ...(masks ? [maskIou?.toFixed(6) ?? '–'] : []),
         ]),
       ),
     );

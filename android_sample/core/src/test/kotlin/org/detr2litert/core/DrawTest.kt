@@ -1,16 +1,41 @@
 package org.detr2litert.core
 
+import org.detr2litert.core.decode.Detections
+import org.detr2litert.core.decode.Mask
 import org.detr2litert.core.draw.ClassColours
 import org.detr2litert.core.draw.LabelPlacer
 import org.detr2litert.core.draw.Letterbox
+import org.detr2litert.core.draw.MaskLayer
 import org.detr2litert.core.pipeline.Stage
 import org.detr2litert.core.pipeline.StageTimes
 import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
+import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 
 class DrawTest {
+    @Test
+    fun masksAreTranslucentAndTheBestOnTop() {
+        val found = Detections(3)
+        val layer = MaskLayer()
+        found.count = 2
+        assertFalse(layer.paint(found, IntArray(3)), "no masks")
+        found.width = 3
+        found.height = 2
+        // Columns 0 and 1, and the lower pixels of 1 and 2.
+        found.masks[0] = Mask(3, 2, intArrayOf(0, 4, 2))
+        found.masks[1] = Mask(3, 2, intArrayOf(3, 1, 1, 1))
+        found.classIndex[1] = 2
+        val colours = intArrayOf(0xFF102030.toInt(), 0, 0xFF405060.toInt())
+        assertTrue(layer.paint(found, colours))
+        val (best, other) = (110 shl 24 or 0x102030) to (110 shl 24 or 0x405060)
+        assertEquals(listOf(best, best, 0, best, best, other), layer.pixels.toList())
+        found.masks[0] = null
+        assertTrue(layer.paint(found, colours))
+        assertEquals(listOf(0, 0, 0, 0, other, other), layer.pixels.toList(), "nothing is left of the last picture")
+    }
+
     @Test
     fun aWidePictureGetsBarsAboveAndBelow() {
         val box = Letterbox().apply { fit(200, 100, 400, 400) }

@@ -98,6 +98,23 @@ class GraphFormTest {
     }
 
     @Test
+    fun theGraphOfTheMasksIsCompiledLastAndOfTheSameForm() {
+        val masks = Bundle.peek(File(Goldens.root, "bundles/masks"))
+        val native = NativeFiles("a.native", null, "m.native")
+        val cases = mapOf("" to listOf("a.native", "m.native"), "m.native" to listOf("graph_a.tflite", "graph_m.tflite"))
+        for ((refused, files) in cases) {
+            val compiler = Compiler(refused)
+            val made = CompiledForm.first(masks.copy(native = native).forms(Processor.GPU), compile = compiler::compile)
+            assertEquals(files, listOfNotNull(made.a.spec.file, made.m?.spec?.file))
+            assertSame(made.a, made.m?.source, "it shares the buffers of the graph that gives the embeddings")
+            assertEquals(compiler.made - listOfNotNull(made.a, made.m).toSet(), compiler.made.filter { it.closed })
+        }
+        val two = manifest.copy(graphM = masks.graphM, native = null)
+        val made = CompiledForm.first(two.forms(Processor.CPU), compile = Compiler()::compile)
+        assertSame(made.b, made.m?.source)
+    }
+
+    @Test
     fun ifBothFormsAreRefusedTheErrorIsThePortableOnes() {
         val compiler = Compiler("b.native", "graph_b.tflite")
         val error = assertFailsWith<EngineException> { first(compiler) }

@@ -5,6 +5,7 @@ import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.json.JsonWriter
 import org.detr2litert.core.manifest.ManifestReader
+import org.detr2litert.core.manifest.MaskSpec
 import org.detr2litert.core.manifest.NativeFiles
 import org.detr2litert.core.tensor.DType
 import java.io.File
@@ -65,7 +66,7 @@ class ManifestTest {
         val refusal = assertFailsWith<BundleException> { ManifestReader.read(text("native_not_listed_b")) }
         assertTrue("graph_b.native.tflite is used but not listed under files" in refusal.message!!, refusal.message)
         val newer = assertFailsWith<BundleException> { ManifestReader.read(text("newer")) }
-        assertTrue("schema version 5 but this app reads up to 3; update the app" in newer.message!!, newer.message)
+        assertTrue("schema version 5 but this app reads up to 4; update the app" in newer.message!!, newer.message)
     }
 
     @Test
@@ -81,6 +82,27 @@ class ManifestTest {
             "one_graph_with_a_host_step" to "a host step after graph a and no graph b to read it",
             "one_graph_native_b" to "the native form has two graphs and the portable one not",
             "one_graph_without_logits" to "'nothing', which is not an output of graph a",
+        )
+        for ((name, reason) in reasons) {
+            val refusal = assertFailsWith<BundleException>(name) { ManifestReader.read(text(name)) }
+            assertTrue(reason in refusal.message!!, refusal.message)
+        }
+    }
+
+    @Test
+    fun masksNeedAGraphThatFits() {
+        fun text(name: String) = cases.first { it.text("name") == name }.text("text")
+        val manifest = ManifestReader.read(text("masks_sound"))
+        assertEquals(MaskSpec("masks", "kept"), manifest.postprocess.masks)
+        assertEquals("graph_m.tflite", manifest.graphM?.file)
+        assertEquals("graph_m.tflite", ManifestReader.read(text("masks_native")).native?.m)
+        val reasons = mapOf(
+            "masks_of_version_3" to "m is for masks, which a bundle of version 3 has not",
+            "masks_without_graph" to "graph m is missing, which postprocess.masks need",
+            "masks_native_without_m" to "only one of the native and the portable form has a graph of masks",
+            "masks_kept_unknown" to "graph m reads 'kept' [2], which the graph before it does not give",
+            "masks_output_of_another_room" to "graph m needs an output 'masks' of masks, float32 [1, h, w, 2]",
+            "masks_file_not_listed" to "graph_m.tflite is used but not listed under files",
         )
         for ((name, reason) in reasons) {
             val refusal = assertFailsWith<BundleException>(name) { ManifestReader.read(text(name)) }

@@ -122,14 +122,53 @@ class ParityTest {
     }
 
     @Test
+    fun graphMEndsTheChainOnTheQueriesGiven() {
+        val masks = Bundle.open(File(Goldens.root, "bundles/masks"))
+        val golden = Safetensors.read(masks.file(assertNotNull(masks.manifest.golden).tensors))
+        val root = folder.newFolder()
+        val m = RecordedGraph(golden)
+        DetectorPipeline(masks, RecordedGraph(golden), null, graphM = m).use { pipeline ->
+            val run = ParityRun(pipeline, root)
+            TensorFiles.write(File(root, "in/a"), "image", golden.getValue("image"))
+            assertFailsWith<TensorFileException> { run.run(0, 1) }.let { assertEquals("m/kept.i32 is missing", it.message) }
+            TensorFiles.write(File(root, "in/m"), "kept", IntTensor(listOf(2), intArrayOf(3, 1)))
+            run.run(warmUp = 1, runs = 2)
+            assertEquals(setOf("a", "m"), run.tensors.map { it.getValue("stage") }.toSet(), "the embeddings are not given")
+            assertEquals(setOf("write_a", "run_a", "read_a", "write_m", "run_m", "read_m"), run.milliseconds.keys)
+            assertEquals(listOf(3, 1), (m.written.getValue("kept") as IntTensor).data.toList())
+            assertClose(golden.getValue("mask_cells"), m.written.getValue("mask_cells"), 0f, "of the chain")
+            val cells = FloatTensor(listOf(1, 4, 4, 3)).apply { data.fill(2f) }
+            TensorFiles.write(File(root, "in/m"), "mask_cells", cells)
+            TensorFiles.write(File(root, "in/m"), "mask_queries", golden.getValue("mask_queries"))
+            run.run(warmUp = 0, runs = 1)
+            assertClose(cells, m.written.getValue("mask_cells"), 0f, "given")
+        }
+        assertEquals(listOf("masks.f32"), File(root, "out/m_given").list()?.toList())
+        val record = ParityRun.graphs(masks.manifest, FormInUse(GraphForm.PORTABLE))
+        assertEquals("graph_m.tflite", record["m"])
+    }
+
+    @Test
     fun theRecordNamesTheForm() {
         val manifest = Bundle.peek(File(Goldens.root, "bundles/native"))
         assertEquals(
-            mapOf("form" to "native", "a" to "graph_a.tflite", "b" to "graph_b.native.tflite", "native_refused" to null),
+            mapOf(
+                "form" to "native",
+                "a" to "graph_a.tflite",
+                "b" to "graph_b.native.tflite",
+                "m" to null,
+                "native_refused" to null,
+            ),
             ParityRun.graphs(manifest, FormInUse(GraphForm.NATIVE)),
         )
         assertEquals(
-            mapOf("form" to "portable", "a" to "graph_a.tflite", "b" to "graph_b.tflite", "native_refused" to "no \"X\""),
+            mapOf(
+                "form" to "portable",
+                "a" to "graph_a.tflite",
+                "b" to "graph_b.tflite",
+                "m" to null,
+                "native_refused" to "no \"X\"",
+            ),
             ParityRun.graphs(manifest, FormInUse(GraphForm.PORTABLE, "no \"X\"")),
         )
         JsonParser.parse(JsonWriter.write(ParityRun.graphs(manifest, FormInUse(GraphForm.PORTABLE, "no \"X\""))))

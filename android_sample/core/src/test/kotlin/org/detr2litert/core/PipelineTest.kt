@@ -34,7 +34,8 @@ class PipelineTest {
             val case = Goldens.cases("bundles").first { it.name == root.name }
             val a = RecordedGraph(golden)
             val b = bundle.manifest.graphB?.let { RecordedGraph(golden) }
-            DetectorPipeline(bundle, a, b).use { pipeline ->
+            val m = bundle.manifest.graphM?.let { graphM(case) }
+            DetectorPipeline(bundle, a, b, graphM = m).use { pipeline ->
                 val (height, width) = case.tensors.getValue("picture").shape
                 val found = Detections(pipeline.capacity)
                 val threshold = case.settings.number("threshold").toFloat()
@@ -49,14 +50,22 @@ class PipelineTest {
                 assertClose(case.floats("found.score"), found.score.copyOf(found.count), 2e-7f, root.name)
                 assertClose(case.floats("found.boxes"), found.boxes.copyOf(4 * found.count), 1e-4f, root.name)
 
+                if (m != null) {
+                    assertEquals(case.settings.texts("masks"), found.masks.take(found.count).map { it?.counts() }, root.name)
+                    val kept = case.tensors["m.kept"] as? IntTensor // absent where nothing is detected
+                    assertEquals(kept?.data?.toList(), (m.written["kept"] as? IntTensor)?.data?.toList())
+                }
                 assertEquals(ROUNDS, a.ran)
                 assertEquals(bundle.manifest.graphB?.inputs?.map { it.name }?.toSet(), b?.written?.keys)
                 assertTrue(Stage.entries.all { pipeline.times.latest(it) >= 0f && pipeline.times.median(it) >= 0f })
                 println(timing(root.name, pipeline))
             }
-            assertTrue(a.closed && b?.closed != false)
+            assertTrue(a.closed && b?.closed != false && m?.closed != false)
         }
     }
+
+    /** Replays what Python's graph M gives for the queries of the golden detections. */
+    private fun graphM(case: Goldens.Case) = RecordedGraph(case.tensors["m.masks"]?.let { mapOf("masks" to it) }.orEmpty())
 
     /** The host step gives int32 indices of shape [K], which graph B reads beside graph A's memory. */
     @Test
@@ -125,14 +134,16 @@ class PipelineTest {
             val bundle = Bundle.open(root)
             val golden = Safetensors.read(bundle.file(assertNotNull(bundle.manifest.golden).tensors))
             val b = bundle.manifest.graphB?.let { RecordedGraph(golden) }
-            DetectorPipeline(bundle, RecordedGraph(golden), b).use { pipeline ->
+            val m = bundle.manifest.graphM?.let { graphM(Goldens.cases("bundles").first { it.name == root.name }) }
+            DetectorPipeline(bundle, RecordedGraph(golden), b, graphM = m).use { pipeline ->
                 val picture = Picture(97, 61)
                 val found = Detections(pipeline.capacity)
                 repeat(3) { pipeline.detect(picture, 0.1f, 0.5f, found) }
                 val before = threads.currentThreadAllocatedBytes
                 repeat(FRAMES) { pipeline.detect(picture, 0.1f, 0.5f, found) }
                 val each = (threads.currentThreadAllocatedBytes - before) / FRAMES
-                assertTrue(each <= 1024, "${root.name}: $each bytes a frame")
+                val masks = found.masks.take(found.count).filterNotNull().distinct().size
+                assertTrue(each <= 1024 + 512 * masks, "${root.name}: $each bytes a frame with $masks masks")
                 println("${root.name}: $each bytes allocated a frame")
             }
         }

@@ -11,6 +11,8 @@ class RecordedGraph(private val outputs: Map<String, Tensor>, override val bound
     var ran = 0
     var closed = false
 
+    fun recorded(name: String): Tensor = outputs.getValue(name)
+
     override fun write(name: String, tensor: Tensor) {
         written[name] = tensor
     }

@@ -1,21 +1,24 @@
 package org.detr2litert.sample.ui
 
 import android.content.Context
+import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.graphics.Color
 import android.graphics.Paint
+import android.graphics.RectF
 import android.util.AttributeSet
 import android.view.View
 import org.detr2litert.core.decode.Detections
 import org.detr2litert.core.draw.ClassColours
 import org.detr2litert.core.draw.LabelPlacer
 import org.detr2litert.core.draw.Letterbox
+import org.detr2litert.core.draw.MaskLayer
 
 /**
- * Draws boxes and labels over a picture shown whole and centred in the same bounds.
+ * Draws masks, boxes and labels over a picture shown whole and centred in the same bounds.
  *
  * Boxes have dark edges and labels a background, so that both are legible on any picture. The best detection is drawn last, on
- * top. Drawing allocates only for text layout.
+ * top. Masks are translucent areas in their class's colour. Drawing allocates only for text layout.
  */
 class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val letterbox = Letterbox()
@@ -23,12 +26,17 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
     private val line = Paint().apply { style = Paint.Style.STROKE }
     private val background = Paint()
     private val ink = Paint(Paint.ANTI_ALIAS_FLAG)
+    private val shading = Paint(Paint.FILTER_BITMAP_FLAG)
+    private val layer = MaskLayer()
+    private val area = RectF()
     private val label = StringBuilder()
+    private var shade: Bitmap? = null
+    private var isShaded = false
     private var placer = LabelPlacer(0)
     private var colours = IntArray(0)
     private var names = emptyArray<String>()
 
-    /** The drawn detections; fill them and call [invalidate]. */
+    /** The drawn detections; fill them and call [refresh]. */
     var detections = Detections(0)
         private set
 
@@ -48,14 +56,27 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
         detections = Detections(capacity)
         placer = LabelPlacer(capacity)
         // Labels have one line.
+        isShaded = false
         names = classNames.map { it.split(WHITE_SPACE).joinToString(" ") }.toTypedArray()
         colours = IntArray(classNames.size) { ClassColours.of(it) }
+        invalidate()
+    }
+
+    /** Draws what is now in [detections]. */
+    fun refresh() {
+        isShaded = layer.paint(detections, colours)
+        if (isShaded) {
+            val fitting = shade?.takeIf { it.width == layer.width && it.height == layer.height }
+            val bitmap = fitting ?: Bitmap.createBitmap(layer.width, layer.height, Bitmap.Config.ARGB_8888).also { shade = it }
+            bitmap.setPixels(layer.pixels, 0, layer.width, 0, 0, layer.width, layer.height)
+        }
         invalidate()
     }
 
     /** Removes all detections. */
     fun clear() {
         detections.clear()
+        isShaded = false
         invalidate()
     }
 
@@ -65,6 +86,7 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
     override fun onDraw(canvas: Canvas) {
         letterbox.fit(detections.width, detections.height, width, height)
         placer.clear()
+        if (isShaded) shade?.let { drawMasks(canvas, it) }
         for (index in detections.count - 1 downTo 0) drawBox(canvas, index)
         for (index in 0 until detections.count) drawLabel(canvas, index)
     }
@@ -76,6 +98,19 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
     private fun right(index: Int): Float = letterbox.toViewX(
         if (mirrored) detections.width - detections.left(index) else detections.right(index),
     )
+
+    private fun drawMasks(canvas: Canvas, masks: Bitmap) {
+        area.set(
+            letterbox.toViewX(0f),
+            letterbox.toViewY(0f),
+            letterbox.toViewX(detections.width.toFloat()),
+            letterbox.toViewY(detections.height.toFloat()),
+        )
+        canvas.save()
+        if (mirrored) canvas.scale(-1f, 1f, width / 2f, 0f)
+        canvas.drawBitmap(masks, null, area, shading)
+        canvas.restore()
+    }
 
     private fun drawBox(canvas: Canvas, index: Int) {
         val top = letterbox.toViewY(detections.top(index))

@@ -48,7 +48,7 @@ class DetectorScreen(
     fun showResult(state: ScreenState) {
         val results = (state.bundle as? BundleState.Ready)?.exchange ?: return
         if (!results.take(sources.current, views.overlay.detections)) return
-        views.overlay.invalidate()
+        views.overlay.refresh()
         val isLive = state.shown == Shown.Live
         hud.update(results, views.overlay.detections.count, isLive)
         if (!isLive) views.still.contentDescription = spoken()

@@ -48,6 +48,16 @@ class Hud(private val text: TextView) {
                 )
             }
             line("decode  %6.1f ms", ms(Stage.DECODE))
+            if (m() > 0f) { // of a call of the graph of the masks, which takes some detections at a time
+                line(
+                    "M       %6.1f ms   write %.1f  run %.1f  read %.1f",
+                    m(),
+                    ms(Stage.WRITE_M),
+                    ms(Stage.RUN_M),
+                    ms(Stage.READ_M),
+                )
+                line("masks   %6.1f ms", ms(Stage.MASKS))
+            }
             append(String.format(Locale.ROOT, "frame   %6.1f ms", times.sum()))
         }
     }
@@ -65,6 +75,8 @@ class Hud(private val text: TextView) {
     private fun a(): Float = ms(Stage.WRITE_A) + ms(Stage.RUN_A) + ms(Stage.READ_A)
 
     private fun b(): Float = ms(Stage.WRITE_B) + ms(Stage.RUN_B) + ms(Stage.READ_B)
+
+    private fun m(): Float = ms(Stage.WRITE_M) + ms(Stage.RUN_M) + ms(Stage.READ_M)
 
     private companion object {
         const val INTERVAL = 250_000_000L

@@ -70,6 +70,8 @@ class Decoder(
             if (ignored[label]) continue
             val at = into.count++
             into.classIndex[at] = label
+            into.query[at] = flat / classes
+            into.masks[at] = null
             into.score[at] = scores[flat]
             toPixels(boxes, flat / classes, width.toFloat(), height.toFloat(), into.boxes, 4 * at)
         }

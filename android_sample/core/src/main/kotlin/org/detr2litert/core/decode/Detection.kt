@@ -8,6 +8,7 @@ import org.detr2litert.core.manifest.Manifest
  * @property className the name of [classIndex] in the bundle's manifest.
  * @property score 0..1.
  * @property left with [top], [right] and [bottom] the box in the picture's pixels.
+ * @property mask the object's pixels; null where the detector gives no masks.
  */
 data class Detection(
     val classIndex: Int,
@@ -17,6 +18,7 @@ data class Detection(
     val top: Float,
     val right: Float,
     val bottom: Float,
+    val mask: Mask? = null,
 )
 
 /** Copies these detections to immutable values, best first, with the class names of [manifest]. */
@@ -29,5 +31,6 @@ fun Detections.toList(manifest: Manifest): List<Detection> = List(count) { index
         top(index),
         right(index),
         bottom(index),
+        masks[index],
     )
 }

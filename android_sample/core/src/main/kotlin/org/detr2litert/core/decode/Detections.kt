@@ -17,8 +17,14 @@ class Detections(val capacity: Int) {
         internal set
 
     val classIndex = IntArray(capacity)
+
+    /** The detector's query that each detection comes from. */
+    val query = IntArray(capacity)
     val score = FloatArray(capacity)
     val boxes = FloatArray(4 * capacity)
+
+    /** The mask of each detection, of the picture's size; null where the detector gives none. */
+    val masks = arrayOfNulls<Mask>(capacity)
 
     fun left(index: Int): Float = boxes[4 * index]
 
@@ -40,6 +46,8 @@ class Detections(val capacity: Int) {
         width = other.width
         height = other.height
         System.arraycopy(other.classIndex, 0, classIndex, 0, count)
+        System.arraycopy(other.query, 0, query, 0, count)
+        System.arraycopy(other.masks, 0, masks, 0, count)
         System.arraycopy(other.score, 0, score, 0, count)
         System.arraycopy(other.boxes, 0, boxes, 0, 4 * count)
     }
@@ -47,6 +55,8 @@ class Detections(val capacity: Int) {
     /** Moves detection [from] to place [to]. */
     internal fun move(from: Int, to: Int) {
         classIndex[to] = classIndex[from]
+        query[to] = query[from]
+        masks[to] = masks[from]
         score[to] = score[from]
         System.arraycopy(boxes, 4 * from, boxes, 4 * to, 4)
     }

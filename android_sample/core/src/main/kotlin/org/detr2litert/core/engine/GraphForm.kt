@@ -9,8 +9,8 @@ enum class GraphForm(val label: String) {
     PORTABLE("portable"),
 }
 
-/** The graphs in one form; [b] is null where there is one. */
-data class FormGraphs(val form: GraphForm, val a: GraphSpec, val b: GraphSpec?)
+/** The graphs in one form; [b] is null where one gives boxes and logits, [m] where there are no masks. */
+data class FormGraphs(val form: GraphForm, val a: GraphSpec, val b: GraphSpec?, val m: GraphSpec? = null)
 
 /**
  * The form that runs.
@@ -24,7 +24,8 @@ fun Manifest.forms(processor: Processor): List<FormGraphs> = buildList {
     val files = native
     if (files != null && processor == Processor.GPU) {
         val b = files.b?.let { graphB?.copy(file = it) }
-        add(FormGraphs(GraphForm.NATIVE, graphA.copy(file = files.a), b))
+        val m = files.m?.let { graphM?.copy(file = it) }
+        add(FormGraphs(GraphForm.NATIVE, graphA.copy(file = files.a), b, m))
     }
-    add(FormGraphs(GraphForm.PORTABLE, graphA, graphB))
+    add(FormGraphs(GraphForm.PORTABLE, graphA, graphB, graphM))
 }

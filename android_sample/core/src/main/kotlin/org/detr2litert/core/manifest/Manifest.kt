@@ -6,6 +6,7 @@ import org.detr2litert.core.tensor.TensorSpec
  * A bundle's manifest; see `host_runtime/manifest.schema.json` for the JSON layout.
  *
  * @property graphB null in a bundle of one graph: [graphA] goes from the image to boxes and logits, and [hostStep] is empty.
+ * @property graphM computes the masks of kept queries, see [MaskSpec]; null where detections have no masks.
  */
 data class Manifest(
     val variant: String,
@@ -22,6 +23,7 @@ data class Manifest(
     val golden: Golden?,
     val settings: Map<String, SettingRecord> = emptyMap(),
     val native: NativeFiles? = null,
+    val graphM: GraphSpec? = null,
 ) {
     /** The graph that gives boxes and logits. */
     val lastGraph: GraphSpec get() = graphB ?: graphA
@@ -30,8 +32,8 @@ data class Manifest(
     fun className(index: Int): String = classes[index] ?: "class $index"
 
     companion object {
-        /** Since 2 a bundle may have a native form, since 3 one graph instead of two; this app reads every version. */
-        const val SCHEMA_VERSION = 3
+        /** Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks; every version is read. */
+        const val SCHEMA_VERSION = 4
         const val NAME = "manifest.json"
         const val HOST_PARAMS = "host_params.safetensors"
     }
@@ -76,9 +78,9 @@ data class GraphSpec(val file: String, val signature: String, val inputs: List<T
 
 /**
  * The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU. A graph
- * without such an operator is the same file in both forms. [b] is null where there is one graph.
+ * without such an operator is the same file in both forms. [b] is null where there is one graph, [m] where there are no masks.
  */
-data class NativeFiles(val a: String, val b: String?)
+data class NativeFiles(val a: String, val b: String?, val m: String? = null)
 
 /** An op of the host program: `output = op(inputs, attributes)`; attributes are [Number], [Boolean], [String] or lists. */
 data class HostOp(val op: String, val inputs: List<String>, val output: String, val attributes: Map<String, Any?>)
@@ -95,7 +97,20 @@ data class HostProgram(
  * The post-processing of [boxes] [1, Q, 4] (cxcywh, fractions) and [logits] [1, Q, C]: the [numSelect] best sigmoid scores
  * over queries x classes. [ignoredClasses] count in that selection but are not reported.
  */
-data class PostprocessSpec(val numSelect: Int, val boxes: String, val logits: String, val ignoredClasses: List<Int>)
+data class PostprocessSpec(
+    val numSelect: Int,
+    val boxes: String,
+    val logits: String,
+    val ignoredClasses: List<Int>,
+    val masks: MaskSpec? = null,
+)
+
+/**
+ * The masks of graph M: it reads the embeddings that the graph before it gives, and [kept], int32 [K] indices of queries, and
+ * gives [output] [1, h, w, K], logits that cover the input. A pixel of the picture is of the object if its logit is above 0
+ * after a bilinear resize; see [org.detr2litert.core.decode.MaskDecoder].
+ */
+data class MaskSpec(val output: String, val kept: String)
 
 /** A file's sha256 in lower-case hex and its length in bytes. */
 data class FileRecord(val sha256: String, val bytes: Long)

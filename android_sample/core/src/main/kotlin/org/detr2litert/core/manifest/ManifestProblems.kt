@@ -1,6 +1,7 @@
 package org.detr2litert.core.manifest
 
 import org.detr2litert.core.host.HostLimits
+import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
 /** Consistency checks beyond the JSON Schema: names and shapes across stages. Mirrors `host_runtime.manifest`. */
@@ -8,11 +9,11 @@ internal object ManifestProblems {
     /** The first inconsistency, in the order of the data flow; null if there is none. */
     fun first(manifest: Manifest): String? =
         size(manifest) ?: names(manifest) ?: oneGraph(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest)
-            ?: graphB(manifest) ?: postprocess(manifest)
+            ?: graphB(manifest) ?: postprocess(manifest) ?: masks(manifest)
 
     /** The tensors of the graphs and the constants together may have no more elements than one tensor may. */
     private fun size(manifest: Manifest): String? {
-        val graphs = listOfNotNull(manifest.graphA, manifest.graphB)
+        val graphs = listOfNotNull(manifest.graphA, manifest.graphB, manifest.graphM)
         val elements = (graphs.flatMap { it.inputs + it.outputs } + manifest.hostStep.constants)
             .sumOf { TensorSpec.elements(it.shape) }
         val most = HostLimits.MAX_ELEMENTS
@@ -25,6 +26,8 @@ internal object ManifestProblems {
             "a.outputs" to manifest.graphA.outputs,
             "b.inputs" to manifest.graphB?.inputs.orEmpty(),
             "b.outputs" to manifest.graphB?.outputs.orEmpty(),
+            "m.inputs" to manifest.graphM?.inputs.orEmpty(),
+            "m.outputs" to manifest.graphM?.outputs.orEmpty(),
         )
         return lists.firstOrNull { (_, specs) -> specs.distinctBy { it.name }.size != specs.size }
             ?.let { (label, specs) -> "graphs.$label names a tensor twice (${specs.joinToString { it.name }})" }
@@ -49,7 +52,8 @@ internal object ManifestProblems {
         val needed = buildList {
             add(manifest.graphA.file)
             manifest.graphB?.let { add(it.file) }
-            manifest.native?.let { addAll(listOfNotNull(it.a, it.b)) }
+            manifest.graphM?.let { add(it.file) }
+            manifest.native?.let { addAll(listOfNotNull(it.a, it.b, it.m)) }
             if (manifest.hostStep.constants.isNotEmpty()) add(Manifest.HOST_PARAMS)
             manifest.golden?.let { addAll(listOf(it.image, it.tensors, it.detections)) }
         }
@@ -100,4 +104,25 @@ internal object ManifestProblems {
         if (logits[2] != count) return "classes has $count entries but there are ${logits[2]} logit columns"
         return post.ignoredClasses.firstOrNull { it >= count }?.let { "ignored class $it is not one of the $count classes" }
     }
+
+    private fun masks(manifest: Manifest): String? {
+        val (graph, spec) = manifest.graphM to manifest.postprocess.masks
+        if (graph == null && spec == null) return if (manifest.native?.m == null) null else NATIVE_MASKS
+        if (graph == null) return "graph m is missing, which postprocess.masks need"
+        if (spec == null) return "postprocess.masks are missing, which graph m is for"
+        if (manifest.native != null && manifest.native.m == null) return NATIVE_MASKS
+        val given = manifest.lastGraph.outputs.associateBy { it.name }
+        graph.inputs.firstOrNull { it.name != spec.kept && given[it.name] != it }
+            ?.let { return "graph m reads '${it.name}' ${it.shape}, which the graph before it does not give" }
+        val kept = graph.inputs.firstOrNull { it.name == spec.kept }
+        if (kept == null || kept.dtype != DType.INT32 || kept.shape.size != 1) {
+            return "graph m needs an input '${spec.kept}' of indices, int32 [K]"
+        }
+        val output = graph.outputs.firstOrNull { it.name == spec.output }
+        val fits = output != null && output.dtype == DType.FLOAT32 && output.shape.size == 4 && output.shape[0] == 1 &&
+            output.shape[3] == kept.shape[0]
+        return if (fits) null else "graph m needs an output '${spec.output}' of masks, float32 [1, h, w, ${kept.shape[0]}]"
+    }
+
+    private const val NATIVE_MASKS = "only one of the native and the portable form has a graph of masks"
 }

@@ -11,7 +11,7 @@ import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Reads manifest.json as defined by `manifest.schema.json`, up to version 3, then checks its consistency. */
+/** Reads manifest.json as defined by `manifest.schema.json`, up to version 4, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
 
@@ -34,6 +34,7 @@ object ManifestReader {
     private val FACTOR = 1e-6..1e6
     private val PIXEL = -1e12..1e12
     private const val ONE_GRAPH = 3 // the first version in which a bundle may have one graph
+    private const val MASKS = 4 // the first version in which a bundle may have masks
 
     /**
      * @param where the text's name in errors.
@@ -69,8 +70,9 @@ object ManifestReader {
             ),
             setOf("golden", "protection", "settings", "native", "notes"),
         )
-        val graphs = json.child("graphs").allowOnly(setOf("a"), setOf("b"))
+        val graphs = json.child("graphs").allowOnly(setOf("a"), setOf("b", "m"))
         if (!graphs.has("b") && version < ONE_GRAPH) graphs.fail("b is missing, which a bundle of version $version has")
+        if (graphs.has("m") && version < MASKS) graphs.fail("m is for masks, which a bundle of version $version has not")
         return Manifest(
             variant = json.text("variant", 1, WORD),
             target = json.text("target", 1, WORD),
@@ -87,6 +89,7 @@ object ManifestReader {
             golden = if (json.has("golden")) golden(json.child("golden")) else null,
             settings = if (json.has("settings")) settings(json.child("settings").limit(MEMBERS, WORD)) else emptyMap(),
             native = if (json.has("native")) native(json.child("native")) else null,
+            graphM = if (graphs.has("m")) graph(graphs.child("m")) else null,
         )
     }
 
@@ -158,8 +161,9 @@ object ManifestReader {
     }
 
     private fun native(json: JsonObject): NativeFiles {
-        json.allowOnly(setOf("a"), setOf("b"))
-        return NativeFiles(json.text("a", 1, NAME), if (json.has("b")) json.text("b", 1, NAME) else null)
+        json.allowOnly(setOf("a"), setOf("b", "m"))
+        fun other(name: String) = if (json.has(name)) json.text(name, 1, NAME) else null
+        return NativeFiles(json.text("a", 1, NAME), other("b"), other("m"))
     }
 
     internal fun tensor(json: JsonObject): TensorSpec {
@@ -195,7 +199,7 @@ object ManifestReader {
     }
 
     private fun postprocess(json: JsonObject): PostprocessSpec {
-        json.allowOnly(setOf("kind", "num_select", "boxes", "logits", "box_format"), setOf("ignored_classes"))
+        json.allowOnly(setOf("kind", "num_select", "boxes", "logits", "box_format"), setOf("ignored_classes", "masks"))
         json.oneOf("kind", listOf("topk_sigmoid"))
         json.oneOf("box_format", listOf("cxcywh"))
         return PostprocessSpec(
@@ -207,7 +211,14 @@ object ManifestReader {
             } else {
                 emptyList()
             },
+            masks = if (json.has("masks")) masks(json.child("masks")) else null,
         )
+    }
+
+    private fun masks(json: JsonObject): MaskSpec {
+        json.allowOnly(setOf("output", "kept", "kind"))
+        json.oneOf("kind", listOf("bilinear_above_zero"))
+        return MaskSpec(json.text("output", 1, NAME), json.text("kept", 1, NAME))
     }
 
     private fun classes(json: JsonObject): List<String?> {

@@ -14,7 +14,8 @@ import java.io.File
  * the folders and the fields of result.json.
  *
  * The chain runs from `in/a` through all stages. If `in/host` or `in/b` exist, the host step and graph B also run on those
- * tensors, so that each stage can be judged separately. A bundle of one graph has the stages of graph A alone.
+ * tensors, so that each stage can be judged separately. A bundle of one graph has the stages of graph A alone. In a bundle with
+ * masks, graph M ends the chain, with the queries that `in/m` names; if the embeddings are there too, it also runs on those.
  *
  * @param folder the run's folder with `in/`; `out/` is written.
  */
@@ -36,6 +37,7 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
     fun run(warmUp: Int, runs: Int) {
         require(warmUp >= 0 && runs >= 1) { "$warmUp and $runs runs" }
         fill("a", pipeline.inputsOfA)
+        pipeline.keptName?.let { fill("m", mapOf(it to pipeline.inputsOfM.getValue(it))) }
         repeat(warmUp) { chain() }
         repeat(runs) {
             chain()
@@ -44,6 +46,7 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
         write("a", pipeline.tensorsA)
         write("host", pipeline.tensorsHost)
         write("b", pipeline.tensorsB)
+        write("m", pipeline.tensorsM)
         if (File(folder, "in/host").isDirectory) {
             fill("host", pipeline.inputsOfHost)
             pipeline.runHost()
@@ -51,15 +54,21 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
         }
         if (File(folder, "in/b").isDirectory) {
             fill("b", pipeline.inputsOfB)
-            pipeline.runB(writeBound = true)
+            pipeline.runB(writeBound = true, all = true)
             write("b_given", pipeline.tensorsB)
+        }
+        if (pipeline.keptName != null && File(folder, "in/m").list().orEmpty().size > 1) {
+            fill("m", pipeline.inputsOfM)
+            pipeline.runM(writeBound = true)
+            write("m_given", pipeline.tensorsM)
         }
     }
 
     private fun chain() {
         pipeline.runA(all = true)
         pipeline.runHost()
-        pipeline.runB()
+        pipeline.runB(all = true)
+        pipeline.runM()
     }
 
     private fun fill(stage: String, tensors: Map<String, Tensor>) {
@@ -88,6 +97,7 @@ class ParityRun(private val pipeline: DetectorPipeline, private val folder: File
                 "form" to form.form.label,
                 "a" to (native?.a ?: manifest.graphA.file),
                 "b" to (native?.b ?: manifest.graphB?.file),
+                "m" to (native?.m ?: manifest.graphM?.file),
                 "native_refused" to form.refusal,
             )
         }

@@ -15,24 +15,28 @@ import org.detr2litert.core.tensor.Tensor
 
 /**
  * The detector: picture -> graph A -> host step -> graph B -> detections, or in one graph, picture -> graph A -> detections;
- * configured by the manifest alone.
+ * and with graph M the detections' masks. Configured by the manifest alone.
  *
- * All tensors are allocated at construction and reused for every frame. The stages can be run separately ([runA], [runHost],
- * [runB]), as in a parity run. Not thread-safe; [close] closes the graphs and the workers.
+ * All tensors are allocated at construction and reused for every frame; only masks are allocated for each. The stages can be
+ * run separately ([runA], [runHost], [runB], [runM]), as in a parity run. Not thread-safe; [close] closes the graphs and the
+ * workers.
  *
  * @param bundle an opened bundle.
  * @param graphA with [graphB] compiled for the bundle; closed by the pipeline.
  * @param graphB null where the bundle has one graph; then [runHost] and [runB] do nothing.
  * @property form the form of the graphs.
+ * @param graphM null where the bundle has no masks; then [runM] does nothing.
  */
 class DetectorPipeline(
     bundle: Bundle,
     private val graphA: GraphRunner,
     private val graphB: GraphRunner?,
     val form: FormInUse = FormInUse(GraphForm.PORTABLE),
+    graphM: GraphRunner? = null,
 ) : AutoCloseable {
     private val manifest: Manifest = bundle.manifest.also {
         require((graphB == null) == (it.graphB == null)) { "graph B is compiled if and only if the bundle has one" }
+        require((graphM == null) == (it.graphM == null)) { "graph M is compiled if and only if the bundle has one" }
     }
     private val workers = Workers.forThisMachine()
     private val preprocessor = Preprocessor(manifest.preprocess)
@@ -54,21 +58,24 @@ class DetectorPipeline(
     private val inputNamesB = manifest.graphB?.inputs.orEmpty().map { it.name }.toTypedArray()
     private val namesB = manifest.graphB?.outputs.orEmpty().map { it.name }.toTypedArray()
     private val outputsB = manifest.graphB?.outputs.orEmpty().map { Tensor.of(it) }.toTypedArray()
-    private val boxes = decoded(manifest.postprocess.boxes)
-    private val logits = decoded(manifest.postprocess.logits)
+    private val boxes = output(manifest.postprocess.boxes) as FloatTensor
+    private val logits = output(manifest.postprocess.logits) as FloatTensor
+    private val masks = graphM?.let { MaskStage(manifest, it, graphB ?: graphA, ::output) }
 
     /** Which of graph A's outputs are read to host memory. */
     private val readFromA = BooleanArray(namesA.size) { index ->
         val name = namesA[index]
         if (graphB == null) {
-            name == manifest.postprocess.boxes || name == manifest.postprocess.logits
+            isDecoded(name)
         } else {
             name in host.inputNames || (name in inputNamesB && name !in graphB.boundInputs)
         }
     }
+    private val readFromB = BooleanArray(namesB.size) { isDecoded(namesB[it]) }
 
-    /** The stages that run between pre-processing and decoding. */
-    val stages: List<Stage> = if (graphB == null) Stage.OF_ONE_GRAPH else Stage.entries - Stage.PREPROCESS - Stage.DECODE
+    /** The stages that a parity run times: between pre-processing and decoding, and graph M. */
+    val stages: List<Stage> = (if (graphB == null) Stage.OF_ONE_GRAPH else Stage.OF_TWO_GRAPHS) +
+        (if (graphM == null) emptyList() else Stage.OF_GRAPH_M)
 
     val times = StageTimes()
 
@@ -82,11 +89,16 @@ class DetectorPipeline(
     val tensorsA: Map<String, Tensor> get() = namesA.zip(outputsA).toMap()
     val tensorsHost: Map<String, Tensor> get() = host.outputNames.associateWith { host.tensor(it) }
     val tensorsB: Map<String, Tensor> get() = namesB.zip(outputsB).toMap()
+    val tensorsM: Map<String, Tensor> get() = masks?.outputs.orEmpty()
 
     /** The inputs of each stage: the same objects that the stage before it writes. */
     val inputsOfA: Map<String, Tensor> get() = mapOf(imageName to image)
     val inputsOfB: Map<String, Tensor> get() = inputNamesB.zip(inputsB).toMap()
     val inputsOfHost: Map<String, Tensor> get() = host.inputNames.associateWith { host.tensor(it) }
+    val inputsOfM: Map<String, Tensor> get() = masks?.inputs.orEmpty()
+
+    /** The name of graph M's input of indices; null without masks. */
+    val keptName: String? get() = manifest.postprocess.masks?.kept
 
     /**
      * Detects objects in an upright picture.
@@ -111,12 +123,17 @@ class DetectorPipeline(
     }
 
     /** The tensor that receives the last graph's output [name]. */
-    private fun decoded(name: String): FloatTensor {
+    private fun output(name: String): Tensor {
         val (names, tensors) = if (manifest.graphB == null) namesA to outputsA else namesB to outputsB
-        return tensors[names.indexOf(name)] as FloatTensor
+        return tensors[names.indexOf(name)]
     }
 
-    /** Decodes the last graph's latest outputs, for example once more with another [threshold]. */
+    private fun isDecoded(name: String) = name == manifest.postprocess.boxes || name == manifest.postprocess.logits
+
+    /**
+     * Decodes the last graph's latest outputs, for example once more with another [threshold]; with masks, runs graph M for the
+     * detections that are kept.
+     */
     fun decode(
         width: Int,
         height: Int,
@@ -128,10 +145,12 @@ class DetectorPipeline(
         times.start()
         decoder.decode(boxes.data, logits.data, width, height, threshold, nmsIou, into, nmsAcrossClasses)
         times.mark(Stage.DECODE)
+        masks?.run(into, times)
     }
 
     /** Runs graph A on [input] and reads the outputs that are needed, or [all] of them. */
     fun runA(all: Boolean = false) {
+        masks?.newPicture()
         times.start()
         graphA.write(imageName, image)
         times.mark(Stage.WRITE_A)
@@ -149,9 +168,10 @@ class DetectorPipeline(
         times.mark(Stage.HOST)
     }
 
-    /** Runs graph B; [writeBound] also writes inputs that share graph A's buffers. */
-    fun runB(writeBound: Boolean = false) {
+    /** Runs graph B and reads boxes and logits, or [all]; [writeBound] also writes inputs that share graph A's buffers. */
+    fun runB(writeBound: Boolean = false, all: Boolean = false) {
         if (graphB == null) return
+        masks?.newPicture()
         times.start()
         for (index in inputNamesB.indices) {
             if (writeBound || inputNamesB[index] !in graphB.boundInputs) graphB.write(inputNamesB[index], inputsB[index])
@@ -159,11 +179,17 @@ class DetectorPipeline(
         times.mark(Stage.WRITE_B)
         graphB.run()
         times.mark(Stage.RUN_B)
-        for (index in namesB.indices) graphB.read(namesB[index], outputsB[index])
+        for (index in namesB.indices) if (all || readFromB[index]) graphB.read(namesB[index], outputsB[index])
         times.mark(Stage.READ_B)
     }
 
+    /** Runs graph M once on [inputsOfM]; [writeBound] also writes inputs that share the buffers of the graph before it. */
+    fun runM(writeBound: Boolean = false) {
+        masks?.call(times, writeBound)
+    }
+
     override fun close() {
+        masks?.close()
         graphB?.close()
         graphA.close()
         workers.close()

@@ -40,9 +40,11 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
             compiler.compile(bundle.file(spec.file), spec, source)
         }
         graphs.inUse.refusal?.let { Log.w(GraphCompiler.TAG, "the native form does not run here: $it") }
-        return closingOnFailure(graphs.a) {
-            val pipeline = { DetectorPipeline(bundle, graphs.a, graphs.b, graphs.inUse) }
-            graphs.b?.let { closingOnFailure(it, pipeline) } ?: pipeline()
+        try {
+            return DetectorPipeline(bundle, graphs.a, graphs.b, graphs.inUse, graphs.m)
+        } catch (error: Throwable) {
+            listOfNotNull(graphs.m, graphs.b, graphs.a).forEach { it.close() }
+            throw error
         }
     }
 
@@ -76,13 +78,6 @@ class LiteRtSession(private val context: Context) : AutoCloseable {
                 "LiteRT found no GPU, only ${found.joinToString()}: the phone has no OpenCL, or the build no litert-gpu",
             )
         }
-    }
-
-    private inline fun <T> closingOnFailure(resource: AutoCloseable, block: () -> T): T = try {
-        block()
-    } catch (error: Throwable) {
-        resource.close()
-        throw error
     }
 
     companion object {
