@@ -19,8 +19,12 @@ from detr2litert.convert.int8.blocks import Block
 from detr2litert.verify.gates import Doing, unheard
 from detr2litert.verify.report.static_int8 import BlockLoss, Sweep
 
-FINEST, COARSEST = 0.999, 0.99
-"""Agreements between which the bound is, see ``bound_of``. The coarsest is what the gate numerics asks of int8."""
+FINEST, COARSEST = 0.999, 0.995
+"""Agreements between which the bound is, see ``bound_of``.
+
+The gates numerics and fp16 ask for 0.99 of int8, on inputs that no calibration has seen and with fp16's own rounding on top of
+it: half of that loss is left to them. Measured: at 0.9922 dfine-tiny's graph A had 0.9878 in fp16, and a score moved by 0.145.
+"""
 SECONDS = 180.0
 """For the second step, of one graph. The others take at most six files for sixteen blocks."""
 

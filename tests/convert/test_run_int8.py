@@ -88,7 +88,7 @@ def test_static_int8_passes_every_gate_and_records_how_it_was_made(tmp_path: Pat
     for name, graph in graphs.items():
         found = sweeps[name.removesuffix(".tflite")]
         operators = sum(block["operators"] for block in found["blocks"] if block["static"])
-        assert found["agreement"] >= found["bound"] >= 0.99 and operators > 10
+        assert found["agreement"] >= found["bound"] >= 0.995 and operators > 10
         made_int8 = [op for op in graph.ops if op.name in STATIC_OPERATORS and graph.tensors[op.inputs[0]].dtype == "int8"]
         assert len(made_int8) == operators
     # Only the GPU's delegate runs the native form, and it would round activations in floats for nothing.
