@@ -13,9 +13,11 @@ from rich.console import Console
 from detr2litert.convert.progress import Progress
 from detr2litert.convert.proof.outside_request import OutsideRequest
 from detr2litert.convert.pytorch_start import start_pytorch
+from detr2litert.host_runtime.errors import UserError
 
 if TYPE_CHECKING:
     from detr2litert.convert.compiler import CompiledDetector
+    from detr2litert.convert.int8.pictures import CalibrationPictures
     from detr2litert.convert.models.classes import Classes
     from detr2litert.convert.models.reference import Reference
     from detr2litert.convert.proof.outside import Outside
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from detr2litert.rewrites.driver import StepReport
     from detr2litert.rewrites.profile import Profile
     from detr2litert.verify.precision import Precision
+    from detr2litert.verify.report.static_int8 import Sweep
+
+
+MOST_IMAGES = 100
+"""Of the calibration pictures, unless the request has another number."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,9 @@ class Request:
         layout: what the host step computes, a ``Layout``; None for the target's choice.
         native: False writes no native form.
         precision: of the weights, a ``Precision``.
+        calibration: folder of pictures, or a ``.npy`` file of uint8 ``[N, H, W, 3]``, to calibrate activations on; needs
+            the precision ``"int8"``, which is then static where that loses little. None for dynamic range.
+        max_images: how many of these pictures to use; None for ``MOST_IMAGES``.
         notes: any JSON value to store with the bundle.
         threshold: score above which a detection counts.
         gpu: False skips the GPU gates.
@@ -64,6 +74,8 @@ class Request:
     layout: str | None = None
     native: bool = True
     precision: str = "fp16"
+    calibration: Path | None = None
+    max_images: int | None = None
     notes: Any = None
     threshold: float = 0.5
     gpu: bool = True
@@ -108,6 +120,7 @@ def convert_detector(request: Request, progress: Progress | None = None) -> Conv
     # Before the seconds that loading PyTorch takes.
     target = find_target(request.target)
     variant = None if request.variant is None else find_variant(request.variant)
+    check_calibration(request)
     start_pytorch(progress)
 
     from detr2litert.convert.bundle import check_destination, staged_folder
@@ -116,6 +129,7 @@ def convert_detector(request: Request, progress: Progress | None = None) -> Conv
     from detr2litert.convert.proof.scenes import pictures
 
     judged = pictures(request.images)
+    calibrated_on = _calibration_pictures(request, progress)
     outside = read_outside(request.outside, request.images)
     if request.out is not None:
         check_destination(request.out, request.zipped)
@@ -123,8 +137,35 @@ def convert_detector(request: Request, progress: Progress | None = None) -> Conv
     outside = _complete(outside, request, reference, classes, judged, progress)
     out = request.out or Path("bundles") / f"{reference.variant.name}-{target.name}"
     with staged_folder(out, request.zipped) as folder:
-        manifest, evidence = _build(folder, request, reference, target, classes, judged, outside, progress)
+        manifest, evidence = _build(folder, request, reference, target, classes, judged, calibrated_on, outside, progress)
     return Conversion(out, manifest, evidence)
+
+
+def check_calibration(request: Request) -> None:
+    """Refuses options of a calibration that have no meaning, before any work is done.
+
+    Raises:
+        UserError: there is a calibration without int8, or a number of pictures without a calibration or below 1.
+    """
+    if request.calibration is None:
+        if request.max_images is not None:
+            raise UserError("--max-images is the number of pictures of --calibration; give that too")
+        return
+    if request.precision != "int8":
+        raise UserError(f"--calibration is for --precision int8, not for {request.precision}; give that too, or leave it out")
+    if request.max_images is not None and request.max_images < 1:
+        raise UserError(f"--max-images {request.max_images}: give 20 to 100, at least 1")
+
+
+def _calibration_pictures(request: Request, progress: Progress) -> CalibrationPictures | None:
+    if request.calibration is None:
+        return None
+    from detr2litert.convert.int8.pictures import read_calibration
+
+    with progress.stage("read calibration pictures") as stage:
+        found = read_calibration(request.calibration, request.max_images or MOST_IMAGES)
+        stage.detail = found.describe()
+    return found
 
 
 def _complete(
@@ -152,10 +193,11 @@ def _build(
     target: Target,
     classes: Classes,
     judged: Sequence[Picture],
+    calibrated_on: CalibrationPictures | None,
     outside: Outside,
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
-    from detr2litert.convert.bundle import GoldenRun, graph_file, write_bundle
+    from detr2litert.convert.bundle import GoldenRun, graph_file, preprocess_of, write_bundle
     from detr2litert.convert.notes import write_metadata
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
@@ -170,13 +212,19 @@ def _build(
     golden = GoldenRun(judged[0].image, prepared.values, prepared.pairs[0][1].above(limits.threshold), limits.threshold)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=folder.parent) as scratch:
         float32, fix_ups = _convert(folder, Path(scratch), compiled, precision, progress)
+        sweeps: tuple[Sweep, ...] = ()
+        recorded = precision_records(precision)
+        if calibrated_on is not None:
+            from detr2litert.convert.int8.static_graphs import store_static_graphs
+
+            spec = preprocess_of(reference.settings)
+            sweeps, records = store_static_graphs(folder, float32, compiled, calibrated_on, spec, progress)
+            recorded |= records
         if request.notes is not None:
             for name in compiled.graphs:
                 write_metadata(folder / graph_file(name), request.notes)
         with progress.stage("write bundle") as stage:
-            manifest = write_bundle(
-                folder, reference, target, compiled, classes, golden, precision_records(precision), request.notes
-            )
+            manifest = write_bundle(folder, reference, target, compiled, classes, golden, recorded, request.notes)
             sizes = {name: manifest.files[graph_file(name)].bytes / 1e6 for name in compiled.graphs}
             stage.detail = (
                 f"{describe_precision(manifest)}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}"
@@ -184,7 +232,7 @@ def _build(
         adapters = gpus(request.gpu, request.fp16)
         subject = Subject(folder, manifest, target, limits, *adapters, prepared, float32, outside=outside)
         evidence = prove(subject, progress)
-    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place, classes.ids), folder)
+    write_reports(report(manifest, evidence, progress, compiled, fix_ups, reference.place, classes.ids, sweeps), folder)
     return manifest, evidence
 
 

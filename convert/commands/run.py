@@ -57,6 +57,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the stored weights. int8 halves the files once more; a GPU unpacks it and computes as before.",
 )
+@click.option(
+    "--calibration",
+    metavar="DIR|FILE.npy",
+    type=click.Path(path_type=Path),
+    help="With --precision int8: pictures to calibrate activations on, for static int8 where that loses little.",
+)
+@click.option(
+    "--max-images", metavar="N", type=click.IntRange(1), help="Pictures of --calibration to use, 20 to 100 [default: 100]."
+)
 @click.option("--notes", metavar="JSON|FILE", help="Any JSON value to store in the manifest and in the files' metadata.")
 @outside_options
 @THRESHOLD

@@ -20,6 +20,7 @@ from detr2litert.verify.gates import GateResult
 from detr2litert.verify.report.headroom import RangeRecord
 from detr2litert.verify.report.html import write_html
 from detr2litert.verify.report.report import Place, RewriteRecord, RunReport, Scene, Stage, write_report
+from detr2litert.verify.report.static_int8 import Sweep
 
 PROTECTING = tuple(step.name for step in PROTECT)
 PICTURES = "pictures"
@@ -34,6 +35,7 @@ def report(
     fix_ups: Mapping[str, Sequence[StepReport]] | None = None,
     weights_place: str = "",
     class_ids: Sequence[int | None] = (),
+    static_int8: Sequence[Sweep] = (),
 ) -> RunReport:
     """Assembles the record of a run.
 
@@ -45,6 +47,7 @@ def report(
         fix_ups: the fix-ups of each converted file; None when verifying a finished bundle.
         weights_place: which weights of a training checkpoint were used.
         class_ids: ids of the classes in the file that names them; none when verifying a finished bundle.
+        static_int8: what was measured of each graph in static int8; none without it, or when verifying a finished bundle.
     """
     return RunReport(
         variant=manifest.variant,
@@ -67,6 +70,7 @@ def report(
         class_ids=tuple(class_ids),
         dispatches=_dispatches(evidence.gates),
         not_counted=next((str(gate.data["not_counted"]) for gate in evidence.gates if "not_counted" in gate.data), ""),
+        static_int8=tuple(static_int8),
     )
 
 

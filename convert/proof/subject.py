@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from detr2litert.convert.compiler import CompiledDetector, run_part, trace_part
-from detr2litert.convert.one_graph import SCORES
 from detr2litert.convert.proof.outside import Outside
 from detr2litert.convert.proof.rare import patchwork, saturated
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
+from detr2litert.convert.selection_inside import selection_inside
 from detr2litert.convert.targets import Target
-from detr2litert.graphs.partition import INDICES
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX, Manifest
@@ -29,10 +28,11 @@ from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits
 from detr2litert.verify.parity.fp16 import Fp16Limits
 from detr2litert.verify.parity.mask_step import MaskStep, decode_with_masks
 from detr2litert.verify.parity.numerics import GraphCase
-from detr2litert.verify.parity.selection import SelectionInside
 from detr2litert.verify.precision import WIDEST_SCORE, detection_limits, fp16_limits
 
 Array = NDArray[np.generic]
+SATURATED = "saturated proposals"
+"""The last of the input sets of graph B: far from what any picture gives."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ class Subject:
             traced: include what is needed to locate the first tensor that differs, the float32 files if there are any, and the
                 values of rare inputs.
         """
+        selection = selection_inside(self.reference.compiled)
         sets = {"first picture": self.reference.values, **(self._rare if traced else {})}
         return tuple(
             GraphCase(
@@ -165,24 +166,12 @@ class Subject:
                 trace=partial(trace_part, self.reference.compiled.graphs[name]) if traced else None,
                 sets=tuple(given),
                 twin=name.removesuffix(NATIVE_SUFFIX) if name.endswith(NATIVE_SUFFIX) else "",
-                selection=self._selection,
+                selection=selection,
+                natural=sum(case != SATURATED for case in given),
             )
             for name, spec in self.manifest.graphs_by_name.items()
             for given in [{case: values for case, values in sets.items() if all(t.name in values for t in spec.outputs)}]
         )
-
-    @property
-    def _selection(self) -> SelectionInside | None:
-        """How to compare graphs that select their queries inside: with PyTorch's outputs for any selection."""
-        if self.manifest.graphs.b is not None:
-            return None
-        compiled = self.reference.compiled
-
-        def compute(inputs: Mapping[str, Array], indices: Array) -> Mapping[str, Array]:
-            image = torch.from_numpy(np.asarray(inputs[compiled.parts.a.input_names[0]], np.float32))
-            return compiled.reorder(image, {INDICES: indices})
-
-        return SelectionInside(INDICES, SCORES, compute)
 
     @cached_property
     def _rare(self) -> dict[str, Mapping[str, Array]]:
@@ -197,7 +186,7 @@ class Subject:
         rare: dict[str, Mapping[str, Array]] = {"patchwork": compiled.evaluate(patchwork(reference, picture))}
         if b is not None:
             proposals = saturated({name: values[name] for name in b.input_names}, a.output_names)
-            rare["saturated proposals"] = {**proposals, **run_part(b, proposals)}
+            rare[SATURATED] = {**proposals, **run_part(b, proposals)}
         return rare
 
 

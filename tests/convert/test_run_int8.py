@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from detr2litert.convert.demo.scenes import HELD_OUT_START, render
+from detr2litert.convert.int8.blocks import STATIC_OPERATORS
 from detr2litert.convert.notes import METADATA, read_notes
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.tflite.container import parse_model, text
 from detr2litert.host_runtime.tflite.graph import read_graph
-from detr2litert.verify.precision import Precision, precision_of
+from detr2litert.verify.precision import Precision, is_static, precision_of
 from tests.conversions import converted
 from tests.convert.command import DEMO_PASSED, gate_of, verdicts
 
@@ -60,6 +63,38 @@ def test_every_gate_passes_in_it(precision: str) -> None:
     assert verdicts(report["gates"]) == DEMO_PASSED
     rows = {row["side"]: row for row in gate_of(report, "accuracy")["data"]["average_precision"]}
     assert abs(rows["CPU"]["difference"]) < 0.01 and rows["CPU"]["pictures"] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.gpu
+def test_static_int8_passes_every_gate_and_records_how_it_was_made(tmp_path: Path) -> None:
+    """Calibrated on scenes that neither the training nor the gates have; the same pictures give the same files."""
+    scenes = np.stack([np.asarray(render(HELD_OUT_START + 10_000 + number, 160).image) for number in range(24)])
+    np.save(tmp_path / "scenes.npy", scenes)
+    arguments = (*TINY, "--precision", "int8", "--calibration", "scenes.npy")
+    made = converted(*arguments, "--json", out="static", files={"scenes.npy": tmp_path / "scenes.npy"})
+    report = made.outcome.json
+    assert verdicts(report["gates"]) == DEMO_PASSED
+    rows = {row["side"]: row for row in gate_of(report, "accuracy")["data"]["average_precision"]}
+    assert abs(rows["CPU"]["difference"]) < 0.02 and rows["CPU"]["pictures"] == 200
+    with load_bundle(made.bundle) as bundle:
+        manifest, graphs = (
+            bundle.manifest,
+            {name: read_graph(bundle.root / name) for name in ("graph_a.tflite", "graph_b.tflite")},
+        )
+        native = read_graph(bundle.root / "graph_b.native.tflite")
+    assert is_static(manifest) and str(manifest.settings["calibration"].value).startswith("24 pictures, sha256 ")
+    sweeps = {found["graph"]: found for found in report["static_int8"]}
+    for name, graph in graphs.items():
+        found = sweeps[name.removesuffix(".tflite")]
+        operators = sum(block["operators"] for block in found["blocks"] if block["static"])
+        assert found["agreement"] >= found["bound"] >= 0.995 and operators > 10
+        made_int8 = [op for op in graph.ops if op.name in STATIC_OPERATORS and graph.tensors[op.inputs[0]].dtype == "int8"]
+        assert len(made_int8) == operators
+    # Only the GPU's delegate runs the native form, and it would round activations in floats for nothing.
+    assert not {"QUANTIZE", "DEQUANTIZE"} & {op.name for op in native.ops}
+    assert 1.6e6 < manifest.files["graph_a.tflite"].bytes < 2.1e6
+    assert "Static int8 of" in (made.bundle / "report.html").read_text()
 
 
 def test_notes_are_json_text_or_a_file_of_it(tmp_path: Path) -> None:

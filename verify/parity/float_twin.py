@@ -44,10 +44,13 @@ class FloatTwin:
     Attributes:
         path: of it.
         steps: whether activations are int8 as well, so that it rounds them.
+        exact: the form that rounds no activation: what the delegate computes of a native twin, whose activations are floats.
+            The same file if there are none.
     """
 
     path: Path
     steps: bool
+    exact: Path
 
 
 def write_float_twins(files: Mapping[str, Path], folder: Path) -> dict[str, FloatTwin]:
@@ -68,7 +71,30 @@ def write_float_twins(files: Mapping[str, Path], folder: Path) -> dict[str, Floa
 
 
 def write_float_twin(source: Path, target: Path) -> FloatTwin | None:
-    """Writes the float form of a file whose weights, and perhaps activations, are int8; None for a file of another kind."""
+    """Writes the float form of a file whose weights, and perhaps activations, are int8; None for a file of another kind.
+
+    If there are int8 activations, the form that does not round them is written beside ``target``.
+    """
+    steps = _write(source, target, _STEPS)
+    if steps is None:
+        return None
+    exact = target.with_name(f"{target.stem}.exact{target.suffix}") if steps else target
+    if steps:
+        _write(source, exact, None)
+    return FloatTwin(target, steps, exact)
+
+
+def _write(source: Path, target: Path, codes: tuple[int, int] | None) -> bool | None:
+    """Writes a float form.
+
+    Args:
+        source: the int8 file.
+        target: file to write.
+        codes: lowest and highest code to which activations are rounded; None to round none.
+
+    Returns:
+        Whether there are int8 activations; None, and nothing is written, if the file is of another kind.
+    """
     editor = FlatbufferEditor(source)
     tensors = editor.subgraph.tensors
     # A DEQUANTIZE of a constant computes in floats already, on every runtime.
@@ -82,7 +108,7 @@ def write_float_twin(source: Path, target: Path) -> FloatTwin | None:
         if constant:
             _unpack(editor, tensor)
         else:
-            activations.append((index, _range(tensor)))
+            activations.append((index, None if codes is None else _range(tensor, codes)))
             tensor.type = _FLOAT32
             tensor.quantization = None
     for index, span in activations:
@@ -90,7 +116,7 @@ def write_float_twin(source: Path, target: Path) -> FloatTwin | None:
     if not found:
         return None
     editor.save(target)
-    return FloatTwin(target, bool(activations))
+    return bool(activations)
 
 
 def scales_of(tensor: Any) -> NDArray[np.float32]:
@@ -143,21 +169,25 @@ def _unpack(editor: FlatbufferEditor, tensor: Any) -> None:
     tensor.quantization = None
 
 
-def _range(tensor: Any) -> tuple[float, float]:
+def _range(tensor: Any, codes: tuple[int, int]) -> tuple[float, float]:
     scale, zero = float(scales_of(tensor)[0]), int(_zeros(tensor)[0])
-    return (_STEPS[0] - zero) * scale, (_STEPS[1] - zero) * scale
+    return (codes[0] - zero) * scale, (codes[1] - zero) * scale
 
 
-def _round(editor: FlatbufferEditor, index: int, span: tuple[float, float]) -> None:
-    """Rounds what was an int8 activation to its steps, where it is made and where it is unpacked."""
+def _round(editor: FlatbufferEditor, index: int, span: tuple[float, float] | None) -> None:
+    """Rounds what was an int8 activation to its steps, where it is made and where it is unpacked; without a ``span``, passes
+    it on as it is.
+    """
     for consumer in editor.consumers(index):
         if editor.opcode(consumer) == _DEQUANTIZE:
-            _become_fake_quant(editor, consumer, span)
+            _replace(editor, consumer, span)
     producer = editor.producer(index)
     if producer is None:
         return
     if editor.opcode(producer) == _QUANTIZE:
-        _become_fake_quant(editor, producer, span)
+        _replace(editor, producer, span)
+        return
+    if span is None:
         return
     exact = editor.add_tensor(index, editor.shape(index), f"{editor.name(index)}_exact")
     producer.outputs = np.asarray([exact if out == index else out for out in producer.outputs], np.int32)
@@ -165,10 +195,16 @@ def _round(editor: FlatbufferEditor, index: int, span: tuple[float, float]) -> N
     editor.insert_operator(at, schema.BuiltinOperator.FAKE_QUANT, [exact], index, _options(span))
 
 
-def _become_fake_quant(editor: FlatbufferEditor, op: Any, span: tuple[float, float]) -> None:
-    at = editor.subgraph.operators.index(op)
+def _replace(editor: FlatbufferEditor, op: Any, span: tuple[float, float] | None) -> None:
+    """Puts a rounding in place of a QUANTIZE or DEQUANTIZE, or an identity."""
+    at, source, result = editor.subgraph.operators.index(op), int(op.inputs[0]), int(op.outputs[0])
     editor.subgraph.operators.remove(op)
-    editor.insert_operator(at, schema.BuiltinOperator.FAKE_QUANT, [int(op.inputs[0])], int(op.outputs[0]), _options(span))
+    if span is not None:
+        editor.insert_operator(at, schema.BuiltinOperator.FAKE_QUANT, [source], result, _options(span))
+        return
+    same = schema.ReshapeOptionsT()
+    same.newShape = editor.shape(result)
+    editor.insert_operator(at, schema.BuiltinOperator.RESHAPE, [source], result, same)
 
 
 def _options(span: tuple[float, float]) -> Any:

@@ -4,7 +4,7 @@
 - "shipped vs float32": the shipped (fp16 weights) file on the CPU against the float32 one. A fault here is the quantisation's.
 - "GPU vs CPU": the shipped file on the delegate in fp32 against the CPU. A fault here is the delegate's.
 - "native vs portable": a file in the delegate's own operators, which the CPU cannot run, on the delegate in fp32 against its
-  portable twin on the CPU. A fault here is the delegate's, or that of a rewrite to a native operator.
+  portable twin on the CPU, its activations unrounded floats. A fault is the delegate's, or a rewrite's to such an operator.
 
 The CPU and the delegate compute a file with int8 weights differently (``verify.parity.float_twin``), so its float form, on the
 CPU, stands between them: "unpacked vs float32" is what the rounding of the weights loses, "CPU vs unpacked" what the CPU's
@@ -34,6 +34,7 @@ from detr2litert.verify.parity.figures import describe
 from detr2litert.verify.parity.float_twin import FloatTwin, write_float_twins
 from detr2litert.verify.parity.locate import Located, LocateError
 from detr2litert.verify.parity.metrics import Difference, difference, residual
+from detr2litert.verify.parity.numerics_limits import Limits
 from detr2litert.verify.parity.numerics_names import (
     ADVICE,
     CPU,
@@ -56,28 +57,6 @@ CpuRuns = dict[tuple[str, Path], DelegateRun]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Lowest Pearson correlation per output; each is also a limit of sqrt(1 - r²) on the relative error (see ``metrics``).
-
-    Attributes:
-        cpu: float32 file on the CPU against PyTorch.
-        shipped: shipped file against the float32 file, or against PyTorch where there is none.
-        gpu: shipped file on the delegate, computing in fp32, against the CPU, its own or its portable twin's.
-        unpacked: int8 against float, on the CPU; the average precision judges what of it matters. Measured at int8 weights:
-            tiny 0.9992, dfine-tiny 0.9974.
-        steps: the delegate against the float form where activations are int8 too: near a half step the two may round apart.
-        max_taps: GPU runs spent on finding the first tensor that differs, per graph.
-    """
-
-    cpu: float = 0.99999
-    shipped: float = 0.999
-    gpu: float = 0.99999
-    unpacked: float = 0.99
-    steps: float = 0.99
-    max_taps: int = 24
-
-
-@dataclass(frozen=True)
 class GraphCase:
     """One graph and its expected outputs.
 
@@ -91,6 +70,8 @@ class GraphCase:
         sets: what each input set is, for messages; numbered without names.
         twin: the name of the graph that computes the same on the CPU, for a file that only the GPU can run; else "".
         selection: of a graph that selects its queries inside; None for another.
+        natural: how many input sets, the first ones, are of pictures; None for all. Static int8 clips the others, which are
+            far out of its calibrated ranges, so it is not compared with float32 on them.
     """
 
     name: str
@@ -102,6 +83,7 @@ class GraphCase:
     sets: tuple[str, ...] = ()
     twin: str = ""
     selection: SelectionInside | None = None
+    natural: int | None = None
 
     def __post_init__(self) -> None:
         if self.sets and len(self.sets) != len(self.inputs):
@@ -189,8 +171,8 @@ def _check(
 ) -> GateResult:
     start = time.perf_counter()
     portable = {case.name: case for case in cases if not case.twin}
-    files = {case.name: (case.float32, case.shipped, *((twins[case.name].path,) if case.name in twins else ()))
-             for case in portable.values()}  # fmt: skip
+    forms = {name: (twin.path, twin.exact) for name, twin in twins.items()}
+    files = {case.name: (case.float32, case.shipped, *forms.get(case.name, ())) for case in portable.values()}
     wanted = [(case, path) for case in portable.values() for path in dict.fromkeys(files[case.name]) if path is not None]
     doing("the graphs on the CPU")
     runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=timeout)
@@ -271,14 +253,14 @@ def _links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits) -> l
 def _int8_links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits, twin: FloatTwin) -> list[_Link]:
     """Returns the comparisons of a graph with int8 weights, whose float form is between the CPU and the delegate."""
     shipped, unpacked = cpu[case.name, case.shipped], cpu[case.name, twin.path]
-    links = []
+    links, count = [], case.natural if twin.steps else None
     if case.float32 is not None:
         full = cpu[case.name, case.float32]
         links.append(_link(case, CPU, limits.cpu, full, case.expected))
         if full.ok:
-            links.append(_link(case, UNPACKED, limits.unpacked, unpacked, full.outputs))
+            links.append(_link(case, UNPACKED, limits.unpacked, unpacked, full.outputs, count))
     else:
-        links.append(_link(case, UNPACKED_DIRECT, limits.unpacked, unpacked, case.expected))
+        links.append(_link(case, UNPACKED_DIRECT, limits.unpacked, unpacked, case.expected, count))
     if unpacked.ok:
         links.append(_link(case, INT8_CPU, limits.unpacked, shipped, unpacked.outputs))
         if gpu.outcome is not Outcome.NO_ADAPTER:
@@ -289,19 +271,21 @@ def _int8_links(case: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits,
 def _native_links(
     case: GraphCase, portable: GraphCase, cpu: CpuRuns, gpu: DelegateRun, limits: Limits, twin: FloatTwin | None
 ) -> list[_Link]:
-    """Returns the comparison of a native graph with its portable twin, if both ran."""
-    run = cpu[portable.name, twin.path if twin else portable.shipped]
+    """Returns the comparison of a native graph, whose activations are floats, with its portable twin, if both ran."""
+    run = cpu[portable.name, twin.exact if twin else portable.shipped]
     if not run.ok or gpu.outcome is Outcome.NO_ADAPTER:
         return []
-    return [_link(case, NATIVE, limits.steps if twin is not None and twin.steps else limits.gpu, gpu, run.outputs)]
+    return [_link(case, NATIVE, limits.gpu, gpu, run.outputs)]
 
 
-def _link(case: GraphCase, kind: str, limit: float, run: DelegateRun, reference: Sequence[Arrays]) -> _Link:
+def _link(
+    case: GraphCase, kind: str, limit: float, run: DelegateRun, reference: Sequence[Arrays], count: int | None = None
+) -> _Link:
     if not run.ok:
         refused = "; ".join(dict.fromkeys(f"{op.op}: {op.reason}" for op in run.refused))
         return _Link(case, kind, limit, broken=f"{run.outcome}: {refused or run.error}")
     sets = []
-    for index, (produced, wanted) in enumerate(zip(run.outputs, reference, strict=True)):
+    for index, (produced, wanted) in enumerate(zip(run.outputs[:count], reference[:count], strict=True)):
         if produced.keys() != wanted.keys():
             return _Link(case, kind, limit, broken=f"outputs are {sorted(produced)}, expected {sorted(wanted)}")
         for name, value in wanted.items():

@@ -21,6 +21,7 @@ from detr2litert.verify.accuracy.outside import outside_note
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict, overall
 from detr2litert.verify.parity.detections import MatchRow
 from detr2litert.verify.report.headroom import RangeRecord
+from detr2litert.verify.report.static_int8 import Sweep
 
 SCHEMA_VERSION = 1
 _FIRST_GATES = ("rewrites", "lint", "residency", "numerics", "fp16", "host", "detections")
@@ -99,6 +100,7 @@ class RunReport:
         op_counts: graph to operator to number, of the files that ship.
         dispatches: graph to GPU dispatches of one run; None where it was not run or not counted, empty if not recorded.
         not_counted: why no dispatches were counted, "" if they were.
+        static_int8: the loss of each block in static int8, by graph; empty without it.
         files: file of the bundle to bytes.
         gates: in order.
         expected_gates: ids of those that a complete record has; one that is absent did not run.
@@ -132,6 +134,7 @@ class RunReport:
     class_ids: tuple[int | None, ...] = ()
     dispatches: Mapping[str, int | None] = field(default_factory=dict)
     not_counted: str = ""
+    static_int8: tuple[Sweep, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -164,6 +167,7 @@ class RunReport:
             "op_counts": {graph: dict(counts) for graph, counts in self.op_counts.items()},
             "dispatches": dict(self.dispatches),
             "not_counted": self.not_counted,
+            "static_int8": [asdict(found) for found in self.static_int8],
             "files": dict(self.files),
             "versions": dict(self.versions),
             "ranges": [asdict(record) for record in self.ranges],
@@ -289,6 +293,7 @@ def _report(record: Mapping[str, Any]) -> RunReport:
         class_ids=tuple(record.get("class_ids", ())),
         dispatches=dict(record.get("dispatches", {})),
         not_counted=record.get("not_counted", ""),
+        static_int8=tuple(Sweep.from_json(entry) for entry in record.get("static_int8", ())),
     )
 
 

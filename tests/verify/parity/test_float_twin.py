@@ -60,7 +60,7 @@ def one_doubled(scales: Any) -> Any:
 def test_the_float_form_has_the_rounded_weights(tmp_path: Path, files: tuple[Path, Path]) -> None:
     """It is near the float32 file, and the CPU, which rounds the inputs as well, is further from that."""
     twin = write_float_twin(files[1], tmp_path / "twin.tflite")
-    assert twin == FloatTwin(tmp_path / "twin.tflite", steps=False)
+    assert twin == FloatTwin(tmp_path / "twin.tflite", steps=False, exact=tmp_path / "twin.tflite")
     full, int8, unpacked = (
         run.outputs[0]["boxes"]
         for run in run_models([Job(path, (image(0),)) for path in (*files, twin.path)], accelerator="cpu")

@@ -15,7 +15,8 @@ from detr2litert.verify.delegate.driver import NO_ADAPTER
 from detr2litert.verify.delegate.run import Job, run_models
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.parity import numerics
-from detr2litert.verify.parity.numerics import GraphCase, Limits, check_numerics
+from detr2litert.verify.parity.numerics import GraphCase, check_numerics
+from detr2litert.verify.parity.numerics_limits import Limits
 from detr2litert.verify.parity.numerics_names import CPU, GPU, NATIVE, SHIPPED, SHIPPED_DIRECT
 from tests.verify.parity.numerics_models import (
     WEIGHTS,

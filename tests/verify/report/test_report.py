@@ -17,6 +17,7 @@ from detr2litert.host_runtime.manifest import SettingRecord, Weights
 from detr2litert.verify.gates import GateResult, Measurement, Verdict
 from detr2litert.verify.report.html import render_html, write_html
 from detr2litert.verify.report.report import Stage, judge, load_report, write_report
+from detr2litert.verify.report.static_int8 import BlockLoss, Sweep
 from detr2litert.verify.report.summary import gate_table
 from tests.verify.report.sample_report import EXPECTED, failing_gate, gates, sample
 
@@ -47,7 +48,27 @@ def test_json_is_strict_and_has_its_version(tmp_path: Path) -> None:
         "adapter", "expected_gates", "gates", "stages",
         "rewrites",
         "op_counts", "dispatches", "not_counted", "files", "versions", "ranges", "scenes", "compared_with_outside",
+        "static_int8",
     }  # fmt: skip
+
+
+def test_static_int8_has_a_table_of_its_blocks(tmp_path: Path) -> None:
+    blocks = (
+        BlockLoss("model.backbone.layer.0", 6, 0.00012, True),
+        BlockLoss("model.head", 2, float("nan"), False),
+        BlockLoss("model.neck", 3, None, False),
+    )
+    report = sample(
+        static_int8=(Sweep("graph_a", blocks, 0.9991, 0.9994, 0.9988, 65.0), Sweep("graph_m", (), 1.0, 1.0, 0.999, 0.1))
+    )
+    back = load_report(write_report(report, tmp_path / "report.json"))
+    assert back.to_json() == report.to_json() and back.static_int8[1] == report.static_int8[1]
+    assert back.static_int8[0].floats == ("model.head", "model.neck")
+    text = " ".join(read_page(render_html(back)).text.split())
+    assert "Static int8 of graph_a what each block loses alone, on the calibration pictures: 2 of 3 stay in floats" in text
+    assert "model.backbone.layer.061.2e-04int8 model.head2not a numberfloats model.neck3not measuredfloats" in text
+    assert "Static int8 of graph_m" not in text and "1 min 5 s" in text
+    assert "Static int8" not in render_html(sample())
 
 
 def test_verdict_is_judged_from_the_figures() -> None:
