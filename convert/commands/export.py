@@ -44,7 +44,7 @@ _OF_TFLITE = ("target", "precision", "gpu", "fp16")
 """The options that one format alone has."""
 
 
-@click.command()
+@click.command(short_help="Write a detector, or its backbone, as one file, and check it.")
 @click.option("--format", "form", default=_ONNX, show_default=True, type=click.Choice([_ONNX, _TFLITE]), help="Of the file.")
 @VARIANT
 @WEIGHTS

@@ -89,7 +89,7 @@ def subject(native: NativeFiles | None) -> Subject:
         GraphSpec("graph_a.tflite", spec["image"], spec["memory"]), GraphSpec("graph_b.tflite", spec["memory"], spec["boxes"])
     )
     manifest = replace(tiny_bundle.manifest(), graphs=graphs, native=native)
-    reference = SimpleNamespace(values=VALUES, compiled=SimpleNamespace(graphs={}))
+    reference = SimpleNamespace(values=VALUES, compiled=SimpleNamespace(graphs={}, parts=SimpleNamespace(b=object())))
     unused = cast(Any, None)
     return Subject(Path("bundle"), manifest, unused, unused, unused, unused, cast(Any, reference))
 
