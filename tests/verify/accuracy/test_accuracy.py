@@ -75,6 +75,18 @@ def test_chance_on_a_part_of_the_pictures_is_no_failure() -> None:
     assert result.verdict is Verdict.PASSED
 
 
+def every_first(answer: Answer, number: int) -> Answer:
+    return Answer(answer.boxes[1:], answer.classes[1:], answer.scores[1:])
+
+
+@pytest.mark.parametrize(("pictures", "verdict"), [(1, Verdict.PASSED), (4, Verdict.PASSED), (5, Verdict.FAILED)])
+def test_a_loss_in_each_of_a_few_pictures_is_judged_from_five_on(pictures: int, verdict: Verdict) -> None:
+    """Two of two pictures lose by chance as often as one in four times, whatever an interval of two says."""
+    result = check_accuracy(DATASET, side("reference"), (side("fp16", every_first, pictures),))
+    assert result.verdict is verdict
+    assert (f"on {pictures} (fewer than 5, not judged)" in result.summary) == (pictures < 5)
+
+
 def test_a_reference_that_finds_nothing_right_fails_with_the_checks_to_make() -> None:
     exchanged = side("reference", lambda a, i: Answer(a.boxes + 40, a.classes, a.scores))
     result = check_accuracy(DATASET, exchanged, (replace(exchanged, name="CPU"),))
