@@ -245,21 +245,14 @@ def _convert(
         The float32 files by graph, and the reports of the fix-ups on each file.
     """
     from detr2litert.convert.bundle import graph_file
-    from detr2litert.convert.lowering.lower import lower
-    from detr2litert.convert.store_weights import store_weights
+    from detr2litert.convert.write_graph import write_graph
     from detr2litert.host_runtime.quiet import native_log
-    from detr2litert.rewrites.flatbuffer.pipeline import fix_up
 
     float32, fix_ups = {}, {}
     for name, part in compiled.graphs.items():
         with progress.stage(f"convert {name}") as stage, native_log():
-            raw, fixed = scratch / f"{name}.raw.tflite", scratch / f"{name}.tflite"
-            lower(part, raw)
             file = graph_file(name)
-            fix_ups[file] = fix_up(raw, fixed)
-            raw.unlink()
-            store_weights(fixed, folder / file, precision)
-            float32[name] = fixed
+            float32[name], fix_ups[file] = write_graph(part, name, folder / file, scratch, precision)
             fired = [(step.name, len(step.fired)) for step in fix_ups[file] if step.fired]
             stage.detail = ", ".join(f"{fix} {count}×" for fix, count in fired)
     return float32, fix_ups

@@ -40,12 +40,14 @@ def _print_contender(record: BenchRecord, contender: ContenderRecord) -> None:
     for note in contender.notes:
         _line(f"note: {note}")
     summary = contender.summary.items()
-    _table(("milliseconds", "median", "p95", "p99"), ((stage, *map(_ms, (s.median, s.p95, s.p99))) for stage, s in summary))
+    print_table(
+        ("milliseconds", "median", "p95", "p99"), ((stage, *map(_ms, (s.median, s.p95, s.p99))) for stage, s in summary)
+    )
     if contender.pipelined is not None:
         _line(words.pipeline_line(contender, contender.pipelined))
     if contender.scaled:
         heads = (contender.scaled[0].kind, "frames a second", "against 1", "batch ms", "frame ms")
-        _table(
+        print_table(
             heads,
             (
                 (
@@ -63,7 +65,8 @@ def _print_contender(record: BenchRecord, contender: ContenderRecord) -> None:
         _line(f"no batches or threads: {contender.not_scaled}")
 
 
-def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+def print_table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    """Prints a table whose first column has names and whose others have figures."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, head in enumerate(heads):
         table.add_column(escape(head), justify="right" if index else "left")

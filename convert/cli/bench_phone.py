@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from detr2litert.convert.cli.base import BAD_INPUT, GATE_FAILED, exit_code, refuse
-from detr2litert.convert.console import console
+from detr2litert.convert.cli.bench_display import print_table
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.verify.printable import printable
 
@@ -75,12 +74,8 @@ def _print_phone(row: DeviceRow, request: Request, limit: float | None) -> int:
     click.echo(printable(latency.summary))
     times = latency.data.get("milliseconds", {}) if latency.data else {}
     if times:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for number, head in enumerate(("milliseconds", "median", "p95", "p99")):
-            table.add_column(head, justify="right" if number else "left")
-        for stage, figures in times.items():
-            table.add_row(stage, *(f"{figures[name]:.2f}" for name in ("median", "p95", "p99")))
-        console().print(table)
+        names = ("median", "p95", "p99")
+        print_table(("milliseconds", *names), ((stage, *(f"{of[name]:.2f}" for name in names)) for stage, of in times.items()))
     for gate in row.gates:
         if gate.gate != "latency" and gate.verdict != "passed":
             click.echo(printable(f"{gate.gate} {gate.verdict}: {gate.summary}"))

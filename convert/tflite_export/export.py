@@ -14,7 +14,6 @@ from torch import Tensor
 
 from detr2litert.convert.compiler import trace_part
 from detr2litert.convert.gate_stage import run_gate
-from detr2litert.convert.lowering.lower import lower
 from detr2litert.convert.models.backbone import INPUT, Backbone, maps_inside
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.notes import METADATA as NOTES
@@ -24,19 +23,17 @@ from detr2litert.convert.proof.prepare import gpus
 from detr2litert.convert.proof.rare import patchwork
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.convert.proof.scenes import Picture
-from detr2litert.convert.store_weights import store_weights
 from detr2litert.convert.tflite_export.compile_backbone import compile_backbone
 from detr2litert.convert.tflite_export.metadata import METADATA, metadata
 from detr2litert.convert.tflite_export.request import BackboneOptions
+from detr2litert.convert.write_graph import write_graph
 from detr2litert.graphs.partition import Part
 from detr2litert.host_runtime.quiet import native_log
-from detr2litert.rewrites.flatbuffer.pipeline import fix_up
 from detr2litert.verify.gates import Doing, GateResult
 from detr2litert.verify.lint.op_lint import check_lint
 from detr2litert.verify.parity.fp16 import check_fp16
 from detr2litert.verify.parity.int8_weights import with_rounding
 from detr2litert.verify.parity.numerics import GraphCase, check_numerics
-from detr2litert.verify.precision import Precision
 from detr2litert.verify.residency import check_residency
 
 NAME = "backbone"
@@ -83,7 +80,7 @@ def export_backbone(
     entries = metadata(reference, options.target, options.precision)
     with tempfile.TemporaryDirectory(prefix="float32.", dir=file.parent) as scratch:
         with progress.stage(f"convert {NAME}") as stage, native_log():
-            float32 = _convert(part, file, Path(scratch), options.precision)
+            float32, _ = write_graph(part, NAME, file, Path(scratch), options.precision)
             write_metadata(file, entries, METADATA)
             if options.notes is not None:
                 write_metadata(file, options.notes, NOTES)
@@ -91,16 +88,6 @@ def export_backbone(
         case = _case(part, file, float32, reference, images)
         gates = tuple(run_gate(progress, name, gate) for name, gate in _gates(case, options).items())
     return BackboneExport(entries, {name: value.shape for name, value in case.expected[0].items()}, gates)
-
-
-def _convert(part: Part, file: Path, scratch: Path, precision: Precision) -> Path:
-    """Writes the file, and returns its float32 form in ``scratch``."""
-    raw, fixed = scratch / "raw.tflite", scratch / "fixed.tflite"
-    lower(part, raw)
-    fix_up(raw, fixed)
-    raw.unlink()
-    store_weights(fixed, file, precision)
-    return fixed
 
 
 def _case(part: Part, file: Path, float32: Path, reference: Reference, images: Sequence[Tensor]) -> GraphCase:

@@ -189,6 +189,34 @@ def rf_detr_row(
     )
 
 
+def demo_row(name: str, *, source: str, family: Family = RF_DETR, mask_ffn: int | None = None) -> Variant:
+    """Builds the row of a trained demo detector, which all have one size."""
+    return rf_detr_row(
+        name,
+        family=family,
+        resolution=160,
+        patch=10,
+        windows=2,
+        decoder_layers=2,
+        position_grid=16,
+        feature_levels=(2, 3, 5, 6),
+        classes=("circle", "square", "triangle", "star", "cross", "crescent"),
+        num_queries=40,
+        group_detr=3,
+        width=128,
+        layers=6,
+        heads=4,
+        d_model=96,
+        ffn=256,
+        self_heads=4,
+        cross_heads=6,
+        c2f_blocks=2,
+        mask_ffn=mask_ffn,
+        bundled=f"demo/{name}",
+        source=source,
+    )
+
+
 ROWS: tuple[Variant, ...] = (
     rf_detr_row(
         "nano",
@@ -284,26 +312,5 @@ ROWS: tuple[Variant, ...] = (
         points=4,
         source="rfdetr 1.4.1 (PyPI) rfdetr/platform/models.py, RFDETR2XLargeConfig: encoder dinov2_windowed_base",
     ),
-    rf_detr_row(
-        "tiny",
-        resolution=160,
-        patch=10,
-        windows=2,
-        decoder_layers=2,
-        position_grid=16,
-        feature_levels=(2, 3, 5, 6),
-        classes=("circle", "square", "triangle", "star", "cross", "crescent"),
-        num_queries=40,
-        group_detr=3,
-        width=128,
-        layers=6,
-        heads=4,
-        d_model=96,
-        ffn=256,
-        self_heads=4,
-        cross_heads=6,
-        c2f_blocks=2,
-        bundled="demo/tiny",
-        source="tools/demo_training/detectors.py, rf_detr_config",
-    ),
+    demo_row("tiny", source="tools/demo_training/detectors.py, rf_detr_config"),
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from detr2litert.convert.models.variants.rf_detr import RF_DETR, rf_detr_row
+from detr2litert.convert.models.variants.rf_detr import RF_DETR, demo_row, rf_detr_row
 from detr2litert.convert.models.variants.row import Variant
 
 RF_DETR_SEG = replace(
@@ -70,28 +70,5 @@ ROWS: tuple[Variant, ...] = (
     _row("large", resolution=504, windows=2, decoder_layers=5, num_queries=200),
     _row("xlarge", resolution=624, windows=2, decoder_layers=6, num_queries=300),
     _row("2xlarge", resolution=768, windows=2, decoder_layers=6, num_queries=300),
-    rf_detr_row(
-        "tiny-seg",
-        family=RF_DETR_SEG,
-        resolution=160,
-        patch=10,
-        windows=2,
-        decoder_layers=2,
-        position_grid=16,
-        feature_levels=(2, 3, 5, 6),
-        classes=("circle", "square", "triangle", "star", "cross", "crescent"),
-        num_queries=40,
-        group_detr=3,
-        width=128,
-        layers=6,
-        heads=4,
-        d_model=96,
-        ffn=256,
-        self_heads=4,
-        cross_heads=6,
-        c2f_blocks=2,
-        mask_ffn=384,
-        bundled="demo/tiny-seg",
-        source="tools/demo_training/detectors.py, rf_detr_seg_config",
-    ),
+    demo_row("tiny-seg", family=RF_DETR_SEG, mask_ffn=384, source="tools/demo_training/detectors.py, rf_detr_seg_config"),
 )
