@@ -79,15 +79,12 @@ class RfDetrForKeypointDetection(RfDetrForObjectDetection):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        width, counts = config.d_model, list(config.keypoints_per_class)
-        count = sum(counts)
+        width, count = config.d_model, sum(config.keypoints_per_class)
         self.model.decoder.layers = nn.ModuleList(KeypointDecoderLayer(config, i) for i in range(config.decoder_layers))
         self.keypoint_projector = RfDetrScaleProjector(config)
         self.keypoint_queries = KeypointQueries(width, count)
         self.keypoint_positions = nn.Parameter(torch.randn(count, width))
         self.keypoint_embed = RfDetrMLPPredictionHead(width, width, 8, num_layers=3)
-        self.register_buffer("group_bias", _group_bias(counts), persistent=False)
-        self.register_buffer("class_of_keypoint", _class_of_keypoint(counts, config.num_labels), persistent=False)
         self.post_init()
 
     def forward(self, pixel_values: Tensor, **_ignored: object) -> KeypointOutput:  # type: ignore[override]
@@ -112,14 +109,14 @@ class RfDetrForKeypointDetection(RfDetrForObjectDetection):
         instances = model.query_feat.weight[:queries]
         keypoints = self.keypoint_queries(instances).expand(batch, -1, -1, -1)
         instances = instances.expand(batch, -1, -1)
-        outputs = []
+        group_bias, outputs = self._group_bias(), []
         for layer in model.decoder.layers:
             instances, keypoints = layer(
                 instances,
                 keypoints,
                 positions=positions,
                 keypoint_positions=self.keypoint_positions,
-                group_bias=self.group_bias,
+                group_bias=group_bias,
                 references=inputs,
                 memory=memory,
                 keypoint_memory=keypoint_memory,
@@ -132,22 +129,20 @@ class RfDetrForKeypointDetection(RfDetrForObjectDetection):
         logits, boxes = self.predict_class_and_boxes(instances, references)
         values = self.keypoint_embed(keypoints)
         centres = values[..., :2] * references[..., None, 2:] + references[..., None, :2]
-        return KeypointOutput(
-            logits + values[..., 7] @ self.class_of_keypoint, boxes, torch.cat([centres, values[..., 2:7]], -1)
-        )
+        return KeypointOutput(logits + values[..., 7] @ self._columns(), boxes, torch.cat([centres, values[..., 2:7]], -1))
 
+    def _classes(self) -> list[int]:
+        """Returns the column of the class of each keypoint."""
+        return [column for column, count in enumerate(self.config.keypoints_per_class) for _ in range(count)]
 
-def _group_bias(counts: Sequence[int]) -> Tensor | None:
-    """Returns the bias ``[1 + K, 1 + K]`` that keeps keypoints of different classes apart; None if one class has all."""
-    if sum(count > 0 for count in counts) < 2:
-        return None
-    classes = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    bias = torch.zeros(1 + len(classes), 1 + len(classes))
-    bias[1:, 1:] = torch.where(classes[:, None] == classes, 0.0, _BLOCKED)
-    return bias
+    def _columns(self) -> Tensor:
+        """Returns 1 ``[K, C]`` where the keypoint is of the column's class, else 0."""
+        return torch.tensor([[float(own == column) for column in range(self.config.num_labels)] for own in self._classes()])
 
-
-def _class_of_keypoint(counts: Sequence[int], columns: int) -> Tensor:
-    """Returns 0 and 1 ``[K, C]``: which column of the class head each keypoint belongs to."""
-    classes = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    return torch.nn.functional.one_hot(classes, columns).float()
+    def _group_bias(self) -> Tensor | None:
+        """Returns the bias ``[1 + K, 1 + K]`` that keeps keypoints of different classes apart; None if one class has all."""
+        classes = self._classes()
+        if len(set(classes)) < 2:
+            return None
+        rows = [[0.0 if own == other else _BLOCKED for other in classes] for own in classes]
+        return torch.tensor([[0.0] * (1 + len(classes)), *([0.0, *row] for row in rows)])
