@@ -39,8 +39,8 @@ from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
     MANIFEST_NAME,
+    MASKS_VERSION,
     ONE_GRAPH_VERSION,
-    SCHEMA_VERSION,
     TWO_GRAPHS_VERSION,
     FileRecord,
     Golden,
@@ -366,7 +366,7 @@ def _letter(graph: str) -> str:
 def _schema_version(compiled: CompiledDetector) -> int:
     """Returns the lowest version that has what the bundle has."""
     if compiled.parts.m is not None:
-        return SCHEMA_VERSION
+        return MASKS_VERSION
     return ONE_GRAPH_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION
 
 

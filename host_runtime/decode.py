@@ -9,6 +9,9 @@ from cxcywh to xyxy times the image's size; then `predict` selects `score > thre
 - no version removes a logit column: the head has num_classes + 1 columns and the last one, "no object", is only *named*
   `__background__` by `predict` (pull request 970; COCO's 91 columns are the sparse category ids themselves). The manifest's
   `ignored_classes` are the columns that are not reported here; they still count among the `num_select`, as in the original.
+
+With keypoints (since 1.9), a score changes after the selection, as `host_runtime.keypoints` says, and is compared with the
+threshold then; the original leaves the order as it was selected, and here it is by the new score.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 
 from detr2litert.host_runtime.foreign_json import OWN, conform, parse_json
 from detr2litert.host_runtime.host_kernels import sigmoid
+from detr2litert.host_runtime.keypoints import Keypoint, check_keypoints, to_keypoints, weighted_scores
 from detr2litert.host_runtime.manifest import Manifest, Postprocess
 from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.placement import Placement, place
@@ -38,7 +42,7 @@ MasksOf = Callable[[Sequence[int]], Sequence[Mask]]
 class Detection:
     """One object: its logit column, name, score in 0..1, and box (left, top, right, bottom) in the picture's pixels.
 
-    A detector of instances also gives its mask, of the picture's size.
+    A detector of instances also gives its mask, of the picture's size; one of keypoints those of the classes that have any.
     """
 
     class_index: int
@@ -46,18 +50,23 @@ class Detection:
     score: float
     box: tuple[float, float, float, float]
     mask: Mask | None = None
+    keypoints: tuple[Keypoint, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON; a mask in COCO's run-length form."""
-        mask = {} if self.mask is None else {"mask": self.mask.to_dict()}
-        return {"class_index": self.class_index, "name": self.name, "score": self.score, "box": list(self.box), **mask}
+        more: dict[str, Any] = {} if self.mask is None else {"mask": self.mask.to_dict()}
+        if self.keypoints is not None:
+            more["keypoints"] = [item.to_dict() for item in self.keypoints]
+        return {"class_index": self.class_index, "name": self.name, "score": self.score, "box": list(self.box), **more}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Detection:
         """Parses the result of `to_dict`, which `Detections.from_dict` has checked."""
         left, top, right, bottom = (float(value) for value in data["box"])
         mask = Mask.from_dict(data["mask"]) if "mask" in data else None
-        return cls(int(data["class_index"]), str(data["name"]), float(data["score"]), (left, top, right, bottom), mask)
+        keypoints = tuple(map(Keypoint.from_dict, data["keypoints"])) if "keypoints" in data else None
+        box = (left, top, right, bottom)
+        return cls(int(data["class_index"]), str(data["name"]), float(data["score"]), box, mask, keypoints)
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ def decode_outputs(
     """
     post = manifest.postprocess
     boxes, logits = (np.asarray(outputs[name], np.float32) for name in (post.boxes, post.logits))
+    keypoints = None if post.keypoints is None else np.asarray(outputs[post.keypoints.output], np.float32)
     return decode(
         boxes,
         logits,
@@ -134,6 +144,7 @@ def decode_outputs(
         nms_across_classes=nms_across_classes,
         placement=place(image_size, manifest.preprocess),
         masks_of=masks_of,
+        keypoints=keypoints,
     )
 
 
@@ -149,6 +160,7 @@ def decode(
     nms_across_classes: bool = False,
     placement: Placement | None = None,
     masks_of: MasksOf | None = None,
+    keypoints: Floats | None = None,
 ) -> Detections:
     """Returns one picture's detections.
 
@@ -163,6 +175,7 @@ def decode(
         nms_across_classes: remove a box that overlaps a better one of any class.
         placement: where the picture lies in the input; by default it fills it.
         masks_of: called once, with the query of each detection that is returned; by default detections have no masks.
+        keypoints: [1, Q, K, 7], as `host_runtime.keypoints`; needed if `spec` has keypoints.
 
     Raises:
         ValueError: shapes do not fit, or a value is NaN (a graph was computed wrong).
@@ -171,6 +184,12 @@ def decode(
     with np.errstate(over="ignore"):
         scores = sigmoid(logits.astype(np.float32, copy=False)).reshape(-1)
     best = topk_indices(scores, min(spec.num_select, queries * columns))
+    if spec.keypoints is not None:
+        if keypoints is None:
+            raise ValueError("the detections have keypoints, and the graphs' are not given")
+        check_keypoints(keypoints, queries, spec.keypoints)
+        scores[best] = weighted_scores(scores[best], best % columns, keypoints[0, best // columns], spec.keypoints)
+        best = best[np.argsort(-scores[best], kind="stable")]
     best = best[scores[best] > threshold]
     best = best[~np.isin(best % columns, spec.ignored_classes)]
     labels = best % columns
@@ -179,9 +198,15 @@ def decode(
         keep = nms(corners, np.zeros_like(labels) if nms_across_classes else labels, nms_iou)
         best, labels, corners = best[keep], labels[keep], corners[keep]
     masks = [None] * len(best) if masks_of is None else masks_of((best // columns).tolist())
+    points: Sequence[tuple[Keypoint, ...] | None] = [None] * len(best)
+    if spec.keypoints is not None and keypoints is not None:
+        scale, offset = _from_input(image_size, placement)
+        points = to_keypoints(labels, keypoints[0, best // columns], spec.keypoints, scale[:2], offset[:2])
     items = tuple(
-        Detection(int(label), classes[label] or f"class {label}", float(score), (left, top, right, bottom), mask)
-        for label, score, (left, top, right, bottom), mask in zip(labels, scores[best], corners.tolist(), masks, strict=True)
+        Detection(int(label), classes[label] or f"class {label}", float(score), (left, top, right, bottom), mask, own)
+        for label, score, (left, top, right, bottom), mask, own in zip(
+            labels, scores[best], corners.tolist(), masks, points, strict=True
+        )
     )
     return Detections(items, *image_size)
 
@@ -194,13 +219,16 @@ def to_pixels(boxes: Floats, image_size: tuple[int, int], placement: Placement |
     centre, half = boxes[:, :2], 0.5 * boxes[:, 2:]
     corners = np.concatenate((centre - half, centre + half), axis=1)
     extent = np.asarray((*image_size, *image_size), np.float32)
-    if placement is None:
-        corners = corners * extent
-    else:
-        scale, offset = placement.to_picture()
-        corners = corners * scale + offset
-    clamped: Floats = np.clip(corners, 0, extent).astype(np.float32)
+    scale, offset = _from_input(image_size, placement)
+    clamped: Floats = np.clip(corners * scale + offset, 0, extent).astype(np.float32)
     return clamped
+
+
+def _from_input(image_size: tuple[int, int], placement: Placement | None) -> tuple[Floats, Floats]:
+    """Returns scale and offset (x, y, x, y) from fractions of the input to pixels of the picture."""
+    if placement is not None:
+        return placement.to_picture()
+    return np.asarray((*image_size, *image_size), np.float32), np.zeros(4, np.float32)
 
 
 def nms(corners: Floats, labels: NDArray[np.int64], iou: float) -> NDArray[np.int64]:

@@ -19,14 +19,21 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import OWN, check_values, conform, parse_json
 from detr2litert.host_runtime.host_program import HostOp as HostOp
 from detr2litert.host_runtime.host_program import HostProgram as HostProgram
+from detr2litert.host_runtime.manifest_keypoints import ClassKeypoints as ClassKeypoints
+from detr2litert.host_runtime.manifest_keypoints import Keypoints as Keypoints
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
-SCHEMA_VERSION = 4
-"""Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks; this runtime reads all of them."""
+SCHEMA_VERSION = 5
+"""Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks, since 5 keypoints; this runtime
+reads all of them."""
+KEYPOINTS_VERSION = 5
+"""Of a bundle with keypoints."""
+MASKS_VERSION = 4
+"""Of a bundle with masks, which a runtime without keypoints can run too."""
 ONE_GRAPH_VERSION = 3
-"""Of a bundle of one graph without masks, which an older runtime can run too."""
+"""Of a bundle of one graph without either, which an older runtime can run too."""
 TWO_GRAPHS_VERSION = 2
-"""Of a bundle of two graphs without masks, likewise."""
+"""Of a bundle of two graphs without either, likewise."""
 MANIFEST_NAME = "manifest.json"
 NATIVE_SUFFIX = ".native"
 """Of the name of a graph's native form in reports."""
@@ -141,7 +148,10 @@ class Masks:
 
 @dataclass(frozen=True)
 class Postprocess:
-    """How boxes [1, Q, 4] and logits [1, Q, C] become detections; `ignored_classes` are logit columns never reported."""
+    """How boxes [1, Q, 4] and logits [1, Q, C] become detections; `ignored_classes` are logit columns never reported.
+
+    A detector has masks, or keypoints, or neither.
+    """
 
     num_select: int
     boxes: str = "boxes"
@@ -150,6 +160,12 @@ class Postprocess:
     box_format: Literal["cxcywh"] = "cxcywh"
     ignored_classes: tuple[int, ...] = ()
     masks: Masks | None = None
+    keypoints: Keypoints | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the tensors that detections are decoded from."""
+        return (self.boxes, self.logits) if self.keypoints is None else (self.boxes, self.logits, self.keypoints.output)
 
 
 @dataclass(frozen=True)
@@ -239,8 +255,9 @@ class Manifest:
             for graph in ("b", "m"):
                 if pair.get(graph, "") is None:
                     del pair[graph]
-        if self.postprocess.masks is None:
-            del data["postprocess"]["masks"]
+        for name in ("masks", "keypoints"):
+            if data["postprocess"][name] is None:
+                del data["postprocess"][name]
         return {name: value for name, value in data.items() if value is not None}
 
     def to_json(self) -> str:
@@ -322,6 +339,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
                 **post,
                 "ignored_classes": tuple(post.get("ignored_classes", ())),
                 "masks": Masks(**post["masks"]) if "masks" in post else None,
+                "keypoints": Keypoints.from_dict(post["keypoints"]) if "keypoints" in post else None,
             }
         ),
         classes=tuple(data["classes"]),

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from math import prod
 
 from detr2litert.host_runtime.host_table import host_table
-from detr2litert.host_runtime.manifest import CHANNEL_COUNT, HOST_PARAMS_NAME, ONE_GRAPH_VERSION, SCHEMA_VERSION, Manifest
+from detr2litert.host_runtime.manifest import (
+    CHANNEL_COUNT,
+    HOST_PARAMS_NAME,
+    KEYPOINTS_VERSION,
+    MASKS_VERSION,
+    ONE_GRAPH_VERSION,
+    Keypoints,
+    Manifest,
+)
+from detr2litert.host_runtime.manifest_keypoints import CHANNELS
 
 
 def problems(manifest: Manifest) -> Iterable[str]:
@@ -93,6 +102,8 @@ def problems(manifest: Manifest) -> Iterable[str]:
     for index in post.ignored_classes:
         if index >= len(manifest.classes):
             yield f"ignored class {index} is not one of the {len(manifest.classes)} classes"
+    if post.keypoints is not None:
+        yield from _problems_of_keypoints(manifest, post.keypoints)
 
 
 def _problems_of_masks(manifest: Manifest) -> Iterable[str]:
@@ -102,7 +113,7 @@ def _problems_of_masks(manifest: Manifest) -> Iterable[str]:
         if m is not None or masks is not None:
             yield f"{'graph m is' if m is None else 'postprocess.masks are'} missing, which masks need"
         return
-    if manifest.schema_version < SCHEMA_VERSION:
+    if manifest.schema_version < MASKS_VERSION:
         yield f"there are masks, which a bundle of schema version {manifest.schema_version} has not"
     given = {spec.name: spec for spec in manifest.graphs.last.outputs}
     kept = next((spec for spec in m.inputs if spec.name == masks.kept), None)
@@ -114,3 +125,29 @@ def _problems_of_masks(manifest: Manifest) -> Iterable[str]:
         yield f"graph m needs an input '{masks.kept}' of indices, int32 [K]"
     elif output is None or output.dtype != "float32" or len(output.shape) != 4 or output.shape[::3] != (1, kept.shape[0]):
         yield f"graph m needs an output '{masks.output}' of masks, float32 [1, h, w, {kept.shape[0]}]"
+
+
+def _problems_of_keypoints(manifest: Manifest, keypoints: Keypoints) -> Iterable[str]:
+    """Yields what is wrong with the keypoints' output, or with a class's keypoints."""
+    if manifest.schema_version < KEYPOINTS_VERSION:
+        yield f"there are keypoints, which a bundle of schema version {manifest.schema_version} has not"
+    if manifest.postprocess.masks is not None:
+        yield "there are masks and keypoints, of which a detector has only one"
+    given = {spec.name: spec for spec in manifest.graphs.last.outputs}
+    output, logits = given.get(keypoints.output), given.get(manifest.postprocess.logits)
+    queries = logits.shape[1] if logits is not None and len(logits.shape) == 3 else 0
+    wanted = (1, queries, keypoints.total, CHANNELS)
+    if output is None or output.dtype != "float32" or output.shape != wanted:
+        yield f"the last graph needs an output '{keypoints.output}' of keypoints, float32 {list(wanted)}"
+    seen = set()
+    for item in keypoints.classes:
+        label, count = f"the keypoints of class {item.class_index}", len(item.names)
+        if item.class_index >= len(manifest.classes):
+            yield f"{label} are not of one of the {len(manifest.classes)} classes"
+        if item.class_index in seen:
+            yield f"{label} are given twice"
+        seen.add(item.class_index)
+        if len(item.sigmas) != count:
+            yield f"{label} have {count} names and {len(item.sigmas)} sigmas"
+        if any(index >= count for pair in item.skeleton for index in pair):
+            yield f"{label} have a skeleton that joins others than their {count}"

@@ -51,7 +51,7 @@ class StageOutputs:
 
     @property
     def last(self) -> Mapping[str, Array]:
-        """The outputs of the graph that gives boxes and logits."""
+        """The outputs of the graph that gives boxes, logits and keypoints."""
         return self.graph_a if self.graph_b is None else self.graph_b
 
     def tensors(self) -> dict[str, Array]:
@@ -145,7 +145,7 @@ class Runner:
             self.graph_b.run(host)
             return self.graph_b.read(None if all_outputs else decoded)
 
-        decoded = (manifest.postprocess.boxes, manifest.postprocess.logits)
+        decoded = manifest.postprocess.outputs
         a, a_time = _timed(graph_a)
         if self.graph_b is None:
             return StageOutputs(a, {}, None, {"graph_a": a_time})

@@ -12,13 +12,17 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
   in a letterbox.
 - masks/NAME.json + .safetensors: logits of graph M and the run lengths of each mask in COCO's form: enlarged and reduced,
   every fit, noise and shapes, logits of exactly 0, infinite and NaN.
+- keypoints/NAME.json + .safetensors: boxes, logits and keypoints and their detections, of `keypoint_cases.py`: as JSON, and as
+  `found.keypoints`, x, y, score, xx, xy, yy of all detections' keypoints in turn, `found.keypoint_count` of each detection.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
+- keypoint_manifests.json: likewise, of manifests with keypoints.
 - hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
 - bundles/NAME: four bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
   `one_graph` has graph A alone; `masks` has masks too), and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside:
   the detections that the Python runtime decodes from the bundle's own golden vectors; with masks, their run lengths, and what
   graph M gives for their queries.
+- keypoints_bundle, keypoints_bundle.json and keypoints_bundle.safetensors: likewise, of a bundle with keypoints.
 
 The same seed always gives the same files.
 """
@@ -40,12 +44,14 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host_runtime"))
 
+import keypoints_bundle
 import masks_bundle
 import native_bundle
 import one_graph_bundle
 import tiny_bundle
 from host_cases import all_cases
-from manifest_cases import FITS, write_hostile, write_manifests
+from keypoint_cases import arrays, keypoint_cases, keypoint_manifests
+from manifest_cases import FITS, write_hostile, write_manifests, write_verdicts
 from random_host_programs import random_cases
 
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
@@ -220,6 +226,13 @@ def write_masks(folder: Path) -> None:
     case("empty", np.full((1, 4, 4, 1), -1.0), (9, 6), Preprocess(16, 16, "bilinear"))
 
 
+def write_keypoints(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for case in keypoint_cases():
+        settings = {**case.settings, "detections": case.found.to_dict()["detections"]}
+        _save(folder / case.name, {**case.outputs, **_arrays(case.found), **arrays(case.found)}, settings)
+
+
 def _arrays(found: Detections) -> dict[str, Array]:
     return {
         "found.class_index": np.asarray([item.class_index for item in found], np.int32),
@@ -247,7 +260,14 @@ def write_bundle(source: Path, folder: Path) -> None:
         own = preprocess(picture, manifest.preprocess)
         if masks is not None:
             found, settings["masks"] = masks.found, [item.mask.counts for item in masks.found if item.mask is not None]
-        expected = {**_arrays(found), "picture": packed, "input": own, **({} if masks is None else masks.of_graph_m)}
+        keypoints = {} if manifest.postprocess.keypoints is None else arrays(found)
+        expected = {
+            **_arrays(found),
+            **keypoints,
+            "picture": packed,
+            "input": own,
+            **({} if masks is None else masks.of_graph_m),
+        }
         safetensors.numpy.save_file(expected, folder.parent / f"{folder.name}.safetensors")
         (folder.parent / f"{folder.name}.json").write_text(json.dumps(settings))
 
@@ -319,6 +339,7 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_resizes(out / "resizes")
     write_decodes(out / "decodes")
     write_masks(out / "masks")
+    write_keypoints(out / "keypoints")
     (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))
     hand_made = hand_made_bundle(out / "hand_made")
     write_bundle(hand_made, out / "bundles" / "hand_made")
@@ -328,6 +349,9 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_bundle(out / "native", out / "bundles" / "native")
     masks_bundle.write_bundle(out / "masks_bundle", recorded=True)
     write_bundle(out / "masks_bundle", out / "bundles" / "masks")
+    keypoints = keypoints_bundle.write_bundle(out / "keypoints_source", recorded=True)
+    write_bundle(out / "keypoints_source", out / "keypoints_bundle")
+    write_verdicts(out / "keypoint_manifests.json", keypoint_manifests(keypoints.to_dict()))
     folders = (hand_made, out / "one_graph", out / "masks_bundle")
     two, one, masks = (json.loads((place / "manifest.json").read_text(encoding="utf-8")) for place in folders)
     write_manifests(out / "manifests.json", two, one, masks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +212,13 @@ def masks_cases(masks: dict[str, Any], one: dict[str, Any]) -> Iterator[tuple[st
 
 
 def write_manifests(path: Path, sound: dict[str, Any], one: dict[str, Any], masks: dict[str, Any]) -> None:
+    write_verdicts(path, (*manifest_cases(sound), *one_graph_cases(one, sound), *masks_cases(masks, one)))
+
+
+def write_verdicts(path: Path, named: Iterable[tuple[str, str]]) -> None:
+    """Writes names and texts with the verdict of the Python runtime."""
     cases = []
-    for name, text in (*manifest_cases(sound), *one_graph_cases(one, sound), *masks_cases(masks, one)):
+    for name, text in named:
         try:
             Manifest.from_json(text)
             verdict = "read"

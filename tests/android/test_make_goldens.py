@@ -11,6 +11,8 @@ import native_bundle
 import one_graph_bundle
 import pytest
 import tiny_bundle
+from keypoint_cases import keypoint_cases, keypoint_manifests
+from manifest_cases import write_verdicts
 
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.manifest import Manifest
@@ -23,6 +25,7 @@ def test_cases_are_the_same_every_time(tmp_path: Path):
         make_goldens.write_host_steps(tmp_path / name)
         make_goldens.write_decodes(tmp_path / f"{name}-decodes")
         make_goldens.write_masks(tmp_path / f"{name}-masks")
+        make_goldens.write_keypoints(tmp_path / f"{name}-keypoints")
         make_goldens.write_random_programs(tmp_path / f"{name}-random")
     for path in sorted(tmp_path.glob("first*/*")):
         other = tmp_path / path.parent.name.replace("first", "second") / path.name
@@ -77,6 +80,40 @@ def test_the_bundle_with_masks_has_golden_vectors_and_masks(tmp_path: Path):
     settings = json.loads((tmp_path / "bundles" / "masks.json").read_text())
     assert settings["masks"] == [item["mask"]["counts"] for item in detections]
     assert len(set(settings["masks"])) == 2, "one of the red cell and one of the green"
+
+
+def test_the_keypoint_cases_have_what_they_are_for():
+    cases = {case.name: case for case in keypoint_cases()}
+    for name, case in cases.items():
+        scores = [item.score for item in case.found]
+        assert scores == sorted(scores, reverse=True) and (len(scores) > 4) == (name != "nothing"), name
+    two = cases["two_classes"].found
+    assert {item.class_index: len(item.keypoints or ()) for item in two} == {0: 0, 1: 5, 2: 3, 3: 0}
+    points = [point for item in cases["letterbox_416x416"].found for point in item.keypoints or ()]
+    assert any(point.y < 0 for point in points) and any(point.y > 427 for point in points), "not clamped"
+    far = [point.covariance for item in cases["far"].found for point in item.keypoints or ()]
+    assert None in far and any(item is not None for item in far)
+    without, listed = (cases[name].found for name in ("two_classes", "class_without_keypoints_in_the_schema"))
+    assert max(item.score for item in without if item.class_index == 0) > 0.5
+    assert max(item.score for item in listed if item.class_index == 0) < 0.5, "s / (1 + s)"
+
+
+def test_only_the_sound_manifests_with_keypoints_are_read(tmp_path: Path):
+    sound = make_goldens.keypoints_bundle.write_bundle(tmp_path / "keypoints").to_dict()
+    write_verdicts(tmp_path / "manifests.json", keypoint_manifests(sound))
+    cases = json.loads((tmp_path / "manifests.json").read_text())
+    read = {case["name"].removeprefix("keypoints_") for case in cases if case["verdict"] == "read"}
+    assert read == {"sound", "version_5_without", "weight_zero", "class_without_keypoints", "skeleton_empty"}
+    assert Manifest.from_dict(sound).to_dict() == sound
+
+
+def test_the_bundle_with_keypoints_has_golden_vectors_and_keypoints(tmp_path: Path):
+    make_goldens.keypoints_bundle.write_bundle(tmp_path / "source", recorded=True)
+    make_goldens.write_bundle(tmp_path / "source", tmp_path / "keypoints")
+    with load_bundle(tmp_path / "keypoints") as bundle:
+        assert bundle.golden_tensors()["keypoints"].shape == (1, 4, 5, 7)
+        detections = json.loads((bundle.root / "golden/detections.json").read_text())["detections"]
+    assert [(item["name"], len(item["keypoints"])) for item in detections] == [("red", 3), ("green", 2)]
 
 
 @pytest.mark.parametrize("steepness", [20.0, 10.0])

@@ -15,7 +15,7 @@ from detr2litert.convert.models.reference import load_reference
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof import prove, registry
 from detr2litert.convert.proof.reference_path import ReferencePath
-from detr2litert.host_runtime.manifest import SCHEMA_VERSION, Manifest
+from detr2litert.host_runtime.manifest import MASKS_VERSION, Manifest
 from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.gates import Verdict
@@ -55,7 +55,7 @@ def test_average_precision_of_masks(tiny_seg: Made) -> None:
 
 def test_the_bundle_has_a_third_graph_without_weights(tiny_seg: Made) -> None:
     manifest = Manifest.from_json((tiny_seg.bundle / "manifest.json").read_text())
-    assert manifest.schema_version == SCHEMA_VERSION and manifest.graphs.m is not None
+    assert manifest.schema_version == MASKS_VERSION and manifest.graphs.m is not None
     shapes = {spec.name: spec.shape for spec in (*manifest.graphs.m.inputs, *manifest.graphs.m.outputs)}
     assert shapes == {"mask_queries": (1, 40, 96), "mask_cells": (1, 40, 40, 96), "kept": (32,), "masks": (1, 40, 40, 32)}
     sizes = {name: (tiny_seg.bundle / f"{name}.tflite").stat().st_size for name in ("graph_a", "graph_b", "graph_m")}

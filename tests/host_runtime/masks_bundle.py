@@ -15,7 +15,7 @@ from one_graph_bundle import OUTPUTS, whole_graph
 from tiny_bundle import QUERIES, SIDE
 
 from detr2litert.host_runtime.manifest import (
-    SCHEMA_VERSION,
+    MASKS_VERSION,
     Graphs,
     GraphSpec,
     HostProgram,
@@ -67,7 +67,7 @@ def write_bundle(root: Path, *, recorded: bool = False, **changed: Any) -> Manif
         "variant": "cells_with_masks",
         "graphs": GRAPHS,
         "host_step": HostProgram((), (), ()),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": MASKS_VERSION,
         "postprocess": Postprocess(post.num_select, ignored_classes=post.ignored_classes, masks=Masks()),
     }
     write = tiny_bundle.write_recorded_bundle if recorded else tiny_bundle.write_bundle

@@ -25,8 +25,11 @@ OUTPUTS = (
 GRAPHS = Graphs(GraphSpec("graph_a.tflite", (TensorSpec("image", (1, 3, SIDE, SIDE)),), OUTPUTS))
 
 
-def whole_graph(embeddings: bool = False) -> bytes:
-    """The graph, with the constants of ``tiny_bundle``'s; with the colours of queries and of cells as outputs if asked for."""
+def whole_graph(embeddings: bool = False, keypoints: tuple[np.ndarray, np.ndarray] | None = None) -> bytes:
+    """The graph, with the constants of ``tiny_bundle``'s; with the colours of queries and of cells as outputs if asked for.
+
+    With a weight [7 K, 3] and a bias [7 K], the output ``keypoints`` is a linear function of the queries' colours.
+    """
     w = ModelWriter()
     rows = _pooled(w)
     scores = w.op("SUM", [rows, w.constant("axis", np.array([1], np.int32))], {"scores": (CELLS,)})
@@ -41,6 +44,11 @@ def whole_graph(embeddings: bool = False) -> bytes:
     outputs = [boxes, logits, "indices"]
     if embeddings:
         outputs += [_reshaped(w, selected, "mask_queries", (1, QUERIES, 3)), _reshaped(w, rows, "mask_cells", (1, 4, 4, 3))]
+    if keypoints is not None:
+        size = len(keypoints[1])
+        constants = [w.constant(f"keypoints_{name}", data) for name, data in zip(("weight", "bias"), keypoints, strict=True)]
+        numbers = w.op("FULLY_CONNECTED", [selected, *constants], {"numbers": (QUERIES, size)})
+        outputs.append(_reshaped(w, numbers, "keypoints", (1, QUERIES, size // 7, 7)))
     with tempfile.TemporaryDirectory() as folder:
         return w.write(Path(folder) / "graph_a.tflite", outputs).read_bytes()
 
