@@ -111,8 +111,8 @@ def to_keypoints(
     for rows, own in _by_class(labels, keypoints, spec):
         if own.shape[1] == 0:
             continue
-        points = np.clip(own[..., :2].astype(np.float32) * scale + offset, -_FARTHEST, _FARTHEST)
         with np.errstate(over="ignore"):
+            points = np.clip(own[..., :2].astype(np.float32) * scale + offset, -_FARTHEST, _FARTHEST)
             scores = (1 / (1 + np.exp(-own[..., 2]))).astype(np.float32)
         covariances = _covariances(own[..., 4:], scale)
         for row, xy, score, covariance in zip(
