@@ -1,16 +1,18 @@
 /**
  * Compares two lists of detections as sets, by the rule of `verify/parity/detections.py`: with threshold t, score tolerance d
  * and IoU limit u, two detections match if they are of one class, their IoU is at least u and their scores differ by at most d;
- * and if the reference has a mask, the candidate's has an IoU of at least m with it.
+ * if the reference has a mask, the candidate's has an IoU of at least m with it; and if it has keypoints, so has the candidate,
+ * each with a score within d, and those that the reference scores 0.5 or more at most k of the box's longer side away.
  * A detection with a score above t + d must have a match, one within d of t may have one, and the rest is ignored.
  *
  * @typedef {import('./decode.js').Detection} Detection
- * @typedef {{threshold: number, iou: number, score: number, mask?: number}} DetectionLimits
+ * @typedef {{threshold: number, iou: number, score: number, mask?: number, keypoint?: number}} DetectionLimits
  * @typedef {{status: 'matched' | 'missing' | 'extra' | 'borderline', reference?: Detection, candidate?: Detection, iou?: number,
- *   maskIou?: number}} Row
+ *   maskIou?: number, keypointGap?: number}} Row
  */
 
 import { area, intersection } from './decode.js';
+import { FINDABLE } from './keypoints.js';
 
 /** Scores are float32 while limits are decimal fractions: a difference of exactly the tolerance must not fail by rounding. */
 const ROUNDING = 1e-7;
@@ -34,7 +36,9 @@ export function matchDetections(reference, candidate, limits) {
     one.classIndex === other.classIndex &&
     iou(one.box, other.box) >= limits.iou &&
     Math.abs(one.score - other.score) <= limits.score + ROUNDING &&
-    (!one.mask || (maskIou(one, other) ?? 0) >= (limits.mask ?? 0));
+    (!one.mask || (maskIou(one, other) ?? 0) >= (limits.mask ?? 0)) &&
+    (!one.keypoints ||
+      (keypointGap(one, other) <= (limits.keypoint ?? Infinity) && keypointScoreGap(one, other) <= limits.score + ROUNDING));
   const edges = left.map((one) => right.map((other) => fit(one, other)));
   const worth = left.map((one) => right.map((other) => iou(one.box, other.box) - Math.abs(one.score - other.score)));
   const partner = pairs(edges, worth, left.map(required), right.map(required));
@@ -44,7 +48,9 @@ export function matchDetections(reference, candidate, limits) {
     const other = partner.get(index);
     if (other === undefined) return { status: required(one) ? 'missing' : 'borderline', reference: one };
     const candidate = right[other];
-    return { status: 'matched', reference: one, candidate, iou: iou(one.box, candidate.box), maskIou: maskIou(one, candidate) };
+    const figures = { iou: iou(one.box, candidate.box), maskIou: maskIou(one, candidate) };
+    const points = one.keypoints ? { keypointGap: keypointGap(one, candidate) } : {};
+    return { status: 'matched', reference: one, candidate, ...figures, ...points };
   });
   const taken = new Set(partner.values());
   right.forEach((other, index) => {
@@ -57,6 +63,24 @@ export function matchDetections(reference, candidate, limits) {
 /** The masks' intersection over union; undefined if either has none. @param {Detection} one @param {Detection} other */
 function maskIou(one, other) {
   return one.mask && other.mask && one.mask.iou(other.mask);
+}
+
+/**
+ * The largest distance of the keypoints that the first scores 0.5 or more, as a share of its box's longer side, of at least one
+ * pixel; infinite if the other has not as many keypoints.
+ *
+ * @param {Detection} one @param {Detection} other
+ */
+function keypointGap({ keypoints = [], box: [left, top, right, bottom] }, { keypoints: others = [] }) {
+  if (others.length !== keypoints.length) return Infinity;
+  const side = Math.max(right - left, bottom - top, 1);
+  const apart = keypoints.map(({ x, y, score }, at) => (score < FINDABLE ? 0 : Math.hypot(x - others[at].x, y - others[at].y)));
+  return Math.max(0, ...apart) / side;
+}
+
+/** The largest difference of the keypoints' scores, of which both have as many. @param {Detection} one @param {Detection} other */
+function keypointScoreGap({ keypoints = [] }, { keypoints: others = [] }) {
+  return Math.max(0, ...keypoints.map(({ score }, at) => Math.abs(score - others[at].score)));
 }
 
 /**
