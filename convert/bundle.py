@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from detr2litert.convert.compiler import CompiledDetector, native_name, tensor_specs
+from detr2litert.convert.compiler import KEYPOINTS, CompiledDetector, native_name, tensor_specs
 from detr2litert.convert.models.classes import Classes
+from detr2litert.convert.models.keypoints.skeletons import skeletons_of
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings import Settings
 from detr2litert.convert.models.settings.picture import channels_of, fill_of
@@ -38,14 +39,17 @@ from detr2litert.host_runtime.foreign_json import escaped
 from detr2litert.host_runtime.interrupt import uninterrupted
 from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
+    KEYPOINTS_VERSION,
     MANIFEST_NAME,
     MASKS_VERSION,
     ONE_GRAPH_VERSION,
     TWO_GRAPHS_VERSION,
+    ClassKeypoints,
     FileRecord,
     Golden,
     Graphs,
     GraphSpec,
+    Keypoints,
     Manifest,
     Masks,
     NativeFiles,
@@ -254,6 +258,19 @@ def postprocess_of(reference: Reference, classes: Classes) -> Postprocess:
         num_select=reference.settings.num_select.value,
         ignored_classes=classes.ignored,
         masks=Masks(MASKS, KEPT) if reference.masks else None,
+        keypoints=_keypoints_of(reference, classes),
+    )
+
+
+def _keypoints_of(reference: Reference, classes: Classes) -> Keypoints | None:
+    counts = reference.keypoints_per_class
+    if not counts:
+        return None
+    skeletons = skeletons_of(counts, classes.names, classes.skeletons, reference.variant.keypoints)
+    return Keypoints(
+        reference.keypoint_score_weight,
+        tuple(ClassKeypoints(column, item.names, item.edges, item.sigmas) for column, item in skeletons.items()),
+        KEYPOINTS,
     )
 
 
@@ -365,6 +382,8 @@ def _letter(graph: str) -> str:
 
 def _schema_version(compiled: CompiledDetector) -> int:
     """Returns the lowest version that has what the bundle has."""
+    if KEYPOINTS in compiled.parts.last.output_names:
+        return KEYPOINTS_VERSION
     if compiled.parts.m is not None:
         return MASKS_VERSION
     return ONE_GRAPH_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION

@@ -33,6 +33,8 @@ Array = NDArray[np.generic]
 
 INPUT_NAMES = ("image",)
 OUTPUT_NAMES: tuple[str, ...] = ("boxes", "logits")
+KEYPOINTS = "keypoints"
+"""The third output of a detector of keypoints."""
 MASKS_AT_A_TIME = 32
 """Of graph M. More than most pictures have objects; what it computes and copies grows with it."""
 
@@ -159,6 +161,8 @@ def compile_detector(
         if reference.masks:
             product = Part(cut_masks(whole, min(MASKS_AT_A_TIME, reference.num_queries)), (QUERIES, CELLS, KEPT), (MASKS,))
             outputs = (*OUTPUT_NAMES, QUERIES, CELLS)
+        elif reference.keypoints_per_class:
+            outputs = (*OUTPUT_NAMES, KEYPOINTS)
         parts = partition(whole, INPUT_NAMES, outputs, layout=profile.layout, token_maps=profile.token_maps)
         parts = replace(parts, m=product)
         observer.cut(whole, parts)

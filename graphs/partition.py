@@ -2,7 +2,8 @@
 
 The three parts::
 
-    graph A    everything that the scores, and the tensors the selection gathers from, depend on
+    graph A    everything that the scores, and the tensors the selection gathers from, depend on; and what is cheaper to cross
+               after than before (``graphs.crossing``)
     host step  the top-k, and in some layouts the gathers and the selected tokens' tail
     graph B    the rest
 
@@ -23,6 +24,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor, fx, nn
 
+from detr2litert.graphs.crossing import grown
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
 from detr2litert.graphs.host_step import HostPart, HostProgramBuilder
@@ -164,6 +166,7 @@ class _Cut:
             self._gathers = hoisted.gathers
             self._tail = set(hoisted.tail) if layout is Layout.TAIL else set()
             self._on_host = {*hoisted.gathers, *self._tail} | _between(selection.topk, hoisted.gathers)
+        self._in_a = grown(self._in_a, self._on_host)
         self._output = next(n for n in graph_module.graph.nodes if n.op == "output")
         self._in_b = [
             n

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from detr2litert.convert.demo.corners import BITE, BITE_RADIUS, REACH, corners_of
+
 CLASSES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross", "crescent")
 
 SIDE = 160
@@ -38,12 +40,15 @@ class Scene:
         labels: ``[n]`` int64 indices into ``CLASSES``.
         boxes: ``[n, 4]`` float32 boxes as x0, y0, x1, y1 in pixels, tight around each whole shape (hidden parts included).
         masks: ``[n, side, side]`` bool, the pixels of which a whole shape (hidden parts included) covers at least half.
+        keypoints: of each shape ``[K, 3]`` float32 as x, y in pixels and COCO's visibility: 2 seen, 1 hidden, 0 outside. See
+            ``convert.demo.corners``.
     """
 
     image: Image.Image
     labels: np.ndarray
     boxes: np.ndarray
     masks: np.ndarray
+    keypoints: tuple[np.ndarray, ...] = ()
 
 
 def render(index: int, side: int = SIDE) -> Scene:
@@ -57,18 +62,30 @@ def render(index: int, side: int = SIDE) -> Scene:
     labels: list[int] = []
     boxes: list[np.ndarray] = []
     covered: list[np.ndarray] = []
+    corners: list[np.ndarray] = []
     for _ in range(int(rng.integers(1, _MAX_OBJECTS + 1))):
         placed = _place(rng, big, covered)
         if placed is None:
             continue
-        label, mask = placed
+        label, mask, points = placed
         _paint(rng, canvas, mask)
         covered.append(np.asarray(mask) > 127)
         labels.append(label)
+        # A coordinate of a drawing is that of a pixel's centre.
+        corners.append((points + 0.5) / _SUPERSAMPLING)
         boxes.append(np.asarray(mask.getbbox(), np.float32) / _SUPERSAMPLING)
     image = _add_noise(rng, canvas.resize((side, side), Image.Resampling.BOX))
     masks = np.stack([_half_covered(shape) for shape in covered]) if covered else np.zeros((0, side, side), bool)
-    return Scene(image, np.asarray(labels, np.int64), np.asarray(boxes, np.float32).reshape(-1, 4), masks)
+    keypoints = tuple(_with_visibility(points, masks[i + 1 :], side) for i, points in enumerate(corners))
+    return Scene(image, np.asarray(labels, np.int64), np.asarray(boxes, np.float32).reshape(-1, 4), masks, keypoints)
+
+
+def _with_visibility(points: np.ndarray, above: np.ndarray, side: int) -> np.ndarray:
+    """Returns keypoints ``[K, 3]`` of points ``[K, 2]``, given the masks of the shapes above theirs."""
+    columns, rows = np.floor(points).astype(int).T.reshape(2, -1)
+    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+    hidden = above[:, rows.clip(0, side - 1), columns.clip(0, side - 1)].any(0)
+    return np.column_stack([points, np.where(inside, np.where(hidden, 1, 2), 0)]).astype(np.float32)
 
 
 def _half_covered(shape: np.ndarray) -> np.ndarray:
@@ -90,17 +107,18 @@ def _background(rng: np.random.Generator, side: int) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _place(rng: np.random.Generator, big: int, covered: list[np.ndarray]) -> tuple[int, Image.Image] | None:
+def _place(rng: np.random.Generator, big: int, covered: list[np.ndarray]) -> tuple[int, Image.Image, np.ndarray] | None:
     """Finds a class and a place that leave every shape at least three quarters visible."""
     label = int(rng.integers(len(CLASSES)))
     for _ in range(_PLACEMENT_TRIES):
         radius = big * float(rng.uniform(0.065, 0.19))
         centre = rng.uniform(radius * 0.95, big - radius * 0.95, 2)
         mask = Image.new("L", (big, big))
-        _draw_shape(mask, CLASSES[label], centre, radius, float(rng.uniform(0, 2 * math.pi)))
+        angle = float(rng.uniform(0, 2 * math.pi))
+        _draw_shape(mask, CLASSES[label], centre, radius, angle)
         here = np.asarray(mask) > 127
         if all((here & other).sum() <= _MAX_HIDDEN * min(other.sum(), here.sum()) for other in covered):
-            return label, mask
+            return label, mask, corners_of(CLASSES[label], centre, radius, angle)
     return None
 
 
@@ -109,8 +127,8 @@ def _draw_shape(mask: Image.Image, name: str, centre: np.ndarray, radius: float,
     if name in ("circle", "crescent"):
         draw.ellipse(_disc(centre, radius), fill=255)
         if name == "crescent":
-            bite = centre + 0.55 * radius * np.asarray([math.cos(angle), math.sin(angle)])
-            draw.ellipse(_disc(bite, 0.75 * radius), fill=0)
+            bite = centre + BITE * radius * np.asarray([math.cos(angle), math.sin(angle)])
+            draw.ellipse(_disc(bite, BITE_RADIUS * radius), fill=0)
         return
     turn = np.asarray([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     corners = np.asarray(_outline(name)) @ turn.T * radius + centre
@@ -129,7 +147,7 @@ def _outline(name: str) -> Points:
         return _ring([1.0] * 3)
     if name == "star":
         return _ring([1.0, 0.42] * 5)
-    arm, reach = 0.3, 0.95
+    arm, reach = 0.3, REACH
     quarter = [(arm, arm), (arm, reach), (-arm, reach)]
     return [_rotate_quarter(p, turns) for turns in range(4) for p in quarter]
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detr2litert.convert.models.checkpoints.stated_classes import Columns, StatedClasses
 from detr2litert.convert.models.coco import COCO_CONTIGUOUS, COCO_NAMES, COCO_SPARSE
+from detr2litert.convert.models.keypoints.skeletons import Skeleton, stated_skeleton
 from detr2litert.convert.models.variants import ClassNames, Variant
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import OTHERS, parse_json, text_problem
@@ -28,6 +29,7 @@ class Classes:
         names: one entry per logit column; None for a column without a class: COCO's unused ids, and the unused column of a
             fine-tuned rfdetr head (see ``convert.models.checkpoints.stated_classes``).
         source: the origin of the names and of their columns, for the report.
+        skeletons: the keypoints of classes, by name, where the user's file states them.
         ids: one entry per logit column: the id that the file, the checkpoint's or the user's, gives the name, or its place in
             a list of names, from 0; None where it names nothing.
     """
@@ -35,6 +37,7 @@ class Classes:
     names: ClassNames
     source: str
     ids: tuple[int | None, ...]
+    skeletons: Mapping[str, Skeleton] = field(default_factory=dict)
 
     @property
     def ignored(self) -> tuple[int, ...]:
@@ -50,10 +53,12 @@ class ClassFile:
         names: in order, None for an unused place; or id → name.
         ids_are_columns: the ids are columns of the class head. False for the ids of an annotation file, which some projects
             make contiguous in training.
+        skeletons: the keypoints of an annotation file's categories, by name.
     """
 
     names: Sequence[str | None] | Columns
     ids_are_columns: bool = True
+    skeletons: Mapping[str, Skeleton] = field(default_factory=dict)
 
 
 def resolve_classes(variant: Variant, columns: int, stated: StatedClasses | None = None, file: Path | None = None) -> Classes:
@@ -143,6 +148,7 @@ def _from_json(text: str, file: Path) -> ClassFile:
 
 def _from_annotations(categories: list[object], file: Path) -> ClassFile:
     names: dict[int, str] = {}
+    skeletons: dict[str, Skeleton] = {}
     for category in categories:
         entry = category if isinstance(category, dict) else {}
         number, name = entry.get("id"), entry.get("name")
@@ -155,9 +161,15 @@ def _from_annotations(categories: list[object], file: Path) -> ClassFile:
         ):
             raise UserError(f"class file {file}: each of its categories needs an id of its own, 0 or more, and a name")
         names[number] = name
+        try:
+            stated = stated_skeleton(entry)
+        except ValueError as error:
+            raise UserError(f"class file {file}: category {name}: {error}") from error
+        if stated is not None:
+            skeletons[name] = stated
     if not names:
         raise UserError(f"class file {file} has no categories")
-    return ClassFile(names, ids_are_columns=False)
+    return ClassFile(names, ids_are_columns=False, skeletons=skeletons)
 
 
 def _is_id(key: str) -> bool:
@@ -172,7 +184,7 @@ def _from_file(content: ClassFile, columns: int, stated: StatedClasses | None, f
             _ambiguous(f"class file {file}", readings, columns, "the checkpoint does not say which column is unused")
         )
     ids = sorted(content.names) if isinstance(content.names, Mapping) else _places(content.names)
-    return Classes(_spread(readings[0], columns), str(file), _ids(readings[0], ids, columns))
+    return Classes(_spread(readings[0], columns), str(file), _ids(readings[0], ids, columns), content.skeletons)
 
 
 def _readings(content: ClassFile, columns: int, stated: StatedClasses | None, file: Path) -> list[Columns]:

@@ -122,7 +122,7 @@ def configuration(variant: Variant, checkpoint: Checkpoint | None, settings: Set
     for key in ("model_type", "num_labels", "attn_implementation", "_attn_implementation"):
         values.pop(key, None)
     with quiet():
-        config_class = getattr(importlib.import_module("transformers"), family.config_class)
+        config_class = getattr(importlib.import_module(family.module), family.config_class)
         try:
             return config_class(**values)
         except Exception as error:

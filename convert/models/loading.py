@@ -101,6 +101,7 @@ _SHAPE_SETTINGS = (
     (r"reference_point_embed|query_feat", "num_queries and group_detr decide its rows"),
     (r"attention_weights|sampling_offsets", "the decoder's heads, levels and sampling points decide its rows"),
     (r"patch_embeddings|stem|embedder", "the input's channels and the patch size decide its shape"),
+    (r"keypoint_(positions|queries)", "the keypoints of all classes together (keypoints_per_class) decide its rows"),
     (r"position_embeddings", "the position grid decides its length"),
     (r"class_embed|score_head", "the number of classes decides its rows"),
     (r"fc[12]|mlp|linear[12]", "the width of the feed-forward network decides its shape"),

@@ -204,7 +204,7 @@ def computes_as_original(variant: Variant, checkpoint: Checkpoint | None) -> boo
 
 def model_class(variant: Variant, checkpoint: Checkpoint | None) -> Any:
     """Returns the class of the detector's model: transformers' own, or one derived from it that makes the adjustments."""
-    base = getattr(importlib.import_module("transformers"), variant.family.model_class)
+    base = getattr(importlib.import_module(variant.family.module), variant.family.model_class)
     named = {*variant.family.adjustments, *variant.adjustments}
     adjustments = [change for name, change in ADJUSTMENTS.items() if name in named]
     if not adjustments or not computes_as_original(variant, checkpoint):

@@ -29,7 +29,7 @@ RANDOM = "random"
 
 
 class Detector(nn.Module):
-    """A transformers detector with one tensor in and two out, for ``torch.export``."""
+    """A detector of transformers' form with one tensor in and two out, for ``torch.export``."""
 
     def __init__(self, model: nn.Module, boxes_output: str, logits_output: str) -> None:
         super().__init__()
@@ -43,18 +43,18 @@ class Detector(nn.Module):
         return getattr(output, self._boxes_output), getattr(output, self._logits_output)
 
 
-class InstanceDetector(Detector):
-    """A detector that also gives the masks of its queries."""
+class DetectorOfMore(Detector):
+    """A detector that also gives the masks or the keypoints of its queries."""
 
-    def __init__(self, detector: Detector, masks_output: str) -> None:
+    def __init__(self, detector: Detector, third_output: str) -> None:
         super().__init__(detector.model, detector._boxes_output, detector._logits_output)
-        self._masks_output = masks_output
+        self._third_output = third_output
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        """Normalised image ``[1, channels, H, W]`` to boxes, logits and the masks' logits ``[1, Q, h, w]``."""
+        """Normalised image ``[1, channels, H, W]`` to boxes, logits, and masks' logits ``[1, Q, h, w]`` or keypoints."""
         output = self.model(pixel_values=image)
         boxes, logits = getattr(output, self._boxes_output), getattr(output, self._logits_output)
-        return boxes, logits, getattr(output, self._masks_output)
+        return boxes, logits, getattr(output, self._third_output)
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,23 @@ class Reference:
         return setting is not None and setting.value == "on"
 
     @property
+    def keypoints_per_class(self) -> tuple[int, ...]:
+        """Returns the number of keypoints of each class, by column, up to the last that has any; () of other detectors."""
+        setting = self.settings.architecture.get("keypoints_per_class")
+        return () if setting is None else tuple(setting.value)
+
+    @property
+    def keypoint_score_weight(self) -> float:
+        """Returns how much a score depends on how sure the detection's keypoints are; 0 of other detectors."""
+        setting = self.settings.architecture.get("keypoint_score_weight")
+        return 0.0 if setting is None else float(setting.value)
+
+    @property
     def exported(self) -> Detector:
-        """Returns what is exported: ``module``, or with masks, the same model with a third output."""
-        masks_output = self.variant.family.masks_output
-        return InstanceDetector(self.module, masks_output).eval() if self.masks and masks_output else self.module
+        """Returns what is exported: ``module``, or the same model with masks or keypoints as a third output."""
+        family = self.variant.family
+        third = (family.masks_output if self.masks else None) or family.keypoints_output
+        return self.module if third is None else DetectorOfMore(self.module, third).eval()
 
     @property
     def size(self) -> Size:

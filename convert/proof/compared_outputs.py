@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detr2litert.convert.compiler import OUTPUT_NAMES
+from detr2litert.convert.compiler import KEYPOINTS, OUTPUT_NAMES
 from detr2litert.graphs.mask_product import KEPT, MASKS
 from detr2litert.verify.parity.metrics import Difference, difference, residual
 
@@ -23,7 +23,7 @@ layer norm without its epsilon changes tiny's logits by 8e-4."""
 
 def of_queries(outputs: Arrays) -> dict[str, Array]:
     """Returns the outputs that are compared query by query, of all queries."""
-    return {name: outputs[name] for name in OUTPUT_NAMES}
+    return {name: outputs[name] for name in (*OUTPUT_NAMES, KEYPOINTS) if name in outputs}
 
 
 def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
@@ -40,9 +40,7 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
     if not alike or agree(differences(plain, expected)):
         return plain, 0
     ours, theirs = (
-        np.concatenate(
-            [np.asarray(side[name], np.float64)[0] / (np.abs(expected[name]).max() + 1e-12) for name in plain], axis=1
-        )
+        np.concatenate([_rows(side[name]) / (np.abs(expected[name]).max() + 1e-12) for name in plain], axis=1)
         for side in (plain, expected)
     )
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
@@ -54,6 +52,12 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
     if not agree(differences(sorted_again, expected)):
         return plain, 0
     return sorted_again, int((nearest != np.arange(len(nearest))).sum())
+
+
+def _rows(output: Array) -> NDArray[np.float64]:
+    """Returns an output ``[1, Q, …]`` as a row a query."""
+    queries = np.asarray(output, np.float64)[0]
+    return queries.reshape(len(queries), -1)
 
 
 def mask_differences(values: Arrays, expected: Arrays) -> dict[str, Difference]:

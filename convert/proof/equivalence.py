@@ -26,6 +26,7 @@ from torch import Tensor, fx
 
 from detr2litert.convert.compiler import (
     INPUT_NAMES,
+    KEYPOINTS,
     OUTPUT_NAMES,
     CompilationObserver,
     CompiledDetector,
@@ -307,7 +308,7 @@ class _Comparison(CompilationObserver):
                 reference = {op.output: wanted[:, order] if selected else wanted}
                 _raise_unless(differences(found, reference), f"host step op {op.op}", detail, _HOST)
         values = evaluate_parts(parts, self._image)
-        outputs, _ = in_order({name: values[name] for name in OUTPUT_NAMES}, self._expected)
+        outputs, _ = in_order({name: values[name] for name in self._expected}, self._expected)
         message = "right before it and wrong after it"
         _raise_unless(differences(outputs, self._expected), "the cut", message, "run the tests of graphs/")
         for where, part in parts.graphs.items():
@@ -321,7 +322,7 @@ class _Comparison(CompilationObserver):
         with self._rare.condition():
             outputs = _outputs(graph_module, (self._image,)).values()
         # Not the masks of a detector of instances, which come from a graph of their own after the cut.
-        found, _ = in_order(dict(zip(OUTPUT_NAMES, outputs, strict=False)), self._expected)
+        found, _ = in_order(dict(zip(self._expected, outputs, strict=False)), self._expected)
         _raise_unless(differences(found, self._expected), place, detail, advice)
 
 
@@ -354,5 +355,6 @@ def _outputs(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[s
 
 @torch.no_grad()
 def _reference_outputs(reference: Reference, image: Tensor) -> dict[str, Array]:
-    names = (*OUTPUT_NAMES, MASKS) if reference.masks else OUTPUT_NAMES
-    return {name: value.numpy() for name, value in zip(names, reference.exported(image), strict=True)}
+    third = MASKS if reference.masks else KEYPOINTS
+    names = (*OUTPUT_NAMES, third)
+    return {name: value.numpy() for name, value in zip(names, reference.exported(image), strict=False)}

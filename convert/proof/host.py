@@ -8,7 +8,7 @@ tied logits, in every column, for the post-processing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,9 @@ from detr2litert.host_runtime.bundle import Bundle
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.keypoints import Keypoint
 from detr2litert.host_runtime.manifest import Manifest
+from detr2litert.host_runtime.manifest_keypoints import CHANNELS
 from detr2litert.host_runtime.masks import mask_of
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import preprocess
@@ -38,6 +40,8 @@ LIMIT = 0.999999
 """Lowest correlation of tensors: both sides compute in float32, in different orders of summation."""
 PIXELS, SCORE = 1e-3, 1e-6
 """Largest differences of a box's side and of a score."""
+COVARIANCE = 1e-4
+"""Largest relative difference of a keypoint's covariances, which are exponentials of float32 numbers."""
 OTHER_PIXELS = 1e-3
 """Largest share of a mask's pixels that differ: those whose logit is 0 but for rounding. Half a pixel is ten times that."""
 _NOISE_SIZES = ((97, 61), (701, 523))
@@ -161,9 +165,16 @@ def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
     boxes = generator.uniform(-0.1, 1.1, (1, queries, 4)).astype(np.float32)
     logits = generator.choice(_LOGITS, (1, queries, columns))
     subject = f"post-processing of {queries} x {columns} tied logits"
-    wanted = path.decode(torch.from_numpy(boxes), torch.from_numpy(logits), _PICTURE, _THRESHOLD)
+    outputs = {manifest.postprocess.boxes: boxes, manifest.postprocess.logits: logits}
+    keypoints = None
+    if manifest.postprocess.keypoints is not None:
+        subject += " and their keypoints"
+        total = sum(path.reference.keypoints_per_class)
+        values = generator.normal(0, 1, (1, queries, total, CHANNELS)).astype(np.float32)
+        outputs[manifest.postprocess.keypoints.output] = values
+        keypoints = torch.from_numpy(values)
+    wanted = path.decode(torch.from_numpy(boxes), torch.from_numpy(logits), _PICTURE, _THRESHOLD, keypoints=keypoints)
     try:
-        outputs = {manifest.postprocess.boxes: boxes, manifest.postprocess.logits: logits}
         found = decode_outputs(manifest, outputs, _PICTURE, threshold=_THRESHOLD)
     except ValueError as error:
         return _Comparison("post-processing", subject, (Measurement(subject, "ran", 0.0, limit=1.0),), str(error))
@@ -189,6 +200,20 @@ def compare_masks(manifest: Manifest, path: ReferencePath) -> Iterator[_Comparis
         yield _Comparison("post-processing", subject, (measurement,), wrong)
 
 
+def _other_keypoints(found: Sequence[Keypoint], wanted: Sequence[Keypoint]) -> str:
+    """Describes the first keypoint of a detection that differs, "" if there is none."""
+    if len(found) != len(wanted):
+        return f"{len(found)} keypoints, not {len(wanted)}"
+    for number, (ours, theirs) in enumerate(zip(found, wanted, strict=True), start=1):
+        if max(abs(ours.x - theirs.x), abs(ours.y - theirs.y)) > PIXELS:
+            return f"keypoint {number} at {ours.x:.2f}, {ours.y:.2f}, not {theirs.x:.2f}, {theirs.y:.2f}"
+        if abs(ours.score - theirs.score) > SCORE:
+            return f"keypoint {number} of score {ours.score:.6f}, not {theirs.score:.6f}"
+        if not np.allclose(ours.covariance or (), theirs.covariance or (), rtol=COVARIANCE, atol=0):
+            return f"keypoint {number} of covariance {ours.covariance}, not {theirs.covariance}"
+    return ""
+
+
 def _first_other(found: Detections, wanted: Detections) -> str:
     """Describes the first detection that differs, "" if there is none."""
     for rank, (ours, theirs) in enumerate(zip(found, wanted, strict=False), start=1):
@@ -199,7 +224,7 @@ def _first_other(found: Detections, wanted: Detections) -> str:
         elif max(abs(a - b) for a, b in zip(ours.box, theirs.box, strict=True)) > PIXELS:
             sides = ([round(side, 2) for side in item.box] for item in (ours, theirs))
             message = "box {}, not {}".format(*sides)
-        else:
+        elif not (message := _other_keypoints(ours.keypoints or (), theirs.keypoints or ())):
             continue
         return f"detection {rank} has {message}"
     return "" if len(found) == len(wanted) else f"{len(found)} detections, not {len(wanted)}"

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings.setting import MEAN
+from detr2litert.convert.proof.reference_keypoints import in_pixels, of_class, score_with
 from detr2litert.convert.proof.resize_8bit import resize_in_8_bits
 from detr2litert.host_runtime.decode import Detection, Detections
 from detr2litert.host_runtime.masks import Mask
@@ -97,31 +98,48 @@ class ReferencePath:
         ``masks`` is whether those of a detector of instances are computed.
         """
         boxes, logits, *rest = self.reference.exported(self.tensor(image))
+        if self.reference.keypoints_per_class:
+            return self.decode(boxes, logits, image.size, threshold, keypoints=rest[0])
         return self.decode(boxes, logits, image.size, threshold, *(rest if masks else ()))
 
     def decode(
-        self, boxes: Tensor, logits: Tensor, size: tuple[int, int], threshold: float, masks: Tensor | None = None
+        self,
+        boxes: Tensor,
+        logits: Tensor,
+        size: tuple[int, int],
+        threshold: float,
+        masks: Tensor | None = None,
+        keypoints: Tensor | None = None,
     ) -> Detections:
         """Applies the official post-processing to the detector's outputs, for a picture of (width, height) pixels."""
         scores, order = logits.sigmoid().flatten().sort(descending=True, stable=True)
+        counts, weight = self.reference.keypoints_per_class, self.reference.keypoint_score_weight
         columns = logits.shape[2]
         width, height = size
         extent = torch.tensor([width, height, width, height], dtype=torch.float32)
         full_height, full_width = self.reference.size
         left, top, region_width, region_height = self._region(size)
         origin = torch.tensor([left, top, left, top])
+        full = torch.tensor([full_width, full_height])
         enlarged = torch.tensor([width / region_width, height / region_height] * 2, dtype=torch.float64)
         found = []
-        for score, place in zip(scores[: self.reference.settings.num_select.value].tolist(), order.tolist(), strict=False):
+        for selected, place in zip(scores[: self.reference.settings.num_select.value], order.tolist(), strict=False):
             query, column = divmod(place, columns)
             name = self._classes[column]
+            own = None if keypoints is None else of_class(keypoints[0, query], counts, column)
+            score = float(score_with(selected, own, weight))
             if score > threshold and name is not None:
                 x, y, w, h = boxes[0, query].unbind()
                 corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
                 pixels = corners * torch.tensor([full_width, full_height] * 2) - origin
                 x0, y0, x1, y1 = (pixels * enlarged).float().clamp(min=torch.zeros(4), max=extent).tolist()
                 mask = None if masks is None else self.mask(masks[:, [query]], size)
-                found.append(Detection(column, name, score, (x0, y0, x1, y1), mask))
+                points = (
+                    None if own is None or not len(own) else in_pixels(own, enlarged[:2] * full, -origin[:2] * enlarged[:2])
+                )
+                found.append(Detection(column, name, score, (x0, y0, x1, y1), mask, points))
+        if keypoints is not None:
+            found.sort(key=lambda item: -item.score)
         return Detections(tuple(found), width, height)
 
     def mask(self, logits: Tensor, size: tuple[int, int]) -> Mask:

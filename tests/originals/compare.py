@@ -94,8 +94,8 @@ def compare(recipe: Recipe, reference: Reference) -> Agreement:
             tensor = path.tensor(image)
             recorded = [_inside(detection, image.size) for detection in recipe.detections[picture.name]]
             orders = []
-            for boxes, logits in _orders(reference, tensor):
-                found = path.decode(boxes, logits, image.size, recipe.threshold)
+            for boxes, logits, keypoints in _orders(reference, tensor):
+                found = path.decode(boxes, logits, image.size, recipe.threshold, keypoints=keypoints)
                 orders.append(agreement(recorded, found.items))
                 if not orders[-1].left and orders[-1].iou >= _SAME_ORDER:
                     break
@@ -103,22 +103,51 @@ def compare(recipe: Recipe, reference: Reference) -> Agreement:
     return reduce(Agreement.worse, agreements)
 
 
-def _orders(reference: Reference, tensor: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields boxes and logits in float32, in float64, and in float64 of inputs that differ by rounding.
+def _orders(reference: Reference, tensor: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Yields boxes, logits and, of a detector of keypoints, those in float32, in float64, and in float64 of inputs that differ by rounding.
 
     These detectors add the n-th query to the n-th best token. Two tokens whose scores differ by less than the rounding of a sum
     change places from one implementation to another, and with them their detections.
     """
     with torch.no_grad():
-        yield reference.module(tensor)
+        yield _outputs(reference, tensor)
         try:
             reference.module.double()
             for seed in range(_ROUNDINGS):
                 noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-                boxes, logits = reference.module(tensor.double() + (_ROUNDING * noise if seed else 0))
-                yield boxes.float(), logits.float()
+                boxes, logits, keypoints = _outputs(reference, tensor.double() + (_ROUNDING * noise if seed else 0))
+                yield boxes.float(), logits.float(), None if keypoints is None else keypoints.float()
         finally:
             reference.module.float()
+
+
+def _outputs(reference: Reference, tensor: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    boxes, logits, *more = reference.exported(tensor) if reference.keypoints_per_class else reference.module(tensor)
+    return boxes, logits, more[0] if more else None
+
+
+@torch.no_grad()
+def compare_keypoints(recipe: Recipe, reference: Reference) -> tuple[float, float, int]:
+    """Compares the keypoints of the recorded detections with those of the nearest found ones, as ``compare`` matches them.
+
+    Returns:
+        The largest distance along an axis, in pixels; the largest difference of scores; and how many were compared.
+    """
+    path = ReferencePath(reference, [str(column) for column in range(reference.logit_columns)])
+    distance, score, count = 0.0, 0.0, 0
+    for picture in PICTURES:
+        with Image.open(picture) as image:
+            found = path.detect(image, recipe.threshold)
+        for detection in recipe.detections[picture.name]:
+            near = [item for item in found if item.class_index == detection.column]
+            best = max(near, key=lambda item: iou(detection.box, item.box) - abs(detection.score - item.score))
+            own = reference.keypoints_per_class[detection.column : detection.column + 1] or (0,)
+            assert len(best.keypoints or ()) == own[0]
+            for (x, y, wanted), point in zip(detection.keypoints, best.keypoints or (), strict=False):
+                distance = max(distance, abs(point.x - x), abs(point.y - y))
+                score = max(score, abs(point.score - wanted))
+                count += 1
+    return distance, score, count
 
 
 @torch.no_grad()

@@ -41,6 +41,7 @@ class Detection:
         score: after the sigmoid.
         box: x0, y0, x1, y1 in pixels of the picture.
         mask: of the picture's size, in COCO's compressed run lengths; None where none was recorded.
+        keypoints: x, y and score of each place, as many as the class with the most has.
     """
 
     name: str | None
@@ -48,6 +49,7 @@ class Detection:
     score: float
     box: tuple[float, float, float, float]
     mask: str | None = None
+    keypoints: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def read_recipe(path: Path) -> Recipe:
         options=tuple(data.get("options", ())),
         threshold=data["threshold"],
         detections={
-            picture: tuple(Detection(name, column, score, tuple(box), *mask) for name, column, score, box, *mask in found)
+            picture: tuple(Detection(name, column, score, tuple(box), *more) for name, column, score, box, *more in found)
             for picture, found in data["detections"].items()
         },
     )

@@ -34,6 +34,7 @@ from pycocotools import mask as coco_masks
 sys.path.insert(0, str(Path(__file__).parent))
 
 import stand_ins
+from agreement import above, difference, threshold_of
 from rfdetr_file import payload_of, template_of
 from rfdetr_recipes import RECIPES
 from session import Session
@@ -42,7 +43,6 @@ from wanted import Wanted
 ORIGINALS = Path(__file__).resolve().parents[2] / "tests" / "originals"
 
 INIT: list[list[Any]] = [
-    [],
     [r"_kp_active_mask$", "value", 0],
     [r"layer_scale\d\.lambda1$", "noise", 0.3],
     [r"(norm\w*|layernorm|\.bn)\.weight$", "near_one", 0.1],
@@ -55,6 +55,10 @@ INIT: list[list[Any]] = [
     [r"sampling_offsets\.bias$", "noise", 1.5],
     [r"refpoint_embed\.weight$", "noise", 0.01],
     [r"query_feat\.weight$", "noise", 0.03],
+    [r"(keypoint_pos_embed|keypoint_query_initializer\w*\.queries)$", "noise", 1.0],
+    [r"instance_kp_layer_scale$", "noise", 0.5],
+    [r"keypoint_embed(\.\d+)?\.layers\.2\.weight$", "normal", 0.5],
+    [r"keypoint_embed(\.\d+)?\.layers\.\d\.weight$", "normal", 1.4],
     [r"bbox_embed(\.\d+)?\.layers\.2\.weight$", "normal", 0.3],
     [r"bbox_embed(\.\d+)?\.layers\.\d\.weight$", "normal", 1.4],
     [r"class_embed(\.\d+)?\.weight$", "normal", 2.5],
@@ -64,12 +68,11 @@ INIT: list[list[Any]] = [
 ]
 """Attention is not uniform, boxes differ from their proposals, scores reach from 0 to above 0.5."""
 
-SMALLEST_GAP = 2e-3
 MASKS = 4
 """Masks that are recorded in a picture, those of the best detections; one takes some kilobytes."""
 
-Found = tuple[int, float, list[float], str | None, Any]
-"""Column, score, box, name and the mask, ``[height, width]`` booleans or None, of a detection."""
+Found = tuple[int, float, list[float], str | None, Any, Any]
+"""Column, score, box, name, the mask (``[height, width]`` booleans) and the keypoints (``[K, 3]``), or None, of a detection."""
 
 
 def main() -> None:
@@ -144,11 +147,12 @@ def _try_seed(session: Session, seed: int) -> bool:
     wanted = session.wanted
     session.notes.clear()
     # Scores around 0.5 are furthest apart; with more columns the best is higher.
-    INIT[0] = [r"class_embed(\.\d+)?\.bias$", "value", -7.0 if wanted.columns > 50 else -4.5]
     model = _trained_model(session)
+    bias = -7.0 if wanted.columns > 50 else -4.5
+    init = [[r"class_embed(\.\d+)?\.bias$", "value", bias], *_schema(model.model.model), *INIT]
     shapes = model.model.model.state_dict()
     tensors = {name: (str(value.dtype).removeprefix("torch."), tuple(value.shape)) for name, value in shapes.items()}
-    weights = {name: session.recipe.draw(name, *kind, INIT, seed) for name, kind in tensors.items()}
+    weights = {name: session.recipe.draw(name, *kind, init, seed) for name, kind in tensors.items()}
     container = template_of(payload_of(session, model, weights), weights)
     recipe = session.recipe.Recipe(
         name=wanted.name,
@@ -156,7 +160,7 @@ def _try_seed(session: Session, seed: int) -> bool:
         version=wanted.version,
         made_by=wanted.made_by,
         tensors=tensors,
-        init=INIT,
+        init=init,
         seed=seed,
         container=container,
         options=wanted.options,
@@ -171,23 +175,23 @@ def _try_seed(session: Session, seed: int) -> bool:
         loaded = _reload(session, path)
     inner = loaded.model.model
     everything = _predict(loaded, wanted)
-    threshold = _threshold(everything, wanted)
+    threshold = threshold_of(everything, wanted)
     if threshold is None:
         print(f":: {wanted.name}: seed {seed}: no threshold", flush=True)
         return False
-    kept = _above(everything, threshold)
+    kept = above(everything, threshold)
     with torch.no_grad():
         torch.manual_seed(0)
         for value in inner.parameters():
             value.mul_(1 + 2e-7 * torch.randn_like(value))
     again = _predict(loaded, wanted)
-    difference = _difference(kept, _above(again, threshold))
-    if difference > 3e-3:
-        print(f":: {wanted.name}: seed {seed}: depends on the last bit ({difference:.2g})", flush=True)
+    apart = difference(kept, above(again, threshold))
+    if apart > 3e-3:
+        print(f":: {wanted.name}: seed {seed}: depends on the last bit ({apart:.2g})", flush=True)
         return False
     if wanted.contrast is not None:
         other = _predict(_reload(session, path, wanted.contrast), wanted)
-        contrast = _difference(kept, _above(other, threshold))
+        contrast = difference(kept, above(other, threshold))
         session.notes.append(f"Opened with {wanted.contrast or 'nothing beside the path'}: difference {contrast:.3g}.")
     names = _class_names(loaded)
     rows = {
@@ -198,11 +202,23 @@ def _try_seed(session: Session, seed: int) -> bool:
     scores = [one[1] for found in kept.values() for one in found]
     print(
         f":: {wanted.name}: seed {seed}, {[len(found) for found in kept.values()]} of "
-        f"{[len(found) for found in everything.values()]} above {threshold}, best {max(scores):.2f}, robust {difference:.1e}",
+        f"{[len(found) for found in everything.values()]} above {threshold}, best {max(scores):.2f}, robust {apart:.1e}",
         *session.notes,
         flush=True,
     )
     return True
+
+
+def _schema(model: Any) -> list[list[Any]]:
+    """Returns rules for the buffers that say which class has which keypoints; of other detectors they are empty, or zero."""
+    buffers = {
+        name: value for name, value in model.named_buffers() if name.endswith(("_kp_active_mask", "keypoint_class_mask"))
+    }
+    return [
+        [rf"{name.rpartition('.')[2]}$", "literal", value.int().flatten().tolist()]
+        for name, value in buffers.items()
+        if value.numel() and getattr(model, "use_grouppose_keypoints", False)
+    ]
 
 
 def _trained_model(session: Session) -> Any:
@@ -253,6 +269,9 @@ def _predict(model: Any, wanted: Wanted) -> dict[str, list[Found]]:
         result = model.predict(picture, threshold=-1.0)
         given = result.data.get("class_name") if hasattr(result, "data") else None
         masks = getattr(result, "mask", None)
+        of_keypoints = hasattr(result, "detection_confidence")
+        scores = result.detection_confidence if of_keypoints else result.confidence
+        boxes = result.data["xyxy"] if of_keypoints else result.xyxy
         found[path.name] = [
             (
                 int(column),
@@ -260,10 +279,9 @@ def _predict(model: Any, wanted: Wanted) -> dict[str, list[Found]]:
                 [float(side) for side in box],
                 None if given is None else str(given[i]) or None,
                 None if masks is None else masks[i],
+                np.c_[result.xy[i], result.keypoint_confidence[i]] if of_keypoints else None,
             )
-            for i, (column, score, box) in enumerate(
-                zip(result.class_id, result.confidence, result.xyxy.reshape(-1, 4), strict=True)
-            )
+            for i, (column, score, box) in enumerate(zip(result.class_id, scores, boxes.reshape(-1, 4), strict=True))
         ]
     return found
 
@@ -278,7 +296,7 @@ def _class_names(model: Any) -> Any:
 
 
 def _row(rank: int, one: Found, names: dict[int, Any], wanted: Wanted) -> list[Any]:
-    column, score, box, name, mask = one
+    column, score, box, name, mask, keypoints = one
     if wanted.class_names is None and wanted.columns != 91:
         name, names = None, {}  # rfdetr gives COCO's names to a head that is not COCO's
     elif wanted.reload is None and wanted.class_names is not None:
@@ -288,65 +306,9 @@ def _row(rank: int, one: Found, names: dict[int, Any], wanted: Wanted) -> list[A
     row = [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
     if mask is not None and rank < MASKS:
         row.append(coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode())
+    if keypoints is not None:
+        row += [None, [[round(float(value), 5) for value in keypoint] for keypoint in keypoints]]
     return row
-
-
-def _above(found: dict[str, list[Any]], threshold: float) -> dict[str, list[Any]]:
-    return {name: [one for one in rows if one[1] > threshold] for name, rows in found.items()}
-
-
-def _threshold(found: dict[str, list[Any]], wanted: Wanted) -> float | None:
-    """Chooses a threshold with at least ten detections in each picture and no score near it."""
-    scores = {name: np.array([one[1] for one in rows]) for name, rows in found.items()}
-    if wanted.all_selected:
-        lowest = min(one.min() for one in scores.values())
-        return round(float(lowest) - 2 * SMALLEST_GAP, 4) if lowest > 2 * SMALLEST_GAP else None
-    for threshold in np.arange(0.95, 0.02, -0.0005):
-        if sum((one > threshold).sum() for one in scores.values()) > 160:
-            return None
-        if all(
-            (one > threshold).sum() >= 10 and np.abs(one - threshold).min() > 1.05 * SMALLEST_GAP for one in scores.values()
-        ):
-            return round(float(threshold), 4)
-    return None
-
-
-def _difference(first: dict[str, list[Any]], second: dict[str, list[Any]]) -> float:
-    """Returns the largest difference between the two as sets: of score × 10, or of 1 - IoU of boxes or masks.
-
-    It is 1 for one without a partner.
-    """
-    worst = 0.0
-    for name, rows in first.items():
-        others = list(second[name])
-        if len(rows) != len(others):
-            return 1.0
-        for column, score, box, _, mask in rows:
-            costs = [
-                max(10 * abs(score - other[1]), 1 - _iou(box, other[2]), 1 - _mask_iou(mask, other[4]))
-                if other[0] == column
-                else 1.0
-                for other in others
-            ]
-            best = int(np.argmin(costs))
-            worst = max(worst, min(1.0, costs[best]))
-            others.pop(best)
-    return worst
-
-
-def _iou(a: list[float], b: list[float]) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    inter = max(width, 0.0) * max(height, 0.0)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
-    return inter / union if union > 0 else 0.0
-
-
-def _mask_iou(a: Any, b: Any) -> float:
-    if a is None or b is None:
-        return 1.0
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 1.0
 
 
 # --- The recipe -------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from detr2litert.convert.models.checkpoints.stated_classes import (
     classes_from_arguments,
     classes_from_config,
     classes_from_export,
+    on_keypoint_slots,
 )
 from detr2litert.convert.models.checkpoints.statements import collect_statements
 from detr2litert.convert.models.checkpoints.unpickling import load_pickle
@@ -117,6 +118,10 @@ def _checkpoint(
         classes = classes_from_config(config)
     elif contents is not None:
         classes = classes_from_arguments(contents, columns) if names is None else classes_from_export(names, columns)
+    statements = collect_statements(family, tensors, contents, config, preprocessor, source)
+    counts = next((statement.value for statement in statements if statement.setting == "keypoints_per_class"), ())
+    if classes is not None and contents is not None:
+        classes = on_keypoint_slots(classes, counts)
     return Checkpoint(
         source=source,
         tensors=tensors,
@@ -127,6 +132,6 @@ def _checkpoint(
         classes=classes,
         config=config,
         variants=matching_variants(family, facts, config is None and has_original_names(tensors), class_name),
-        statements=collect_statements(family, tensors, contents, config, preprocessor, source),
+        statements=statements,
         place="" if contents is None else contents.place,
     )

@@ -82,6 +82,21 @@ def classes_from_export(names: Sequence[str], columns: int) -> StatedClasses:
     return StatedClasses((_numbered(names, 0),), "name i of class_names.txt on column i, as rfdetr since 1.6", listed=True)
 
 
+def on_keypoint_slots(stated: StatedClasses, counts: Sequence[int]) -> StatedClasses:
+    """Returns the classes of a keypoint checkpoint, given how many keypoints each column has.
+
+    Where column 0 has none, it is the background of rfdetr's older keypoint models, and the names are those of the columns
+    with keypoints (rfdetr/detr.py, ``predict``, 1.11.2); COCO's names are at COCO's ids all the same.
+    """
+    columns = stated.columns
+    if not counts or counts[0] > 0 or columns is None or not stated.listed or tuple(columns.values()) == COCO_NAMES:
+        return stated
+    slots = [column for column, count in enumerate(counts) if count]
+    names = [columns[column] for column in sorted(columns)]
+    reading = dict(zip(slots, names, strict=False))
+    return StatedClasses((reading,), "name i on the i-th class with keypoints, as rfdetr where class 0 has none", listed=True)
+
+
 def _numbered(names: Sequence[str], first: int) -> Columns:
     return {first + place: name for place, name in enumerate(names)}
 

@@ -15,6 +15,9 @@ from detr2litert.convert.models.settings.statements import Statement, from_argum
 from detr2litert.convert.models.variants import Family
 from detr2litert.host_runtime.errors import UserError
 
+_DECIDED_BY_TENSORS = {"keypoints_per_class"}
+"""Settings that the weights fix: rfdetr's arguments may be those of the model that training started from (rfdetr/detr.py,
+``from_checkpoint``, 1.11.2)."""
 _SIZES = ("anchor_image_size", "eval_size")
 """Fields of transformers' config.json that hold the size of the input (height, width)."""
 
@@ -39,7 +42,7 @@ def collect_statements(
     Raises:
         UserError: a value of the wrong type, or something that cannot be honoured.
     """
-    found = list(_from_tensors(tensors))
+    found = []
     if contents is not None:
         for place, arguments in contents.arguments.items():
             _check_required(family, arguments, place, source)
@@ -52,7 +55,9 @@ def collect_statements(
         found += [state("resolution", config[key], f"config.json: {key}", source) for key in _SIZES if config.get(key)]
     if preprocessor is not None:
         found += preprocessor_statements(preprocessor, source)
-    return tuple(found)
+    own = list(_from_tensors(tensors, source))
+    decided = {statement.setting for statement in own} & _DECIDED_BY_TENSORS
+    return (*own, *(statement for statement in found if statement.setting not in decided))
 
 
 def _check_required(family: Family, arguments: Mapping[str, object], place: str, source: str) -> None:
@@ -75,10 +80,13 @@ def _selected(before: tuple[str, int], found: list[Statement], arguments: Mappin
     return [*others, Statement("num_select", selected, f"fixed in the version that wrote {place}, which has no {newer}")]
 
 
-def _from_tensors(tensors: Mapping[str, Tensor]) -> Iterator[Statement]:
+def _from_tensors(tensors: Mapping[str, Tensor], source: str) -> Iterator[Statement]:
     for name, tensor in tensors.items():
         if re.search(r"(^|\.)decoder\.anchors$", name):
             yield Statement("resolution", size_of_anchors(tensor), f"{name}, {tensor.shape[1]} rows")
+        elif re.search(r"(^|\.)_kp_active_mask$", name) and tensor.dim() == 2 and tensor.numel():
+            # Which of the places of each class are keypoints, [classes, most keypoints].
+            yield state("keypoints_per_class", tensor.bool().sum(1).tolist(), name, source)
 
 
 def _resize(family: Family, contents: Contents, source: str) -> Iterator[Statement]:

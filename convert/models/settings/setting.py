@@ -21,6 +21,9 @@ MAX_COUNT = 1_000_000
 """Of queries, detections, heads and so on; a manifest's ``num_select`` has the same bound."""
 MAX_COUNTS = 64
 """Of a setting with several values, in a manifest too."""
+MAX_KEYPOINTS = 1000
+"""Of a class."""
+MAX_SCORE_WEIGHT = 100.0
 MAX_NUMBER = 1e6
 """Of scale, mean and std, and its reciprocal the least of scale and std: the same bounds as a manifest's pre-processing."""
 
@@ -136,6 +139,25 @@ def _places(value: object) -> tuple[int, ...]:
     return tuple(value)
 
 
+def _keypoints(value: object) -> tuple[int, ...]:
+    try:
+        if isinstance(value, str):
+            value = [int(text) for text in value.split(",")]
+        counts = list(value) if isinstance(value, list | tuple) else []
+        if not all(_is_whole(count) and 0 <= count <= MAX_KEYPOINTS for count in counts) or not any(counts):
+            raise ValueError
+    except ValueError as error:
+        raise ValueError(f"a list of numbers from 0 to {MAX_KEYPOINTS}, one a class, not all 0") from error
+    return tuple(counts)
+
+
+def _weight(value: object) -> float:
+    number = _number(value)
+    if not 0 <= number <= MAX_SCORE_WEIGHT:
+        raise ValueError(f"a number from 0 to {MAX_SCORE_WEIGHT:g}")
+    return number
+
+
 def _number(value: object) -> float:
     if isinstance(value, str):
         try:
@@ -213,6 +235,8 @@ _ALL = (
         "how deformable attention reads between cells: bilinear (default) or the nearest (discrete)",
         _choice("default", "discrete"),
     ),
+    Setting("keypoints_per_class", "keypoints of each class, by column", _keypoints),
+    Setting("keypoint_score_weight", "weight of the keypoints' uncertainty in the score", _weight),
     Setting("masks", "whether a detector of instances gives masks: on, or off (boxes and classes alone)", _choice("on", "off")),
 )
 

@@ -6,7 +6,10 @@ below, and border cells in the query selection, see ``convert.models.originals.s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from detr2litert.convert.models.coco import COCO_SPARSE
+from detr2litert.convert.models.keypoints.skeletons import Skeleton
 from detr2litert.convert.models.variants.row import ClassNames, Fact, Family, Variant
 
 RF_DETR = Family(
@@ -129,8 +132,13 @@ def rf_detr_row(
     hub_id: str | None = None,
     bundled: str | None = None,
     mask_ffn: int | None = None,
+    keypoints: Mapping[int, Skeleton] | None = None,
+    score_weight: float = 0.2,
 ) -> Variant:
-    """Builds a row of the RF-DETR family; the defaults are those of the published sizes, transformers' for ``mask_ffn``."""
+    """Builds a row of the RF-DETR family; the defaults are those of the published sizes, transformers' for ``mask_ffn``.
+
+    ``keypoints`` are those of each class by its column, for a detector that has any.
+    """
     return Variant(
         name=name,
         family=family,
@@ -166,6 +174,7 @@ def rf_detr_row(
             "dropout": 0.0,
             "layer_norm_eps": 1e-6,
             **({} if mask_ffn is None else {"intermediate_size": mask_ffn}),
+            **({} if keypoints is None else {"keypoints_per_class": _counts(keypoints), "keypoint_score_weight": score_weight}),
         },
         expected={
             "backbone width": width,
@@ -186,10 +195,22 @@ def rf_detr_row(
         decoder_layers=decoder_layers,
         position_grid=position_grid,
         feature_levels=feature_levels,
+        keypoints=tuple((keypoints or {}).values()),
     )
 
 
-def demo_row(name: str, *, source: str, family: Family = RF_DETR, mask_ffn: int | None = None) -> Variant:
+def _counts(keypoints: Mapping[int, Skeleton]) -> list[int]:
+    return [len(keypoints[column].names) if column in keypoints else 0 for column in range(max(keypoints) + 1)]
+
+
+def demo_row(
+    name: str,
+    *,
+    source: str,
+    family: Family = RF_DETR,
+    mask_ffn: int | None = None,
+    keypoints: Mapping[int, Skeleton] | None = None,
+) -> Variant:
     """Builds the row of a trained demo detector, which all have one size."""
     return rf_detr_row(
         name,
@@ -212,6 +233,8 @@ def demo_row(name: str, *, source: str, family: Family = RF_DETR, mask_ffn: int 
         cross_heads=6,
         c2f_blocks=2,
         mask_ffn=mask_ffn,
+        keypoints=keypoints,
+        score_weight=0.0,
         bundled=f"demo/{name}",
         source=source,
     )

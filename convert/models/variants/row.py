@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from detr2litert.convert.models.keypoints.skeletons import Skeleton
 from detr2litert.convert.models.settings.fields import FieldPath, read_field
 from detr2litert.convert.models.settings.setting import Size, Sourced
 from detr2litert.host_runtime.manifest import Resize
@@ -51,10 +52,11 @@ class Family:
     Attributes:
         name: for messages.
         model_type: ``model_type`` of transformers' config.json.
-        config_class: name of the configuration class in ``transformers``.
-        model_class: name of the model class in ``transformers``; its output has the attributes ``boxes_output``
-            (``[1, Q, 4]``, cx cy w h in [0, 1]) and ``logits_output`` (``[1, Q, C]``), and, of a detector of instances,
-            ``masks_output`` (``[1, Q, h, w]``, logits).
+        module: where the two classes are: ``transformers``, or a module of ours for a detector that it does not have.
+        config_class: name of the configuration class.
+        model_class: name of the model class; its output has the attributes ``boxes_output`` (``[1, Q, 4]``, cx cy w h in
+            [0, 1]) and ``logits_output`` (``[1, Q, C]``), and, of a detector of instances, ``masks_output`` (``[1, Q, h, w]``,
+            logits), of one of keypoints ``keypoints_output`` (``[1, Q, K, 7]``, see ``convert.models.keypoints.detector``).
         signature: patterns that must each match a tensor's name for a checkpoint to be of this family.
         facts: architectural numbers that can be read from the tensors. ``logits`` is required: the number of columns.
         other_models: pattern over tensor names → what such a checkpoint is and what to do; these are refused.
@@ -114,6 +116,8 @@ class Family:
     boxes_output: str = "pred_boxes"
     logits_output: str = "logits"
     masks_output: str | None = None
+    keypoints_output: str | None = None
+    module: str = "transformers"
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ class Variant:
         only_original: there are no transformers folders of it, so that config.json never means this row, and its random
             weights are those of the adjusted model.
         class_name: of the original project, where its checkpoints state it (``model_name``, rfdetr since 1.7).
+        keypoints: what the keypoints of the published weights are, for each class that has any.
     """
 
     name: str
@@ -175,6 +180,7 @@ class Variant:
     original_config: Mapping[FieldPath, Any] = field(default_factory=dict)
     only_original: bool = False
     class_name: str | None = None
+    keypoints: tuple[Skeleton, ...] = ()
 
     def default_settings(self) -> dict[str, Any]:
         """Returns the default of every setting that the detector has, by name (``convert.models.settings``)."""

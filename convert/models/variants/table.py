@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detr2litert.convert.models.variants import d_fine, deim, deimv2, lw_detr, rf_detr, rf_detr_seg, rt_detr, rt_detr_v2
+from detr2litert.convert.models.variants import (
+    d_fine,
+    deim,
+    deimv2,
+    lw_detr,
+    rf_detr,
+    rf_detr_keypoints,
+    rf_detr_seg,
+    rt_detr,
+    rt_detr_v2,
+)
 from detr2litert.convert.models.variants.row import Family, Variant
 from detr2litert.convert.names import suggestion
 from detr2litert.host_runtime.errors import UserError
@@ -19,14 +29,17 @@ _MODULES = (
     lw_detr,
     deimv2,
     rf_detr_seg,
+    rf_detr_keypoints,
 )
 
 VARIANTS: Mapping[str, Variant] = {row.name: row for module in _MODULES for row in module.ROWS}
 """Every variant by name, in the order of the listing."""
 
+_WITH_MORE = (rf_detr_seg.RF_DETR_SEG, rf_detr_keypoints.RF_DETR_KEYPOINTS)
+
 FAMILIES: tuple[Family, ...] = tuple(
-    # Before RF-DETR, of which its checkpoints have every tensor.
-    {family.name: family for family in (rf_detr_seg.RF_DETR_SEG, *(row.family for row in VARIANTS.values()))}.values()
+    # Before RF-DETR, of which their checkpoints have every tensor.
+    {family.name: family for family in (*_WITH_MORE, *(row.family for row in VARIANTS.values()))}.values()
 )
 """Every family that has a row, in the order in which a checkpoint is compared with them."""
 

@@ -11,7 +11,8 @@ import torch
 from detr2litert.convert.demo.scenes import render
 from tools.demo_training.mask_loss import mask_loss, match, matched_masks
 from tools.demo_training.pool import Pool
-from tools.demo_training.train_masks import Recipe, Training, untrained
+from tools.demo_training.train_masks import MaskTraining, untrained
+from tools.demo_training.training import Recipe
 
 RECIPE = Recipe(head_steps=1, all_steps=2, batch=2, pool=4)
 
@@ -68,14 +69,14 @@ def test_the_loss_is_least_for_the_right_masks() -> None:
 
 def test_an_interrupted_run_gives_the_same_weights(pool: Pool, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    whole = Training(RECIPE)
+    whole = MaskTraining(RECIPE)
     for _ in range(3):
         whole.advance(pool)
-    first = Training(RECIPE)
+    first = MaskTraining(RECIPE)
     for _ in range(2):
         first.advance(pool)
     first.save(tmp_path / "checkpoint.safetensors")
-    rest = Training(RECIPE)
+    rest = MaskTraining(RECIPE)
     rest.resume(tmp_path / "checkpoint.safetensors")
     assert rest.step == 2
     rest.advance(pool)
@@ -84,7 +85,7 @@ def test_an_interrupted_run_gives_the_same_weights(pool: Pool, tmp_path: Path) -
 
 
 def test_the_detector_is_frozen_while_the_head_is_trained(pool: Pool) -> None:
-    training = Training(RECIPE)
+    training = MaskTraining(RECIPE)
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     training.advance(pool)
     moved = {name.split(".")[0] for name, value in training.model.state_dict().items() if not torch.equal(value, before[name])}

@@ -9,12 +9,12 @@ import pytest
 from detr2litert.convert.models.checkpoints import load_checkpoint
 from detr2litert.convert.models.classes import resolve_classes
 from detr2litert.host_runtime.errors import UserError
-from tests.originals.compare import compare, compare_masks, load
+from tests.originals.compare import compare, compare_keypoints, compare_masks, load
 from tests.originals.recipe import FOLDER, Recipe, read_recipe
 
 QUICK = ("rfdetr-1.2.1-nano-288", "rfdetr-1.11.2-nano-lora", "rfdetr-1.4.1-nano-select-100")
 """In the fast lane."""
-BIG = ("seg", "base", "large", "xlarge", "medium", "small")
+BIG = ("seg", "keypoint", "base", "large", "xlarge", "medium", "small")
 """Sizes that take seconds to draw and run: in the slow lane, like a second recipe of a version."""
 NAMES = sorted(path.stem for path in (FOLDER / "recipes").glob("rfdetr-*.json"))
 AMBIGUOUS = {"1.5.2"}
@@ -59,6 +59,17 @@ def test_rfdetrs_masks(name: str, tmp_path: Path) -> None:
     iou, masks = compare_masks(written, load(written, tmp_path))
     assert masks == 12
     assert iou >= 0.999
+
+
+@pytest.mark.ci
+def test_rfdetrs_keypoints(tmp_path: Path) -> None:
+    """The reference of our own gives rfdetr's keypoints, scores that depend on them, and classes without any."""
+    written = recipe("rfdetr-1.11.2-keypoint-preview-288")
+    reference = load(written, tmp_path)
+    assert reference.keypoints_per_class == (0, 4, 2) and reference.keypoint_score_weight == 0.2
+    distance, score, count = compare_keypoints(written, reference)
+    assert count >= 40
+    assert distance <= 0.05 and score <= 1e-4
 
 
 def test_every_size_of_rfdetr_has_a_recipe() -> None:
