@@ -142,10 +142,9 @@ def _picture(path: Path, folders: tuple[Path, ...], image: _Image, objects: list
     place = existing(folder / image.file for folder in folders) or folders[0] / image.file
     truth = truth_of([o.box for o in objects], [o.number for o in objects], [o.crowd for o in objects])
     # Roboflow writes an empty list for an object that has a box alone.
-    segmented = all(o.segmentation not in (None, []) for o in objects)
-    return AnnotatedPicture(
-        image.file, partial(load_image, place), truth, partial(_masks, path, image, objects) if segmented else None
-    )
+    alone = sum(o.segmentation in (None, []) for o in objects)
+    read = None if alone else partial(_masks, path, image, objects)
+    return AnnotatedPicture(image.file, partial(load_image, place), truth, read, alone)
 
 
 def _masks(path: Path, image: _Image, objects: list[_Object]) -> tuple[Mask, ...]:
