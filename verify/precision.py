@@ -90,7 +90,7 @@ def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLi
     """
     if precision_of(manifest.settings) is not Precision.INT8:
         return limits
-    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.9)
+    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.9, keypoint=0.04)
 
 
 def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
@@ -98,7 +98,7 @@ def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
     if precision_of(manifest.settings) is not Precision.INT8:
         return Fp16Limits()
     widened = detection_limits(manifest, DetectionLimits(threshold))
-    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=widened.iou)
+    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=widened.iou, keypoint=widened.keypoint or 0.0)
 
 
 def accuracy_limits(manifest: Manifest) -> AccuracyLimits:

@@ -59,6 +59,8 @@ class Fp16Limits:
             A norm that overflows leaves no correlation.
         iou, score: lowest IoU of a confident detection with its partner, and the largest difference of their scores.
         mask_iou: lowest IoU of their masks.
+        keypoint: largest distance of their keypoints, as a share of the box's diagonal. Not measured yet: four times that of
+            the detections gate, to be set once a trained detector was measured.
         max_taps: tensors to measure in the search for the first one that differs, per graph.
     """
 
@@ -66,11 +68,12 @@ class Fp16Limits:
     iou: float = 0.98
     score: float = 0.02
     mask_iou: float = 0.95
+    keypoint: float = 0.02
     max_taps: int = 32
 
     def detections(self, threshold: float) -> DetectionLimits:
         """Converts them to the limits of the detections gate."""
-        return DetectionLimits(threshold, iou=self.iou, score=self.score, mask_iou=self.mask_iou)
+        return DetectionLimits(threshold, iou=self.iou, score=self.score, mask_iou=self.mask_iou, keypoint=self.keypoint)
 
 
 @dataclass(frozen=True)
