@@ -27,12 +27,8 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.keypoints import Keypoint
 from detr2litert.host_runtime.manifest import Manifest
-<<<<<<< HEAD
 from detr2litert.host_runtime.manifest_keypoints import CHANNELS
-from detr2litert.host_runtime.masks import mask_of
-=======
 from detr2litert.host_runtime.masks import Mask, mask_of
->>>>>>> seg
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict

@@ -133,18 +133,13 @@ class ReferencePath:
                 corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
                 pixels = corners * torch.tensor([full_width, full_height] * 2) - origin
                 x0, y0, x1, y1 = (pixels * enlarged).float().clamp(min=torch.zeros(4), max=extent).tolist()
-<<<<<<< HEAD
-                mask = None if masks is None else self.mask(masks[:, [query]], size)
-                points = (
-                    None if own is None or not len(own) else in_pixels(own, enlarged[:2] * full, -origin[:2] * enlarged[:2])
-                )
+                mask = None if masks is None else Mask.of(self.mask_pixels(masks[:, [query]], size).numpy())
+                points = None
+                if own is not None and len(own):
+                    points = in_pixels(own, enlarged[:2] * full, -origin[:2] * enlarged[:2])
                 found.append(Detection(column, name, score, (x0, y0, x1, y1), mask, points))
         if keypoints is not None:
             found.sort(key=lambda item: -item.score)
-=======
-                mask = None if masks is None else Mask.of(self.mask_pixels(masks[:, [query]], size).numpy())
-                found.append(Detection(column, name, score, (x0, y0, x1, y1), mask))
->>>>>>> seg
         return Detections(tuple(found), width, height)
 
     def mask_pixels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
