@@ -30,7 +30,7 @@ def test_everything_passes_and_keypoints_are_compared(plug: Plug, bundle: Path) 
     outcome = device_command(bundle, *FP32)
     assert {name: verdict for name, verdict in gates(outcome).items() if verdict != "passed"} == {}
     assert outcome.code == 0
-    assert "keypoints within 0.00% of the object's size" in gate(outcome, "detections")["summary"]
+    assert "keypoints within 0.00% of the box's diagonal" in gate(outcome, "detections")["summary"]
     subjects = {item["subject"] for item in gate(outcome, "stages")["measurements"]}
     assert "graph_a / keypoints (golden inputs)" in subjects
     assert_clean(device)

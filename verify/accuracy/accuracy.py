@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from detr2litert.host_runtime.decode import Detection
-from detr2litert.verify.accuracy.average_precision import Answer, average_precision, match_pictures
+from detr2litert.verify.accuracy.average_precision import Answer, ClassMatches, Truth, average_precision, match_pictures
 from detr2litert.verify.accuracy.bootstrap import Interval, draw, interval
 from detr2litert.verify.accuracy.dataset import Dataset
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 
 GATE = "accuracy"
-BOXES, MASKS = "boxes", "masks"
+BOXES, MASKS, KEYPOINTS = "boxes", "masks", "keypoints"
 _CHECKS = (
     "the detector is probably not built as it was trained: compare the resolution, mean and std, the class names and their "
     "order (--classes), and whether the EMA weights were exported; --expected shows which"
@@ -72,7 +72,7 @@ class Row:
 
     Attributes:
         side: the name.
-        of: ``"boxes"`` or ``"masks"``.
+        of: ``"boxes"``, ``"masks"`` or ``"keypoints"``.
         pictures: how many.
         ap, ap50: average precision.
         difference: of mAP from the reference's on the same pictures; None for the reference.
@@ -110,11 +110,16 @@ def answer_of(detections: Sequence[Detection], numbers: Mapping[str, int]) -> An
     """
     kept = [found for found in detections if found.name in numbers]
     masks = tuple(found.mask for found in kept if found.mask is not None)
+    points = tuple(
+        None if found.keypoints is None else np.array([(point.x, point.y) for point in found.keypoints], np.float64)
+        for found in kept
+    )
     return Answer(
         np.array([found.box for found in kept], np.float64).reshape(-1, 4),
         np.array([numbers[found.name] for found in kept], np.int64),
         np.array([found.score for found in kept], np.float64),
         masks if len(masks) == len(kept) else None,
+        points if any(one is not None for one in points) else None,
     )
 
 
@@ -122,6 +127,8 @@ def check_accuracy(
     dataset: Dataset, reference: Side, sides: Sequence[Side], limits: AccuracyLimits | None = None, note: str = ""
 ) -> GateResult:
     """Computes average precision and judges it: of boxes, and of masks where the annotations and every detection have them.
+
+    Of keypoints as well, where the data set has sigmas for them.
 
     Args:
         dataset: the annotations.
@@ -138,7 +145,7 @@ def check_accuracy(
     start = time.perf_counter()
     limits = limits or AccuracyLimits()
     instances = dataset.has_masks and all(answer.masks is not None for answer in reference.answers)
-    judged = (BOXES, MASKS) if instances else (BOXES,)
+    judged = (BOXES, *([MASKS] if instances else []), *([KEYPOINTS] if dataset.sigmas else []))
     rows: list[Row] = []
     findings: list[Finding] = []
     for of in judged:
@@ -167,8 +174,12 @@ def check_accuracy(
     )  # fmt: skip
 
 
+def _matched(dataset: Dataset, truths: Sequence[Truth], answers: Sequence[Answer], of: str) -> tuple[ClassMatches, ...]:
+    return match_pictures(truths, answers, masks=of == MASKS, sigmas=dataset.sigmas if of == KEYPOINTS else None)
+
+
 def _reference_row(dataset: Dataset, side: Side, of: str) -> Row:
-    matches = match_pictures([picture.truth for picture in dataset.pictures], side.answers, masks=of == MASKS)
+    matches = _matched(dataset, [picture.truth for picture in dataset.pictures], side.answers, of)
     found = average_precision(matches)
     spread = interval(average_precision(matches, draw(len(side.pictures))).ap)
     return Row(side.name, len(side.pictures), float(found.ap[0]), float(found.ap50[0]), None, spread.low, spread.high, of=of)
@@ -181,9 +192,7 @@ def _row(dataset: Dataset, reference: Side, side: Side, of: str) -> Row:
     if not any(len(truth.classes) for truth in truths):
         return Row(side.name, 0, missing=f"no object is annotated in the {len(truths)} pictures that were run", of=of)
     answers = [_with_masks(answer) for answer in side.answers] if of == MASKS else side.answers
-    ours, theirs = (
-        match_pictures(truths, given, masks=of == MASKS) for given in (answers, [reference.answers[i] for i in side.pictures])
-    )
+    ours, theirs = (_matched(dataset, truths, given, of) for given in (answers, [reference.answers[i] for i in side.pictures]))
     found, wanted = average_precision(ours), average_precision(theirs)
     counts = draw(len(truths))
     spread: Interval = interval(average_precision(ours, counts).ap - average_precision(theirs, counts).ap)
@@ -203,7 +212,7 @@ def _judge_reference(dataset: Dataset, row: Row, limits: AccuracyLimits) -> list
     if not ap50 >= limits.near_zero:
         message = f"the reference itself detects next to nothing right ({row.metric} {ap:.3f}, AP50 {ap50:.3f})"
         return [Finding("reference-ap-near-zero", "wrong", place, message, _CHECKS)]
-    stated = dataset.stated_ap if row.of == BOXES else dataset.stated_mask_ap
+    stated = {BOXES: dataset.stated_ap, MASKS: dataset.stated_mask_ap}.get(row.of)
     if stated is not None and row.high is not None and row.high + limits.stated < stated:
         message = f"the reference has {row.metric} {ap:.3f} (95 %: up to {row.high:.3f}), and {stated:.3f} is known of it"
         return [Finding("reference-ap-below-stated", "wrong", place, message, _CHECKS)]

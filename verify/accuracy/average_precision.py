@@ -1,20 +1,23 @@
-"""COCO's average precision of boxes or of masks, equal to pycocotools', for one set of pictures or many resamples of it.
+"""COCO's average precision of boxes, masks or keypoints, as pycocotools', for one set of pictures or many resamples of it.
 
 Matching, the expensive part, is done once a picture; a resample of the pictures only changes how often each one counts. The
-rules are those of ``COCOeval`` for ``iouType="bbox"`` and ``"segm"``, all areas and at most 100 detections a picture and class
+rules are those of ``COCOeval`` for ``iouType="bbox"`` and ``"segm"``, all areas and at most 100 detections a picture and class,
+and for ``"keypoints"``, at most 20, where an object without an annotated keypoint does not count
 (github.com/cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py): greedy matching by descending score at ten IoU thresholds,
 crowds absorb any number of detections and count as neither hits nor misses, precision is interpolated at 101 recalls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detr2litert.host_runtime.masks import Mask
+from detr2litert.verify.accuracy.keypoints import similarity
 from detr2litert.verify.accuracy.segmentation import shared_pixels
 
 Float64 = NDArray[np.float64]
@@ -23,7 +26,7 @@ Bools = NDArray[np.bool_]
 
 IOUS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
-_MOST = 100
+_MOST, _MOST_KEYPOINTS = 100, 20
 _EPS = np.spacing(1)
 
 
@@ -31,23 +34,30 @@ _EPS = np.spacing(1)
 class Truth:
     """A picture's annotated objects: boxes ``[N, 4]`` (left, top, right, bottom), classes ``[N]``, and which are crowds.
 
-    Their N masks have the picture's size; None where none were annotated, or read.
+    Their N masks have the picture's size; None where none were annotated, or read. Of their N keypoints ``[n, 3]``, x, y and
+    COCO's visibility, those of an object without any are None. ``areas`` ``[N]`` are the annotated ones, which keypoints need.
     """
 
     boxes: Float64
     classes: Ints
     crowd: Bools
     masks: tuple[Mask, ...] | None = None
+    keypoints: tuple[Float64 | None, ...] | None = None
+    areas: Float64 | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A picture's detections: boxes ``[N, 4]``, classes ``[N]``, scores ``[N]``, and N masks of a detector of instances."""
+    """A picture's detections: boxes ``[N, 4]``, classes ``[N]``, scores ``[N]``, and N masks of a detector of instances.
+
+    Of a detector of keypoints, N times x and y of the keypoints, ``[n, 2]``, or None for a class without.
+    """
 
     boxes: Float64
     classes: Ints
     scores: Float64
     masks: tuple[Mask, ...] | None = None
+    keypoints: tuple[Float64 | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,8 @@ class ClassMatches:
     Attributes:
         picture: ``[D]``, the number of each detection's picture.
         hits: ``[10, D]``, whether it found an object, at each IoU threshold.
-        ignored: ``[10, D]``, whether it is inside a crowd and does not count.
-        objects: ``[P]``, objects in each picture, crowds not counted.
+        ignored: ``[10, D]``, whether it is inside a crowd, or found an object that does not count, and so does not either.
+        objects: ``[P]``, objects that count in each picture, so no crowds.
     """
 
     picture: Ints
@@ -75,18 +85,33 @@ class AveragePrecision:
     ap50: Float64
 
 
-def match_pictures(truths: Sequence[Truth], answers: Sequence[Answer], *, masks: bool = False) -> tuple[ClassMatches, ...]:
+def match_pictures(
+    truths: Sequence[Truth],
+    answers: Sequence[Answer],
+    *,
+    masks: bool = False,
+    sigmas: Mapping[int, Float64] | None = None,
+) -> tuple[ClassMatches, ...]:
     """Matches every picture's detections with its objects, class by class.
 
     Args:
         truths, answers: one a picture, in the same order.
         masks: whether the overlap of masks counts, which all of them must have, in place of that of boxes.
+        sigmas: of the keypoints of each class that has any: the similarity of keypoints counts, of these classes.
 
     Returns:
         An entry for every class with an object that counts; others have no precision.
     """
-    annotated = sorted({int(c) for truth in truths for c in truth.classes[~truth.crowd]})
-    return tuple(_match_class(truths, answers, number, _mask_overlaps if masks else _box_overlaps) for number in annotated)
+    kind: _Overlaps
+    if sigmas is not None:
+        uncounted = [truth.crowd | ~_labelled(truth) for truth in truths]
+        kind, most = partial(_similarities, sigmas), _MOST_KEYPOINTS
+    else:
+        uncounted = [truth.crowd for truth in truths]
+        kind, most = _mask_overlaps if masks else _box_overlaps, _MOST
+    annotated = {int(c) for truth, out in zip(truths, uncounted, strict=True) for c in truth.classes[~out]}
+    wanted = sorted(annotated if sigmas is None else annotated & set(sigmas))
+    return tuple(_match_class(truths, uncounted, answers, number, kind, most) for number in wanted)
 
 
 def average_precision(matches: Sequence[ClassMatches], counts: Ints | None = None) -> AveragePrecision:
@@ -108,17 +133,24 @@ def average_precision(matches: Sequence[ClassMatches], counts: Ints | None = Non
     return AveragePrecision(means.mean(axis=1), means[:, 0])
 
 
-def _match_class(truths: Sequence[Truth], answers: Sequence[Answer], number: int, overlaps_of: _Overlaps) -> ClassMatches:
+def _match_class(
+    truths: Sequence[Truth],
+    uncounted: Sequence[Bools],
+    answers: Sequence[Answer],
+    number: int,
+    overlaps_of: _Overlaps,
+    most: int,
+) -> ClassMatches:
     pictures, scores, hits, ignored = [], [], [], []
     objects = np.zeros(len(truths), np.int64)
     for index, (truth, answer) in enumerate(zip(truths, answers, strict=True)):
         wanted, found = np.flatnonzero(truth.classes == number), np.flatnonzero(answer.classes == number)
-        found = found[np.argsort(-answer.scores[found], kind="stable")][:_MOST]
-        # Crowds last: they get what no object wants.
-        wanted = wanted[np.argsort(truth.crowd[wanted], kind="stable")]
-        crowd = truth.crowd[wanted]
-        objects[index] = int((~crowd).sum())
-        hit, inside = _match_picture(overlaps_of(truth, wanted, answer, found), crowd)
+        found = found[np.argsort(-answer.scores[found], kind="stable")][:most]
+        # Crowds and what else does not count last: they get what no object wants.
+        wanted = wanted[np.argsort(uncounted[index][wanted], kind="stable")]
+        out = uncounted[index][wanted]
+        objects[index] = int((~out).sum())
+        hit, inside = _match_picture(overlaps_of(truth, wanted, answer, found), truth.crowd[wanted], out)
         pictures.append(np.full(len(found), index))
         scores.append(answer.scores[found])
         hits.append(hit)
@@ -132,12 +164,13 @@ def _match_class(truths: Sequence[Truth], answers: Sequence[Answer], number: int
     )
 
 
-def _match_picture(overlaps: Float64, crowd: Bools) -> tuple[Bools, Bools]:
-    """Returns ``[10, D]`` flags: the detection found an object, the detection fell into a crowd.
+def _match_picture(overlaps: Float64, crowd: Bools, uncounted: Bools) -> tuple[Bools, Bools]:
+    """Returns ``[10, D]`` flags: the detection found an object, the detection found one that does not count.
 
     Args:
-        overlaps: ``[D, N]``, detections by descending score, crowds last.
-        crowd: ``[N]``.
+        overlaps: ``[D, N]``, detections by descending score, objects that do not count last.
+        crowd: ``[N]``, whether any number of detections may find it.
+        uncounted: ``[N]``.
     """
     hits: Bools = np.zeros((len(IOUS), len(overlaps)), np.bool_)
     inside: Bools = np.zeros((len(IOUS), len(overlaps)), np.bool_)
@@ -148,7 +181,7 @@ def _match_picture(overlaps: Float64, crowd: Bools) -> tuple[Bools, Bools]:
         free = np.ones(len(crowd), np.bool_)
         for detection in np.flatnonzero(overlaps.max(axis=1) >= iou - 1e-10):
             possible = (overlaps[detection] >= min(iou, 1 - 1e-10)) & (free | crowd)
-            real = possible & ~crowd
+            real = possible & ~uncounted
             choice = real if real.any() else possible
             if not choice.any():
                 continue
@@ -156,7 +189,7 @@ def _match_picture(overlaps: Float64, crowd: Bools) -> tuple[Bools, Bools]:
             values = np.where(choice, overlaps[detection], -1.0)
             best = len(values) - 1 - int(np.argmax(values[::-1]))
             free[best] = False
-            hits[row, detection], inside[row, detection] = not crowd[best], crowd[best]
+            hits[row, detection], inside[row, detection] = not uncounted[best], uncounted[best]
     return hits, inside
 
 
@@ -175,6 +208,30 @@ def _mask_overlaps(truth: Truth, wanted: Ints, answer: Answer, found: Ints) -> F
     assert truth.masks is not None and answer.masks is not None
     both, area_a, area_b = shared_pixels([answer.masks[i] for i in found], [truth.masks[i] for i in wanted])
     return _shares(both, area_a[:, None], area_b[None], truth.crowd[wanted])
+
+
+def _labelled(truth: Truth) -> Bools:
+    """Whether each object ``[N]`` has an annotated keypoint."""
+    points = truth.keypoints or (None,) * len(truth.classes)
+    return np.array([one is not None and bool((one[:, 2] > 0).any()) for one in points], np.bool_)
+
+
+def _similarities(sigmas: Mapping[int, Float64], truth: Truth, wanted: Ints, answer: Answer, found: Ints) -> Float64:
+    """Object keypoint similarity in place of IoU; 0 with an object, or of a detection, that has no keypoints."""
+    result = np.zeros((len(found), len(wanted)))
+    if truth.keypoints is None or truth.areas is None or answer.keypoints is None or not len(found):
+        return result
+    points = [answer.keypoints[place] for place in found]
+    rows = [row for row, one in enumerate(points) if one is not None]
+    if not rows:
+        return result
+    detected = np.stack([one for one in points if one is not None])
+    for column, place in enumerate(wanted):
+        annotated = truth.keypoints[place]
+        if annotated is not None:
+            own = sigmas[int(truth.classes[place])]
+            result[rows, column] = similarity(detected, annotated, truth.boxes[place], float(truth.areas[place]), own)
+    return result
 
 
 def _shares(both: Float64, area_a: Float64, area_b: Float64, crowd: Bools) -> Float64:

@@ -1,4 +1,4 @@
-"""Reads COCO annotations: an instances file with ``images``, ``annotations`` and ``categories``."""
+"""Reads COCO annotations: an instances or person_keypoints file with ``images``, ``annotations`` and ``categories``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import read_json
 from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.preprocess import load_image
 from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, choose, existing, finite_box, truth_of
+from detr2litert.verify.accuracy.keypoints import read_keypoints
 from detr2litert.verify.accuracy.segmentation import read_segmentation
 from detr2litert.verify.accuracy.strict_json import class_name, number, refuse, whole
 
@@ -25,13 +27,18 @@ _WHAT = "COCO annotations"
 
 @dataclass(frozen=True)
 class _Object:
-    """An annotation: its place in the file, box, number of its class, whether it is a crowd, and ``segmentation`` unread."""
+    """An annotation: its place in the file, box, number of its class, whether it is a crowd, and ``segmentation`` unread.
+
+    ``area`` is the stated one, of the segmentation, or else the box's.
+    """
 
     place: str
     box: list[float]
     number: int
     crowd: bool
     segmentation: Any
+    keypoints: NDArray[np.float64] | None
+    area: float
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class _Image:
 
 
 def find_annotations(folder: Path) -> Path | None:
-    """Finds the annotations file of a folder: as Roboflow exports it, or ``annotations/instances_*.json``.
+    """Finds a folder's annotations: as Roboflow exports them, or ``annotations/instances_*`` or ``person_keypoints_*.json``.
 
     Raises:
         UserError: there are several and none is of a validation set.
@@ -52,6 +59,7 @@ def find_annotations(folder: Path) -> Path | None:
     if named is not None:
         return named
     found = sorted((folder / "annotations").glob("instances_*.json"))
+    found = found or sorted((folder / "annotations").glob("person_keypoints_*.json"))
     validating = [path for path in found if "val" in path.stem]
     if len(found) > 1 and len(validating) != 1:
         raise UserError(f"{folder} has {len(found)} annotation files; give one of them: {', '.join(p.name for p in found)}")
@@ -89,7 +97,10 @@ def read_coco(path: Path, size: int) -> Dataset:
             refuse(path, where, f"has bbox {entry.get('bbox')!r}, not [left, top, width, height] of finite numbers")
         if finite_box(box):
             crowd = entry.get("iscrowd") in (1, True)
-            objects[image].append(_Object(where, box.tolist(), numbers[category], crowd, entry.get("segmentation")))
+            points, area = _keypoints(path, where, entry), number(entry.get("area"))
+            area = float((box[2:] - box[:2]).prod()) if area is None or area <= 0 else area
+            one = _Object(where, box.tolist(), numbers[category], crowd, entry.get("segmentation"), points, area)
+            objects[image].append(one)
     folders = _folders(path)
     return Dataset(
         path.parent.name + "/" + path.name,
@@ -97,6 +108,16 @@ def read_coco(path: Path, size: int) -> Dataset:
         tuple(_picture(path, folders, images[key], objects[key]) for key in choose(list(images), size)),
         len(images),
     )
+
+
+def _keypoints(path: Path, where: str, entry: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """Returns an object's keypoints ``[n, 3]``; None where it has none."""
+    if entry.get("keypoints") in (None, []):
+        return None
+    try:
+        return read_keypoints(entry["keypoints"])
+    except ValueError as error:
+        refuse(path, where, str(error))
 
 
 def _categories(path: Path, entries: list[Any]) -> tuple[dict[int, int], tuple[str, ...]]:
@@ -134,13 +155,20 @@ def _corners(box: Any) -> Any:
 
 def _folders(path: Path) -> tuple[Path, ...]:
     """Where pictures may be: beside the file, or in the folder that is named after the split (``instances_val2017``)."""
-    split, root = path.stem.removeprefix("instances_"), path.parent.parent
+    split, root = path.stem.removeprefix("instances_").removeprefix("person_keypoints_"), path.parent.parent
     return (path.parent, root / split, root / "images" / split, root / "images", root)
 
 
 def _picture(path: Path, folders: tuple[Path, ...], image: _Image, objects: list[_Object]) -> AnnotatedPicture:
     place = existing(folder / image.file for folder in folders) or folders[0] / image.file
-    truth = truth_of([o.box for o in objects], [o.number for o in objects], [o.crowd for o in objects])
+    points = [o.keypoints for o in objects] if any(o.keypoints is not None for o in objects) else None
+    truth = truth_of(
+        [o.box for o in objects],
+        [o.number for o in objects],
+        [o.crowd for o in objects],
+        points,
+        [o.area for o in objects],
+    )
     # Roboflow writes an empty list for an object that has a box alone.
     alone = sum(o.segmentation in (None, []) for o in objects)
     read = None if alone else partial(_masks, path, image, objects)

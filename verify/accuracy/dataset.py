@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest_keypoints import Keypoints
 from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy.average_precision import Truth
 
@@ -46,6 +47,7 @@ class Dataset:
         total: how many the data set has.
         stated_ap: the mAP that is known of the detector on it, from the user or a model card; None if none is.
         stated_mask_ap: the same of its masks.
+        sigmas: of the keypoints of each class of which they are judged, by its number.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Dataset:
     total: int
     stated_ap: float | None = None
     stated_mask_ap: float | None = None
+    sigmas: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def has_masks(self) -> bool:
@@ -101,6 +104,40 @@ def with_masks(dataset: Dataset) -> Dataset:
     return replace(dataset, pictures=tuple(map(read, dataset.pictures)))
 
 
+def with_keypoints(dataset: Dataset, spec: Keypoints, columns: Sequence[str | None]) -> Dataset:
+    """Adds the sigmas of the classes of which keypoints are annotated; returns the data set as it is if none are.
+
+    Args:
+        dataset: the annotations.
+        spec: the manifest's keypoints.
+        columns: the detector's class names.
+
+    Raises:
+        UserError: a class has another number of keypoints in the annotations than in the detector.
+    """
+    numbers = class_numbers(dataset, columns)
+    sigmas: dict[int, NDArray[np.float64]] = {}
+    for item in spec.classes:
+        number = numbers.get(columns[item.class_index] or "")
+        if number is None or not item.names:
+            continue
+        counts = {
+            len(points)
+            for picture in dataset.pictures
+            for points, own in zip(picture.truth.keypoints or (), picture.truth.classes, strict=False)
+            if points is not None and own == number
+        }
+        if counts - {len(item.names)}:
+            raise UserError(
+                f"the annotations of {dataset.source} have {max(counts - {len(item.names)})} keypoints for "
+                f"{dataset.classes[number]}, and the detector {len(item.names)} ({shown_names(item.names)}); give the data set "
+                "that it was trained for"
+            )
+        if counts:
+            sigmas[number] = np.array(item.sigmas, np.float64)
+    return replace(dataset, sigmas=sigmas)
+
+
 def choose(items: Sequence[T], size: int) -> tuple[T, ...]:
     """Keeps at most ``size`` items, drawn with a fixed seed, in their order."""
     if len(items) <= size:
@@ -108,12 +145,20 @@ def choose(items: Sequence[T], size: int) -> tuple[T, ...]:
     return tuple(items[i] for i in np.sort(np.random.default_rng(_SEED).choice(len(items), size, replace=False)))
 
 
-def truth_of(boxes: Sequence[Sequence[float]], classes: Sequence[int], crowd: Sequence[bool] | None = None) -> Truth:
-    """Builds the objects of a picture from lists."""
+def truth_of(
+    boxes: Sequence[Sequence[float]],
+    classes: Sequence[int],
+    crowd: Sequence[bool] | None = None,
+    keypoints: Sequence[NDArray[np.float64] | None] | None = None,
+    areas: Sequence[float] | None = None,
+) -> Truth:
+    """Builds the objects of a picture from lists; see ``Truth``."""
     return Truth(
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(classes, np.int64),
         np.array(crowd if crowd is not None else [False] * len(classes), np.bool_),
+        keypoints=None if keypoints is None else tuple(keypoints),
+        areas=None if areas is None else np.array(areas, np.float64),
     )
 
 

@@ -33,8 +33,11 @@ class ExpectedPicture:
 
 
 def limits_of(threshold: float) -> DetectionLimits:
-    """As wide as the fp16 gate's: the user's code may resize with another library and compute in fp16."""
-    return DetectionLimits(threshold, iou=0.97, score=0.02, mask_iou=0.95)
+    """As wide as the fp16 gate's: the user's code may resize with another library and compute in fp16.
+
+    The third number of a keypoint has other meanings in other projects, so it is not compared.
+    """
+    return DetectionLimits(threshold, iou=0.97, score=0.02, mask_iou=0.95, keypoint=0.02, keypoint_scores=False)
 
 
 def class_columns(
@@ -62,7 +65,7 @@ def class_columns(
             column = found.class_id
         column = -1 if column is None else column
         stated = classes[column] if 0 <= column < len(classes) else None
-        return Detection(column, stated or found.name or f"class {column}", found.score, found.box, found.mask)
+        return Detection(column, stated or found.name or f"class {column}", found.score, found.box, found.mask, found.keypoints)
 
     return tuple(tuple(map(converted, picture)) for picture in expected)
 
@@ -86,6 +89,9 @@ def check_expected(
     instances = any(item.mask is not None for picture in pictures for item in picture.reference)
     if not instances:
         limits = replace(limits, mask_iou=None)
+    points = any(item.keypoints is not None for picture in pictures for item in picture.reference)
+    if not points:
+        limits = replace(limits, keypoint=None)
     expected = class_columns(source, [picture.expected for picture in pictures], classes)
     lowest = min((found.score for picture in expected for found in picture), default=0.0)
     cases, below = [], 0
@@ -108,6 +114,8 @@ def check_expected(
         result = replace(result, summary=f"PyTorch finds what {source} has: {result.summary}")
     if not instances and any(found.mask is not None for picture in expected for found in picture):
         result = replace(result, summary=f"{result.summary}; its masks were not compared: this detector gives boxes alone")
+    if not points and any(found.keypoints is not None for picture in expected for found in picture):
+        result = replace(result, summary=f"{result.summary}; its keypoints were not compared: this detector gives none")
     if below:
         note = f"{below} of the reference's score below everything in the file ({lowest:.2f}) and were not compared"
         result = replace(result, summary=f"{result.summary}; {note}")

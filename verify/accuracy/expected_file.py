@@ -10,6 +10,7 @@ Rows name their picture in ``image_id`` (or ``image``, ``file_name``): the file'
 place among the pictures. Without that: an object of picture to rows, a list with one list a picture, or a single picture.
 
 A row of COCO results may have a mask, its ``segmentation`` in run lengths or polygons; with run lengths it needs no ``bbox``.
+It may have ``keypoints``, ``[x, y, v, x, y, v, ...]``: v is a score, or COCO's visibility, and a keypoint of v = 0 is none.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.foreign_json import read_json
+from detr2litert.host_runtime.keypoints import Keypoint
 from detr2litert.host_runtime.masks import Mask
+from detr2litert.verify.accuracy.keypoints import read_keypoints
 from detr2litert.verify.accuracy.segmentation import box_of, read_segmentation
 from detr2litert.verify.accuracy.strict_json import class_name, number, refuse, whole
 
@@ -35,7 +38,7 @@ _ARRAYS = ("xyxy", "class_id", "confidence", "class_name")
 class ExpectedDetection:
     """One object: class id and name (None where the file has none), score, and box (left, top, right, bottom) in pixels.
 
-    Its mask is None where the file has none.
+    Its mask and its keypoints are None where the file has none.
     """
 
     class_id: int | None
@@ -43,6 +46,7 @@ class ExpectedDetection:
     score: float
     box: tuple[float, float, float, float]
     mask: Mask | None = None
+    keypoints: tuple[Keypoint, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def read_expected(
         For every picture its detections; none where the file has none for it.
 
     Raises:
-        UserError: the file is of no known form, a figure is not finite, a box is empty, a mask is malformed, or no row is of
-            these pictures.
+        UserError: the file is of no known form, a figure is not finite, a box is empty, a mask or keypoints are malformed, or
+            no row is of these pictures.
     """
     return assign(path, read_json(path, _WHAT), pictures, sizes)
 
@@ -189,7 +193,14 @@ def _row(path: Path, row: Any, where: str, picture: str | int | None, names: Map
         score, class_id, name = row.get("confidence"), row.get("class_id"), row.get("class_name")
     else:
         refuse(path, where, f"has no bbox, box or x_min; expected {_WHAT}")
-    return _Row(where, own, _detection(path, where, box, score, class_id, name, names), segmentation)
+    found = _detection(path, where, box, score, class_id, name, names)
+    try:
+        points = read_keypoints(row["keypoints"]) if isinstance(row.get("keypoints"), list) and row["keypoints"] else None
+    except ValueError as error:
+        refuse(path, where, str(error))
+    if points is not None:
+        found = replace(found, keypoints=tuple(Keypoint(x, y, min(v, 1.0), None) for x, y, v in points.tolist()))
+    return _Row(where, own, found, segmentation)
 
 
 def _box_around(path: Path, where: str, segmentation: Mapping[str, Any]) -> list[float]:

@@ -10,8 +10,8 @@ of the same class, their boxes have IoU >= u and their scores differ by at most 
 - A detection that scores within d of t (t - d < score <= t + d) may be on the other side of the threshold in the other list, so
   it need not be paired (*borderline*); it may be the partner of another detection.
 - If the reference detection has a mask, the candidate's must have an IoU of at least m with it, pixel by pixel.
-- If it has keypoints, the candidate must have as many, each with a score within d; and those that the reference scores 0.5 or
-  more may be apart by a share k of the object's size (``verify.parity.keypoints``).
+- If the reference detection has keypoints, the candidate's must lie within a share k of the diagonal of its box of them, and
+  their scores differ by at most d: those that either side finds with a score of 0.5 or more.
 - Detections that score t - d or less are ignored.
 - A detector decodes its best-scored proposals, each with the query of its rank. A small change of the scores can swap two of
   them, and then the detector may find one object twice. An extra detection that the reference also finds once its proposals are
@@ -31,7 +31,7 @@ import numpy as np
 
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
-from detr2litert.verify.parity.keypoints import keypoint_gap, keypoint_score_gap
+from detr2litert.verify.parity.keypoints import keypoint_gap
 from detr2litert.verify.parity.metrics import Float64, iou_matrix, match_sets
 
 MATCHED, MISSING, EXTRA, BORDERLINE, NEAR_TIE = "matched", "missing", "extra", "borderline", "near tie"
@@ -43,15 +43,16 @@ _ROUNDING = 1e-7
 class DetectionLimits:
     """Bounds: lowest IoU, largest difference of scores, and the score above which detections count.
 
-    ``mask_iou`` is the lowest IoU of masks, ``keypoint`` the largest distance of keypoints as a share of the object's size;
-    None to compare boxes alone. No trained detector of keypoints was measured: an edge of a box with IoU 0.99 may move as far.
+    ``mask_iou`` is the lowest IoU of masks; None to compare boxes alone. ``keypoint`` is the largest distance of keypoints, as
+    a share of the box's diagonal, likewise; ``keypoint_scores`` is whether their scores are compared as well.
     """
 
     threshold: float = 0.3
     iou: float = 0.99
     score: float = 0.01
     mask_iou: float | None = 0.98
-    keypoint: float | None = 0.01
+    keypoint: float | None = 0.005
+    keypoint_scores: bool = True
 
     @property
     def floor(self) -> float:
@@ -89,8 +90,8 @@ class MatchRow:
         reference_score, candidate_score: None on the side that lacks it.
         iou: with its partner; None without one.
         mask_iou: of the masks; None without a partner, or where the masks were not compared.
-        keypoint_gap: largest distance of keypoints, as a share of the object's size; None likewise.
         note: for a missing or extra detection, the nearest one on the other side.
+        keypoint: the largest distance of the keypoints, as a share of the box's diagonal; None as ``mask_iou``.
     """
 
     status: str
@@ -101,7 +102,7 @@ class MatchRow:
     iou: float | None = None
     note: str = ""
     mask_iou: float | None = None
-    keypoint_gap: float | None = None
+    keypoint: float | None = None
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,9 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
         tied = sum(row.status == NEAR_TIE for found in rows.values() for row in found)
         masks = [row.mask_iou for row in matched if row.mask_iou is not None]
         instances = f", of masks {min(masks):.4f}" if masks else ""
-        gaps = [row.keypoint_gap for row in matched if row.keypoint_gap is not None]
-        points = f", keypoints within {max(gaps):.2%} of the object's size" if gaps else ""
-        summary = f"{shown}, lowest IoU {lowest:.4f}{instances}, scores within {apart:.4f}{points}"
+        points = [row.keypoint for row in matched if row.keypoint is not None]
+        instances += f", keypoints within {max(points):.2%} of the box's diagonal" if points else ""
+        summary = f"{shown}, lowest IoU {lowest:.4f}{instances}, scores within {apart:.4f}"
         if tied:
             summary += f"; {tied} more that PyTorch finds too with its queries in this order"
     return GateResult(
@@ -201,8 +202,8 @@ def _match(sides: _Sides, limits: DetectionLimits) -> list[tuple[int, int]]:
     alike = np.array([[r.class_index == c.class_index for c in sides.candidate] for r in sides.reference], bool)
     fits = alike.reshape(sides.iou.shape) & (sides.iou >= limits.iou) & (sides.gap <= limits.score + _ROUNDING)
     for left, right in np.argwhere(fits):
-        pair = sides.reference[left], sides.candidate[right]
-        fits[left, right] = _masks_fit(*pair, limits) and _keypoints_fit(*pair, limits)
+        one, other = sides.reference[left], sides.candidate[right]
+        fits[left, right] = _masks_fit(one, other, limits) and _keypoints_fit(one, other, limits)
     return match_sets(fits, sides.iou - sides.gap, *required)
 
 
@@ -215,7 +216,9 @@ def _masks_fit(one: Detection, other: Detection, limits: DetectionLimits) -> boo
 def _keypoints_fit(one: Detection, other: Detection, limits: DetectionLimits) -> bool:
     if limits.keypoint is None or one.keypoints is None:
         return True
-    return keypoint_gap(one, other) <= limits.keypoint and keypoint_score_gap(one, other) <= limits.score + _ROUNDING
+    gap = keypoint_gap(one, other)
+    alike = not limits.keypoint_scores or gap.score <= limits.score + _ROUNDING
+    return gap.distance <= limits.keypoint and alike
 
 
 def _mask_iou(one: Detection, other: Detection) -> float:
@@ -237,9 +240,9 @@ def _required(found: Detection, limits: DetectionLimits) -> bool:
 def _pair(sides: _Sides, left: int, right: int, limits: DetectionLimits) -> MatchRow:
     one, other = sides.reference[left], sides.candidate[right]
     masks = _mask_iou(one, other) if one.mask is not None and limits.mask_iou is not None else None
-    points = keypoint_gap(one, other) if one.keypoints is not None and limits.keypoint is not None else None
+    points = keypoint_gap(one, other).distance if one.keypoints is not None and limits.keypoint is not None else None
     iou = float(sides.iou[left, right])
-    return MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, iou, mask_iou=masks, keypoint_gap=points)
+    return MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, iou, mask_iou=masks, keypoint=points)
 
 
 def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side: str) -> str:
@@ -250,8 +253,10 @@ def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side:
         return f"{side} has nothing there"
     best = max(pool, key=lambda i: float(ious[i]))
     masks = f", mask IoU {_mask_iou(found, others[best]):.4f}" if found.mask is not None else ""
-    gap = keypoint_gap(found, others[best])
-    points = f", keypoints {gap:.2%} apart" if found.keypoints is not None and math.isfinite(gap) else ""
+    points = ""
+    if found.keypoints is not None and others[best].class_index == found.class_index:
+        gap = keypoint_gap(found, others[best])
+        points = f", keypoints {gap.distance:.2%} of the diagonal apart, their scores {gap.score:.3f}"
     return f"nearest of {side}: {others[best].name} {others[best].score:.3f}, IoU {ious[best]:.4f}{masks}{points}"
 
 
@@ -291,8 +296,8 @@ def _measurements(name: str, rows: Sequence[MatchRow], limits: DetectionLimits) 
             else []
         ),
         *(
-            [Measurement(name, "keypoints apart", max(gaps), limit=limits.keypoint, at_least=False)]
-            if (gaps := [row.keypoint_gap for row in matched if row.keypoint_gap is not None])
+            [Measurement(name, "keypoint distance", max(points), limit=limits.keypoint, at_least=False)]
+            if (points := [row.keypoint for row in matched if row.keypoint is not None])
             else []
         ),
         Measurement(name, "score difference", max(map(_gap, matched)), limit=limits.score + _ROUNDING, at_least=False),

@@ -1,37 +1,33 @@
-"""How far two detections' keypoints are apart.
-
-The largest distance counts, not a mean such as the object keypoint similarity: among 17 points, a mean hides one that is wrong.
-"""
+"""How far the keypoints of two detections are apart."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.keypoints import FINDABLE
 
 
-def keypoint_gap(one: Detection, other: Detection) -> float:
-    """Returns the largest distance of the keypoints of a reference detection from another's, as a share of the object's size.
+@dataclass(frozen=True)
+class KeypointGap:
+    """The largest distance of a keypoint, as a share of the diagonal of the first one's box, and difference of their scores.
 
-    That size is the longer side of the reference's box, of at least one pixel. Only keypoints that the reference scores
-    ``FINDABLE`` or more count: of the others nothing is drawn, and nothing is known of their place.
-
-    Args:
-        one: the reference, with keypoints.
-        other: infinitely far away if it has not as many.
+    Both are of the keypoints that either side finds (score of 0.5 or more), and infinite where the numbers of keypoints differ.
     """
-    points, others = one.keypoints or (), other.keypoints or ()
-    if len(points) != len(others):
-        return math.inf
-    left, top, right, bottom = one.box
-    apart = (math.hypot(p.x - q.x, p.y - q.y) for p, q in zip(points, others, strict=True) if p.score >= FINDABLE)
-    return max(apart, default=0.0) / max(right - left, bottom - top, 1.0)
+
+    distance: float
+    score: float
 
 
-def keypoint_score_gap(one: Detection, other: Detection) -> float:
-    """Returns the largest difference of the keypoints' scores; infinity if the other detection has not as many."""
-    points, others = one.keypoints or (), other.keypoints or ()
-    if len(points) != len(others):
-        return math.inf
-    return max((abs(p.score - q.score) for p, q in zip(points, others, strict=True)), default=0.0)
+def keypoint_gap(one: Detection, other: Detection) -> KeypointGap:
+    """Compares the keypoints of two detections of a class, one by one."""
+    left, right = one.keypoints or (), other.keypoints or ()
+    if len(left) != len(right):
+        return KeypointGap(math.inf, math.inf)
+    diagonal = max(math.hypot(one.box[2] - one.box[0], one.box[3] - one.box[1]), 1e-9)
+    found = [(a, b) for a, b in zip(left, right, strict=True) if max(a.score, b.score) >= FINDABLE]
+    return KeypointGap(
+        max((math.hypot(a.x - b.x, a.y - b.y) / diagonal for a, b in found), default=0.0),
+        max((abs(a.score - b.score) for a, b in found), default=0.0),
+    )

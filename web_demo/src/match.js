@@ -1,8 +1,8 @@
 /**
  * Compares two lists of detections as sets, by the rule of `verify/parity/detections.py`: with threshold t, score tolerance d
  * and IoU limit u, two detections match if they are of one class, their IoU is at least u and their scores differ by at most d;
- * if the reference has a mask, the candidate's has an IoU of at least m with it; and if it has keypoints, so has the candidate,
- * each with a score within d, and those that the reference scores 0.5 or more at most k of the box's longer side away.
+ * if the reference has a mask, the candidate's has an IoU of at least m with it; and if it has keypoints, the candidate's that
+ * either side scores 0.5 or more lie within a share k of the diagonal of its box of them, and their scores differ by at most d.
  * A detection with a score above t + d must have a match, one within d of t may have one, and the rest is ignored.
  *
  * @typedef {import('./decode.js').Detection} Detection
@@ -38,7 +38,8 @@ export function matchDetections(reference, candidate, limits) {
     Math.abs(one.score - other.score) <= limits.score + ROUNDING &&
     (!one.mask || (maskIou(one, other) ?? 0) >= (limits.mask ?? 0)) &&
     (!one.keypoints ||
-      (keypointGap(one, other) <= (limits.keypoint ?? Infinity) && keypointScoreGap(one, other) <= limits.score + ROUNDING));
+      (keypointGap(one, other).distance <= (limits.keypoint ?? Infinity) &&
+        keypointGap(one, other).score <= limits.score + ROUNDING));
   const edges = left.map((one) => right.map((other) => fit(one, other)));
   const worth = left.map((one) => right.map((other) => iou(one.box, other.box) - Math.abs(one.score - other.score)));
   const partner = pairs(edges, worth, left.map(required), right.map(required));
@@ -49,7 +50,7 @@ export function matchDetections(reference, candidate, limits) {
     if (other === undefined) return { status: required(one) ? 'missing' : 'borderline', reference: one };
     const candidate = right[other];
     const figures = { iou: iou(one.box, candidate.box), maskIou: maskIou(one, candidate) };
-    const points = one.keypoints ? { keypointGap: keypointGap(one, candidate) } : {};
+    const points = one.keypoints ? { keypointGap: keypointGap(one, candidate).distance } : {};
     return { status: 'matched', reference: one, candidate, ...figures, ...points };
   });
   const taken = new Set(partner.values());
@@ -66,21 +67,21 @@ function maskIou(one, other) {
 }
 
 /**
- * The largest distance of the keypoints that the first scores 0.5 or more, as a share of its box's longer side, of at least one
- * pixel; infinite if the other has not as many keypoints.
+ * The largest distance of the keypoints that either scores 0.5 or more, as a share of the diagonal of the first one's box, and the
+ * largest difference of their scores; infinite if there are not as many on both sides.
  *
  * @param {Detection} one @param {Detection} other
  */
 function keypointGap({ keypoints = [], box: [left, top, right, bottom] }, { keypoints: others = [] }) {
-  if (others.length !== keypoints.length) return Infinity;
-  const side = Math.max(right - left, bottom - top, 1);
-  const apart = keypoints.map(({ x, y, score }, at) => (score < FINDABLE ? 0 : Math.hypot(x - others[at].x, y - others[at].y)));
-  return Math.max(0, ...apart) / side;
-}
-
-/** The largest difference of the keypoints' scores, of which both have as many. @param {Detection} one @param {Detection} other */
-function keypointScoreGap({ keypoints = [] }, { keypoints: others = [] }) {
-  return Math.max(0, ...keypoints.map(({ score }, at) => Math.abs(score - others[at].score)));
+  if (others.length !== keypoints.length) return { distance: Infinity, score: Infinity };
+  const diagonal = Math.max(Math.hypot(right - left, bottom - top), 1e-9);
+  const found = keypoints
+    .map((point, at) => ({ point, other: others[at] }))
+    .filter(({ point, other }) => Math.max(point.score, other.score) >= FINDABLE);
+  return {
+    distance: Math.max(0, ...found.map(({ point, other }) => Math.hypot(point.x - other.x, point.y - other.y) / diagonal)),
+    score: Math.max(0, ...found.map(({ point, other }) => Math.abs(point.score - other.score))),
+  };
 }
 
 /**

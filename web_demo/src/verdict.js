@@ -41,8 +41,8 @@ const SELECTED_LIMIT = 0.9;
  *   keypoint: number}>}
  */
 const LIMITS = {
-  fp32: { graph: 0.999, iou: 0.99, score: 0.01, mask: 0.98, keypoint: 0.01 },
-  fp16: { graph: 0.999, iou: 0.95, score: 0.03, mask: 0.95, keypoint: 0.03 },
+  fp32: { graph: 0.999, iou: 0.99, score: 0.01, mask: 0.98, keypoint: 0.005 },
+  fp16: { graph: 0.999, iou: 0.95, score: 0.03, mask: 0.95, keypoint: 0.02 },
 };
 
 /** The threshold down to which the chain is compared. @param {import('./bundle.js').Bundle} bundle @param {Precision} precision */
@@ -301,6 +301,6 @@ function praise(compared, rows, written, threshold) {
   const masks = matched.flatMap(({ maskIou }) => (maskIou === undefined ? [] : [maskIou]));
   const instances = masks.length ? `, lowest IoU of masks ${Math.min(...masks).toFixed(4)}` : '';
   const gaps = matched.flatMap(({ keypointGap }) => (keypointGap === undefined ? [] : [keypointGap]));
-  const points = gaps.length ? `, keypoints within ${(100 * Math.max(...gaps)).toFixed(2)} % of the object's size` : '';
+  const points = gaps.length ? `, keypoints within ${(100 * Math.max(...gaps)).toFixed(2)} % of the box's diagonal` : '';
   return `${summary}; ${count} matched with PyTorch's, none missing, none extra${instances}${points}`;
 }

@@ -140,30 +140,25 @@ test('a detection whose keypoints are elsewhere is no match', () => {
     classIndex: 0,
     name: 'red',
     score: 0.9,
-    box: /** @type {[number, number, number, number]} */ ([10, 20, 110, 220]),
+    box: /** @type {[number, number, number, number]} */ ([0, 0, 30, 40]),
   };
-  const limits = { threshold: 0.3, iou: 0.99, score: 0.01, keypoint: 0.01 };
-  const points = [
-    { x: 20, y: 30, score: 0.9 },
-    { x: 50, y: 60, score: 0.5 },
-    { x: 80, y: 90, score: 0.49 },
-  ];
+  const limits = { threshold: 0.3, iou: 0.99, score: 0.01, keypoint: 0.005 };
+  const points = [0.9, 0.8, 0.2].map((score, at) => ({ x: 10 * at, y: 20, score }));
   const rows = (/** @type {Keypoint[] | undefined} */ one, /** @type {Keypoint[] | undefined} */ other) =>
     matchDetections([{ ...item, keypoints: one }], [{ ...item, keypoints: other }], limits);
   const changed = (/** @type {number} */ at, /** @type {Partial<Keypoint>} */ to) =>
     rows(points, points.toSpliced(at, 1, { ...points[at], ...to }))[0];
-  assert.equal(changed(0, { x: 22 }).keypointGap, 0.01);
-  assert.deepEqual(
-    [
-      changed(0, { x: 22 }),
-      changed(0, { x: 22.1 }),
-      changed(1, { y: 62.1 }),
-      changed(2, { x: 500 }),
-      changed(2, { score: 0.5 }),
-      changed(2, { score: 0.6 }),
-    ].map(({ status }) => status),
-    ['matched', 'missing', 'missing', 'matched', 'matched', 'missing'],
-  );
+  assert.equal(changed(1, { x: 10.125 }).keypointGap, 0.0025);
+  /** @type {[number, Partial<Keypoint>, string][]} */
+  const cases = [
+    [1, { x: 10.24 }, 'matched'],
+    [1, { x: 10.26 }, 'missing'],
+    [2, { x: 90 }, 'matched'], // neither side finds it
+    [2, { x: 90, score: 0.6 }, 'missing'],
+    [0, { score: 0.8905 }, 'matched'],
+    [0, { score: 0.88 }, 'missing'],
+  ];
+  for (const [at, to, status] of cases) assert.equal(changed(at, to).status, status, JSON.stringify(to));
   assert.equal(rows(points, points.slice(1))[0].status, 'missing');
   assert.equal(rows(points, undefined)[0].status, 'missing');
   assert.equal(rows(undefined, points)[0].status, 'matched');

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from detr2litert.host_runtime.decode import Detection
-from detr2litert.host_runtime.keypoints import Keypoint
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, check_detections, compare_detections
 
@@ -114,45 +113,6 @@ def test_pairs_are_found_where_greedy_pairing_fails() -> None:
     reference = [found(0.900), found(0.892)]
     candidate = [found(0.900), found(0.909)]
     assert statuses(reference, candidate) == ["matched", "matched"]
-
-
-def with_points(*places: tuple[float, float, float], score: float = 0.9) -> Detection:
-    """An object of 100 x 200 pixels with keypoints of (x, y, score)."""
-    return replace(found(score), keypoints=tuple(Keypoint(x, y, of, None) for x, y, of in places))
-
-
-POINTS = ((20.0, 30.0, 0.9), (50.0, 60.0, 0.5), (80.0, 90.0, 0.49))
-
-
-@pytest.mark.parametrize(
-    ("candidate", "status"),
-    [
-        (with_points((22.0, 30.0, 0.9), *POINTS[1:]), "matched"),  # 1 % of 200 pixels
-        (with_points((22.1, 30.0, 0.9), *POINTS[1:]), "missing"),
-        (with_points(*POINTS[:1], (50.0, 62.1, 0.5), *POINTS[2:]), "missing"),  # one of three is wrong
-        (with_points(*POINTS[:2], (500.0, -90.0, 0.49)), "matched"),  # that is not to be found
-        (with_points(*POINTS[:2], (80.0, 90.0, 0.5)), "matched"),
-        (with_points(*POINTS[:2], (80.0, 90.0, 0.6)), "missing"),  # a score
-        (with_points(*POINTS[:2]), "missing"),
-        (found(0.9), "missing"),
-    ],
-)
-def test_keypoints_are_where_the_reference_has_them(candidate: Detection, status: str) -> None:
-    assert statuses([with_points(*POINTS)], [candidate])[0] == status
-    boxes_alone = replace(LIMITS, keypoint=None)
-    rows = compare_detections(DetectionCase("scene", [with_points(*POINTS)], [candidate]), boxes_alone)
-    assert [(row.status, row.keypoint_gap) for row in rows] == [("matched", None)]
-
-
-def test_the_largest_distance_of_keypoints_is_reported() -> None:
-    moved = with_points((20.0, 30.0, 0.9), (50.5, 60.0, 0.5), POINTS[2], score=0.8)
-    result = judge([with_points(*POINTS), with_points(*POINTS, score=0.8)], [with_points(*POINTS), moved])
-    assert result.verdict is Verdict.PASSED and "keypoints within 0.25% of the object's size" in result.summary
-    assert {m.metric: m.value for m in result.measurements}["keypoints apart"] == pytest.approx(0.0025)
-    json.dumps(result.to_json())
-    lost = judge([with_points(*POINTS)], [with_points((60.0, 30.0, 0.9), *POINTS[1:])])
-    assert "keypoints 20.00% apart" in lost.findings[0].message
-    json.dumps(judge([with_points(*POINTS)], [found(0.9)]).to_json())
 
 
 def test_nothing_to_compare_does_not_pass() -> None:

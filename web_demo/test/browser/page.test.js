@@ -323,7 +323,7 @@ test('masks are computed, compared with the golden ones and drawn translucent, f
 test('keypoints are compared with the golden ones, and drawn where their score is one half or more', async () => {
   const { state, text, report } = await chosen(path.join(GOLDENS, 'bundles/keypoints'));
   assert.equal(state, 'agrees', text);
-  assert.match(text, /2 detections matched .* keypoints within 0\.00 % of the object's size/);
+  assert.match(text, /2 detections matched .* keypoints within 0\.00 % of the box's diagonal/);
   assert.deepEqual(
     report.found.map((/** @type {any} */ item) => [item.name, item.keypoints.length]),
     [
