@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from detr2litert.host_runtime.keypoints import Keypoint
 from torch import Tensor
+
+from detr2litert.host_runtime.keypoints import Keypoint
 
 _LEAST = 1e-12
 
