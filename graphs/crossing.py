@@ -41,7 +41,8 @@ def grown(in_a: set[fx.Node], on_host: set[fx.Node]) -> set[fx.Node]:
                 flow.add_edge(node, (read, "crossing"))
                 flow.add_edge((read, "crossing"), read, **_capacity(read))
                 flow.add_edge(read, node)
-        if node in in_a:
+        # Only graph A has the image.
+        if node in in_a or (node not in later and any(n.op == "placeholder" for n in node.all_input_nodes)):
             flow.add_edge(node, _FIRST)
         elif node in later:
             flow.add_edge(_SECOND, node)

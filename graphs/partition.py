@@ -10,9 +10,9 @@ The three parts::
 In one graph, the top-k and the gathers run on the GPU as well, and there is nothing to cut.
 
 As few tensors as possible cross from A to B: a tensor that is a view of a buffer (a reshape of a feature map) crosses as that
-buffer, in its four-dimensional form. With token maps, every other tensor of three dimensions crosses as a map (see
-``rewrites.lift_tokens``): if a graph began with a reshape of its input, the converter could move ops before it, back to three
-dimensions.
+buffer, in its four-dimensional form, and one value in two arrangements crosses once (``one_crossing``). With token maps, every
+other tensor of three dimensions crosses as a map (see ``rewrites.lift_tokens``): if a graph began with a reshape of its input,
+the converter could move ops before it, back to three dimensions.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from detr2litert.graphs.crossing import grown
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
 from detr2litert.graphs.host_step import HostPart, HostProgramBuilder
+from detr2litert.graphs.one_crossing import crossing_once, undo_rearrangements
 from detr2litert.graphs.op_traits import REARRANGEMENTS
 from detr2litert.graphs.select_rows import gather_by_index, select_inside
 from detr2litert.graphs.selection import Selection, find_selection
@@ -158,6 +159,7 @@ class _Cut:
         leaves = [g.all_input_nodes[0] for g in hoisted.gathers if constant_of(graph_module, g.all_input_nodes[0]) is None]
         self._in_a = ancestors([selection.scores, *leaves])
         self._rows: fx.Node | None = None
+        self._shared: list[fx.Node] = []
         if layout is Layout.INDICES:
             rows = gather_by_index(graph_module, selection, hoisted.gathers)
             self._gathers, self._tail, self._rows = [], set[fx.Node](), rows
@@ -179,6 +181,7 @@ class _Cut:
         leaves = {g: g.all_input_nodes[0] for g in self._gathers}
         runtime_leaves = [leaf for leaf in leaves.values() if constant_of(self._graph_module, leaf) is None]
         buffers = list(dict.fromkeys(_buffer(n) for n in [*whole, *runtime_leaves]))
+        buffers, self._shared = crossing_once(buffers, {_buffer(leaf) for leaf in runtime_leaves})
         names = dict(zip(buffers, _numbered("memory", len(buffers)), strict=True))
         selected = self._read_by_b(self._on_host)
         if self._rows is None:
@@ -264,6 +267,8 @@ class _Cut:
                 copies[node].meta["val"] = copies[node].meta["val"].to(torch.int32)
         for node, _ in crossing:
             copies[node] = _reshaped(graph, copies[node], node, sizes(value_of(node).shape))
+        for node in self._shared:
+            undo_rearrangements(graph, node, copies)
         for node in self._graph_module.graph.nodes:
             if node in copies:
                 continue

@@ -6,6 +6,7 @@ import colorsys
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from detr2litert.host_runtime.decode import Detection
@@ -41,13 +42,14 @@ def _luma(red: float, green: float, blue: float) -> float:
 def draw_detections(image: Image.Image, detections: Iterable[Detection], skeletons: Keypoints | None = None) -> Image.Image:
     """Draws each detection's mask, box and label `name 0.87` on a copy of the picture (RGB), the best ones last, on top.
 
-    A mask is a translucent area of its class's colour; one of another size than the picture is not drawn. Keypoints are drawn
-    from a score of 0.5 on, as discs with a dark rim, joined by the lines of their class's skeleton if `skeletons` are given.
+    A mask is a translucent area of its class's colour, see `mask_layer`; one of another size than the picture is not drawn.
+    Keypoints are drawn from a score of 0.5 on, as discs with a dark rim, joined by the lines of their class's skeleton if
+    `skeletons` are given.
 
     Line width and type size follow the picture's longer side. A box has a dark edge on both sides of its coloured line and a
     label its own background, so both are legible on any picture. A label that would extend beyond the picture is moved inside.
     """
-    items = sorted(detections, key=lambda item: item.score)
+    items = _best_last(detections)
     canvas = _shaded(to_rgb(image), items)
     draw = ImageDraw.Draw(canvas)
     long_side = max(canvas.size)
@@ -65,12 +67,34 @@ def draw_detections(image: Image.Image, detections: Iterable[Detection], skeleto
     return canvas
 
 
+def _best_last(items: Iterable[Detection]) -> list[Detection]:
+    """Of equal scores, the first is the best: detections are in the order of their ranks."""
+    return sorted(items, key=lambda item: -item.score)[::-1]
+
+
+def mask_layer(items: Iterable[Detection], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Returns the masks of detections as one translucent layer, RGBA [height, width, 4], 0 where there is no mask.
+
+    Where masks overlap, the best detection's covers the others, as its box and label do: every shaded pixel has the colour of
+    one class, and the picture is equally visible under any number of masks, where blended ones would hide it more and more, in
+    colours of no class. The app (`MaskLayer.kt`) and the page (`mask_layer.js`) make the same layer.
+
+    Args:
+        items: the detections; a mask of another size than `size` is left out.
+        size: (width, height) of the picture.
+    """
+    layer = np.zeros((size[1], size[0], 4), np.uint8)
+    for item in _best_last(items):
+        if item.mask is not None and (item.mask.width, item.mask.height) == size:
+            layer[item.mask.pixels] = (*class_colour(item.class_index), _OPACITY)
+    return layer
+
+
 def _shaded(picture: Image.Image, items: Sequence[Detection]) -> Image.Image:
     """Returns the picture with the masks on it."""
-    for item in items:
-        if item.mask is not None and (item.mask.width, item.mask.height) == picture.size:
-            opacity = Image.fromarray(item.mask.pixels.astype(np.uint8) * _OPACITY)
-            picture.paste(class_colour(item.class_index), mask=opacity)
+    if any(item.mask is not None for item in items):
+        layer = Image.fromarray(mask_layer(items, picture.size))
+        picture.paste(layer, mask=layer)
     return picture
 
 

@@ -85,12 +85,13 @@ def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLi
     """Returns the limits of the detections gate for a bundle's precision, from those of a float one.
 
     int8 moves boxes and scores further than float32's rounding does. Measured: IoU 0.988 and scores within 0.0064
-    for tiny, 0.988 and 0.062 for dfine-tiny. A lost, an added or a moved object is found all the same, and the average
-    precision judges the rest.
+    for tiny, 0.988 and 0.062 for dfine-tiny. Masks move most where an object is small or its outline is doubtful: of tiny-seg's
+    260 masks in 80 scenes the two worst have IoU 0.83 and 0.89, 99 of 100 have 0.936 or more, half 0.993. A lost, an added or a
+    moved object is found all the same, and the average precision judges the rest.
     """
     if precision_of(manifest.settings) is not Precision.INT8:
         return limits
-    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.9, keypoint=0.04)
+    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.8, keypoint=0.04)
 
 
 def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
@@ -98,7 +99,8 @@ def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
     if precision_of(manifest.settings) is not Precision.INT8:
         return Fp16Limits()
     widened = detection_limits(manifest, DetectionLimits(threshold))
-    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=widened.iou, keypoint=widened.keypoint or 0.0)
+    masks, keypoints = widened.mask_iou or 0.0, widened.keypoint or 0.0
+    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=masks, keypoint=keypoints)
 
 
 def accuracy_limits(manifest: Manifest) -> AccuracyLimits:

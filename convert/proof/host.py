@@ -28,7 +28,7 @@ from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.keypoints import Keypoint
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.manifest_keypoints import CHANNELS
-from detr2litert.host_runtime.masks import mask_of
+from detr2litert.host_runtime.masks import Mask, mask_of
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
@@ -44,6 +44,8 @@ COVARIANCE = 1e-4
 """Largest relative difference of a keypoint's covariances, which are exponentials of float32 numbers."""
 OTHER_PIXELS = 1e-3
 """Largest share of a mask's pixels that differ: those whose logit is 0 but for rounding. Half a pixel is ten times that."""
+RUN_LENGTHS = (((1, 0, 0), (1, 1, 0)), "021O1")
+"""The pixels of a mask, by rows, and what pycocotools makes of them; a test compares the two."""
 _NOISE_SIZES = ((97, 61), (701, 523))
 _COLOURS = {"black": (0, 0, 0), "grey": (127, 127, 127), "white": (255, 255, 255), "one colour": (255, 127, 0)}
 _PICTURE = (640, 480)
@@ -185,19 +187,28 @@ def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
 
 
 def compare_masks(manifest: Manifest, path: ReferencePath) -> Iterator[_Comparison]:
-    """Compares the resize and the threshold of masks with PyTorch's, on smooth noise, for pictures of other shapes."""
+    """Compares the resize and the threshold of masks with PyTorch's, on smooth noise, for pictures of other shapes.
+
+    And run lengths with pycocotools': all else that compares masks has them on both sides.
+    """
     if manifest.graphs.m is None:
         return
     cells = next(spec.shape[1:3] for spec in manifest.graphs.m.outputs)
     noise = torch.randn(1, 1, *(max(side // 4, 1) for side in cells), generator=torch.Generator().manual_seed(0))
     logits = functional.interpolate(noise, cells, mode="bicubic")
     for size in (_PICTURE, _NOISE_SIZES[0]):
-        found, wanted = mask_of(logits[0, 0].numpy(), place(size, manifest.preprocess)), path.mask(logits, size)
-        apart = float((found.pixels != wanted.pixels).mean()) if found.height == wanted.height else 1.0
+        found = mask_of(logits[0, 0].numpy(), place(size, manifest.preprocess)).pixels
+        wanted = path.mask_pixels(logits, size).numpy()
+        apart = float((found != wanted).mean()) if found.shape == wanted.shape else 1.0
         subject = f"masks of {size[0]} x {size[1]} pixels"
         measurement = Measurement(subject, "share of other pixels", apart, limit=OTHER_PIXELS, at_least=False)
         wrong = "" if measurement.passed else f"{apart:.2%} of the pixels differ"
         yield _Comparison("post-processing", subject, (measurement,), wrong)
+    pixels, coded = RUN_LENGTHS
+    found_code = Mask.of(np.array(pixels, bool)).counts
+    measurement = Measurement("run lengths of a mask", "same characters", float(found_code == coded), limit=1.0)
+    wrong = "" if measurement.passed else f"'{found_code}', where pycocotools has '{coded}'"
+    yield _Comparison("post-processing", "run lengths of a mask", (measurement,), wrong)
 
 
 def _other_keypoints(found: Sequence[Keypoint], wanted: Sequence[Keypoint]) -> str:

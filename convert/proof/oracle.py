@@ -25,9 +25,8 @@ from detr2litert.verify.accuracy.expected_file import ExpectedDetection, read_ex
 
 PACKAGE, CLONE = "oracle_rfdetr.py", "oracle_yaml.py"
 """The scripts: for a package that is installed, and for a clone with YAML configurations."""
-SCRIPTS = {"RF-DETR": PACKAGE, "RT-DETR": CLONE, "RT-DETRv2": CLONE, "D-FINE": CLONE, "DEIMv2": CLONE}
+SCRIPTS = {"RF-DETR": PACKAGE, "RF-DETR Seg": PACKAGE, "RT-DETR": CLONE, "RT-DETRv2": CLONE, "D-FINE": CLONE, "DEIMv2": CLONE}
 """Family → script. DEIM's checkpoints are of the families D-FINE and RT-DETRv2."""
-_CLASSES = {"xlarge": "XLarge", "2xlarge": "2XLarge"}
 _LOWER = 0.1
 _SECONDS = 1800
 
@@ -39,7 +38,7 @@ class Answer:
     Attributes:
         source: what answered, and with which settings.
         differs: in one line, the settings with which it computes something else than the reference; "" if none is known.
-        detections: in each picture.
+        detections: in each picture, with masks where the original gives them.
     """
 
     source: str
@@ -79,8 +78,9 @@ def ask_original(
         _run(python, Path(__file__).with_name(script), work)
         facts = read_json(about, "what --oracle wrote about itself", REPORT)
         differs = _rfdetr_differs(reference, facts) if script == PACKAGE else _yaml_differs(reference, facts)
+        found = read_expected(answer, names, [picture.image.size for picture in pictures])
         source = f"{facts['project']} (--oracle)"
-        return Answer(source, differs and f"{source} computes with other settings: {differs}", read_expected(answer, names))
+        return Answer(source, differs and f"{source} computes with other settings: {differs}", found)
 
 
 def _script(reference: Reference, config: Path | None) -> str:
@@ -136,7 +136,7 @@ def _rfdetr_request(reference: Reference) -> dict[str, Any]:
 
     A setting that nobody states is left to the original: what it assumes then is what the comparison is about.
     """
-    family, size = reference.variant.family, reference.variant.name
+    family = reference.variant.family
     by_setting = {setting: argument for argument, setting in family.arguments.items()}
     stated = {
         by_setting[name]: value.value.height if name == "resolution" else value.value
@@ -151,7 +151,7 @@ def _rfdetr_request(reference: Reference) -> dict[str, Any]:
         "group_detr": config.group_detr,
     }
     return {
-        "class": f"RFDETR{_CLASSES.get(size, size.title())}",
+        "class": reference.variant.class_name or f"a class of the size {reference.variant.name}",
         "stated": stated,
         "shapes": shapes,
         "channels": reference.channels,

@@ -92,9 +92,20 @@ def rows(model: Any, path: str, request: Mapping[str, Any]) -> Iterator[dict[str
         score, number = found.confidence[i], found.class_id[i]
         row = {"image_id": Path(path).name, "category_id": int(number), "score": float(score)}
         row["bbox"] = [left, top, right - left, bottom - top]
+        if getattr(found, "mask", None) is not None:
+            row["segmentation"] = run_lengths(found.mask[i])
         name = str(data[i]) if data is not None else known.get(int(number))
         if right > left and bottom > top and name != "__background__":
             yield {**row, "category_name": name} if name is not None else row
+
+
+def run_lengths(mask: Any) -> dict[str, Any]:
+    """Returns a mask [height, width] in COCO's form: pixels column by column, the runs of 0 and 1 in turn, of 0 first."""
+    import numpy
+
+    pixels = numpy.asarray(mask, bool)
+    ends = numpy.flatnonzero(numpy.diff(pixels.T.reshape(-1), prepend=False, append=not pixels[-1, -1]))
+    return {"size": list(pixels.shape), "counts": numpy.diff(ends, prepend=0).tolist()}
 
 
 def main() -> None:

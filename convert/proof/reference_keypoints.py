@@ -17,7 +17,7 @@ _LEAST = 1e-12
 
 def of_class(keypoints: Tensor, counts: Sequence[int], column: int) -> Tensor | None:
     """Returns the keypoints ``[K_c, 7]`` of a class among a query's ``[K, 7]``; None for a class without a count."""
-    return keypoints.split(list(counts))[column] if column < len(counts) else None
+    return keypoints[sum(counts[:column]) : sum(counts[: column + 1])] if column < len(counts) else None
 
 
 def score_with(score: Tensor, keypoints: Tensor | None, weight: float) -> Tensor:

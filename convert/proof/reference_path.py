@@ -133,16 +133,16 @@ class ReferencePath:
                 corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
                 pixels = corners * torch.tensor([full_width, full_height] * 2) - origin
                 x0, y0, x1, y1 = (pixels * enlarged).float().clamp(min=torch.zeros(4), max=extent).tolist()
-                mask = None if masks is None else self.mask(masks[:, [query]], size)
-                points = (
-                    None if own is None or not len(own) else in_pixels(own, enlarged[:2] * full, -origin[:2] * enlarged[:2])
-                )
+                mask = None if masks is None else Mask.of(self.mask_pixels(masks[:, [query]], size).numpy())
+                points = None
+                if own is not None and len(own):
+                    points = in_pixels(own, enlarged[:2] * full, -origin[:2] * enlarged[:2])
                 found.append(Detection(column, name, score, (x0, y0, x1, y1), mask, points))
         if keypoints is not None:
             found.sort(key=lambda item: -item.score)
         return Detections(tuple(found), width, height)
 
-    def mask(self, logits: Tensor, size: tuple[int, int]) -> Mask:
+    def mask_pixels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Resizes a mask's logits ``[1, 1, h, w]`` to a picture of (width, height) pixels; those above 0 are the object.
 
         A letterbox is resized as a whole, in pixels of the picture, and cut: no original project does either.
@@ -155,7 +155,7 @@ class ReferencePath:
             y = ((torch.arange(size[1]) + 0.5) * height / size[1] + top) / self.reference.size[0]
             grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None] * 2 - 1
             resized = functional.grid_sample(logits, grid.float(), padding_mode="border", align_corners=False)[0, 0]
-        return Mask.of((resized > 0).numpy())
+        return resized > 0
 
 
 def _planes(picture: Image.Image) -> Tensor:

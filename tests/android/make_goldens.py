@@ -14,15 +14,16 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
   every fit, noise and shapes, logits of exactly 0, infinite and NaN.
 - keypoints/NAME.json + .safetensors: boxes, logits and keypoints and their detections, of `keypoint_cases.py`: as JSON, and as
   `found.keypoints`, x, y, score, xx, xy, yy of all detections' keypoints in turn, `found.keypoint_count` of each detection.
+- mask_layers/NAME.json + .safetensors: run lengths of the masks of detections, best first, and the translucent layer that is
+  drawn of them, 0xAARRGGBB [height, width]: masks that overlap, of equal scores, empty, none.
 - colours.json: class colours by index.
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
 - keypoint_manifests.json: likewise, of manifests with keypoints.
 - hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
-- bundles/NAME: four bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
-  `one_graph` has graph A alone; `masks` has masks too), and a copy of each BUNDLE, with NAME.json and NAME.safetensors beside:
-  the detections that the Python runtime decodes from the bundle's own golden vectors; with masks, their run lengths, and what
-  graph M gives for their queries.
-- keypoints_bundle, keypoints_bundle.json and keypoints_bundle.safetensors: likewise, of a bundle with keypoints.
+- bundles/NAME: five bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
+  `one_graph` has graph A alone; `masks` has masks too, `keypoints` keypoints), and a copy of each BUNDLE, with NAME.json and
+  NAME.safetensors beside: the detections that the Python runtime decodes from the bundle's own golden vectors; with masks,
+  their run lengths, and what graph M gives for their queries; with keypoints, as in `keypoints`.
 
 The same seed always gives the same files.
 """
@@ -52,6 +53,7 @@ import tiny_bundle
 from host_cases import all_cases
 from keypoint_cases import arrays, keypoint_cases, keypoint_manifests
 from manifest_cases import FITS, write_hostile, write_manifests, write_verdicts
+from mask_layer_cases import mask_layer_cases
 from random_host_programs import random_cases
 
 from detr2litert.host_runtime.bundle import Bundle, load_bundle
@@ -226,6 +228,12 @@ def write_masks(folder: Path) -> None:
     case("empty", np.full((1, 4, 4, 1), -1.0), (9, 6), Preprocess(16, 16, "bilinear"))
 
 
+def write_mask_layers(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for case in mask_layer_cases():
+        _save(folder / case.name, {"layer": case.layer}, {"width": case.size[0], "height": case.size[1], "masks": case.masks})
+
+
 def write_keypoints(folder: Path) -> None:
     folder.mkdir(parents=True)
     for case in keypoint_cases():
@@ -339,6 +347,7 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_resizes(out / "resizes")
     write_decodes(out / "decodes")
     write_masks(out / "masks")
+    write_mask_layers(out / "mask_layers")
     write_keypoints(out / "keypoints")
     (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))
     hand_made = hand_made_bundle(out / "hand_made")
@@ -350,7 +359,7 @@ def make(out: Path, bundles: list[Path]) -> None:
     masks_bundle.write_bundle(out / "masks_bundle", recorded=True)
     write_bundle(out / "masks_bundle", out / "bundles" / "masks")
     keypoints = keypoints_bundle.write_bundle(out / "keypoints_source", recorded=True)
-    write_bundle(out / "keypoints_source", out / "keypoints_bundle")
+    write_bundle(out / "keypoints_source", out / "bundles" / "keypoints")
     write_verdicts(out / "keypoint_manifests.json", keypoint_manifests(keypoints.to_dict()))
     folders = (hand_made, out / "one_graph", out / "masks_bundle")
     two, one, masks = (json.loads((place / "manifest.json").read_text(encoding="utf-8")) for place in folders)

@@ -25,6 +25,7 @@ def test_cases_are_the_same_every_time(tmp_path: Path):
         make_goldens.write_host_steps(tmp_path / name)
         make_goldens.write_decodes(tmp_path / f"{name}-decodes")
         make_goldens.write_masks(tmp_path / f"{name}-masks")
+        make_goldens.write_mask_layers(tmp_path / f"{name}-layers")
         make_goldens.write_keypoints(tmp_path / f"{name}-keypoints")
         make_goldens.write_random_programs(tmp_path / f"{name}-random")
     for path in sorted(tmp_path.glob("first*/*")):

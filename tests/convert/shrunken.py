@@ -99,7 +99,7 @@ def _shared_maps(row: Variant, side: int) -> tuple[bool, ...]:
 
 def _config(row: Variant, grid: int | None) -> dict[str, Any]:
     """The row's configuration with narrow layers, the widths that it leaves at transformers' defaults included."""
-    full = getattr(importlib.import_module("transformers"), row.family.config_class)(**row.config).to_dict()
+    full = getattr(importlib.import_module(row.family.module), row.family.config_class)(**row.config).to_dict()
     backbone = {**row.config["backbone_config"], **_narrow_fields(full["backbone_config"])}
     config = {**row.config, **_narrow_fields(full), "backbone_config": backbone, "num_queries": QUERIES}
     if grid is not None and row.patch is not None:

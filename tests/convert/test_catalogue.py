@@ -57,8 +57,8 @@ def test_trained_weights_and_failed_gates_show_and_the_order_is_the_listings() -
 def test_recorded_variants_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[str] = []
 
-    def measure(variant: Variant, target: str) -> Entry:
-        measured.append(variant.name)
+    def measure(variant: Variant, target: str, fp16: bool) -> Entry:
+        measured.append(variant.name if fp16 else f"{variant.name} without fp16")
         return entry()
 
     monkeypatch.setattr(catalogue, "_measure", measure)
@@ -71,6 +71,8 @@ def test_recorded_variants_are_not_measured_again(tmp_path: Path, monkeypatch: p
     assert "| dfine-s |" in document.read_text() and "old" not in document.read_text()
     assert CliRunner().invoke(main, [*arguments, "--again"]).exit_code == 0
     assert measured == ["dfine-s", "dfine-n", "dfine-s"]
+    assert CliRunner().invoke(main, ["--variants", "dfine-s", "--again", "--no-fp16", "--record", str(record)]).exit_code == 0
+    assert measured[3:] == ["dfine-s without fp16"]
 
 
 def test_an_unknown_variant_is_bad_input(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_an_unwritable_record_is_reported_before_anything_is_measured(tmp_path: 
 
 
 def test_a_record_of_another_target_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_measure", lambda variant, target: replace(entry(), target=target))
+    monkeypatch.setattr(catalogue, "_measure", lambda variant, target, fp16: replace(entry(), target=target))
     record = tmp_path / "r.json"
     record.write_text(json.dumps({"dfine-n": asdict(entry())}))
     assert CliRunner().invoke(main, ["--variants", "dfine-n", "--target", "galaxy", "--record", str(record)]).exit_code == 0

@@ -120,6 +120,42 @@ def test_expected_masks_of_the_users_own_code(tiny_seg: Made, tmp_path: Path, mo
     assert_refused(invoke(*arguments), "expected.json", "detection 0", "9 x 9 pixels, and its picture has 320 x 320")
 
 
+def test_yolos_polygons_are_judged_as_masks_and_a_mixture_as_boxes(
+    tiny_seg: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The polygon around each row's ends of a shape's pixels, which is the shape if it has one run a row."""
+    monkeypatch.setattr(prove, "GATES", tuple(gate for gate in registry.GATES if gate.id == "accuracy"))
+    names = Manifest.from_json((tiny_seg.bundle / "manifest.json").read_text()).classes
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "data.yaml").write_text(json.dumps({"names": list(names), "val": "images"}))
+    for index in range(6):
+        scene = render(HELD_OUT_START + index)
+        scene.image.save(tmp_path / "images" / f"{index}.png")
+        lines = [
+            f"{kind} " + " ".join(f"{value:.6f}" for value in _outline(pixels))
+            for kind, pixels in zip(scene.labels, scene.masks, strict=True)
+        ]
+        (tmp_path / "labels" / f"{index}.txt").write_text("\n".join(lines))
+    arguments = ("verify", tiny_seg.bundle, "--dataset", tmp_path, "--no-gpu", "--json")
+    (gate,) = [g for g in invoke(*arguments).json if g["gate"] == "accuracy"]
+    rows = {(row["side"], row["of"]): row["ap50"] for row in gate["data"]["average_precision"] if row["side"] != "fp16"}
+    assert rows["reference", "masks"] > 0.6 and abs(rows["CPU", "masks"] - rows["reference", "masks"]) < 0.02
+    (tmp_path / "labels" / "3.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (gate,) = [g for g in invoke(*arguments).json if g["gate"] == "accuracy"]
+    assert {row["of"] for row in gate["data"]["average_precision"]} == {"boxes"}
+    assert "masks not judged: 1 of" in gate["summary"] and "(first in 3.png)" in gate["summary"]
+
+
+def _outline(pixels: Any) -> list[float]:
+    """Corners x, y, … as fractions: down the left ends of the rows, up the right ones."""
+    pixels = np.asarray(pixels)
+    rows = [(row, np.flatnonzero(pixels[row])) for row in np.flatnonzero(pixels.any(1))]
+    left = [(ends[0], row + half) for row, ends in rows for half in (0, 1)]
+    right = [(ends[-1] + 1, row + half) for row, ends in reversed(rows) for half in (1, 0)]
+    return (np.array([*left, *right], float) / pixels.shape[::-1]).ravel().tolist()
+
+
 def test_a_data_set_with_a_malformed_mask_is_one_line(tiny_seg: Made, tmp_path: Path) -> None:
     scene = render(HELD_OUT_START)
     scene.image.save(tmp_path / "a.png")

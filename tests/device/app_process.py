@@ -5,11 +5,11 @@ app, in a separate session, so that the app outlives a client that disconnects, 
 with rounded outputs: to float16, or for ``fp32`` in the last digits, since a GPU never agrees bit by bit.
 
 Faults, from faults.json: ``crash`` or ``hang`` (a stage), ``no_line`` (logcat lacks the delegate's), ``partial`` (nodes left
-out of the delegate's count), ``wrong`` (``a``, ``host``, ``b`` or ``m``: that stage's outputs are wrong), ``silent_cpu`` (no
-rounding), ``schema`` (the newest version that the app reads), ``refused`` (the delegate accepts no graph), ``old_result``
-(result.json is another run's), ``truncated`` (a truncated tensor), ``reshaped`` (a stage whose outputs are reported flat),
-``clock_back`` (seconds by which the clock is set back as the app starts), ``record`` (entries of result.json, which replace
-the right ones), ``more_tensors`` (how often it lists its first tensor again).
+out of the delegate's count), ``wrong`` (``a``, ``host``, ``b`` or ``m``: that stage's outputs are wrong; or the name of the
+only wrong output), ``silent_cpu`` (no rounding), ``schema`` (the newest version that the app reads), ``refused`` (the delegate
+accepts no graph), ``old_result`` (result.json is another run's), ``truncated`` (a truncated tensor), ``reshaped`` (a stage
+whose outputs are reported flat), ``clock_back`` (seconds by which the clock is set back as the app starts), ``record`` (entries
+of result.json, which replace the right ones), ``more_tensors`` (how often it lists its first tensor again).
 """
 
 from __future__ import annotations
@@ -137,10 +137,10 @@ class App:
         self.enter("run")
 
         def graph(key: str, tensors: dict[str, Any]) -> dict[str, Any]:
-            return {name: self.corrupted(key, self.rounded(value)) for name, value in graphs[key](tensors).items()}
+            return {name: self.corrupted(key, name, self.rounded(value)) for name, value in graphs[key](tensors).items()}
 
         def host_step(tensors: dict[str, Any]) -> dict[str, Any]:
-            return {name: self.corrupted("host", value) for name, value in host(tensors).items()}
+            return {name: self.corrupted("host", name, value) for name, value in host(tensors).items()}
 
         def given(stage: str, specs: Any) -> dict[str, Any]:
             read = {}
@@ -214,12 +214,12 @@ class App:
             return value * np.float32(1 + 2**-20)
         return value.astype(np.float16).astype(np.float32)
 
-    def corrupted(self, stage: str, value: Any) -> Any:
-        """The outputs of a stage, negated if a fault names it: every metric except the magnitude detects it.
+    def corrupted(self, stage: str, name: str, value: Any) -> Any:
+        """An output of a stage, negated if a fault names either: every metric except the magnitude detects it.
 
         Indices are reversed instead, so that graph B can gather by them.
         """
-        if self.faults.get("wrong") != stage:
+        if self.faults.get("wrong") not in (stage, name):
             return value
         return value[..., ::-1] if value.dtype.kind == "i" else -value
 

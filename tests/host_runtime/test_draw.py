@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from detr2litert.host_runtime.decode import Detection
-from detr2litert.host_runtime.draw import class_colour, draw_detections
+from detr2litert.host_runtime.draw import class_colour, draw_detections, mask_layer
+from detr2litert.host_runtime.masks import Mask
 
 
 def one(box=(20, 30, 80, 90), index=3, name="dog", score=0.5) -> list[Detection]:
@@ -27,6 +28,32 @@ def test_the_box_stands_out_on_any_background(background):
     assert near(edge, (0, 0, 0)).any()
     np.testing.assert_array_equal(pixels[60, 50], background)  # the inside is left alone
     np.testing.assert_array_equal(pixels[140, 190], background)
+
+
+def masked(index: int, score: float, rows: slice, columns: slice, size=(200, 150)) -> Detection:
+    pixels = np.zeros(size[::-1], bool)
+    pixels[rows, columns] = True
+    return Detection(index, "dog", score, (1, 1, 3, 3), Mask.of(pixels))
+
+
+def test_where_masks_overlap_the_best_is_on_top_and_the_picture_is_as_visible():
+    good = masked(3, 0.9, slice(60, 120), slice(60, 120))
+    items = [masked(5, 0.5, slice(90, 140), slice(90, 180)), good, masked(4, 0.7, slice(80, 140), slice(80, 180))]
+    picture = Image.new("RGB", (200, 150), (100, 150, 200))
+    pixels = np.asarray(draw_detections(picture, items)).astype(int)
+
+    def tinted(index: int) -> np.ndarray:
+        return np.array((100, 150, 200)) + (np.array(class_colour(index)) - (100, 150, 200)) * (110 / 255)
+
+    for place, index in {(70, 70): 3, (85, 85): 3, (100, 100): 3, (130, 130): 4, (85, 150): 4}.items():
+        assert np.abs(pixels[place] - tinted(index)).max() <= 1, place
+    np.testing.assert_array_equal(pixels[145, 20], (100, 150, 200))
+    layer = mask_layer(items, picture.size)
+    assert set(np.unique(layer[..., 3])) == {0, 110}
+    np.testing.assert_array_equal(mask_layer([good, masked(6, 0.95, slice(0, 9), slice(0, 9), (100, 75))], picture.size)[:9], 0)
+    # Of equal scores, the first is the best.
+    equal = [masked(index, 0.5, slice(0, 9), slice(0, 9)) for index in (3, 4)]
+    np.testing.assert_array_equal(mask_layer(equal, picture.size)[0, 0], (*class_colour(3), 110))
 
 
 def test_the_original_is_not_changed():

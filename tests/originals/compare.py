@@ -104,7 +104,9 @@ def compare(recipe: Recipe, reference: Reference) -> Agreement:
 
 
 def _orders(reference: Reference, tensor: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """Yields boxes, logits and, of a detector of keypoints, those in float32, in float64, and in float64 of inputs that differ by rounding.
+    """Yields boxes, logits and, of a detector of keypoints, those.
+
+    In float32, in float64, and in float64 of inputs that differ by rounding.
 
     These detectors add the n-th query to the n-th best token. Two tokens whose scores differ by less than the rounding of a sum
     change places from one implementation to another, and with them their detections.

@@ -7,6 +7,7 @@
 - bundle.zip: BUNDLE in one file.
 - other.png: a picture for the hand-made bundle, with one blue cell at its right upper corner, and not square.
 - masks.png: for the bundle with masks: two blue cells, each with the mask of both, and a weaker one.
+- keypoints.png: for the bundle with keypoints: a green cell, and a yellow one, which is red and green.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ def make(out: Path, bundle: Path) -> None:
     pixels[60:180, 160:240, 2] = 255
     pixels[60:120, :80, 2] = 132
     Image.fromarray(pixels).save(out / "masks.png")
+    pixels = np.zeros((240, 320, 3), np.uint8)
+    pixels[120:180, 160:240] = (30, 255, 0)
+    pixels[180:, 240:] = (180, 165, 0)
+    Image.fromarray(pixels).save(out / "keypoints.png")
 
 
 if __name__ == "__main__":

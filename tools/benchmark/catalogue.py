@@ -60,9 +60,10 @@ class Entry:
 @click.option("--variants", default="all", show_default=True, help="Names, separated by commas.")
 @click.option("--target", default="pixel", show_default=True, help="Phone to convert for.")
 @click.option("--again", is_flag=True, help="Measure variants again that the record already has.")
+@click.option("--fp16/--no-fp16", default=True, help="Run the fp16 gate; on a software GPU it takes long for a large size.")
 @click.option("--record", "record_path", type=click.Path(path_type=Path), required=True, help="File for the figures.")
 @click.option("--write", "document", type=click.Path(path_type=Path), help="Document whose table to replace.")
-def main(variants: str, target: str, again: bool, record_path: Path, document: Path | None) -> None:
+def main(variants: str, target: str, again: bool, fp16: bool, record_path: Path, document: Path | None) -> None:
     """Convert and judge every variant on this machine; prints the table."""
     silence_native_log()
     try:
@@ -74,7 +75,7 @@ def main(variants: str, target: str, again: bool, record_path: Path, document: P
         for variant in chosen:
             if again or variant.name not in entries or entries[variant.name].target != target:
                 click.echo(f"{variant.name}: converting and judging", err=True)
-                entries[variant.name] = _measure(variant, target)
+                entries[variant.name] = _measure(variant, target, fp16)
                 write_record(record_path, entries)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
@@ -155,10 +156,10 @@ def _gates(verdicts: Mapping[str, str]) -> str:
     return "; ".join([", ".join(passed), *others])
 
 
-def _measure(variant: Variant, target: str) -> Entry:
+def _measure(variant: Variant, target: str, fp16: bool) -> Entry:
     with tempfile.TemporaryDirectory(prefix="catalogue-") as scratch:
         bundle = Path(scratch) / variant.name
-        conversion = convert(variant, target, bundle, gpu=True)
+        conversion = convert(variant, target, bundle, gpu=True, fp16=fp16)
         host_step = bench(bundle, "--runs", _RUNS).contenders[0].summary[HOST_STEP].median
         versions = load_report(bundle / "report.json").versions
     return Entry(variant.resolution, _parameters(variant), host_step, conversion, target, dict(versions))

@@ -42,17 +42,17 @@ class Conversion:
     dispatches: Mapping[str, int | None] = field(default_factory=dict)
 
 
-def convert(variant: Variant, target: str, out: Path, gpu: bool = False) -> Conversion:
+def convert(variant: Variant, target: str, out: Path, gpu: bool = False, fp16: bool = True) -> Conversion:
     """Converts ``variant`` into the folder ``out``, with its bundled weights or, if there are none, random ones.
 
-    Without ``gpu`` the gates that need one are skipped.
+    Without ``gpu`` the gates that need one are skipped, without ``fp16`` that gate.
 
     Call it before this process imports PyTorch: Linux counts the parent's memory as a child's until the child's exec.
 
     Raises:
         UserError: the conversion did not end with a bundle.
     """
-    command = [sys.executable, "-m", "detr2litert", "run", "--gpu" if gpu else "--no-gpu"]
+    command = [sys.executable, "-m", "detr2litert", "run", "--gpu" if gpu else "--no-gpu", "--fp16" if fp16 else "--no-fp16"]
     command += ["--variant", variant.name, "--target", target, "--out", str(out)]
     # Cost of a conversion and its gates, alike for all variants.
     command += ["--dataset", "none"]

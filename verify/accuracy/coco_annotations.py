@@ -170,10 +170,9 @@ def _picture(path: Path, folders: tuple[Path, ...], image: _Image, objects: list
         [o.area for o in objects],
     )
     # Roboflow writes an empty list for an object that has a box alone.
-    segmented = all(o.segmentation not in (None, []) for o in objects)
-    return AnnotatedPicture(
-        image.file, partial(load_image, place), truth, partial(_masks, path, image, objects) if segmented else None
-    )
+    alone = sum(o.segmentation in (None, []) for o in objects)
+    read = None if alone else partial(_masks, path, image, objects)
+    return AnnotatedPicture(image.file, partial(load_image, place), truth, read, alone)
 
 
 def _masks(path: Path, image: _Image, objects: list[_Object]) -> tuple[Mask, ...]:

@@ -26,13 +26,14 @@ class AnnotatedPicture:
     """A picture, loaded when it is needed, and its objects in its own pixels; a class is a position in ``Dataset.classes``.
 
     ``read_masks`` reads the objects' masks, which only a detector of instances needs, and raises UserError where they are
-    malformed; None where not every object has one.
+    malformed; None where not every object has one. ``boxes_alone`` is how many have none.
     """
 
     name: str
     load: Callable[[], Image.Image]
     truth: Truth
     read_masks: Callable[[], tuple[Mask, ...]] | None = None
+    boxes_alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class Dataset:
     def has_masks(self) -> bool:
         """True if the masks of all objects have been read."""
         return all(picture.truth.masks is not None for picture in self.pictures)
+
+    @property
+    def lacks_masks(self) -> str:
+        """Describes which objects have no mask; "" if all masks have been read."""
+        if self.has_masks:
+            return ""
+        objects = sum(len(picture.truth.classes) for picture in self.pictures)
+        alone = sum(picture.boxes_alone for picture in self.pictures)
+        if alone in (0, objects):
+            return "the annotations have boxes alone"
+        first = next(picture.name for picture in self.pictures if picture.boxes_alone)
+        return f"{alone} of {objects} objects have a box alone (first in {first})"
 
     @property
     def description(self) -> str:

@@ -1,9 +1,14 @@
-"""Reads YOLO annotations: a data.yaml with class names, and a text file a picture, as ultralytics and Roboflow write them."""
+"""Reads YOLO annotations: a data.yaml with class names, and a text file a picture, as ultralytics and Roboflow write them.
+
+A line is ``class x y width height``, a box by its centre, or ``class x1 y1 x2 y2 x3 y3 …``, a polygon; all fractions of the
+picture's sides. A polygon is a box, the one around its corners, and a mask, whose pixels are those of a COCO polygon.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +17,10 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from detr2litert.host_runtime.errors import UserError, reason
+from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.preprocess import load_image
-from detr2litert.verify.accuracy.average_precision import Truth
 from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, choose, existing, finite_box, truth_of
+from detr2litert.verify.accuracy.segmentation import read_segmentation
 from detr2litert.verify.accuracy.strict_json import class_name
 
 _PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -46,9 +52,7 @@ def read_yolo(path: Path, size: int) -> Dataset:
     files = _files(path, record, record[split])
     if not files:
         raise UserError(f"{path}: there are no pictures in its '{split}' ({record[split]})")
-    pictures = tuple(
-        AnnotatedPicture(file.name, partial(load_image, file), _truth(file, len(names))) for file in choose(files, size)
-    )
+    pictures = tuple(_picture(file, len(names)) for file in choose(files, size))
     return Dataset(f"{path.parent.name}/{path.name} ({split})", names, pictures, len(files))
 
 
@@ -93,14 +97,22 @@ def _files(path: Path, record: Mapping[str, Any], listed: Any) -> list[Path]:
     return found
 
 
-def _truth(file: Path, classes: int) -> Truth:
+@dataclass(frozen=True)
+class _Polygon:
+    """A polygon's line in the file, and its corners ``x, y, x, y, …`` in pixels."""
+
+    row: int
+    corners: list[float]
+
+
+def _picture(file: Path, classes: int) -> AnnotatedPicture:
     """Reads a picture's labels, fractions of its size; a picture without a file has no objects."""
     folder = re.sub(r"(.*)(^|/)images(/|$)", r"\1\2labels\3", file.parent.as_posix())
     labels = existing((Path(folder) / f"{file.stem}.txt", file.with_suffix(".txt")))
     if labels is None:
-        return truth_of([], [])
-    width, height = _size(file)
-    boxes, numbers = [], []
+        return AnnotatedPicture(file.name, partial(load_image, file), truth_of([], []), tuple)
+    size = _size(file)
+    boxes, numbers, polygons = [], [], list[_Polygon]()
     for row, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
@@ -113,11 +125,25 @@ def _truth(file: Path, classes: int) -> Truth:
             raise UserError(f"{labels}: line {row} is not a class and a box of four finite fractions, nor a polygon")
         if number not in range(classes):
             raise UserError(f"{labels}: line {row} is of class {number:g}, and there are {classes} names")
-        box = _corners(values) * (width, height, width, height)
+        box = _corners(values) * np.tile(size, 2)
         if finite_box(box):
             boxes.append(box.tolist())
             numbers.append(int(number))
-    return truth_of(boxes, numbers)
+            if len(figures) > 4:
+                polygons.append(_Polygon(row, (values * np.tile(size, len(figures) // 2)).tolist()))
+    alone = len(boxes) - len(polygons)
+    read = None if alone else partial(_masks, labels, polygons, size)
+    return AnnotatedPicture(file.name, partial(load_image, file), truth_of(boxes, numbers), read, alone)
+
+
+def _masks(labels: Path, polygons: list[_Polygon], size: tuple[int, int]) -> tuple[Mask, ...]:
+    masks = []
+    for polygon in polygons:
+        try:
+            masks.append(read_segmentation(polygon.corners, size))
+        except ValueError as error:
+            raise UserError(f"{labels}: line {polygon.row} {error}") from None
+    return tuple(masks)
 
 
 def _corners(values: Any) -> Any:

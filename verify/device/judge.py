@@ -12,7 +12,7 @@ it gives the indices that it selected, and the queries at the same rank in both 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -81,7 +81,7 @@ def check_ran(run: DeviceRun) -> GateResult:
     message = f"{what} in stage '{ended.stage}': {ended.message}"
     advice = "see the log in report.json, and try --accelerator cpu" if run.request.accelerator == "gpu" else "see report.json"
     if ended.kind == "bundle_manifest":
-        # The bundle is sound, since this machine reads it: the app is older, and reads no newer schema, as of masks.
+        # The bundle is sound, since this machine reads it: the app is older, and reads no newer schema, as of keypoints.
         advice = "install this version's app: cd android_sample && ./gradlew :app:installDebug"
     finding = Finding(ended.kind, "refused", ended.stage, ended.message, advice)
     return GateResult("run", Verdict.FAILED, message, advice, findings=(finding,), data={"log": run.log[-8000:]})
@@ -209,6 +209,8 @@ def check_one_graph(
     golden: Mapping[str, Array],
     chain: Mapping[str, Mapping[str, Array]] | None = None,
     limits: StageLimits | None = None,
+    *,
+    by_query: Collection[str] = (),
 ) -> GateResult:
     """Compares the only graph's outputs, query by query where both select the same token at the same rank; and graph M's masks.
 
@@ -217,6 +219,7 @@ def check_one_graph(
         golden: golden tensors by name.
         chain: with masks, what this machine computes from the device's own inputs of ``m``.
         limits: [default: those of a float bundle].
+        by_query: names of the outputs that have values of each query, ``[1, Q, ...]``, beside those of rank 3, which all have.
     """
     limits, found = limits or StageLimits(), run.tensors["a"]
     masks = [
@@ -231,12 +234,12 @@ def check_one_graph(
     same = np.flatnonzero(own == reference)
     share = len(set(own.tolist()) & set(reference.tolist())) / reference.size
 
-    def of_same(values: Array) -> Array:
+    def of_same(name: str, values: Array) -> Array:
         """The queries at the same rank; a map, as of the cells' embeddings, is of no query."""
-        return values[:, same] if values.ndim == 3 else values
+        return values[:, same] if values.ndim == 3 or name in by_query else values
 
     compared = [
-        Compared("a", "golden", name, difference(of_same(values), of_same(golden[name])), limits.graph)
+        Compared("a", "golden", name, difference(of_same(name, values), of_same(name, golden[name])), limits.graph)
         for name, values in found.items()
         if name != INDICES
     ]

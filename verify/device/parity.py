@@ -181,8 +181,10 @@ def _judge(
             # Last, as the app runs it: with the device's embeddings, and the queries that it was given.
             kept, last = tensors[manifest.postprocess.masks.kept], run.tensors[_last(manifest)]
             chain["m"] = {manifest.postprocess.masks.output: masks.logits(last, kept)}
-    check = check_one_graph if manifest.graphs.b is None else check_stages
-    stages = check(run, tensors, chain, allowed)
+    if manifest.graphs.b is None:
+        stages = check_one_graph(run, tensors, chain, allowed, by_query=manifest.postprocess.outputs)
+    else:
+        stages = check_stages(run, tensors, chain, allowed)
     gates = [ran, check_delegated(run, graphs), stages]
     if run.request.accelerator == "gpu":
         gates.append(check_fallback(run, cpu))

@@ -150,7 +150,7 @@ def check_numerics(
         cases: the graphs, each with a name of its own.
         gpu: how to reach it (``driver.find_driver()``), or why there is none.
         limits: bounds [default: the project's].
-        timeout: seconds for each model.
+        timeout: seconds for each run of a graph: one has two or three, and a software GPU needs minutes for a large graph's.
         doing: called with a description of each computation.
 
     Returns:
@@ -170,12 +170,13 @@ def _check(
     doing: Doing,
 ) -> GateResult:
     start = time.perf_counter()
+    model_timeout = timeout * max((len(case.inputs) for case in cases), default=1)
     portable = {case.name: case for case in cases if not case.twin}
     forms = {name: (twin.path, twin.exact) for name, twin in twins.items()}
     files = {case.name: (case.float32, case.shipped, *forms.get(case.name, ())) for case in portable.values()}
     wanted = [(case, path) for case in portable.values() for path in dict.fromkeys(files[case.name]) if path is not None]
     doing("the graphs on the CPU")
-    runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=timeout)
+    runs = run_models([Job(path, case.inputs) for case, path in wanted], accelerator="cpu", timeout=model_timeout)
     cpu = {(case.name, path): run for (case, path), run in zip(wanted, runs, strict=True)}
     # An adapter that was found may still not open for the delegate.
     driver, no_gpu = (None, gpu) if isinstance(gpu, NoGpu) else (gpu, NO_ADAPTER)
@@ -186,7 +187,7 @@ def _check(
         [Job(case.shipped, case.inputs) for case in cases],
         driver=driver,
         enforce_f32=True,
-        timeout=timeout,
+        timeout=model_timeout,
         counter=counter,
     )
     dispatches = {case.name: run.dispatches for case, run in zip(cases, gpu_runs, strict=True)}

@@ -100,7 +100,8 @@ export class Detector {
     const { postprocess: post, classes } = this.bundle.manifest;
     const [boxes, logits] = [outputs.get(post.boxes), outputs.get(post.logits)];
     if (!boxes || !logits) throw new Error(`there is no output '${post.boxes}' or '${post.logits}'`);
-    const found = decode(boxes, logits, picture, post, classes, { threshold, input: this.bundle.manifest.preprocess });
+    const options = { threshold, input: this.bundle.manifest.preprocess, keypoints: outputs.get(post.keypoints?.output ?? '') };
+    const found = decode(boxes, logits, picture, post, classes, options);
     return masks?.size ? found.map((item) => ({ ...item, mask: masks.get(/** @type {number} */ (item.query)) })) : found;
   }
 

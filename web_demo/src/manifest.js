@@ -11,8 +11,11 @@
  * @typedef {{inputs: string[], constants?: TensorSpec[], ops: HostOp[], outputs: string[]}} HostProgram
  * @typedef {{output: string, kept: string, kind: 'bilinear_above_zero'}} Masks
  *   Graph M reads the embeddings of the graph before it and `kept`, int32 [K] indices of queries, and gives `output` [1, h, w, K]
+ * @typedef {{class_index: number, names: string[], skeleton: [number, number][], sigmas: number[]}} ClassKeypoints
+ * @typedef {{output: string, score_weight: number, classes: ClassKeypoints[]}} Keypoints
+ *   The last graph gives `output` [1, Q, K, 7]: the keypoints of the classes, one class after the other
  * @typedef {{kind: 'topk_sigmoid', num_select: number, boxes: string, logits: string, box_format: 'cxcywh',
- *   ignored_classes?: number[], masks?: Masks}} Postprocess
+ *   ignored_classes?: number[], masks?: Masks, keypoints?: Keypoints}} Postprocess
  * @typedef {{image: string, tensors: string, detections: string, threshold: number}} Golden
  * @typedef {{a: GraphSpec, b?: GraphSpec, m?: GraphSpec}} Graphs
  *   Without `b`, graph A goes from the image to boxes and logits; `m` computes masks
@@ -20,7 +23,8 @@
  *   The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU
  * @typedef {'native' | 'portable'} Form
  * @typedef {{form: Form, a: GraphSpec, b?: GraphSpec, m?: GraphSpec}} FormGraphs the graphs in one form
- * @typedef {{schema_version: 1 | 2 | 3 | 4, variant: string, target: string, weights: {source: string, sha256: string, random: boolean},
+ * @typedef {{schema_version: 1 | 2 | 3 | 4 | 5, variant: string, target: string,
+ *   weights: {source: string, sha256: string, random: boolean},
  *   versions: Record<string, string>, preprocess: Preprocess, graphs: Graphs, host_step: HostProgram,
  *   postprocess: Postprocess, classes: (string | null)[], files: Record<string, {sha256: string, bytes: number}>,
  *   golden?: Golden, settings?: Record<string, SettingRecord>, native?: NativeFiles}} Manifest
@@ -32,12 +36,14 @@ import { parseForeign } from './foreign_json.js';
 import { checkHostProgram } from './host/check.js';
 import { HOST_OPS, MAX_ELEMENTS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
+import { CHANNELS, totalOf } from './keypoints.js';
 import { sameShape, sizeOf } from './tensor.js';
 
-/** Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks; this page reads every version. */
-export const SCHEMA_VERSION = 4;
+/** Since 2 a bundle may have a native form, since 3 one graph, since 4 masks, since 5 keypoints; this page reads every version. */
+export const SCHEMA_VERSION = 5;
 const ONE_GRAPH_VERSION = 3;
 const MASKS_VERSION = 4;
+const KEYPOINTS_VERSION = 5;
 export const MANIFEST_NAME = 'manifest.json';
 export const HOST_PARAMS_NAME = 'host_params.safetensors';
 
@@ -138,6 +144,7 @@ function* problems(manifest) {
   }
   yield* flowProblems(manifest);
   yield* postprocessProblems(manifest);
+  yield* keypointsProblems(manifest);
 }
 
 /** Inconsistencies of a bundle without graph B. @param {Manifest} manifest @returns {Generator<string>} */
@@ -225,5 +232,28 @@ function* postprocessProblems({ graphs, postprocess: post, classes }) {
   }
   for (const index of post.ignored_classes ?? []) {
     if (index >= classes.length) yield `ignored class ${index} is not one of the ${classes.length} classes`;
+  }
+}
+
+/** What is wrong with the keypoints. @param {Manifest} manifest @returns {Generator<string>} */
+function* keypointsProblems({ schema_version: version, graphs, postprocess: post, classes }) {
+  const { keypoints, masks } = post;
+  if (!keypoints) return;
+  if (version < KEYPOINTS_VERSION) yield `there are keypoints, which a bundle of schema version ${version} has not`;
+  if (masks) yield 'there are masks and keypoints, of which a detector has only one';
+  const given = new Map((graphs.b ?? graphs.a).outputs.map((spec) => [spec.name, spec]));
+  const output = given.get(keypoints.output);
+  const wanted = [1, given.get(post.logits)?.shape[1] ?? 0, totalOf(keypoints), CHANNELS];
+  if (!output || output.dtype !== 'float32' || !sameShape(output.shape, wanted)) {
+    yield `the last graph needs an output '${keypoints.output}' of keypoints, float32 [${wanted.join(', ')}]`;
+  }
+  const seen = new Set();
+  for (const { class_index: index, names, skeleton, sigmas } of keypoints.classes) {
+    const label = `the keypoints of class ${index}`;
+    if (index >= classes.length) yield `${label} are not of one of the ${classes.length} classes`;
+    if (seen.has(index)) yield `${label} are given twice`;
+    seen.add(index);
+    if (sigmas.length !== names.length) yield `${label} have ${names.length} names and ${sigmas.length} sigmas`;
+    if (skeleton.flat().some((end) => end >= names.length)) yield `${label} have a skeleton that joins others than these`;
   }
 }

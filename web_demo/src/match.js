@@ -1,16 +1,18 @@
 /**
  * Compares two lists of detections as sets, by the rule of `verify/parity/detections.py`: with threshold t, score tolerance d
  * and IoU limit u, two detections match if they are of one class, their IoU is at least u and their scores differ by at most d;
- * and if the reference has a mask, the candidate's has an IoU of at least m with it.
+ * if the reference has a mask, the candidate's has an IoU of at least m with it; and if it has keypoints, the candidate's that
+ * either side scores 0.5 or more lie within a share k of the diagonal of its box of them, and their scores differ by at most d.
  * A detection with a score above t + d must have a match, one within d of t may have one, and the rest is ignored.
  *
  * @typedef {import('./decode.js').Detection} Detection
- * @typedef {{threshold: number, iou: number, score: number, mask?: number}} DetectionLimits
+ * @typedef {{threshold: number, iou: number, score: number, mask?: number, keypoint?: number}} DetectionLimits
  * @typedef {{status: 'matched' | 'missing' | 'extra' | 'borderline', reference?: Detection, candidate?: Detection, iou?: number,
- *   maskIou?: number}} Row
+ *   maskIou?: number, keypointGap?: number}} Row
  */
 
 import { area, intersection } from './decode.js';
+import { FINDABLE } from './keypoints.js';
 
 /** Scores are float32 while limits are decimal fractions: a difference of exactly the tolerance must not fail by rounding. */
 const ROUNDING = 1e-7;
@@ -34,7 +36,10 @@ export function matchDetections(reference, candidate, limits) {
     one.classIndex === other.classIndex &&
     iou(one.box, other.box) >= limits.iou &&
     Math.abs(one.score - other.score) <= limits.score + ROUNDING &&
-    (!one.mask || (maskIou(one, other) ?? 0) >= (limits.mask ?? 0));
+    (!one.mask || (maskIou(one, other) ?? 0) >= (limits.mask ?? 0)) &&
+    (!one.keypoints ||
+      (keypointGap(one, other).distance <= (limits.keypoint ?? Infinity) &&
+        keypointGap(one, other).score <= limits.score + ROUNDING));
   const edges = left.map((one) => right.map((other) => fit(one, other)));
   const worth = left.map((one) => right.map((other) => iou(one.box, other.box) - Math.abs(one.score - other.score)));
   const partner = pairs(edges, worth, left.map(required), right.map(required));
@@ -44,7 +49,9 @@ export function matchDetections(reference, candidate, limits) {
     const other = partner.get(index);
     if (other === undefined) return { status: required(one) ? 'missing' : 'borderline', reference: one };
     const candidate = right[other];
-    return { status: 'matched', reference: one, candidate, iou: iou(one.box, candidate.box), maskIou: maskIou(one, candidate) };
+    const figures = { iou: iou(one.box, candidate.box), maskIou: maskIou(one, candidate) };
+    const points = one.keypoints ? { keypointGap: keypointGap(one, candidate).distance } : {};
+    return { status: 'matched', reference: one, candidate, ...figures, ...points };
   });
   const taken = new Set(partner.values());
   right.forEach((other, index) => {
@@ -57,6 +64,24 @@ export function matchDetections(reference, candidate, limits) {
 /** The masks' intersection over union; undefined if either has none. @param {Detection} one @param {Detection} other */
 function maskIou(one, other) {
   return one.mask && other.mask && one.mask.iou(other.mask);
+}
+
+/**
+ * The largest distance of the keypoints that either scores 0.5 or more, as a share of the diagonal of the first one's box, and the
+ * largest difference of their scores; infinite if there are not as many on both sides.
+ *
+ * @param {Detection} one @param {Detection} other
+ */
+function keypointGap({ keypoints = [], box: [left, top, right, bottom] }, { keypoints: others = [] }) {
+  if (others.length !== keypoints.length) return { distance: Infinity, score: Infinity };
+  const diagonal = Math.max(Math.hypot(right - left, bottom - top), 1e-9);
+  const found = keypoints
+    .map((point, at) => ({ point, other: others[at] }))
+    .filter(({ point, other }) => Math.max(point.score, other.score) >= FINDABLE);
+  return {
+    distance: Math.max(0, ...found.map(({ point, other }) => Math.hypot(point.x - other.x, point.y - other.y) / diagonal)),
+    score: Math.max(0, ...found.map(({ point, other }) => Math.abs(point.score - other.score))),
+  };
 }
 
 /**

@@ -37,11 +37,12 @@ const SELECTED_LIMIT = 0.9;
 /**
  * Limits by precision. fp32: those of the numerics gate for float16 weights. fp16: those for a phone.
  *
- * @type {Record<import('./gpu/graph.js').Precision, {graph: number, iou: number, score: number, mask: number}>}
+ * @type {Record<import('./gpu/graph.js').Precision, {graph: number, iou: number, score: number, mask: number,
+ *   keypoint: number}>}
  */
 const LIMITS = {
-  fp32: { graph: 0.999, iou: 0.99, score: 0.01, mask: 0.98 },
-  fp16: { graph: 0.999, iou: 0.95, score: 0.03, mask: 0.95 },
+  fp32: { graph: 0.999, iou: 0.99, score: 0.01, mask: 0.98, keypoint: 0.005 },
+  fp16: { graph: 0.999, iou: 0.95, score: 0.03, mask: 0.95, keypoint: 0.02 },
 };
 
 /** The threshold down to which the chain is compared. @param {import('./bundle.js').Bundle} bundle @param {Precision} precision */
@@ -85,16 +86,25 @@ export function readGoldenDetections(bundle) {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bundle.file(name));
     const { detections } = /** @type {any} */ (parseForeign(text));
     return detections.map((/** @type {any} */ item) => {
-      const { box, class_index: classIndex, name: label, score, mask } = item;
+      const { box, class_index: classIndex, name: label, score, mask, keypoints } = item;
       if (!Array.isArray(box) || box.length !== 4 || ![...box, score].every(Number.isFinite)) throw new TypeError('not a box');
       if (!Number.isInteger(classIndex) || classIndex < 0 || score < 0 || score > 1) throw new TypeError('not a detection');
       if (typeof label !== 'string' || label.length > LONGEST_NAME) throw new TypeError('not a name');
       const pixels = mask === undefined ? {} : { mask: Mask.of(mask.size?.[1], mask.size?.[0], mask.counts) };
-      return { classIndex, name: label, score, box, ...pixels };
+      const points = keypoints === undefined ? {} : { keypoints: keypoints.map(readKeypoint) };
+      return { classIndex, name: label, score, box, ...pixels, ...points };
     });
   } catch (error) {
     throw new UserError(`${name} is not a list of detections; ${REMAKE}`, error);
   }
+}
+
+/** @param {any} item @returns {import('./keypoints.js').Keypoint} @throws {TypeError} it is none */
+function readKeypoint({ x, y, score, covariance }) {
+  const numbers = [x, y, score, ...(covariance ?? [])];
+  if (!numbers.every(Number.isFinite) || score < 0 || score > 1 || (covariance && covariance.length !== 3))
+    throw new TypeError('not a keypoint');
+  return covariance ? { x, y, score, covariance } : { x, y, score };
 }
 
 /**
@@ -125,7 +135,9 @@ export function judge(bundle, given, chain, picture, precision) {
       .map(([name, tensor]) => {
         const reference = /** @type {Tensor} */ (golden.get(name));
         const [own, other] =
-          same && stage === 'graph A' ? [rowsOf(tensor, same), rowsOf(reference, same)] : [tensor.data, reference.data];
+          same && stage === 'graph A' && isOfQueries(name, tensor, manifest.postprocess)
+            ? [rowsOf(tensor, same), rowsOf(reference, same)]
+            : [tensor.data, reference.data];
         const found = difference(own, other);
         return { stage, name, found, limit, good: within(found, limit) };
       }),
@@ -134,12 +146,13 @@ export function judge(bundle, given, chain, picture, precision) {
   const { threshold } = /** @type {import('./manifest.js').Golden} */ (manifest.golden);
   const bounds = { ...limits, threshold };
   const decoded = (/** @type {Tensors} */ tensors, /** @type {number} */ least) => {
-    const { boxes, logits } = manifest.postprocess;
+    const { boxes, logits, keypoints } = manifest.postprocess;
     const [found, scores] = [tensors.get(boxes), tensors.get(logits)];
     if (!found || !scores) throw new Error(`there is no '${boxes}' or no '${logits}'`);
     return decode(found, scores, picture, manifest.postprocess, manifest.classes, {
       threshold: least,
       input: manifest.preprocess,
+      keypoints: tensors.get(keypoints?.output ?? ''),
     });
   };
   const written = readGoldenDetections(bundle);
@@ -204,13 +217,17 @@ function otherTokens(found, golden, same) {
 }
 
 /**
- * The values of some queries of a tensor [1, queries, values]; all of a map, as of the cells' embeddings, which is of no query.
+ * Whether a tensor has values of each query: [1, queries, values] and the keypoints, but not a map, as of the cells' embeddings.
  *
- * @param {Tensor} tensor @param {readonly number[]} queries
+ * @param {string} name @param {Tensor} tensor @param {import('./manifest.js').Postprocess} post
  */
+function isOfQueries(name, { shape }, { keypoints }) {
+  return shape.length === 3 || name === keypoints?.output;
+}
+
+/** The values of some queries of a tensor [1, queries, ...]. @param {Tensor} tensor @param {readonly number[]} queries */
 function rowsOf({ data, shape }, queries) {
-  if (shape.length !== 3) return data;
-  const width = shape[2];
+  const width = data.length / shape[1];
   return queries.flatMap((query) => [...data.subarray(query * width, (query + 1) * width)]);
 }
 
@@ -231,10 +248,22 @@ function sameDetections(written, own) {
         item.name === other.name &&
         Math.abs(item.score - other.score) <= 1e-5 &&
         apart <= 1e-2 &&
-        (!item.mask || !other.mask || item.mask.iou(other.mask) >= WRITTEN_MASK)
+        (!item.mask || !other.mask || item.mask.iou(other.mask) >= WRITTEN_MASK) &&
+        sameKeypoints(item.keypoints, other.keypoints)
       );
     })
   );
+}
+
+/**
+ * @param {import('./keypoints.js').Keypoint[] | undefined} written
+ * @param {import('./keypoints.js').Keypoint[] | undefined} own
+ */
+function sameKeypoints(written, own) {
+  if (!written || !own) return written === own;
+  const near = (/** @type {import('./keypoints.js').Keypoint} */ one, /** @type {import('./keypoints.js').Keypoint} */ other) =>
+    Math.hypot(one.x - other.x, one.y - other.y) <= 1e-2 && Math.abs(one.score - other.score) <= 1e-5;
+  return written.length === own.length && written.every((item, index) => near(item, own[index]));
 }
 
 /**
@@ -271,5 +300,7 @@ function praise(compared, rows, written, threshold) {
   const count = `${matched.length} ${matched.length === 1 ? 'detection' : 'detections'}`;
   const masks = matched.flatMap(({ maskIou }) => (maskIou === undefined ? [] : [maskIou]));
   const instances = masks.length ? `, lowest IoU of masks ${Math.min(...masks).toFixed(4)}` : '';
-  return `${summary}; ${count} matched with PyTorch's, none missing, none extra${instances}`;
+  const gaps = matched.flatMap(({ keypointGap }) => (keypointGap === undefined ? [] : [keypointGap]));
+  const points = gaps.length ? `, keypoints within ${(100 * Math.max(...gaps)).toFixed(2)} % of the box's diagonal` : '';
+  return `${summary}; ${count} matched with PyTorch's, none missing, none extra${instances}${points}`;
 }

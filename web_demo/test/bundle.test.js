@@ -51,7 +51,7 @@ test('every fault is named', async () => {
     [{ 'labels.txt': edited((text) => text.replace('red', 'rad')) }, /labels\.txt is damaged or changed \(its sha256/],
     [{ 'manifest.json': () => Uint8Array.of(255, 254) }, /not UTF-8/],
     [{ 'manifest.json': edited((text) => text.replace('"labels.txt"', '"../labels.txt"')) }, /not inside the bundle/],
-    [{ 'manifest.json': edited((text) => text.replace('"schema_version": 2', '"schema_version": 5')) }, /schema version 5/],
+    [{ 'manifest.json': edited((text) => text.replace('"schema_version": 2', '"schema_version": 6')) }, /schema version 6/],
   ];
   for (const [changes, message] of faults)
     await assert.rejects(

@@ -3,6 +3,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { openBundle } from '../src/bundle.js';
 import { Detector } from '../src/detector.js';
+import { maskLayer } from '../src/mask_layer.js';
 import { Mask, maskOf } from '../src/masks.js';
 import { matchDetections } from '../src/match.js';
 import { place } from '../src/placement.js';
@@ -46,6 +47,22 @@ test('segments and intersections are those of the pixels', () => {
   }
   assert.equal(masks[0].iou(new Mask(2, 3, [0, 4, 2])), 0, 'of another size');
 });
+
+for (const { name, settings, tensors: given } of await cases('mask_layers')) {
+  test(`the layer of the masks of ${name} is that of the Python runtime`, () => {
+    const { width, height, masks } = settings;
+    const found = masks.map((/** @type {any} */ mask) => ({
+      classIndex: mask.class_index,
+      mask: Mask.of(mask.width, mask.height, mask.counts),
+    }));
+    const layer = maskLayer(found, { width, height });
+    const expected = [...get(given, 'layer').data].flatMap((argb) =>
+      [argb >> 16, argb >> 8, argb, argb >> 24].map((v) => v & 255),
+    );
+    assert.deepEqual([...(layer ?? [])], layer ? expected : []);
+    assert.equal(layer === undefined, masks.length === 0);
+  });
+}
 
 test('damaged run lengths are refused', () => {
   for (const counts of ['~', '0'.repeat(54), '', 'P', 'o'.repeat(20), '@', '100O', 7, undefined])

@@ -32,7 +32,6 @@ SOFTWARE_SECONDS = 60.0
 """And for how long, with larger detectors; a picture that has begun is completed."""
 _EVERY = 20
 _NO_KEYPOINTS = "keypoints not judged: the annotations have none"
-_NO_MASKS = "masks not judged: the annotations do not have one for every object"
 
 
 def run(subject: Subject, doing: Doing) -> GateResult:
@@ -45,7 +44,7 @@ def run(subject: Subject, doing: Doing) -> GateResult:
     numbers = class_numbers(dataset, subject.manifest.classes)
     reference, cpu = _on_the_cpu(subject, dataset, numbers, doing)
     fp16 = _in_fp16(subject, dataset, numbers, doing)
-    note = "" if subject.manifest.graphs.m is None or dataset.has_masks else _NO_MASKS
+    note = "" if subject.manifest.graphs.m is None or dataset.has_masks else f"masks not judged: {dataset.lacks_masks}"
     if subject.manifest.postprocess.keypoints is not None and not dataset.sigmas:
         note = _NO_KEYPOINTS
     result = check_accuracy(dataset, reference, (cpu, fp16), accuracy_limits(subject.manifest), note)

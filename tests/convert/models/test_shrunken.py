@@ -41,7 +41,7 @@ def test_only_sizes_differ(name: str) -> None:
 
 def _configuration(row: Variant) -> dict[str, Any]:
     """transformers' configuration, defaults included, with the backbone's fields beside the detector's own."""
-    config = getattr(importlib.import_module("transformers"), row.family.config_class)(**row.config).to_dict()
+    config = getattr(importlib.import_module(row.family.module), row.family.config_class)(**row.config).to_dict()
     backbone = config.pop("backbone_config")
     return {**config, **{f"backbone {field}": value for field, value in backbone.items()}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,9 +16,7 @@ from PIL import Image
 
 from detr2litert.convert.demo.annotated import KNOWN_AP, KNOWN_MASK_AP, demo_dataset
 from detr2litert.convert.demo.scenes import CLASSES
-from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.models.settings.setting import SETTINGS
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.proof.gates.expected import GATE
 from detr2litert.convert.proof.oracle import ask_original
@@ -28,48 +27,10 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection
 from detr2litert.verify.gates import Verdict
 from detr2litert.verify.parity.detections import DetectionLimits
+from tests.convert.proof.original_stub import FAKE, FROM_CHECKPOINT, environment_of, reference
 
 ROOT = Path(__file__).parents[3]
 ROW = {"image_id": "a.png", "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.9}
-FAKE = """
-import sys, types
-from pathlib import Path
-class Rows(list):
-    def tolist(self):
-        return list(self)
-class RFDETR:
-    def __init__(self, pretrain_weights, device, **told):
-        assert Path(pretrain_weights).read_text() == "weights" and device == "cpu"
-        self.model_config = sys.modules["rfdetr.config"].RFDETRNanoConfig(**told)
-        process = types.SimpleNamespace(num_select=self.model_config.num_select)
-        self.model = types.SimpleNamespace(resolution=self.model_config.resolution, postprocess=process)
-    class_names = {CLASS_NAMES}
-    def predict(self, image, threshold):
-        assert image.size == (90, 60) and abs(threshold - 0.4) < 1e-6
-        return types.SimpleNamespace(xyxy=Rows([[1, 2, 31, 42], [5, 5, 5, 9]]), confidence=[0.9, 0.8], class_id=[1, 0], data={})
-class RFDETRNano(RFDETR):
-    pass
-"""
-CONFIG = """
-class Field:
-    def __init__(self, default):
-        self.default = default
-    def get_default(self, call_default_factory):
-        return self.default
-class RFDETRNanoConfig:
-    model_fields = {name: Field(value) for name, value in dict(
-        resolution=384, num_queries=300, num_select=300, patch_size=16, positional_encoding_size=24,
-    ).items()}
-    def __init__(self, **told):
-        vars(self).update({name: field.default for name, field in self.model_fields.items()})
-        assert set(told) <= set(self.model_fields), told
-        vars(self).update(told)
-"""
-FROM_CHECKPOINT = """
-    @classmethod
-    def from_checkpoint(cls, path, device, **told):
-        return RFDETRNano(path, device, **told)
-"""
 CORE = """
 import torch, yaml_stub
 class Model(torch.nn.Module):
@@ -102,27 +63,6 @@ class YAMLConfig:
     def postprocessor(self):
         return PostProcess()
 """
-
-
-def reference(variant: str, source: str, random: bool = False, side: int = 160, **requested: Any) -> Reference:
-    """What the oracle reads of a reference, without its weights."""
-    row = VARIANTS[variant]
-    settings = settings_of(row, None, {name: SETTINGS[name].parse(value) for name, value in requested.items()})
-    backbone = SimpleNamespace(patch_size=16, image_size=320)
-    module = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(backbone_config=backbone, group_detr=13)))
-    return cast(
-        Reference,
-        SimpleNamespace(
-            variant=row,
-            source=source,
-            random=random,
-            size=(side, side),
-            settings=settings,
-            module=module,
-            channels=settings.channels,
-            masks="masks" in settings.architecture and settings.architecture["masks"].value == "on",
-        ),
-    )
 
 
 @pytest.fixture
@@ -205,22 +145,7 @@ def test_the_known_ap_is_the_model_cards() -> None:
 @pytest.fixture
 def environment(tmp_path: Path) -> Callable[[str], Path]:
     """An interpreter in whose environment a package named rfdetr is installed."""
-
-    def make(source: str) -> Path:
-        package = tmp_path / "site" / "rfdetr"
-        package.mkdir(parents=True)
-        (package / "__init__.py").write_text(source)
-        (package / "detr.py").write_text("from rfdetr import RFDETR\n")
-        (package / "config.py").write_text(CONFIG)
-        info = tmp_path / "site" / "rfdetr-9.9.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rfdetr\nVersion: 9.9\n")
-        python = tmp_path / "python"
-        python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "site"} exec {sys.executable} "$@"\n')
-        python.chmod(0o755)
-        return python
-
-    return make
+    return partial(environment_of, tmp_path)
 
 
 @pytest.mark.parametrize("names", ["{0: 'ball', 1: 'bolt'}", "['ball', 'bolt']"])

@@ -14,6 +14,7 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy.dataset import choose, class_numbers, with_masks
 from detr2litert.verify.accuracy.read_dataset import read_dataset
+from detr2litert.verify.accuracy.segmentation import read_segmentation
 
 CATEGORIES = [{"id": 0, "name": "parts"}, {"id": 1, "name": "bolt"}, {"id": 7, "name": "traffic_light"}]
 OBJECTS = [
@@ -75,6 +76,7 @@ def test_masks_are_read_on_request(tmp_path: Path) -> None:
     dataset = read_dataset(coco(tmp_path / "_annotations.coco.json", images=SIZED, annotations=segmented))
     assert not dataset.has_masks
     dataset = with_masks(dataset)
+    assert dataset.lacks_masks == ""
     (rectangle, half) = dataset.pictures[0].truth.masks or ()
     assert dataset.has_masks and half.to_dict() == HALF
     assert rectangle.pixels[6:26, 5:15].all() and rectangle.pixels.sum() == 200
@@ -85,6 +87,7 @@ def test_an_object_without_a_mask_leaves_the_boxes(tmp_path: Path, segmentation:
     mixed = [{**OBJECTS[0], "segmentation": segmentation}, {**OBJECTS[1], "segmentation": HALF}]
     dataset = read_dataset(coco(tmp_path / "_annotations.coco.json", annotations=mixed))
     assert with_masks(dataset) is dataset and not dataset.has_masks
+    assert dataset.lacks_masks == "1 of 2 objects have a box alone (first in a.png)"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,40 @@ def test_yolo_in_every_layout(tmp_path: Path, names: str, val: str) -> None:
 def test_a_polygon_is_its_box(tmp_path: Path) -> None:
     found = read_dataset(yolo(tmp_path, label="0 0.1 0.2 0.5 0.25 0.25 0.75\n"))
     assert found.pictures[0].truth.boxes.tolist() == [[8, 8, 40, 30]]
+
+
+def test_yolos_polygons_are_masks(tmp_path: Path) -> None:
+    """As COCO's of the same corners in pixels; one of no area is no object, and a picture without objects has no masks."""
+    label = "0 0.1 0.2 0.5 0.25 0.25 0.75\n1 0.5 0.25 0.75 0.25 0.75 0.75 0.5 0.75\n0 0.1 0.1 0.2 0.1 0.3 0.1\n"
+    folder = yolo(tmp_path, label=label)
+    picture(folder / "images" / "val" / "b.png")
+    dataset = with_masks(read_dataset(folder))
+    triangle, rectangle = dataset.pictures[0].truth.masks or ()
+    corners = [8.0, 8.0, 40.0, 10.0, 20.0, 30.0]
+    assert triangle == read_segmentation([corners], (80, 40)) and triangle.pixels.sum() > 250
+    assert rectangle.pixels[10:30, 40:60].all() and rectangle.pixels.sum() == 400
+    assert dataset.has_masks and dataset.lacks_masks == "" and dataset.pictures[1].truth.masks == ()
+    assert dataset.pictures[0].truth.boxes.tolist() == [[8, 8, 40, 30], [40, 10, 60, 30]]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("1 0.5 0.5 0.25 0.5\n", "the annotations have boxes alone"),
+        ("0 0.1 0.2 0.5 0.25 0.25 0.75\n1 0.5 0.5 0.25 0.5\n", "1 of 2 objects have a box alone (first in a.png)"),
+    ],
+    ids=["boxes", "a mixture"],
+)
+def test_yolos_boxes_leave_the_boxes(tmp_path: Path, label: str, message: str) -> None:
+    dataset = read_dataset(yolo(tmp_path, label=label))
+    assert with_masks(dataset) is dataset and not dataset.has_masks
+    assert dataset.lacks_masks == message
+
+
+def test_a_yolo_polygon_far_outside_is_one_line(tmp_path: Path) -> None:
+    dataset = read_dataset(yolo(tmp_path, label="1 0.5 0.5 0.25 0.5 0.5 0.1\n0 9 9 10 9 10 10\n"))
+    with pytest.raises(UserError, match=r"a\.txt: line 2 has a polygon far outside its picture of 80 x 40 pixels$"):
+        with_masks(dataset)
 
 
 def test_a_turned_picture_has_the_turned_size(tmp_path: Path) -> None:

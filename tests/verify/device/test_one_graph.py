@@ -35,6 +35,20 @@ def test_queries_are_compared_where_both_select_the_same_token() -> None:
     assert gate.verdict is Verdict.PASSED and "38 of 40 queries at the same rank" in gate.summary
 
 
+def test_keypoints_are_of_queries_and_a_map_of_cells_is_not() -> None:
+    points = {"keypoints": RNG.standard_normal((1, 40, 5, 7)).astype(np.float32)}
+    cells = {"mask_cells": RNG.standard_normal((1, 40, 5, 7)).astype(np.float32)}
+    golden = {**GOLDEN, **points, **cells}
+    order = [*range(38), 39, 38]
+    swapped = {name: value[order] if name == "indices" else value[:, order] for name, value in {**GOLDEN, **points}.items()}
+    run = device_run(tensors={"a": {**cells, **swapped}}, result=run_of().result)
+    assert check_one_graph(run, golden, by_query=("boxes", "logits", "keypoints")).verdict is Verdict.PASSED
+    gate = check_one_graph(run, golden)
+    assert gate.verdict is Verdict.FAILED and gate.summary.startswith("graph_a differs from the reference: keypoints")
+    wrong = device_run(tensors={"a": {**cells, **swapped, "keypoints": -swapped["keypoints"]}}, result=run_of().result)
+    assert check_one_graph(wrong, golden, by_query=("keypoints",)).findings[0].place == "graph_a / keypoints (golden inputs)"
+
+
 def test_wrong_values_fail() -> None:
     gate = check_one_graph(run_of(boxes=-GOLDEN["boxes"]), GOLDEN)
     assert gate.verdict is Verdict.FAILED and gate.summary.startswith("graph_a differs from the reference: boxes")

@@ -217,7 +217,7 @@ function showFound() {
   if (!detector || !shown || !last) return;
   const found = detector.detections(last.outputs, shown.pixels, threshold, last.masks);
   if (detector.graphM && found.some(({ mask }) => !mask)) enqueue(addMasks);
-  drawOverlay(ui.canvas, shown.bitmap, found);
+  drawOverlay(ui.canvas, shown.bitmap, found, detector.bundle.manifest.postprocess.keypoints);
   ui.canvas.setAttribute('aria-label', `${shown.name} with ${found.length} detections, listed below`);
   ui.name.textContent = `${shown.name}, ${shown.pixels.width} × ${shown.pixels.height}`;
   ui.found.replaceChildren(...foundView(found));

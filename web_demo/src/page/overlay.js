@@ -1,22 +1,31 @@
-/** Draws masks, boxes and labels over a picture, legible on any background and at any size: `host_runtime/draw.py` on a canvas. */
+/**
+ * Draws masks, boxes, keypoints and labels over a picture, legible on any background and at any size: `host_runtime/draw.py` on a
+ * canvas.
+ */
 
 import { classColour, luma } from '../colours.js';
+import { FINDABLE } from '../keypoints.js';
+import { maskLayer } from '../mask_layer.js';
 
 /** @typedef {import('../decode.js').Detection} Detection */
 /** @typedef {{left: number, top: number, width: number, height: number}} Place */
 
 /** Small pictures are enlarged to this many CSS pixels on the long side. */
 const LONG_SIDE = 640;
-/** Of a mask, of 255, as in `host_runtime/draw.py`. */
-const OPACITY = 110;
+/** Of a line, in CSS pixels; that of its dark edges is half as much on each side. */
+const LINE = 2.5;
+/** Of a keypoint. */
+const RADIUS = 1.5 * LINE;
+const DARK = 'rgb(0 0 0 / .75)';
 
 /**
  * Draws a picture undistorted at the available width, with its detections, the best ones last and on top; their masks as
- * translucent areas below all boxes.
+ * translucent areas below all boxes, their keypoints above these.
  *
  * @param {HTMLCanvasElement} canvas @param {ImageBitmap} bitmap @param {readonly Detection[]} detections best first
+ * @param {import('../manifest.js').Keypoints} [keypoints] of the manifest: the lines between keypoints
  */
-export function drawOverlay(canvas, bitmap, detections) {
+export function drawOverlay(canvas, bitmap, detections, keypoints) {
   const room = canvas.parentElement?.clientWidth || LONG_SIDE;
   const long = Math.max(bitmap.width, bitmap.height);
   const scale = Math.min(room / bitmap.width, Math.max(LONG_SIDE / long, Math.min(1, 1280 / long)));
@@ -30,36 +39,24 @@ export function drawOverlay(canvas, bitmap, detections) {
   if (!context) return;
   context.setTransform(dense, 0, 0, dense, 0, 0);
   context.drawImage(bitmap, 0, 0, width, height);
-  const layer = maskLayer(detections, bitmap);
-  if (layer) context.drawImage(layer, 0, 0, width, height);
+  drawMasks(context, detections, bitmap, scale);
 
   const places = labelPlaces(context, detections, scale, width, height);
   for (const item of detections.toReversed()) drawBox(context, item, scale);
+  for (const item of detections.toReversed()) drawKeypoints(context, item, keypoints, scale);
   for (const item of detections.toReversed()) drawLabel(context, item, places.get(item));
 }
 
 /**
- * The masks as one translucent picture; undefined if there are none, or none of the picture's size.
- *
- * @param {readonly Detection[]} detections best first @param {{width: number, height: number}} size
+ * @param {CanvasRenderingContext2D} context @param {readonly Detection[]} detections best first @param {ImageBitmap} bitmap
+ * @param {number} scale
  */
-function maskLayer(detections, { width, height }) {
-  const masks = detections.flatMap(({ mask, classIndex }) => (mask ? [{ mask, classIndex }] : []));
-  const fitting = masks.filter(({ mask }) => mask.width === width && mask.height === height);
-  if (!fitting.length) return undefined;
+function drawMasks(context, detections, { width, height }, scale) {
+  const pixels = maskLayer(detections, { width, height });
+  if (!pixels) return;
   const layer = new OffscreenCanvas(width, height);
-  const context = layer.getContext('2d');
-  if (!context) return undefined;
-  const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
-  for (const { mask, classIndex } of fitting.toReversed()) {
-    const [colour] = new Uint32Array(Uint8Array.of(...classColour(classIndex), OPACITY).buffer);
-    mask.forEachSegment((column, from, until) => {
-      for (let row = from; row < until; row += 1) pixels[row * width + column] = colour;
-    });
-  }
-  context.putImageData(image, 0, 0);
-  return layer;
+  layer.getContext('2d')?.putImageData(new ImageData(pixels, width, height), 0, 0);
+  context.drawImage(layer, 0, 0, width * scale, height * scale);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {Detection} item @param {number} scale */
@@ -67,12 +64,50 @@ function drawBox(context, item, scale) {
   const [left, top, right, bottom] = item.box.map((edge) => edge * scale);
   // A dark edge on both sides of the coloured line.
   for (const [line, colour] of /** @type {[number, string][]} */ ([
-    [5, 'rgb(0 0 0 / .75)'],
-    [2.5, css(item)],
+    [2 * LINE, DARK],
+    [LINE, css(item)],
   ])) {
     context.lineWidth = line;
     context.strokeStyle = colour;
-    context.strokeRect(left + 2.5, top + 2.5, Math.max(right - left - 5, 0), Math.max(bottom - top - 5, 0));
+    const inside = [Math.max(right - left - 2 * LINE, 0), Math.max(bottom - top - 2 * LINE, 0)];
+    context.strokeRect(left + LINE, top + LINE, inside[0], inside[1]);
+  }
+}
+
+/**
+ * The points whose score is at least one half, and below them the lines of the skeleton between two of these.
+ *
+ * @param {CanvasRenderingContext2D} context @param {Detection} item @param {import('../manifest.js').Keypoints | undefined} spec
+ * @param {number} scale
+ */
+function drawKeypoints(context, { keypoints: points, classIndex }, spec, scale) {
+  if (!points) return;
+  const colour = `rgb(${classColour(classIndex).join(' ')})`;
+  const skeleton = spec?.classes.find(({ class_index: index }) => index === classIndex)?.skeleton ?? [];
+  for (const [from, to] of skeleton.map((ends) => ends.map((end) => points[end]))) {
+    if (from.score < FINDABLE || to.score < FINDABLE) continue;
+    for (const [line, style] of /** @type {[number, string][]} */ ([
+      [2 * LINE, DARK],
+      [LINE, colour],
+    ])) {
+      context.lineWidth = line;
+      context.strokeStyle = style;
+      context.beginPath();
+      context.moveTo(from.x * scale, from.y * scale);
+      context.lineTo(to.x * scale, to.y * scale);
+      context.stroke();
+    }
+  }
+  for (const { x, y } of points.filter(({ score }) => score >= FINDABLE)) {
+    for (const [radius, style] of /** @type {[number, string][]} */ ([
+      [RADIUS + LINE / 2, DARK],
+      [RADIUS, colour],
+    ])) {
+      context.fillStyle = style;
+      context.beginPath();
+      context.arc(x * scale, y * scale, radius, 0, 2 * Math.PI);
+      context.fill();
+    }
   }
 }
 
@@ -103,7 +138,7 @@ function labelPlaces(context, detections, scale, width, height) {
 function drawLabel(context, item, place) {
   if (!place) return;
   context.fillStyle = css(item);
-  context.strokeStyle = 'rgb(0 0 0 / .75)';
+  context.strokeStyle = DARK;
   context.lineWidth = 1.5;
   context.beginPath();
   context.roundRect(place.left, place.top, place.width, place.height, 3);

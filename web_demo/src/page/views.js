@@ -1,6 +1,7 @@
 /** The page's tables: facts, times, comparisons, detections. */
 
 import { classColour } from '../colours.js';
+import { FINDABLE } from '../keypoints.js';
 import { element, table } from './dom.js';
 
 /**
@@ -146,12 +147,13 @@ export function checksView({ compared, rows }) {
   const shown = [table('Each stage on golden inputs, against PyTorch', heads, stages)];
   if (rows.length) {
     const masks = rows.some(({ maskIou }) => maskIou !== undefined);
-    const figures = ['PyTorch', 'Here', 'IoU', ...(masks ? ['IoU of masks'] : [])];
+    const points = rows.some(({ keypointGap }) => keypointGap !== undefined);
+    const figures = ['PyTorch', 'Here', 'IoU', ...(masks ? ['IoU of masks'] : []), ...(points ? ['Keypoints apart'] : [])];
     shown.push(
       table(
         "Detections of the whole chain, compared with PyTorch's",
         ['Class', 'Verdict', ...figures.map((text) => ({ text, number: /** @type {const} */ (true) }))],
-        rows.map(({ status, reference, candidate, iou, maskIou }) => [
+        rows.map(({ status, reference, candidate, iou, maskIou, keypointGap }) => [
           (reference ?? candidate)?.name ?? '',
           element(
             'span',
@@ -162,6 +164,7 @@ export function checksView({ compared, rows }) {
           candidate?.score.toFixed(5) ?? '–',
           iou?.toFixed(6) ?? '–',
           ...(masks ? [maskIou?.toFixed(6) ?? '–'] : []),
+          ...(points ? [keypointGap === undefined ? '–' : `${(100 * keypointGap).toFixed(4)} %`] : []),
         ]),
       ),
     );
@@ -171,11 +174,17 @@ export function checksView({ compared, rows }) {
 
 /** @param {readonly import('../decode.js').Detection[]} found @returns {Node[]} */
 export function foundView(found) {
+  const points = found.some(({ keypoints }) => keypoints);
   if (!found.length) return [element('p', { class: 'quiet' }, 'Nothing scores above the least score.')];
   return [
     table(
       `${found.length} found, with left, top, right and bottom in pixels`,
-      ['Class', { text: 'Score', number: true }, { text: 'Box', number: true }],
+      [
+        'Class',
+        { text: 'Score', number: true },
+        { text: 'Box', number: true },
+        ...(points ? [{ text: 'Keypoints', number: /** @type {const} */ (true) }] : []),
+      ],
       found.map((item) => {
         const swatch = element('span', { class: 'swatch' });
         swatch.style.background = `rgb(${classColour(item.classIndex).join(' ')})`;
@@ -183,8 +192,14 @@ export function foundView(found) {
           element('span', {}, swatch, item.name),
           item.score.toFixed(3),
           item.box.map((edge) => edge.toFixed(0)).join(', '),
+          ...(points ? [keypointsText(item.keypoints)] : []),
         ];
       }),
     ),
   ];
+}
+
+/** How many keypoints are drawn. @param {import('../keypoints.js').Keypoint[] | undefined} keypoints */
+function keypointsText(keypoints) {
+  return keypoints ? `${keypoints.filter(({ score }) => score >= FINDABLE).length} of ${keypoints.length}` : '–';
 }

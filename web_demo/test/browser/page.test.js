@@ -208,10 +208,10 @@ const PLANTED = [
   [
     'a newer schema',
     'manifest.json',
-    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 5')),
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 6')),
     true,
     'refused',
-    /schema version 5 but this page reads up to 4; use a newer page, or make the bundle again/,
+    /schema version 6 but this page reads up to 5; use a newer page, or make the bundle again/,
   ],
 ];
 
@@ -318,6 +318,44 @@ test('masks are computed, compared with the golden ones and drawn translucent, f
     slider.dispatchEvent(new Event('input'));
   })()`);
   await shared.until(`report.found.length > ${before} && report.found.every(({mask}) => mask)`, SECONDS);
+});
+
+test('keypoints are compared with the golden ones, and drawn where their score is one half or more', async () => {
+  const { state, text, report } = await chosen(path.join(GOLDENS, 'bundles/keypoints'));
+  assert.equal(state, 'agrees', text);
+  assert.match(text, /2 detections matched .* keypoints within 0\.00 % of the box's diagonal/);
+  assert.deepEqual(
+    report.found.map((/** @type {any} */ item) => [item.name, item.keypoints.length]),
+    [
+      ['red', 3],
+      ['green', 2],
+    ],
+  );
+  assert.match(await shared.evaluate('document.querySelector("#found").innerText'), /Keypoints[^]*red[^]*1 of 3/);
+
+  await shared.choose('#choose-picture', path.join(FILES, 'keypoints.png'));
+  await shared.until('report.found[0].box[2] > 100 && !document.body.hasAttribute("aria-busy")', SECONDS);
+  const { found } = (await settled(shared)).report;
+  await shared.screenshot(path.join(SHOTS, 'keypoints-picture.png'));
+  assert.deepEqual(
+    found.map((/** @type {any} */ item) => item.name),
+    ['red', 'green', 'green'],
+  );
+  // Two points of the best and the middle of the line between them have its colour; beside the line is the picture.
+  const [from, to] = found[0].keypoints;
+  const [along, length] = [{ x: to.x - from.x, y: to.y - from.y }, Math.hypot(to.x - from.x, to.y - from.y)];
+  const beside = (/** @type {number} */ share, /** @type {number} */ apart) => [
+    from.x + share * along.x - (apart * along.y) / length,
+    from.y + share * along.y + (apart * along.x) / length,
+  ];
+  const places = [beside(0, 0), beside(1, 0), beside(0.5, 0), beside(0.5, 12)];
+  const pixels = await shared.evaluate(`(() => {
+    const canvas = document.querySelector('canvas');
+    const at = ([x, y]) =>
+      [...canvas.getContext('2d').getImageData(x * canvas.width / 320, y * canvas.height / 240, 1, 1).data.slice(0, 3)];
+    return ${JSON.stringify(places)}.map(at);
+  })()`);
+  assert.deepEqual(pixels, [...Array(3).fill(classColour(0)), [0, 0, 0]]);
 });
 
 test('the native form runs where the GPU has its operators, and the page shows it', async () => {

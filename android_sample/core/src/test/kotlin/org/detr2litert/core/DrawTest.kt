@@ -37,6 +37,26 @@ class DrawTest {
     }
 
     @Test
+    fun theLayerOfMasksIsPythons() {
+        for (case in Goldens.cases("mask_layers")) {
+            val masks = case.settings.objects("masks")
+            val found = Detections(masks.size).apply {
+                count = masks.size
+                width = case.settings.whole("width")
+                height = case.settings.whole("height")
+            }
+            masks.forEachIndexed { index, mask ->
+                found.classIndex[index] = mask.whole("class_index")
+                found.masks[index] = Mask(found.width, found.height, mask.wholes("runs").toIntArray())
+            }
+            val layer = MaskLayer()
+            val isPainted = layer.paint(found, IntArray(CLASSES) { ClassColours.of(it) })
+            assertEquals(masks.isNotEmpty(), isPainted, case.name)
+            if (isPainted) assertEquals(case.ints("layer").toList(), layer.pixels.toList(), case.name)
+        }
+    }
+
+    @Test
     fun aWidePictureGetsBarsAboveAndBelow() {
         val box = Letterbox().apply { fit(200, 100, 400, 400) }
         assertEquals(listOf(2f, 0f, 100f), listOf(box.scale, box.offsetX, box.offsetY))
@@ -99,5 +119,10 @@ class DrawTest {
         assertTrue(times.median(Stage.HOST) in 0f..50f && times.latest(Stage.HOST) >= 0f)
         times.clear()
         assertEquals(0f to 0f, times.median(Stage.HOST) to times.latest(Stage.HOST))
+    }
+
+    private companion object {
+        /** More than any of the golden masks. */
+        const val CLASSES = 10
     }
 }

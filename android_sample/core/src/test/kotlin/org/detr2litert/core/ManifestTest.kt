@@ -4,6 +4,7 @@ import org.detr2litert.core.json.JsonObject
 import org.detr2litert.core.json.JsonParser
 import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.json.JsonWriter
+import org.detr2litert.core.manifest.ClassKeypoints
 import org.detr2litert.core.manifest.ManifestReader
 import org.detr2litert.core.manifest.MaskSpec
 import org.detr2litert.core.manifest.NativeFiles
@@ -16,8 +17,8 @@ import kotlin.test.assertTrue
 
 class ManifestTest {
     private val cases: List<JsonObject> by lazy {
-        val list = Goldens.json(File(Goldens.root, "manifests.json")) as List<*>
-        list.map { JsonObject.root(it) }
+        val files = listOf("manifests.json", "keypoint_manifests.json")
+        files.flatMap { Goldens.json(File(Goldens.root, it)) as List<*> }.map { JsonObject.root(it) }
     }
 
     /** Reads every manifest that Python reads, and refuses every one that it refuses, with the reason in one line. */
@@ -66,7 +67,7 @@ class ManifestTest {
         val refusal = assertFailsWith<BundleException> { ManifestReader.read(text("native_not_listed_b")) }
         assertTrue("graph_b.native.tflite is used but not listed under files" in refusal.message!!, refusal.message)
         val newer = assertFailsWith<BundleException> { ManifestReader.read(text("newer")) }
-        assertTrue("schema version 5 but this app reads up to 4; update the app" in newer.message!!, newer.message)
+        assertTrue("schema version 6 but this app reads up to 5; update the app" in newer.message!!, newer.message)
     }
 
     @Test
@@ -106,6 +107,35 @@ class ManifestTest {
         )
         for ((name, reason) in reasons) {
             val refusal = assertFailsWith<BundleException>(name) { ManifestReader.read(text(name)) }
+            assertTrue(reason in refusal.message!!, refusal.message)
+        }
+    }
+
+    @Test
+    fun keypointsNeedAnOutputThatFits() {
+        fun text(name: String) = cases.first { it.text("name") == name }.text("text")
+        val manifest = ManifestReader.read(text("keypoints_sound"))
+        val spec = manifest.postprocess.keypoints!!
+        assertEquals(Triple("keypoints", 5, 0.2), Triple(spec.output, spec.count, spec.scoreWeight))
+        assertEquals(ClassKeypoints(1, listOf("stem", "leaf"), listOf(0 to 1), listOf(0.05, 0.05)), spec.classes[0])
+        assertEquals(listOf("tip", "left", "right"), manifest.keypointNames(0))
+        assertEquals(emptyList(), manifest.keypointNames(2))
+        val fits = "the last graph needs an output 'keypoints' of keypoints, float32 [1, 4, 5, 7]"
+        val reasons = mapOf(
+            "of_version_4" to "keypoints, which a bundle of version 4 has not",
+            "and_masks" to "graph m is missing",
+            "output_unknown" to "needs an output 'points' of keypoints",
+            "output_of_indices" to fits,
+            "output_of_other_queries" to fits,
+            "output_of_eight_channels" to fits,
+            "class_twice" to "postprocess.keypoints names a class twice",
+            "class_unknown" to "is of class 3, which there is not",
+            "sigmas_short" to "has 1 sigmas for 2 keypoints",
+            "skeleton_beyond" to "joins keypoints 0 and 2 of 2",
+            "skeleton_of_three" to "not an array of two numbers",
+        )
+        for ((name, reason) in reasons) {
+            val refusal = assertFailsWith<BundleException>(name) { ManifestReader.read(text("keypoints_$name")) }
             assertTrue(reason in refusal.message!!, refusal.message)
         }
     }

@@ -13,12 +13,16 @@ import org.detr2litert.core.draw.ClassColours
 import org.detr2litert.core.draw.LabelPlacer
 import org.detr2litert.core.draw.Letterbox
 import org.detr2litert.core.draw.MaskLayer
+import org.detr2litert.core.draw.SkeletonDrawing
+import org.detr2litert.core.draw.SkeletonPen
+import org.detr2litert.core.manifest.Manifest
 
 /**
- * Draws masks, boxes and labels over a picture shown whole and centred in the same bounds.
+ * Draws masks, boxes, keypoints and labels over a picture shown whole and centred in the same bounds.
  *
  * Boxes have dark edges and labels a background, so that both are legible on any picture. The best detection is drawn last, on
- * top. Masks are translucent areas in their class's colour. Drawing allocates only for text layout.
+ * top. Masks are translucent areas in their class's colour, and keypoints are joined by the lines of its skeleton. Drawing allocates
+ * only for text layout.
  */
 class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val letterbox = Letterbox()
@@ -28,6 +32,7 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
     private val ink = Paint(Paint.ANTI_ALIAS_FLAG)
     private val shading = Paint(Paint.FILTER_BITMAP_FLAG)
     private val layer = MaskLayer()
+    private val filling = Paint(Paint.ANTI_ALIAS_FLAG)
     private val area = RectF()
     private val label = StringBuilder()
     private var shade: Bitmap? = null
@@ -35,6 +40,25 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
     private var placer = LabelPlacer(0)
     private var colours = IntArray(0)
     private var names = emptyArray<String>()
+    private var skeletons: SkeletonDrawing? = null
+
+    /** The canvas that is being drawn on, with the points' radius. */
+    private val pen = object : SkeletonPen {
+        var canvas: Canvas? = null
+
+        override fun line(fromX: Float, fromY: Float, toX: Float, toY: Float, colour: Int) {
+            line.color = colour
+            canvas?.drawLine(fromX, fromY, toX, toY, edge)
+            canvas?.drawLine(fromX, fromY, toX, toY, line)
+        }
+
+        override fun point(x: Float, y: Float, colour: Int) {
+            filling.color = edge.color
+            canvas?.drawCircle(x, y, SkeletonDrawing.RADIUS * line.strokeWidth + line.strokeWidth / 2, filling)
+            filling.color = colour
+            canvas?.drawCircle(x, y, SkeletonDrawing.RADIUS * line.strokeWidth, filling)
+        }
+    }
 
     /** The drawn detections; fill them and call [refresh]. */
     var detections = Detections(0)
@@ -51,14 +75,15 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
         ink.textSize = TEXT_SP * resources.displayMetrics.scaledDensity
     }
 
-    /** Prepares for a bundle's detections. @param classNames the names by class index. */
-    fun prepare(capacity: Int, classNames: List<String>) {
+    /** Prepares for the detections of a bundle. */
+    fun prepare(capacity: Int, manifest: Manifest) {
         detections = Detections(capacity)
         placer = LabelPlacer(capacity)
         // Labels have one line.
         isShaded = false
-        names = classNames.map { it.split(WHITE_SPACE).joinToString(" ") }.toTypedArray()
-        colours = IntArray(classNames.size) { ClassColours.of(it) }
+        names = Array(manifest.classes.size) { manifest.className(it).split(WHITE_SPACE).joinToString(" ") }
+        colours = IntArray(manifest.classes.size) { ClassColours.of(it) }
+        skeletons = manifest.postprocess.keypoints?.let { SkeletonDrawing(manifest) }
         invalidate()
     }
 
@@ -88,6 +113,9 @@ class DetectionOverlay(context: Context, attributes: AttributeSet?) : View(conte
         placer.clear()
         if (isShaded) shade?.let { drawMasks(canvas, it) }
         for (index in detections.count - 1 downTo 0) drawBox(canvas, index)
+        pen.canvas = canvas
+        skeletons?.draw(detections, letterbox, mirrored, colours, pen)
+        pen.canvas = null
         for (index in 0 until detections.count) drawLabel(canvas, index)
     }
 

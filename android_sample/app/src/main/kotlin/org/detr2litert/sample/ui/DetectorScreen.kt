@@ -60,7 +60,7 @@ class DetectorScreen(
 
             is BundleState.Ready -> {
                 val manifest = bundle.manifest
-                views.overlay.prepare(bundle.exchange.capacity, manifest.classes.indices.map { manifest.className(it) })
+                views.overlay.prepare(bundle.exchange.capacity, manifest)
                 hud.title = title(bundle)
             }
 

@@ -17,7 +17,8 @@ import kotlin.math.ln
  * not part of the official post-processing.
  *
  * Only logits that can pass the threshold enter the selection, which does not change the result, since they all rank before
- * the others. No allocation after construction. Not thread-safe.
+ * the others. Where keypoints change the scores of the selected, all enter it, and the threshold and the order are of the scores
+ * afterwards; see [KeypointDecoder]. After construction, only keypoints are allocated. Not thread-safe.
  *
  * @param queries Q of boxes [1, Q, 4] and logits [1, Q, C].
  * @param classes C.
@@ -34,6 +35,10 @@ class Decoder(
     private val scores = FloatArray(queries * classes)
     private val ignored = BooleanArray(classes) { it in spec.ignoredClasses }
     private val nms = Nms(capacity)
+    private val points = spec.keypoints?.let { KeypointDecoder(it, classes) }
+
+    /** Ranks the selected by their scores with keypoints. */
+    private val ranked = TopK(if (points == null) 0 else capacity)
 
     /** The maximum number of detections in a picture. */
     val capacity: Int get() = minOf(spec.numSelect, queries * classes)
@@ -45,7 +50,8 @@ class Decoder(
      * @param nmsIou the IoU above which a box is suppressed by a better one of its class; null for no NMS.
      * @param into receives the result.
      * @param nmsAcrossClasses whether a better box of any class suppresses.
-     * @throws GraphOutputException if a value is NaN.
+     * @param keypoints [1, Q, K, 7], if and only if the manifest has keypoints.
+     * @throws GraphOutputException if a value is NaN, or one of the keypoints infinite.
      */
     fun decode(
         boxes: FloatArray,
@@ -56,39 +62,55 @@ class Decoder(
         nmsIou: Float?,
         into: Detections,
         nmsAcrossClasses: Boolean = false,
+        keypoints: FloatArray? = null,
     ) {
         require(boxes.size == 4 * queries && logits.size == queries * classes) { "boxes or logits have the wrong size" }
-        refuseNaN("boxes", boxes)
-        val found = select(logits, threshold)
+        val points = spec.keypoints?.let { queries * it.count * KeypointDecoder.VALUES }
+        require(keypoints?.size == points) { "the keypoints have the wrong size" }
+        refuseNaN(spec.boxes, boxes)
+        if (keypoints != null) refuseInfinite(spec.keypoints!!.output, keypoints)
+        val found = select(logits, threshold, keypoints)
         placement?.place(width, height)
         into.count = 0
         into.width = width
         into.height = height
         for (place in 0 until found) {
-            val flat = best.index(place)
+            val flat = best.index(if (keypoints == null) place else ranked.index(place))
             val label = flat % classes
             if (ignored[label]) continue
             val at = into.count++
             into.classIndex[at] = label
             into.query[at] = flat / classes
             into.masks[at] = null
+            into.keypoints[at] = keypoints?.let { keypointsOf(it, flat / classes, label, width, height) }
             into.score[at] = scores[flat]
             toPixels(boxes, flat / classes, width.toFloat(), height.toFloat(), into.boxes, 4 * at)
         }
         if (nmsIou != null) nms.apply(into, nmsIou, nmsAcrossClasses)
     }
 
-    private fun select(logits: FloatArray, threshold: Float): Int {
-        val floor = logitFloor(threshold)
+    /** Selects the best above the threshold, and returns how many: of [best], with [keypoints] by [ranked]. */
+    private fun select(logits: FloatArray, threshold: Float, keypoints: FloatArray?): Int {
+        val changing = points?.changesScores == true
+        val floor = if (changing) Float.NEGATIVE_INFINITY else logitFloor(threshold)
         best.clear()
         for (flat in logits.indices) {
             val logit = logits[flat]
-            if (logit.isNaN()) throw notANumber("logits")
+            if (logit.isNaN()) throw notANumber(spec.logits)
             if (logit < floor) continue
             scores[flat] = HostOps.sigmoid(logit)
-            if (scores[flat] > threshold) best.add(scores[flat], flat)
+            if (changing || scores[flat] > threshold) best.add(scores[flat], flat)
         }
-        return best.select(spec.numSelect)
+        val found = best.select(spec.numSelect)
+        if (points == null || keypoints == null) return found
+        ranked.clear()
+        for (place in 0 until found) {
+            val flat = best.index(place)
+            scores[flat] = points.score(scores[flat], keypoints, flat / classes, flat % classes)
+            // A stable sort: of equal scores, the one that was better before.
+            if (scores[flat] > threshold) ranked.add(scores[flat], place)
+        }
+        return ranked.select(found)
     }
 
     /** Converts one cxcywh box to left, top, right, bottom, in float32 as in Python. */
@@ -105,12 +127,27 @@ class Decoder(
         into[at + 3] = ((boxes[4 * query + 1] + halfHeight) * scaleY + offsetY).coerceIn(0f, height)
     }
 
+    private fun keypointsOf(values: FloatArray, query: Int, classIndex: Int, width: Int, height: Int): Keypoints? =
+        points?.decode(
+            values,
+            query,
+            classIndex,
+            placement?.scaleX ?: width.toFloat(),
+            placement?.scaleY ?: height.toFloat(),
+            placement?.offsetX ?: 0f,
+            placement?.offsetY ?: 0f,
+        )
+
     private fun refuseNaN(name: String, values: FloatArray) {
         for (value in values) if (value.isNaN()) throw notANumber(name)
     }
 
-    private fun notANumber(name: String) =
-        GraphOutputException("'$name' contains NaN: the graphs ran incorrectly on this accelerator or this picture")
+    private fun refuseInfinite(name: String, values: FloatArray) {
+        for (value in values) if (!value.isFinite()) throw notANumber(name, "NaN or infinity")
+    }
+
+    private fun notANumber(name: String, what: String = "NaN") =
+        GraphOutputException("'$name' contains $what: the graphs ran incorrectly on this accelerator or this picture")
 
     private companion object {
         /** A lower bound of the logits whose sigmoid passes [threshold], with a margin far above float32's rounding. */

@@ -9,6 +9,7 @@ import org.detr2litert.core.manifest.Manifest
  * @property score 0..1.
  * @property left with [top], [right] and [bottom] the box in the picture's pixels.
  * @property mask the object's pixels; null where the detector gives no masks.
+ * @property keypoints of the object, in the order of the manifest; null where its class has none.
  */
 data class Detection(
     val classIndex: Int,
@@ -19,6 +20,7 @@ data class Detection(
     val right: Float,
     val bottom: Float,
     val mask: Mask? = null,
+    val keypoints: List<Keypoint>? = null,
 )
 
 /** Copies these detections to immutable values, best first, with the class names of [manifest]. */
@@ -32,5 +34,6 @@ fun Detections.toList(manifest: Manifest): List<Detection> = List(count) { index
         right(index),
         bottom(index),
         masks[index],
+        keypoints[index]?.toList(manifest.keypointNames(classIndex[index])),
     )
 }

@@ -26,6 +26,9 @@ class Detections(val capacity: Int) {
     /** The mask of each detection, of the picture's size; null where the detector gives none. */
     val masks = arrayOfNulls<Mask>(capacity)
 
+    /** The keypoints of each detection; null where its class has none. */
+    val keypoints = arrayOfNulls<Keypoints>(capacity)
+
     fun left(index: Int): Float = boxes[4 * index]
 
     fun top(index: Int): Float = boxes[4 * index + 1]
@@ -48,6 +51,7 @@ class Detections(val capacity: Int) {
         System.arraycopy(other.classIndex, 0, classIndex, 0, count)
         System.arraycopy(other.query, 0, query, 0, count)
         System.arraycopy(other.masks, 0, masks, 0, count)
+        System.arraycopy(other.keypoints, 0, keypoints, 0, count)
         System.arraycopy(other.score, 0, score, 0, count)
         System.arraycopy(other.boxes, 0, boxes, 0, 4 * count)
     }
@@ -57,6 +61,7 @@ class Detections(val capacity: Int) {
         classIndex[to] = classIndex[from]
         query[to] = query[from]
         masks[to] = masks[from]
+        keypoints[to] = keypoints[from]
         score[to] = score[from]
         System.arraycopy(boxes, 4 * from, boxes, 4 * to, 4)
     }

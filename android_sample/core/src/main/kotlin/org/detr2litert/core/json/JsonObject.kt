@@ -69,6 +69,13 @@ class JsonObject(val path: String, private val members: Map<String, Any?>) {
         most: Int = Int.MAX_VALUE,
     ): List<Int> = items(name, most) { at, value -> whole(at, value, least, greatest) }
 
+    /** Items that are arrays of two whole numbers each. */
+    fun pairs(name: String, least: Int, greatest: Int, most: Int): List<Pair<Int, Int>> = items(name, most) { at, value ->
+        val ends = value as? List<*>
+        if (ends?.size != 2) fail(at, "not an array of two numbers")
+        whole("$at[0]", ends[0], least, greatest) to whole("$at[1]", ends[1], least, greatest)
+    }
+
     fun numbers(name: String, range: ClosedRange<Double> = ANY_NUMBER, most: Int = Int.MAX_VALUE): List<Double> =
         items(name, most) { at, value -> number(at, value, range) }
 

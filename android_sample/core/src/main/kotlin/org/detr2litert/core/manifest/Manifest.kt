@@ -31,9 +31,13 @@ data class Manifest(
     /** The class's name, or "class N" for an unused index (COCO's ids have gaps). */
     fun className(index: Int): String = classes[index] ?: "class $index"
 
+    /** The names of the keypoints of a class's objects, in their order; empty for a class without. */
+    fun keypointNames(classIndex: Int): List<String> =
+        postprocess.keypoints?.classes?.firstOrNull { it.classIndex == classIndex }?.names.orEmpty()
+
     companion object {
-        /** Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks; every version is read. */
-        const val SCHEMA_VERSION = 4
+        /** Since 2 a bundle may have a native form, since 3 one graph, since 4 masks, since 5 keypoints; every version is read. */
+        const val SCHEMA_VERSION = 5
         const val NAME = "manifest.json"
         const val HOST_PARAMS = "host_params.safetensors"
     }
@@ -103,6 +107,7 @@ data class PostprocessSpec(
     val logits: String,
     val ignoredClasses: List<Int>,
     val masks: MaskSpec? = null,
+    val keypoints: KeypointsSpec? = null,
 )
 
 /**
@@ -111,6 +116,30 @@ data class PostprocessSpec(
  * after a bilinear resize; see [org.detr2litert.core.decode.MaskDecoder].
  */
 data class MaskSpec(val output: String, val kept: String)
+
+/**
+ * The keypoints that the last graph gives as [output] [1, Q, K, 7], class after class in the order of [classes], which need not
+ * be all classes; see [org.detr2litert.core.decode.KeypointDecoder]. A detector has masks or keypoints, not both.
+ *
+ * @property scoreWeight how much the keypoints' uncertainty lowers or raises an object's score; 0 for not at all.
+ */
+data class KeypointsSpec(val output: String, val scoreWeight: Double, val classes: List<ClassKeypoints>) {
+    /** K. */
+    val count: Int get() = classes.sumOf { it.names.size }
+}
+
+/**
+ * The keypoints of the objects of one class; none for a class that is listed since its score is weighted like the others'.
+ *
+ * @property skeleton the pairs of keypoints that a drawing joins, as indices into [names].
+ * @property sigmas COCO's constants, by which a distance is judged; one for each name.
+ */
+data class ClassKeypoints(
+    val classIndex: Int,
+    val names: List<String>,
+    val skeleton: List<Pair<Int, Int>>,
+    val sigmas: List<Double>,
+)
 
 /** A file's sha256 in lower-case hex and its length in bytes. */
 data class FileRecord(val sha256: String, val bytes: Long)

@@ -9,7 +9,7 @@ internal object ManifestProblems {
     /** The first inconsistency, in the order of the data flow; null if there is none. */
     fun first(manifest: Manifest): String? =
         size(manifest) ?: names(manifest) ?: oneGraph(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest)
-            ?: graphB(manifest) ?: postprocess(manifest) ?: masks(manifest)
+            ?: graphB(manifest) ?: postprocess(manifest) ?: masks(manifest) ?: keypoints(manifest)
 
     /** The tensors of the graphs and the constants together may have no more elements than one tensor may. */
     private fun size(manifest: Manifest): String? {
@@ -124,5 +124,28 @@ internal object ManifestProblems {
         return if (fits) null else "graph m needs an output '${spec.output}' of masks, float32 [1, h, w, ${kept.shape[0]}]"
     }
 
+    private fun keypoints(manifest: Manifest): String? {
+        val post = manifest.postprocess
+        val spec = post.keypoints ?: return null
+        if (post.masks != null) return "a detector has masks or keypoints, not both"
+        for ((index, of) in spec.classes.withIndex()) {
+            val where = "postprocess.keypoints.classes[$index]"
+            val count = of.names.size
+            if (of.classIndex >= manifest.classes.size) return "$where is of class ${of.classIndex}, which there is not"
+            if (of.sigmas.size != count) return "$where has ${of.sigmas.size} sigmas for $count keypoints"
+            of.skeleton.firstOrNull { (from, to) -> from >= count || to >= count }
+                ?.let { (from, to) -> return "$where joins keypoints $from and $to of $count" }
+        }
+        if (spec.classes.distinctBy { it.classIndex }.size != spec.classes.size) {
+            return "postprocess.keypoints names a class twice"
+        }
+        val queries = manifest.lastGraph.outputs.first { it.name == post.boxes }.shape[1]
+        val expected = listOf(1, queries, spec.count, KEYPOINT_VALUES)
+        val output = manifest.lastGraph.outputs.firstOrNull { it.name == spec.output }
+        val fits = output != null && output.dtype == DType.FLOAT32 && output.shape == expected
+        return if (fits) null else "the last graph needs an output '${spec.output}' of keypoints, float32 $expected"
+    }
+
+    private const val KEYPOINT_VALUES = 7
     private const val NATIVE_MASKS = "only one of the native and the portable form has a graph of masks"
 }

@@ -11,7 +11,7 @@ import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Reads manifest.json as defined by `manifest.schema.json`, up to version 4, then checks its consistency. */
+/** Reads manifest.json as defined by `manifest.schema.json`, up to version 5, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
 
@@ -35,6 +35,7 @@ object ManifestReader {
     private val PIXEL = -1e12..1e12
     private const val ONE_GRAPH = 3 // the first version in which a bundle may have one graph
     private const val MASKS = 4 // the first version in which a bundle may have masks
+    private const val KEYPOINTS = 5 // the first version in which a bundle may have keypoints
 
     /**
      * @param where the text's name in errors.
@@ -83,7 +84,7 @@ object ManifestReader {
             graphA = graph(graphs.child("a")),
             graphB = if (graphs.has("b")) graph(graphs.child("b")) else null,
             hostStep = hostStep(json.child("host_step")),
-            postprocess = postprocess(json.child("postprocess")),
+            postprocess = postprocess(json.child("postprocess"), version),
             classes = classes(json),
             files = json.child("files").limit(FILES, NAME).children().mapValues { (_, record) -> file(record) },
             golden = if (json.has("golden")) golden(json.child("golden")) else null,
@@ -198,8 +199,12 @@ object ManifestReader {
         )
     }
 
-    private fun postprocess(json: JsonObject): PostprocessSpec {
-        json.allowOnly(setOf("kind", "num_select", "boxes", "logits", "box_format"), setOf("ignored_classes", "masks"))
+    private fun postprocess(json: JsonObject, version: Int): PostprocessSpec {
+        json.allowOnly(
+            setOf("kind", "num_select", "boxes", "logits", "box_format"),
+            setOf("ignored_classes", "masks", "keypoints"),
+        )
+        if (json.has("keypoints") && version < KEYPOINTS) json.fail("keypoints, which a bundle of version $version has not")
         json.oneOf("kind", listOf("topk_sigmoid"))
         json.oneOf("box_format", listOf("cxcywh"))
         return PostprocessSpec(
@@ -212,6 +217,7 @@ object ManifestReader {
                 emptyList()
             },
             masks = if (json.has("masks")) masks(json.child("masks")) else null,
+            keypoints = if (json.has("keypoints")) KeypointsReader.read(json.child("keypoints")) else null,
         )
     }
 

@@ -15,11 +15,11 @@ import org.detr2litert.core.tensor.Tensor
 
 /**
  * The detector: picture -> graph A -> host step -> graph B -> detections, or in one graph, picture -> graph A -> detections;
- * and with graph M the detections' masks. Configured by the manifest alone.
+ * and with graph M the detections' masks; keypoints come with the boxes. Configured by the manifest alone.
  *
- * All tensors are allocated at construction and reused for every frame; only masks are allocated for each. The stages can be
- * run separately ([runA], [runHost], [runB], [runM]), as in a parity run. Not thread-safe; [close] closes the graphs and the
- * workers.
+ * All tensors are allocated at construction and reused for every frame; only masks and keypoints are allocated for each. The
+ * stages can be run separately ([runA], [runHost], [runB], [runM]), as in a parity run. Not thread-safe; [close] closes the
+ * graphs and the workers.
  *
  * @param bundle an opened bundle.
  * @param graphA with [graphB] compiled for the bundle; closed by the pipeline.
@@ -60,6 +60,7 @@ class DetectorPipeline(
     private val outputsB = manifest.graphB?.outputs.orEmpty().map { Tensor.of(it) }.toTypedArray()
     private val boxes = output(manifest.postprocess.boxes) as FloatTensor
     private val logits = output(manifest.postprocess.logits) as FloatTensor
+    private val keypoints = manifest.postprocess.keypoints?.let { output(it.output) as FloatTensor }
     private val masks = graphM?.let { MaskStage(manifest, it, graphB ?: graphA, ::output) }
 
     /** Which of graph A's outputs are read to host memory. */
@@ -128,7 +129,8 @@ class DetectorPipeline(
         return tensors[names.indexOf(name)]
     }
 
-    private fun isDecoded(name: String) = name == manifest.postprocess.boxes || name == manifest.postprocess.logits
+    private fun isDecoded(name: String) =
+        manifest.postprocess.run { name == boxes || name == logits || name == keypoints?.output }
 
     /**
      * Decodes the last graph's latest outputs, for example once more with another [threshold]; with masks, runs graph M for the
@@ -143,7 +145,17 @@ class DetectorPipeline(
         nmsAcrossClasses: Boolean = false,
     ) {
         times.start()
-        decoder.decode(boxes.data, logits.data, width, height, threshold, nmsIou, into, nmsAcrossClasses)
+        decoder.decode(
+            boxes.data,
+            logits.data,
+            width,
+            height,
+            threshold,
+            nmsIou,
+            into,
+            nmsAcrossClasses,
+            keypoints?.data,
+        )
         times.mark(Stage.DECODE)
         masks?.run(into, times)
     }
