@@ -1,4 +1,4 @@
-"""Draws boxes and labels on a picture, legible on any background and at any size."""
+"""Draws masks, boxes, keypoints and labels on a picture, legible on any background and at any size."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from detr2litert.host_runtime.decode import Detection
+from detr2litert.host_runtime.keypoints import FINDABLE
+from detr2litert.host_runtime.manifest_keypoints import Keypoints
 from detr2litert.host_runtime.preprocess import to_rgb
 
 Colour = tuple[int, int, int]
@@ -37,10 +39,12 @@ def _luma(red: float, green: float, blue: float) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Image.Image:
+def draw_detections(image: Image.Image, detections: Iterable[Detection], skeletons: Keypoints | None = None) -> Image.Image:
     """Draws each detection's mask, box and label `name 0.87` on a copy of the picture (RGB), the best ones last, on top.
 
     A mask is a translucent area of its class's colour, see `mask_layer`; one of another size than the picture is not drawn.
+    Keypoints are drawn from a score of 0.5 on, as discs with a dark rim, joined by the lines of their class's skeleton if
+    `skeletons` are given.
 
     Line width and type size follow the picture's longer side. A box has a dark edge on both sides of its coloured line and a
     label its own background, so both are legible on any picture. A label that would extend beyond the picture is moved inside.
@@ -53,6 +57,8 @@ def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Imag
     font = ImageFont.load_default(size=max(10, round(long_side / 45)))
     for item in items:
         _draw_box(draw, item, canvas.size, line)
+    for item in items:
+        _draw_keypoints(draw, item, canvas.size, line, skeletons)
     placed: list[tuple[float, float, float, float]] = []
     for item in reversed(items):
         placed.append(_label_place(draw, item, canvas.size, font, line, placed))
@@ -99,6 +105,24 @@ def _draw_box(draw: ImageDraw.ImageDraw, item: Detection, size: tuple[int, int],
         # Pillow refuses a rectangle with crossed corners, so these are clamped for a box thinner than its line.
         inner = (left + shrink, top + shrink, max(right - shrink, left + shrink), max(bottom - shrink, top + shrink))
         draw.rectangle(inner, outline=colour, width=width)
+
+
+def _draw_keypoints(
+    draw: ImageDraw.ImageDraw, item: Detection, size: tuple[int, int], line: int, skeletons: Keypoints | None
+) -> None:
+    points, colour, rim = item.keypoints or (), class_colour(item.class_index), max(1, line // 2)
+    # Pillow's lines to far outside take seconds.
+    near = [-size[0] <= point.x <= 2 * size[0] and -size[1] <= point.y <= 2 * size[1] for point in points]
+    shown = [point.score >= FINDABLE and inside for point, inside in zip(points, near, strict=True)]
+    own = None if skeletons is None else skeletons.of(item.class_index)
+    for first, second in () if own is None else own.skeleton:
+        if max(first, second) < len(points) and shown[first] and shown[second]:
+            ends = [(point.x, point.y) for point in (points[first], points[second])]
+            draw.line(ends, fill=_BLACK, width=line + 2 * rim)
+            draw.line(ends, fill=colour, width=line)
+    for point, found in zip(points, shown, strict=True):
+        if found:
+            draw.circle((point.x, point.y), 2 * line + rim, fill=colour, outline=_BLACK, width=rim)
 
 
 def _box_on(item: Detection, size: tuple[int, int]) -> tuple[float, float, float, float]:

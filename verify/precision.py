@@ -91,7 +91,7 @@ def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLi
     """
     if precision_of(manifest.settings) is not Precision.INT8:
         return limits
-    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.9, keypoint=0.04)
+    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.8, keypoint=0.04)
 
 
 def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
@@ -99,7 +99,8 @@ def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
     if precision_of(manifest.settings) is not Precision.INT8:
         return Fp16Limits()
     widened = detection_limits(manifest, DetectionLimits(threshold))
-    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=widened.iou, keypoint=widened.keypoint or 0.0)
+    masks, keypoints = widened.mask_iou or 0.0, widened.keypoint or 0.0
+    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=masks, keypoint=keypoints)
 
 
 def accuracy_limits(manifest: Manifest) -> AccuracyLimits:

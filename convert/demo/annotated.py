@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cache, partial
 
+import numpy as np
 from PIL import Image
 
 from detr2litert.convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, render
 from detr2litert.host_runtime.masks import Mask
+from detr2litert.verify.accuracy.average_precision import Truth
 from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, truth_of
 
 SCENES = 200
@@ -29,13 +31,22 @@ def demo_dataset(size: int, variant: str | None = None) -> Dataset:
         AnnotatedPicture(
             f"scene {number}",
             partial(_image, number - 1),
-            truth_of(scene.boxes.tolist(), scene.labels.tolist()),
+            _truth(scene),
             partial(_masks, number - 1),
         )
         for number, scene in enumerate(scenes, start=1)
     )
     known, of_masks = KNOWN_AP.get(variant or ""), KNOWN_MASK_AP.get(variant or "")
     return Dataset("the held-out demo scenes", CLASSES, pictures, SCENES, known, of_masks)
+
+
+def _truth(scene: Scene) -> Truth:
+    """Returns the objects with their corners; the area of a shape is that of its box, as training takes it."""
+    sides = scene.boxes[:, 2:] - scene.boxes[:, :2]
+    corners = [points.astype(np.float64) if len(points) else None for points in scene.keypoints]
+    return truth_of(
+        scene.boxes.tolist(), scene.labels.tolist(), keypoints=corners, areas=sides.astype(np.float64).prod(1).tolist()
+    )
 
 
 def _masks(number: int) -> tuple[Mask, ...]:

@@ -38,10 +38,12 @@ def corners_of(name: str, centre: Points, radius: float, angle: float) -> Points
         # Where two circles meet, seen from the first along the line through their centres.
         along = (BITE**2 + 1 - BITE_RADIUS**2) / (2 * BITE)
         half = math.acos(along)
-        return centre + radius * _directions(np.array([angle - half, angle + half]))
-    first = angle + (math.pi / 2 if name == "cross" else 0.0)
+        tips: Points = centre + radius * _directions(np.array([angle - half, angle + half], np.float64))
+        return tips
+    start = angle + (math.pi / 2 if name == "cross" else 0.0)
     reach = REACH if name == "cross" else 1.0
-    points = centre + reach * radius * _directions(first + 2 * math.pi / max(count, 1) * np.arange(count))
+    steps = np.arange(count, dtype=np.float64)
+    points: Points = centre + reach * radius * _directions(start + 2 * math.pi / max(count, 1) * steps)
     return in_order(name, points)
 
 

@@ -56,8 +56,8 @@ def in_order(found: Arrays, expected: Arrays) -> tuple[dict[str, Array], int]:
 
 def _rows(output: Array) -> NDArray[np.float64]:
     """Returns an output ``[1, Q, …]`` as a row a query."""
-    queries = np.asarray(output, np.float64)[0]
-    return queries.reshape(len(queries), -1)
+    queries: NDArray[np.float64] = np.asarray(output, np.float64)[0]
+    return queries.reshape(len(queries), math.prod(queries.shape[1:]))
 
 
 def mask_differences(values: Arrays, expected: Arrays) -> dict[str, Difference]:

@@ -65,11 +65,12 @@ def _scenes(subject: Subject) -> tuple[Scene, ...]:
     def shown(detections: Sequence[Detection]) -> list[Detection]:
         return [item for item in detections if item.score > subject.limits.threshold]
 
+    skeletons = subject.manifest.postprocess.keypoints
     return tuple(
         Scene(
             picture.name,
-            draw_detections(picture.image, shown(case.reference)),
-            draw_detections(picture.image, shown(case.candidate)),
+            draw_detections(picture.image, shown(case.reference), skeletons),
+            draw_detections(picture.image, shown(case.candidate), skeletons),
             compare_detections(case, subject.detection_limits),
         )
         for (picture, _), case in zip(subject.reference.pairs, subject.found.cases, strict=False)

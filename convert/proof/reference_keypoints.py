@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from detr2litert.host_runtime.keypoints import Keypoint
 from torch import Tensor
+
+from detr2litert.host_runtime.keypoints import Keypoint
 
 _LEAST = 1e-12
 
 
 def of_class(keypoints: Tensor, counts: Sequence[int], column: int) -> Tensor | None:
     """Returns the keypoints ``[K_c, 7]`` of a class among a query's ``[K, 7]``; None for a class without a count."""
-    return keypoints.split(list(counts))[column] if column < len(counts) else None
+    return keypoints[sum(counts[:column]) : sum(counts[: column + 1])] if column < len(counts) else None
 
 
 def score_with(score: Tensor, keypoints: Tensor | None, weight: float) -> Tensor:

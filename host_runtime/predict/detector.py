@@ -97,7 +97,8 @@ class Detector:
             nms_across_classes=choice.get("nms_across_classes", False),
         )
         kept = [item for item in found if not wanted or item.class_index in wanted]
-        return Prediction(frame, Detections(tuple(kept[:limit]), found.width, found.height))
+        skeletons = self.runner.bundle.manifest.postprocess.keypoints
+        return Prediction(frame, Detections(tuple(kept[:limit]), found.width, found.height), skeletons)
 
     def _indices(self, classes: Sequence[str | int]) -> frozenset[int]:
         """Returns the indices of classes; several columns may share a name."""

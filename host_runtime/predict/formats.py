@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from detr2litert.host_runtime.errors import UserError, reason
+from detr2litert.host_runtime.manifest_keypoints import Keypoints
 from detr2litert.host_runtime.predict.prediction import Prediction
 from detr2litert.host_runtime.whole_file import whole_file
 
@@ -80,6 +81,7 @@ class CocoWriter:
 
     def __init__(self, stream: TextIO, names: Sequence[str | None]) -> None:
         self._stream = stream
+        self._skeletons: Keypoints | None = None
         self._names = names
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
@@ -87,6 +89,7 @@ class CocoWriter:
     def add(self, prediction: Prediction, extra: Mapping[str, Any]) -> None:
         number = len(self._images) + 1
         found, frame = prediction.detections, prediction.frame
+        self._skeletons = prediction.skeletons
         place = {"frame": frame.number} if frame.number is not None else {}
         self._images.append({"id": number, "file_name": frame.source, "width": found.width, "height": found.height, **place})
         for item, result in zip(found, prediction.to_coco(number), strict=True):
@@ -95,16 +98,26 @@ class CocoWriter:
             self._annotations.append({**own, **result})
 
     def close(self) -> None:
-        categories = [{"id": index, "name": name} for index, name in enumerate(self._names) if name is not None]
+        categories = [
+            {"id": index, "name": name, **self._keypoints(index)} for index, name in enumerate(self._names) if name is not None
+        ]
         whole = {"images": self._images, "annotations": self._annotations, "categories": categories}
         self._stream.write(json.dumps(whole, indent=1, allow_nan=False) + "\n")
+
+    def _keypoints(self, class_index: int) -> dict[str, Any]:
+        """Names and skeleton of a category's keypoints, in COCO's form, which numbers them from 1."""
+        own = None if self._skeletons is None else self._skeletons.of(class_index)
+        if own is None:
+            return {}
+        return {"keypoints": list(own.names), "skeleton": [[first + 1, second + 1] for first, second in own.skeleton]}
 
 
 class YoloWriter:
     """A folder with a text file for each picture, named like it, with a line for each detection.
 
-    A line is the class index, the box's centre, width and height as fractions of the picture, and the score; that of a film's
-    frame has the frame's number after the film's name. A picture without detections has an empty file.
+    A line is the class index, the box's centre, width and height as fractions of the picture, of each keypoint x and y as
+    fractions and its score, and the detection's score: as ultralytics writes them. The file of a film's frame has the frame's
+    number after the film's name. A picture without detections has an empty file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -122,7 +135,8 @@ class YoloWriter:
                 (right - left) / found.width,
                 (bottom - top) / found.height,
             )
-            lines.append(f"{item.class_index} {' '.join(f'{value:.6f}' for value in box)} {item.score:.6f}\n")
+            points = [value for p in item.keypoints or () for value in (p.x / found.width, p.y / found.height, p.score)]
+            lines.append(f"{item.class_index} {' '.join(f'{value:.6f}' for value in (*box, *points))} {item.score:.6f}\n")
         stem = Path(frame.source).stem + (f"-{frame.number:06d}" if frame.number is not None else "")
         target = self._folder / f"{unused(stem, self._used)}.txt"
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,13 @@ import pytest
 import tiny_bundle
 from PIL import Image
 
+from detr2litert.host_runtime.decode import Detection, Detections
+from detr2litert.host_runtime.draw import class_colour, draw_detections
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.keypoints import Keypoint
 from detr2litert.host_runtime.manifest import KEYPOINTS_VERSION, ClassKeypoints, Graphs, Keypoints, Manifest, Masks, TensorSpec
+from detr2litert.host_runtime.predict.detector import Detector
+from detr2litert.host_runtime.predict.formats import CocoWriter, YoloWriter
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.host_runtime.runner import Runner
 
@@ -118,3 +125,64 @@ def test_older_bundles_have_no_keypoints(tmp_path: Path) -> None:
     assert "keypoints" not in manifest.to_dict()["postprocess"]
     with Runner(tmp_path) as runner:
         assert all(item.keypoints is None for item in runner.detect(picture(), threshold=0.0))
+
+
+def test_keypoints_in_every_form(bundle: Path, tmp_path: Path) -> None:
+    with Detector(bundle) as detector:
+        prediction = detector.predict(picture(), threshold=0.0)
+        names = detector.names
+    points, covariances = prediction.keypoints, prediction.keypoint_covariances
+    assert points is not None and covariances is not None
+    assert points.shape == (len(prediction), 3, 3) and covariances.shape == (len(prediction), 3, 2, 2)
+    for row, item in enumerate(prediction.detections):
+        own = item.keypoints or ()
+        assert points[row, : len(own)].tolist() == [pytest.approx((p.x, p.y, p.score)) for p in own]
+        assert not points[row, len(own) :].any() and np.isnan(covariances[row, len(own) :]).all()
+        for column, point in enumerate(own):
+            assert point.covariance is not None
+            assert covariances[row, column][np.triu_indices(2)].tolist() == pytest.approx(list(point.covariance))
+    assert Detections.from_dict(prediction.detections.to_dict()) == prediction.detections
+    stream = StringIO()
+    writer = CocoWriter(stream, names)
+    writer.add(prediction, {})
+    writer.close()
+    whole = json.loads(stream.getvalue())
+    assert whole["categories"] == [
+        {"id": 0, "name": "red", "keypoints": ["tip", "left", "right"], "skeleton": [[1, 2], [1, 3]]},
+        {"id": 1, "name": "green", "keypoints": ["stem", "leaf"], "skeleton": [[1, 2]]},
+        {"id": 2, "name": "blue"},
+    ]
+    for annotation, item in zip(whole["annotations"], prediction.detections, strict=True):
+        own = item.keypoints or ()
+        assert ("keypoints" in annotation) == bool(own)
+        if own:
+            seen = [2 * (point.score >= 0.5) for point in own]
+            assert annotation["keypoints"] == [v for p, s in zip(own, seen, strict=True) for v in (p.x, p.y, s)]
+            assert annotation["num_keypoints"] == sum(s > 0 for s in seen)
+    yolo = YoloWriter(tmp_path / "labels")
+    yolo.add(prediction, {})
+    lines = next((tmp_path / "labels").iterdir()).read_text().splitlines()
+    assert [len(line.split()) for line in lines] == [6 + 3 * len(item.keypoints or ()) for item in prediction.detections]
+
+
+def test_the_skeleton_is_drawn_where_both_ends_are_found() -> None:
+    grey = Image.new("RGB", (320, 320), (128, 128, 128))
+    points = tuple(Keypoint(x, y, score, None) for x, y, score in ((60, 200, 0.9), (260, 200, 0.5), (160, 300, 0.4)))
+    item = Detection(0, "red", 0.9, (20, 20, 300, 318), None, points)
+    drawn = np.asarray(draw_detections(grey, [item], keypoints_bundle.SPEC))
+    without = np.asarray(draw_detections(grey, [replace(item, keypoints=None)], keypoints_bundle.SPEC))
+    changed = (drawn != without).any(axis=2)
+    colour = class_colour(0)
+    assert all(tuple(drawn[y, x]) == colour for x, y in ((60, 200), (260, 200), (160, 200)))
+    assert not changed[290:310, 150:170].any() and not changed[215:290].any(), "the third is not found, nor is its line"
+    pointless = np.asarray(draw_detections(grey, [item]))
+    assert tuple(pointless[200, 60]) == colour and tuple(pointless[200, 160]) == (128, 128, 128)
+    far = replace(item, keypoints=(Keypoint(-1e9, 1e9, 0.9, None), *points[1:]))
+    assert draw_detections(grey, [far], keypoints_bundle.SPEC).size == grey.size
+
+
+def test_keypoints_for_supervision(bundle: Path) -> None:
+    supervision = pytest.importorskip("supervision")
+    with Detector(bundle) as detector:
+        given = detector.predict(picture(), threshold=0.0).to_supervision_keypoints()
+    assert isinstance(given, supervision.KeyPoints)

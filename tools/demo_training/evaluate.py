@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from PIL import Image
 
+from detr2litert.convert.demo.corners import COUNTS
 from detr2litert.convert.demo.scenes import CLASSES, HELD_OUT_START, Scene, render
 from detr2litert.convert.document import insert, read_document
+from detr2litert.convert.models.keypoints.skeletons import SIGMA
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.masks import Mask
@@ -25,6 +28,9 @@ from detr2litert.host_runtime.quiet import silence_native_log
 
 _STATS = {"mAP": 0, "AP50": 1, "AP75": 2, "AR": 8}
 """Places of the metrics among ``COCOeval.stats``."""
+_KEYPOINT_STATS = {"mAP": 0, "AP50": 1, "AP75": 2, "AR": 5}
+"""The same of keypoints (at most 20 detections)."""
+Entries = list[dict[str, Any]]
 
 Detect = Callable[[Image.Image], Detections]
 
@@ -34,7 +40,8 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
 
     Returns:
         ``"mAP"`` (IoU 0.50 to 0.95), ``"AP50"``, ``"AP75"`` and ``"AR"`` (at most 100 detections) of boxes, and of a detector
-        of instances the same of masks, as ``"mask mAP"`` and so on.
+        of instances the same of masks, as ``"mask mAP"`` and so on, of one of keypoints theirs, as ``"keypoint mAP"``: the mean
+        over the classes that have any.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -44,15 +51,18 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
     found: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes, start=1):
         images.append({"id": number, "width": scene.image.width, "height": scene.image.height})
-        for label, (x0, y0, x1, y1), pixels in zip(scene.labels.tolist(), scene.boxes.tolist(), scene.masks, strict=True):
+        shapes = zip(scene.labels.tolist(), scene.boxes.tolist(), scene.masks, scene.keypoints, strict=True)
+        for label, (x0, y0, x1, y1), pixels, corners in shapes:
             box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
             mask = {"segmentation": Mask.of(pixels).to_dict()}
-            truths.append({"id": len(truths) + 1, "image_id": number, "category_id": label + 1, **box, **mask})
+            own = {"keypoints": corners.flatten().tolist(), "num_keypoints": int((corners[:, 2:] > 0).sum())}
+            truths.append({"id": len(truths) + 1, "image_id": number, "category_id": label + 1, **box, **mask, **own})
         for item in detect(scene.image):
             x0, y0, x1, y1 = item.box
             entry = {"image_id": number, "category_id": item.class_index + 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
             mask = {} if item.mask is None else {"segmentation": item.mask.to_dict()}
-            found.append({**entry, **mask, "score": item.score})
+            points = [value for point in item.keypoints or () for value in (point.x, point.y, point.score)]
+            found.append({**entry, **mask, **({"keypoints": points} if points else {}), "score": item.score})
     truth = COCO()
     truth.dataset = {
         "info": {},
@@ -72,7 +82,37 @@ def evaluate(detect: Detect, scenes: Iterable[Scene]) -> dict[str, float]:
             evaluation.summarize()
             stats = [float(value) for value in evaluation.stats]
             figures |= {f"{prefix}{name}": stats[place] for name, place in _STATS.items()}
+        figures |= _keypoint_figures(images, truths, found)
     return figures
+
+
+def _keypoint_figures(images: Entries, truths: Entries, found: Entries) -> dict[str, float]:
+    """Returns the metrics of keypoints: of each class apart, since pycocotools takes one list of sigmas, then their mean."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    if not any("keypoints" in entry for entry in found):
+        return {}
+    rows = []
+    for category, name in enumerate(CLASSES, start=1):
+        if not COUNTS[name]:
+            continue
+        truth = COCO()
+        own = [entry for entry in truths if entry["category_id"] == category]
+        truth.dataset = {"info": {}, "images": images, "annotations": own, "categories": [{"id": category, "name": name}]}
+        truth.createIndex()
+        # pycocotools takes the first of bbox and keypoints that an entry has.
+        given = [
+            {key: value for key, value in entry.items() if key != "bbox"} for entry in found if entry["category_id"] == category
+        ]
+        evaluation = COCOeval(truth, truth.loadRes(given), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.full(COUNTS[name], SIGMA)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        rows.append([float(evaluation.stats[place]) for place in _KEYPOINT_STATS.values()])
+    means = np.mean(rows, axis=0)
+    return {f"keypoint {name}": float(value) for name, value in zip(_KEYPOINT_STATS, means, strict=True)}
 
 
 def reference_detector(folder: Path) -> tuple[str, Detect]:

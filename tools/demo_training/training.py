@@ -87,7 +87,7 @@ class Training(ABC):
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate(self.step)
         self.optimiser.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()  # type: ignore[union-attr, no-untyped-call]
+        sum(losses.values()).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], self.recipe.clip)
         self.optimiser.step()
         self.average.update_parameters(self.model)
@@ -155,5 +155,5 @@ def run(
             running.clear()
         if training.step % save_every == 0:
             training.save(checkpoint)
-    training.average.module.to(dtype).save_pretrained(out)  # type: ignore[operator, arg-type]
+    training.average.module.to(dtype).save_pretrained(out)  # type: ignore[operator]
     checkpoint.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def collect_statements(
     Raises:
         UserError: a value of the wrong type, or something that cannot be honoured.
     """
-    found = []
+    found: list[Statement] = []
     if contents is not None:
         for place, arguments in contents.arguments.items():
             _check_required(family, arguments, place, source)

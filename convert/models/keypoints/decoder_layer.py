@@ -43,7 +43,7 @@ class GroupAttention(nn.Module):
         return result
 
 
-class KeypointDecoderLayer(RfDetrDecoderLayer):
+class KeypointDecoderLayer(RfDetrDecoderLayer):  # type: ignore[misc]
     """transformers' decoder layer, then that of the keypoints."""
 
     def __init__(self, config: Any, layer_idx: int) -> None:
@@ -60,7 +60,7 @@ class KeypointDecoderLayer(RfDetrDecoderLayer):
         self.keypoint_fc1, self.keypoint_fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.keypoint_layer_norm = nn.LayerNorm(width)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         instances: Tensor,
         keypoints: Tensor,

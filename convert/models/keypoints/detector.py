@@ -25,7 +25,7 @@ _BLOCKED = -1e4
 """Added to the logit of an attention that is not allowed: its share is 0 in every precision, and it is a number in fp16."""
 
 
-class RfDetrKeypointConfig(RfDetrConfig):
+class RfDetrKeypointConfig(RfDetrConfig):  # type: ignore[misc]
     """transformers' configuration, and how many keypoints each class has.
 
     Attributes:
@@ -72,7 +72,7 @@ class KeypointQueries(nn.Module):
         return tokens
 
 
-class RfDetrForKeypointDetection(RfDetrForObjectDetection):
+class RfDetrForKeypointDetection(RfDetrForObjectDetection):  # type: ignore[misc]
     """transformers' detector with keypoints, for inference: one group of queries."""
 
     config_class = RfDetrKeypointConfig
@@ -87,7 +87,7 @@ class RfDetrForKeypointDetection(RfDetrForObjectDetection):
         self.keypoint_embed = RfDetrMLPPredictionHead(width, width, 8, num_layers=3)
         self.post_init()
 
-    def forward(self, pixel_values: Tensor, **_ignored: object) -> KeypointOutput:  # type: ignore[override]
+    def forward(self, pixel_values: Tensor, **_ignored: object) -> KeypointOutput:
         """Detects in normalised images ``[B, channels, H, W]``."""
         return self.layers_of(pixel_values)[-1]
 
