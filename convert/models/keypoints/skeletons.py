@@ -64,7 +64,7 @@ def _plain(name: str) -> str:
 
 
 def skeletons_of(
-    counts: Sequence[int], classes: Sequence[str | None], stated: Mapping[str, Skeleton], published: Sequence[Skeleton]
+    counts: Sequence[int], classes: Sequence[str | None], stated: Mapping[str, Skeleton], published: Mapping[int, Skeleton]
 ) -> dict[int, Skeleton]:
     """Returns the skeleton of each class that the checkpoint has a number of keypoints for, by its column; maybe an empty one.
 
@@ -72,12 +72,13 @@ def skeletons_of(
         counts: keypoints of each class, by column.
         classes: names of the columns.
         stated: skeletons that the user's file states, by the name of the class.
-        published: of the variant's published weights.
+        published: of the variant's published weights, by column; that of another column where it alone has as many.
     """
     found: dict[int, Skeleton] = {}
     for column, count in enumerate(counts):
         own = stated.get(classes[column] or "")
-        known = [skeleton for skeleton in (*([own] if own else []), *published) if len(skeleton.names) == count]
+        candidates = (own, published.get(column), *published.values())
+        known = [skeleton for skeleton in candidates if skeleton is not None and len(skeleton.names) == count]
         found[column] = known[0] if known else Skeleton(tuple(f"keypoint {i}" for i in range(1, count + 1)))
     return found
 

@@ -195,7 +195,7 @@ def rf_detr_row(
         decoder_layers=decoder_layers,
         position_grid=position_grid,
         feature_levels=feature_levels,
-        keypoints=tuple((keypoints or {}).values()),
+        keypoints=keypoints or {},
     )
 
 

@@ -150,7 +150,7 @@ class Variant:
         only_original: there are no transformers folders of it, so that config.json never means this row, and its random
             weights are those of the adjusted model.
         class_name: of the original project, where its checkpoints state it (``model_name``, rfdetr since 1.7).
-        keypoints: what the keypoints of the published weights are, for each class that has any.
+        keypoints: what the keypoints of the published weights are, for each column whose class has any.
     """
 
     name: str
@@ -180,7 +180,7 @@ class Variant:
     original_config: Mapping[FieldPath, Any] = field(default_factory=dict)
     only_original: bool = False
     class_name: str | None = None
-    keypoints: tuple[Skeleton, ...] = ()
+    keypoints: Mapping[int, Skeleton] = field(default_factory=dict)
 
     def default_settings(self) -> dict[str, Any]:
         """Returns the default of every setting that the detector has, by name (``convert.models.settings``)."""

@@ -113,11 +113,23 @@ def test_weights_of_half_precision_are_read_as_float32(tmp_path: Path) -> None:
 
 def test_names_in_order_of_precedence() -> None:
     own = Skeleton(("a", "b"), ((0, 1),))
-    found = skeletons_of((0, 17, 2, 2), ("x", "person", "bolt", "nut"), {"bolt": own}, (PERSON,))
+    found = skeletons_of((0, 17, 2, 2), ("x", "person", "bolt", "nut"), {"bolt": own}, {1: PERSON})
     assert found[1] is PERSON and found[2] is own and found[0].names == ()
     assert found[3].names == ("keypoint 1", "keypoint 2") and found[3].sigmas == (0.05, 0.05)
     # Stated for another number of keypoints: not those of this class.
-    assert skeletons_of((3,), ("bolt",), {"bolt": own}, ())[0].names[0] == "keypoint 1"
+    assert skeletons_of((3,), ("bolt",), {"bolt": own}, {})[0].names[0] == "keypoint 1"
+
+
+def test_two_classes_with_as_many_keypoints_keep_their_own() -> None:
+    """A square's corners are joined around, a cross's ends across."""
+    row = VARIANTS["tiny-keypoints"]
+    found = skeletons_of(row.config["keypoints_per_class"], row.classes, {}, row.keypoints)
+    assert {row.classes[column]: skeleton.edges for column, skeleton in found.items() if len(skeleton.names) == 4} == {
+        "square": ((0, 1), (1, 2), (2, 3), (3, 0)),
+        "cross": ((0, 2), (1, 3)),
+    }
+    # A person of a fine-tuned detector, at another column.
+    assert skeletons_of((17,), ("worker",), {}, {1: PERSON})[0] is PERSON
 
 
 def test_an_annotation_file_names_keypoints(tmp_path: Path) -> None:
