@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from detr2litert.verify.delegate.adapters import Driver
-from tests.convert.command import DEMO_PASSED, gate_of, invoke, verdicts
-
-SCENES = 40
+from tests.convert.command import DEMO_PASSED, FEWER_SCENES, gate_of, invoke, verdicts
 
 
 @pytest.mark.ci
@@ -18,7 +16,7 @@ SCENES = 40
 def test_every_gate_runs_and_passes(driver: Driver, tmp_path: Path, name: str, of: str, ap50: float) -> None:
     """The slow lane has tiny-seg on all scenes (test_run_tiny_seg)."""
     bundle = tmp_path / name
-    options = ("--target", "pixel", "--dataset-size", SCENES, "--json")
+    options = ("--target", "pixel", *FEWER_SCENES, "--json")
     outcome = invoke("run", "--variant", name, *options, "--out", bundle)
     assert outcome.code == 0, outcome.stderr
     report = outcome.json
