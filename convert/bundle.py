@@ -25,13 +25,10 @@ from safetensors.numpy import save
 
 from detr2litert.convert.compiler import KEYPOINTS, CompiledDetector, native_name, tensor_specs
 from detr2litert.convert.models.classes import Classes
-from detr2litert.convert.models.keypoints.skeletons import skeletons_of
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.models.settings import Settings
-from detr2litert.convert.models.settings.picture import channels_of, fill_of
 from detr2litert.convert.models.settings.setting import plain
+from detr2litert.convert.processing import postprocess_of, preprocess_of
 from detr2litert.convert.targets import Target
-from detr2litert.graphs.mask_product import KEPT, MASKS
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
@@ -44,17 +41,12 @@ from detr2litert.host_runtime.manifest import (
     MASKS_VERSION,
     ONE_GRAPH_VERSION,
     TWO_GRAPHS_VERSION,
-    ClassKeypoints,
     FileRecord,
     Golden,
     Graphs,
     GraphSpec,
-    Keypoints,
     Manifest,
-    Masks,
     NativeFiles,
-    Postprocess,
-    Preprocess,
     SettingRecord,
     Weights,
 )
@@ -234,44 +226,6 @@ def zip_place(destination: Path) -> Path:
     """Returns the path of the bundle's zip file, beside ``destination``."""
     destination = destination.absolute()
     return destination.with_name(f"{destination.name}.zip")
-
-
-def preprocess_of(settings: Settings) -> Preprocess:
-    """Returns the pre-processing, in the manifest's form."""
-    height, width = settings.resolution.value
-    return Preprocess(
-        height=height,
-        width=width,
-        resize=settings.resize.value,
-        scale=settings.scale.value,
-        mean=settings.mean.value,
-        std=settings.std.value,
-        channels=channels_of(settings),
-        fit=settings.fit.value,
-        fill=fill_of(settings),
-    )
-
-
-def postprocess_of(reference: Reference, classes: Classes) -> Postprocess:
-    """Returns the post-processing of a reference, in the manifest's form."""
-    return Postprocess(
-        num_select=reference.settings.num_select.value,
-        ignored_classes=classes.ignored,
-        masks=Masks(MASKS, KEPT) if reference.masks else None,
-        keypoints=_keypoints_of(reference, classes),
-    )
-
-
-def _keypoints_of(reference: Reference, classes: Classes) -> Keypoints | None:
-    counts = reference.keypoints_per_class
-    if not counts:
-        return None
-    skeletons = skeletons_of(counts, classes.names, classes.skeletons, reference.variant.keypoints)
-    return Keypoints(
-        reference.keypoint_score_weight,
-        tuple(ClassKeypoints(column, item.names, item.edges, item.sigmas) for column, item in skeletons.items()),
-        KEYPOINTS,
-    )
 
 
 def write_bundle(

@@ -10,10 +10,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from detr2litert.convert.bundle import installed_version, preprocess_of, source_name
+from detr2litert.convert.bundle import installed_version, source_name
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.onnx_export.request import OnnxOptions, notes_text
+from detr2litert.convert.processing import preprocess_of
 
 DETS, LABELS = "dets", "labels"
 """Boxes ``[B, Q, 4]`` (cx, cy, w, h in [0, 1]) and logits ``[B, Q, C]``, as rfdetr's export names them."""

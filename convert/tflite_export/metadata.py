@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from detr2litert.convert.bundle import installed_version, preprocess_of, source_name
+from detr2litert.convert.bundle import installed_version, source_name
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.processing import preprocess_of
 from detr2litert.convert.targets import Target
 from detr2litert.verify.precision import Precision
 

@@ -101,10 +101,9 @@ def _keypoint_figures(images: Entries, truths: Entries, found: Entries) -> dict[
         own = [entry for entry in truths if entry["category_id"] == category]
         truth.dataset = {"info": {}, "images": images, "annotations": own, "categories": [{"id": category, "name": name}]}
         truth.createIndex()
-        # pycocotools takes the first of bbox and keypoints that an entry has.
-        given = [
-            {key: value for key, value in entry.items() if key != "bbox"} for entry in found if entry["category_id"] == category
-        ]
+        # Of an entry with a box as well, pycocotools takes the box.
+        names = ("image_id", "category_id", "score", "keypoints")
+        given = [{key: entry[key] for key in names} for entry in found if entry["category_id"] == category]
         evaluation = COCOeval(truth, truth.loadRes(given), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.full(COUNTS[name], SIGMA)
         evaluation.evaluate()

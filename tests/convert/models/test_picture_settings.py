@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from detr2litert.convert.bundle import preprocess_of
 from detr2litert.convert.models.checkpoints.preprocessor import preprocessor_statements
 from detr2litert.convert.models.configuration import configuration, settings_of
 from detr2litert.convert.models.reference import build_reference
 from detr2litert.convert.models.settings import Settings, Size
 from detr2litert.convert.models.settings.resolve import parse_requested, resolve_settings
 from detr2litert.convert.models.variants import VARIANTS
+from detr2litert.convert.processing import preprocess_of
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Preprocess
 from detr2litert.host_runtime.placement import place

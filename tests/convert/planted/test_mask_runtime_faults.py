@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from detr2litert.convert.bundle import preprocess_of
 from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.variants import VARIANTS
+from detr2litert.convert.processing import preprocess_of
 from detr2litert.convert.proof.host import RUN_LENGTHS, compare_masks
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.host_runtime import masks, runner
