@@ -3,7 +3,7 @@
 The three parts::
 
     graph A    everything that the scores, and the tensors the selection gathers from, depend on; and what is cheaper to cross
-               after than before (``graphs.crossing``)
+               after than before (``graphs.minimum_cut``)
     host step  the top-k, and in some layouts the gathers and the selected tokens' tail
     graph B    the rest
 
@@ -24,10 +24,10 @@ from enum import StrEnum
 import torch
 from torch import Tensor, fx, nn
 
-from detr2litert.graphs.crossing import grown
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.graphs.hoist_gather import HoistedSelection, hoist_gather
 from detr2litert.graphs.host_step import HostPart, HostProgramBuilder
+from detr2litert.graphs.minimum_cut import with_minimum_cut
 from detr2litert.graphs.one_crossing import crossing_once, undo_rearrangements
 from detr2litert.graphs.op_traits import REARRANGEMENTS
 from detr2litert.graphs.select_rows import gather_by_index, select_inside
@@ -168,7 +168,7 @@ class _Cut:
             self._gathers = hoisted.gathers
             self._tail = set(hoisted.tail) if layout is Layout.TAIL else set()
             self._on_host = {*hoisted.gathers, *self._tail} | _between(selection.topk, hoisted.gathers)
-        self._in_a = grown(self._in_a, self._on_host)
+        self._in_a = with_minimum_cut(self._in_a, self._on_host)
         self._output = next(n for n in graph_module.graph.nodes if n.op == "output")
         self._in_b = [
             n

@@ -19,7 +19,7 @@ from detr2litert.graphs.toolbox import ancestors
 _FIRST, _SECOND = "graph A", "graph B"
 
 
-def grown(in_a: set[fx.Node], on_host: set[fx.Node]) -> set[fx.Node]:
+def with_minimum_cut(in_a: set[fx.Node], on_host: set[fx.Node]) -> set[fx.Node]:
     """Returns graph A with those of the other nodes that are cheaper to cross after than before; of equal cuts the earliest.
 
     Args:
