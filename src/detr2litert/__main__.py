@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import sys
 
-_EXTRA = ("ai_edge_quantizer", "click", "jinja2", "litert_torch", "packaging", "yaml", "rich", "torch", "transformers")
+_EXTRA = (
+    "ai_edge_quantizer",
+    "click",
+    "jinja2",
+    "litert_torch",
+    "networkx",
+    "packaging",
+    "yaml",
+    "rich",
+    "torch",
+    "transformers",
+)
 """Modules that the base install does not bring: running a bundle takes host_runtime alone."""
 _BAD_USE = 2
 

@@ -93,6 +93,7 @@ def referenced(module: Any, image: Tensor) -> SimpleNamespace:
         module=module.eval(),
         exported=module.eval(),
         masks=False,
+        keypoints_per_class=(),
         num_queries=6,
         channels=3,
         size=Size(*image.shape[2:]),

@@ -29,6 +29,8 @@ class WithoutWeights:
     settings: Any
     size = Reference.size
     channels = Reference.channels
+    keypoints_per_class = Reference.keypoints_per_class
+    keypoint_score_weight = Reference.keypoint_score_weight
 
 
 def path_of(variant: str = "tiny", **requested: Any) -> ReferencePath:
