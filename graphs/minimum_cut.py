@@ -1,8 +1,8 @@
 """Chooses where graph A ends: the cut that the fewest bytes cross.
 
 What the selection reads is in graph A, and what depends on the selection is in graph B. The rest, which depends on the image
-alone, may be in either. A second projector of the backbone's maps, as RF-DETR's keypoints have, belongs in A: one map crosses
-instead of four. The value projections of the decoder's layers belong in B: one map crosses instead of one a layer.
+alone, may be in either. A second projector of the backbone's maps, which a decoder's keypoints sample, belongs in A: one map
+crosses instead of four. The value projections of the decoder's layers belong in B: one map crosses instead of one a layer.
 
 This is a minimum cut (Ford and Fulkerson, 1956): each value is an edge with its size as capacity, and an edge without bound
 leads from it to each of its readers, which keeps graph A free of what graph B computes.
@@ -38,8 +38,9 @@ def with_minimum_cut(in_a: set[fx.Node], on_host: set[fx.Node]) -> set[fx.Node]:
         # Reversed, from graph B to graph A: of equal cuts the library returns the one that is nearest to the target.
         for read in inputs:
             if read not in on_host:
-                flow.add_edge(node, (read, "crossing"))
-                flow.add_edge((read, "crossing"), read, **_capacity(read))
+                value = _value(read)
+                flow.add_edge(node, (value, "crossing"))
+                flow.add_edge((value, "crossing"), value, **_capacity(value))
                 flow.add_edge(read, node)
         # Only graph A has the image.
         if node in in_a or (node not in later and any(n.op == "placeholder" for n in node.all_input_nodes)):
@@ -55,6 +56,13 @@ def with_minimum_cut(in_a: set[fx.Node], on_host: set[fx.Node]) -> set[fx.Node]:
             if read in result and read not in in_a and list(read.users) == [node]:
                 result.add(node)
     return result
+
+
+def _value(node: fx.Node) -> fx.Node:
+    """Returns what a node is an arrangement of: one value crosses once (``graphs.one_crossing``)."""
+    while node.target in REARRANGEMENTS:
+        (node,) = node.all_input_nodes
+    return node
 
 
 def _capacity(node: fx.Node) -> dict[str, int]:

@@ -10,8 +10,8 @@ Both were outputs of A and inputs of B, of the same figures. Result: ``%y`` cros
     %x = aten.reshape(aten.permute(%y, [0, 2, 1]), [1, 64, 26, 26])
 
 Tokens are preferred: their channels are last, as in the delegate's own layout and TFLite's, so that graph A need not transpose
-what it writes, and the transposition in graph B vanishes in front of a convolution or a resize. For the 768 pixels of the
-largest RF-DETR Seg that is one tensor of 4 MB less, and two transpositions.
+what it writes, and the transposition in graph B vanishes in front of a convolution or a resize. For a picture of
+768 x 768 pixels in patches of 12 that is one tensor of 4 MB less, and two transpositions.
 """
 
 from __future__ import annotations

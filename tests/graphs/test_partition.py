@@ -207,11 +207,23 @@ def test_no_selection() -> None:
 
 
 @pytest.mark.parametrize("layout", CUT)
+def test_what_the_decoder_reads_of_the_image_alone_is_in_graph_a(layout: Layout) -> None:
+    class Bright(TwoStage):
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            boxes, logits = super().forward(image)
+            return boxes, logits + image.mean()
+
+    parts = cut(Bright(), image(), layout)
+    assert_equal_to_the_whole(parts, Bright(), image(), 1e-6)
+    assert len(parts.a.graph_module.graph.find_nodes(op="placeholder")) == 1
+
+
+@pytest.mark.parametrize("layout", CUT)
 def test_an_image_read_after_the_selection_is_refused(layout: Layout) -> None:
     class Looks(TwoStage):
         def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
             boxes, logits = super().forward(image)
-            return boxes, logits + image.mean()
+            return boxes, logits + (image + boxes.mean()).mean()
 
     with pytest.raises(RewriteRefusedError, match="it reads the image after the selection"):
         cut(Looks(), image(), layout)
