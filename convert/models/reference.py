@@ -87,7 +87,7 @@ class Reference:
 
     @property
     def keypoints_per_class(self) -> tuple[int, ...]:
-        """Returns the number of keypoints of each class, by column, up to the last that has any; () of other detectors."""
+        """Returns the number of keypoints of each class, by column; () of other detectors."""
         setting = self.settings.architecture.get("keypoints_per_class")
         return () if setting is None else tuple(setting.value)
 

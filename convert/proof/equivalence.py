@@ -355,6 +355,5 @@ def _outputs(graph_module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[s
 
 @torch.no_grad()
 def _reference_outputs(reference: Reference, image: Tensor) -> dict[str, Array]:
-    third = MASKS if reference.masks else KEYPOINTS
-    names = (*OUTPUT_NAMES, third)
-    return {name: value.numpy() for name, value in zip(names, reference.exported(image), strict=False)}
+    third = (MASKS,) if reference.masks else (KEYPOINTS,) if reference.keypoints_per_class else ()
+    return {name: value.numpy() for name, value in zip((*OUTPUT_NAMES, *third), reference.exported(image), strict=True)}
