@@ -19,7 +19,8 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 BUNDLE ?= build/tiny
 LITERT_JS := web_demo/node_modules/@litertjs/core/package.json
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Byte code is written as modules are imported: writing all of it beforehand takes most of a minute.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 WORKERS ?= 2
 MINUTES ?= 60
 # Files are handed out in the order of tests/conftest.py, the longest first, and stay whole: they share their fixtures.
@@ -75,7 +76,7 @@ second-runtime: $(VENV)/.second-runtime
 
 $(VENV)/.second-runtime: $(STAMP)
 	@echo "Installing TensorFlow's interpreter for the gate second runtime: 270 MB to fetch, 1.3 GB in $(VENV)"
-	$(PIP) install --quiet -c constraints.txt -e ".[second-runtime]"
+	$(PIP_INSTALL) -c constraints.txt -e ".[second-runtime]"
 	@touch $@
 
 # PyTorch comes first and by name, so that pip takes the CPU build where one is at hand. Elsewhere set TORCH_INDEX to PyTorch's
@@ -86,9 +87,9 @@ $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "error: the venv module is missing: apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing into $(VENV), once: PyTorch $(TORCH) (0.8 GB installed; a build with CUDA is several times that: TORCH_INDEX)"
-	$(PIP) install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==$(TORCH)"
+	$(PIP_INSTALL) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==$(TORCH)"
 	@echo "Installing litert-torch, transformers and what they need: $$(grep -c == constraints.txt) packages, 1.5 GB installed; minutes"
-	$(PIP) install --quiet -c constraints.txt -e ".[convert,onnx,video,train,test]"
+	$(PIP_INSTALL) -c constraints.txt -e ".[convert,onnx,video,train,test]"
 	@touch $@
 
 clean:
