@@ -43,6 +43,7 @@ _ADVICE = {
     Kind.PRECISION: "rewrite this step so that large values do not cancel and no constant is below fp16's resolution",
     Kind.COMPOUNDING: "no single step is at fault: the graph is too deep or too ill-conditioned for fp16 within this limit",
 }
+_SEE = "the report's pictures show fp32 on the CPU; judge it on more pictures with --image"
 _MOVED = "the graphs are within limits, so fp16 moves this detection by itself: judge it on more pictures with --image"
 _FIRST_TIME = "; its shaders are compiled the first time, half a minute or more"
 _NOT_FP16 = "the same graph differs in fp32 on this adapter as well, so fp16 is not the cause: see the numerics gate"
@@ -187,7 +188,7 @@ def check_fp16(
             places += [] if fault is None else [_located(one, fault)]
     broken = any(one.broken for one in judged)
     detections = None if chain is None or broken else _detections(chain, ran)
-    lost = detections.findings if detections is not None else ()
+    lost = () if detections is None else tuple(replace(finding, advice=_SEE) for finding in detections.findings)
     adapter = next((run.adapter for run in ran.alone if run.adapter), "")
     return GateResult(
         gate=GATE,

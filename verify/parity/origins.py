@@ -1,6 +1,6 @@
 """Where the tensors and operators of a .tflite file come from: PyTorch modules, fx nodes and rewrites, by the tensors' names.
 
-litert-torch names a tensor after the location it was traced from, "PATH;" or "PATH;N", where N tells equal names apart. The
+litert-torch names a tensor after the location it was traced from, "PATH;" or "PATH;N", where N numbers equal names. The
 conversion sets PATH to ``MODULE|REWRITES|_NODE``: module path, names of rewrites joined by "+", then an underscore and the name
 of the fx node. Where the converter makes one operator of several, it joins their locations with another semicolon:
 "A;;B;;C;3". Such a name holds, in files of this project:
@@ -10,7 +10,7 @@ of the fx node. Where the converter makes one operator of several, it joins thei
   location of the first node that needed it: the axes of a sum, the zero of a ReLU. So the softmax of every layer is named
   after its own node and after the first layer's: "softmax_1;;softmax".
 
-The second kind is told from the first by the order of execution: a node that an earlier operator was named after is not what
+The second kind differs from the first in the order of execution: a node that an earlier operator was named after is not what
 this one computes, if the name has a newer one. In files of all families that were looked at (tiny, dfine-tiny, tiny-seg,
 tiny-keypoints, nano, seg-nano, D-FINE-S, RT-DETRv2-R18), what is left always includes the name's first location.
 """
@@ -62,7 +62,7 @@ class TensorOrigin:
 def parse_origins(name: str) -> tuple[TensorOrigin, ...]:
     """Parses every location in a tensor's name, in its order; empty if it contains none.
 
-    Not all of them need be what the tensor holds (see the module's docstring): ``GraphOrigins`` tells them apart. A file of
+    Not all of them need be what the tensor holds (see the module's docstring): ``GraphOrigins`` separates them. A file of
     another conversion yields the module alone if litert-torch named it; names of other converters yield nothing.
     """
     found: list[TensorOrigin] = []

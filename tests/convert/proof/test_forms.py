@@ -80,6 +80,12 @@ def test_figures_of_both_forms_are_kept_and_those_of_a_shared_graph_once() -> No
     assert found.summary == "good" and found.data == {"graphs": 1, "portable": {"graphs": 2}}
 
 
+def test_a_lost_detection_names_the_form_that_lost_it() -> None:
+    lost = Finding("detection-missing", "wrong", "demo scene 2", "missing star 0.9", "judge it")
+    found = joined([result(Verdict.FAILED, form, findings=(lost,)) for form in ("one", "two")])
+    assert [one.place for one in found.findings] == ["demo scene 2, native", "demo scene 2, portable"]
+
+
 def subject(native: NativeFiles | None) -> Subject:
     """A subject with what ``cases`` reads."""
     from tests.host_runtime import tiny_bundle
