@@ -60,8 +60,8 @@ class Fp16Limits:
             A norm that overflows leaves no correlation.
         iou, score: lowest IoU of a confident detection with its partner, and the largest difference of their scores.
         mask_iou: lowest IoU of their masks.
-        keypoint: largest distance of their keypoints, as a share of the box's diagonal. Not measured yet: four times that of
-            the detections gate, to be set once a trained detector was measured.
+        keypoint: largest distance of their keypoints, as a share of the box's diagonal. Measured on lavapipe: 0.35 % for
+            tiny-keypoints, on boxes of 20 pixels of the input and more.
         max_taps: tensors to measure in the search for the first one that differs, per graph.
     """
 
