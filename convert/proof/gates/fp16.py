@@ -16,6 +16,8 @@ from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import Preprocess
+from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.verify.gates import Doing, Finding, GateResult, Verdict
 from detr2litert.verify.parity.fp16 import GATE as ID
@@ -83,7 +85,14 @@ def _scene(subject: Subject, picture: Picture, expected: Detections) -> ChainSce
         return decoded(reference.compiled.reorder(reference.path.tensor(picture.image), outputs))
 
     inputs = {subject.manifest.graphs.a.inputs[0].name: preprocess(picture.image, subject.manifest.preprocess)}
-    return ChainScene(picture.name, inputs, expected, decoded, reordered)
+    scale = input_scale(picture.image.size, subject.manifest.preprocess)
+    return ChainScene(picture.name, inputs, expected, decoded, reordered, scale)
+
+
+def input_scale(size: tuple[int, int], spec: Preprocess) -> tuple[float, float]:
+    """Returns how many pixels of the input one of a picture of (width, height) pixels has, in x and y."""
+    placed = place(size, spec)
+    return placed.width / size[0], placed.height / size[1]
 
 
 GATE = Gate(ID, "fp16", "the delegate computes it well enough in fp16, like phone GPUs", run)
