@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,12 +177,16 @@ def _complete(
     judged: Sequence[Picture],
     progress: Progress,
 ) -> Outside:
+    from detr2litert.convert.processing import postprocess_of
     from detr2litert.convert.proof.outside import complete
 
+    keypoints = postprocess_of(reference, classes).keypoints
+    given = (outside, reference, classes.names, judged, request.threshold)
+    completed = partial(complete, *given, demo_default=True, keypoints=keypoints)
     if request.outside.oracle is None:
-        return complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
+        return completed()
     with progress.stage("ask the original project") as stage:
-        outside = complete(outside, reference, classes.names, judged, request.threshold, demo_default=True)
+        outside = completed()
         stage.detail = "" if outside.expected is None else outside.expected.differs or outside.expected.source
     return outside
 

@@ -10,6 +10,11 @@ CHANNELS = 7
 """Of a keypoint in a graph's output: x, y, findable, visible, log l11, l21, log l22; see `host_runtime.keypoints`."""
 
 
+def numbered_names(count: int) -> tuple[str, ...]:
+    """Returns the names of keypoints of which nothing states what they are."""
+    return tuple(f"keypoint {number}" for number in range(1, count + 1))
+
+
 @dataclass(frozen=True)
 class ClassKeypoints:
     """The n keypoints of a class.
@@ -26,6 +31,11 @@ class ClassKeypoints:
     names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
     sigmas: tuple[float, ...]
+
+    @property
+    def named(self) -> bool:
+        """False if the names are numbers alone, as where nothing states what the keypoints are."""
+        return self.names != numbered_names(len(self.names))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ Floats = NDArray[np.float32]
 # picture.
 MAX_PIXELS = 178_956_970
 
+PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Suffixes, in lower case, of the files of a folder that are taken as pictures, wherever a folder of pictures is read."""
+
 _WHITE = 65535
 # Cameras of 10, 12 and 14 bits write their values into 16 as they are, whose brightest pixel is then below 64 of 255.
 _DARK = 64

@@ -1,4 +1,4 @@
-"""Packages import in one order only, and each fact of the delegate and of the file format is in one module."""
+"""Packages import in one order only, and each fact of the delegate and of file formats is in one module."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ FACTS = {
     r"deprecatedBuiltinCode": "host_runtime/tflite/container.py",
     r"\bflatbuffers\.Builder": "host_runtime/tflite/container.py",
     r"GetRootAs|InitFromPackedBuf": "host_runtime/tflite/container.py",
+    r"'\.webp'": "host_runtime/preprocess.py",
 }
 """A pattern of code (without strings) for each fact, and the one module that contains it."""
 

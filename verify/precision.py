@@ -100,7 +100,7 @@ def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
         return Fp16Limits()
     widened = detection_limits(manifest, DetectionLimits(threshold))
     masks, keypoints = widened.mask_iou or 0.0, widened.keypoint or 0.0
-    return Fp16Limits(graph=0.99, iou=widened.iou, score=widened.score, mask_iou=masks, keypoint=keypoints)
+    return Fp16Limits(graph=0.99, iou=widened.iou, corner=None, score=widened.score, mask_iou=masks, keypoint=keypoints)
 
 
 def accuracy_limits(manifest: Manifest) -> AccuracyLimits:

@@ -111,7 +111,11 @@ def verify_bundle(
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
         limits = DetectionLimits(threshold=threshold)
         judged = _pictures(bundle, images)
-        compared = complete(given, reference, manifest.classes, judged, threshold, demo_default=False)
+        compared = complete(
+            *(given, reference, manifest.classes, judged, threshold),
+            demo_default=False,
+            keypoints=manifest.postprocess.keypoints,
+        )
         prepared = prepare(reference, manifest.classes, profile, judged, limits, progress)
         check_interfaces(manifest.graphs, prepared.compiled.parts.graphs, prepared.values)
         subject = Subject(bundle.root, manifest, target, limits, *gpus(gpu, fp16), prepared, golden=golden, outside=compared)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detr2litert.host_runtime.tflite.graph import Graph, Op, read_graph
-from detr2litert.verify.parity.taps import parse_origins
+from detr2litert.verify.parity.origins import GraphOrigins
 
 STATIC_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """Operators that are computed in int8, each with constant weights.
@@ -47,7 +47,10 @@ def find_blocks(file: Path, most: int = MOST_BLOCKS) -> tuple[Block, ...]:
         most: how many there may be; the larger modules are divided first.
     """
     graph = read_graph(file)
-    return divide({graph.tensors[op.outputs[0]].name: _module(graph, op) for op in static_operators(graph)}, most)
+    origins = GraphOrigins.of(graph).operators
+    traced = {op: origins.get(op.index) for op in static_operators(graph)}
+    modules = {graph.tensors[op.outputs[0]].name: "" if origin is None else origin.module for op, origin in traced.items()}
+    return divide(modules, most)
 
 
 def static_operators(graph: Graph) -> list[Op]:
@@ -97,9 +100,3 @@ def _divided(name: str, operators: Sequence[str], modules: Mapping[str, str]) ->
     for operator in operators:
         parts.setdefault(".".join(modules[operator].split(".")[: depth + 1]), []).append(operator)
     return parts
-
-
-def _module(graph: Graph, op: Op) -> str:
-    """Returns the module that an operator was traced from: the first of a fused one, "" if its tensor names none."""
-    origins = parse_origins(graph.tensors[op.outputs[0]].name)
-    return origins[0].module if origins else ""

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError, reason
-from detr2litert.host_runtime.preprocess import load_image
+from detr2litert.host_runtime.preprocess import PICTURE_SUFFIXES, load_image
 
 RECOMMENDED = (20, 100)
 """Pictures, from and to: fewer do not show the range of every layer, more take longer and hardly widen one."""
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 ARRAY = ".npy"
 
 
@@ -86,7 +85,9 @@ def read_calibration(source: Path, most: int) -> CalibrationPictures:
 def _from_folder(folder: Path, most: int) -> CalibrationPictures:
     try:
         found = sorted(
-            Path(entry.path) for entry in os.scandir(folder) if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
+            Path(entry.path)
+            for entry in os.scandir(folder)
+            if entry.is_file() and Path(entry.name).suffix.lower() in PICTURE_SUFFIXES
         )
     except OSError as error:
         raise UserError(f"--calibration {folder}: cannot be read ({reason(error)}); give another folder") from error

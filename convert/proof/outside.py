@@ -12,6 +12,8 @@ from detr2litert.convert.proof.oracle import ask_original
 from detr2litert.convert.proof.outside_request import OutsideRequest
 from detr2litert.convert.proof.scenes import Picture, pictures
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import Keypoints
+from detr2litert.verify.accuracy.annotated_keypoints import with_keypoints
 from detr2litert.verify.accuracy.dataset import Dataset, class_numbers, with_masks
 from detr2litert.verify.accuracy.expected import class_columns
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection, read_expected
@@ -85,8 +87,10 @@ def complete(
     threshold: float,
     *,
     demo_default: bool,
+    keypoints: Keypoints | None = None,
 ) -> Outside:
-    """Adds what needs the detector: the demo scenes, the original project's answer; and compares the class names.
+    """Adds what needs the detector: the demo scenes, the original project's answer; and compares the names of classes and
+    keypoints.
 
     Args:
         outside: from ``read_outside``.
@@ -95,9 +99,10 @@ def complete(
         judged: the pictures that the oracle is asked for.
         threshold: score that counts as a detection.
         demo_default: whether the demo scenes are the default data set of a bundled detector with its own weights.
+        keypoints: the manifest's; None of a detector without.
 
     Raises:
-        UserError: the class names do not fit, or the original project could not be run.
+        UserError: the names of classes or keypoints do not fit, or the original project could not be run.
     """
     request = outside.request
     variant = reference.variant
@@ -111,6 +116,7 @@ def complete(
     if dataset is not None:
         class_numbers(dataset, classes)
         dataset = with_masks(dataset) if reference.masks else dataset
+        dataset = with_keypoints(dataset, keypoints, classes) if keypoints is not None else dataset
     expected = outside.expected
     if request.oracle is not None:
         answer = ask_original(request.oracle, reference, judged, threshold, request.oracle_config)

@@ -16,10 +16,8 @@ from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.predict import film
-from detr2litert.host_runtime.preprocess import load_image
+from detr2litert.host_runtime.preprocess import PICTURE_SUFFIXES, load_image
 
-PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Suffixes of the files of a folder that are taken as pictures."""
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 One: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | int"
@@ -167,7 +165,9 @@ def _files(path: str) -> Iterator[str]:
         yield from found
     elif Path(path).is_dir():
         try:
-            pictures = sorted(entry for entry in Path(path).iterdir() if entry.suffix.lower() in PICTURES and entry.is_file())
+            pictures = sorted(
+                entry for entry in Path(path).iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES and entry.is_file()
+            )
         except OSError as error:
             raise UserError(
                 f"{path} cannot be listed ({(error.strerror or str(error)).lower()}); check its permissions"

@@ -17,7 +17,10 @@ from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.host_runtime.runner import Runner
+from detr2litert.host_runtime.tflite.graph import read_graph
 from detr2litert.verify.accuracy.outside import NOT_COMPARED
+from detr2litert.verify.cost.counts import cost_of
+from detr2litert.verify.parity.origins import GraphOrigins
 from tests.conversions import Made, converted
 from tests.convert.command import DEMO_PASSED, gate_of, tree, verdicts
 
@@ -67,6 +70,22 @@ def test_detections_are_compared_on_scenes_with_objects(tiny: Made) -> None:
     rows = [row for rows in gate["data"]["scenes"].values() for row in rows]
     assert len(gate["data"]["scenes"]) == len(pictures(()))
     assert sum(row["status"] == "matched" for row in rows) >= 10
+
+
+@pytest.mark.parametrize("form", ["", ".native"])
+def test_every_layer_is_counted_its_own_operators(tiny: Made, form: str) -> None:
+    """The converter names an operator after the first layer's as well, where both need the same constant."""
+    a, b = (read_graph(tiny.bundle / f"graph_{part}{form}.tflite") for part in "ab")
+    origins = GraphOrigins.of(a).operators
+    softmaxes = [origins[op.index].module for op in a.ops if op.name == "SOFTMAX"]
+    assert softmaxes == [f"model.model.backbone.backbone.encoder.layer.{i}.attention" for i in range(6)]
+    layers = {name: cost.operators for name, cost in cost_of(a).by_layer().items() if ".encoder.layer." in name}
+    windowed, whole = (
+        {layers[f"model.model.backbone.backbone.encoder.layer.{i}"] for i in some} for some in ((0, 1, 4), (2, 3, 5))
+    )
+    assert len(windowed) == len(whole) == 1
+    first, second = (cost_of(b).by_layer()[f"model.model.decoder.layers.{i}"].operators for i in range(2))
+    assert abs(first - second) <= 1
 
 
 def test_leaves_the_bundle_its_zip_and_the_report_and_nothing_else(tiny: Made) -> None:

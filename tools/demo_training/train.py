@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tools.demo_training.dense_head import DenseHead
 from tools.demo_training.detectors import DEMO_DETECTORS, DemoDetector
 from tools.demo_training.pool import Pool
+from tools.demo_training.training import training_options
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,9 @@ def settle_statistics(model: nn.Module, detector: DemoDetector, pool: Pool, batc
 
 @click.command()
 @click.argument("variant", type=click.Choice(list(DEMO_DETECTORS)))
-@click.option("--steps", default=5000, show_default=True, help="Optimiser steps; the schedule is a cosine over all of them.")
-@click.option("--stop-after", default=None, type=int, help="Steps to run  [default: all].")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=2, show_default=True, help="Torch threads; part of what makes a run reproducible.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for config.json and model.safetensors.")
-def main(variant: str, steps: int, stop_after: int | None, seed: int, threads: int, out: Path) -> None:
+@training_options({"--steps": (5000, "Optimiser steps; the schedule is a cosine over all of them.")}, threads=2)
+def main(variant: str, steps: int, stop_after: int | None, seed: int, out: Path) -> None:
     """Train the demo detector VARIANT."""
-    torch.set_num_threads(threads)
     train(DEMO_DETECTORS[variant], Recipe(steps, min(stop_after or steps, steps), seed=seed), out)
 
 

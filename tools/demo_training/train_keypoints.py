@@ -23,7 +23,7 @@ from detr2litert.convert.models.variants import VARIANTS
 from tools.demo_training.detectors import rf_detr_config
 from tools.demo_training.keypoint_loss import keypoint_losses
 from tools.demo_training.pool import Targets
-from tools.demo_training.training import Recipe, Training, run
+from tools.demo_training.training import Recipe, Training, run, training_options
 
 _COUNTS = [COUNTS[name] for name in CLASSES]
 _WEIGHTS = {"distance": 2.0, "likelihood": 0.5, "findable": 0.5, "visible": 0.5}
@@ -79,15 +79,14 @@ def untrained(seed: int) -> RfDetrForKeypointDetection:
 
 
 @click.command()
-@click.option("--head-steps", default=700, show_default=True, help="Steps of the decoder alone, on the frozen backbone.")
-@click.option("--all-steps", default=900, show_default=True, help="Steps of everything after that.")
-@click.option("--stop-after", default=None, type=int, help="Steps to run  [default: all].")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=1, show_default=True, help="Torch threads; part of what makes a run reproducible.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for config.json and model.safetensors.")
-def main(head_steps: int, all_steps: int, stop_after: int | None, seed: int, threads: int, out: Path) -> None:
+@training_options(
+    {
+        "--head-steps": (700, "Steps of the decoder alone, on the frozen backbone."),
+        "--all-steps": (900, "Steps of everything after that."),
+    }
+)
+def main(head_steps: int, all_steps: int, stop_after: int | None, seed: int, out: Path) -> None:
     """Train tiny-keypoints; a run that was interrupted continues where the folder's checkpoint ends."""
-    torch.set_num_threads(threads)
     recipe = Recipe(head_steps, all_steps, seed=seed, stop_after=stop_after)
     # In 16 bits, to be no larger than the other demo detectors.
     run(KeypointTraining(recipe), out, masks=False, dtype=torch.float16)

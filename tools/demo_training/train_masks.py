@@ -17,7 +17,7 @@ from detr2litert.convert.models.variants import VARIANTS
 from tools.demo_training.detectors import rf_detr_seg_config
 from tools.demo_training.mask_loss import mask_loss, match, matched_masks
 from tools.demo_training.pool import Targets
-from tools.demo_training.training import Recipe, Training, run
+from tools.demo_training.training import Recipe, Training, run, training_options
 
 _MASK_WEIGHT = 5.0
 
@@ -53,15 +53,14 @@ def untrained(seed: int) -> RfDetrForInstanceSegmentation:
 
 
 @click.command()
-@click.option("--head-steps", default=300, show_default=True, help="Steps of the head alone, on the frozen detector.")
-@click.option("--all-steps", default=1400, show_default=True, help="Steps of everything after that.")
-@click.option("--stop-after", default=None, type=int, help="Steps to run  [default: all].")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=1, show_default=True, help="Torch threads; part of what makes a run reproducible.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for config.json and model.safetensors.")
-def main(head_steps: int, all_steps: int, stop_after: int | None, seed: int, threads: int, out: Path) -> None:
+@training_options(
+    {
+        "--head-steps": (300, "Steps of the head alone, on the frozen detector."),
+        "--all-steps": (1400, "Steps of everything after that."),
+    }
+)
+def main(head_steps: int, all_steps: int, stop_after: int | None, seed: int, out: Path) -> None:
     """Train tiny-seg; a run that was interrupted continues where the folder's checkpoint ends."""
-    torch.set_num_threads(threads)
     run(MaskTraining(Recipe(head_steps, all_steps, seed=seed, stop_after=stop_after)), out, masks=True)
 
 

@@ -1,4 +1,4 @@
-"""A training run in two phases that continues where it was interrupted, with the same result.
+"""What the training commands share: their options, and a run in two phases that continues where it was interrupted.
 
 The new parts are trained alone first, on the frozen detector that they were added to, then everything. Seeded: the same command
 on the same machine and thread count gives the same weights, since every step draws from a generator of its own.
@@ -10,7 +10,9 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,42 @@ from torch import Tensor, nn
 
 from tools.demo_training.detectors import DEMO_DETECTORS
 from tools.demo_training.pool import Pool, Targets
+
+Main = Callable[..., None]
+
+
+def training_options(steps: Mapping[str, tuple[int, str]], threads: int = 1) -> Callable[[Main], Main]:
+    """Adds the options of a training command, of which the number of threads is set before it is called, not passed on.
+
+    Args:
+        steps: the command's numbers of steps, by option: the default, and what they are of.
+        threads: the default number.
+    """
+    own = [click.option(name, default=default, show_default=True, help=text) for name, (default, text) in steps.items()]
+    shared = [
+        click.option("--stop-after", default=None, type=int, help="Steps to run  [default: all]."),
+        click.option("--seed", default=0, show_default=True),
+        click.option(
+            "--threads", default=threads, show_default=True, help="Torch threads; part of what makes a run reproducible."
+        ),
+        click.option(
+            "--out", type=click.Path(path_type=Path), required=True, help="Folder for config.json and model.safetensors."
+        ),
+    ]
+
+    def decorate(main: Main) -> Main:
+        @wraps(main)
+        def with_threads(*args: Any, threads: int, **options: Any) -> None:
+            torch.set_num_threads(threads)
+            main(*args, **options)
+
+        # Click lists the options in the order of decorators in the source, which are applied from the last to the first.
+        command: Main = with_threads
+        for option in reversed([*own, *shared]):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def read_coco(path: Path, size: int) -> Dataset:
     for key in ("images", "annotations", "categories"):
         if not isinstance(record, dict) or not isinstance(record.get(key), list):
             raise UserError(f"{path}: no list '{key}', so these are not {_WHAT}")
-    numbers, names = _categories(path, record["categories"])
+    numbers, names, keypoints = _categories(path, record["categories"])
     images = _images(path, record["images"])
     objects: dict[int, list[_Object]] = {key: [] for key in images}
     for place, entry in enumerate(record["annotations"]):
@@ -107,6 +107,7 @@ def read_coco(path: Path, size: int) -> Dataset:
         names,
         tuple(_picture(path, folders, images[key], objects[key]) for key in choose(list(images), size)),
         len(images),
+        keypoint_names=keypoints,
     )
 
 
@@ -120,16 +121,21 @@ def _keypoints(path: Path, where: str, entry: Mapping[str, Any]) -> NDArray[np.f
         refuse(path, where, str(error))
 
 
-def _categories(path: Path, entries: list[Any]) -> tuple[dict[int, int], tuple[str, ...]]:
+def _categories(path: Path, entries: list[Any]) -> tuple[dict[int, int], tuple[str, ...], dict[int, tuple[str, ...]]]:
+    """Returns the classes' numbers by their id, their names, and the names of their keypoints by number, where stated."""
     numbers: dict[int, int] = {}
     names: list[str] = []
+    keypoints: dict[int, tuple[str, ...]] = {}
     for place, entry in enumerate(entries):
         number = whole(entry.get("id")) if isinstance(entry, Mapping) else None
         if number is None or not isinstance(entry.get("name"), str) or number in numbers:
             refuse(path, f"category {place}", "lacks an id of its own or a name")
+        stated = entry.get("keypoints")
+        if isinstance(stated, list) and stated and all(isinstance(name, str) for name in stated):
+            keypoints[len(names)] = tuple(stated)
         numbers[number] = len(names)
         names.append(class_name(path, f"category {place}", entry["name"]))
-    return numbers, tuple(names)
+    return numbers, tuple(names), keypoints
 
 
 def _images(path: Path, entries: list[Any]) -> dict[int, _Image]:

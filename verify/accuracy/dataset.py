@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest_keypoints import Keypoints
 from detr2litert.host_runtime.masks import Mask
 from detr2litert.verify.accuracy.average_precision import Truth
 
@@ -47,7 +46,9 @@ class Dataset:
         total: how many the data set has.
         stated_ap: the mAP that is known of the detector on it, from the user or a model card; None if none is.
         stated_mask_ap: the same of its masks.
+        keypoint_names: of the keypoints of each class, by its number, where the annotations name them.
         sigmas: of the keypoints of each class of which they are judged, by its number.
+        remark: what else a reader of figures on it has to know; "" if there is nothing.
     """
 
     source: str
@@ -56,7 +57,9 @@ class Dataset:
     total: int
     stated_ap: float | None = None
     stated_mask_ap: float | None = None
+    keypoint_names: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     sigmas: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def has_masks(self) -> bool:
@@ -102,40 +105,6 @@ def with_masks(dataset: Dataset) -> Dataset:
         return replace(picture, truth=replace(picture.truth, masks=masks))
 
     return replace(dataset, pictures=tuple(map(read, dataset.pictures)))
-
-
-def with_keypoints(dataset: Dataset, spec: Keypoints, columns: Sequence[str | None]) -> Dataset:
-    """Adds the sigmas of the classes of which keypoints are annotated; returns the data set as it is if none are.
-
-    Args:
-        dataset: the annotations.
-        spec: the manifest's keypoints.
-        columns: the detector's class names.
-
-    Raises:
-        UserError: a class has another number of keypoints in the annotations than in the detector.
-    """
-    numbers = class_numbers(dataset, columns)
-    sigmas: dict[int, NDArray[np.float64]] = {}
-    for item in spec.classes:
-        number = numbers.get(columns[item.class_index] or "")
-        if number is None or not item.names:
-            continue
-        counts = {
-            len(points)
-            for picture in dataset.pictures
-            for points, own in zip(picture.truth.keypoints or (), picture.truth.classes, strict=False)
-            if points is not None and own == number
-        }
-        if counts - {len(item.names)}:
-            raise UserError(
-                f"the annotations of {dataset.source} have {max(counts - {len(item.names)})} keypoints for "
-                f"{dataset.classes[number]}, and the detector {len(item.names)} ({shown_names(item.names)}); give the data set "
-                "that it was trained for"
-            )
-        if counts:
-            sigmas[number] = np.array(item.sigmas, np.float64)
-    return replace(dataset, sigmas=sigmas)
 
 
 def choose(items: Sequence[T], size: int) -> tuple[T, ...]:

@@ -18,12 +18,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.masks import Mask
-from detr2litert.host_runtime.preprocess import load_image
+from detr2litert.host_runtime.preprocess import PICTURE_SUFFIXES, load_image
 from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, choose, existing, finite_box, truth_of
 from detr2litert.verify.accuracy.segmentation import read_segmentation
 from detr2litert.verify.accuracy.strict_json import class_name
 
-_PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _SPLITS = ("val", "valid", "test")
 
 
@@ -90,7 +89,7 @@ def _files(path: Path, record: Mapping[str, Any], listed: Any) -> list[Path]:
         if place is None:
             raise UserError(f"{path}: there is no {entry}")
         if place.is_dir():
-            found += sorted(file for file in place.rglob("*") if file.suffix.lower() in _PICTURES)
+            found += sorted(file for file in place.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
         else:
             lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines() if line.strip()]
             found += [existing(root / line for root in (place.parent, *roots)) or place.parent / line for line in lines]

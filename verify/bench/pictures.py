@@ -10,11 +10,9 @@ from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError, readable
 from detr2litert.host_runtime.manifest import Preprocess
-from detr2litert.host_runtime.preprocess import load_image, preprocess
+from detr2litert.host_runtime.preprocess import PICTURE_SUFFIXES, load_image, preprocess
 from detr2litert.verify.bench.contender import Picture, Prepared
 from detr2litert.verify.bench.stages import DECODE, PREPROCESS
-
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def find_pictures(path: Path) -> tuple[Path, ...]:
@@ -27,9 +25,11 @@ def find_pictures(path: Path) -> tuple[Path, ...]:
         if not path.exists():
             raise UserError(f"no folder of pictures at {path}; give --images one that exists")
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        found = tuple(file for file in inside if not path.is_dir() or (file.suffix.lower() in _SUFFIXES and file.is_file()))
+        found = tuple(
+            file for file in inside if not path.is_dir() or (file.suffix.lower() in PICTURE_SUFFIXES and file.is_file())
+        )
     if not found:
-        raise UserError(f"{path} has no picture ({', '.join(sorted(_SUFFIXES))}); give --images a folder with some")
+        raise UserError(f"{path} has no picture ({', '.join(sorted(PICTURE_SUFFIXES))}); give --images a folder with some")
     for file in found:
         load_image(file)
     return found

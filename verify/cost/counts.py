@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detr2litert.host_runtime.tflite.graph import Graph, Op, Tensor
-from detr2litert.verify.parity.taps import parse_origins
+from detr2litert.verify.parity.origins import GraphOrigins
 
 UNNAMED = "(unnamed)"
 """Module of the operators whose tensors name none: outputs, which have the signature's names, and files of other converters."""
@@ -88,6 +88,7 @@ def cost_of(graph: Graph) -> GraphCost:
     opaque: dict[str, int] = {}
     read: set[int] = set()
     dequantized = 0
+    origins = GraphOrigins.of(graph)
     for op in graph.ops:
         if op.name == "DEQUANTIZE" and not graph.is_runtime(op.inputs[0]):
             dequantized += 1
@@ -101,15 +102,10 @@ def cost_of(graph: Graph) -> GraphCost:
             weight_bytes=_unread(graph, op, read),
             written_bytes=sum(_bytes(graph.tensors[tensor]) for tensor in op.outputs),
         )
-        module = _module(graph, op)
+        origin = origins.operators.get(op.index)
+        module = UNNAMED if origin is None else origin.module or _ROOT
         modules[module] = modules.get(module, Cost()) + cost
     return GraphCost(modules, dequantized, opaque)
-
-
-def _module(graph: Graph, op: Op) -> str:
-    """Returns the module of an operator; of a fused one, that of its last part."""
-    origins = [origin for tensor in op.outputs for origin in parse_origins(graph.tensors[tensor].name)]
-    return (origins[-1].module or _ROOT) if origins else UNNAMED
 
 
 def _unread(graph: Graph, op: Op, read: set[int]) -> int:

@@ -25,7 +25,7 @@ from detr2litert.verify.gates import Doing, unheard
 from detr2litert.verify.numbers.extract import PartWriter
 from detr2litert.verify.parity.locate import LocateError, inner_values
 from detr2litert.verify.parity.metrics import difference
-from detr2litert.verify.parity.taps import parse_origins
+from detr2litert.verify.parity.origins import GraphOrigins, TensorOrigin
 
 _TIME_LIMIT = 900.0
 
@@ -112,7 +112,9 @@ def measure_operators(
                 counter=None if position else counter,
             )
             runs[precision] = dict(zip(jobs, found, strict=True))
-    return Measured(tuple(_operator(graph, op, values, jobs.get(op.index), runs) for op in chosen), missing)
+    origins = GraphOrigins.of(graph).operators
+    measured = (_operator(graph, op, origins.get(op.index), values, jobs.get(op.index), runs) for op in chosen)
+    return Measured(tuple(measured), missing)
 
 
 def _job(writer: PartWriter, op: Op, values: Mapping[int, Any], work: Path) -> Job | None:
@@ -125,9 +127,13 @@ def _job(writer: PartWriter, op: Op, values: Mapping[int, Any], work: Path) -> J
 
 
 def _operator(
-    graph: Graph, op: Op, values: Mapping[int, Any], job: Job | None, runs: Mapping[str, Mapping[int, DelegateRun]]
+    graph: Graph,
+    op: Op,
+    origin: TensorOrigin | None,
+    values: Mapping[int, Any],
+    job: Job | None,
+    runs: Mapping[str, Mapping[int, DelegateRun]],
 ) -> OperatorData:
-    origins = [origin for tensor in op.outputs for origin in parse_origins(graph.tensors[tensor].name)]
     own = {precision: found[op.index] for precision, found in runs.items() if op.index in found and found[op.index].ok}
     references = [np.asarray(values[tensor]) for tensor in op.outputs if tensor in values]
     # Each input and output of a file costs a dispatch more, for the conversion of its layout.
@@ -137,8 +143,8 @@ def _operator(
         index=op.index,
         name=op.name,
         outputs=tuple(graph.tensors[tensor].name for tensor in op.outputs),
-        module=origins[-1].module if origins else "",
-        rewrites=origins[-1].rewrites if origins else (),
+        module=origin.module if origin else "",
+        rewrites=origin.rewrites if origin else (),
         magnitude=max((_largest(value) for value in references), default=None),
         errors={precision: _error(run, references) for precision, run in own.items() if len(references) == len(op.outputs)},
         dispatches=next(iter(counts), None),

@@ -5,6 +5,8 @@ As sets, because near ties at the query selection may reorder queries without mo
 The rule. With threshold t, score tolerance d and IoU limit u, a reference detection and a candidate detection fit if they are
 of the same class, their boxes have IoU >= u and their scores differ by at most d. Detections are paired one to one.
 
+- With a limit c, boxes of any IoU fit whose four sides each lie within c pixels of the input of each other: IoU alone would ask
+  more of a small object than of a large one, since the same error is a larger share of it.
 - Every detection that scores more than t + d, on either side, must be paired: an unpaired one of the reference is *missing*,
   one of the candidate is *extra*. Its partner scores within d of it, so more than t.
 - A detection that scores within d of t (t - d < score <= t + d) may be on the other side of the threshold in the other list, so
@@ -25,7 +27,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -44,7 +46,8 @@ class DetectionLimits:
     """Bounds: lowest IoU, largest difference of scores, and the score above which detections count.
 
     ``mask_iou`` is the lowest IoU of masks; None to compare boxes alone. ``keypoint`` is the largest distance of keypoints, as
-    a share of the box's diagonal, likewise; ``keypoint_scores`` is whether their scores are compared as well.
+    a share of the box's diagonal, likewise; ``keypoint_scores`` is whether their scores are compared as well. ``corner`` is the
+    largest displacement of a box's side, in pixels of the input, at which boxes fit whatever their IoU; None for none.
     """
 
     threshold: float = 0.3
@@ -53,6 +56,7 @@ class DetectionLimits:
     mask_iou: float | None = 0.98
     keypoint: float | None = 0.005
     keypoint_scores: bool = True
+    corner: float | None = None
 
     @property
     def floor(self) -> float:
@@ -69,6 +73,7 @@ class DetectionCase:
         reference, candidate: the detections of each side.
         reordered: the reference's detections with its proposals in the candidate's order; empty where not computed.
         sides: what the two sides are called in messages.
+        scale: pixels of the input to one of the picture, in x and y; only used with ``DetectionLimits.corner``.
     """
 
     name: str
@@ -76,6 +81,7 @@ class DetectionCase:
     candidate: Sequence[Detection]
     reordered: Sequence[Detection] = ()
     sides: tuple[str, str] = ("the reference", "the bundle")
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ class MatchRow:
         mask_iou: of the masks; None without a partner, or where the masks were not compared.
         note: for a missing or extra detection, the nearest one on the other side.
         keypoint: the largest distance of the keypoints, as a share of the box's diagonal; None as ``mask_iou``.
+        corner: the largest displacement of a side of the box, in pixels of the input, where the IoU is below its limit.
     """
 
     status: str
@@ -103,21 +110,25 @@ class MatchRow:
     note: str = ""
     mask_iou: float | None = None
     keypoint: float | None = None
+    corner: float | None = None
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """The detections of a case that are compared, and the IoU of each pair."""
+    """The detections of a case that are compared; of each pair the IoU, the difference of scores, and the largest displacement
+    of a side of the box in pixels of the input.
+    """
 
     reference: tuple[Detection, ...]
     candidate: tuple[Detection, ...]
     iou: Float64
     gap: Float64
+    corner: Float64
 
 
 def compare_detections(case: DetectionCase, limits: DetectionLimits) -> tuple[MatchRow, ...]:
     """Pairs one picture's detections by the rule above; rows by descending score."""
-    sides = _sides(case.reference, case.candidate, limits)
+    sides = _sides(case.reference, case.candidate, limits, case.scale)
     pairs = _match(sides, limits)
     rows = [_pair(sides, left, right, limits) for left, right in pairs]
     paired_left, paired_right = {left for left, _ in pairs}, {right for _, right in pairs}
@@ -166,12 +177,14 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
     else:
         verdict, advice = Verdict.PASSED, ""
         lowest, apart = min(_iou(row) for row in matched), max(_gap(row) for row in matched)
+        corners = [row.corner for row in matched if row.corner is not None]
         tied = sum(row.status == NEAR_TIE for found in rows.values() for row in found)
         masks = [row.mask_iou for row in matched if row.mask_iou is not None]
         instances = f", of masks {min(masks):.4f}" if masks else ""
         points = [row.keypoint for row in matched if row.keypoint is not None]
         instances += f", keypoints within {max(points):.2%} of the box's diagonal" if points else ""
-        summary = f"{shown}, lowest IoU {lowest:.4f}{instances}, scores within {apart:.4f}"
+        small = f" ({len(corners)} below {limits.iou}, within {max(corners):.2f} pixels of the input)" if corners else ""
+        summary = f"{shown}, lowest IoU {lowest:.4f}{small}{instances}, scores within {apart:.4f}"
         if tied:
             summary += f"; {tied} more that PyTorch finds too with its queries in this order"
     return GateResult(
@@ -189,18 +202,24 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
     )
 
 
-def _sides(reference: Sequence[Detection], candidate: Sequence[Detection], limits: DetectionLimits) -> _Sides:
+def _sides(
+    reference: Sequence[Detection], candidate: Sequence[Detection], limits: DetectionLimits, scale: tuple[float, float]
+) -> _Sides:
     left, right = (tuple(d for d in side if d.score > limits.threshold - limits.score) for side in (reference, candidate))
     boxes = [np.array([d.box for d in side], np.float64).reshape(-1, 4) for side in (left, right)]
     scores = [np.array([d.score for d in side], np.float64) for side in (left, right)]
-    return _Sides(left, right, iou_matrix(*boxes), np.abs(scores[0][:, None] - scores[1][None, :]))
+    corner = (np.abs(boxes[0][:, None] - boxes[1][None, :]) * np.array([*scale, *scale])).max(axis=-1)
+    return _Sides(left, right, iou_matrix(*boxes), np.abs(scores[0][:, None] - scores[1][None, :]), corner)
 
 
 def _match(sides: _Sides, limits: DetectionLimits) -> list[tuple[int, int]]:
     """Returns the indices of the paired detections."""
     required = [[_required(d, limits) for d in side] for side in (sides.reference, sides.candidate)]
     alike = np.array([[r.class_index == c.class_index for c in sides.candidate] for r in sides.reference], bool)
-    fits = alike.reshape(sides.iou.shape) & (sides.iou >= limits.iou) & (sides.gap <= limits.score + _ROUNDING)
+    near = sides.iou >= limits.iou
+    if limits.corner is not None:
+        near |= sides.corner <= limits.corner
+    fits = alike.reshape(sides.iou.shape) & near & (sides.gap <= limits.score + _ROUNDING)
     for left, right in np.argwhere(fits):
         one, other = sides.reference[left], sides.candidate[right]
         fits[left, right] = _masks_fit(one, other, limits) and _keypoints_fit(one, other, limits)
@@ -230,7 +249,7 @@ def _mask_iou(one: Detection, other: Detection) -> float:
 
 def _explained(case: DetectionCase, sides: _Sides, limits: DetectionLimits) -> set[int]:
     """Returns the candidate's detections that have a partner in the reordered reference."""
-    return {right for _, right in _match(_sides(case.reordered, sides.candidate, limits), limits)}
+    return {right for _, right in _match(_sides(case.reordered, sides.candidate, limits, case.scale), limits)}
 
 
 def _required(found: Detection, limits: DetectionLimits) -> bool:
@@ -242,7 +261,9 @@ def _pair(sides: _Sides, left: int, right: int, limits: DetectionLimits) -> Matc
     masks = _mask_iou(one, other) if one.mask is not None and limits.mask_iou is not None else None
     points = keypoint_gap(one, other).distance if one.keypoints is not None and limits.keypoint is not None else None
     iou = float(sides.iou[left, right])
-    return MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, iou, mask_iou=masks, keypoint=points)
+    corner = float(sides.corner[left, right]) if iou < limits.iou else None
+    row = MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, iou, mask_iou=masks, keypoint=points)
+    return replace(row, corner=corner)
 
 
 def _nearest(found: Detection, others: Sequence[Detection], ious: Float64, side: str) -> str:
@@ -289,7 +310,16 @@ def _measurements(name: str, rows: Sequence[MatchRow], limits: DetectionLimits) 
         return counts
     return [
         *counts,
-        Measurement(name, "lowest iou", min(_iou(row) for row in matched), limit=limits.iou),
+        *(
+            [Measurement(name, "lowest iou", min(ious), limit=limits.iou)]
+            if (ious := [_iou(row) for row in matched if row.corner is None])
+            else []
+        ),
+        *(
+            [Measurement(name, "pixels of the input", max(corners), limit=limits.corner, at_least=False)]
+            if (corners := [row.corner for row in matched if row.corner is not None])
+            else []
+        ),
         *(
             [Measurement(name, "lowest mask iou", min(masks), limit=limits.mask_iou)]
             if (masks := [row.mask_iou for row in matched if row.mask_iou is not None])

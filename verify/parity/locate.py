@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from detr2litert.graphs.delegate import MAX_RANK
 from detr2litert.host_runtime.tflite.graph import Graph, Op
 from detr2litert.verify.parity.metrics import Difference, difference, residual
-from detr2litert.verify.parity.taps import describe_origin, parse_origins, preserved_tensors, runtime_ancestors
+from detr2litert.verify.parity.origins import GraphOrigins, describe_origin
+from detr2litert.verify.parity.taps import preserved_tensors, runtime_ancestors
 
 Values = Mapping[int, NDArray[Any]]
 Named = Mapping[str, NDArray[Any]]
@@ -97,9 +98,10 @@ def compare_trace(graph: Graph, values: Values, trace: Named, limit: float) -> d
         Tensor index to its difference and a note, for the tensors that could be compared.
     """
     last: dict[str, int] = {}
+    origins = GraphOrigins.of(graph)
     for op in graph.ops:
         for tensor in op.outputs:
-            for origin in parse_origins(graph.tensors[tensor].name):
+            for origin in origins.values.get(tensor, ()):
                 node = origin.node
                 if node is not None and node in trace and tensor in values and trace[node].size == values[tensor].size:
                     last[node] = tensor

@@ -1,10 +1,6 @@
-"""Inspects the inner tensors of a .tflite file: their origins, their values on the CPU, and taps to read them on the GPU.
+"""Reads the inner tensors of a .tflite file: on the CPU all of them, on the GPU one at a time, by a tap.
 
-Origins. litert-torch names a tensor after the location it was traced from, "PATH;" or "PATH;N", and joins the locations of
-fused operators with another semicolon: "A;;B;;C;3". The conversion sets PATH to ``MODULE|REWRITES|_NODE``: module path, names
-of rewrites joined by "+", then an underscore and the name of the fx node.
-
-Taps. Making an inner tensor a graph output changes what the delegate fuses, and a tensor that is an output and is read by one
+Making an inner tensor a graph output changes what the delegate fuses, and a tensor that is an output and is read by one
 operator may be left as uninitialised memory (LiteRT issue 8599 and its family). So a tap is by default the tensor times 2, as a
 tensor of its own, halved again by the reader: exact in binary arithmetic except for overflow, not an identity that an optimiser
 would remove, and a second reader, with which those faults were never observed. Where the delegate computes in fp16 the tap is
@@ -13,9 +9,7 @@ half of the tensor instead, since twice 32768 overflows fp16.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,70 +23,6 @@ from detr2litert.host_runtime.tflite.graph import Graph
 
 TAP = "detr2litert_tap"
 DOUBLED, HALVED = 2.0, 0.5
-_LOCATION = re.compile(r"([^;]+);(\d*)(?:;|$)")
-_OURS = re.compile(r"^(?P<module>[^|]*)\|(?P<rewrites>[^|]*)\|_(?P<node>.+)$")
-# One step of litert-torch's own path: dotted class name, underscore, attribute ("torch.nn.modules.linear.Linear_fc1").
-_STEP = re.compile(r"^(?:[\w<>]+\.)*[A-Za-z0-9<>]+_(?P<attribute>.+)$")
-
-
-@dataclass(frozen=True)
-class TensorOrigin:
-    """The origin of a tensor of a .tflite file.
-
-    Attributes:
-        module: path of the PyTorch module, "" for the root or where the name does not contain it.
-        rewrites: the rewrites that made the node, in order; empty for an original node or a foreign file.
-        node: name of the fx node; None for a foreign file.
-    """
-
-    module: str
-    rewrites: tuple[str, ...] = ()
-    node: str | None = None
-
-    def __str__(self) -> str:
-        parts = [f"module {self.module or '(root)'}"]
-        if self.node is not None:
-            parts.append(f"node {self.node}")
-        parts.append(f"made by {' + '.join(self.rewrites)}" if self.rewrites else "no rewrite")
-        return ", ".join(parts if self.node is not None else parts[:1])
-
-
-def parse_origins(name: str) -> tuple[TensorOrigin, ...]:
-    """Parses a tensor's origins from its name: several for a fused operator, the outermost last; empty if it contains none.
-
-    A file of another conversion yields the module alone if litert-torch named it; names of other converters yield nothing.
-    """
-    found: list[TensorOrigin] = []
-    for match in _LOCATION.finditer(name):
-        path = match[1]
-        ours = _OURS.match(path)
-        if ours:
-            origin = TensorOrigin(ours["module"], tuple(r for r in ours["rewrites"].split("+") if r), ours["node"])
-        else:
-            steps = [step for step in map(_STEP.match, path.split("/")[1:]) if step]
-            origin = TensorOrigin(".".join(step["attribute"] for step in steps))
-            if not steps and "/" in path:
-                continue
-        if origin not in found:
-            found.append(origin)
-    return tuple(found)
-
-
-def describe_origin(graph: Graph, tensor: int) -> str:
-    """Describes a tensor's outermost origin; for a name without one (an output has its signature's name), its inputs'."""
-    if origins := parse_origins(graph.tensors[tensor].name):
-        return str(origins[-1])
-    seen, frontier = {tensor}, [tensor]
-    while frontier:
-        maker = graph.producer(frontier.pop(0))
-        for source in maker.inputs if maker else ():
-            if source in seen or not graph.is_runtime(source):
-                continue
-            if origins := parse_origins(graph.tensors[source].name):
-                return f"next after {origins[-1]}"
-            seen.add(source)
-            frontier.append(source)
-    return "origin unknown"
 
 
 def runtime_ancestors(graph: Graph, tensor: int) -> frozenset[int]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from detr2litert.convert.demo.corners import COUNTS
+from detr2litert.host_runtime.manifest_keypoints import numbered_names
 
 Edges = tuple[tuple[int, int], ...]
 
@@ -79,7 +80,7 @@ def skeletons_of(
         own = stated.get(classes[column] or "")
         candidates = (own, published.get(column), *published.values())
         known = [skeleton for skeleton in candidates if skeleton is not None and len(skeleton.names) == count]
-        found[column] = known[0] if known else Skeleton(tuple(f"keypoint {i}" for i in range(1, count + 1)))
+        found[column] = known[0] if known else Skeleton(numbered_names(count))
     return found
 
 

@@ -20,7 +20,7 @@ from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.accuracy.accuracy import GATE as ID
 from detr2litert.verify.accuracy.accuracy import Side, answer_of, check_accuracy
 from detr2litert.verify.accuracy.average_precision import Answer
-from detr2litert.verify.accuracy.dataset import Dataset, class_numbers, with_keypoints
+from detr2litert.verify.accuracy.dataset import Dataset, class_numbers
 from detr2litert.verify.accuracy.half_precision import Chain, run_half_precision
 from detr2litert.verify.delegate.driver import NoGpu
 from detr2litert.verify.gates import Doing, GateResult
@@ -39,14 +39,13 @@ def run(subject: Subject, doing: Doing) -> GateResult:
     start = time.perf_counter()
     dataset = subject.outside.dataset
     assert dataset is not None, "_applies says so"
-    if subject.manifest.postprocess.keypoints is not None:
-        dataset = with_keypoints(dataset, subject.manifest.postprocess.keypoints, subject.manifest.classes)
     numbers = class_numbers(dataset, subject.manifest.classes)
     reference, cpu = _on_the_cpu(subject, dataset, numbers, doing)
     fp16 = _in_fp16(subject, dataset, numbers, doing)
     note = "" if subject.manifest.graphs.m is None or dataset.has_masks else f"masks not judged: {dataset.lacks_masks}"
     if subject.manifest.postprocess.keypoints is not None and not dataset.sigmas:
         note = _NO_KEYPOINTS
+    note = "; ".join(filter(None, (note, dataset.remark)))
     result = check_accuracy(dataset, reference, (cpu, fp16), accuracy_limits(subject.manifest), note)
     return replace(result, seconds=time.perf_counter() - start)
 

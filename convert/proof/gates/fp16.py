@@ -16,8 +16,10 @@ from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
+from detr2litert.host_runtime.manifest import Preprocess
+from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import preprocess
-from detr2litert.verify.gates import Doing, GateResult, Verdict
+from detr2litert.verify.gates import Doing, Finding, GateResult, Verdict
 from detr2litert.verify.parity.fp16 import GATE as ID
 from detr2litert.verify.parity.fp16 import Chain, ChainScene, check_fp16
 from detr2litert.verify.parity.numerics import GraphCase
@@ -54,16 +56,25 @@ def joined(results: Sequence[GateResult]) -> GateResult:
     native, portable = results
     worst = max(results, key=lambda result: (Verdict.PASSED, Verdict.NOT_RUN, Verdict.FAILED).index(result.verdict))
     adapter = f" ({native.data.get('adapter', '')})"
+    found = {
+        form: [_of_form(finding, form) for finding in result.findings]
+        for form, result in (("native", native), ("portable", portable))
+    }
     return replace(
         worst,
         summary=f"native: {native.summary.removesuffix(adapter)}; portable: {portable.summary}"
         if native.summary != portable.summary
         else native.summary,
         measurements=tuple(dict.fromkeys((*native.measurements, *portable.measurements))),
-        findings=tuple(dict.fromkeys((*native.findings, *portable.findings))),
+        findings=tuple(dict.fromkeys((*found["native"], *found["portable"]))),
         seconds=native.seconds + portable.seconds,
         data={**native.data, "portable": portable.data},
     )
+
+
+def _of_form(finding: Finding, form: str) -> Finding:
+    """Adds the form to the place of a detection, which is a picture; a graph's name has its form already."""
+    return replace(finding, place=f"{finding.place}, {form}") if finding.rule.startswith("detection-") else finding
 
 
 def _scene(subject: Subject, picture: Picture, expected: Detections) -> ChainScene:
@@ -74,7 +85,14 @@ def _scene(subject: Subject, picture: Picture, expected: Detections) -> ChainSce
         return decoded(reference.compiled.reorder(reference.path.tensor(picture.image), outputs))
 
     inputs = {subject.manifest.graphs.a.inputs[0].name: preprocess(picture.image, subject.manifest.preprocess)}
-    return ChainScene(picture.name, inputs, expected, decoded, reordered)
+    scale = input_scale(picture.image.size, subject.manifest.preprocess)
+    return ChainScene(picture.name, inputs, expected, decoded, reordered, scale)
+
+
+def input_scale(size: tuple[int, int], spec: Preprocess) -> tuple[float, float]:
+    """Returns how many pixels of the input one of a picture of (width, height) pixels has, in x and y."""
+    placed = place(size, spec)
+    return placed.width / size[0], placed.height / size[1]
 
 
 GATE = Gate(ID, "fp16", "the delegate computes it well enough in fp16, like phone GPUs", run)

@@ -10,11 +10,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from detr2litert.convert.proof.gates.fp16 import forms, joined
+from detr2litert.convert.proof.gates.fp16 import forms, input_scale, joined
 from detr2litert.convert.proof.subject import Subject
 from detr2litert.host_runtime.manifest import Graphs, GraphSpec, NativeFiles, TensorSpec
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.numerics import GraphCase
+from tests.host_runtime import tiny_bundle
 
 VALUES = {name: np.zeros((1, 2), np.float32) for name in ("image", "memory", "boxes")}
 
@@ -80,10 +81,20 @@ def test_figures_of_both_forms_are_kept_and_those_of_a_shared_graph_once() -> No
     assert found.summary == "good" and found.data == {"graphs": 1, "portable": {"graphs": 2}}
 
 
+@pytest.mark.parametrize(("fit", "expected"), [("stretch", (0.25, 0.5)), ("letterbox", (0.25, 0.25))])
+def test_the_scale_of_a_picture_is_its_own_in_the_input_without_what_pads_it(fit: Any, expected: tuple[float, float]) -> None:
+    spec = replace(tiny_bundle.manifest().preprocess, width=160, height=160, fit=fit)
+    assert input_scale((640, 320), spec) == expected
+
+
+def test_a_lost_detection_names_the_form_that_lost_it() -> None:
+    lost = Finding("detection-missing", "wrong", "demo scene 2", "missing star 0.9", "judge it")
+    found = joined([result(Verdict.FAILED, form, findings=(lost,)) for form in ("one", "two")])
+    assert [one.place for one in found.findings] == ["demo scene 2, native", "demo scene 2, portable"]
+
+
 def subject(native: NativeFiles | None) -> Subject:
     """A subject with what ``cases`` reads."""
-    from tests.host_runtime import tiny_bundle
-
     spec = {name: (TensorSpec(name, (1, 2)),) for name in VALUES}
     graphs = Graphs(
         GraphSpec("graph_a.tflite", spec["image"], spec["memory"]), GraphSpec("graph_b.tflite", spec["memory"], spec["boxes"])

@@ -24,6 +24,7 @@ from detr2litert.convert.proof.outside import ExpectedSet, Outside, OutsideReque
 from detr2litert.convert.proof.scenes import Picture
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.errors import UserError
+from detr2litert.host_runtime.manifest import ClassKeypoints, Keypoints
 from detr2litert.verify.accuracy.expected_file import ExpectedDetection
 from detr2litert.verify.gates import Verdict
 from detr2litert.verify.parity.detections import DetectionLimits
@@ -129,6 +130,25 @@ def test_the_masks_of_a_data_set_are_read_for_a_detector_of_instances(picture: P
         dataset(broken)
     for other in (dataset(broken, "tiny"), dataset(broken, masks="off"), dataset([])):
         assert not other.has_masks
+
+
+def test_the_keypoints_of_a_data_set_are_compared_with_the_detectors_before_the_conversion(picture: Path) -> None:
+    spec = Keypoints(0.0, (ClassKeypoints(CLASSES.index("star"), ("tip", "left"), (), (0.05, 0.05)),))
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40], "keypoints": [5, 6, 2, 7, 8, 2]}
+    images = [{"id": 1, "file_name": "a.png", "width": 90, "height": 60}]
+    file = picture.with_name("_annotations.coco.json")
+
+    def dataset(*names: str, keypoints: Keypoints | None = spec) -> Any:
+        categories = [{"id": 1, "name": "star", "keypoints": names}]
+        file.write_text(json.dumps({"images": images, "annotations": [box], "categories": categories}))
+        read = read_outside(OutsideRequest(dataset=str(file.parent)), [])
+        detector = reference("tiny-keypoints", "x.pth")
+        return complete(read, detector, CLASSES, [], 0.5, demo_default=True, keypoints=keypoints).dataset
+
+    assert dataset("left", "tip").pictures[0].truth.keypoints[0].tolist() == [[7, 8, 2], [5, 6, 2]]
+    assert list(dataset("tip", "left").sigmas) == [0] and not dataset("tip", "left", keypoints=None).sigmas
+    with pytest.raises(UserError, match="name the keypoints of star head, tail, and the detector tip, left"):
+        dataset("head", "tail")
 
 
 def test_the_known_ap_is_the_model_cards() -> None:

@@ -18,9 +18,11 @@ from detr2litert.host_runtime.decode import Detection
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.keypoints import Keypoint
 from detr2litert.host_runtime.manifest import ClassKeypoints, Keypoints
+from detr2litert.host_runtime.manifest_keypoints import numbered_names
 from detr2litert.verify.accuracy.accuracy import Side, answer_of, check_accuracy
+from detr2litert.verify.accuracy.annotated_keypoints import with_keypoints
 from detr2litert.verify.accuracy.average_precision import Answer, Truth, average_precision, match_pictures
-from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset, with_keypoints
+from detr2litert.verify.accuracy.dataset import AnnotatedPicture, Dataset
 from detr2litert.verify.accuracy.expected import ExpectedPicture, check_expected
 from detr2litert.verify.accuracy.expected_file import read_expected
 from detr2litert.verify.accuracy.read_dataset import read_dataset
@@ -142,6 +144,45 @@ def test_another_number_of_keypoints_is_one_line() -> None:
         with_keypoints(dataset(3), SPEC, ["bolt"])
 
 
+@pytest.mark.parametrize("names", [(), ("keypoint",), tuple("abcd"), ("A", " b", "c", "d")], ids=str)
+def test_keypoints_of_the_same_names_or_without_meet_by_position(names: tuple[str, ...]) -> None:
+    given = replace(dataset(), keypoint_names={0: names} if names else {})
+    found = with_keypoints(given, SPEC, ["bolt"])
+    assert found.pictures == given.pictures and found.remark == "" and found.sigmas[0].tolist() == SIGMAS.tolist()
+
+
+def test_a_detector_whose_keypoints_are_numbered_takes_any_names() -> None:
+    spec = replace(SPEC, classes=(replace(SPEC.classes[0], names=numbered_names(POINTS)),))
+    found = with_keypoints(replace(dataset(), keypoint_names={0: tuple("wxyz")}), spec, ["bolt"])
+    assert found.remark == "" and list(found.sigmas) == [0]
+
+
+def test_keypoints_in_another_order_are_reordered_and_that_is_said() -> None:
+    """Annotated as c, a, d, b: the similarity is that of the right order, which is 1, and not that of the positions."""
+    order = [2, 0, 3, 1]
+    given = dataset()
+    truth = given.pictures[0].truth
+    assert truth.keypoints is not None and truth.keypoints[0] is not None
+    written = replace(given.pictures[0], truth=replace(truth, keypoints=(truth.keypoints[0][order],)))
+    named = replace(given, pictures=(written,) * 6, keypoint_names={0: tuple("CADB")})
+    side = Side("CPU", tuple(range(6)), (answer_of([detection()], {"bolt": 0}),) * 6)
+    found = with_keypoints(named, SPEC, ["bolt"])
+    result = check_accuracy(found, replace(side, name="reference"), [side], note=found.remark)
+    assert result.verdict is Verdict.PASSED and "mAP of keypoints 1.000" in result.summary
+    assert "the keypoints of bolt in another order, and were brought to the detector's by name" in result.summary
+    silent = with_keypoints(replace(named, keypoint_names={}), SPEC, ["bolt"])
+    assert "mAP of keypoints 1.000" not in check_accuracy(silent, replace(side, name="reference"), [side]).summary
+
+
+@pytest.mark.parametrize("names", [tuple("abcx"), tuple("aabc"), ("b", "a", "c", "c")], ids=str)
+def test_keypoints_of_other_names_are_one_line(names: tuple[str, ...]) -> None:
+    with pytest.raises(UserError) as error:
+        with_keypoints(replace(dataset(), keypoint_names={0: names}), SPEC, ["bolt"])
+    message = str(error.value)
+    assert f"name the keypoints of bolt {', '.join(names)}, and the detector a, b, c, d; if" in message
+    assert "--classes" in message and "\n" not in message
+
+
 def coco(folder: Path, **fields: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (80, 80)).save(folder / "a.png")
@@ -164,6 +205,7 @@ def test_coco_annotations(tmp_path: Path) -> None:
     assert truth.keypoints is not None and truth.areas is not None
     assert truth.keypoints[0] is not None and truth.keypoints[0].reshape(-1).tolist() == values and truth.keypoints[1] is None
     assert truth.areas.tolist() == [1500.5, 2400]
+    assert read_dataset(tmp_path, 10).keypoint_names == {0: ("a", "b", "c", "d")}
 
 
 @pytest.mark.parametrize("value", [[1, 2], [1, 2, "x"], {"a": 1}, [1, 2, -1], [1, None, 2]])

@@ -10,6 +10,8 @@ import pytest
 from detr2litert.host_runtime.decode import Detection
 from detr2litert.verify.gates import GateResult, Verdict
 from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits, check_detections, compare_detections
+from detr2litert.verify.parity.fp16 import Fp16Limits
+from detr2litert.verify.report.report import rejudge
 
 LIMITS = DetectionLimits(threshold=0.3, iou=0.99, score=0.01)
 
@@ -130,3 +132,48 @@ def test_nothing_to_compare_does_not_pass() -> None:
 
 def test_floor_is_the_decoding_threshold() -> None:
     assert LIMITS.floor == pytest.approx(0.29) and DetectionLimits(threshold=0.005).floor == 0
+
+
+FP16 = Fp16Limits().detections(0.3)
+SIDES = (8, 12, 16, 24, 40, 60, 90)
+"""Pixels of the input."""
+FAULTS = {
+    "half a pixel to the right": (0.5, 0, 0.5, 0),
+    "half a pixel up": (0, -0.5, 0, -0.5),
+    "half a pixel along the diagonal": (0.5, 0.5, 0.5, 0.5),
+    "a pixel higher": (0, -0.5, 0, 0.5),
+    "one side by half a pixel": (0, 0, 0, 0.5),
+}
+
+
+def box(side: float, moved: tuple[float, ...] = (0, 0, 0, 0), scale: float = 1.0) -> Detection:
+    """An object of ``side`` x ``side`` pixels of the input, its sides moved, in pixels of a finer picture by ``scale``."""
+    left, top, right, bottom = ((300 + place + move) * scale for place, move in zip((0, 0, side, side), moved, strict=True))
+    return Detection(0, "star", 0.9, (left, top, right, bottom))
+
+
+def fits(side: float, moved: tuple[float, ...], limits: DetectionLimits, scale: float = 1.0) -> bool:
+    case = DetectionCase("scene", [box(side, scale=scale)], [box(side, moved, scale)], scale=(1 / scale, 1 / scale))
+    result = check_detections([case], limits)
+    assert result.verdict is rejudge(result)
+    return result.verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 3.0])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_half_a_pixel_of_the_input_is_found_wherever_the_iou_alone_finds_it(fault: str, scale: float) -> None:
+    """In pictures coarser and finer than the input: half a pixel of the input is an eighth of theirs, or one and a half."""
+    alone = replace(FP16, corner=None)
+    found = [side for side in SIDES if not fits(side, FAULTS[fault], alone, scale)]
+    assert found[0] == SIDES[0] and [side for side in SIDES if not fits(side, FAULTS[fault], FP16, scale)] == found
+
+
+def test_a_small_object_moves_by_what_fp16_moves_a_large_one_by() -> None:
+    moved = (0.2, -0.2, 0.2, -0.2)
+    assert fits(90, moved, FP16) and not fits(12, moved, replace(FP16, corner=None)) and fits(12, moved, FP16)
+    row = compare_detections(DetectionCase("scene", [box(12)], [box(12, moved)]), FP16)[0]
+    assert row.corner == pytest.approx(0.2) and row.iou is not None and row.iou < FP16.iou
+    result = check_detections([DetectionCase("scene", [box(12), far(0.9)], [box(12, moved), far(0.9)])], FP16)
+    assert "(1 below 0.98, within 0.20 pixels of the input)" in result.summary and rejudge(result) is Verdict.PASSED
+    figures = {m.metric: m for m in result.measurements}
+    assert figures["pixels of the input"].limit == FP16.corner and figures["lowest iou"].value == 1

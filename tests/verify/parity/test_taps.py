@@ -1,4 +1,4 @@
-"""Names of tensors, values inside a file, and taps on the real delegate."""
+"""Values inside a file, and taps on the real delegate."""
 
 from __future__ import annotations
 
@@ -11,56 +11,12 @@ from detr2litert.host_runtime.tflite.graph import read_graph
 from detr2litert.verify.delegate.adapters import Driver
 from detr2litert.verify.delegate.run import Job, run_models
 from detr2litert.verify.parity.taps import (
-    TensorOrigin,
-    describe_origin,
-    parse_origins,
     preserved_tensors,
     read_tap,
     runtime_ancestors,
     write_tap,
 )
 from tests.verify.parity.numerics_models import image, reference, tensor_named, trace, write_lost_output, write_net
-
-ATTENTION = "model.decoder.layers.0.cross_attn"
-
-
-@pytest.mark.parametrize(
-    ("name", "origins"),
-    [
-        (f"{ATTENTION}|fold_sampling+reduce_rank|_mul_27;3", [(ATTENTION, ("fold_sampling", "reduce_rank"), "mul_27")]),
-        ("model||_conv2d;", [("model", (), "conv2d")]),
-        ("|lower_max|__unsafe_view;12", [("", ("lower_max",), "_unsafe_view")]),
-        # Fused operators: their locations are joined, each with its own counter.
-        ("a||_linear;;b|p|_relu;4", [("a", (), "linear"), ("b", ("p",), "relu")]),
-        ("a||_linear;1;a||_linear;2", [("a", (), "linear")]),
-        # litert-torch's own names, as from another conversion.
-        (
-            "explore.W/transformers.models.rf_detr.modeling_rf_detr.RfDetrModel_model/torch.nn.modules.linear.Linear_fc_1;2",
-            [("model.fc_1", (), None)],
-        ),
-        ("Net;3", [("", (), None)]),
-        # Other names have no origin.
-        ("serving_default_boxes_output", []),
-        ("StatefulPartitionedCall:0", []),
-        ("arith.constant12", []),
-        ("", []),
-    ],
-)
-def test_parse_origins(name: str, origins: list[tuple[str, tuple[str, ...], str | None]]) -> None:
-    assert parse_origins(name) == tuple(TensorOrigin(*origin) for origin in origins)
-
-
-def test_describing_an_origin() -> None:
-    assert str(TensorOrigin("", (), "add")) == "module (root), node add, no rewrite"
-    assert str(TensorOrigin("a.b", ("p", "q"), "add")) == "module a.b, node add, made by p + q"
-    assert str(TensorOrigin("a.b")) == "module a.b"
-
-
-def test_output_is_described_by_its_inputs(tmp_path: Path) -> None:
-    path = write_net(tmp_path / "m.tflite")
-    graph = read_graph(path)
-    assert describe_origin(graph, tensor_named(path, "boxes")) == "next after module net, node t, no rewrite"
-    assert "node mul" in describe_origin(graph, tensor_named(path, "memory"))
 
 
 def test_ancestors_are_runtime_results(tmp_path: Path) -> None:

@@ -201,6 +201,26 @@ def test_a_report_without_settings_can_be_read(tmp_path: Path) -> None:
     assert load_report(tmp_path / "report.json").settings == {}
 
 
+def test_keypoints_have_a_column_where_a_bundle_has_any() -> None:
+    scene = sample().scenes[0]
+    rows = (replace(scene.rows[0], keypoint=0.0123), *scene.rows[1:])
+    text = " ".join(read_page(render_html(sample(scenes=(replace(scene, rows=rows),)))).text.split())
+    assert "IoUkeypoints apart" in text and text.count("1.23 %") == 1
+    assert f"{rows[0].iou:.4f}1.23 %" in text and f"{rows[1].iou:.4f}–" in text
+    assert "keypoints apart" not in render_html(sample())
+
+
+def test_average_precision_says_what_it_is_of() -> None:
+    """Three rows each of boxes, masks and keypoints, which would look alike without a word."""
+    figures = {"pictures": 3, "ap": 0.5, "ap50": 0.75, "difference": None, "low": 0.25, "high": 0.5, "missing": ""}
+    rows = [{"side": "reference", **figures}, *({"side": "CPU", "of": of, **figures} for of in ("boxes", "masks", "keypoints"))]
+    gate = GateResult("accuracy", Verdict.PASSED, "all 3 pictures", data={"average_precision": rows})
+    text = " ".join(read_page(render_html(sample(gates=(*gates(), gate)))).text.split())
+    assert [words in text for words in ("reference30.500", "CPU30.500", "CPU, masks30.500", "CPU, keypoints30.500")] == [
+        True
+    ] * 4
+
+
 def test_gates_come_first_and_failures_are_visible() -> None:
     report = sample(gates=(LINT, ABSENT, failing_gate()), weights=Weights("random, seed 0", "ab" * 32, True), adapter="")
     text = read_page(render_html(report)).text
