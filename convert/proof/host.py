@@ -191,13 +191,14 @@ def compare_masks(manifest: Manifest, path: ReferencePath) -> Iterator[_Comparis
 
     And run lengths with pycocotools': all else that compares masks has them on both sides.
     """
-    if manifest.graphs.m is None:
+    masks = manifest.postprocess.masks
+    if manifest.graphs.m is None or masks is None:
         return
     cells = next(spec.shape[1:3] for spec in manifest.graphs.m.outputs)
     noise = torch.randn(1, 1, *(max(side // 4, 1) for side in cells), generator=torch.Generator().manual_seed(0))
     logits = functional.interpolate(noise, cells, mode="bicubic")
     for size in (_PICTURE, _NOISE_SIZES[0]):
-        found = mask_of(logits[0, 0].numpy(), place(size, manifest.preprocess)).pixels
+        found = mask_of(logits[0, 0].numpy(), place(size, manifest.preprocess), masks.activation).pixels
         wanted = path.mask_pixels(logits, size).numpy()
         apart = float((found != wanted).mean()) if found.shape == wanted.shape else 1.0
         subject = f"masks of {size[0]} x {size[1]} pixels"
