@@ -53,7 +53,7 @@ def lower_group_norm(graph_module: fx.GraphModule) -> Findings:
             raise RewriteRefusedError(node, f"a group norm of rank {len(shape)}", "give it a map [1, C, H, W]")
         channels, eps = shape[1], argument(node, 4, "eps", 1e-5)
         emit = Emitter(graph_module, node)
-        average = emit.constant(_average(channels, int(groups)), "group_average")  # type: ignore[arg-type, call-overload]
+        average = emit.constant(_average(channels, int(groups)), "group_average")  # type: ignore[arg-type]
 
         def mean(values: fx.Node, emit: Emitter = emit, average: fx.Node = average) -> fx.Node:
             return emit(aten.conv2d.default, emit(aten.mean.dim, values, [2, 3], True), average)
