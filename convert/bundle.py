@@ -38,6 +38,7 @@ from detr2litert.host_runtime.manifest import (
     HOST_PARAMS_NAME,
     KEYPOINTS_VERSION,
     MANIFEST_NAME,
+    MASKS_OF_BOXES_VERSION,
     MASKS_VERSION,
     ONE_GRAPH_VERSION,
     TWO_GRAPHS_VERSION,
@@ -46,6 +47,7 @@ from detr2litert.host_runtime.manifest import (
     Graphs,
     GraphSpec,
     Manifest,
+    Masks,
     NativeFiles,
     SettingRecord,
     Weights,
@@ -249,6 +251,7 @@ def write_bundle(
     (folder / "labels.txt").write_text(labels, encoding="utf-8")
     _write_golden(folder / "golden", golden)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    postprocess = postprocess_of(reference, classes)
     manifest = Manifest(
         variant=reference.variant.name,
         target=target.name,
@@ -257,7 +260,7 @@ def write_bundle(
         preprocess=preprocess_of(reference.settings),
         graphs=Graphs(**{_letter(graph): _graph_spec(compiled, golden, graph) for graph in compiled.parts.graphs}),
         host_step=compiled.host_program(),
-        postprocess=postprocess_of(reference, classes),
+        postprocess=postprocess,
         classes=classes.names,
         files={name: FileRecord(file_sha256(folder / name), (folder / name).stat().st_size) for name in names},
         golden=Golden("golden/image.png", "golden/golden.safetensors", "golden/detections.json", golden.threshold),
@@ -265,7 +268,7 @@ def write_bundle(
         settings={**_settings(reference, classes), **(recorded or {})},
         native=_native_files(compiled),
         notes=notes,
-        schema_version=_schema_version(compiled),
+        schema_version=_schema_version(compiled, postprocess.masks),
     )
     # By the schema too: what this program writes, it can read.
     Manifest.from_dict(manifest.to_dict())
@@ -334,12 +337,12 @@ def _letter(graph: str) -> str:
     return graph.removeprefix("graph_")
 
 
-def _schema_version(compiled: CompiledDetector) -> int:
+def _schema_version(compiled: CompiledDetector, masks: Masks | None) -> int:
     """Returns the lowest version that has what the bundle has."""
     if KEYPOINTS in compiled.parts.last.output_names:
         return KEYPOINTS_VERSION
-    if compiled.parts.m is not None:
-        return MASKS_VERSION
+    if masks is not None:
+        return MASKS_VERSION if masks.is_plain else MASKS_OF_BOXES_VERSION
     return ONE_GRAPH_VERSION if compiled.parts.b is None else TWO_GRAPHS_VERSION
 
 

@@ -33,8 +33,15 @@ def postprocess_of(reference: Reference, classes: Classes) -> Postprocess:
     return Postprocess(
         num_select=reference.settings.num_select.value,
         ignored_classes=classes.ignored,
-        masks=Masks(MASKS, KEPT) if reference.masks else None,
+        masks=_masks_of(reference),
         keypoints=_keypoints_of(reference, classes),
+    )
+
+
+def _masks_of(reference: Reference) -> Masks | None:
+    family = reference.variant.family
+    return (
+        Masks(MASKS, KEPT, activation=family.masks_activation, within_box=family.masks_within_box) if reference.masks else None
     )
 
 

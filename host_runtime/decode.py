@@ -174,7 +174,8 @@ def decode(
         nms_iou: if given, a box that overlaps a better one of its class by more than this IoU is removed.
         nms_across_classes: remove a box that overlaps a better one of any class.
         placement: where the picture lies in the input; by default it fills it.
-        masks_of: called once, with the query of each detection that is returned; by default detections have no masks.
+        masks_of: called once, with the query of each detection that is returned; by default detections have no masks. They are
+            cut to the boxes here if `spec` says so.
         keypoints: [1, Q, K, 7], as `host_runtime.keypoints`; needed if `spec` has keypoints.
 
     Raises:
@@ -197,7 +198,9 @@ def decode(
     if nms_iou is not None:
         keep = nms(corners, np.zeros_like(labels) if nms_across_classes else labels, nms_iou)
         best, labels, corners = best[keep], labels[keep], corners[keep]
-    masks = [None] * len(best) if masks_of is None else masks_of((best // columns).tolist())
+    masks: Sequence[Mask | None] = [None] * len(best) if masks_of is None else masks_of((best // columns).tolist())
+    if spec.masks is not None and spec.masks.within_box:
+        masks = [mask and mask.within(box) for mask, box in zip(masks, corners.tolist(), strict=True)]
     points: Sequence[tuple[Keypoint, ...] | None] = [None] * len(best)
     if spec.keypoints is not None and keypoints is not None:
         scale, offset = _from_input(image_size, placement)

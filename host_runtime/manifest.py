@@ -24,10 +24,12 @@ from detr2litert.host_runtime.manifest_keypoints import Keypoints as Keypoints
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
 SCHEMA_VERSION = 5
-"""Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks, since 5 keypoints; this runtime
-reads all of them."""
+"""Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks, since 5 keypoints, and masks of
+probabilities or within boxes; this runtime reads all of them."""
 KEYPOINTS_VERSION = 5
 """Of a bundle with keypoints."""
+MASKS_OF_BOXES_VERSION = 5
+"""Of a bundle whose masks are not plain, see `Masks.is_plain`."""
 MASKS_VERSION = 4
 """Of a bundle with masks, which a runtime without keypoints can run too."""
 ONE_GRAPH_VERSION = 3
@@ -46,6 +48,9 @@ Resize = Literal["bilinear_antialias", "bilinear", "bilinear_8bit"]
 
 Fit = Literal["stretch", "letterbox", "letterbox_top_left"]
 """How a picture of another aspect ratio gets into the input; see `host_runtime.placement`."""
+
+MaskActivation = Literal["none", "sigmoid"]
+"""What becomes of a mask's logits before the resize: nothing, or their probability less a half."""
 
 Channels = Literal["RGB", "L", "RGBA"]
 """Channels of the input, as Pillow's `convert` makes them: colour, grey, or colour and opacity."""
@@ -138,12 +143,20 @@ class Preprocess:
 class Masks:
     """How graph `m` is called: `kept` is its input of K queries' indices, int32 [K]; `output` their logits, [1, h, w, K].
 
-    h and w cells cover the detector's input; see `host_runtime.masks`.
+    h and w cells cover the detector's input; see `host_runtime.masks`. `activation` is applied to them before they are resized,
+    and with `within_box` no pixel outside of a detection's box is of its mask.
     """
 
     output: str = "masks"
     kept: str = "kept"
     kind: Literal["bilinear_above_zero"] = "bilinear_above_zero"
+    activation: MaskActivation = "none"
+    within_box: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Returns whether a runtime of schema version 4 reads them."""
+        return self.activation == "none" and not self.within_box
 
 
 @dataclass(frozen=True)
@@ -258,6 +271,11 @@ class Manifest:
         for name in ("masks", "keypoints"):
             if data["postprocess"][name] is None:
                 del data["postprocess"][name]
+        masks = data["postprocess"].get("masks", {})
+        if masks.get("activation") == "none":
+            del masks["activation"]
+        if masks.get("within_box") is False:
+            del masks["within_box"]
         return {name: value for name, value in data.items() if value is not None}
 
     def to_json(self) -> str:

@@ -10,6 +10,7 @@ from detr2litert.host_runtime.manifest import (
     CHANNEL_COUNT,
     HOST_PARAMS_NAME,
     KEYPOINTS_VERSION,
+    MASKS_OF_BOXES_VERSION,
     MASKS_VERSION,
     ONE_GRAPH_VERSION,
     Keypoints,
@@ -115,6 +116,8 @@ def _problems_of_masks(manifest: Manifest) -> Iterable[str]:
         return
     if manifest.schema_version < MASKS_VERSION:
         yield f"there are masks, which a bundle of schema version {manifest.schema_version} has not"
+    elif manifest.schema_version < MASKS_OF_BOXES_VERSION and not masks.is_plain:
+        yield f"postprocess.masks have what a bundle of schema version {manifest.schema_version} has not"
     given = {spec.name: spec for spec in manifest.graphs.last.outputs}
     kept = next((spec for spec in m.inputs if spec.name == masks.kept), None)
     output = next((spec for spec in m.outputs if spec.name == masks.output), None)

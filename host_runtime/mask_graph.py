@@ -38,7 +38,7 @@ def batches(manifest: Manifest, queries: Sequence[int]) -> list[Array]:
 def masks_of_calls(
     manifest: Manifest, calls: Sequence[tuple[Array, Array]], queries: Sequence[int], size: tuple[int, int]
 ) -> list[Mask]:
-    """Returns the mask of each query.
+    """Returns the mask of each query, not yet cut to its box.
 
     Args:
         manifest: of a bundle with masks.
@@ -47,9 +47,10 @@ def masks_of_calls(
         size: width and height of the picture in pixels.
     """
     placement = place(size, manifest.preprocess)
-    wanted = set(queries)
+    masks, wanted = manifest.postprocess.masks, set(queries)
+    assert masks is not None
     found: Mapping[int, Mask] = {
-        query: mask_of(logits[0, ..., column], placement)
+        query: mask_of(logits[0, ..., column], placement, masks.activation)
         for kept, logits in calls
         # Of a query that occurs twice, as a filled-up 0 does, one is enough.
         for query, column in {int(query): column for column, query in enumerate(kept)}.items()

@@ -3,6 +3,10 @@
 As rfdetr (1.11.2, `models/postprocess.py`, `_postprocess_masks`): the logits are resized bilinearly to the picture
 (`F.interpolate`, `align_corners=False`, no antialias), and a pixel is of the object if its logit is above 0.
 
+D-FINE-seg (40fdf64, `src/infer/torch_model.py`, `process_masks` and `cleanup_masks`) resizes probabilities instead, of which
+half is the threshold, and clears the pixels outside of the box. Here a half is taken from a probability, so that the threshold
+is 0 too. The two differ at an object's edge by a part of a cell, since the sigmoid is not linear.
+
 Run lengths are those of pycocotools (`common/maskApi.c`): pixels column by column, the lengths of the runs of 0 and 1 in turn,
 of which the first is of 0 and may be empty; after the third, each is the difference to the one two before; in characters of 5
 bits from `0` on, a sixth bit saying that more follow.
@@ -17,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detr2litert.host_runtime.host_kernels import sigmoid
+from detr2litert.host_runtime.manifest import MaskActivation
 from detr2litert.host_runtime.placement import Placement
 
 Bits = NDArray[np.bool_]
@@ -46,6 +52,13 @@ class Mask:
         values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
         return np.ascontiguousarray(values.reshape(self.width, self.height).T)
 
+    def within(self, box: tuple[float, float, float, float]) -> Mask:
+        """Returns the mask without the pixels outside of a box: pixel x is inside if left <= x < right, and y likewise."""
+        left, top, right, bottom = box
+        columns, rows = np.arange(self.width), np.arange(self.height)[:, None]
+        inside = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
+        return Mask.of(self.pixels & inside)
+
     def iou(self, other: Mask) -> float:
         """Returns the intersection over union with a mask of the same size; 1 if both are empty."""
         one, two = self.pixels, other.pixels
@@ -65,8 +78,11 @@ class Mask:
         return mask
 
 
-def mask_of(logits: NDArray[np.float32], placement: Placement) -> Mask:
+def mask_of(logits: NDArray[np.float32], placement: Placement, activation: MaskActivation = "none") -> Mask:
     """Returns a picture's mask of logits [h, w] that cover the detector's input, in which `placement` says where it lies."""
+    if activation == "sigmoid":
+        with np.errstate(over="ignore"):
+            logits = sigmoid(logits) - np.float32(0.5)
     width, height = placement.picture
     rows = _positions(height, placement.height, placement.top, placement.input[1], logits.shape[0])
     columns = _positions(width, placement.width, placement.left, placement.input[0], logits.shape[1])

@@ -19,6 +19,7 @@ from detr2litert.rewrites.iterate_topk import iterate_topk
 from detr2litert.rewrites.lift_tokens import lift_tokens
 from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
 from detr2litert.rewrites.lower_attention import lower_attention
+from detr2litert.rewrites.lower_group_norm import lower_group_norm
 from detr2litert.rewrites.lower_layer_norm import lower_layer_norm
 from detr2litert.rewrites.lower_max import lower_max
 from detr2litert.rewrites.lower_nearest_sampling import lower_nearest_sampling
@@ -51,6 +52,7 @@ NORMALISE: tuple[Step, ...] = (
 LOWER: tuple[Step, ...] = (
     Step(lower_transposed_conv, "first: emits plain convolutions"),
     Step(lower_adaptive_pool, "early: emits plain pools"),
+    Step(lower_group_norm, "early: emits convolutions and means, whose ranges are measured afterwards"),
     Step(lower_padding, "early: the concatenations that it emits go through the later rewrites; needs every pool"),
     Step(lower_attention, "exposes the scale of the queries to fold_scales"),
     Step(lower_nearest_sampling, "emits bilinear samplers, which the next three lower"),

@@ -187,18 +187,23 @@ def _postprocessing(bundle: Bundle, path: ReferencePath) -> _Comparison:
 
 
 def compare_masks(manifest: Manifest, path: ReferencePath) -> Iterator[_Comparison]:
-    """Compares the resize and the threshold of masks with PyTorch's, on smooth noise, for pictures of other shapes.
+    """Compares the resize, the threshold and the end at a box of masks with PyTorch's, for pictures of other shapes.
+
+    On smooth noise of a few units, of which probabilities have other edges than logits.
 
     And run lengths with pycocotools': all else that compares masks has them on both sides.
     """
-    if manifest.graphs.m is None:
+    masks = manifest.postprocess.masks
+    if manifest.graphs.m is None or masks is None:
         return
     cells = next(spec.shape[1:3] for spec in manifest.graphs.m.outputs)
     noise = torch.randn(1, 1, *(max(side // 4, 1) for side in cells), generator=torch.Generator().manual_seed(0))
-    logits = functional.interpolate(noise, cells, mode="bicubic")
+    logits = 4 * functional.interpolate(noise, cells, mode="bicubic")
     for size in (_PICTURE, _NOISE_SIZES[0]):
-        found = mask_of(logits[0, 0].numpy(), place(size, manifest.preprocess)).pixels
-        wanted = path.mask_pixels(logits, size).numpy()
+        box = (0.25 * size[0], 0.2 * size[1] + 0.5, 0.8 * size[0] + 0.25, 0.9 * size[1])
+        mask = mask_of(logits[0, 0].numpy(), place(size, manifest.preprocess), masks.activation)
+        found = (mask.within(box) if masks.within_box else mask).pixels
+        wanted = path.mask_pixels(logits, size, box).numpy()
         apart = float((found != wanted).mean()) if found.shape == wanted.shape else 1.0
         subject = f"masks of {size[0]} x {size[1]} pixels"
         measurement = Measurement(subject, "share of other pixels", apart, limit=OTHER_PIXELS, at_least=False)

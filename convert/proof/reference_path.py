@@ -133,7 +133,8 @@ class ReferencePath:
                 corners = torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
                 pixels = corners * torch.tensor([full_width, full_height] * 2) - origin
                 x0, y0, x1, y1 = (pixels * enlarged).float().clamp(min=torch.zeros(4), max=extent).tolist()
-                mask = None if masks is None else Mask.of(self.mask_pixels(masks[:, [query]], size).numpy())
+                own_pixels = None if masks is None else self.mask_pixels(masks[:, [query]], size, (x0, y0, x1, y1))
+                mask = None if own_pixels is None else Mask.of(own_pixels.numpy())
                 points = None
                 if own is not None and len(own):
                     points = in_pixels(own, enlarged[:2] * full, -origin[:2] * enlarged[:2])
@@ -142,11 +143,16 @@ class ReferencePath:
             found.sort(key=lambda item: -item.score)
         return Detections(tuple(found), width, height)
 
-    def mask_pixels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def mask_pixels(self, logits: Tensor, size: tuple[int, int], box: Sequence[float] | None = None) -> Tensor:
         """Resizes a mask's logits ``[1, 1, h, w]`` to a picture of (width, height) pixels; those above 0 are the object.
 
-        A letterbox is resized as a whole, in pixels of the picture, and cut: no original project does either.
+        Of a family whose masks are probabilities, those are resized, and half is the threshold. A letterbox is resized as a
+        whole, in pixels of the picture, and cut: rfdetr has none, and D-FINE-seg cuts whole cells before the resize.
+        Nothing outside of the box (x0, y0, x1, y1) is the object, in a family whose masks are cut to boxes.
         """
+        threshold = 0.0
+        if self.reference.variant.family.masks_activation == "sigmoid":
+            logits, threshold = logits.sigmoid(), 0.5
         left, top, width, height = self._region(size)
         if (height, width) == self.reference.size:
             resized = functional.interpolate(logits, size[::-1], mode="bilinear", align_corners=False)[0, 0]
@@ -155,7 +161,11 @@ class ReferencePath:
             y = ((torch.arange(size[1]) + 0.5) * height / size[1] + top) / self.reference.size[0]
             grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None] * 2 - 1
             resized = functional.grid_sample(logits, grid.float(), padding_mode="border", align_corners=False)[0, 0]
-        return resized > 0
+        pixels = resized > threshold
+        if box is not None and self.reference.variant.family.masks_within_box:
+            (x0, y0, x1, y1), (columns, rows) = box, (torch.arange(side) for side in size)
+            pixels = pixels & torch.outer((rows >= y0) & (rows < y1), (columns >= x0) & (columns < x1))
+        return pixels
 
 
 def _planes(picture: Image.Image) -> Tensor:

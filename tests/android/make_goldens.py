@@ -61,7 +61,7 @@ from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.decode import Detections, decode, decode_outputs
 from detr2litert.host_runtime.draw import class_colour
 from detr2litert.host_runtime.host_table import load_table
-from detr2litert.host_runtime.manifest import HostProgram, Postprocess, Preprocess, Resize
+from detr2litert.host_runtime.manifest import HostProgram, MaskActivation, Postprocess, Preprocess, Resize
 from detr2litert.host_runtime.masks import Mask, mask_of
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import load_image, preprocess
@@ -200,17 +200,34 @@ def write_decodes(folder: Path) -> None:
     case("nothing", rng.standard_normal((1, 20, 4)), 1.0, 10)
 
 
+def _box(index: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Returns a box of float32: an edge at a pixel, one between two, one at the picture's edge; the third is empty."""
+    width, height = size
+    left, top = width // 4, height * 0.3
+    right = left + 0.5 if index == 2 else width * 0.7
+    box = np.array([left + 0.25 * (index == 2), top, right, height], np.float32).tolist()
+    return box[0], box[1], box[2], box[3]
+
+
 def write_masks(folder: Path) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(SEED + 3)
 
-    def case(name: str, logits: Array, size: tuple[int, int], into: Preprocess) -> None:
+    def case(name: str, logits: Array, size: tuple[int, int], into: Preprocess, activation: MaskActivation = "none") -> None:
         logits = logits.astype(np.float32)
         placement = place(size, into)
         with np.errstate(invalid="ignore"):
-            counts = [mask_of(logits[0, ..., index], placement).counts for index in range(logits.shape[3])]
-        settings = {"width": size[0], "height": size[1], "preprocess": _preprocess(into), "counts": counts}
-        _save(folder / name, {"logits": logits}, settings)
+            masks = [mask_of(logits[0, ..., index], placement, activation) for index in range(logits.shape[3])]
+        boxes = [_box(index, size) for index in range(len(masks))]
+        settings = {
+            "width": size[0],
+            "height": size[1],
+            "preprocess": _preprocess(into),
+            "activation": activation,
+            "counts": [mask.counts for mask in masks],
+            "counts_within": [mask.within(box).counts for mask, box in zip(masks, boxes, strict=True)],
+        }
+        _save(folder / name, {"logits": logits, "boxes": np.array(boxes, np.float32)}, settings)
 
     sizes = ((640, 480), (97, 61), (20, 15), (1, 300), (300, 1), (1, 1))
     for width, height in sizes:
@@ -218,6 +235,9 @@ def write_masks(folder: Path) -> None:
         for fit in FITS:
             into = Preprocess(64, 96, "bilinear", fit=fit, fill=(114.0,) * 3)
             case(f"{fit}_{width}x{height}", rng.standard_normal((1, 16, 24, 1)), (width, height), into)
+    into = Preprocess(104, 80, "bilinear")
+    for width, height in sizes:
+        case(f"sigmoid_{width}x{height}", 4 * rng.standard_normal((1, 26, 20, 3)), (width, height), into, "sigmoid")
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     discs = np.stack(
         [r * r - (x - cx) ** 2 - (y - cy) ** 2 for cx, cy, r in ((0, 0, 0.5), (0.8, -0.9, 0.4), (0, 0, 3))], axis=-1
@@ -308,7 +328,7 @@ def _expected_masks(bundle: Bundle, tensors: dict[str, Array], size: tuple[int, 
         logits = graph({**embeddings, masks.kept: kept})[masks.output]
         of_graph_m.update({"m.kept": kept.copy(), "m.masks": logits})
         placement = place(size, manifest.preprocess)
-        return [mask_of(logits[0, ..., distinct.index(query)], placement) for query in queries]
+        return [mask_of(logits[0, ..., distinct.index(query)], placement, masks.activation) for query in queries]
 
     try:
         found = decode_outputs(manifest, tensors, size, threshold=golden.threshold, masks_of=masks_of)

@@ -196,6 +196,12 @@ def masks_cases(masks: dict[str, Any], one: dict[str, Any]) -> Iterator[tuple[st
     )
     yield "one_graph_of_version_4", json.dumps({**one, "schema_version": 4})
     yield other("kind_unknown", kind="nearest")
+    within = {**post, "masks": {**post["masks"], "within_box": True, "activation": "sigmoid"}}
+    yield changed("within_boxes", postprocess=within, schema_version=5)
+    yield changed("within_boxes_of_version_4", postprocess=within)
+    yield other("plain_by_name", within_box=False, activation="none")
+    yield other("activation_unknown", activation="tanh")
+    yield other("within_box_a_number", within_box=1)
     yield other("kept_unknown", kept="chosen")
     yield other("output_unknown", output="mask")
     yield other("extra", threshold=0.5)

@@ -39,6 +39,7 @@ WIDTHS = {
     "hidden_sizes",
     "intermediate_size",
     "lqe_hidden_dim",
+    "mask_dim",
     "spatial_tuning_adapter_inplanes",
     "stage_in_channels",
     "stage_mid_channels",

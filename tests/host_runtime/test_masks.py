@@ -49,6 +49,24 @@ def test_the_resize_and_the_threshold_are_those_of_rfdetr(size: tuple[int, int])
     assert (found.pixels != wanted.numpy()).mean() < 1e-4
 
 
+def test_probabilities_are_resized_as_those_of_d_fine_seg() -> None:
+    logits = (5 * RANDOM.standard_normal((26, 20))).astype(np.float32)
+    size, where = (640, 480), place((640, 480), Preprocess(104, 80, "bilinear"))
+    probabilities = torch.from_numpy(logits)[None, None].sigmoid()
+    wanted = (torch.nn.functional.interpolate(probabilities, size[::-1], mode="bilinear")[0, 0] >= 0.5).numpy()
+    assert (mask_of(logits, where, "sigmoid").pixels != wanted).mean() < 1e-4
+    assert (mask_of(logits, where).pixels != wanted).mean() > 0.01, "logits have other edges"
+
+
+@pytest.mark.parametrize("box", [(2.0, 1.0, 6.0, 5.0), (2.01, 0.99, 5.99, 5.01), (0.0, 0.0, 9.0, 6.0), (3.2, 1.0, 3.8, 5.0)])
+def test_pixels_outside_of_a_box_are_cut_off(box: tuple[float, float, float, float]) -> None:
+    pixels = RANDOM.random((6, 9)) > 0.2
+    columns, rows = np.meshgrid(np.arange(9), np.arange(6))
+    left, top, right, bottom = box
+    wanted = pixels & (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
+    assert np.array_equal(Mask.of(pixels).within(box).pixels, wanted)
+
+
 def test_in_a_letterbox_the_padding_is_left_out() -> None:
     """A picture twice as wide as high lies in the middle half of the input, of which its right half is the object."""
     logits = np.full((16, 16), -1, np.float32)

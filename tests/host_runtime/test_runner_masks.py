@@ -16,7 +16,7 @@ from pycocotools import mask as coco
 
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import Graphs, Manifest, Masks
+from detr2litert.host_runtime.manifest import MASKS_OF_BOXES_VERSION, Graphs, Manifest, Masks
 from detr2litert.host_runtime.masks import mask_of
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.predict.detector import Detector
@@ -55,6 +55,36 @@ def test_each_detection_has_the_mask_of_its_query(bundle: Path) -> None:
         query = boxes[tuple(np.round(np.array(centre, np.float32), 4))]
         assert item.mask == mask_of(cells[0] @ queries[0, query] + masks_bundle.BIAS, where)
     assert len({item.mask for item in found}) > 1
+
+
+def test_masks_of_probabilities_end_at_the_boxes(bundle: Path) -> None:
+    """Data of the manifest, with the same graphs; the two classes of a query have one mask, cut to one box."""
+    image, path = picture(), bundle / "manifest.json"
+    with Runner(bundle) as runner:
+        whole = runner.detect(image, threshold=0.0)
+    data = json.loads(path.read_text())
+    data["postprocess"]["masks"].update(activation="sigmoid", within_box=True)
+    path.write_text(json.dumps({**data, "schema_version": MASKS_OF_BOXES_VERSION}))
+    with Runner(bundle) as runner:
+        manifest = runner.bundle.manifest
+        found = runner.detect(image, threshold=0.0)
+        outputs = runner.run(preprocess(image, manifest.preprocess)).graph_a
+    assert Manifest.from_json(manifest.to_json()).postprocess.masks == Masks(activation="sigmoid", within_box=True)
+    assert [replace(item, mask=None) for item in found] == [replace(item, mask=None) for item in whole]
+    where = place(image.size, manifest.preprocess)
+    logits = outputs["mask_cells"][0] @ outputs["mask_queries"][0].T + masks_bundle.BIAS
+    masks = {mask_of(logits[..., query], where, "sigmoid") for query in range(logits.shape[-1])}
+    for item in found:
+        assert item.mask in {mask.within(item.box) for mask in masks}
+    assert [item.mask for item in found] != [item.mask for item in whole]
+
+
+def test_a_schema_before_masks_of_boxes_has_none(bundle: Path) -> None:
+    data = json.loads((bundle / "manifest.json").read_text())
+    assert {"activation", "within_box"}.isdisjoint(data["postprocess"]["masks"])
+    data["postprocess"]["masks"]["within_box"] = True
+    with pytest.raises(UserError, match="a bundle of schema version 4 has not"):
+        Manifest.from_dict(data)
 
 
 def test_a_run_that_is_to_be_decoded_reads_no_embedding(bundle: Path) -> None:

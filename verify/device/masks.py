@@ -59,7 +59,7 @@ class MaskSource:
         self.computed_here += 0 if own is None else len(lacking)
         for some, values in self._computed(last, lacking):
             given.update({query: values[0, ..., index] for index, query in enumerate(some)})
-        found = {query: mask_of(values, self._placement) for query, values in given.items()}
+        found = {query: mask_of(values, self._placement, self._spec.activation) for query, values in given.items()}
         return [found[query] for query in queries]
 
     def logits(self, last: Mapping[str, Array], kept: Array) -> Array:

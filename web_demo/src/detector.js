@@ -17,7 +17,7 @@
 
 import { decode } from './decode.js';
 import { HostStep } from './host/host_step.js';
-import { Mask, maskOf } from './masks.js';
+import { Mask, maskOf, withMasks } from './masks.js';
 import { place } from './placement.js';
 import { preprocess } from './preprocess.js';
 import { floorFor, judge, readGolden } from './verdict.js';
@@ -79,7 +79,7 @@ export class Detector {
       const { outputs, times, dispatches } = await this.graphM.run(new Map([...run.outputs, [masks.kept, kept]]));
       const began = performance.now();
       const logits = /** @type {Tensor} */ (outputs.get(masks.output));
-      some.forEach((query, index) => run.masks.set(query, maskOf(logits, index, placement, picture, input)));
+      some.forEach((query, index) => run.masks.set(query, maskOf(logits, index, placement, picture, input, masks.activation)));
       const { m = { write: 0, run: 0, read: 0 }, masks: before = 0 } = run.times;
       run.times.m = { write: m.write + times.write, run: m.run + times.run, read: m.read + times.read };
       run.times.masks = before + performance.now() - began;
@@ -102,7 +102,7 @@ export class Detector {
     if (!boxes || !logits) throw new Error(`there is no output '${post.boxes}' or '${post.logits}'`);
     const options = { threshold, input: this.bundle.manifest.preprocess, keypoints: outputs.get(post.keypoints?.output ?? '') };
     const found = decode(boxes, logits, picture, post, classes, options);
-    return masks?.size ? found.map((item) => ({ ...item, mask: masks.get(/** @type {number} */ (item.query)) })) : found;
+    return masks?.size ? withMasks(found, masks, post.masks) : found;
   }
 
   /**

@@ -9,7 +9,7 @@
  * @typedef {{value: number | string | number[], origin: string, requested?: boolean}} SettingRecord
  * @typedef {{op: string, inputs: string[], output: string, attributes?: Record<string, unknown>}} HostOp
  * @typedef {{inputs: string[], constants?: TensorSpec[], ops: HostOp[], outputs: string[]}} HostProgram
- * @typedef {{output: string, kept: string, kind: 'bilinear_above_zero'}} Masks
+ * @typedef {{output: string, kept: string, kind: 'bilinear_above_zero', activation?: 'none' | 'sigmoid', within_box?: boolean}} Masks
  *   Graph M reads the embeddings of the graph before it and `kept`, int32 [K] indices of queries, and gives `output` [1, h, w, K]
  * @typedef {{class_index: number, names: string[], skeleton: [number, number][], sigmas: number[]}} ClassKeypoints
  * @typedef {{output: string, score_weight: number, classes: ClassKeypoints[]}} Keypoints
@@ -44,6 +44,7 @@ export const SCHEMA_VERSION = 5;
 const ONE_GRAPH_VERSION = 3;
 const MASKS_VERSION = 4;
 const KEYPOINTS_VERSION = 5;
+const MASKS_OF_BOXES_VERSION = 5;
 export const MANIFEST_NAME = 'manifest.json';
 export const HOST_PARAMS_NAME = 'host_params.safetensors';
 
@@ -168,6 +169,9 @@ function* masksProblems({ schema_version: version, graphs: { a, b, m }, postproc
     return;
   }
   if (version < MASKS_VERSION) yield `there are masks, which a bundle of schema version ${version} has not`;
+  if (version < MASKS_OF_BOXES_VERSION && (masks.within_box || (masks.activation ?? 'none') !== 'none')) {
+    yield `postprocess.masks have what a bundle of schema version ${version} has not`;
+  }
   const given = new Map((b ?? a).outputs.map((spec) => [spec.name, spec]));
   for (const spec of m.inputs.filter(({ name }) => name !== masks.kept)) {
     const source = given.get(spec.name);

@@ -4,6 +4,8 @@
  * along columns, in float32; a pixel is of the object if its logit is above 0.
  */
 
+import { sigmoid } from './host/elementwise.js';
+
 const f = Math.fround;
 const FIRST = 48;
 const BITS = 5;
@@ -38,6 +40,28 @@ export class Mask {
       throw new RangeError(`the run lengths are not those of ${width} x ${height} pixels`);
     }
     return new Mask(Number(width), Number(height), runs);
+  }
+
+  /**
+   * The mask without the pixels outside of a box: pixel x is inside if left <= x < right, and y likewise.
+   *
+   * @param {readonly [number, number, number, number]} box left, top, right, bottom
+   */
+  within([left, top, right, bottom]) {
+    /** @type {number[]} */
+    const changes = [];
+    this.forEachSegment((column, from, until) => {
+      const [first, end] = [Math.max(from, Math.ceil(top)), Math.min(until, Math.ceil(bottom))];
+      if (column < left || column >= right || first >= end) return;
+      const start = column * this.height + first;
+      // A segment that continues the one before, from the last row of a column to the first of the next.
+      if (changes.length && changes[changes.length - 1] === start) changes.pop();
+      else changes.push(start);
+      changes.push(column * this.height + end);
+    });
+    const pixels = this.width * this.height;
+    if (changes[changes.length - 1] !== pixels) changes.push(pixels);
+    return new Mask(this.width, this.height, changes.map((at, index) => at - (index ? changes[index - 1] : 0)));
   }
 
   /** The object's pixels. */
@@ -133,14 +157,17 @@ function decoded(counts) {
  * @param {import('./placement.js').Placement} placement where the picture lies in the input
  * @param {{width: number, height: number}} picture its size in pixels
  * @param {{width: number, height: number}} input
+ * @param {'none' | 'sigmoid'} [activation] `sigmoid`: probabilities less a half are resized in place of logits
  */
-export function maskOf({ data, shape }, index, placement, picture, input) {
+export function maskOf({ data, shape }, index, placement, picture, input, activation = 'none') {
   const [, rows, columns, room] = shape;
   const across = between(picture.width, placement.width, placement.left, input.width, columns);
   const down = between(picture.height, placement.height, placement.top, input.height, rows);
   const line = new Float32Array(rows);
   const plane = new Float32Array(rows * columns);
-  for (let cell = 0, at = index; cell < plane.length; cell += 1, at += room) plane[cell] = data[at];
+  for (let cell = 0, at = index; cell < plane.length; cell += 1, at += room) {
+    plane[cell] = activation === 'sigmoid' ? f(sigmoid(Number(data[at]))) - 0.5 : data[at];
+  }
   const runs = [0];
   let inside = false;
   const add = (/** @type {boolean} */ is, /** @type {number} */ pixels) => {
@@ -166,6 +193,20 @@ export function maskOf({ data, shape }, index, placement, picture, input) {
     }
   }
   return new Mask(picture.width, picture.height, runs);
+}
+
+/**
+ * Detections with their queries' masks, cut to the boxes if the bundle's are; a detection without one has none.
+ *
+ * @param {readonly import('./decode.js').Detection[]} found
+ * @param {ReadonlyMap<number, Mask>} masks by query
+ * @param {import('./manifest.js').Masks | undefined} spec
+ */
+export function withMasks(found, masks, spec) {
+  return found.map((item) => {
+    const mask = masks.get(/** @type {number} */ (item.query));
+    return { ...item, mask: spec?.within_box ? mask?.within(item.box) : mask };
+  });
 }
 
 /**

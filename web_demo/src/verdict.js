@@ -15,7 +15,7 @@ import { difference, within } from './compare.js';
 import { decode } from './decode.js';
 import { REMAKE, UserError } from './errors.js';
 import { parseForeign } from './foreign_json.js';
-import { Mask, maskOf } from './masks.js';
+import { Mask, maskOf, withMasks } from './masks.js';
 import { floorOf, matchDetections } from './match.js';
 import { place } from './placement.js';
 import { describe, fits } from './tensor.js';
@@ -157,7 +157,7 @@ export function judge(bundle, given, chain, picture, precision) {
   };
   const written = readGoldenDetections(bundle);
   const masked = (/** @type {Detection[]} */ found, /** @type {ReadonlyMap<number, Mask>} */ masks) =>
-    found.map((item) => ({ ...item, mask: masks.get(/** @type {number} */ (item.query)) }));
+    withMasks(found, masks, manifest.postprocess.masks);
   const masks = goldenMasks(bundle, golden, picture);
   const reference = masked(decoded(golden, floorOf(bounds)), masks);
   const rows = matchDetections(reference, masked(decoded(chain.outputs, floorOf(bounds)), chain.masks), bounds);
@@ -181,7 +181,7 @@ function goldenMasks({ manifest }, golden, picture) {
   if (!kept || !logits) return found;
   const placement = place(picture, manifest.preprocess);
   kept.data.forEach((query, index) => {
-    if (!found.has(query)) found.set(query, maskOf(logits, index, placement, picture, manifest.preprocess));
+    if (!found.has(query)) found.set(query, maskOf(logits, index, placement, picture, manifest.preprocess, spec?.activation));
   });
   return found;
 }

@@ -15,11 +15,13 @@ import { writeSafetensors } from './write_safetensors.js';
 
 for (const { name, settings, tensors: given } of await cases('masks')) {
   test(`the masks of ${name} are those of the Python runtime, pixel by pixel`, () => {
-    const { width, height, preprocess, counts } = settings;
+    const { width, height, preprocess, counts, activation, counts_within: within } = settings;
     const placement = place(settings, preprocess);
     counts.forEach((/** @type {string} */ expected, /** @type {number} */ index) => {
-      const mask = maskOf(get(given, 'logits'), index, placement, settings, preprocess);
+      const mask = maskOf(get(given, 'logits'), index, placement, settings, preprocess, activation);
+      const [left, top, right, bottom] = get(given, 'boxes').data.slice(4 * index, 4 * index + 4);
       assert.equal(mask.counts, expected, `mask ${index}`);
+      assert.equal(mask.within([left, top, right, bottom]).counts, within[index], `mask ${index} within its box`);
       const read = Mask.of(width, height, expected);
       assert.deepEqual([read.runs, read.iou(mask), read.area], [mask.runs, 1, mask.area]);
     });

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from detr2litert.convert.models.keypoints.skeletons import Skeleton
 from detr2litert.convert.models.settings.fields import FieldPath, read_field
 from detr2litert.convert.models.settings.setting import Size, Sourced
-from detr2litert.host_runtime.manifest import Resize
+from detr2litert.host_runtime.manifest import MaskActivation, Resize
 
 ClassNames = tuple[str | None, ...]
 """One entry per logit column; None for a column that no class uses."""
@@ -81,6 +81,7 @@ class Family:
         selected_before: an argument that only newer versions of the original project write, and the number of detections that
             the prediction of older ones selects, whatever the file states.
         query_rows: pattern of tensors with a row for each query, of which an evaluation uses the first ``num_queries``.
+        masks_activation, masks_within_box: how masks become the picture's pixels, see ``host_runtime.manifest.Masks``.
         init_std: how seeded random weights are drawn (see ``convert.models.random_weights``): pattern over parameter names →
             standard deviation of that layer's output when its input has unit variance.
         init_noise: pattern over parameter names → standard deviation of the noise added to random weights, for scales and
@@ -116,6 +117,8 @@ class Family:
     boxes_output: str = "pred_boxes"
     logits_output: str = "logits"
     masks_output: str | None = None
+    masks_activation: MaskActivation = "none"
+    masks_within_box: bool = False
     keypoints_output: str | None = None
     module: str = "transformers"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from detr2litert.convert.models.variants import (
     d_fine,
+    d_fine_seg,
     deim,
     deimv2,
     lw_detr,
@@ -30,15 +31,16 @@ _MODULES = (
     deimv2,
     rf_detr_seg,
     rf_detr_keypoints,
+    d_fine_seg,
 )
 
 VARIANTS: Mapping[str, Variant] = {row.name: row for module in _MODULES for row in module.ROWS}
 """Every variant by name, in the order of the listing."""
 
-_WITH_MORE = (rf_detr_seg.RF_DETR_SEG, rf_detr_keypoints.RF_DETR_KEYPOINTS)
+_WITH_MORE = (rf_detr_seg.RF_DETR_SEG, rf_detr_keypoints.RF_DETR_KEYPOINTS, d_fine_seg.D_FINE_SEG)
 
 FAMILIES: tuple[Family, ...] = tuple(
-    # Before RF-DETR, of which their checkpoints have every tensor.
+    # Before RF-DETR and D-FINE, of which their checkpoints have every tensor.
     {family.name: family for family in (*_WITH_MORE, *(row.family for row in VARIANTS.values()))}.values()
 )
 """Every family that has a row, in the order in which a checkpoint is compared with them."""

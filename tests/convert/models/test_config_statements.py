@@ -7,7 +7,9 @@ import pytest
 from detr2litert.convert.models.checkpoints.statements import collect_statements
 from detr2litert.convert.models.variants import FAMILIES, Family
 
-SELECTED_BY_QUERIES = {"RF-DETR", "RF-DETR Seg", "RF-DETR Keypoints", "D-FINE", "RT-DETR", "RT-DETRv2", "DEIMv2"}
+SELECTED_BY_QUERIES = {
+    *("RF-DETR", "RF-DETR Seg", "RF-DETR Keypoints", "D-FINE", "D-FINE-seg", "RT-DETR", "RT-DETRv2", "DEIMv2"),
+}
 """Families whose image processor in transformers keeps as many detections as there are queries; LW-DETR's keeps 100."""
 
 

@@ -111,7 +111,8 @@ def test_a_folder_of_another_model(config: dict[str, object], words: tuple[str, 
 
 def test_a_transformer_that_is_not_a_detector(tmp_path: Path) -> None:
     names = tuple(nn.TransformerEncoderLayer(8, 2).state_dict())
-    assert "not of a known architecture (RF-DETR Seg, RF-DETR Keypoints, RF-DETR, D-FINE, RT-DETRv2" in refusal(names, tmp_path)
+    known = "RF-DETR Seg, RF-DETR Keypoints, D-FINE-seg, RF-DETR, D-FINE, RT-DETRv2"
+    assert f"not of a known architecture ({known}" in refusal(names, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["ultralytics.nn.tasks.DetectionModel", "models.yolo.DetectionModel", "yolox.models.YOLOX"])

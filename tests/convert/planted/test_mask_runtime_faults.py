@@ -15,13 +15,13 @@ from pycocotools import mask as coco
 
 from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.models.variants import VARIANTS
+from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.convert.processing import preprocess_of
 from detr2litert.convert.proof.host import RUN_LENGTHS, compare_masks
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.host_runtime import masks, runner
 from detr2litert.host_runtime.decode import Detection, Detections
-from detr2litert.host_runtime.manifest import Graphs, GraphSpec, Manifest, TensorSpec
+from detr2litert.host_runtime.manifest import Graphs, GraphSpec, Manifest, Masks, TensorSpec
 from detr2litert.host_runtime.masks import Mask
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.gates import Verdict
@@ -37,26 +37,47 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class WithoutWeights:
-    """A reference of which only the settings are used."""
+    """A reference of which only the settings and the family are used."""
 
     settings: Any
+    variant: Variant
     size = Reference.size
     channels = Reference.channels
 
 
-def _judge(fit: str = "stretch") -> list[str]:
+def _judge(fit: str = "stretch", name: str = "tiny-seg") -> list[str]:
     """The gate host's comparisons of masks: what is wrong with each."""
-    settings = settings_of(VARIANTS["tiny-seg"], None, {"fit": fit})
-    path = ReferencePath(WithoutWeights(settings), ["a"])  # type: ignore[arg-type]
+    row = VARIANTS[name]
+    settings = settings_of(row, None, {"fit": fit})
+    path = ReferencePath(WithoutWeights(settings, row), ["a"])  # type: ignore[arg-type]
     cells, base = path.reference.size.height // 4, tiny_manifest()
     m = GraphSpec("graph_m.tflite", (), (TensorSpec("masks", (1, cells, cells, 4)),))
-    manifest: Manifest = replace(base, graphs=Graphs(base.graphs.a, base.graphs.b, m), preprocess=preprocess_of(settings))
+    masks = Masks(activation=row.family.masks_activation, within_box=row.family.masks_within_box)
+    manifest: Manifest = replace(
+        base,
+        graphs=Graphs(base.graphs.a, base.graphs.b, m),
+        preprocess=preprocess_of(settings),
+        postprocess=replace(base.postprocess, masks=masks),
+    )
     return [item.wrong for item in compare_masks(manifest, path)]
 
 
+@pytest.mark.parametrize("name", ["tiny-seg", "dfine-seg-n"])
 @pytest.mark.parametrize("fit", ["stretch", "letterbox", "letterbox_top_left"])
-def test_without_a_fault_the_gate_host_accepts_masks(fit: str) -> None:
-    assert _judge(fit) == ["", "", ""]
+def test_without_a_fault_the_gate_host_accepts_masks(fit: str, name: str) -> None:
+    assert _judge(fit, name) == ["", "", ""]
+
+
+@pytest.mark.parametrize("fault", ["logits in place of probabilities", "not cut", "cut at another box"])
+def test_the_gate_host_finds_faults_in_masks_of_boxes(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    within = Mask.within
+    if fault == "logits in place of probabilities":
+        monkeypatch.setattr(masks, "sigmoid", lambda logits: logits + 0.5)
+    elif fault == "not cut":
+        monkeypatch.setattr(Mask, "within", lambda mask, box: mask)
+    else:
+        monkeypatch.setattr(Mask, "within", lambda mask, box: within(mask, (box[0] + 2, *box[1:])))
+    assert any(_judge(name="dfine-seg-n")[:2])
 
 
 def test_the_run_lengths_that_the_gate_knows_are_pycocotools() -> None:

@@ -31,7 +31,9 @@ class MaskTest {
         for (case in Goldens.cases("masks")) {
             val settings = case.settings
             val (_, rows, columns, room) = case.tensors.getValue("logits").shape
-            val decoder = MaskDecoder(rows, columns, room, ManifestReader.preprocess(settings.child("preprocess")))
+            val input = ManifestReader.preprocess(settings.child("preprocess"))
+            val decoder = MaskDecoder(rows, columns, room, input, settings.text("activation") == "sigmoid")
+            val boxes = case.floats("boxes")
             val (width, height) = settings.whole("width") to settings.whole("height")
             val expected = settings.texts("counts")
             assertEquals(room, expected.size, case.name)
@@ -42,6 +44,9 @@ class MaskTest {
             for (index in 0 until room) {
                 val mask = decoder.decode(index, width, height)
                 assertEquals(expected[index], mask.counts(), "${case.name}: mask $index")
+                val (left, top, right, bottom) = boxes.copyOfRange(4 * index, 4 * index + 4)
+                val within = mask.within(left, top, right, bottom).counts()
+                assertEquals(settings.texts("counts_within")[index], within, "${case.name}: mask $index, within its box")
                 assertEquals(width to height, mask.width to mask.height)
             }
         }

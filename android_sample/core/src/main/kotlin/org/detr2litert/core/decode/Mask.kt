@@ -1,5 +1,7 @@
 package org.detr2litert.core.decode
 
+import kotlin.math.ceil
+
 /**
  * Which pixels of a picture are of an object; immutable.
  *
@@ -40,6 +42,28 @@ class Mask internal constructor(val width: Int, val height: Int, private val run
             start = end
         }
     }
+
+    /** The mask without the pixels outside of a box: pixel x is inside if [left] <= x < [right], and y likewise. */
+    fun within(left: Float, top: Float, right: Float, bottom: Float): Mask {
+        val columns = pixels(left, right, width)
+        val rows = pixels(top, bottom, height)
+        val changes = ArrayList<Int>()
+        forEachSegment { column, from, until ->
+            val first = maxOf(from, rows.first)
+            val end = minOf(until, rows.last + 1)
+            if (column in columns && first < end) {
+                val start = column * height + first
+                // A segment that continues the one before, from the last row of a column to the first of the next.
+                if (changes.isNotEmpty() && changes.last() == start) changes.removeAt(changes.size - 1) else changes += start
+                changes += column * height + end
+            }
+        }
+        if (changes.isEmpty() || changes.last() != width * height) changes += width * height
+        return Mask(width, height, IntArray(changes.size) { changes[it] - if (it == 0) 0 else changes[it - 1] })
+    }
+
+    private fun pixels(from: Float, until: Float, side: Int): IntRange =
+        maxOf(0, ceil(from).toInt()) until minOf(side, ceil(until).toInt())
 
     @PublishedApi
     internal val runCount: Int get() = runs.size

@@ -1,5 +1,6 @@
 package org.detr2litert.core.decode
 
+import org.detr2litert.core.host.HostOps
 import org.detr2litert.core.manifest.PreprocessSpec
 import org.detr2litert.core.preprocess.Placement
 import kotlin.math.floor
@@ -17,8 +18,15 @@ import kotlin.math.floor
  * @param rows h of the logits [1, h, w, K], which cover the input.
  * @param columns w.
  * @param room K.
+ * @param sigmoid whether probabilities less a half are resized in place of logits.
  */
-class MaskDecoder(private val rows: Int, private val columns: Int, private val room: Int, private val input: PreprocessSpec) {
+class MaskDecoder(
+    private val rows: Int,
+    private val columns: Int,
+    private val room: Int,
+    private val input: PreprocessSpec,
+    private val sigmoid: Boolean = false,
+) {
     private val placement = Placement(input)
     private val planes = Array(room) { FloatArray(rows * columns) }
 
@@ -37,10 +45,10 @@ class MaskDecoder(private val rows: Int, private val columns: Int, private val r
         for (row in 0 until rows) {
             for (column in 0 until columns) {
                 for (index in 0 until count) {
-                    val logit = logits[from + index]
-                    planes[index][row * columns + column] = logit
+                    val value = if (sigmoid) HostOps.sigmoid(logits[from + index]) - 0.5f else logits[from + index]
+                    planes[index][row * columns + column] = value
                     // NaN is not below 0 either.
-                    if (!(logit <= 0f)) marked[index][column] = true
+                    if (!(value <= 0f)) marked[index][column] = true
                 }
                 from += room
             }

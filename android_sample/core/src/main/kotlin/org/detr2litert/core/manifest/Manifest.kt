@@ -114,8 +114,16 @@ data class PostprocessSpec(
  * The masks of graph M: it reads the embeddings that the graph before it gives, and [kept], int32 [K] indices of queries, and
  * gives [output] [1, h, w, K], logits that cover the input. A pixel of the picture is of the object if its logit is above 0
  * after a bilinear resize; see [org.detr2litert.core.decode.MaskDecoder].
+ *
+ * @property sigmoid probabilities less a half are resized in place of logits.
+ * @property withinBox no pixel outside of a detection's box is of its mask.
  */
-data class MaskSpec(val output: String, val kept: String)
+data class MaskSpec(
+    val output: String,
+    val kept: String,
+    val sigmoid: Boolean = false,
+    val withinBox: Boolean = false,
+)
 
 /**
  * The keypoints that the last graph gives as [output] [1, Q, K, 7], class after class in the order of [classes], which need not

@@ -35,6 +35,7 @@ object ManifestReader {
     private val PIXEL = -1e12..1e12
     private const val ONE_GRAPH = 3 // the first version in which a bundle may have one graph
     private const val MASKS = 4 // the first version in which a bundle may have masks
+    private const val MASKS_OF_BOXES = 5 // and masks of probabilities, or cut to boxes
     private const val KEYPOINTS = 5 // the first version in which a bundle may have keypoints
 
     /**
@@ -216,15 +217,20 @@ object ManifestReader {
             } else {
                 emptyList()
             },
-            masks = if (json.has("masks")) masks(json.child("masks")) else null,
+            masks = if (json.has("masks")) masks(json.child("masks"), version) else null,
             keypoints = if (json.has("keypoints")) KeypointsReader.read(json.child("keypoints")) else null,
         )
     }
 
-    private fun masks(json: JsonObject): MaskSpec {
-        json.allowOnly(setOf("output", "kept", "kind"))
+    private fun masks(json: JsonObject, version: Int): MaskSpec {
+        json.allowOnly(setOf("output", "kept", "kind"), setOf("activation", "within_box"))
         json.oneOf("kind", listOf("bilinear_above_zero"))
-        return MaskSpec(json.text("output", 1, NAME), json.text("kept", 1, NAME))
+        val sigmoid = json.has("activation") && json.oneOf("activation", listOf("none", "sigmoid")) == "sigmoid"
+        val withinBox = json.has("within_box") && json.flag("within_box")
+        if ((sigmoid || withinBox) && version < MASKS_OF_BOXES) {
+            json.fail("activation or within_box, which a bundle of version $version has not")
+        }
+        return MaskSpec(json.text("output", 1, NAME), json.text("kept", 1, NAME), sigmoid, withinBox)
     }
 
     private fun classes(json: JsonObject): List<String?> {

@@ -30,7 +30,7 @@ internal class MaskStage(
     private val embeddingNames = graphSpec.inputs.map { it.name }.filter { it != spec.kept }.toTypedArray()
     private val embeddings = Array(embeddingNames.size) { tensorOf(embeddingNames[it]) }
     private val room = kept.size
-    private val decoder = MaskDecoder(logits.shape[1], logits.shape[2], room, manifest.preprocess)
+    private val decoder = MaskDecoder(logits.shape[1], logits.shape[2], room, manifest.preprocess, spec.sigmoid)
     private val wanted = BooleanArray((tensorOf(manifest.postprocess.logits) as FloatTensor).shape[1])
     private var isWritten = false
 
@@ -105,7 +105,12 @@ internal class MaskStage(
     private fun decode(index: Int, detections: Detections) {
         val mask = decoder.decode(index, detections.width, detections.height)
         for (place in 0 until detections.count) {
-            if (detections.query[place] == kept.data[index]) detections.masks[place] = mask
+            if (detections.query[place] != kept.data[index]) continue
+            detections.masks[place] = if (spec.withinBox) {
+                mask.within(detections.left(place), detections.top(place), detections.right(place), detections.bottom(place))
+            } else {
+                mask
+            }
         }
     }
 }
