@@ -25,6 +25,7 @@ from detr2litert.rewrites.lower_nearest_sampling import lower_nearest_sampling
 from detr2litert.rewrites.lower_padding import lower_padding
 from detr2litert.rewrites.lower_sampling import lower_sampling
 from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
+from detr2litert.rewrites.merge_convolutions import merge_convolutions
 from detr2litert.rewrites.merge_permutes import merge_permutes
 from detr2litert.rewrites.merge_scalars import merge_scalars
 from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
@@ -45,6 +46,7 @@ NORMALISE: tuple[Step, ...] = (
     Step(bound_constants, "after evaluation, which produces the infinities"),
     Step(lower_max, "the selection's scores become one plain tensor"),
     Step(fold_batch_norm, "before fold_scales: a folded convolution is a plain one"),
+    Step(merge_convolutions, "after fold_batch_norm: the branches that are added end in norms"),
 )
 """Normalises an imported program for the cut."""
 
