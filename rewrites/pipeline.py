@@ -37,6 +37,7 @@ from detr2litert.rewrites.split_linears import split_linears
 from detr2litert.rewrites.split_matmul import split_matmul
 from detr2litert.rewrites.use_layer_norm import use_layer_norm
 from detr2litert.rewrites.use_resampler import use_resampler
+from detr2litert.rewrites.use_topk import use_topk
 from detr2litert.rewrites.vectorise_channels import vectorise_channels
 
 NORMALISE: tuple[Step, ...] = (
@@ -66,6 +67,7 @@ LOWER: tuple[Step, ...] = (
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
     Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
     Step(split_linears, "after fold_scales, which folds the factors of the whole layer"),
+    Step(use_topk, "before iterate_topk, which takes what it left"),
     Step(iterate_topk, "only the values of a top-k that is left in a part are read"),
     Step(split_clamp, "no clamp to [0, 1] may reach the converter"),
     Step(split_matmul, "before reduce_rank folds batch dimensions"),
