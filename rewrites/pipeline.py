@@ -16,6 +16,7 @@ from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
 from detr2litert.rewrites.hoist_concatenations import hoist_concatenations
 from detr2litert.rewrites.hoist_permutes import hoist_permutes
 from detr2litert.rewrites.iterate_topk import iterate_topk
+from detr2litert.rewrites.join_levels import join_levels
 from detr2litert.rewrites.lift_tokens import lift_tokens
 from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
 from detr2litert.rewrites.lower_attention import lower_attention
@@ -35,6 +36,7 @@ from detr2litert.rewrites.remove_identities import remove_identities
 from detr2litert.rewrites.split_clamp import split_clamp
 from detr2litert.rewrites.split_linears import split_linears
 from detr2litert.rewrites.split_matmul import split_matmul
+from detr2litert.rewrites.spread_channels import spread_channels
 from detr2litert.rewrites.use_layer_norm import use_layer_norm
 from detr2litert.rewrites.use_resampler import use_resampler
 from detr2litert.rewrites.use_topk import use_topk
@@ -84,6 +86,8 @@ PROTECT: tuple[Step, ...] = (
 
 LAY_OUT: tuple[Step, ...] = (
     Step(lower_layer_norm, "first: lowers the norms that need no protection"),
+    Step(spread_channels, "after centre_coordinates, which matches the sum of a coordinate and its offset"),
+    Step(join_levels, "after centre_coordinates, which matches the coordinates of all levels"),
     Step(hoist_concatenations, "before reduce_rank, after which windows are no dimensions of their own"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
     Step(hoist_permutes, "one permute of a tensor may then merge with another"),
