@@ -27,6 +27,7 @@ from detr2litert.rewrites.lower_padding import lower_padding
 from detr2litert.rewrites.lower_sampling import lower_sampling
 from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
 from detr2litert.rewrites.merge_convolutions import merge_convolutions
+from detr2litert.rewrites.merge_linears import merge_linears
 from detr2litert.rewrites.merge_permutes import merge_permutes
 from detr2litert.rewrites.merge_scalars import merge_scalars
 from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
@@ -68,6 +69,7 @@ LOWER: tuple[Step, ...] = (
     Step(cancel_slices, "after vectorise_channels, which emits concatenations of boxes that are sliced"),
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
     Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
+    Step(merge_linears, "after vectorise_channels, which emits layers, and fold_scales, which folds the factors between them"),
     Step(split_linears, "after fold_scales, which folds the factors of the whole layer"),
     Step(use_topk, "before iterate_topk, which takes what it left"),
     Step(iterate_topk, "only the values of a top-k that is left in a part are read"),
