@@ -10,11 +10,13 @@ from detr2litert.rewrites.driver import Step
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
 from detr2litert.rewrites.fold_batch_norm import fold_batch_norm
 from detr2litert.rewrites.fold_masks import fold_masks
+from detr2litert.rewrites.fold_means import fold_means
 from detr2litert.rewrites.fold_sampling import fold_sampling
 from detr2litert.rewrites.fold_scales import fold_scales
 from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
 from detr2litert.rewrites.hoist_concatenations import hoist_concatenations
 from detr2litert.rewrites.hoist_permutes import hoist_permutes
+from detr2litert.rewrites.hoist_softmax_permutes import hoist_softmax_permutes
 from detr2litert.rewrites.iterate_topk import iterate_topk
 from detr2litert.rewrites.join_levels import join_levels
 from detr2litert.rewrites.lift_tokens import lift_tokens
@@ -34,6 +36,7 @@ from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
 from detr2litert.rewrites.protect_sums import protect_sums
 from detr2litert.rewrites.reduce_rank import reduce_rank
 from detr2litert.rewrites.remove_identities import remove_identities
+from detr2litert.rewrites.share_softmax import share_softmax
 from detr2litert.rewrites.split_clamp import split_clamp
 from detr2litert.rewrites.split_linears import split_linears
 from detr2litert.rewrites.split_matmul import split_matmul
@@ -71,6 +74,8 @@ LOWER: tuple[Step, ...] = (
     Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
     Step(merge_linears, "after vectorise_channels, which emits layers, and fold_scales, which folds the factors between them"),
     Step(split_linears, "after fold_scales, which folds the factors of the whole layer"),
+    Step(fold_means, "beside merge_linears: what a linear layer reads"),
+    Step(share_softmax, "before the top-k of a softmax is reshaped"),
     Step(use_topk, "before iterate_topk, which takes what it left"),
     Step(iterate_topk, "only the values of a top-k that is left in a part are read"),
     Step(split_clamp, "no clamp to [0, 1] may reach the converter"),
@@ -91,6 +96,7 @@ LAY_OUT: tuple[Step, ...] = (
     Step(spread_channels, "after centre_coordinates, which matches the sum of a coordinate and its offset"),
     Step(join_levels, "after centre_coordinates, which matches the coordinates of all levels"),
     Step(hoist_concatenations, "before reduce_rank, after which windows are no dimensions of their own"),
+    Step(hoist_softmax_permutes, "before reduce_rank, which makes one copy of a reshape and a permute"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
     Step(hoist_permutes, "one permute of a tensor may then merge with another"),
     Step(merge_permutes, "on the permutes and reshapes that reduce_rank emits"),
