@@ -67,8 +67,8 @@ def merge_convolutions(graph_module: fx.GraphModule) -> Findings:
         biases = [
             bias for conv in (first, second) if (bias := constant_of(graph_module, argument(conv, 2, "bias", None))) is not None
         ]
-        bias = emit.constant(sum(biases[1:], biases[0]), "merged_bias") if biases else None
-        replace(node, emit(aten.conv2d.default, first.args[0], weight, bias, *first.args[3:], **first.kwargs))
+        merged = emit.constant(sum(biases[1:], biases[0]), "merged_bias") if biases else None
+        replace(node, emit(aten.conv2d.default, first.args[0], weight, merged, *first.args[3:], **first.kwargs))
     return found
 
 

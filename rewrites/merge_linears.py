@@ -23,7 +23,7 @@ Result::
 
 Does not fire where something else reads what is between, on parameters computed at run time, nor where the merged layer would
 have more weights than both, more than 1024 of them. Exact up to the order of summation (1e-6). Evidence: measured on
-SwiftShader, the example takes four dispatches instead of six.
+SwiftShader, the example with its softmax takes 11 dispatches instead of 13.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _merged(graph_module: fx.GraphModule, outer: fx.Node) -> list[Site | Miss]:
     joined, remainder = divmod(weight.shape[1], first.shape[0])
     if remainder or not _joins_rows(inner, between, weight.shape[1]):
         return [missed(outer, f"the reshape after {inner.name} does not join its rows")]
-    merged = weight @ torch.block_diag(*[first] * joined)
+    merged = weight @ torch.kron(torch.eye(joined), first)
     if merged.numel() > max(_SMALL, weight.numel() + first.numel()):
         return [missed(outer, f"merged with {inner.name} it would have {merged.numel()} weights")]
     emit = Emitter(graph_module, outer)

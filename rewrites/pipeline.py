@@ -16,7 +16,6 @@ from detr2litert.rewrites.fold_scales import fold_scales
 from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
 from detr2litert.rewrites.hoist_concatenations import hoist_concatenations
 from detr2litert.rewrites.hoist_permutes import hoist_permutes
-from detr2litert.rewrites.hoist_softmax_permutes import hoist_softmax_permutes
 from detr2litert.rewrites.iterate_topk import iterate_topk
 from detr2litert.rewrites.join_levels import join_levels
 from detr2litert.rewrites.lift_tokens import lift_tokens
@@ -96,7 +95,6 @@ LAY_OUT: tuple[Step, ...] = (
     Step(spread_channels, "after centre_coordinates, which matches the sum of a coordinate and its offset"),
     Step(join_levels, "after centre_coordinates, which matches the coordinates of all levels"),
     Step(hoist_concatenations, "before reduce_rank, after which windows are no dimensions of their own"),
-    Step(hoist_softmax_permutes, "before reduce_rank, which makes one copy of a reshape and a permute"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
     Step(hoist_permutes, "one permute of a tensor may then merge with another"),
     Step(merge_permutes, "on the permutes and reshapes that reduce_rank emits"),
