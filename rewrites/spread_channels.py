@@ -38,7 +38,7 @@ from detr2litert.rewrites.profile import Sampling
 _MOST_CHANNELS, _MOST_NUMBERS = 8, 1024
 
 
-@rewrite(options=("sampling",), after=("centre_coordinates",), before=("join_levels", "reduce_rank"))
+@rewrite(options=("sampling",), after=("centre_coordinates",), before=("reduce_rank",))
 def spread_channels(graph_module: fx.GraphModule, sampling: Sampling) -> Findings:
     if sampling is not Sampling.RESAMPLER:
         return []
