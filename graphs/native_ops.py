@@ -90,9 +90,29 @@ def _(scores: Tensor, k: int) -> Tensor:
     return scores.new_empty((k,), dtype=torch.int32)
 
 
+@torch.library.custom_op("detr2litert::top_values", mutates_args=())
+def top_values(x: Tensor, k: int) -> Tensor:
+    """Finds the largest values of each row; the values of the builtin operator TOPK_V2.
+
+    Args:
+        x: ``[M, N]``, finite: at least fp16's lowest number, with which the lowering fills the rows up.
+        k: how many.
+
+    Returns:
+        ``[M, k]``, the largest first, equal ones as often as they occur.
+    """
+    return x.sort(dim=-1, descending=True).values[:, :k].contiguous()
+
+
+@top_values.register_fake
+def _(x: Tensor, k: int) -> Tensor:
+    return x.new_empty((x.shape[0], k))
+
+
 RESAMPLE = torch.ops.detr2litert.resample.default
 LAYER_NORM = torch.ops.detr2litert.layer_norm.default
 GATHER_ROWS = torch.ops.detr2litert.gather_rows.default
 TOP_ROWS = torch.ops.detr2litert.top_rows.default
+TOP_VALUES = torch.ops.detr2litert.top_values.default
 CUSTOM_OPS = (RESAMPLE, LAYER_NORM)
 """Those that only the GPU delegate can run."""

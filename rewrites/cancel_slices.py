@@ -33,7 +33,6 @@ instead of 17, and a convolution of one half of a map, joined with both, 10 inst
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,18 +54,7 @@ from detr2litert.graphs.toolbox import (
     value_of,
 )
 from detr2litert.rewrites.contract import Findings, Miss, Site, fired, missed, rewrite
-
-_SPLITS = (aten.split.Tensor, aten.split_with_sizes.default)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """What a slice, or one result of a split, is: ``source[..., start:stop, ...]`` along ``dim``."""
-
-    source: fx.Node
-    dim: int
-    start: int
-    stop: int
+from detr2litert.rewrites.pieces import Piece, piece_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +67,7 @@ class _Path:
         steps: the elementwise ops between concatenation and slice, in the order in which they are computed.
     """
 
-    piece: _Piece
+    piece: Piece
     part: fx.Node
     offset: int
     steps: tuple[fx.Node, ...]
@@ -93,26 +81,9 @@ def cancel_slices(graph_module: fx.GraphModule) -> Findings:
     return found
 
 
-def _piece_of(node: fx.Node) -> _Piece | None:
-    if is_call(node, aten.slice.Tensor) and argument(node, 4, "step", 1) == 1:
-        source = node.all_input_nodes[0]
-        shape = value_of(source).shape
-        dim = normalise_dim(argument(node, 1, "dim", 0), len(shape))
-        start, stop, _ = slice(argument(node, 2, "start", None), argument(node, 3, "end", None)).indices(shape[dim])
-        return _Piece(source, dim, start, stop)
-    if is_call(node, operator.getitem) and is_call(node.args[0], *_SPLITS):
-        split: Any = node.args[0]
-        number: Any = node.args[1]
-        source = split.args[0]
-        dim = normalise_dim(argument(split, 2, "dim", 0), value_of(source).dim())
-        lengths = [int(part.shape[dim]) for part in split.meta["val"]]
-        return _Piece(source, dim, sum(lengths[:number]), sum(lengths[: number + 1]))
-    return None
-
-
 def _read_parts(graph_module: fx.GraphModule) -> list[Site | Miss]:
     """Replaces slices of concatenations by their parts."""
-    pieces = {node: piece for node in graph_module.graph.nodes if (piece := _piece_of(node)) is not None}
+    pieces = {node: piece for node in graph_module.graph.nodes if (piece := piece_of(node)) is not None}
     paths = {node: path for node, piece in pieces.items() if (path := _path_to(graph_module, piece)) is not None}
     found: list[Site | Miss] = []
     while blocked := [node for node, path in paths.items() if not _only_cut(path, paths)]:
@@ -131,7 +102,7 @@ def _read_parts(graph_module: fx.GraphModule) -> list[Site | Miss]:
     return found
 
 
-def _path_to(graph_module: fx.GraphModule, piece: _Piece) -> _Path | None:
+def _path_to(graph_module: fx.GraphModule, piece: Piece) -> _Path | None:
     """Returns the way to a slice from the part that it is; None if there is none, or if it would cost as much as it saves."""
     node, dim = piece.source, piece.dim
     steps: list[fx.Node] = []
@@ -206,11 +177,11 @@ def _join_neighbours(graph_module: fx.GraphModule, node: fx.Node) -> list[Site |
     parts: list[fx.Node] = []
     found: list[Site | Miss] = []
     for run in _runs(list_of(node.args[0]), dim):
-        piece = _piece_of(run[0])
+        piece = piece_of(run[0])
         if len(run) == 1 or piece is None:
             parts += run
             continue
-        last = _piece_of(run[-1])
+        last = piece_of(run[-1])
         assert last is not None
         complete = (piece.start, last.stop) == (0, int(value_of(piece.source).shape[dim]))
         if sum(only_user(part) is node for part in run) < (1 if complete else 2):
@@ -231,9 +202,9 @@ def _join_neighbours(graph_module: fx.GraphModule, node: fx.Node) -> list[Site |
 def _runs(parts: list[fx.Node], dim: int) -> list[list[fx.Node]]:
     """Groups parts that are slices of one tensor, each beginning where the one before ends."""
     runs: list[list[fx.Node]] = []
-    previous: _Piece | None = None
+    previous: Piece | None = None
     for part in parts:
-        piece = _piece_of(part)
+        piece = piece_of(part)
         follows = previous is not None and piece is not None and piece.dim == dim
         if follows and (piece.source, piece.dim, piece.start) == (previous.source, previous.dim, previous.stop):  # type: ignore[union-attr]
             runs[-1].append(part)

@@ -40,6 +40,15 @@ class Norms(StrEnum):
     """Means, products and a square root, protected from overflowing fp16 where necessary."""
 
 
+class TopK(StrEnum):
+    """How the largest values of a part are found, whose indices nothing reads."""
+
+    NATIVE = "native"
+    """The operator TOPK_V2, which the converter writes for no top-k."""
+    ITERATED = "iterated"
+    """Rounds of maximum and mask."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """Rewrite options of one target.
@@ -48,18 +57,20 @@ class Profile:
         protection: which norms and sums are protected from overflowing fp16.
         sampling: form of bilinear sampling.
         norms: form of layer norm.
+        topk: form of a top-k of values.
         layout: what the host step computes.
         matmul_limit: largest ``batch * K / 4`` of a batched matmul's right-hand side that the delegate computes correctly.
         token_maps: carry token tensors ``[1, N, C]`` as maps ``[1, H, W, C]``, so that no tensor of rank three has several
             consumers.
         constant_limit: constants beyond ± this are clamped to it, infinities included.
-        native_form: also compile the graphs to the delegate's own operators, which ``sampling`` and ``norms`` are not: those of
-            the form that every runtime can run.
+        native_form: also compile the graphs to the delegate's own operators, which ``sampling``, ``norms`` and ``topk``
+            are not: those of the form that every runtime can run.
     """
 
     protection: Protection = Protection.MEASURED
     sampling: Sampling = Sampling.FOLDED_TENT
     norms: Norms = Norms.PRIMITIVE
+    topk: TopK = TopK.ITERATED
     layout: Layout = Layout.TOKENS
     matmul_limit: int = MAX_SIDE
     token_maps: bool = False
@@ -68,4 +79,4 @@ class Profile:
 
     def native(self) -> Profile:
         """Returns the options of the native form."""
-        return replace(self, sampling=Sampling.RESAMPLER, norms=Norms.NATIVE)
+        return replace(self, sampling=Sampling.RESAMPLER, norms=Norms.NATIVE, topk=TopK.NATIVE)

@@ -33,10 +33,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from detr2litert.graphs.delegate import MAX_RANK
-from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS
+from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS, TOP_VALUES
 from detr2litert.graphs.op_traits import BINARY, REDUCTIONS, RESHAPES, STRIDED_VIEWS, UNARY
 from detr2litert.graphs.provenance import provenance_of
 from detr2litert.graphs.toolbox import (
@@ -222,10 +223,11 @@ def _resample(build: Builder, node: fx.Node, args: Any) -> Value:
 
 
 def _gather_rows(build: Builder, node: fx.Node, args: Any) -> Value:
-    return View.of(build.emit(node.target, build.materialise(args[0]), args[1].node))
+    rows = build.constant(args[1], dtype=torch.int32) if isinstance(args[1], Tensor) else args[1].node
+    return View.of(build.emit(node.target, build.materialise(args[0]), rows))
 
 
-def _top_rows(build: Builder, node: fx.Node, args: Any) -> Value:
+def _top(build: Builder, node: fx.Node, args: Any) -> Value:
     return View.of(build.emit(node.target, build.materialise(args[0]), args[1]))
 
 
@@ -269,7 +271,8 @@ _HANDLERS: dict[Any, Handler] = {
     GATHER_ROWS: _gather_rows,
     LAYER_NORM: _native_layer_norm,
     RESAMPLE: _resample,
-    TOP_ROWS: _top_rows,
+    TOP_ROWS: _top,
+    TOP_VALUES: _top,
     aten.repeat.default: _repeat,
     aten.select.int: _select,
     aten.slice.Tensor: _slice,

@@ -21,7 +21,7 @@ from litert_torch.backend import export_utils
 from torch import Tensor, fx
 
 from detr2litert.graphs.delegate import LANES, LARGEST
-from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS
+from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS, TOP_VALUES
 
 aten = torch.ops.aten
 
@@ -59,26 +59,35 @@ def _gather_rows(node: fx.Node, table: Any, indices: Any) -> Any:
 
 
 def _top_rows(node: fx.Node, scores: Any, k: int) -> Any:
-    """Builds the TOPK_V2 of a row, whose length is filled up to a multiple of four with fp16's lowest number.
+    """Builds the TOPK_V2 of a row. Its indices are those of a stable sort: measured on SwiftShader in fp32 and on lavapipe in
+    fp16, of 8 to 54600 scores, distinct, tied, equal, all negative."""
+    return _top(scores, k, [k])[1]
+
+
+def _top_values(node: fx.Node, x: Any, k: int) -> Any:
+    return _top(x, k, [x.type.shape[0], k])[0]
+
+
+def _top(x: Any, k: int, shape: list[int]) -> Any:
+    """Builds a TOPK_V2 along the last dimension, which is filled up to a multiple of four with fp16's lowest number.
 
     The delegate computes other lengths wrong (of 301 scores, 15 to 39 of the 100 best; ``last-axis-padding`` of the lint).
-    Filled up, its indices are those of a stable sort: measured on SwiftShader in fp32 and on lavapipe in fp16, of 8 to 54600
-    scores, distinct, tied, equal, all negative.
+
+    Returns:
+        Values and indices.
     """
-    (length,) = scores.type.shape
+    *rows, length = x.type.shape
     if missing := -length % LANES:
-        filling = stablehlo.constant(ir.DenseElementsAttr.get(np.full(missing, -LARGEST, np.float32)))
-        scores = stablehlo.concatenate([scores, filling], 0)
+        filling = stablehlo.constant(ir.DenseElementsAttr.get(np.full((*rows, missing), -LARGEST, np.float32)))
+        x = stablehlo.concatenate([x, filling], len(rows))
     count = stablehlo.constant(ir.DenseElementsAttr.get(np.asarray(k, np.int32)))
-    types = [ir.RankedTensorType.get([k], element) for element in (ir.F32Type.get(), ir.IntegerType.get_signless(32))]
-    _, indices = stablehlo.custom_call(
-        result=types,
-        inputs=[scores, count],
+    return stablehlo.custom_call(
+        result=[ir.RankedTensorType.get(shape, element) for element in (ir.F32Type.get(), ir.IntegerType.get_signless(32))],
+        inputs=[x, count],
         call_target_name=ir.StringAttr.get("tfl.topk_v2"),
         has_side_effect=ir.BoolAttr.get(False),
         backend_config=ir.StringAttr.get("{}"),
     )
-    return indices
 
 
 def _linear(node: fx.Node, x: Any, weight: Any, bias: Any = None) -> Any:
@@ -105,6 +114,7 @@ OPERATORS: Mapping[Any, Callable[..., Any]] = {
     LAYER_NORM: _layer_norm,
     GATHER_ROWS: _gather_rows,
     TOP_ROWS: _top_rows,
+    TOP_VALUES: _top_values,
     aten.linear.default: _linear,
     aten.matmul.default: _matmul,
 }

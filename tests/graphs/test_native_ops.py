@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS
+from detr2litert.graphs.native_ops import GATHER_ROWS, LAYER_NORM, RESAMPLE, TOP_ROWS, TOP_VALUES
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -63,11 +63,16 @@ def test_top_rows_gives_the_best_first_and_of_equal_scores_the_lower_index() -> 
     assert TOP_ROWS(torch.full((300,), -4.0), 40).tolist() == list(range(40))
 
 
+def test_top_values_repeats_equal_values() -> None:
+    assert TOP_VALUES(torch.tensor([[1.0, 3, -2, 3], [0, 0, -1, -5]]), 3).tolist() == [[3, 3, 1], [0, 0, -1]]
+
+
 CALLS: tuple[tuple[Callable[..., Tensor], tuple[object, ...]], ...] = (
     (RESAMPLE, (random(2, 5, 7, 3), random(2, 6, 4, 2))),
     (LAYER_NORM, (random(2, 5, 8), random(8), random(8), 1e-5)),
     (GATHER_ROWS, (random(6, 2), torch.tensor([5, 0, 3], dtype=torch.int32))),
     (TOP_ROWS, (random(9), 4)),
+    (TOP_VALUES, (random(3, 9), 4)),
 )
 
 
