@@ -118,12 +118,7 @@ data class PostprocessSpec(
  * @property sigmoid probabilities less a half are resized in place of logits.
  * @property withinBox no pixel outside of a detection's box is of its mask.
  */
-data class MaskSpec(
-    val output: String,
-    val kept: String,
-    val sigmoid: Boolean = false,
-    val withinBox: Boolean = false,
-)
+data class MaskSpec(val output: String, val kept: String, val sigmoid: Boolean = false, val withinBox: Boolean = false)
 
 /**
  * The keypoints that the last graph gives as [output] [1, Q, K, 7], class after class in the order of [classes], which need not
