@@ -61,7 +61,11 @@ export class Mask {
     });
     const pixels = this.width * this.height;
     if (changes[changes.length - 1] !== pixels) changes.push(pixels);
-    return new Mask(this.width, this.height, changes.map((at, index) => at - (index ? changes[index - 1] : 0)));
+    return new Mask(
+      this.width,
+      this.height,
+      changes.map((at, index) => at - (index ? changes[index - 1] : 0)),
+    );
   }
 
   /** The object's pixels. */
