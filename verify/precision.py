@@ -91,7 +91,7 @@ def detection_limits(manifest: Manifest, limits: DetectionLimits) -> DetectionLi
     """
     if precision_of(manifest.settings) is not Precision.INT8:
         return limits
-    return replace(limits, iou=0.9, score=WIDEST_SCORE, mask_iou=0.8, keypoint=0.04)
+    return replace(limits, iou=0.9, score=WIDEST_SCORE, outlier=None, mask_iou=0.8, keypoint=0.04)
 
 
 def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
@@ -100,7 +100,7 @@ def fp16_limits(manifest: Manifest, threshold: float) -> Fp16Limits:
         return Fp16Limits()
     widened = detection_limits(manifest, DetectionLimits(threshold))
     masks, keypoints = widened.mask_iou or 0.0, widened.keypoint or 0.0
-    return Fp16Limits(graph=0.99, iou=widened.iou, corner=None, score=widened.score, mask_iou=masks, keypoint=keypoints)
+    return Fp16Limits(0.99, widened.iou, None, widened.score, widened.outlier, mask_iou=masks, keypoint=keypoints)
 
 
 def accuracy_limits(manifest: Manifest) -> AccuracyLimits:

@@ -183,6 +183,9 @@ def _random_model(variant: Variant, config: Any, settings: Settings, seed: int) 
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = model_class(variant, None)._from_config(config, dtype=torch.float32)
+        if model.is_custom_code():
+            # transformers leaves this out for our own classes: the class head's biases, by the prior probability of an object.
+            model._init_weights(model)
         draw_weights(model, variant.family, settings, seed)
     return model, hash_tensors(model.state_dict())
 

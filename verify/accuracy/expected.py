@@ -37,7 +37,7 @@ def limits_of(threshold: float) -> DetectionLimits:
 
     The third number of a keypoint has other meanings in other projects, so it is not compared.
     """
-    return DetectionLimits(threshold, iou=0.97, score=0.02, mask_iou=0.95, keypoint=0.02, keypoint_scores=False)
+    return DetectionLimits(threshold, 0.97, 0.02, mask_iou=0.95, keypoint=0.02, keypoint_scores=False, outlier=None)
 
 
 def class_columns(

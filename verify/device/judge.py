@@ -66,7 +66,7 @@ def detection_limits(request: Request, threshold: float) -> DetectionLimits:
     """
     if request.accelerator == "cpu" or request.precision == "fp32":
         return DetectionLimits(threshold)
-    return DetectionLimits(threshold, iou=0.95, score=0.03, mask_iou=0.95, keypoint=0.02)
+    return DetectionLimits(threshold, iou=0.95, score=0.03, mask_iou=0.95, keypoint=0.02, outlier=0.075)
 
 
 def check_ran(run: DeviceRun) -> GateResult:

@@ -5,21 +5,27 @@ As sets, because near ties at the query selection may reorder queries without mo
 The rule. With threshold t, score tolerance d and IoU limit u, a reference detection and a candidate detection fit if they are
 of the same class, their boxes have IoU >= u and their scores differ by at most d. Detections are paired one to one.
 
+- With a limit w > d, a pair among many may have scores that differ by up to w, so long as the sum of squared differences of all
+  n pairs is at most (d / 2)² (n + 3): as if three more pairs did not differ at all. So a pair alone may differ by d, as without
+  w, and the root mean square of many by d / 2. A detector is unsure of a few objects, whose scores rounding moves ten times
+  further than the others', and how far is a matter of the order of summation: their largest difference grows with the number
+  of pictures without end, and says nothing about the bundle, while the root mean square has a value.
 - With a limit c, boxes of any IoU fit whose four sides each lie within c pixels of the input of each other: IoU alone would ask
   more of a small object than of a large one, since the same error is a larger share of it.
 - Every detection that scores more than t + d, on either side, must be paired: an unpaired one of the reference is *missing*,
-  one of the candidate is *extra*. Its partner scores within d of it, so more than t.
+  one of the candidate is *extra*.
 - A detection that scores within d of t (t - d < score <= t + d) may be on the other side of the threshold in the other list, so
   it need not be paired (*borderline*); it may be the partner of another detection.
 - If the reference detection has a mask, the candidate's must have an IoU of at least m with it, pixel by pixel.
 - If the reference detection has keypoints, the candidate's must lie within a share k of the diagonal of its box of them, and
   their scores differ by at most d: those that either side finds with a score of 0.5 or more.
-- Detections that score t - d or less are ignored.
+- Detections that score t - d or less are ignored, but as partners of others.
 - A detector decodes its best-scored proposals, each with the query of its rank. A small change of the scores can swap two of
   them, and then the detector may find one object twice. An extra detection that the reference also finds once its proposals are
   in the candidate's order is a *near tie*, and allowed. A missing one is never allowed.
 
-Both lists are decoded with a threshold of t - d or lower, so that a pair on the two sides of t is seen as one.
+Both lists are decoded with a threshold of t - d or lower, so that a pair on the two sides of t is seen as one; with w,
+of t + d - w or lower.
 """
 
 from __future__ import annotations
@@ -39,6 +45,7 @@ from detr2litert.verify.parity.metrics import Float64, iou_matrix, match_sets
 MATCHED, MISSING, EXTRA, BORDERLINE, NEAR_TIE = "matched", "missing", "extra", "borderline", "near tie"
 # Scores are float32 while limits are decimal fractions: a difference of exactly the tolerance must not fail by rounding.
 _ROUNDING = 1e-7
+_QUIET = 3  # pairs that count as equal beside those that were found, so that one alone may differ by twice the noise
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class DetectionLimits:
     ``mask_iou`` is the lowest IoU of masks; None to compare boxes alone. ``keypoint`` is the largest distance of keypoints, as
     a share of the box's diagonal, likewise; ``keypoint_scores`` is whether their scores are compared as well. ``corner`` is the
     largest displacement of a box's side, in pixels of the input, at which boxes fit whatever their IoU; None for none.
+    ``outlier`` is the largest difference of scores of a pair among many; None to hold every pair to ``score``.
     """
 
     threshold: float = 0.3
@@ -57,11 +65,21 @@ class DetectionLimits:
     keypoint: float | None = 0.005
     keypoint_scores: bool = True
     corner: float | None = None
+    outlier: float | None = 0.025
 
     @property
     def floor(self) -> float:
         """Returns the threshold with which to decode both lists."""
-        return max(0.0, self.threshold - self.score)
+        return max(0.0, self.threshold - max(self.score, self.widest - self.score))
+
+    @property
+    def widest(self) -> float:
+        """Returns the largest difference of scores of any pair."""
+        return max(self.score, self.outlier or 0.0)
+
+    def noise(self, pairs: int) -> float:
+        """Returns the largest root mean square of this many pairs' differences of scores; infinite without ``outlier``."""
+        return math.inf if self.outlier is None else self.score / 2 * math.sqrt(1 + _QUIET / max(pairs, 1))
 
 
 @dataclass(frozen=True)
@@ -143,15 +161,18 @@ def compare_detections(case: DetectionCase, limits: DetectionLimits) -> tuple[Ma
             status = BORDERLINE if not _required(found, limits) else NEAR_TIE if index in explained else EXTRA
             note = _nearest(found, sides.reference, sides.iou[:, index], case.sides[0]) if status == EXTRA else ""
             rows.append(MatchRow(status, found.name, found.class_index, candidate_score=found.score, note=note))
-    return tuple(sorted(rows, key=_best_score, reverse=True))
+    # A lower score is only decoded to be the partner of a higher one.
+    shown = [row for row in rows if _best_score(row) > limits.threshold - limits.score]
+    return tuple(sorted(shown, key=_best_score, reverse=True))
 
 
 def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | None = None) -> GateResult:
     """Compares the detections of every picture.
 
     Returns:
-        FAILED if a detection is missing or extra. NOT_RUN if the reference detects nothing above the threshold on any picture
-        (as with random weights), or only unpaired borderline detections, since then nothing was compared. Else PASSED.
+        FAILED if a detection is missing or extra, or the scores of all pairs differ too much. NOT_RUN if the reference detects
+        nothing above the threshold on any picture (as with random weights), or only unpaired borderline detections, since then
+        nothing was compared. Else PASSED.
     """
     start = time.perf_counter()
     limits = limits or DetectionLimits()
@@ -161,12 +182,18 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
     matched = [row for found in rows.values() for row in found if row.status == MATCHED]
     images = f"{len(cases)} image{'s' if len(cases) != 1 else ''}"
     shown = f"{len(matched)} detections matched in {images}"
+    noise = math.sqrt(sum(_gap(row) ** 2 for row in matched) / max(len(matched), 1))
+    allowed = limits.noise(len(matched)) + _ROUNDING
     if wrong:
         missing = sum(row.status == MISSING for _, row in wrong)
         verdict, summary = Verdict.FAILED, f"{missing} missing, {len(wrong) - missing} extra; {shown}"
         advice = (
             f"{wrong[0][0]}: {_describe(wrong[0][1])}; if numerics passes, the host step or the post-processing is at fault"
         )
+    elif noise > allowed:
+        verdict = Verdict.FAILED
+        summary = f"{shown}, their scores differ by {noise:.4f} (root mean square); {allowed:.4f} allowed"
+        advice = "see the scores in the report: a few rare ones may differ so much, all of them should not"
     elif not matched:
         verdict, summary = Verdict.NOT_RUN, f"the reference detects nothing above {limits.threshold} in {images}"
         if total:
@@ -185,6 +212,7 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
         instances += f", keypoints within {max(points):.2%} of the box's diagonal" if points else ""
         small = f" ({len(corners)} below {limits.iou}, within {max(corners):.2f} pixels of the input)" if corners else ""
         summary = f"{shown}, lowest IoU {lowest:.4f}{small}{instances}, scores within {apart:.4f}"
+        summary += f" (root mean square {noise:.4f})" if apart > limits.score else ""
         if tied:
             summary += f"; {tied} more that PyTorch finds too with its queries in this order"
     return GateResult(
@@ -192,11 +220,17 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
         verdict=verdict,
         summary=summary,
         advice=advice,
-        measurements=tuple(m for name, found in rows.items() for m in _measurements(name, found, limits)),
+        measurements=tuple(m for name, found in rows.items() for m in _measurements(name, found, limits))
+        + (
+            (Measurement("all", "score difference, root mean square", noise, limit=allowed, at_least=False),)
+            if matched and limits.outlier is not None
+            else ()
+        ),
         findings=tuple(
             Finding(f"detection-{row.status}", "wrong", name, _describe(row), "see the picture in the report")
             for name, row in wrong
-        ),
+        )
+        + ((Finding("detection-scores", "wrong", images, summary, advice),) if noise > allowed and not wrong else ()),
         seconds=time.perf_counter() - start,
         data={"limits": asdict(limits), "scenes": {name: [asdict(row) for row in found] for name, found in rows.items()}},
     )
@@ -205,7 +239,7 @@ def check_detections(cases: Sequence[DetectionCase], limits: DetectionLimits | N
 def _sides(
     reference: Sequence[Detection], candidate: Sequence[Detection], limits: DetectionLimits, scale: tuple[float, float]
 ) -> _Sides:
-    left, right = (tuple(d for d in side if d.score > limits.threshold - limits.score) for side in (reference, candidate))
+    left, right = (tuple(d for d in side if d.score > limits.floor) for side in (reference, candidate))
     boxes = [np.array([d.box for d in side], np.float64).reshape(-1, 4) for side in (left, right)]
     scores = [np.array([d.score for d in side], np.float64) for side in (left, right)]
     corner = (np.abs(boxes[0][:, None] - boxes[1][None, :]) * np.array([*scale, *scale])).max(axis=-1)
@@ -219,7 +253,7 @@ def _match(sides: _Sides, limits: DetectionLimits) -> list[tuple[int, int]]:
     near = sides.iou >= limits.iou
     if limits.corner is not None:
         near |= sides.corner <= limits.corner
-    fits = alike.reshape(sides.iou.shape) & near & (sides.gap <= limits.score + _ROUNDING)
+    fits = alike.reshape(sides.iou.shape) & near & (sides.gap <= limits.widest + _ROUNDING)
     for left, right in np.argwhere(fits):
         one, other = sides.reference[left], sides.candidate[right]
         fits[left, right] = _masks_fit(one, other, limits) and _keypoints_fit(one, other, limits)
@@ -330,5 +364,5 @@ def _measurements(name: str, rows: Sequence[MatchRow], limits: DetectionLimits) 
             if (points := [row.keypoint for row in matched if row.keypoint is not None])
             else []
         ),
-        Measurement(name, "score difference", max(map(_gap, matched)), limit=limits.score + _ROUNDING, at_least=False),
+        Measurement(name, "score difference", max(map(_gap, matched)), limit=limits.widest + _ROUNDING, at_least=False),
     ]

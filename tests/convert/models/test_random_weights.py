@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -76,6 +78,15 @@ def test_zero_and_constant_initial_values_are_redrawn(reference: Reference) -> N
         starts_constant = name.endswith(("sampling_offsets.weight", "attention_weights.weight", "gateway.gate.weight"))
         if starts_constant or (".layers.2.weight" in name and "bbox" in name) or name.endswith("reg_conf.layers.1.weight"):
             assert float(parameter.std()) > 0, name
+
+
+@pytest.mark.parametrize("name", ["seg-nano", "keypoint-preview", "dfine-seg-n"])
+def test_a_class_head_keeps_its_prior_so_that_nothing_is_detected(name: str) -> None:
+    """transformers does not initialise the outermost of its models where the class is ours."""
+    row = replace(VARIANTS[name], resolution=256 if name.startswith("dfine") else 192)
+    reference = build_reference(row)
+    _, logits, *_ = reference.module(photograph_like(row.resolution))
+    assert -8 < float(logits.mean()) < -3 and float(logits.sigmoid().max()) < 0.5
 
 
 def test_models_without_batch_norm_are_not_run() -> None:

@@ -13,7 +13,8 @@ from detr2litert.verify.parity.detections import DetectionCase, DetectionLimits,
 from detr2litert.verify.parity.fp16 import Fp16Limits
 from detr2litert.verify.report.report import rejudge
 
-LIMITS = DetectionLimits(threshold=0.3, iou=0.99, score=0.01)
+LIMITS = DetectionLimits(threshold=0.3, iou=0.99, score=0.01, outlier=None)
+MANY = replace(LIMITS, outlier=0.025)
 
 
 def found(score: float, *, kind: int = 0, shift: float = 0.0) -> Detection:
@@ -132,6 +133,41 @@ def test_nothing_to_compare_does_not_pass() -> None:
 
 def test_floor_is_the_decoding_threshold() -> None:
     assert LIMITS.floor == pytest.approx(0.29) and DetectionLimits(threshold=0.005).floor == 0
+
+
+def differing(*differences: float) -> GateResult:
+    """One picture with a pair of each difference of scores."""
+    places = [replace(found(0.8), box=(100.0 * place, 0.0, 100.0 * place + 50, 50.0)) for place in range(len(differences))]
+    moved = [replace(one, score=one.score + by) for one, by in zip(places, differences, strict=True)]
+    result = check_detections([DetectionCase("scene", places, moved)], MANY)
+    assert result.verdict is rejudge(result)
+    return result
+
+
+def test_a_pair_alone_may_differ_by_the_tolerance_and_one_of_many_by_more() -> None:
+    assert differing(0.0099).verdict is Verdict.PASSED and differing(-0.0101).verdict is Verdict.FAILED
+    assert differing(0.0101, *[0.0] * 3).verdict is Verdict.PASSED
+    assert differing(0.0249, *[0.0] * 9).verdict is Verdict.FAILED  # one of ten
+    passed = differing(0.0249, *[0.0] * 24)
+    assert passed.verdict is Verdict.PASSED and "scores within 0.0249 (root mean square 0.0050)" in passed.summary
+    assert "1 missing, 1 extra" in differing(0.0251, *[0.0] * 99).summary
+
+
+def test_scores_that_all_differ_are_found_though_each_is_within_the_tolerance() -> None:
+    assert differing(*[0.009] * 2).verdict is Verdict.FAILED  # the root mean square of two may be 0.0079
+    assert differing(*[-0.006] * 6).verdict is Verdict.PASSED and differing(*[-0.006] * 8).verdict is Verdict.FAILED
+    result = differing(*[0.006, -0.006] * 10)
+    assert [(finding.rule, finding.place) for finding in result.findings] == [("detection-scores", "1 image")]
+    assert "20 detections matched in 1 image, their scores differ by 0.0060" in result.summary
+
+
+def test_an_outlier_widens_neither_the_band_around_the_threshold_nor_what_is_listed() -> None:
+    assert MANY.floor == pytest.approx(0.285) and replace(MANY, score=0.1).floor == pytest.approx(0.2)
+    for score, status in ((0.305, ["borderline"]), (0.311, ["missing"]), (0.288, [])):
+        rows = compare_detections(DetectionCase("scene", [found(score)], []), MANY)
+        assert [row.status for row in rows] == status
+    rows = compare_detections(DetectionCase("scene", [found(0.311)], [found(0.287)]), MANY)
+    assert [row.status for row in rows] == ["matched"]
 
 
 FP16 = Fp16Limits().detections(0.3)

@@ -288,4 +288,5 @@ def test_one_more_detection_is_allowed_if_the_order_of_the_proposals_explains_it
 
 
 def test_limits_are_the_issues_own() -> None:
-    assert Fp16Limits().detections(0.5) == DetectionLimits(0.5, iou=0.98, score=0.02, mask_iou=0.95, keypoint=0.02, corner=0.45)
+    expected = DetectionLimits(0.5, iou=0.98, score=0.02, mask_iou=0.95, keypoint=0.02, corner=0.45, outlier=0.05)
+    assert Fp16Limits().detections(0.5) == expected
