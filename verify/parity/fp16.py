@@ -59,7 +59,7 @@ class Fp16Limits:
             weights nano 0.99933 (3.7 %), dfine-s 0.99918 (4.0 %): sixty convolutions, each of up to 2304 terms added in fp16.
             A norm that overflows leaves no correlation.
         iou: lowest IoU of a confident detection with its partner.
-        score, outlier: largest difference of their scores, of one pair alone and of a pair among many, whose root mean square is
+        score, outlier: largest difference of their scores, of one pair alone and of a pair among many; the root mean square is
             bounded as well (see ``detections``). Measured on lavapipe, 163 pairs of dfine-tiny in 40 pictures, root mean square
             and largest: 0.0039 and 0.020 in the native form, 0.0034 and 0.027 in the portable one; in other orders of summation
             0.0054 and 0.038, 0.0048 and 0.039. Half of the pairs are within 0.0007.
