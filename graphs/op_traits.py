@@ -104,6 +104,7 @@ def ops_with(traits: Trait) -> tuple[Any, ...]:
 
 
 RESHAPES = ops_with(Trait.RESHAPES)
+UNIT_VIEWS = ops_with(Trait.UNIT_DIMENSIONS)
 STRIDED_VIEWS = ops_with(Trait.UNIT_DIMENSIONS | Trait.PERMUTES | Trait.EXPANDS)
 """Ops that read the same memory with other strides, for any strides of the input."""
 REARRANGEMENTS = ops_with(Trait.RESHAPES | Trait.UNIT_DIMENSIONS | Trait.PERMUTES)

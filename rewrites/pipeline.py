@@ -10,12 +10,14 @@ from detr2litert.rewrites.driver import Step
 from detr2litert.rewrites.evaluate_constants import evaluate_constants
 from detr2litert.rewrites.fold_batch_norm import fold_batch_norm
 from detr2litert.rewrites.fold_masks import fold_masks
+from detr2litert.rewrites.fold_means import fold_means
 from detr2litert.rewrites.fold_sampling import fold_sampling
 from detr2litert.rewrites.fold_scales import fold_scales
 from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
 from detr2litert.rewrites.hoist_concatenations import hoist_concatenations
 from detr2litert.rewrites.hoist_permutes import hoist_permutes
 from detr2litert.rewrites.iterate_topk import iterate_topk
+from detr2litert.rewrites.join_levels import join_levels
 from detr2litert.rewrites.lift_tokens import lift_tokens
 from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
 from detr2litert.rewrites.lower_attention import lower_attention
@@ -26,6 +28,8 @@ from detr2litert.rewrites.lower_nearest_sampling import lower_nearest_sampling
 from detr2litert.rewrites.lower_padding import lower_padding
 from detr2litert.rewrites.lower_sampling import lower_sampling
 from detr2litert.rewrites.lower_transposed_conv import lower_transposed_conv
+from detr2litert.rewrites.merge_convolutions import merge_convolutions
+from detr2litert.rewrites.merge_linears import merge_linears
 from detr2litert.rewrites.merge_permutes import merge_permutes
 from detr2litert.rewrites.merge_scalars import merge_scalars
 from detr2litert.rewrites.protect_layer_norm import protect_layer_norm
@@ -36,6 +40,7 @@ from detr2litert.rewrites.share_softmax import share_softmax
 from detr2litert.rewrites.split_clamp import split_clamp
 from detr2litert.rewrites.split_linears import split_linears
 from detr2litert.rewrites.split_matmul import split_matmul
+from detr2litert.rewrites.spread_channels import spread_channels
 from detr2litert.rewrites.use_layer_norm import use_layer_norm
 from detr2litert.rewrites.use_resampler import use_resampler
 from detr2litert.rewrites.use_topk import use_topk
@@ -48,6 +53,7 @@ NORMALISE: tuple[Step, ...] = (
     Step(bound_constants, "after evaluation, which produces the infinities"),
     Step(lower_max, "the selection's scores become one plain tensor"),
     Step(fold_batch_norm, "before fold_scales: a folded convolution is a plain one"),
+    Step(merge_convolutions, "after fold_batch_norm: the branches that are added end in norms"),
 )
 """Normalises an imported program for the cut."""
 
@@ -67,7 +73,9 @@ LOWER: tuple[Step, ...] = (
     Step(cancel_slices, "after vectorise_channels, which emits concatenations of boxes that are sliced"),
     Step(merge_scalars, "after sampling, whose coordinate changes it merges"),
     Step(fold_scales, "after attention is lowered and scalars are merged; before norms are decomposed"),
+    Step(merge_linears, "after vectorise_channels, which emits layers, and fold_scales, which folds the factors between them"),
     Step(split_linears, "after fold_scales, which folds the factors of the whole layer"),
+    Step(fold_means, "beside merge_linears: what a linear layer reads"),
     Step(share_softmax, "before the top-k of a softmax is reshaped"),
     Step(use_topk, "before iterate_topk, which takes what it left"),
     Step(iterate_topk, "only the values of a top-k that is left in a part are read"),
@@ -86,6 +94,8 @@ PROTECT: tuple[Step, ...] = (
 
 LAY_OUT: tuple[Step, ...] = (
     Step(lower_layer_norm, "first: lowers the norms that need no protection"),
+    Step(join_levels, "after centre_coordinates, which matches the coordinates of all levels"),
+    Step(spread_channels, "after centre_coordinates, which matches the sum of a coordinate and its offset"),
     Step(hoist_concatenations, "before reduce_rank, after which windows are no dimensions of their own"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),
     Step(hoist_permutes, "one permute of a tensor may then merge with another"),

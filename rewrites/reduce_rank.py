@@ -33,6 +33,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from detr2litert.graphs.delegate import MAX_RANK
@@ -222,7 +223,8 @@ def _resample(build: Builder, node: fx.Node, args: Any) -> Value:
 
 
 def _gather_rows(build: Builder, node: fx.Node, args: Any) -> Value:
-    return View.of(build.emit(node.target, build.materialise(args[0]), args[1].node))
+    rows = build.constant(args[1], dtype=torch.int32) if isinstance(args[1], Tensor) else args[1].node
+    return View.of(build.emit(node.target, build.materialise(args[0]), rows))
 
 
 def _top(build: Builder, node: fx.Node, args: Any) -> Value:
