@@ -16,7 +16,6 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 import stand_ins
-from agreement import above, difference, threshold_of
-from record_rfdetr import ORIGINALS, Found, _recipe_module, _row, _write
+from agreement import ROBUST, above, difference, perturb, threshold_of
+from recording import ORIGINALS, Found, recipe_module, rows_of, write_recipe
 
 SIZE, WIDTH, HEIGHT, COLUMNS = "n", 320, 256, 3
 NAME = f"dfineseg-{SIZE}-{HEIGHT}x{WIDTH}"
@@ -71,9 +70,9 @@ def main() -> None:
     torch.set_num_threads(1)
     stand_ins.install()
     sys.path.insert(0, str(parser.parse_args().project.resolve()))
-    recipe_module = _recipe_module()
+    module = recipe_module()
     for seed in range(3, 12):
-        if _try_seed(recipe_module, seed):
+        if _try_seed(module, seed):
             return
     raise SystemExit("no seed gives robust detections")
 
@@ -116,26 +115,18 @@ def _try_seed(module: Any, seed: int) -> bool:
         written = recipe([[r"dec_score_head\.2\.bias$", "literal", bias], *statistics])
         opened = _opened(written.write(Path(folder)))
     everything = _detect(opened)
-    threshold = threshold_of(everything, SimpleNamespace(all_selected=False))  # type: ignore[arg-type]
+    threshold = threshold_of(everything)
     if threshold is None:
         print(f":: seed {seed}: no threshold", flush=True)
         return False
     kept = above(everything, threshold)
-    with torch.no_grad():
-        torch.manual_seed(0)
-        for value in opened.model.parameters():
-            if value.is_floating_point():  # reg_scale is a whole number
-                value.mul_(1 + 2e-7 * torch.randn_like(value))
+    perturb(opened.model)
     apart = difference(kept, above(_detect(opened), threshold))
-    if apart > 3e-3:
+    if apart > ROBUST:
         print(f":: seed {seed}: depends on the last bit ({apart:.2g})", flush=True)
         return False
-    wanted: Any = SimpleNamespace(name=NAME, architecture=f"dfineseg-{SIZE}", columns=COLUMNS, class_names=None)
-    rows = {
-        picture: [_row(rank, one, {}, wanted) for rank, one in enumerate(sorted(found, key=lambda one: -one[1]))]
-        for picture, found in kept.items()
-    }
-    _write(SimpleNamespace(wanted=wanted, recipe=module, notes=[]), written, threshold, rows)  # type: ignore[arg-type]
+    rows = {picture: rows_of(found) for picture, found in kept.items()}
+    write_recipe(module, written, threshold, rows, architecture=f"dfineseg-{SIZE}")
     print(f":: seed {seed}, {[len(found) for found in kept.values()]} above {threshold}, robust {apart:.1e}", flush=True)
     return True
 

@@ -14,33 +14,28 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
-import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools import mask as coco_masks
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import stand_ins
-from agreement import above, difference, threshold_of
+from agreement import ROBUST, above, difference, perturb, threshold_of
+from recording import ORIGINALS, Found, recipe_module, rows_of, write_recipe
 from rfdetr_file import payload_of, template_of
 from rfdetr_recipes import RECIPES
 from session import Session
 from wanted import Wanted
-
-ORIGINALS = Path(__file__).resolve().parents[2] / "tests" / "originals"
 
 INIT: list[list[Any]] = [
     [r"_kp_active_mask$", "value", 0],
@@ -67,12 +62,6 @@ INIT: list[list[Any]] = [
     [r"weight$", "normal", 1.0],
 ]
 """Attention is not uniform, boxes differ from their proposals, scores reach from 0 to above 0.5."""
-
-MASKS = 4
-"""Masks that are recorded in a picture, those of the best detections; one takes some kilobytes."""
-
-Found = tuple[int, float, list[float], str | None, Any, Any]
-"""Column, score, box, name, the mask (``[height, width]`` booleans) and the keypoints (``[K, 3]``), or None, of a detection."""
 
 
 def main() -> None:
@@ -119,7 +108,7 @@ def _prepare(wanted: Wanted, packages: Path) -> None:
 def record(wanted: Wanted) -> None:
     """Records one recipe."""
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(wanted, _recipe_module(), Path(folder))
+        session = Session(wanted, recipe_module(), Path(folder))
         os.chdir(folder)
         for seed in range(wanted.seed, wanted.seed + 6):
             if _try_seed(session, seed):
@@ -173,20 +162,15 @@ def _try_seed(session: Session, seed: int) -> bool:
         loaded = model
     else:
         loaded = _reload(session, path)
-    inner = loaded.model.model
     everything = _predict(loaded, wanted)
-    threshold = threshold_of(everything, wanted)
+    threshold = threshold_of(everything, all_selected=wanted.all_selected)
     if threshold is None:
         print(f":: {wanted.name}: seed {seed}: no threshold", flush=True)
         return False
     kept = above(everything, threshold)
-    with torch.no_grad():
-        torch.manual_seed(0)
-        for value in inner.parameters():
-            value.mul_(1 + 2e-7 * torch.randn_like(value))
-    again = _predict(loaded, wanted)
-    apart = difference(kept, above(again, threshold))
-    if apart > 3e-3:
+    perturb(loaded.model.model)
+    apart = difference(kept, above(_predict(loaded, wanted), threshold))
+    if apart > ROBUST:
         print(f":: {wanted.name}: seed {seed}: depends on the last bit ({apart:.2g})", flush=True)
         return False
     if wanted.contrast is not None:
@@ -195,10 +179,10 @@ def _try_seed(session: Session, seed: int) -> bool:
         session.notes.append(f"Opened with {wanted.contrast or 'nothing beside the path'}: difference {contrast:.3g}.")
     names = _class_names(loaded)
     rows = {
-        picture: [_row(rank, one, names, wanted) for rank, one in enumerate(sorted(found, key=lambda one: -one[1]))]
+        picture: rows_of([(*one[:3], _name_of(one, names, wanted), *one[4:]) for one in found])
         for picture, found in kept.items()
     }
-    _write(session, recipe, threshold, rows)
+    write_recipe(session.recipe, recipe, threshold, rows, architecture=wanted.architecture, notes=session.notes)
     scores = [one[1] for found in kept.values() for one in found]
     print(
         f":: {wanted.name}: seed {seed}, {[len(found) for found in kept.values()]} of "
@@ -295,67 +279,15 @@ def _class_names(model: Any) -> Any:
     return names if isinstance(names, dict) else {}
 
 
-def _row(rank: int, one: Found, names: dict[int, Any], wanted: Wanted) -> list[Any]:
-    column, score, box, name, mask, keypoints = one
+def _name_of(one: Found, names: dict[int, Any], wanted: Wanted) -> str | None:
+    column, name = one[0], one[3]
     if wanted.class_names is None and wanted.columns != 91:
-        name, names = None, {}  # rfdetr gives COCO's names to a head that is not COCO's
-    elif wanted.reload is None and wanted.class_names is not None:
-        name, names = None, dict(enumerate(wanted.class_names))  # the names are read only from a file
-    elif name == "__background__":
+        return None  # rfdetr gives COCO's names to a head that is not COCO's
+    if wanted.reload is None and wanted.class_names is not None:
+        return dict(enumerate(wanted.class_names)).get(column)  # the names are read only from a file
+    if name == "__background__":
         name = None  # what predict says for the last column since 1.9; the property class_names has no such name
-    row = [names.get(column) if name is None else name, column, round(score, 6), [round(side, 5) for side in box]]
-    if mask is not None and rank < MASKS:
-        row.append(coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode())
-    if keypoints is not None:
-        row += [None, [[round(float(value), 5) for value in keypoint] for keypoint in keypoints]]
-    return row
-
-
-# --- The recipe -------------------------------------------------------------------------------------------------------------
-
-
-def _write(session: Session, recipe: Any, threshold: float, detections: dict[str, Any]) -> None:
-    """Writes the JSON; the tensors as differences to the architecture's list, which is written where it does not exist."""
-    wanted = session.wanted
-    listed = ORIGINALS / "architectures" / f"{wanted.architecture}.txt"
-    listed.parent.mkdir(exist_ok=True)
-    if not listed.exists():
-        lines = (" ".join([name, dtype, *map(str, shape)]) for name, (dtype, shape) in recipe.tensors.items())
-        listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    base = dict(session.recipe._architecture(wanted.architecture))
-    changed: dict[str, Any] = {
-        name: [dtype, list(shape)] for name, (dtype, shape) in recipe.tensors.items() if base.get(name) != (dtype, shape)
-    }
-    changed.update({name: None for name in base if name not in recipe.tensors})
-    content = {
-        "project": recipe.project,
-        "version": recipe.version,
-        "made_by": " ".join([recipe.made_by, *session.notes]),
-        "architecture": wanted.architecture,
-        "tensors": changed,
-        "init": recipe.init,
-        "seed": recipe.seed,
-        "container": recipe.container,
-        "options": list(recipe.options),
-        "threshold": threshold,
-        "detections": detections,
-    }
-    path = ORIGINALS / "recipes" / f"{wanted.name}.json"
-    path.parent.mkdir(exist_ok=True)
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    # One line for each innermost list.
-    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: f"[{re.sub(chr(10) + ' +', ' ', match[1])}]", text)
-    text = re.sub(r"\[\s+([^\[\]{}]*\[[^\[\]{}]*\])\s+\]", lambda match: f"[{re.sub(chr(10) + ' +', ' ', match[1])}]", text)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _recipe_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", ORIGINALS / "recipe.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["recipe"] = module
-    spec.loader.exec_module(module)
-    return module
+    return names.get(column) if name is None else name
 
 
 if __name__ == "__main__":
