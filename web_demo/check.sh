@@ -53,6 +53,6 @@ grep -E '^# (tests|pass|fail|skipped)' "$work/node.log"
 
 say "the page in Chromium"
 export CHROMIUM=$chromium BUNDLES=$bundles SHOTS=${SHOTS:-$repo/build/web_demo}
-node --test --test-reporter=spec "$here"/test/browser/page.test.js
+node --test --test-concurrency=1 --test-reporter=spec "$here"/test/browser/*.test.js
 
 say "all checks passed, on a GPU in software; screenshots in $SHOTS"

@@ -1,143 +1,30 @@
-/**
- * Tests the page in a real browser. Variables: CHROMIUM, the program; GOLDENS, the output of tests/android/make_goldens.py;
- * FILES, the output of tests/web/make_files.py; BUNDLES, folders separated by ':'; SHOTS, the folder for screenshots.
- */
+/** Tests the page in a real browser: bundles that agree, planted faults, refusals, choices. The variables are harness.js's. */
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
-import { Server } from '../../server/server.js';
-import { classColour } from '../../src/colours.js';
-import { Mask } from '../../src/masks.js';
-import { readSafetensors } from '../../src/safetensors.js';
-import { get } from '../goldens.js';
-import { writeSafetensors } from '../write_safetensors.js';
-import { Chromium } from './chromium.js';
+import { test } from 'node:test';
+import {
+  FILES,
+  GOLDENS,
+  HAND_MADE,
+  SECONDS,
+  SHOTS,
+  address,
+  chosen,
+  formShown,
+  nudged,
+  planted,
+  scaled,
+  scratch,
+  server,
+  settled,
+  shared,
+  startPage,
+  visit,
+} from './harness.js';
 
-/** @param {string} name */
-function variable(name) {
-  const value = process.env[name];
-  assert(value, `set ${name}; web_demo/check.sh does`);
-  return value;
-}
-
-const GOLDENS = variable('GOLDENS');
-const FILES = variable('FILES');
-const SHOTS = variable('SHOTS');
-const HAND_MADE = path.join(GOLDENS, 'bundles/hand_made');
-const NATIVE = path.join(GOLDENS, 'bundles/native');
-const NATIVE_B = 'graph_b.native.tflite';
-const WIDE = { width: 1180, height: 900 };
-/** A software GPU on a busy machine is slow. */
-const SECONDS = Number(process.env.SECONDS_A_BUNDLE ?? 300);
-
-const server = new Server();
-let address = '';
-/** @type {Chromium} */
-let browser;
-/** A tab that opens one bundle after another, as a user does: LiteRT.js starts in it once. @type {import('./chromium.js').Tab} */
-let shared;
-let scratch = '';
-
-before(async () => {
-  await mkdir(SHOTS, { recursive: true });
-  server.bundles.set('hand_made', HAND_MADE);
-  for (const name of ['partly', 'wholly']) server.bundles.set(name, path.join(FILES, name));
-  address = await server.start(0);
-  scratch = await mkdtemp(path.join(tmpdir(), 'web-demo-'));
-  browser = await Chromium.launch(variable('CHROMIUM'));
-  shared = await browser.tab(WIDE);
-});
-
-after(async () => {
-  await browser?.close();
-  server.stop();
-  await rm(scratch, { recursive: true, force: true });
-});
-
-/**
- * Opens the page with a bundle, waits for its verdict, and gives the tab to `use`.
- *
- * @param {string} query
- * @param {(tab: import('./chromium.js').Tab, seen: {state: string, text: string, report: any}) => Promise<void>} use
- * @param {{width?: number, height?: number, dark?: boolean, before?: string}} [options]
- */
-async function visit(query, use, options = {}) {
-  const tab = await browser.tab({ ...WIDE, ...options });
-  try {
-    await tab.goto(`${address}/web_demo/?${query}`);
-    await use(tab, await settled(tab));
-    assert.deepEqual(tab.uncaught, []);
-  } finally {
-    await tab.close();
-  }
-}
-
-/** @param {import('./chromium.js').Tab} tab */
-async function settled(tab) {
-  await tab.until('document.body.dataset.state !== "working" && !document.body.hasAttribute("aria-busy")', SECONDS);
-  return JSON.parse(
-    await tab.evaluate(
-      `JSON.stringify({
-      state: document.body.dataset.state,
-      text: document.querySelector("#verdict-text").textContent,
-      report: globalThis.report ?? null,
-    })`,
-    ),
-  );
-}
-
-/**
- * Chooses a bundle in the shared tab, and waits for the verdict.
- *
- * @param {string} bundle a folder or a .zip
- */
-async function chosen(bundle) {
-  // So that the verdict waited for is not the last bundle's.
-  await shared.evaluate('document.body.dataset.state = "working"');
-  await shared.choose(bundle.endsWith('.zip') ? '#choose-zip' : '#choose-folder', bundle);
-  const seen = await settled(shared);
-  assert.deepEqual(shared.uncaught, []);
-  return seen;
-}
-
-/**
- * A copy of a bundle with one file changed, and its hash in the manifest updated unless `staleHash`.
- *
- * @param {string} name
- * @param {(bytes: Buffer) => Uint8Array} change
- * @param {{staleHash?: boolean, base?: string}} [options]
- */
-async function planted(name, change, { staleHash = false, base = HAND_MADE } = {}) {
-  const folder = path.join(await mkdtemp(path.join(scratch, 'planted-')), 'bundle');
-  await cp(base, folder, { recursive: true });
-  const bytes = change(await readFile(path.join(base, name)));
-  await writeFile(path.join(folder, name), bytes);
-  if (staleHash) return folder;
-  const manifest = JSON.parse(await readFile(path.join(base, 'manifest.json'), 'utf-8'));
-  manifest.files[name] = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
-  await writeFile(path.join(folder, 'manifest.json'), JSON.stringify(manifest));
-  return folder;
-}
-
-/** Adds to the last value of one tensor. @param {string} name @param {number} amount */
-const nudged = (name, amount) => (/** @type {Buffer} */ bytes) => {
-  const tensors = readSafetensors(bytes, 'golden');
-  const { data } = get(tensors, name);
-  data[data.length - 1] += amount;
-  return writeSafetensors(tensors);
-};
-
-/** Replaces a constant by another checkpoint's. @param {string} name */
-const scaled = (name) => (/** @type {Buffer} */ bytes) => {
-  const tensors = readSafetensors(bytes, 'constants');
-  const { data } = get(tensors, name);
-  data.forEach((value, index) => (data[index] = value * 1.2));
-  return writeSafetensors(tensors);
-};
+startPage();
 
 test('without a bundle the page shows how to open one, and names the GPU', async () => {
   await shared.goto(`${address}/web_demo/`);
@@ -255,13 +142,6 @@ test('a graph that the GPU does not accept whole is refused with the operator, a
   }
 });
 
-/** The note below the verdict, and the page's line about the graphs. */
-async function formShown() {
-  const note = await shared.evaluate('document.querySelector("#verdict-note").textContent');
-  const facts = await shared.evaluate('document.querySelector("#facts").innerText');
-  return { note, facts };
-}
-
 test('a bundle of one graph agrees: the GPU selects, and the page has no host step', async () => {
   const { state, text, report } = await chosen(path.join(GOLDENS, 'bundles/one_graph'));
   assert.equal(state, 'agrees', text);
@@ -274,135 +154,6 @@ test('a bundle of one graph agrees: the GPU selects, and the page has no host st
   const { note } = await formShown();
   assert.match(note, /The only graph, in its portable form, ran entirely on/);
   assert.doesNotMatch(await shared.evaluate('document.querySelector("#times").innerText'), /Host step|Graph B/);
-});
-
-test('masks are computed, compared with the golden ones and drawn translucent, for another threshold too', async () => {
-  const { state, text, report } = await chosen(path.join(GOLDENS, 'bundles/masks'));
-  assert.equal(state, 'agrees', text);
-  assert.match(text, /2 detections matched .* lowest IoU of masks 1\.0000/);
-  assert(report.chain.dispatches.m > 0);
-  const expected = JSON.parse(await readFile(path.join(GOLDENS, 'bundles/masks.json'), 'utf-8')).masks;
-  const counts = (/** @type {any[]} */ found) => found.map(({ mask }) => new Mask(mask.width, mask.height, mask.runs).counts);
-  assert.deepEqual(counts(report.found), expected);
-  assert.match((await formShown()).note, /Both graphs, in their portable form, ran entirely on/);
-  assert.match(await shared.evaluate('document.querySelector("#times").innerText'), /Graph M[^]*Masks/);
-  await shared.screenshot(path.join(SHOTS, 'masks-hand-made.png'));
-
-  await shared.choose('#choose-picture', path.join(FILES, 'masks.png'));
-  await shared.until(
-    'report.found.every(({mask}) => mask?.width === 320) && !document.body.hasAttribute("aria-busy")',
-    SECONDS,
-  );
-  const [item] = (await settled(shared)).report.found;
-  const mask = new Mask(item.mask.width, item.mask.height, item.mask.runs);
-  assert.deepEqual([item.name, mask.width, mask.height], ['blue', 320, 240]);
-  // In the middle of the mask but beside box and label, the picture is tinted; outside it is black as before.
-  const [inside, outside] = await shared.evaluate(`(() => {
-    const canvas = document.querySelector('canvas');
-    const at = (x, y) =>
-      [...canvas.getContext('2d').getImageData(x * canvas.width / 320, y * canvas.height / 240, 1, 1).data.slice(0, 3)];
-    return [at(205, 90), at(20, 220)];
-  })()`);
-  assert.deepEqual(outside, [0, 0, 0]);
-  const [colour, opacity] = [classColour(2), 110 / 255];
-  const blue = [0, 0, 255].map((value, channel) => value + (colour[channel] - value) * opacity);
-  inside.forEach((/** @type {number} */ value, /** @type {number} */ channel) =>
-    assert(Math.abs(value - blue[channel]) < 3, `${inside} for ${blue}`),
-  );
-  await shared.screenshot(path.join(SHOTS, 'masks-picture.png'));
-
-  const before = (await settled(shared)).report.found.length;
-  await shared.evaluate(`(() => {
-    const slider = document.querySelector('#threshold');
-    slider.value = slider.min;
-    slider.dispatchEvent(new Event('input'));
-  })()`);
-  await shared.until(`report.found.length > ${before} && report.found.every(({mask}) => mask)`, SECONDS);
-});
-
-test('keypoints are compared with the golden ones, and drawn where their score is one half or more', async () => {
-  const { state, text, report } = await chosen(path.join(GOLDENS, 'bundles/keypoints'));
-  assert.equal(state, 'agrees', text);
-  assert.match(text, /2 detections matched .* keypoints within 0\.00 % of the box's diagonal/);
-  assert.deepEqual(
-    report.found.map((/** @type {any} */ item) => [item.name, item.keypoints.length]),
-    [
-      ['red', 3],
-      ['green', 2],
-    ],
-  );
-  assert.match(await shared.evaluate('document.querySelector("#found").innerText'), /Keypoints[^]*red[^]*1 of 3/);
-
-  await shared.choose('#choose-picture', path.join(FILES, 'keypoints.png'));
-  await shared.until('report.found[0].box[2] > 100 && !document.body.hasAttribute("aria-busy")', SECONDS);
-  const { found } = (await settled(shared)).report;
-  await shared.screenshot(path.join(SHOTS, 'keypoints-picture.png'));
-  assert.deepEqual(
-    found.map((/** @type {any} */ item) => item.name),
-    ['red', 'green', 'green'],
-  );
-  // Two points of the best and the middle of the line between them have its colour; beside the line is the picture.
-  const [from, to] = found[0].keypoints;
-  const [along, length] = [{ x: to.x - from.x, y: to.y - from.y }, Math.hypot(to.x - from.x, to.y - from.y)];
-  const beside = (/** @type {number} */ share, /** @type {number} */ apart) => [
-    from.x + share * along.x - (apart * along.y) / length,
-    from.y + share * along.y + (apart * along.x) / length,
-  ];
-  const places = [beside(0, 0), beside(1, 0), beside(0.5, 0), beside(0.5, 12)];
-  const pixels = await shared.evaluate(`(() => {
-    const canvas = document.querySelector('canvas');
-    const at = ([x, y]) =>
-      [...canvas.getContext('2d').getImageData(x * canvas.width / 320, y * canvas.height / 240, 1, 1).data.slice(0, 3)];
-    return ${JSON.stringify(places)}.map(at);
-  })()`);
-  assert.deepEqual(pixels, [...Array(3).fill(classColour(0)), [0, 0, 0]]);
-});
-
-test('the native form runs where the GPU has its operators, and the page shows it', async () => {
-  const { state, text, report } = await chosen(NATIVE);
-  assert.equal(state, 'agrees', text);
-  assert.deepEqual([report.form, report.refusal], ['native', undefined]);
-  const { note, facts } = await formShown();
-  assert.match(note, /Both graphs, in their native form, ran entirely on/);
-  assert.match(facts, /native form, with the GPU delegate's own operators/);
-});
-
-test('a native graph that computes something else is detected: it is the one that runs', async () => {
-  const wrong = await readFile(path.join(FILES, 'wrong.native.tflite'));
-  const { state, text } = await chosen(await planted(NATIVE_B, () => wrong, { base: NATIVE }));
-  assert.equal(state, 'differs', text);
-  assert.match(text, /^graph B differs: logits/);
-});
-
-test('a native form that the GPU refuses is replaced by the portable one, and the page shows why', async () => {
-  const refused = await readFile(path.join(FILES, 'refused.tflite'));
-  const { state, text, report } = await chosen(await planted(NATIVE_B, () => refused, { base: NATIVE }));
-  assert.equal(state, 'agrees', text);
-  assert.equal(report.form, 'portable');
-  assert.match(report.refusal, /the GPU does not run all of graph_b\.native\.tflite/);
-  const { note, facts } = await formShown();
-  assert.match(
-    note,
-    /in their portable form, ran.*The native form .* does not run here, so the portable one is used: .*RELU_0_TO_1/,
-  );
-  assert.match(facts, /portable form, since the native one does not run here/);
-});
-
-test('the forms are not mixed: without native graph A, native graph B is not used', async () => {
-  const [refused, wrong] = await Promise.all(
-    ['refused.tflite', 'wrong.native.tflite'].map((name) => readFile(path.join(FILES, name))),
-  );
-  const one = await planted(NATIVE_B, () => wrong, { base: NATIVE });
-  const manifest = JSON.parse(await readFile(path.join(one, 'manifest.json'), 'utf-8'));
-  manifest.native.a = 'graph_a.native.tflite';
-  manifest.files[manifest.native.a] = {};
-  await writeFile(path.join(one, manifest.native.a), '');
-  await writeFile(path.join(one, 'manifest.json'), JSON.stringify(manifest));
-  const both = await planted(manifest.native.a, () => refused, { base: one });
-  const { state, text, report } = await chosen(both);
-  assert.equal(state, 'agrees', text);
-  assert.equal(report.form, 'portable');
-  assert.match(report.refusal, /graph_a\.native\.tflite/);
 });
 
 test('a bundle without golden vectors runs, and the page reports that nothing was compared', async () => {
