@@ -35,6 +35,14 @@ def test_a_subtraction_stays_one() -> None:
     rewritten(spread_channels, apart, QUERIES, BOXES, sampling=Sampling.RESAMPLER)
 
 
+def test_a_centre_is_subtracted_from_the_box_before_it_is_spread() -> None:
+    def centred(queries: Tensor, boxes: Tensor) -> Tensor:
+        return linear(queries, WEIGHT).reshape(1, 6, 4, 3, 2) + (boxes[..., :2] - 0.5)[:, :, None, None] + 0.25
+
+    found = ops(rewritten(spread_channels, centred, QUERIES, BOXES, sampling=Sampling.RESAMPLER))
+    assert found.count("slice") == 0 and found.index("add") < max(i for i, name in enumerate(found) if name == "linear")
+
+
 @pytest.mark.parametrize(
     "function",
     [
