@@ -49,6 +49,7 @@ export function startPage() {
     browser = await Chromium.launch(variable('CHROMIUM'));
     shared = await browser.tab(WIDE);
     await shared.goto(`${address}/web_demo/`);
+    await settled(shared);
   });
 
   after(async () => {
