@@ -283,7 +283,7 @@ def test_one_more_detection_is_allowed_if_the_order_of_the_proposals_explains_it
     tied = pair.check(fp16_driver, 0.8, more=second, reorder=reorder)
     assert tied.verdict is Verdict.PASSED and "1 more that PyTorch finds too" in tied.summary
     assert asked == [pytest.approx(0.4, abs=1e-3)]  # graph A's own output in fp16
-    lost = pair.check(fp16_driver, 0.83, reorder=lambda _: detections(0.8))
+    lost = pair.check(fp16_driver, 0.86, reorder=lambda _: detections(0.8))
     assert lost.verdict is Verdict.FAILED and "1 missing, 0 extra" in lost.summary
 
 
