@@ -134,7 +134,7 @@ def test_near_ties_do_not_count_as_differences(
     first, second = best(swapped, 2)[0]
     swapped[0, [first, second]] = swapped[0, [second, first]]
     other = compute(tiny_reference, case.image, swapped)
-    strict = DetectionLimits(threshold=0.5, iou=0.9999, score=0.0001)
+    strict = DetectionLimits(threshold=0.5, iou=0.9999, score=0.0001, outlier=None)
     # Their scores are not nearly equal,
     far = (Case(case.name, case.picture, case.image, other, case.tied),)
     assert check_file_detections(tiny_file, tiny_path, far, (1,), strict, unheard).verdict is Verdict.FAILED
