@@ -33,7 +33,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from detr2litert.graphs.delegate import MAX_RANK
@@ -223,8 +222,7 @@ def _resample(build: Builder, node: fx.Node, args: Any) -> Value:
 
 
 def _gather_rows(build: Builder, node: fx.Node, args: Any) -> Value:
-    rows = build.constant(args[1], dtype=torch.int32) if isinstance(args[1], Tensor) else args[1].node
-    return View.of(build.emit(node.target, build.materialise(args[0]), rows))
+    return View.of(build.emit(node.target, build.materialise(args[0]), args[1].node))
 
 
 def _top(build: Builder, node: fx.Node, args: Any) -> Value:

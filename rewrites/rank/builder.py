@@ -65,13 +65,13 @@ class Builder:
         self._emitted[key] = node
         return node
 
-    def constant(self, value: Tensor, shape: Sequence[int] | None = None, dtype: torch.dtype = torch.float32) -> fx.Node:
-        """Emits a constant, once per tensor, shape and type; booleans and integers become float32 unless stated otherwise."""
+    def constant(self, value: Tensor, shape: Sequence[int] | None = None) -> fx.Node:
+        """Emits a constant, once per tensor and shape; booleans and integers become float32."""
         shape = tuple(sizes(value.shape if shape is None else shape))
-        key = ("constant", id(value), shape, dtype)
+        key = ("constant", id(value), shape)
         if key not in self._emitted:
             data = value.reshape(shape)
-            data = data if data.dtype == dtype else data.to(dtype)
+            data = data if data.dtype == torch.float32 else data.to(torch.float32)
             self._referenced.append(value)
             self._emitted[key] = add_constant(self.graph_module, data, self._names.get(id(value), "constant"))
         return self._emitted[key]
