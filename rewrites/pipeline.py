@@ -17,6 +17,7 @@ from detr2litert.rewrites.fold_sinusoids import fold_sinusoids
 from detr2litert.rewrites.hoist_concatenations import hoist_concatenations
 from detr2litert.rewrites.hoist_permutes import hoist_permutes
 from detr2litert.rewrites.iterate_topk import iterate_topk
+from detr2litert.rewrites.join_levels import join_levels
 from detr2litert.rewrites.lift_tokens import lift_tokens
 from detr2litert.rewrites.lower_adaptive_pool import lower_adaptive_pool
 from detr2litert.rewrites.lower_attention import lower_attention
@@ -93,6 +94,7 @@ PROTECT: tuple[Step, ...] = (
 
 LAY_OUT: tuple[Step, ...] = (
     Step(lower_layer_norm, "first: lowers the norms that need no protection"),
+    Step(join_levels, "after centre_coordinates, which matches the coordinates of all levels"),
     Step(spread_channels, "after centre_coordinates, which matches the sum of a coordinate and its offset"),
     Step(hoist_concatenations, "before reduce_rank, after which windows are no dimensions of their own"),
     Step(reduce_rank, "late: needs every view; after it every tensor has at most four dimensions"),

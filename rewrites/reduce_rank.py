@@ -247,6 +247,10 @@ def _image_op(build: Builder, node: fx.Node, args: Any) -> Value:
     return matrices.channels_last(build, build.emit(node.target, build.materialise(args[0]), *args[1:], **node.kwargs))
 
 
+def _pad(build: Builder, node: fx.Node, args: Any) -> Value:
+    return View.of(build.emit(node.target, build.materialise(args[0]), *args[1:], **node.kwargs))
+
+
 def _to_copy(build: Builder, node: fx.Node, args: Any) -> Value:
     raise RewriteRefusedError(node, f"it casts to {value_of(node).dtype}", "keep the model in float32")
 
@@ -258,6 +262,7 @@ _HANDLERS: dict[Any, Handler] = {
     **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(REDUCTIONS, _reduce),
     **dict.fromkeys(_IMAGE_OPS, _image_op),
+    aten.constant_pad_nd.default: _pad,
     **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default), _split),
     **dict.fromkeys((aten.matmul.default, aten.bmm.default, aten.mm.default), _matmul),
     operator.getitem: _getitem,
