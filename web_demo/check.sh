@@ -40,7 +40,7 @@ chromium=$(cd "$repo" && PYTHONPATH=$repo/src:$repo "$python" -m tests.web.chrom
 "$chromium" --version 2>"$work/chromium.log" || { cat "$work/chromium.log" >&2; fail "$chromium does not start: see above"; }
 
 say "style and types"
-(cd "$here" && node_modules/.bin/prettier --log-level warn --check src server test serve.js style.css && node_modules/.bin/tsc -p .)
+(cd "$here" && node_modules/.bin/prettier --log-level warn --check src server test probe/*.js serve.js style.css && node_modules/.bin/tsc -p .)
 
 say "golden vectors"
 PYTHONPATH=$repo/src:$repo "$python" "$repo/tests/android/make_goldens.py" "$work/goldens" "$@"

@@ -138,7 +138,7 @@ def _gates(graphs: dict[str, Path], rules: tuple[str, ...], choices: Choices) ->
 
     gates: tuple[GateResult, ...] = ()
     if choices.lint:
-        notes = load_support().published()
+        notes = load_support().elsewhere()
         gates = (check_lint(graphs, add=rules, note=notes, fail_on=severities_from(choices.fail_on)),)
     gpu = (find_driver() or NO_ADAPTER) if choices.gpu else LEFT_OUT
     with waiting(console(stderr=True), "trying it on the GPU delegate"):  # a large file takes minutes

@@ -65,7 +65,7 @@ def lint_graph(
 
 
 def _rows(table: SupportTable, add: Iterable[str], note: Iterable[str]) -> list[Rule]:
-    """Returns the rules that apply, those of other targets as risks, with the backend that they were published for."""
+    """Returns the rules that apply, those of other targets as risks, with the backend that has the fault."""
     apply = table.select(add)
     noted = [row for row in table.select(note) if row not in apply]
     return [*apply, *(replace(row, severity="risk", evidence=_elsewhere(row, table)) for row in noted)]
@@ -73,7 +73,7 @@ def _rows(table: SupportTable, add: Iterable[str], note: Iterable[str]) -> list[
 
 def _elsewhere(row: Rule, table: SupportTable) -> str:
     adapters = ", ".join(row.adapters)
-    return f"published for the {row.backend} backend ({adapters}), not seen on {table.backend}: {row.evidence}"
+    return f"a fault of the backend {row.backend} ({adapters}), not seen on {table.backend}: {row.evidence}"
 
 
 def lint_file(path: Path, support: SupportTable | None = None, *, add: Iterable[str] = ()) -> list[Finding]:

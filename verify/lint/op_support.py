@@ -34,7 +34,7 @@ class Rule:
         condition, advice: text for the report.
         evidence: what was observed.
         fixed_by: the rewrite or the fix-up of the flatbuffer that avoids the pattern (``convert rewrites``); "" if none does.
-        runtime, backend: where it was observed: the table's own, except for a fault that was published for another.
+        runtime, backend: where it was observed: the table's own, except for a fault of another.
         precision: in which the delegate computed when it was observed.
         adapters: where it was observed: names of recorded measurements (``verify/probe/measured``), or a published device.
         date: of the measurement.
@@ -102,7 +102,7 @@ class SupportTable:
     accepted_ops: frozenset[str]
     rules: tuple[Rule, ...]
 
-    def published(self) -> tuple[str, ...]:
+    def elsewhere(self) -> tuple[str, ...]:
         """Returns the rules that hold for other backends only: a finding for the targets that list them, elsewhere a note."""
         return tuple(row.rule for row in self.rules if not row.default)
 

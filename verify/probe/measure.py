@@ -40,20 +40,24 @@ def measure(probes: Sequence[Probe], driver: Driver, *, fp16: bool = False) -> M
         given = [probe.inputs(model) for probe, model in zip(probes, models, strict=True)]
         jobs = [Job(model, (values,)) for model, values in zip(models, given, strict=True)]
         runs = run_models(jobs, driver=driver, enforce_f32=not fp16, settle=False, timeout=_TIME_LIMIT)
-        references = _references(probes, jobs, given, [run.ok for run in runs])
+        references = references_of(probes, jobs, [run.ok for run in runs])
     results = {probe.name: judge(probe, run, reference) for probe, run, reference in zip(probes, runs, references, strict=True)}
     adapter = next((run.adapter for run in runs if run.adapter), driver.adapter.name)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return Measured(installed_runtime(), BACKEND, adapter, "fp16" if fp16 else "fp32", today, results)
 
 
-def _references(
-    probes: Sequence[Probe], jobs: Sequence[Job], given: Sequence[Values], ran: Sequence[bool]
-) -> list[Values | None]:
-    """Returns the reference outputs of the probes that ran: NumPy's where the probe has them, else the CPU's, else None."""
+def references_of(probes: Sequence[Probe], jobs: Sequence[Job], ran: Sequence[bool]) -> list[Values | None]:
+    """Returns the reference outputs of the probes that ran: NumPy's where the probe has them, else the CPU's, else None.
+
+    Args:
+        probes: the probes.
+        jobs: a model and one set of inputs of each.
+        ran: whether it ran.
+    """
     found: list[Values | None] = [
-        probe.reference(values) if did and probe.reference is not None else None
-        for probe, values, did in zip(probes, given, ran, strict=True)
+        probe.reference(job.inputs[0]) if did and probe.reference is not None else None
+        for probe, job, did in zip(probes, jobs, ran, strict=True)
     ]
     asked = [index for index, did in enumerate(ran) if did and probes[index].reference is None]
     on_cpu = run_models([jobs[index] for index in asked], accelerator="cpu", timeout=_TIME_LIMIT)
@@ -73,9 +77,14 @@ def judge(probe: Probe, run: DelegateRun, reference: Values | None) -> Result:
         return Result(Behaviour.DIED, death="time limit")
     if not run.ok:
         return Result(Behaviour.REFUSED, refusal=_refusal(run))
+    return judge_outputs(probe, run.outputs[0], reference)
+
+
+def judge_outputs(probe: Probe, outputs: Values, reference: Values | None) -> Result:
+    """Judges computed outputs by the reference's, or None where there is no reference."""
     if reference is None:
         return Result(Behaviour.NOT_RUN, refusal="computed, but not judged: the CPU gave no reference")
-    difference, right = _compare(run.outputs[0], reference, probe.limit)
+    difference, right = _compare(outputs, reference, probe.limit)
     return Result(Behaviour.ACCEPTED if right else Behaviour.WRONG, _two_digits(difference))
 
 

@@ -56,6 +56,11 @@ def norm_operands(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
             yield Hit(f"the {name} has shape {shape_of(graph, tensor)}, the input {shape}", (tensor,))
 
 
+def norm_without_scale(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if len(op.inputs) <= _SCALE:
+        yield Hit("no scale", op.outputs)
+
+
 def group_norm_groups(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     groups, channels = custom_options(op).get("num_groups"), graph.tensors[op.inputs[0]].shape[-1]
     if not isinstance(groups, int | float) or not math.isfinite(groups):

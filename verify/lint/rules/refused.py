@@ -21,6 +21,11 @@ def gather_index(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
         )
 
 
+def constant_gather(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
+    if not graph.is_runtime(op.inputs[1]):
+        yield Hit(f"{shape_of(graph, op.inputs[1])} constant indices", op.outputs)
+
+
 def rank_five(graph: Graph, op: Op, rule: Rule) -> Iterator[Hit]:
     high = [t for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0 and graph.tensors[t].rank > MAX_RANK]
     if high:

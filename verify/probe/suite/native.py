@@ -58,6 +58,7 @@ from detr2litert.verify.probe.probe import Behaviour, Probe, Values
 
 LAYER, RMS, GROUP = "custom_call.LayerNorm", "custom_call.RmsNorm", "custom_call.GroupNorm"
 _OPERANDS, _OPTIONS, _GROUPS, _POINTS = "norm-operands", "custom-options", "group-norm-groups", "resampler-operands"
+_PLAIN = "norm-without-scale"
 _WEIGHTS, _CODE, _SHUFFLE = "transpose-conv-bias-operands", "unregistered-custom-op", "pixel-shuffle"
 _EPSILON = 1e-5
 _HALF_LIMIT = 2e-2  # as in ``half``
@@ -134,7 +135,7 @@ def _norm(
     if does in (ACCEPTED, WRONG):
         reference = partial(_normalised, code=code, scale=scale, bias=bias, epsilon=epsilon, groups=groups)
     if not facts.get("triggers"):
-        facts["must_not_trigger"] = (_OPERANDS, _OPTIONS, _GROUPS, _CODE)
+        facts["must_not_trigger"] = (_OPERANDS, _OPTIONS, _GROUPS, _CODE, _PLAIN)
     return custom(name, about, does, code, operands, shape, packed, reference=reference, **facts)
 
 
@@ -162,10 +163,12 @@ _NORMS = (
           values={"x0": 100 + data(1, 8, 8, 8)}, limit=2e-2),
     _norm("native_rms_norm_offset", "RmsNorm about a mean of 100 deviations", RMS, (1, 6, 64),
           values={"x0": 100 + data(1, 6, 64)}),
-    _norm("native_layer_norm_plain", "LayerNorm without scale and bias", LAYER, operands=[X3], scale=_ONES, bias=_ZEROS),
+    _norm("native_layer_norm_plain", "LayerNorm without scale and bias", LAYER,
+          operands=[X3], scale=_ONES, bias=_ZEROS, triggers=_PLAIN),
     _norm("native_layer_norm_scale", "LayerNorm without bias", LAYER, operands=[X3, _S], bias=_ZEROS),
     _norm("native_rms_norm_plain", "RmsNorm without scale", RMS, operands=[X3], scale=_ONES),
-    _norm("native_group_norm_plain", "GroupNorm without scale and bias", GROUP, X4, operands=[X4], scale=_ONES, bias=_ZEROS),
+    _norm("native_group_norm_plain", "GroupNorm without scale and bias", GROUP, X4,
+          operands=[X4], scale=_ONES, bias=_ZEROS, triggers=_PLAIN),
     _norm("native_group_norm_scale", "GroupNorm without bias", GROUP, X4, operands=[X4, _S], bias=_ZEROS),
     _norm("native_group_norm_4d_scale", "scale and bias of [1, 1, 1, C]", GROUP, X4,
           operands=[X4, _S.reshape(1, 1, 1, 8), _B.reshape(1, 1, 1, 8)]),

@@ -129,7 +129,7 @@ _INDEXED = (
     single("gather_batched", "a batch dimension", REFUSED, "GATHER", [(2, 6, 8), ints([0, 2], [1, 3])], (2, 2, 8),
            triggers="gather-index", axis=1, batchDims=1),
     single("gather_1d", "constant indices of rank 1", ACCEPTED, "GATHER", [X3, ints(0, 2)], (1, 2, 8),
-           must_not_trigger=("gather-index", _ND), axis=1),
+           triggers="gather-constant", must_not_trigger=("gather-index", _ND), axis=1),
     single("embedding_runtime", "a table computed at run time", DIED, "EMBEDDING_LOOKUP", [ints(0, 3), X2], (2, 8),
            triggers="embedding-runtime-table"),
     Probe("embedding_runtime_both", "a table and indices computed at run time", DIED, _looked_up,
