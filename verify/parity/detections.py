@@ -114,7 +114,8 @@ class MatchRow:
         reference_score, candidate_score: None on the side that lacks it.
         iou: with its partner; None without one.
         mask_iou: of the masks; None without a partner, or where the masks were not compared.
-        note: for a missing or extra detection, the nearest one on the other side.
+        note: for a missing or extra detection, the nearest one on the other side; for a pair, whether it scores below the
+            threshold, where the pictures do not show it.
         keypoint: the largest distance of the keypoints, as a share of the box's diagonal; None as ``mask_iou``.
         corner: the largest displacement of a side of the box, in pixels of the input, where the IoU is below its limit.
     """
@@ -296,7 +297,10 @@ def _pair(sides: _Sides, left: int, right: int, limits: DetectionLimits) -> Matc
     points = keypoint_gap(one, other).distance if one.keypoints is not None and limits.keypoint is not None else None
     iou = float(sides.iou[left, right])
     corner = float(sides.corner[left, right]) if iou < limits.iou else None
-    row = MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, iou, mask_iou=masks, keypoint=points)
+    below = sum(found.score <= limits.threshold for found in (one, other))
+    low = f"not above {limits.threshold:g}"
+    note = ("", f"{low} on one side, nor drawn there", f"{low}, nor drawn")[below]
+    row = MatchRow(MATCHED, one.name, one.class_index, one.score, other.score, iou, note, masks, points)
     return replace(row, corner=corner)
 
 

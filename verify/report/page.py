@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from detr2litert.verify.gates import Verdict
 
@@ -22,8 +24,13 @@ def page_environment(**filters: Callable[..., Any]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(slug=slug, **filters)
+    environment.filters.update(slug=slug, words=words, **filters)
     return environment
+
+
+def words(name: str) -> Markup:
+    """Lets a browser break the name of an operator or a graph after a colon or a full stop."""
+    return Markup(re.sub(r"([:.])", r"\1<wbr>", str(escape(name))))
 
 
 def slug(text: str) -> str:

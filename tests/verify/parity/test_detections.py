@@ -102,6 +102,19 @@ def test_near_the_threshold(reference: float | None, candidate: float | None, st
     assert rows[0] == status
 
 
+@pytest.mark.parametrize(
+    ("reference", "candidate", "note"),
+    [
+        (0.305, 0.304, ""),
+        (0.304, 0.299, "not above 0.3 on one side, nor drawn there"),
+        (0.299, 0.298, "not above 0.3, nor drawn"),
+    ],
+)
+def test_a_pair_that_the_pictures_do_not_show_is_named(reference: float, candidate: float, note: str) -> None:
+    (row,) = compare_detections(DetectionCase("scene", [found(reference)], [found(candidate)]), LIMITS)
+    assert (row.status, row.note) == ("matched", note)
+
+
 def test_below_the_band_detections_are_ignored() -> None:
     assert statuses([found(0.29), far(0.05)], [found(0.28, kind=3)]) == []
 

@@ -210,6 +210,14 @@ def test_keypoints_have_a_column_where_a_bundle_has_any() -> None:
     assert "keypoints apart" not in render_html(sample())
 
 
+def test_pairs_that_the_pictures_do_not_show_are_counted() -> None:
+    scene = sample().scenes[0]
+    low = replace(scene.rows[0], status="matched", note="not above 0.3, nor drawn")
+    assert "not above the threshold" not in render_html(sample())
+    text = render_html(sample(scenes=(replace(scene, rows=(low, *scene.rows)),)))
+    assert "matched, 1 of them not above the threshold" in text and low.note in text
+
+
 def test_average_precision_says_what_it_is_of() -> None:
     """Three rows each of boxes, masks and keypoints, which would look alike without a word."""
     figures = {"pictures": 3, "ap": 0.5, "ap50": 0.75, "difference": None, "low": 0.25, "high": 0.5, "missing": ""}
