@@ -12,11 +12,12 @@ from torch import fx
 
 from detr2litert.graphs.native_ops import GATHER_ROWS, RESAMPLE
 from detr2litert.graphs.toolbox import Emitter, aten, calls, constant_of, value_of
-from detr2litert.rewrites import use_layer_norm, use_resampler
+from detr2litert.rewrites import join_levels, use_layer_norm, use_resampler
 from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
 from tests.convert.planted.fault import Fault, Plant, after
 
 _PIXELS = use_resampler._pixels
+_MOVED = join_levels._moved
 
 
 def _points(wrong: Callable[[Emitter, object, tuple[int, int], bool], fx.Node]) -> Plant:
@@ -48,6 +49,25 @@ def _norms(**changed: Any) -> Plant:
         patch.setattr(use_layer_norm, "layer_norms", norms)
 
     return plant
+
+
+def _a_column_off(emit: Emitter, levels: Any, layout: Any) -> fx.Node:
+    """The points of every level are moved to a place one column beside it."""
+    return _MOVED(emit, levels, replace(layout, places=tuple((top, left + 1) for top, left in layout.places)))
+
+
+def _not_clamped(graph_module: fx.GraphModule) -> int:
+    """Points beyond a level reach its neighbours on the map of all levels."""
+    changed = 0
+    for node in calls(graph_module, RESAMPLE):
+        bounds = node.all_input_nodes[1]
+        while bounds.target not in (aten.maximum.default, aten.add.Tensor):
+            bounds = bounds.all_input_nodes[0]
+        if bounds.target is aten.maximum.default:
+            (upper,) = bounds.users
+            upper.replace_all_uses_with(bounds.all_input_nodes[0])
+            changed += 1
+    return changed
 
 
 def _next_row(graph_module: fx.GraphModule) -> int:
@@ -96,12 +116,21 @@ def _phases_swapped(graph_module: fx.GraphModule) -> int:
 
 
 _RESAMPLER = r"rewrite use_resampler of graph_b\.native"
+_LEVELS = r"rewrite join_levels of graph_b\.native"
 _NORM = r"rewrite use_layer_norm of graph_[ab]\.native"
 
 NATIVE_FAULTS = (
     Fault("x and y swapped in the resampler", _points(_swapped), _RESAMPLER, native=True),
     Fault("resampler half a pixel off", _points(_half_a_pixel_off), _RESAMPLER, native=True),
     Fault("resampler with the scale of align_corners", _points(_other_corners), _RESAMPLER, native=True),
+    Fault(
+        "points a column beside their level",
+        lambda p: p.setattr(join_levels, "_moved", _a_column_off),
+        _LEVELS,
+        ("dfine-tiny",),
+        native=True,
+    ),
+    Fault("points not clamped to their level", after("join_levels", _not_clamped), _LEVELS, ("dfine-tiny",), native=True),
     # dfine-tiny's norms have variances around one: there only a larger change is above rounding (1e-5).
     Fault("native norm without eps", _norms(eps=0.0), _NORM, ("tiny",), native=True),
     Fault("native norm with another eps", _norms(eps=1e-2), _NORM, native=True),
