@@ -16,8 +16,8 @@ from tests.convert.test_run_real import assert_lint_residency_and_numerics_passe
 
 # One of each family beside the smallest published D-FINE with three levels.
 REPRESENTATIVES = ("nano", "dfine-s", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")
-# What these have beside dfine-s is their backbones, whose operators have tests of their own.
-LANES = {"rtdetrv2-r18": pytest.mark.slow, "deimv2-atto": pytest.mark.slow}
+# What these have beside nano and dfine-s is their backbones, whose operators have tests of their own.
+LANES = dict.fromkeys(("rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto"), pytest.mark.slow)
 PUBLISHED = tuple(name for name, row in VARIANTS.items() if row.bundled is None)
 # In fp16 a software GPU takes minutes for some published sizes: test_fp16_sizes has two of them.
 OPTIONS = ("--target", "pixel", "--weights", "random", "--no-fp16")
