@@ -96,7 +96,7 @@ class _Layout:
 @rewrite(after=("use_resampler", "centre_coordinates"), before=("reduce_rank",))
 def join_levels(graph_module: fx.GraphModule) -> Findings:
     found: list[Site | Miss] = []
-    sites: list[tuple[fx.Node, list[_Level]]] = []
+    sites: list[tuple[fx.Node, list[_Level], fx.Node]] = []
     for node in calls(graph_module, aten.cat.default):
         samplers = [_sampler(part) for part in list_of(node.args[0])]
         if len(samplers) < 2 or any(sampler is None for sampler in samplers) or argument(node, 1, "dim", 0) not in (-1, 3):
@@ -105,22 +105,27 @@ def join_levels(graph_module: fx.GraphModule) -> Findings:
         if len(known) < len(samplers) or not _together(known):
             found.append(missed(node, "its levels, or its points, are not slices of one tensor"))
             continue
-        sites.append((node, known))
-    read = Counter(_memory_of(graph_module, levels[0].tokens) for _, levels in sites)
+        sites.append((node, known, _memory_of(graph_module, known[0].tokens)))
+    read = Counter(memory for _, _, memory in sites)
     placed: dict[Any, fx.Node] = {}
     maps: dict[Any, fx.Node] = {}
-    for node, levels in sites:
-        if read[_memory_of(graph_module, levels[0].tokens)] < 2:
+    for node, levels, memory in sites:
+        if read[memory] < 2:
             found.append(missed(node, "its memory is sampled once: the map would cost more than it saves"))
             continue
         layout = arrange([(level.height, level.width) for level in levels])
         found.append(fired(node, f"{len(levels)} levels on {layout.height}x{layout.width}"))
         emit = Emitter(graph_module, node)
         heads, channels = (int(value_of(node).shape[dim]) for dim in (0, 1))
-        key = (levels[0].tokens, tuple((level.start, level.height, level.width) for level in levels))
-        if key not in maps:
-            maps[key] = _joined(emit, levels, layout, (heads, channels), placed)
-        sampled = emit(RESAMPLE, maps[key], _moved(emit, levels, layout))
+        tokens, shapes = levels[0].tokens, tuple((level.start, level.height, level.width) for level in levels)
+        if (memory, shapes) not in placed:
+            placed[memory, shapes] = _placed(emit, memory, levels, layout)
+        if (tokens, shapes) not in maps:
+            pixels = placed[memory, shapes]
+            if memory is not tokens:
+                pixels = _projected(emit, tokens, pixels, _occupied(levels, layout))
+            maps[tokens, shapes] = _by_head(emit, pixels, heads, channels)
+        sampled = emit(RESAMPLE, maps[tokens, shapes], _moved(emit, levels, layout))
         replace(node, emit(aten.permute.default, sampled, [0, 3, 1, 2]))
     return found
 
@@ -231,23 +236,17 @@ def _memory_of(graph_module: fx.GraphModule, tokens: fx.Node) -> fx.Node:
     return tokens
 
 
-def _joined(
-    emit: Emitter, levels: Sequence[_Level], layout: _Layout, sampled: tuple[int, int], placed: dict[Any, fx.Node]
-) -> fx.Node:
-    """Emits the map of all levels, ``[B, H, W, C]``; the tokens of one memory are placed once."""
-    tokens = levels[0].tokens
-    memory = _memory_of(emit.graph_module, tokens)
-    key = (memory, tuple((level.start, level.height, level.width) for level in levels))
-    if key not in placed:
-        placed[key] = _placed(emit, memory, levels, layout)
-    pixels = placed[key]
-    if memory is not tokens:
-        # The bias of the layer is not zero where no level is. Before the reshape: between it and the permute a product would
-        # keep them apart.
-        pixels = emit(aten.linear.default, pixels, *tokens.args[1:], **tokens.kwargs)
-        pixels = emit(aten.mul.Tensor, pixels, emit.constant(_occupied(levels, layout), "occupied"))
-    heads = emit(aten.reshape.default, pixels, [layout.height, layout.width, *sampled])
-    return emit(aten.permute.default, heads, [2, 0, 1, 3])
+def _projected(emit: Emitter, layer: fx.Node, pixels: fx.Node, occupied: Tensor) -> fx.Node:
+    """Emits a linear layer on the map; its bias is not zero where no level is, and taken away there."""
+    # Before the map is split into heads: between that reshape and its permute a product would keep them apart.
+    pixels = emit(aten.linear.default, pixels, *layer.args[1:], **layer.kwargs)
+    return emit(aten.mul.Tensor, pixels, emit.constant(occupied, "occupied"))
+
+
+def _by_head(emit: Emitter, pixels: fx.Node, heads: int, channels: int) -> fx.Node:
+    """Emits a map ``[1, H, W, B * C]`` as ``[B, H, W, C]``."""
+    _, height, width, _ = value_of(pixels).shape
+    return emit(aten.permute.default, emit(aten.reshape.default, pixels, [height, width, heads, channels]), [2, 0, 1, 3])
 
 
 def _placed(emit: Emitter, memory: fx.Node, levels: Sequence[_Level], layout: _Layout) -> fx.Node:

@@ -20,6 +20,7 @@ import click
 import numpy as np
 from safetensors.numpy import save_file
 
+from detr2litert.convert.commands.probe import choose
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.scratch import scratch_folder
 from detr2litert.host_runtime.tflite.graph import read_graph
@@ -40,7 +41,7 @@ _TIME_LIMIT = 1200
 
 
 @click.command()
-@click.option("--only", multiple=True, help="A probe; repeatable.")
+@click.option("--only", multiple=True, help="A probe, or a lint rule's probes; repeatable.")
 @click.option("--write", "written", type=click.Path(path_type=Path), help="Folder for the measurement.")
 def main(only: tuple[str, ...], written: Path | None) -> None:
     """Run the probe suite in LiteRT.js and compare it with the recorded measurement.
@@ -56,10 +57,9 @@ def main(only: tuple[str, ...], written: Path | None) -> None:
 
 def run(only: Sequence[str], written: Path | None) -> int:
     """Measures, prints what differs from the record, and returns the exit code."""
-    probes = [probe for probe in SUITE if not only or probe.name in only]
-    if len(probes) < len(only):
-        raise UserError(f"no probe is called {', '.join(sorted(set(only) - {probe.name for probe in probes}))}")
-    now = measure(probes)
+    if only and written is not None:
+        raise UserError("--write records a measurement of the whole suite; leave out --only, or --write")
+    now = measure(choose(SUITE, only))
     counts = Counter(result.behaviour for result in now.results.values())
     click.echo(f"LiteRT.js {now.runtime}: {', '.join(f'{number} {kind}' for kind, number in counts.most_common())}")
     if written is not None:
@@ -67,7 +67,7 @@ def run(only: Sequence[str], written: Path | None) -> int:
     records = sorted(RECORDED.glob("*.json"))
     if not records:
         return 0
-    changes = [c for c in compare(read_measured(records[-1]), now, {p.name: p for p in SUITE}) if not only or c.probe in only]
+    changes = compare(read_measured(records[-1]), now, {probe.name: probe for probe in SUITE}, whole=not only)
     for change in changes:
         before, after = (result.behaviour if result else "none" for result in (change.before, change.after))
         click.echo(f"{change.kind}: {change.probe}: {before} -> {after}")

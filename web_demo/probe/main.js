@@ -1,8 +1,8 @@
 /**
  * Runs probes in LiteRT.js, in a headless Chromium on WebGPU in software: node main.js CHROMIUM FOLDER NAME...
  *
- * FOLDER holds NAME.tflite and its inputs, NAME.safetensors. Prints a JSON object with a line's result for each name
- * (see page.js); `tools/litert_js.py` writes the folder, and judges.
+ * FOLDER holds NAME.tflite and its inputs, NAME.safetensors. Prints a JSON object, the result of each name (see
+ * page.js). `tools/litert_js.py` writes the folder, and judges.
  */
 
 import { Server } from '../server/server.js';

@@ -10,11 +10,11 @@ from detr2litert.verify.lint.op_support import load_support
 from detr2litert.verify.probe.probe import Behaviour
 from detr2litert.verify.probe.suite import SUITE
 from detr2litert.verify.probe.table import read_measured
+from tests.verify.probe.failing import FAILING
 from tools.litert_js import BACKEND, RECORDED, WEB_DEMO, measure
 
 (_FILE,) = RECORDED.glob("*.json")
 _RECORD = read_measured(_FILE)
-_FAILING = {"refused": (Behaviour.REFUSED, Behaviour.DIED), "wrong": (Behaviour.WRONG, Behaviour.DIED)}
 
 
 def test_the_record_is_of_the_release_that_the_page_loads() -> None:
@@ -29,7 +29,7 @@ def test_rules_of_litert_js_match_their_probes() -> None:
     assert rows
     for row in rows:
         assert row.runtime == _RECORD.runtime and row.adapters == (_RECORD.adapter_id,)
-        assert {_RECORD.results[name].behaviour for name in row.probes} <= set(_FAILING[row.severity]), row.rule
+        assert {_RECORD.results[name].behaviour for name in row.probes} <= set(FAILING[row.severity]), row.rule
 
 
 def test_probes_without_a_rule_were_correct() -> None:
