@@ -23,9 +23,11 @@ from detr2litert.host_runtime.manifest_keypoints import ClassKeypoints as ClassK
 from detr2litert.host_runtime.manifest_keypoints import Keypoints as Keypoints
 from detr2litert.host_runtime.tensor_spec import TensorSpec as TensorSpec
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Since 2 a bundle may have a native form, since 3 one graph instead of two, since 4 masks, since 5 keypoints, and masks of
-probabilities or within boxes; this runtime reads all of them."""
+probabilities or within boxes, since 6 a native form that takes pixels; this runtime reads all of them."""
+PIXELS_VERSION = 6
+"""Of a bundle whose native form takes pixels, see `NativeFiles`."""
 KEYPOINTS_VERSION = 5
 """Of a bundle with keypoints."""
 MASKS_OF_BOXES_VERSION = 5
@@ -98,11 +100,16 @@ class NativeFiles:
 
     All or none: the files of the two forms are not mixed. A graph that has no such operator is the same file in both. `b` is
     None where there is one graph, `m` where there are no masks.
+
+    `pixels` is the name of graph A's input where that is the resized picture itself, uint8 [1, height, width, channels], instead
+    of `graphs.a`'s normalised floats: a quarter of the bytes to bring to the GPU. Only of a pre-processing whose pixels are
+    whole numbers (`Preprocess.in_whole_pixels`); None where both forms take the same.
     """
 
     a: str
     b: str | None = None
     m: str | None = None
+    pixels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,11 @@ class Preprocess:
     layout: Literal["NCHW"] = "NCHW"
     fit: Fit = "stretch"
     fill: tuple[float, ...] = ()
+
+    @property
+    def in_whole_pixels(self) -> bool:
+        """Returns whether the resized and padded picture is of whole numbers from 0 to 255, before it is scaled."""
+        return self.resize == "bilinear_8bit" and all(value in range(256) for value in self.fill)
 
 
 @dataclass(frozen=True)
@@ -248,6 +260,10 @@ class Manifest:
             for name, graph in self.graphs.by_name.items()
             if (file := files[name]) is not None
         }
+        if self.native.pixels is not None:
+            pre = self.preprocess
+            shape = (1, pre.height, pre.width, CHANNEL_COUNT[pre.channels])
+            own["a"] = dataclasses.replace(own["a"], inputs=(TensorSpec(self.native.pixels, shape, "uint8"),))
         return Graphs(**own)
 
     @property
@@ -265,9 +281,9 @@ class Manifest:
         if not self.preprocess.fill:
             del data["preprocess"]["fill"]
         for pair in (data["graphs"], data["native"] or {}):
-            for graph in ("b", "m"):
-                if pair.get(graph, "") is None:
-                    del pair[graph]
+            for name in ("b", "m", "pixels"):
+                if pair.get(name, "") is None:
+                    del pair[name]
         for name in ("masks", "keypoints"):
             if data["postprocess"][name] is None:
                 del data["postprocess"][name]

@@ -13,6 +13,7 @@ from detr2litert.host_runtime.manifest import (
     MASKS_OF_BOXES_VERSION,
     MASKS_VERSION,
     ONE_GRAPH_VERSION,
+    PIXELS_VERSION,
     Keypoints,
     Manifest,
 )
@@ -46,6 +47,7 @@ def problems(manifest: Manifest) -> Iterable[str]:
     if manifest.native is not None and (manifest.native.m is None) != (manifest.graphs.m is None):
         yield f"the native form has {'no ' if manifest.native.m is None else 'a '}graph of masks and the portable one not"
     yield from _problems_of_masks(manifest)
+    yield from _problems_of_pixels(manifest)
 
     needed = [graph.file for graph in manifest.graphs.by_name.values()]
     if manifest.native_graphs is not None:
@@ -105,6 +107,19 @@ def problems(manifest: Manifest) -> Iterable[str]:
             yield f"ignored class {index} is not one of the {len(manifest.classes)} classes"
     if post.keypoints is not None:
         yield from _problems_of_keypoints(manifest, post.keypoints)
+
+
+def _problems_of_pixels(manifest: Manifest) -> Iterable[str]:
+    """Yields what is wrong with a native form that takes pixels."""
+    pixels = None if manifest.native is None else manifest.native.pixels
+    if pixels is None:
+        return
+    if manifest.schema_version < PIXELS_VERSION:
+        yield f"the native form takes pixels, which that of a bundle of schema version {manifest.schema_version} does not"
+    if not manifest.preprocess.in_whole_pixels:
+        yield "the native form takes pixels, and preprocess gives none of whole numbers"
+    if any(pixels == spec.name for spec in (*manifest.graphs.a.inputs, *manifest.graphs.a.outputs)):
+        yield f"native.pixels names another tensor of graph a: '{pixels}'"
 
 
 def _problems_of_masks(manifest: Manifest) -> Iterable[str]:

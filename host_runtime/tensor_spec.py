@@ -10,7 +10,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor at a stage's interface: row-major, static shape, dtype `float32` or `int32`."""
+    """One tensor at a stage's interface: row-major, static shape, dtype `float32` or `int32`, or `uint8` of pixels."""
 
     name: str
     shape: Shape
