@@ -26,9 +26,11 @@ from safetensors.numpy import save
 from detr2litert.convert.compiler import KEYPOINTS, CompiledDetector, native_name, tensor_specs
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings.picture import preprocess_of
 from detr2litert.convert.models.settings.setting import plain
-from detr2litert.convert.processing import postprocess_of, preprocess_of
+from detr2litert.convert.processing import postprocess_of
 from detr2litert.convert.targets import Target
+from detr2litert.graphs.pixel_input import PIXELS
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.host_runtime.decode import Detections
 from detr2litert.host_runtime.errors import UserError
@@ -41,6 +43,7 @@ from detr2litert.host_runtime.manifest import (
     MASKS_OF_BOXES_VERSION,
     MASKS_VERSION,
     ONE_GRAPH_VERSION,
+    PIXELS_VERSION,
     TWO_GRAPHS_VERSION,
     FileRecord,
     Golden,
@@ -329,7 +332,8 @@ def _native_files(compiled: CompiledDetector) -> NativeFiles | None:
         return None
     written = compiled.graphs
     own = {name: native_name(name) for name in compiled.parts.graphs}
-    return NativeFiles(**{_letter(name): graph_file(native if native in written else name) for name, native in own.items()})
+    files = {_letter(name): graph_file(native if native in written else name) for name, native in own.items()}
+    return NativeFiles(**files, pixels=None if compiled.native.pixels is None else PIXELS)
 
 
 def _letter(graph: str) -> str:
@@ -339,6 +343,8 @@ def _letter(graph: str) -> str:
 
 def _schema_version(compiled: CompiledDetector, masks: Masks | None) -> int:
     """Returns the lowest version that has what the bundle has."""
+    if compiled.native is not None and compiled.native.pixels is not None:
+        return PIXELS_VERSION
     if KEYPOINTS in compiled.parts.last.output_names:
         return KEYPOINTS_VERSION
     if masks is not None:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings.picture import pixel_scale_of
 from detr2litert.convert.one_graph import SCORES, run_one_graph
 from detr2litert.convert.quiet import quiet
 from detr2litert.graphs.host_step import HostPart
 from detr2litert.graphs.mask_product import CELLS, KEPT, MASKS, QUERIES, cut_masks
 from detr2litert.graphs.native_ops import CUSTOM_OPS
 from detr2litert.graphs.partition import INDICES, Part, Partition, partition
+from detr2litert.graphs.pixel_input import PIXELS, PixelScale, take_pixels
 from detr2litert.graphs.selection import NoSelectionError
 from detr2litert.graphs.toolbox import RewriteRefusedError, calls, graph_module_of, value_of
 from detr2litert.host_runtime import manifest
@@ -53,6 +55,7 @@ class CompiledDetector:
         cut: graph B as it was cut, before it was rewritten; None if there is one graph.
         native: the same graphs in the delegate's own operators, with the same host step; None if the profile has no native
             form or no operator has one.
+        pixels: how the pixels that graph A takes become the image; None if it takes the image.
     """
 
     parts: Partition
@@ -62,6 +65,7 @@ class CompiledDetector:
     calibration: tuple[Tensor, ...] = ()
     cut: Part | None = None
     native: CompiledDetector | None = None
+    pixels: PixelScale | None = None
 
     @property
     def graphs(self) -> dict[str, Part]:
@@ -83,12 +87,20 @@ class CompiledDetector:
         return host_arrays(self.parts.host)
 
     def evaluate(self, image: Tensor) -> dict[str, Array]:
-        """Computes every stage's tensors by name, with PyTorch for the graphs.
+        """Computes every stage's tensors by name, with PyTorch for the graphs, and the input of either form.
 
         Args:
-            image: ``[1, 3, R, R]``, normalised.
+            image: ``[1, 3, R, R]``, normalised, and ``shown``.
         """
-        return evaluate_parts(self.parts, image)
+        values = evaluate_parts(self.parts, image, pixels=self.pixels)
+        if self.native is not None and self.native.pixels is not None:
+            values[PIXELS] = self.native.pixels.pixels_of(image).numpy()
+        return values
+
+    def shown(self, image: Tensor) -> Tensor:
+        """Returns the image nearest to a given one that both forms can take: of whole pixels where one of them takes pixels."""
+        scale = self.pixels if self.native is None else self.native.pixels
+        return image if scale is None else scale.image_of(scale.pixels_of(image))
 
     def reorder(self, image: Tensor, outputs: Mapping[str, Array]) -> dict[str, Array]:
         """Like ``evaluate``, but selects the proposals by given scores.
@@ -99,7 +111,7 @@ class CompiledDetector:
                 graph, its scores or else the indices that it selected.
         """
         used = (INDICES,) if self.parts.b is None and SCORES not in outputs else self.ranked
-        return evaluate_parts(self.parts, image, {name: outputs[name] for name in used})
+        return evaluate_parts(self.parts, image, {name: outputs[name] for name in used}, self.pixels)
 
     @property
     def ranked(self) -> tuple[str, ...]:
@@ -121,6 +133,9 @@ class CompilationObserver:
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         """Receives the normalised detector and the parts it was cut into."""
+
+    def took_pixels(self, where: str, graph_module: fx.GraphModule) -> None:
+        """Receives the name of a native graph that takes pixels in place of the image from now on."""
 
 
 class ProgressObserver(CompilationObserver):
@@ -167,7 +182,7 @@ def compile_detector(
         parts = replace(parts, m=product)
         observer.cut(whole, parts)
         cut = None if parts.b is None else copied(parts.b)
-        portable, native = _forms(parts, profile, calibration, observer)
+        portable, native = _forms(parts, profile, calibration, pixel_scale_of(reference.settings), observer)
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:
@@ -179,7 +194,7 @@ def compile_detector(
 
 
 def _is_native(part: Part) -> bool:
-    return bool(calls(part.graph_module, *CUSTOM_OPS))
+    return part.input_names == (PIXELS,) or bool(calls(part.graph_module, *CUSTOM_OPS))
 
 
 def native_name(graph: str) -> str:
@@ -188,12 +203,16 @@ def native_name(graph: str) -> str:
 
 
 def _forms(
-    parts: Partition, profile: Profile, calibration: Sequence[Tensor], observer: CompilationObserver
+    parts: Partition,
+    profile: Profile,
+    calibration: Sequence[Tensor],
+    pixels: PixelScale | None,
+    observer: CompilationObserver,
 ) -> tuple[CompiledDetector, CompiledDetector | None]:
     """Rewrites the graphs of a cut detector, in place, and copies of them to the native form.
 
     Graph A of two is lowered and measured once for both: only samplers, which follow the selection, are lowered in another
-    way.
+    way. That of the native form then takes the picture's pixels, if they are whole.
     """
     last = "graph_a" if parts.b is None else "graph_b"
     own_last = copied(parts.last) if profile.native_form else None
@@ -208,8 +227,13 @@ def _forms(
     if own_last is not None:
         own = replace(parts, a=own_last) if parts.b is None else replace(parts, a=copied(parts.a), b=own_last)
         own = own if parts.m is None else replace(own, m=copied(parts.m))
+        if pixels is not None:
+            take_pixels(own.a.graph_module, pixels)
+            observer.took_pixels(native_name("graph_a"), own.a.graph_module)
+            own = replace(own, a=replace(own.a, input_names=(PIXELS,)))
         lowered |= {native_name(graph): list(lowered[graph]) for graph in parts.graphs if graph != last}
         native = _finished(own, profile.native(), calibration, observer, {native_name(n): n for n in own.graphs}, lowered)
+        native = replace(native, pixels=pixels)
     return _finished(parts, profile, calibration, observer, {name: name for name in parts.graphs}, lowered), native
 
 
@@ -265,15 +289,20 @@ def _measure(parts: Partition, native_last: Part | None, image: Tensor) -> None:
             values[KEPT] = kept_queries(parts.m, values)
 
 
-def evaluate_parts(parts: Partition, image: Tensor, instead: Mapping[str, Array] | None = None) -> dict[str, Array]:
+def evaluate_parts(
+    parts: Partition, image: Tensor, instead: Mapping[str, Array] | None = None, pixels: PixelScale | None = None
+) -> dict[str, Array]:
     """Computes every stage's tensors by name, the input included: the graphs with PyTorch, the host step with NumPy.
 
     Args:
         parts: the detector.
         image: ``[1, 3, R, R]``, normalised.
         instead: outputs of graph A to use in place of its own; of one graph, its scores or the indices that it selects.
+        pixels: of parts whose graph A takes pixels, how these become the image.
     """
     values: dict[str, Array] = {INPUT_NAMES[0]: image.numpy()}
+    if pixels is not None:
+        values[PIXELS] = pixels.pixels_of(image).numpy()
     if parts.b is None:
         values.update(run_one_graph(parts.a, values, instead or {}))
     else:

@@ -203,8 +203,8 @@ def _build(
     progress: Progress,
 ) -> tuple[Manifest, Evidence]:
     from detr2litert.convert.bundle import GoldenRun, graph_file, write_bundle
+    from detr2litert.convert.models.settings.picture import preprocess_of
     from detr2litert.convert.notes import write_metadata
-    from detr2litert.convert.processing import preprocess_of
     from detr2litert.convert.proof.prepare import gpus, prepare
     from detr2litert.convert.proof.prove import prove
     from detr2litert.convert.proof.reporting import report, write_reports

@@ -1,4 +1,4 @@
-"""The pre- and the post-processing of a detector, in the manifest's form."""
+"""The post-processing of a detector, in the manifest's form."""
 
 from __future__ import annotations
 
@@ -6,26 +6,8 @@ from detr2litert.convert.compiler import KEYPOINTS
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.keypoints.skeletons import skeletons_of
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.models.settings import Settings
-from detr2litert.convert.models.settings.picture import channels_of, fill_of
 from detr2litert.graphs.mask_product import KEPT, MASKS
-from detr2litert.host_runtime.manifest import ClassKeypoints, Keypoints, Masks, Postprocess, Preprocess
-
-
-def preprocess_of(settings: Settings) -> Preprocess:
-    """Returns the pre-processing, in the manifest's form."""
-    height, width = settings.resolution.value
-    return Preprocess(
-        height=height,
-        width=width,
-        resize=settings.resize.value,
-        scale=settings.scale.value,
-        mean=settings.mean.value,
-        std=settings.std.value,
-        channels=channels_of(settings),
-        fit=settings.fit.value,
-        fill=fill_of(settings),
-    )
+from detr2litert.host_runtime.manifest import ClassKeypoints, Keypoints, Masks, Postprocess
 
 
 def postprocess_of(reference: Reference, classes: Classes) -> Postprocess:

@@ -101,8 +101,8 @@ class NativeFiles:
     All or none: the files of the two forms are not mixed. A graph that has no such operator is the same file in both. `b` is
     None where there is one graph, `m` where there are no masks.
 
-    `pixels` is the name of graph A's input where that is the resized picture itself, uint8 [1, height, width, channels], instead
-    of `graphs.a`'s normalised floats: a quarter of the bytes to bring to the GPU. Only of a pre-processing whose pixels are
+    `pixels` is the name of graph A's input where that is the resized picture itself, uint8 [1, height, width, channels], and
+    not `graphs.a`'s normalised floats: a quarter of the bytes to bring to the GPU. Only of a pre-processing whose pixels are
     whole numbers (`Preprocess.in_whole_pixels`); None where both forms take the same.
     """
 

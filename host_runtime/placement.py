@@ -35,6 +35,16 @@ class Placement:
         """Whether any pixel of the input is not of the picture."""
         return (self.width, self.height) != self.input
 
+    @property
+    def rows(self) -> slice:
+        """The picture's rows of the input."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """The picture's columns of the input."""
+        return slice(self.left, self.left + self.width)
+
     def to_picture(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Returns scale and offset (x, y, x, y) from fractions of the input to pixels of the picture."""
         factors = self.picture[0] / self.width, self.picture[1] / self.height

@@ -1,4 +1,4 @@
-"""Converts an image file to the input tensor, equal to the input of the model in `rfdetr`'s own `predict`.
+"""Converts a picture to the input tensor, equal to the input of the model in `rfdetr`'s own `predict`.
 
 What `predict` does (github.com/roboflow/rf-detr):
 
@@ -36,8 +36,10 @@ from detr2litert.host_runtime.errors import UserError, reason
 from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels, Preprocess
 from detr2litert.host_runtime.placement import Placement, place
 from detr2litert.host_runtime.resize import resize, resize_in_8_bits
+from detr2litert.host_runtime.tensor_spec import TensorSpec
 
 Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 
 # Pillow itself raises above twice its MAX_IMAGE_PIXELS; the same limit, with our own message. 16384 x 10922 is the largest 3:2
 # picture.
@@ -142,15 +144,13 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
         float32 [1, channels, height, width], red, green, blue (and opacity), or grey; contiguous.
     """
     placed = place(image.size, spec)
-    resized = _resize(image if image.mode == spec.channels else to_channels(image, spec.channels), placed, spec)
+    resized = _resize(image, placed, spec)
     tensor = np.empty((1, CHANNEL_COUNT[spec.channels], spec.height, spec.width), np.float32)
-    rows = slice(placed.top, placed.top + placed.height)
-    columns = slice(placed.left, placed.left + placed.width)
     # A channel at a time and in place: it stays in the processor's cache.
     for channel, plane in enumerate(tensor[0]):
         if placed.pads:
             plane[:] = spec.fill[channel]
-        plane[rows, columns] = resized[channel]
+        plane[placed.rows, placed.columns] = resized[channel]
         # Divided by 255 as in to_tensor; a product with 1/255 would differ by one bit for half of the pixel values.
         plane /= np.float32(1 / spec.scale)
         plane -= np.float32(spec.mean[channel])
@@ -158,13 +158,48 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
     return tensor
 
 
+def resized_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
+    """Converts a picture to the whole numbers that `preprocess` scales and normalises: what a native form may take.
+
+    Args:
+        image: as for `preprocess`.
+        spec: the manifest's pre-processing, `in_whole_pixels`.
+
+    Returns:
+        uint8 [1, height, width, channels], contiguous.
+    """
+    placed = place(image.size, spec)
+    resized = _resize_in_8_bits(image, placed, spec)
+    if not placed.pads:
+        return resized[None]
+    tensor = np.empty((1, spec.height, spec.width, CHANNEL_COUNT[spec.channels]), np.uint8)
+    tensor[:] = np.array(spec.fill, np.uint8)
+    tensor[0, placed.rows, placed.columns] = resized
+    return tensor
+
+
+def prepare(image: Image.Image, spec: Preprocess, taken: TensorSpec) -> NDArray[np.generic]:
+    """Converts a picture to what a form's graph A takes: `resized_pixels` for an input of uint8, else `preprocess`."""
+    return resized_pixels(image, spec) if taken.dtype == "uint8" else preprocess(image, spec)
+
+
 def _resize(image: Image.Image, placed: Placement, spec: Preprocess) -> Floats:
-    """Resizes an image of the input's channels to [channels, placed.height, placed.width], pixel values from 0 to 255."""
+    """Resizes an image to [channels, placed.height, placed.width], pixel values from 0 to 255."""
     if spec.resize == "bilinear_8bit":
-        whole = np.asarray(resize_in_8_bits(image, placed.width, placed.height), np.float32)
-        return whole.reshape(placed.height, placed.width, -1).transpose(2, 0, 1)
-    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+        return _resize_in_8_bits(image, placed, spec).astype(np.float32).transpose(2, 0, 1)
+    converted = _converted(image, spec)
+    pixels = np.asarray(converted).reshape(converted.height, converted.width, -1)
     return resize(pixels, placed.height, placed.width, antialias=spec.resize == "bilinear_antialias")
+
+
+def _resize_in_8_bits(image: Image.Image, placed: Placement, spec: Preprocess) -> Pixels:
+    """Resizes an image to [placed.height, placed.width, channels]."""
+    resized = np.asarray(resize_in_8_bits(_converted(image, spec), placed.width, placed.height))
+    return resized.reshape(placed.height, placed.width, -1)
+
+
+def _converted(image: Image.Image, spec: Preprocess) -> Image.Image:
+    return image if image.mode == spec.channels else to_channels(image, spec.channels)
 
 
 def _warn_if_dark(pixels: NDArray[np.uint8], name: str) -> None:

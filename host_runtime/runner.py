@@ -24,7 +24,7 @@ from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Graphs, GraphSpec, Manifest
 from detr2litert.host_runtime.mask_graph import batches, masks_of_calls
 from detr2litert.host_runtime.masks import Mask
-from detr2litert.host_runtime.preprocess import load_image, preprocess
+from detr2litert.host_runtime.preprocess import load_image, prepare
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -116,11 +116,15 @@ class Runner:
                 self.bundle.close()
             raise
 
+    def prepare(self, picture: Image.Image) -> Array:
+        """Converts a picture to the input of the form that was compiled, see `preprocess.prepare`."""
+        return prepare(picture, self.bundle.manifest.preprocess, self.graph_a.spec.inputs[0])
+
     def run(self, image: Array, *, all_outputs: bool = True) -> StageOutputs:
         """Runs all stages on one input tensor.
 
         Args:
-            image: float32 of graph A's input shape, as `preprocess` returns it.
+            image: of graph A's input shape and dtype, as `prepare` returns it.
             all_outputs: whether to read outputs that only the next graph reads, which takes longer than the host step: graph
                 A's for graph B, and the embeddings that masks are computed from; of one graph, those that are not decoded.
 
@@ -136,7 +140,7 @@ class Runner:
         manifest = self.bundle.manifest
 
         def graph_a() -> dict[str, Array]:
-            self.graph_a.run({manifest.graphs.a.inputs[0].name: image})
+            self.graph_a.run({self.graph_a.spec.inputs[0].name: image})
             read = decoded if self.graph_b is None else manifest.host_step.inputs
             return self.graph_a.read(None if all_outputs else read)
 
@@ -175,7 +179,7 @@ class Runner:
         """
         spec = self.bundle.manifest.preprocess
         picture = image if isinstance(image, Image.Image) else load_image(_path(image), channels=spec.channels)
-        tensor = preprocess(picture, spec)
+        tensor = self.prepare(picture)
         with self._alone():
             # In one turn: the masks are computed from what the run left in the graphs' buffers.
             return decode_outputs(

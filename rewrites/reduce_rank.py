@@ -33,6 +33,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from detr2litert.graphs.delegate import MAX_RANK
@@ -252,6 +253,8 @@ def _pad(build: Builder, node: fx.Node, args: Any) -> Value:
 
 
 def _to_copy(build: Builder, node: fx.Node, args: Any) -> Value:
+    if value_of(node).dtype is torch.float32 and args[0].dtype is torch.uint8:
+        return View.of(build.emit(node.target, build.materialise(args[0]), dtype=torch.float32))
     raise RewriteRefusedError(node, f"it casts to {value_of(node).dtype}", "keep the model in float32")
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from detr2litert.convert.bundle import installed_version, source_name
 from detr2litert.convert.models.classes import Classes
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings.picture import preprocess_of
 from detr2litert.convert.onnx_export.request import OnnxOptions, notes_text
-from detr2litert.convert.processing import preprocess_of
 
 DETS, LABELS = "dets", "labels"
 """Boxes ``[B, Q, 4]`` (cx, cy, w, h in [0, 1]) and logits ``[B, Q, C]``, as rfdetr's export names them."""

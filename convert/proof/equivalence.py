@@ -37,11 +37,13 @@ from detr2litert.convert.compiler import (
     trace,
 )
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings.picture import pixel_scale_of
 from detr2litert.convert.proof.compared_outputs import LIMIT, agree, differences, in_order, mask_differences, of_queries
 from detr2litert.convert.proof.rare import Rare, few_threads, rare_inputs, saturated
 from detr2litert.convert.proof.recorded_selection import RecordedSelection
 from detr2litert.graphs.mask_product import MASKS
 from detr2litert.graphs.partition import Partition
+from detr2litert.graphs.pixel_input import PIXELS
 from detr2litert.graphs.toolbox import aten, calls
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import NATIVE_SUFFIX
@@ -56,6 +58,7 @@ Arrays = Mapping[str, Array]
 GATE = "rewrites"
 _NOISES = 8
 _SITES_SHOWN = 3
+_PIXELS = "compare the detector's scale, mean and std with what graphs/pixel_input.py makes of them, and run its tests"
 _HOST = "compare the op with its row in host_runtime/host_kernels.py, and run the tests of graphs/"
 
 
@@ -146,7 +149,7 @@ def _compared(reference: Reference, compiled: CompiledDetector, values: Arrays) 
     if selection.clear:
         yield from _compare_forms(compiled, Rare("first picture", picture), values, expected, selection)
     for seed in range(_NOISES):
-        noise = reference.example_input(seed)
+        noise = compiled.shown(reference.example_input(seed))
         expected, selection = _original(reference, noise)
         if selection.clear:
             rare = Rare(f"noise {seed}", noise)
@@ -261,6 +264,8 @@ class _Comparison(CompilationObserver):
 
     def __init__(self, reference: Reference, rare: Rare) -> None:
         self._rare, self._image = rare, rare.image
+        scale = pixel_scale_of(reference.settings)
+        self._pixels = None if scale is None else scale.pixels_of(rare.image)
         with rare.condition():
             self._expected = of_queries(_reference_outputs(reference, rare.image))
         self._inputs: dict[str, tuple[Tensor, ...]] = {}
@@ -280,8 +285,20 @@ class _Comparison(CompilationObserver):
         else:
             with self._rare.condition():
                 part = where.removesuffix(NATIVE_SUFFIX)
-                found = _outputs(graph_module, self._inputs[part])
+                found = _outputs(graph_module, self._inputs_of(graph_module, part))
             _raise_unless(differences(found, self._outputs[part]), place, detail, advice)
+
+    def took_pixels(self, where: str, graph_module: fx.GraphModule) -> None:
+        part = where.removesuffix(NATIVE_SUFFIX)
+        with self._rare.condition():
+            found = _outputs(graph_module, self._inputs_of(graph_module, part))
+        message = f"{where} differs once it takes pixels instead of the image"
+        _raise_unless(differences(found, self._outputs[part]), "the input of pixels", message, _PIXELS)
+
+    def _inputs_of(self, graph_module: fx.GraphModule, part: str) -> tuple[Tensor, ...]:
+        """Returns a part's inputs, the image as pixels where a graph takes those."""
+        names = [str(node.target) for node in graph_module.graph.nodes if node.op == "placeholder"]
+        return (self._pixels,) if names == [PIXELS] and self._pixels is not None else self._inputs[part]
 
     def cut(self, whole: fx.GraphModule, parts: Partition) -> None:
         with self._rare.condition():

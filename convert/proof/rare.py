@@ -32,7 +32,7 @@ Arrays = Mapping[str, Array]
 SATURATION = 16.0
 _LEVELS = 16
 _MASKED = 50
-_GREY = 0.5
+_GREY = 128 / 255  # a pixel's value, so that a graph of pixels takes it too
 _SMALL = 256**2
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from detr2litert.convert.bundle import installed_version, source_name
 from detr2litert.convert.models.reference import Reference
-from detr2litert.convert.processing import preprocess_of
+from detr2litert.convert.models.settings.picture import preprocess_of
 from detr2litert.convert.targets import Target
 from detr2litert.verify.precision import Precision
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from detr2litert.convert.models.reference import Reference, load_reference
+from detr2litert.convert.models.settings.picture import preprocess_of
 from detr2litert.convert.models.variants import find_variant
-from detr2litert.convert.processing import preprocess_of
 from detr2litert.convert.proof.scenes import pictures
 from detr2litert.host_runtime.preprocess import preprocess
 from detr2litert.rewrites.profile import Protection

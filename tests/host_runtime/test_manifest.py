@@ -125,8 +125,8 @@ def test_not_a_number_is_not_written(whole):
 
 
 def test_a_newer_schema_asks_for_an_upgrade(whole):
-    data = {**whole.to_dict(), "schema_version": 6, "something": "new"}
-    with pytest.raises(UserError, match=r"schema version 6 .* reads up to 5; upgrade the runtime"):
+    data = {**whole.to_dict(), "schema_version": 7, "something": "new"}
+    with pytest.raises(UserError, match=r"schema version 7 .* reads up to 6; upgrade the runtime"):
         Manifest.from_dict(data)
 
 

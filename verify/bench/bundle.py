@@ -65,7 +65,7 @@ class BundleContender:
 
     def prepare(self, picture: Picture) -> Prepared:
         """See ``Contender``."""
-        return prepare_picture(picture, self.preprocess)
+        return prepare_picture(picture, self.preprocess, self.runner.graph_a.spec.inputs[0])
 
     def infer(self, prepared: Prepared) -> Inferred:
         """See ``Contender``."""

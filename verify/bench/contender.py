@@ -25,7 +25,7 @@ class Prepared:
     """A picture as the detector's input.
 
     Attributes:
-        tensor: float32 ``[1, channels, height, width]``.
+        tensor: float32 ``[1, channels, height, width]``, or the pixels, uint8 ``[1, height, width, channels]``.
         size: (width, height) of the picture in its own pixels.
         milliseconds: of each stage so far.
     """

@@ -10,7 +10,8 @@ from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError, readable
 from detr2litert.host_runtime.manifest import Preprocess
-from detr2litert.host_runtime.preprocess import PICTURE_SUFFIXES, load_image, preprocess
+from detr2litert.host_runtime.preprocess import PICTURE_SUFFIXES, load_image, prepare, preprocess
+from detr2litert.host_runtime.tensor_spec import TensorSpec
 from detr2litert.verify.bench.contender import Picture, Prepared
 from detr2litert.verify.bench.stages import DECODE, PREPROCESS
 
@@ -44,8 +45,8 @@ def pictures_sha256(pictures: tuple[Path, ...]) -> str:
     return digest.hexdigest()
 
 
-def prepare_picture(picture: Picture, spec: Preprocess) -> Prepared:
-    """Decodes a file, or takes a decoded picture as it is, and makes it the input of ``spec``.
+def prepare_picture(picture: Picture, spec: Preprocess, taken: TensorSpec | None = None) -> Prepared:
+    """Decodes a file, or takes a decoded picture as it is, and makes it the input of ``spec``: floats, or what is ``taken``.
 
     Raises:
         UserError: the file cannot be read.
@@ -53,7 +54,7 @@ def prepare_picture(picture: Picture, spec: Preprocess) -> Prepared:
     start = time.perf_counter()
     image = picture if isinstance(picture, Image.Image) else load_image(picture, channels=spec.channels)
     decoded = time.perf_counter()
-    tensor = preprocess(image, spec)
+    tensor = preprocess(image, spec) if taken is None else prepare(image, spec, taken)
     end = time.perf_counter()
     own = {} if isinstance(picture, Image.Image) else {DECODE: (decoded - start) * 1e3}
     return Prepared(tensor, image.size, {**own, PREPROCESS: (end - decoded) * 1e3})

@@ -130,7 +130,7 @@ def _golden(bundle: Bundle) -> tuple[Golden, dict[str, Array]]:
     if manifest.golden is None:
         raise UserError(f"{bundle.root} has no golden vectors to compare with; make it again with `convert run`")
     tensors: dict[str, Array] = dict(bundle.golden_tensors())
-    graphs = manifest.graphs.by_name.values()
+    graphs = manifest.graphs_by_name.values()
     names = {spec.name for graph in graphs for spec in (*graph.inputs, *graph.outputs)} | set(manifest.host_step.outputs)
     lacking = sorted(names - set(tensors))
     if lacking:
@@ -139,10 +139,11 @@ def _golden(bundle: Bundle) -> tuple[Golden, dict[str, Array]]:
 
 
 def _inputs(bundle: Bundle, tensors: Mapping[str, Array]) -> dict[str, bytes]:
-    """Returns the golden inputs of every stage, as files of a run's folder."""
+    """Returns the golden inputs of every stage, as files of a run's folder; graph A's of both forms: the app says which ran."""
     manifest = bundle.manifest
+    both = [graphs.a.inputs[0].name for graphs in (manifest.graphs, manifest.native_graphs) if graphs is not None]
     return {
-        **given([spec.name for spec in manifest.graphs.a.inputs], tensors, "a"),
+        **given(list(dict.fromkeys(both)), tensors, "a"),
         **given(manifest.host_step.inputs, tensors, "host"),
         **given([] if manifest.graphs.b is None else [spec.name for spec in manifest.graphs.b.inputs], tensors, "b"),
         **given([] if manifest.graphs.m is None else [spec.name for spec in manifest.graphs.m.inputs], tensors, "m"),

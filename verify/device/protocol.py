@@ -38,8 +38,8 @@ _LIMITS = JsonLimits(RESULT_LIMIT, text=2**16, lines=True)
 """Of result.json: the delegate's refusal has several lines."""
 _TEXT = 1000  # characters shown of what an app says in words
 _FORMS: tuple[Form, ...] = get_args(Form)
-_SUFFIX = {"float32": "f32", "int32": "i32"}
-_STORED = {"float32": "<f4", "int32": "<i4"}
+_SUFFIX = {"float32": "f32", "int32": "i32", "uint8": "u8"}
+_STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1"}
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class ChainScene:
 
     Attributes:
         name: of the picture.
-        inputs: graph A's.
+        inputs: graph A's, of either form.
         reference: PyTorch's detections, decoded down to the limits' floor.
         decode: the last graph's outputs, joined with the masks', to detections, decoded alike; raises ValueError on NaN.
         reorder: graph A's outputs to what PyTorch detects with its proposals in the order of those scores.
@@ -261,7 +261,8 @@ class _Ran:
 
 def _run_all(cases: Sequence[GraphCase], chain: Chain | None, driver: Driver, timeout: float) -> _Ran:
     """Runs every graph in fp16; with a chain, those after graph A also on the results of the one before for the pictures."""
-    pictures = () if chain is None else tuple(scene.inputs for scene in chain.compared_scenes)
+    taken = cases[0].inputs[0]
+    pictures = () if chain is None else tuple({name: s.inputs[name] for name in taken} for s in chain.compared_scenes)
     sets = [(*case.inputs[:1], *(pictures if index == 0 else ())) for index, case in enumerate(cases)]
     started = (_start(case, given, driver, timeout) for case, given in zip(cases, sets, strict=True))
     alone = tuple(runs[0] for runs in side_by_side(*started))

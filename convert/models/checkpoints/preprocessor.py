@@ -18,7 +18,12 @@ FILE = "preprocessor_config.json"
 _BILINEAR = 2
 """``PIL.Image.Resampling.BILINEAR``."""
 _WITHOUT_ANTIALIAS = ("RfDetrImageProcessor",)
-"""Processors that resize without antialiasing; torchvision's default, which the others use, is with."""
+"""Processors that resize without antialiasing, as rfdetr's own prediction, which does it in floats.
+
+torchvision's default, which the others use, is with, and of 8-bit tensors rounds each direction to 8 bits as Pillow does
+(``resize_image`` in transforms/v2/functional/_geometry.py, ``upsample_avx_bilinear_bicubic_uint8`` in PyTorch): measured, equal
+to Pillow but for single levels where Pillow 13 begins with the other direction.
+"""
 _MASKED = ("RfDetrImageProcessor", "DeformableDetrImageProcessor")
 """Processors of detectors that also read which pixels are padding, which a bundle does not tell them."""
 _PLAIN_MEAN, _PLAIN_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -74,7 +79,7 @@ def _size(config: Mapping[str, Any], source: str) -> Iterator[Statement]:
     processor = _processor(config)
     if processor is not None:
         plain = processor.removesuffix("Fast") in _WITHOUT_ANTIALIAS
-        yield state("resize", "bilinear" if plain else "bilinear_antialias", f"{FILE}: {processor}", source)
+        yield state("resize", "bilinear" if plain else "bilinear_8bit", f"{FILE}: {processor}", source)
 
 
 def _shown(value: Any) -> str:

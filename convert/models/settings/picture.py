@@ -7,8 +7,9 @@ from typing import Any
 
 from detr2litert.convert.models.settings.resolve import Settings
 from detr2litert.convert.models.settings.setting import MEAN, Sourced
+from detr2litert.graphs.pixel_input import PixelScale
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels
+from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels, Preprocess
 
 _CHANNELS: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -66,3 +67,25 @@ def fill_of(settings: Settings) -> tuple[float, ...]:
     if isinstance(settings.fill.value, str):
         return tuple(mean / settings.scale.value for mean in settings.mean.value)
     return settings.fill.value
+
+
+def preprocess_of(settings: Settings) -> Preprocess:
+    """Returns the pre-processing, in the manifest's form."""
+    height, width = settings.resolution.value
+    return Preprocess(
+        height=height,
+        width=width,
+        resize=settings.resize.value,
+        scale=settings.scale.value,
+        mean=settings.mean.value,
+        std=settings.std.value,
+        channels=channels_of(settings),
+        fit=settings.fit.value,
+        fill=fill_of(settings),
+    )
+
+
+def pixel_scale_of(settings: Settings) -> PixelScale | None:
+    """Returns how whole pixels become the detector's input; None where the resized picture has others."""
+    spec = preprocess_of(settings)
+    return PixelScale.of(spec.scale, spec.mean, spec.std) if spec.in_whole_pixels else None

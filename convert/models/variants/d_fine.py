@@ -177,9 +177,9 @@ def d_fine_row(
         feature_levels=tuple(backbone["out_indices"]),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
-        # transformers' processor resizes tensors; the original's validation transforms resize the PIL image too
+        # transformers' processor resizes 8-bit tensors; the original's validation transforms resize the PIL image too
         # (configs/dfine/include/dataloader.yml: Resize, then ConvertPILImage with scale).
-        resize="bilinear_antialias",
+        resize="bilinear_8bit",
         original_settings=resizes_images("tools/inference/torch_inf.py"),
     )
 

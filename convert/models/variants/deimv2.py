@@ -240,8 +240,8 @@ def deimv2_row(
         feature_levels=tuple(backbone.config["out_indices"]),
         mean=mean,
         std=std,
-        # transformers' processor resizes tensors; the original's val_dataloader resizes the PIL image too.
-        resize="bilinear_antialias",
+        # transformers' processor resizes 8-bit tensors; the original's val_dataloader resizes the PIL image too.
+        resize="bilinear_8bit",
         original_settings=resizes_images("tools/inference/torch_inf.py"),
         adjustments=("simplify_tiny_vit",) if backbone.distilled else (),
         original_config=backbone.original,

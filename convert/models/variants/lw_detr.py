@@ -192,9 +192,9 @@ def lw_detr_row(
         windows=4,
         decoder_layers=3,
         feature_levels=feature_levels,
-        # transformers' processor resizes tensors; the original's validation transforms (datasets/coco.py,
+        # transformers' processor resizes 8-bit tensors; the original's validation transforms (datasets/coco.py,
         # make_coco_transforms_square_div_64) resize the PIL image, then apply ImageNet's mean and deviation.
-        resize="bilinear_antialias",
+        resize="bilinear_8bit",
         original_settings=resizes_images("SquareResize of datasets/transforms.py"),
     )
 

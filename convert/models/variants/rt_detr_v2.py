@@ -146,9 +146,9 @@ def rt_detr_v2_row(
         feature_levels=(2, 3, 4),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
-        # transformers' processor resizes tensors; the original's validation transforms resize the PIL image too
+        # transformers' processor resizes 8-bit tensors; the original's validation transforms resize the PIL image too
         # (configs/rtdetrv2/include/dataloader.yml: Resize, then ConvertPILImage with scale).
-        resize="bilinear_antialias",
+        resize="bilinear_8bit",
         original_settings=resizes_images("references/deploy/rtdetrv2_torch.py"),
     )
 

@@ -15,7 +15,7 @@ from detr2litert.convert.proof.subject import Subject
 from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.decode import Detection, Detections
 from detr2litert.host_runtime.host_step import HostStep
-from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.preprocess import prepare
 from detr2litert.host_runtime.runner import Runner
 from detr2litert.verify.accuracy.accuracy import GATE as ID
 from detr2litert.verify.accuracy.accuracy import Side, answer_of, check_accuracy
@@ -72,7 +72,7 @@ def _on_the_cpu(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], 
 def _detected(runner: Runner, image: Image.Image, masks: bool) -> Detections:
     if masks:
         return runner.detect(image, threshold=0.0)
-    outputs = runner.run(preprocess(image, runner.bundle.manifest.preprocess), all_outputs=False)
+    outputs = runner.run(runner.prepare(image), all_outputs=False)
     return runner.decode(outputs, image.size, threshold=0.0)
 
 
@@ -89,14 +89,14 @@ def _in_fp16(subject: Subject, dataset: Dataset, numbers: Mapping[str, int], doi
         step = HostStep(manifest.host_step, bundle.host_constants(), manifest.graphs.a.outputs)
     graphs = manifest.native_graphs or manifest.graphs
     a, b = subject.folder / graphs.a.file, None if graphs.b is None else subject.folder / graphs.b.file
-    inputs_b = () if graphs.b is None else graphs.b.inputs
+    taken, inputs_b = graphs.a.inputs[0], () if graphs.b is None else graphs.b.inputs
     masks = subject.mask_step(0.0) if dataset.has_masks else None
     graph_m = None if graphs.m is None else subject.folder / graphs.m.file
     chain = Chain(a, b, {t.name: np.dtype(t.dtype) for t in inputs_b}, step, graph_m, masks)
 
-    def inputs(place: int) -> dict[str, NDArray[np.float32]]:
+    def inputs(place: int) -> dict[str, NDArray[np.generic]]:
         image = dataset.pictures[order[place]].load()
-        return {manifest.graphs.a.inputs[0].name: preprocess(image, manifest.preprocess)}
+        return {taken.name: prepare(image, manifest.preprocess, taken)}
 
     found = run_half_precision(chain, len(order), inputs, gpu, SOFTWARE_SECONDS if bounded else float("inf"))
     if found.error:

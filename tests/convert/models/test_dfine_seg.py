@@ -14,9 +14,10 @@ from PIL import Image
 from detr2litert.convert.models.checkpoints.identify import matching_variants, read_facts, recognise_family
 from detr2litert.convert.models.reference import Reference, load_reference
 from detr2litert.convert.models.settings import Size
+from detr2litert.convert.models.settings.picture import preprocess_of
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.convert.models.variants.d_fine_seg import D_FINE_SEG
-from detr2litert.convert.processing import postprocess_of, preprocess_of
+from detr2litert.convert.processing import postprocess_of
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.host_runtime.masks import Mask
 from tests.originals.compare import iou, load

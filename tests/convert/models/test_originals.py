@@ -92,13 +92,13 @@ def test_a_d_fine_file_could_be_deims_and_must_be_named(tmp_path: Path) -> None:
     assert "is dfine-n or deim-n, not dfine-s" in refusal(path, "dfine-s")
 
 
-def test_the_original_projects_resize_images_and_transformers_tensors(tmp_path: Path) -> None:
+def test_the_original_projects_and_transformers_resize_in_8_bits(tmp_path: Path) -> None:
     row, original = VARIANTS["dfine-n"], load_checkpoint(saved("dfine-n-320", tmp_path))
     words = "bilinear_8bit: the original project resizes images, not tensors: tools/inference/torch_inf.py"
     assert str(settings_of(row, original).resize) == words
     assert settings_of(row, original, {"resize": "bilinear"}).resize.value == "bilinear"
-    assert settings_of(row, replace(original, config={})).resize.value == "bilinear_antialias"
-    for name, resize in (("tiny", "bilinear"), ("dfine-tiny", "bilinear_antialias")):
+    assert settings_of(row, replace(original, config={})).resize.value == "bilinear_8bit"
+    for name, resize in (("tiny", "bilinear"), ("dfine-tiny", "bilinear_8bit")):
         demo = VARIANTS[name]
         assert demo.default_weights is not None
         assert settings_of(demo, load_checkpoint(demo.default_weights)).resize.value == resize

@@ -89,9 +89,9 @@ def test_published_rt_detr_v2_figures(name: str) -> None:
 
 @pytest.mark.parametrize("row", VARIANTS.values(), ids=list(VARIANTS))
 def test_settings_of_the_original_project_are_settings(row: Variant) -> None:
-    """RF-DETR's own prediction resizes tensors, all others' images: D-FINE-seg's with OpenCV, without antialias.
+    """RF-DETR's own prediction resizes floats, all others' images: D-FINE-seg's with OpenCV, without antialias.
 
-    Rows for transformers' form too default to tensors.
+    transformers resizes 8-bit tensors, which gives the same.
     """
     for name, setting in row.original_settings.items():
         assert SETTINGS[name].parse(setting.value) == setting.value
@@ -100,12 +100,12 @@ def test_settings_of_the_original_project_are_settings(row: Variant) -> None:
     with_opencv = row.family.name == "D-FINE-seg"
     own = "bilinear" if with_opencv else "bilinear_8bit"
     assert resizes == ([] if row.family.name.startswith("RF-DETR") else [own])
-    assert (row.resize == own) == row.only_original or row.family.name.startswith("RF-DETR")
+    assert row.resize == own or row.family.name.startswith("RF-DETR")
 
 
 def check_coco_at_640(row: Variant) -> None:
-    """D-FINE's and RT-DETRv2's values: [0, 1] without ImageNet's statistics, antialiased, 80 classes, 300 queries."""
-    assert (row.resolution, row.resolution_step, row.resize) == (640, 32, "bilinear_antialias")
+    """D-FINE's and RT-DETRv2's values: [0, 1] without ImageNet's statistics, resized in 8 bits, 80 classes, 300 queries."""
+    assert (row.resolution, row.resolution_step, row.resize) == (640, 32, "bilinear_8bit")
     assert (row.mean, row.std) == ((0, 0, 0), (1, 1, 1))
     assert (row.num_queries, row.num_select, row.classes) == (300, 300, COCO_CONTIGUOUS)
 

@@ -92,7 +92,7 @@ def test_the_figures_are_those_of_the_published_weights(size: str) -> None:
     assert (config.share_bbox_head, config.use_gateway) == (light, not light)
     assert config.eval_size is None
     assert row.classes == COCO_CONTIGUOUS
-    assert row.resize == "bilinear_antialias"
+    assert row.resize == "bilinear_8bit"
     assert f"deimv2_{size}_config" in row.source
 
 

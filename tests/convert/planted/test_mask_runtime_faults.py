@@ -15,8 +15,8 @@ from pycocotools import mask as coco
 
 from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
+from detr2litert.convert.models.settings.picture import preprocess_of
 from detr2litert.convert.models.variants import VARIANTS, Variant
-from detr2litert.convert.processing import preprocess_of
 from detr2litert.convert.proof.host import RUN_LENGTHS, compare_masks
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.host_runtime import masks, runner

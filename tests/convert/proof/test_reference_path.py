@@ -13,8 +13,8 @@ from PIL import Image
 from detr2litert.convert.models.configuration import settings_of
 from detr2litert.convert.models.reference import Reference
 from detr2litert.convert.models.settings import Size
+from detr2litert.convert.models.settings.picture import preprocess_of
 from detr2litert.convert.models.variants import VARIANTS
-from detr2litert.convert.processing import preprocess_of
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.host_runtime.decode import decode
 from detr2litert.host_runtime.manifest import Postprocess, Resize
