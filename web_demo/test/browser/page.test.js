@@ -95,10 +95,10 @@ const PLANTED = [
   [
     'a newer schema',
     'manifest.json',
-    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 6')),
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 7')),
     true,
     'refused',
-    /schema version 6 but this page reads up to 5; use a newer page, or make the bundle again/,
+    /schema version 7 but this page reads up to 6; use a newer page, or make the bundle again/,
   ],
 ];
 
