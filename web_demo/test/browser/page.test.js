@@ -241,6 +241,7 @@ for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
       const { compared, rows } = report.judgement;
       const stages = ['pre-processing', 'graph A', 'host step', 'graph B', ...(graphs.m ? ['graph M'] : [])];
       assert.deepEqual([...new Set(compared.map((/** @type {any} */ item) => item.stage))], stages);
+      assert.equal(compared[0].name, native?.pixels ?? graphs.a.inputs[0].name, 'what graph A is fed with');
       assert(rows.every((/** @type {any} */ row) => row.status === 'matched' || row.status === 'borderline'));
       assert.equal(report.found.length, golden.length);
       golden.forEach((/** @type {any} */ item, /** @type {number} */ index) => {
