@@ -6,6 +6,8 @@
  * @typedef {import('./tensor.js').TensorSpec} TensorSpec
  * @typedef {import('./preprocess.js').Picture} Picture
  * @typedef {{run: (tensors: ReadonlyMap<string, Tensor>) => Promise<import('./gpu/graph.js').GraphRun>, delete: () => void}} Graph
+ * @typedef {Graph & {spec: import('./manifest.js').GraphSpec}} FirstGraph
+ *   `spec` is of the form that was compiled, so that it says what graph A takes: normalised floats or pixels
  * @typedef {import('./gpu/graph.js').GraphTimes} GraphTimes
  * @typedef {{preprocess: number, a: GraphTimes, host: number, b?: GraphTimes, m?: GraphTimes, masks?: number}} Times
  *   Milliseconds; `m` and `masks`, their decoding, of all that a picture needs
@@ -19,13 +21,13 @@ import { decode } from './decode.js';
 import { HostStep } from './host/host_step.js';
 import { Mask, maskOf, withMasks } from './masks.js';
 import { place } from './placement.js';
-import { preprocess } from './preprocess.js';
+import { pixelsOf, preprocess } from './preprocess.js';
 import { floorFor, judge, readGolden } from './verdict.js';
 
 export class Detector {
   /**
    * @param {import('./bundle.js').Bundle} bundle
-   * @param {Graph} graphA
+   * @param {FirstGraph} graphA
    * @param {Graph} [graphB] where the bundle has one
    * @param {Graph} [graphM] where the bundle has masks
    */
@@ -125,10 +127,11 @@ export class Detector {
     return { judgement: judge(this.bundle, given, chain, picture, precision), chain };
   }
 
-  /** Graph A's input by its name. @param {Picture} picture */
+  /** Graph A's input, as the form in use takes it, by its name. @param {Picture} picture */
   input(picture) {
-    const { graphs, preprocess: spec } = this.bundle.manifest;
-    return new Map([[graphs.a.inputs[0].name, preprocess(picture, spec)]]);
+    const { name, dtype } = this.graphA.spec.inputs[0];
+    const prepare = dtype === 'uint8' ? pixelsOf : preprocess;
+    return new Map([[name, prepare(picture, this.bundle.manifest.preprocess)]]);
   }
 
   /** Releases the GPU's memory. */

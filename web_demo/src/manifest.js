@@ -19,11 +19,12 @@
  * @typedef {{image: string, tensors: string, detections: string, threshold: number}} Golden
  * @typedef {{a: GraphSpec, b?: GraphSpec, m?: GraphSpec}} Graphs
  *   Without `b`, graph A goes from the image to boxes and logits; `m` computes masks
- * @typedef {{a: string, b?: string, m?: string}} NativeFiles
- *   The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU
+ * @typedef {{a: string, b?: string, m?: string, pixels?: string}} NativeFiles
+ *   The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU. `pixels` is
+ *   the name of graph A's input where that is the resized picture itself, uint8 [1, height, width, channels]
  * @typedef {'native' | 'portable'} Form
  * @typedef {{form: Form, a: GraphSpec, b?: GraphSpec, m?: GraphSpec}} FormGraphs the graphs in one form
- * @typedef {{schema_version: 1 | 2 | 3 | 4 | 5, variant: string, target: string,
+ * @typedef {{schema_version: 1 | 2 | 3 | 4 | 5 | 6, variant: string, target: string,
  *   weights: {source: string, sha256: string, random: boolean},
  *   versions: Record<string, string>, preprocess: Preprocess, graphs: Graphs, host_step: HostProgram,
  *   postprocess: Postprocess, classes: (string | null)[], files: Record<string, {sha256: string, bytes: number}>,
@@ -37,14 +38,19 @@ import { checkHostProgram } from './host/check.js';
 import { HOST_OPS, MAX_ELEMENTS } from './host/table.js';
 import { schemaProblem } from './json_schema.js';
 import { CHANNELS, totalOf } from './keypoints.js';
+import { channelsOf, inWholePixels } from './preprocess.js';
 import { sameShape, sizeOf } from './tensor.js';
 
-/** Since 2 a bundle may have a native form, since 3 one graph, since 4 masks, since 5 keypoints; this page reads every version. */
-export const SCHEMA_VERSION = 5;
+/**
+ * Since 2 a bundle may have a native form, since 3 one graph, since 4 masks, since 5 keypoints, since 6 a native form that takes
+ * pixels; this page reads every version.
+ */
+export const SCHEMA_VERSION = 6;
 const ONE_GRAPH_VERSION = 3;
 const MASKS_VERSION = 4;
 const KEYPOINTS_VERSION = 5;
 const MASKS_OF_BOXES_VERSION = 5;
+const PIXELS_VERSION = 6;
 export const MANIFEST_NAME = 'manifest.json';
 export const HOST_PARAMS_NAME = 'host_params.safetensors';
 
@@ -83,13 +89,17 @@ export function parseManifest(text, schema, where = MANIFEST_NAME) {
  * @param {'gpu' | 'cpu'} processor
  * @returns {FormGraphs[]}
  */
-export function formsOf({ graphs: { a, b, m }, native }, processor) {
+export function formsOf({ graphs: { a, b, m }, native, preprocess: pre }, processor) {
   /** @type {FormGraphs} */
   const portable = { form: 'portable', a, b, m };
   if (!native || processor === 'cpu') return [portable];
   const other = (/** @type {GraphSpec | undefined} */ graph, /** @type {string | undefined} */ file) =>
     graph && file !== undefined ? { ...graph, file } : undefined;
-  return [{ form: 'native', a: { ...a, file: native.a }, b: other(b, native.b), m: other(m, native.m) }, portable];
+  /** @type {TensorSpec[]} */
+  const inputs = native.pixels
+    ? [{ name: native.pixels, shape: [1, pre.height, pre.width, channelsOf(pre)], dtype: 'uint8' }]
+    : a.inputs;
+  return [{ form: 'native', a: { ...a, file: native.a, inputs }, b: other(b, native.b), m: other(m, native.m) }, portable];
 }
 
 /**
@@ -113,6 +123,7 @@ function* problems(manifest) {
   }
   yield* oneGraphProblems(manifest);
   yield* masksProblems(manifest);
+  yield* pixelsProblems(manifest);
   const { constants = [] } = manifest.host_step;
   const elements = [a.inputs, a.outputs, b?.inputs ?? [], b?.outputs ?? [], m?.inputs ?? [], m?.outputs ?? [], constants]
     .flat()
@@ -130,7 +141,7 @@ function* problems(manifest) {
   if (/** @type {string} */ (pre.channels) === 'RGBA') {
     yield 'preprocess.channels is RGBA, but this page feeds pictures without opacity, RGB or L';
   }
-  const channels = pre.channels === 'L' ? 1 : 3;
+  const channels = channelsOf(pre);
   for (const [label, { length }] of /** @type {[string, number[]][]} */ ([
     ['mean', pre.mean],
     ['std', pre.std],
@@ -156,6 +167,19 @@ function* oneGraphProblems({ schema_version: version, graphs: { b }, host_step: 
   }
   if (native && (native.b === undefined) !== (b === undefined)) {
     yield `the native form has ${native.b === undefined ? 'one graph' : 'two graphs'} and the portable one not`;
+  }
+}
+
+/** What is wrong with a native form that takes pixels. @param {Manifest} manifest @returns {Generator<string>} */
+function* pixelsProblems({ schema_version: version, graphs: { a }, native, preprocess: pre }) {
+  const { pixels } = native ?? {};
+  if (pixels === undefined) return;
+  if (version < PIXELS_VERSION) {
+    yield `the native form takes pixels, which that of a bundle of schema version ${version} does not`;
+  }
+  if (!inWholePixels(pre)) yield 'the native form takes pixels, and preprocess gives none of whole numbers';
+  if ([...a.inputs, ...a.outputs].some(({ name }) => name === pixels)) {
+    yield `native.pixels names another tensor of graph a: '${pixels}'`;
   }
 }
 

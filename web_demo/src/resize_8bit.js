@@ -5,7 +5,7 @@
  * all weights of a pixel is below 2^31.
  *
  * @typedef {import('./preprocess.js').Pixels} Bytes values from 0 to 255
- * @typedef {Bytes & {data: Uint8Array}} Resized
+ * @typedef {Bytes & {data: Uint8Array<ArrayBuffer>}} Resized
  * @typedef {{taps: number, first: Int32Array, counts: Int32Array, weights: Int32Array}} FixedPointFilter
  *   out[i] = sum over t below counts[i] of weights[i * taps + t] * in[first[i] + t], in units of 2^-22
  */
@@ -17,7 +17,7 @@ const HALF = 1 << (PRECISION - 1);
 /**
  * @param {import('./preprocess.js').Pixels} pixels
  * @param {{width: number, height: number}} size
- * @returns {Uint8Array} [height, width, pixels.count]
+ * @returns {Uint8Array<ArrayBuffer>} [height, width, pixels.count]
  */
 export function resize8bit(pixels, { width, height }) {
   const fewer = pixels.height - height;

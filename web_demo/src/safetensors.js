@@ -2,17 +2,14 @@
 
 import { REMAKE, UserError } from './errors.js';
 import { MAX_SIZE, parseForeign, shown } from './foreign_json.js';
-import { sizeOf } from './tensor.js';
+import { ARRAYS, sizeOf } from './tensor.js';
 
 /** @typedef {import('./tensor.js').Tensor} Tensor */
 /** @typedef {import('./tensor.js').DType} DType */
 
 const HEADER_LIMIT = MAX_SIZE;
-/** @type {Record<string, {dtype: DType, bytes: number}>} */
-const TYPES = {
-  F32: { dtype: 'float32', bytes: 4 },
-  I32: { dtype: 'int32', bytes: 4 },
-};
+/** @type {Record<string, DType>} */
+const TYPES = { F32: 'float32', I32: 'int32', U8: 'uint8' };
 
 /**
  * The tensors of a file by name.
@@ -69,9 +66,9 @@ function entry(name, value, refuse) {
   if (!type) throw refuse(`${shown(name)} has the unsupported type ${shown(dtype)}`);
   if (!isExtents(shape) || !isExtents(offsets) || offsets.length !== 2) throw refuse(`'${name}' has no shape or no offsets`);
   const [start, end] = offsets;
-  if (end - start !== sizeOf(shape) * type.bytes)
+  if (end - start !== sizeOf(shape) * ARRAYS[type].BYTES_PER_ELEMENT)
     throw refuse(`'${name}' has ${end - start} bytes for shape [${shape.join(', ')}]`);
-  return { name, dtype: type.dtype, shape, start, end };
+  return { name, dtype: type, shape, start, end };
 }
 
 /** @param {unknown} value @returns {value is number[]} */
@@ -84,8 +81,6 @@ function decode(item, data) {
   // A copy: typed arrays must begin at a multiple of their element, and every machine with WebGPU is little-endian.
   const copy = new Uint8Array(item.end - item.start);
   copy.set(data.subarray(item.start, item.end));
-  const own = copy.buffer;
   const { dtype, shape } = item;
-  if (dtype === 'float32') return { dtype, shape, data: new Float32Array(own) };
-  return { dtype, shape, data: new Int32Array(own) };
+  return { dtype, shape, data: new ARRAYS[dtype](copy.buffer) };
 }

@@ -1,11 +1,14 @@
 /**
- * Tensors: row-major, rank 4 at most, as the manifest declares them; a Float32Array holds float32, an Int32Array int32.
+ * Tensors: row-major, rank 4 at most, as the manifest declares them; uint8 is of a picture's pixels alone.
  *
- * @typedef {'float32' | 'int32'} DType
- * @typedef {Float32Array | Int32Array} Values
+ * @typedef {'float32' | 'int32' | 'uint8'} DType
+ * @typedef {Float32Array | Int32Array | Uint8Array<ArrayBuffer>} Values of the dtype, see `ARRAYS`
  * @typedef {{dtype: DType, shape: readonly number[], data: Values}} Tensor
  * @typedef {{name: string, shape: number[], dtype: DType}} TensorSpec
  */
+
+/** The array that holds the values of each dtype. */
+export const ARRAYS = Object.freeze({ float32: Float32Array, int32: Int32Array, uint8: Uint8Array });
 
 /** The number of elements of a shape. @param {readonly number[]} shape */
 export function sizeOf(shape) {
@@ -14,9 +17,7 @@ export function sizeOf(shape) {
 
 /** Creates a zeroed tensor. @param {DType} dtype @param {readonly number[]} shape @returns {Tensor} */
 export function zeros(dtype, shape) {
-  const size = sizeOf(shape);
-  const data = dtype === 'float32' ? new Float32Array(size) : new Int32Array(size);
-  return { dtype, shape: [...shape], data };
+  return { dtype, shape: [...shape], data: new ARRAYS[dtype](sizeOf(shape)) };
 }
 
 /** @param {Float32Array} data @param {readonly number[]} shape @returns {Tensor} */

@@ -2,7 +2,7 @@
  * Top-k with a defined order of ties: descending by value, then ascending by index, NaN first; see
  * `host_runtime/selection.py` for the reason.
  *
- * @param {Float32Array | Int32Array} values
+ * @param {import('./tensor.js').Values} values
  * @param {number} k
  * @returns {Int32Array} k indices
  */

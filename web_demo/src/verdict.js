@@ -15,6 +15,7 @@ import { difference, within } from './compare.js';
 import { decode } from './decode.js';
 import { REMAKE, UserError } from './errors.js';
 import { parseForeign } from './foreign_json.js';
+import { formsOf } from './manifest.js';
 import { Mask, maskOf, withMasks } from './masks.js';
 import { floorOf, matchDetections } from './match.js';
 import { place } from './placement.js';
@@ -51,16 +52,18 @@ export function floorFor(bundle, precision) {
 }
 
 /**
- * Reads the golden vectors, which must have every stage's inputs and outputs.
+ * Reads the golden vectors, which must have every stage's inputs and outputs, in both forms of the graphs.
  *
  * @param {import('./bundle.js').Bundle} bundle
  * @returns {Map<string, Tensor>}
  * @throws {UserError} a tensor is missing or has another shape.
  */
 export function readGolden(bundle) {
-  const { graphs, host_step: host } = bundle.manifest;
+  const { host_step: host } = bundle.manifest;
   const tensors = bundle.goldenTensors();
-  const needed = [graphs.a, graphs.b, graphs.m].flatMap((graph) => (graph ? [...graph.inputs, ...graph.outputs] : []));
+  const needed = formsOf(bundle.manifest, 'gpu')
+    .flatMap(({ a, b, m }) => [a, b, m])
+    .flatMap((graph) => (graph ? [...graph.inputs, ...graph.outputs] : []));
   for (const spec of needed) {
     const found = tensors.get(spec.name);
     if (!found || !fits(found, spec)) {

@@ -51,7 +51,7 @@ test('every fault is named', async () => {
     [{ 'labels.txt': edited((text) => text.replace('red', 'rad')) }, /labels\.txt is damaged or changed \(its sha256/],
     [{ 'manifest.json': () => Uint8Array.of(255, 254) }, /not UTF-8/],
     [{ 'manifest.json': edited((text) => text.replace('"labels.txt"', '"../labels.txt"')) }, /not inside the bundle/],
-    [{ 'manifest.json': edited((text) => text.replace('"schema_version": 2', '"schema_version": 6')) }, /schema version 6/],
+    [{ 'manifest.json': edited((text) => text.replace('"schema_version": 2', '"schema_version": 7')) }, /schema version 7/],
   ];
   for (const [changes, message] of faults)
     await assert.rejects(
@@ -134,6 +134,7 @@ test('safetensors round-trip', () => {
   const written = new Map([
     ['f', { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, -0, NaN, Infinity) }],
     ['i', { dtype: 'int32', shape: [], data: Int32Array.of(9) }],
+    ['u', { dtype: 'uint8', shape: [1, 3], data: Uint8Array.of(0, 128, 255) }],
   ]);
   assert.deepEqual(readSafetensors(writeSafetensors(written), 'x'), written);
 });
@@ -149,6 +150,8 @@ test('inconsistent safetensors are refused', () => {
     [good.replace('[0,8]', '[0,7]'), 7],
     [good.replace('[2]', '[3]'), 8],
     [good.replace('F32', 'F16'), 8],
+    [good.replace('F32', 'U8'), 8],
+    [good.replace('F32', 'I8').replace('[2]', '[8]'), 8],
     [good.replace('F32', 'BOOL').replace('[2]', '[8]'), 8],
     [good.replace('F32', 'I64').replace('[2]', '[1]'), 8],
     [good.replace('[0,8]', '[8,0]'), 8],

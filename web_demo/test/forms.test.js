@@ -44,6 +44,18 @@ test('the native form keeps the signatures and comes first, and only on a GPU', 
     );
 });
 
+test('of a bundle whose native form takes pixels, graph A of that form alone has another input', () => {
+  const pixels = { ...manifest, native: { ...OWN.native, pixels: 'pixels' } };
+  const [native, portable] = formsOf(pixels, 'gpu');
+  assert.deepEqual(native.a.inputs, [{ name: 'pixels', shape: [1, 8, 8, 3], dtype: 'uint8' }]);
+  assert.deepEqual(
+    [{ ...native.a, file: '', inputs: [] }, native.b?.inputs, portable.a],
+    [{ ...manifest.graphs.a, file: '', inputs: [] }, portable.b?.inputs, manifest.graphs.a],
+  );
+  const grey = { ...pixels, preprocess: { ...manifest.preprocess, channels: /** @type {const} */ ('L') } };
+  assert.deepEqual(formsOf(grey, 'gpu')[0].a.inputs[0].shape, [1, 8, 8, 1]);
+});
+
 test('of one graph, graph A alone is compiled in either form', async () => {
   const one = { ...OWN, graphs: { a: OWN.graphs.a }, native: { a: 'a.native' } };
   for (const [refused, file] of [

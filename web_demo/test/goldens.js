@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { readSafetensors } from '../src/safetensors.js';
+import { describe, fits } from '../src/tensor.js';
 
 /** @typedef {import('../src/tensor.js').Tensor} Tensor */
 
@@ -43,6 +44,27 @@ export async function cases(folder) {
 /** A bundle's folder on disk. @param {string} folder @returns {import('../src/bundle.js').Source} */
 export function onDisk(folder) {
   return { label: folder, read: async (name) => new Uint8Array(await readFile(path.join(folder, name))) };
+}
+
+/**
+ * A graph that returns recorded tensors instead of running on a GPU; its inputs must be those of its spec.
+ *
+ * @param {import('../src/manifest.js').GraphSpec} spec
+ * @param {ReadonlyMap<string, Tensor>} outputs
+ * @returns {import('../src/detector.js').FirstGraph}
+ */
+export function recorded(spec, outputs) {
+  return {
+    spec,
+    async run(given) {
+      for (const input of spec.inputs) {
+        const tensor = get(given, input.name);
+        assert(fits(tensor, input), `${input.name} is ${describe(tensor)}, not ${describe(input)}`);
+      }
+      return { outputs: new Map(outputs), times: { write: 1, run: 2, read: 3 }, dispatches: 1 };
+    },
+    delete() {},
+  };
 }
 
 /** The tensor, which must exist. @param {ReadonlyMap<string, Tensor>} all @param {string} name @returns {Tensor} */

@@ -7,7 +7,7 @@ import { Detector } from '../src/detector.js';
 import { parseManifest } from '../src/manifest.js';
 import { matchDetections } from '../src/match.js';
 import { floats } from '../src/tensor.js';
-import { ROOT, SCHEMA, assertNear, cases, get, json, onDisk, tensors, unpacked } from './goldens.js';
+import { ROOT, SCHEMA, assertNear, cases, get, json, onDisk, recorded, tensors, unpacked } from './goldens.js';
 import { writeSafetensors } from './write_safetensors.js';
 
 /** @typedef {import('../src/tensor.js').Tensor} Tensor */
@@ -96,15 +96,14 @@ async function withKeypoints() {
 }
 
 /** A detector whose graph returns recorded tensors. @param {import('../src/bundle.js').Bundle} bundle @param {Map<string, Tensor>} outputs */
-function recorded(bundle, outputs) {
-  const run = async () => ({ outputs: new Map(outputs), times: { write: 1, run: 2, read: 3 }, dispatches: 1 });
-  return new Detector(bundle, { run, delete() {} });
+function detector(bundle, outputs) {
+  return new Detector(bundle, recorded(bundle.manifest.graphs.a, outputs));
 }
 
 test('the bundle detects the keypoints that Python detects, and the verdict compares them', async () => {
   const { bundle, expected, picture } = await withKeypoints();
   const golden = bundle.goldenTensors();
-  const own = recorded(bundle, golden);
+  const own = detector(bundle, golden);
   const { judgement, chain } = await own.judged(picture, 'fp32');
   assert.equal(judgement.verdict, 'agrees', judgement.summary);
   const { threshold } = await json('bundles/keypoints.json');

@@ -58,7 +58,7 @@ test('what a host step may take is the reason', () => {
 test('a newer schema version is reported as such', () => {
   assert.throws(
     () => parseManifest('{"schema_version": 7}', SCHEMA),
-    /schema version 7 but this page reads up to 5; use a newer page, or make/,
+    /schema version 7 but this page reads up to 6; use a newer page, or make/,
   );
 });
 
@@ -95,6 +95,41 @@ test('masks need a graph that fits', async () => {
     ['output_of_another_room', /graph m needs an output 'masks' of masks, float32 \[1, h, w, 2\]/],
   ];
   for (const [name, reason] of reasons) assert.throws(() => parseManifest(named(`masks_${name}`), SCHEMA), reason);
+});
+
+test('a native form takes pixels if the pre-processing gives them, by a name of their own, since version 6', async () => {
+  const manifests = await json('manifests.json');
+  const { text } = manifests.find((/** @type {{name: string}} */ item) => item.name === 'native');
+  const changed = (/** @type {(manifest: any) => void} */ change) => {
+    const manifest = JSON.parse(text);
+    Object.assign(manifest, { schema_version: 6, native: { ...manifest.native, pixels: 'pixels' } });
+    manifest.preprocess.resize = 'bilinear_8bit';
+    change(manifest);
+    return () => parseManifest(JSON.stringify(manifest), SCHEMA);
+  };
+  assert.equal(changed(() => {})().native?.pixels, 'pixels');
+  const letterbox = (/** @type {number[]} */ fill) =>
+    changed(({ preprocess: pre }) => Object.assign(pre, { fit: 'letterbox', fill }));
+  assert.deepEqual(letterbox([114, 0, 255])().preprocess.fill, [114, 0, 255]);
+
+  const noPixels = /the native form takes pixels, and preprocess gives none of whole numbers;/;
+  const anotherTensor = /native\.pixels names another tensor of graph a: '(image|memory)';/;
+  const anInput = (/** @type {any} */ { graphs: { a } }) => Object.assign(a.inputs[0], { dtype: 'uint8' });
+  /** @type {[() => unknown, RegExp][]} */
+  const reasons = [
+    [
+      changed((manifest) => Object.assign(manifest, { schema_version: 5 })),
+      /the native form takes pixels, which that of a bundle of schema version 5 does not;/,
+    ],
+    [changed(({ preprocess: pre }) => Object.assign(pre, { resize: 'bilinear_antialias' })), noPixels],
+    [letterbox([114, 0.5, 255]), noPixels],
+    [changed(({ native }) => Object.assign(native, { pixels: 'image' })), anotherTensor],
+    [changed(({ native }) => Object.assign(native, { pixels: 'memory' })), anotherTensor],
+    [changed(({ native }) => Object.assign(native, { pixels: '' })), /is not a bundle manifest: at .*pixels/],
+    [changed(({ native }) => Object.assign(native, { pixels: true })), /is not a bundle manifest: at .*pixels/],
+    [changed(anInput), /is not a bundle manifest: at .*dtype/],
+  ];
+  for (const [parse, reason] of reasons) assert.throws(parse, reason);
 });
 
 test('settings are read with their origin', async () => {

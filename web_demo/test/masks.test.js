@@ -8,7 +8,7 @@ import { Mask, maskOf } from '../src/masks.js';
 import { matchDetections } from '../src/match.js';
 import { place } from '../src/placement.js';
 import { floats } from '../src/tensor.js';
-import { ROOT, SCHEMA, cases, get, json, onDisk, tensors, unpacked } from './goldens.js';
+import { ROOT, SCHEMA, cases, get, json, onDisk, recorded, tensors, unpacked } from './goldens.js';
 import { writeSafetensors } from './write_safetensors.js';
 
 /** @typedef {import('../src/tensor.js').Tensor} Tensor */
@@ -90,12 +90,6 @@ async function withMasks(changed = {}) {
   return { bundle, outputs: new Map([...bundle.goldenTensors(), ...Object.entries(changed)]) };
 }
 
-/** A graph that returns recorded tensors. @param {ReadonlyMap<string, Tensor>} outputs */
-const recorded = (outputs) => ({
-  run: async () => ({ outputs: new Map(outputs), times: { write: 1, run: 2, read: 3 }, dispatches: 1 }),
-  delete() {},
-});
-
 /** Graph M as the hand-made bundle's: the product of the cells with the queries kept, less one half. */
 function product() {
   /** @type {number[][]} */
@@ -118,7 +112,7 @@ test('the masks are those of the Python runtime, and the verdict compares them',
   const expected = await json('bundles/masks.json');
   const picture = unpacked(get(await tensors('bundles/masks.safetensors'), 'picture'));
   const { graph } = product();
-  const sound = new Detector(bundle, recorded(outputs), undefined, graph);
+  const sound = new Detector(bundle, recorded(bundle.manifest.graphs.a, outputs), undefined, graph);
   const { judgement, chain } = await sound.judged(picture, 'fp32');
   assert.equal(judgement.verdict, 'agrees', judgement.summary);
   assert.match(judgement.summary, /2 detections matched .* lowest IoU of masks 1\.0000$/);
@@ -131,7 +125,10 @@ test('the masks are those of the Python runtime, and the verdict compares them',
   assert.deepEqual([chain.dispatches.m, chain.times.m], [4, { write: 1, run: 2, read: 3 }]);
 
   const negated = { ...graph, run: async (/** @type {any} */ given) => negate(await graph.run(given)) };
-  const wrong = await new Detector(bundle, recorded(outputs), undefined, negated).judged(picture, 'fp32');
+  const wrong = await new Detector(bundle, recorded(bundle.manifest.graphs.a, outputs), undefined, negated).judged(
+    picture,
+    'fp32',
+  );
   assert.match(wrong.judgement.summary, /^graph M differs: masks/);
 
   const text = new TextDecoder().decode(bundle.file('golden/detections.json'));
@@ -163,7 +160,7 @@ test('graph M runs for the queries of detections, each once and as many at a tim
     mask_queries: floats(queries, [1, 4, 3]),
   });
   const { graph, calls } = product();
-  const own = new Detector(bundle, recorded(outputs), undefined, graph);
+  const own = new Detector(bundle, recorded(bundle.manifest.graphs.a, outputs), undefined, graph);
   const picture = { width: 90, height: 62, data: new Uint8Array(90 * 62 * 4) };
   const run = await own.run(picture);
   const shown = (/** @type {number} */ threshold) => own.detections(run.outputs, picture, threshold, run.masks);

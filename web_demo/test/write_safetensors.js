@@ -1,6 +1,6 @@
 /** Writes safetensors files, for tests that change one. @typedef {import('../src/tensor.js').Tensor} Tensor */
 
-const NAMES = { float32: 'F32', int32: 'I32' };
+const NAMES = { float32: 'F32', int32: 'I32', uint8: 'U8' };
 
 /** @param {ReadonlyMap<string, Tensor>} tensors @returns {Uint8Array<ArrayBuffer>} */
 export function writeSafetensors(tensors) {

@@ -49,7 +49,7 @@ export class GpuGraph {
             `${this.spec.file} needs '${spec.name}' as ${describe(spec)}, not ${tensor ? describe(tensor) : 'nothing'}`,
           );
         }
-        const own = new GpuTensor(/** @type {Float32Array | Int32Array} */ (tensor.data), [...tensor.shape]);
+        const own = new GpuTensor(tensor.data, [...tensor.shape]);
         made.push(own);
         inputs[spec.name] = await own.copyTo('webgpu');
         made.push(inputs[spec.name]);

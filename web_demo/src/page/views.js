@@ -38,13 +38,14 @@ export function factsView({ label, manifest, files }, adapter, form) {
     ['Files', `${files.size}, ${(bytes / 1e6).toFixed(1)} MB, all sha256 match the manifest`],
   ];
   if (adapter) facts.push(['GPU', `${adapterName(adapter)}; ${adapter.fp16 ? 'fp16 and fp32' : 'fp32 only'}`]);
-  if (form) facts.push(['Graphs', formName(form)]);
+  if (form) facts.push(['Graphs', formName(form, manifest.native)]);
   return facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]);
 }
 
-/** @param {FormInUse} form */
-function formName({ form, refusal }) {
-  if (form === 'native') return "native form, with the GPU delegate's own operators";
+/** @param {FormInUse} form @param {import('../manifest.js').NativeFiles} [native] */
+function formName({ form, refusal }, native) {
+  const input = native?.pixels === undefined ? '' : "; graph A takes the resized picture's 8-bit pixels";
+  if (form === 'native') return `native form, with the GPU delegate's own operators${input}`;
   return refusal ? 'portable form, since the native one does not run here' : 'portable form';
 }
 

@@ -95,10 +95,10 @@ const PLANTED = [
   [
     'a newer schema',
     'manifest.json',
-    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 6')),
+    (bytes) => Buffer.from(bytes.toString().replace('"schema_version": 2', '"schema_version": 7')),
     true,
     'refused',
-    /schema version 6 but this page reads up to 5; use a newer page, or make the bundle again/,
+    /schema version 7 but this page reads up to 6; use a newer page, or make the bundle again/,
   ],
 ];
 
@@ -241,6 +241,7 @@ for (const folder of (process.env.BUNDLES ?? '').split(':').filter(Boolean)) {
       const { compared, rows } = report.judgement;
       const stages = ['pre-processing', 'graph A', 'host step', 'graph B', ...(graphs.m ? ['graph M'] : [])];
       assert.deepEqual([...new Set(compared.map((/** @type {any} */ item) => item.stage))], stages);
+      assert.equal(compared[0].name, native?.pixels ?? graphs.a.inputs[0].name, 'what graph A is fed with');
       assert(rows.every((/** @type {any} */ row) => row.status === 'matched' || row.status === 'borderline'));
       assert.equal(report.found.length, golden.length);
       golden.forEach((/** @type {any} */ item, /** @type {number} */ index) => {
