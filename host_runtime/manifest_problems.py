@@ -118,6 +118,8 @@ def _problems_of_pixels(manifest: Manifest) -> Iterable[str]:
         yield f"the native form takes pixels, which that of a bundle of schema version {manifest.schema_version} does not"
     if not manifest.preprocess.in_whole_pixels:
         yield "the native form takes pixels, and preprocess gives none of whole numbers"
+    if manifest.native is not None and manifest.native.a == manifest.graphs.a.file:
+        yield "the native form takes pixels, and its graph a is the portable one, which takes the image"
     if any(pixels == spec.name for spec in (*manifest.graphs.a.inputs, *manifest.graphs.a.outputs)):
         yield f"native.pixels names another tensor of graph a: '{pixels}'"
 

@@ -6,8 +6,8 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
 - host_steps/NAME.json + .safetensors: a host program of one op with its inputs, constants and the result of `HostStep`: the
   cases of `tests/host_runtime/host_cases.py`.
 - random_programs/NAME.json + .safetensors: of `tests/host_runtime/random_host_programs.py`; `refused`: empty, `made` or `run`.
-- resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor: every resize, up and down, every
-  fit, colour and grey, inputs that are not square.
+- resizes/NAME.json + .safetensors: a picture (int32 0xAARRGGBB) and its input tensor, and its pixels where they are whole:
+  every resize, up and down, every fit, colour and grey, inputs that are not square.
 - decodes/NAME.json + .safetensors: boxes and logits and their detections: ties, saturated scores, ignored classes, NMS, boxes
   in a letterbox.
 - masks/NAME.json + .safetensors: logits of graph M and the run lengths of each mask in COCO's form: enlarged and reduced,
@@ -20,8 +20,8 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
 - manifests.json: texts of manifests with the verdict of `Manifest.from_json`: read or refused.
 - keypoint_manifests.json: likewise, of manifests with keypoints.
 - hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
-- bundles/NAME: five bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
-  `one_graph` has graph A alone; `masks` has masks too, `keypoints` keypoints), and a copy of each BUNDLE, with NAME.json and
+- bundles/NAME: six bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
+  `pixels` a native form that takes pixels; `one_graph` has graph A alone; `masks` has masks too, `keypoints` keypoints), and a copy of each BUNDLE, with NAME.json and
   NAME.safetensors beside: the detections that the Python runtime decodes from the bundle's own golden vectors; with masks,
   their run lengths, and what graph M gives for their queries; with keypoints, as in `keypoints`.
 
@@ -61,10 +61,10 @@ from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.decode import Detections, decode, decode_outputs
 from detr2litert.host_runtime.draw import class_colour
 from detr2litert.host_runtime.host_table import load_table
-from detr2litert.host_runtime.manifest import HostProgram, MaskActivation, Postprocess, Preprocess, Resize
+from detr2litert.host_runtime.manifest import HostProgram, MaskActivation, NativeFiles, Postprocess, Preprocess, Resize
 from detr2litert.host_runtime.masks import Mask, mask_of
 from detr2litert.host_runtime.placement import place
-from detr2litert.host_runtime.preprocess import load_image, preprocess
+from detr2litert.host_runtime.preprocess import load_image, preprocess, resized_pixels
 from detr2litert.host_runtime.quiet import silence_native_log
 from detr2litert.host_runtime.runner import Runner
 
@@ -141,7 +141,9 @@ def write_resizes(folder: Path) -> None:
         pixels = rng.integers(0, 256, (old_height, old_width, 3), dtype=np.uint8)
         wide = pixels.astype(np.int64)
         packed = (255 << 24 | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32).view(np.int32)
-        tensors = {"picture": packed, "input": preprocess(Image.fromarray(pixels), spec)}
+        tensors: dict[str, Array] = {"picture": packed, "input": preprocess(Image.fromarray(pixels), spec)}
+        if spec.in_whole_pixels:
+            tensors["pixels"] = resized_pixels(Image.fromarray(pixels), spec)
         kind = f"{spec.resize}_{spec.fit}_{spec.channels}"
         name = f"{old_height}x{old_width}_to_{spec.height}x{spec.width}_{kind}"
         _save(folder / name, tensors, {"preprocess": _preprocess(spec)})
@@ -376,6 +378,9 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_bundle(out / "one_graph", out / "bundles" / "one_graph")
     native_bundle.write_bundle(out / "native")
     write_bundle(out / "native", out / "bundles" / "native")
+    pixels = {"graph_a.native.tflite": tiny_bundle.graph_a_of_pixels(), "graph_b.native.tflite": tiny_bundle.graph_b()}
+    tiny_bundle.write_recorded_bundle(out / "pixels", pixels, **tiny_bundle.in_pixels(NativeFiles(*pixels)))
+    write_bundle(out / "pixels", out / "bundles" / "pixels")
     masks_bundle.write_bundle(out / "masks_bundle", recorded=True)
     write_bundle(out / "masks_bundle", out / "bundles" / "masks")
     keypoints = keypoints_bundle.write_bundle(out / "keypoints_source", recorded=True)

@@ -12,7 +12,7 @@ import native_bundle
 from hostile_manifests import hostile_manifests
 
 from detr2litert.host_runtime.errors import UserError
-from detr2litert.host_runtime.manifest import SCHEMA_VERSION, Fit, Manifest
+from detr2litert.host_runtime.manifest import PIXELS_VERSION, SCHEMA_VERSION, Fit, Manifest
 
 FITS: tuple[Fit, ...] = ("letterbox", "letterbox_top_left")
 
@@ -141,6 +141,37 @@ def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield changed("golden_not_listed", ["golden", "image"], "golden/other.png")
 
 
+def pixels_cases(two: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields name and text of manifests whose native form takes pixels, from a sound one of two graphs without."""
+    graphs = two["graphs"]
+    native = {"a": graphs["a"]["file"], "b": graphs["b"]["file"], "pixels": "pixels"}
+    sound = {**two, "schema_version": PIXELS_VERSION, "native": native}
+    sound["preprocess"] = {**two["preprocess"], "resize": "bilinear_8bit"}
+
+    def changed(name: str, **fields: Any) -> tuple[str, str]:
+        return f"native_pixels_{name}", json.dumps({**sound, **fields})
+
+    def prepared(name: str, **fields: Any) -> tuple[str, str]:
+        return changed(name, preprocess={**sound["preprocess"], **fields})
+
+    yield changed("sound")
+    yield changed("of_version_5", schema_version=5)
+    yield changed("absent", native={"a": native["a"], "b": native["b"]})
+    yield changed("null", native={**native, "pixels": None})
+    yield changed("empty", native={**native, "pixels": ""})
+    yield changed("number", native={**native, "pixels": 1})
+    yield changed("named_image", native={**native, "pixels": graphs["a"]["inputs"][0]["name"]})
+    yield changed("named_output", native={**native, "pixels": graphs["a"]["outputs"][0]["name"]})
+    yield prepared("of_floats", resize="bilinear")
+    yield prepared("padded", fit="letterbox", fill=[114, 0, 255.0])
+    yield prepared("padded_between", fit="letterbox", fill=[114.5, 0, 255])
+    yield prepared("padded_beyond", fit="letterbox", fill=[114, 0, 256])
+    yield prepared("padded_below", fit="letterbox", fill=[114, -1, 255])
+    a = copy.deepcopy(graphs["a"])
+    a["inputs"][0]["dtype"] = "uint8"
+    yield changed("portable_too", graphs={**graphs, "a": a})
+
+
 def one_graph_cases(one: dict[str, Any], two: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields name and text of manifests of one graph, from a sound one and one of two graphs."""
     only = one["graphs"]["a"]["file"]
@@ -218,7 +249,7 @@ def masks_cases(masks: dict[str, Any], one: dict[str, Any]) -> Iterator[tuple[st
 
 
 def write_manifests(path: Path, sound: dict[str, Any], one: dict[str, Any], masks: dict[str, Any]) -> None:
-    write_verdicts(path, (*manifest_cases(sound), *one_graph_cases(one, sound), *masks_cases(masks, one)))
+    write_verdicts(path, (*manifest_cases(sound), *pixels_cases(sound), *one_graph_cases(one, sound), *masks_cases(masks, one)))
 
 
 def write_verdicts(path: Path, named: Iterable[tuple[str, str]]) -> None:

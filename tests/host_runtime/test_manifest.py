@@ -112,6 +112,47 @@ def test_a_native_form_that_is_not_whole_is_refused(whole, native, words):
         Manifest.from_dict({**whole.to_dict(), "native": native})
 
 
+def of_pixels(whole, native=None, **changed):
+    data = {**whole.to_dict(), "schema_version": 6, **changed}
+    data["native"] = {"a": "graph_a.tflite", "b": "graph_b.tflite", "pixels": "pixels", **(native or {})}
+    data["preprocess"] = {"resize": "bilinear_8bit", **changed.get("preprocess", {})}
+    data["preprocess"] = {**whole.to_dict()["preprocess"], **data["preprocess"]}
+    return data
+
+
+def test_since_version_6_a_native_form_may_take_pixels(whole):
+    both = Manifest.from_dict(of_pixels(whole))
+    (pixels,) = both.native_graphs.a.inputs
+    side = whole.preprocess.height
+    assert (pixels.name, pixels.shape, pixels.dtype) == ("pixels", (1, side, side, 3), "uint8")
+    assert both.graphs.a.inputs == whole.graphs.a.inputs
+    assert Manifest.from_json(both.to_json()) == both and both.to_dict()["native"]["pixels"] == "pixels"
+
+
+@pytest.mark.parametrize(
+    ("native", "changed", "words"),
+    [
+        ({}, {"schema_version": 5}, "takes pixels, which that of a bundle of schema version 5 does not"),
+        ({}, {"preprocess": {"resize": "bilinear"}}, "preprocess gives none of whole numbers"),
+        ({}, {"preprocess": {"fit": "letterbox", "fill": [1.5, 0, 0]}}, "preprocess gives none of whole numbers"),
+        ({"pixels": "image"}, {}, "native.pixels names another tensor of graph a: 'image'"),
+        ({"pixels": "memory"}, {}, "native.pixels names another tensor of graph a: 'memory'"),
+        ({"pixels": ""}, {}, "native.pixels"),
+        ({"pixels": True}, {}, "native.pixels"),
+    ],
+)
+def test_pixels_that_do_not_fit_are_refused(whole, native, changed, words):
+    with pytest.raises(UserError, match=words):
+        Manifest.from_dict(of_pixels(whole, native, **changed))
+
+
+def test_bytes_are_no_other_input(whole):
+    data = whole.to_dict()
+    data["graphs"]["a"]["inputs"][0]["dtype"] = "uint8"
+    with pytest.raises(UserError, match="dtype"):
+        Manifest.from_dict(data)
+
+
 def test_class_names_need_not_be_ascii_and_may_have_holes(whole):
     named = dataclasses.replace(whole, classes=("Fußgänger", None, "猫"))
     assert "猫" in named.to_json()

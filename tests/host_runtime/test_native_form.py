@@ -178,6 +178,38 @@ class TestWhatCrossesFromGraphAToGraphB:
                 np.testing.assert_array_equal(after[name], value)
 
 
+class TestPixels:
+    """A native form whose graph A takes the resized picture's pixels."""
+
+    @staticmethod
+    def bundle(root: Path, a: bytes | None = None) -> Path:
+        files = {A: tiny_bundle.graph_a_of_pixels() if a is None else a, B: tiny_bundle.graph_b()}
+        tiny_bundle.write_bundle(root, files, **tiny_bundle.in_pixels(NativeFiles(A, B)))
+        return root
+
+    def test_it_is_fed_the_pixels_and_detects_the_same(self, tmp_path):
+        with Runner(self.bundle(tmp_path), form="native") as runner:
+            taken = runner.prepare(tiny_bundle.picture())
+            assert (taken.dtype, taken.shape) == (np.uint8, (1, 8, 8, 3))
+            np.testing.assert_array_equal(taken[0], np.asarray(tiny_bundle.picture()))
+            native = runner.run(taken).graph_a
+            assert found(runner) == DETECTIONS
+        with Runner(tmp_path, form="portable") as runner:
+            image = runner.prepare(tiny_bundle.picture())
+            assert (image.dtype, image.shape) == (np.float32, (1, 3, 8, 8))
+            for name, value in runner.run(image).graph_a.items():
+                np.testing.assert_allclose(native[name], value, atol=1e-6)
+            assert found(runner) == DETECTIONS
+
+    def test_the_portable_form_that_replaces_it_is_fed_floats(self, tmp_path, gpu):
+        with Runner(self.bundle(tmp_path, a=REFUSED), "gpu") as runner:
+            assert runner.form == "portable" and found(runner) == DETECTIONS
+
+    def test_floats_in_their_place_are_refused(self, tmp_path):
+        with Runner(self.bundle(tmp_path), form="native") as runner, pytest.raises(ValueError, match=r"not uint8\[1, 8, 8, 3\]"):
+            runner.run(np.zeros((1, 8, 8, 3), np.float32))
+
+
 @pytest.mark.gpu
 def test_on_a_real_gpu_a_refused_native_form_is_replaced(tmp_path, driver):
     """In a child, as a GPU compile should be."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Preprocess
-from detr2litert.host_runtime.preprocess import MAX_PIXELS, load_image, preprocess, to_rgb
+from detr2litert.host_runtime.preprocess import MAX_PIXELS, load_image, preprocess, resized_pixels, to_rgb
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # In units of the normalised tensor (range about -2.1 to 2.6); one step of an 8-bit pixel is 0.017.
@@ -335,3 +335,23 @@ class TestBadPictures:
         monkeypatch.setattr(Image, "open", refuse)
         with pytest.raises(UserError, match=r"cannot be read .*permission denied"):
             load_image(path)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "letterbox_top_left"])
+@pytest.mark.parametrize("channels", ["RGB", "L"])
+def test_pixels_are_what_is_normalised(fit, channels):
+    count = CHANNEL_COUNT[channels]
+    fill = () if fit == "stretch" else (114.0, 0.0, 255.0)[:count]
+    spec = Preprocess(24, 40, "bilinear_8bit", mean=(0.4,) * count, std=(0.2,) * count, channels=channels, fit=fit, fill=fill)
+    assert spec.in_whole_pixels
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (51, 33, 3), dtype=np.uint8))
+    pixels, image = resized_pixels(picture, spec), preprocess(picture, spec)
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (1, 24, 40, count))
+    np.testing.assert_allclose((pixels / 255 - 0.4) / 0.2, image.transpose(0, 2, 3, 1), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("resize", "fill"), [("bilinear", ()), ("bilinear_antialias", ()), ("bilinear_8bit", (123.675,) * 3), ("bilinear_8bit", (256,) * 3)]
+)
+def test_other_pixels_are_not_whole(resize, fill):
+    assert not Preprocess(8, 8, resize, fit="letterbox" if fill else "stretch", fill=fill).in_whole_pixels

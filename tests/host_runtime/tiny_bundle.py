@@ -22,6 +22,7 @@ from PIL import Image
 from detr2litert.host_runtime.bundle import file_sha256
 from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.manifest import (
+    PIXELS_VERSION,
     FileRecord,
     Golden,
     Graphs,
@@ -29,16 +30,22 @@ from detr2litert.host_runtime.manifest import (
     HostOp,
     HostProgram,
     Manifest,
+    NativeFiles,
     Postprocess,
     Preprocess,
     TensorSpec,
     Weights,
 )
-from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.preprocess import preprocess, resized_pixels
 from detr2litert.host_runtime.runner import Runner
 
 SIDE, CELLS, QUERIES = 8, 16, 4
 Ops = schema.BuiltinOperator
+_TYPES = {
+    "float32": schema.TensorType.FLOAT32,
+    "int32": schema.TensorType.INT32,
+    "uint8": schema.TensorType.UINT8,
+}
 
 
 class TfliteBuilder:
@@ -51,10 +58,11 @@ class TfliteBuilder:
         self.model.version = 3
         self.model.subgraphs, self.model.operatorCodes, self.model.buffers = [self.graph], [], [schema.BufferT()]
 
-    def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None = None) -> int:
+    def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None = None, dtype: str | None = None) -> int:
         item = schema.TensorT()
         item.name, item.shape, item.buffer = name.encode(), list(shape), 0
-        item.type = schema.TensorType.INT32 if data is not None and data.dtype == np.int32 else schema.TensorType.FLOAT32
+        kind = np.dtype(np.float32 if data is None else data.dtype) if dtype is None else np.dtype(dtype)
+        item.type = _TYPES[kind.name]
         if data is not None:
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(data.tobytes(), np.uint8)
@@ -107,6 +115,29 @@ def graph_a(image_name: str = "image") -> bytes:
         schema.BuiltinOptions.TransposeOptions,
         schema.TransposeOptionsT(),
     )
+    return _cells(b, image_name, image, nhwc)
+
+
+def graph_a_of_pixels(pixels_name: str = "pixels") -> bytes:
+    """Graph A of a native form that takes pixels."""
+    b = TfliteBuilder()
+    pixels = b.tensor("taken", (1, SIDE, SIDE, 3), dtype="uint8")
+    cast = schema.CastOptionsT()
+    cast.inDataType, cast.outDataType = schema.TensorType.UINT8, schema.TensorType.FLOAT32
+    levels = b.op(Ops.CAST, [pixels], b.tensor("levels", (1, SIDE, SIDE, 3)), schema.BuiltinOptions.CastOptions, cast)
+    scale = b.constant("scale", np.full((1, 1, 1, 1), 1 / 255))
+    nhwc = b.op(
+        Ops.MUL,
+        [levels, scale],
+        b.tensor("nhwc", (1, SIDE, SIDE, 3)),
+        schema.BuiltinOptions.MulOptions,
+        schema.MulOptionsT(),
+    )
+    return _cells(b, pixels_name, pixels, nhwc)
+
+
+def _cells(b: TfliteBuilder, name: str, taken: int, nhwc: int) -> bytes:
+    """Finishes a graph A that takes a tensor, from its image with channels last."""
     pool = schema.Pool2DOptionsT()
     pool.strideH = pool.strideW = pool.filterHeight = pool.filterWidth = 2
     pool.padding = schema.Padding.VALID
@@ -125,7 +156,7 @@ def graph_a(image_name: str = "image") -> bytes:
         schema.BuiltinOptions.ReducerOptions,
         schema.ReducerOptionsT(),
     )
-    return b.finish({image_name: image}, {"enc_scores": total, "memory": memory})
+    return b.finish({name: taken}, {"enc_scores": total, "memory": memory})
 
 
 def graph_b(memory: str = "selected_memory", queries: int = QUERIES) -> bytes:
@@ -194,6 +225,12 @@ def manifest() -> Manifest:
     )
 
 
+def in_pixels(native: NativeFiles) -> dict[str, Any]:
+    """The manifest's fields with which the native form takes pixels."""
+    spec = dataclasses.replace(manifest().preprocess, resize="bilinear_8bit")
+    return {"preprocess": spec, "native": dataclasses.replace(native, pixels="pixels"), "schema_version": PIXELS_VERSION}
+
+
 def write_bundle(root: Path, changed: dict[str, bytes | None] | None = None, **fields: Any) -> Manifest:
     """Write the bundle into `root`.
 
@@ -229,6 +266,8 @@ def write_recorded_bundle(root: Path, changed: dict[str, bytes | None] | None = 
         image = preprocess(picture(), manifest.preprocess)
         outputs = runner.run(image)
         tensors = {"image": image, **outputs.tensors()}
+        if manifest.native is not None and manifest.native.pixels is not None:
+            tensors[manifest.native.pixels] = resized_pixels(picture(), manifest.preprocess)
         if runner.graph_m is not None:
             assert manifest.postprocess.masks is not None
             kept = {manifest.postprocess.masks.kept: kept_queries(runner.graph_m, outputs.last[manifest.postprocess.logits])}
