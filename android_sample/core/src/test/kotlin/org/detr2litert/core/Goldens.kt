@@ -2,6 +2,7 @@ package org.detr2litert.core
 
 import org.detr2litert.core.json.JsonObject
 import org.detr2litert.core.json.JsonParser
+import org.detr2litert.core.tensor.ByteTensor
 import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Safetensors
@@ -43,6 +44,7 @@ fun assertClose(expected: Tensor, actual: Tensor, tolerance: Float, what: String
     assertEquals(expected.shape, actual.shape, what)
     when (expected) {
         is IntTensor -> assertEquals(expected.data.toList(), (actual as IntTensor).data.toList(), what)
+        is ByteTensor -> assertEquals(expected.data.toList(), (actual as ByteTensor).data.toList(), what)
         is FloatTensor -> assertClose(expected.data, (actual as FloatTensor).data, tolerance, what)
     }
 }

@@ -40,7 +40,7 @@ class ManifestTest {
     fun anUnknownDtypeIsRefused() {
         for (label in listOf("int64", "bool", "float16")) {
             val error = assertFailsWith<IllegalArgumentException> { DType.of(label) }
-            assertEquals("the dtype '$label' is not supported, only float32 and int32", error.message)
+            assertEquals("the dtype '$label' is not supported, only float32, int32, uint8", error.message)
             val text = cases.first { it.text("name") == "sound" }.text("text").replaceFirst("\"float32\"", "\"$label\"")
             val refusal = assertFailsWith<BundleException> { ManifestReader.read(text) }
             assertTrue("'$label' is not one of float32, int32" in refusal.message!!, refusal.message)
@@ -67,7 +67,7 @@ class ManifestTest {
         val refusal = assertFailsWith<BundleException> { ManifestReader.read(text("native_not_listed_b")) }
         assertTrue("graph_b.native.tflite is used but not listed under files" in refusal.message!!, refusal.message)
         val newer = assertFailsWith<BundleException> { ManifestReader.read(text("newer")) }
-        assertTrue("schema version 6 but this app reads up to 5; update the app" in newer.message!!, newer.message)
+        assertTrue("schema version 7 but this app reads up to 6; update the app" in newer.message!!, newer.message)
     }
 
     @Test

@@ -7,6 +7,7 @@ import org.detr2litert.core.engine.GraphForm
 import org.detr2litert.core.pipeline.DetectorPipeline
 import org.detr2litert.core.pipeline.Stage
 import org.detr2litert.core.preprocess.Picture
+import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Safetensors
 import java.io.File
@@ -41,7 +42,7 @@ class PipelineTest {
                 val threshold = case.settings.number("threshold").toFloat()
                 repeat(ROUNDS) { pipeline.detect(Picture(width, height, case.ints("picture")), threshold, null, found) }
 
-                assertClose(case.floats("input"), pipeline.input.data, 1e-5f, "${root.name}: input")
+                assertClose(case.floats("input"), (pipeline.input as FloatTensor).data, 1e-5f, "${root.name}: input")
                 for ((name, tensor) in pipeline.tensorsHost) {
                     val expected = golden.getValue(name)
                     assertClose(expected, tensor, 1e-5f * HostCases.largest(expected), "${root.name}: $name")
@@ -116,7 +117,7 @@ class PipelineTest {
         val bound = assertNotNull(bundle.manifest.graphB).inputs.first().name
         val b = RecordedGraph(golden, setOf(bound))
         DetectorPipeline(bundle, RecordedGraph(golden), b).use { pipeline ->
-            pipeline.input.data.fill(0f)
+            (pipeline.input as FloatTensor).data.fill(0f)
             pipeline.runA()
             pipeline.runHost()
             pipeline.runB()

@@ -2,6 +2,8 @@ package org.detr2litert.core.engine
 
 import org.detr2litert.core.manifest.GraphSpec
 import org.detr2litert.core.manifest.Manifest
+import org.detr2litert.core.tensor.DType
+import org.detr2litert.core.tensor.TensorSpec
 
 /** A form of a bundle's graphs: [NATIVE] in the GPU delegate's own operators, [PORTABLE] in those that every runtime has. */
 enum class GraphForm(val label: String) {
@@ -20,12 +22,21 @@ data class FormGraphs(val form: GraphForm, val a: GraphSpec, val b: GraphSpec?, 
 data class FormInUse(val form: GraphForm, val refusal: String? = null)
 
 /** The forms to try, in order: on a GPU the native one first, if the bundle has it; the CPU runs the portable one only. */
-fun Manifest.forms(processor: Processor): List<FormGraphs> = buildList {
-    val files = native
-    if (files != null && processor == Processor.GPU) {
-        val b = files.b?.let { graphB?.copy(file = it) }
-        val m = files.m?.let { graphM?.copy(file = it) }
-        add(FormGraphs(GraphForm.NATIVE, graphA.copy(file = files.a), b, m))
-    }
-    add(FormGraphs(GraphForm.PORTABLE, graphA, graphB, graphM))
+fun Manifest.forms(processor: Processor): List<FormGraphs> {
+    val native = graphs(GraphForm.NATIVE).takeIf { processor == Processor.GPU }
+    return listOfNotNull(native, graphs(GraphForm.PORTABLE))
 }
+
+/** The graphs in one form; null for the native one of a bundle without it. */
+fun Manifest.graphs(form: GraphForm): FormGraphs? = when (form) {
+    GraphForm.PORTABLE -> FormGraphs(form, graphA, graphB, graphM)
+
+    GraphForm.NATIVE -> native?.let { files ->
+        val a = graphA.copy(file = files.a, inputs = files.pixels?.let { listOf(pixels(it)) } ?: graphA.inputs)
+        FormGraphs(form, a, files.b?.let { graphB?.copy(file = it) }, files.m?.let { graphM?.copy(file = it) })
+    }
+}
+
+/** The input [name] of the resized picture's pixels. */
+private fun Manifest.pixels(name: String) =
+    TensorSpec(name, preprocess.run { listOf(1, height, width, channels) }, DType.UINT8)

@@ -36,8 +36,11 @@ data class Manifest(
         postprocess.keypoints?.classes?.firstOrNull { it.classIndex == classIndex }?.names.orEmpty()
 
     companion object {
-        /** Since 2 a bundle may have a native form, since 3 one graph, since 4 masks, since 5 keypoints; every version is read. */
-        const val SCHEMA_VERSION = 5
+        /**
+         * Since 2 a bundle may have a native form, since 3 one graph, since 4 masks, since 5 keypoints, since 6 a native form
+         * that takes pixels; every version is read.
+         */
+        const val SCHEMA_VERSION = 6
         const val NAME = "manifest.json"
         const val HOST_PARAMS = "host_params.safetensors"
     }
@@ -61,7 +64,7 @@ enum class Resize { BILINEAR, BILINEAR_ANTIALIAS, BILINEAR_8BIT }
 /**
  * The pre-processing to graph A's input [1, channels, height, width], RGB or grey: resize to [height] x [width], then
  * x = (pixel * [scale] - [mean]) / [std] per channel. With another [fit] than stretch, pixels outside of the picture have
- * the values [fill].
+ * the values [fill]. A native form may take the pixels themselves, see [NativeFiles.pixels].
  */
 data class PreprocessSpec(
     val height: Int,
@@ -75,6 +78,9 @@ data class PreprocessSpec(
 ) {
     /** 3 for RGB, 1 for grey. */
     val channels: Int get() = mean.size
+
+    /** Whether the resized and padded picture is of whole numbers from 0 to 255, before it is scaled. */
+    val inWholePixels: Boolean get() = resize == Resize.BILINEAR_8BIT && fill.all { it in 0.0..255.0 && it == Math.rint(it) }
 }
 
 /** A .tflite file and its signature's tensors by name. */
@@ -83,8 +89,11 @@ data class GraphSpec(val file: String, val signature: String, val inputs: List<T
 /**
  * The graphs in the GPU delegate's own operators: other files with the same signatures, to be tried first on a GPU. A graph
  * without such an operator is the same file in both forms. [b] is null where there is one graph, [m] where there are no masks.
+ *
+ * @property pixels the name of graph A's input where that is the resized picture itself, uint8 [1, height, width, channels], in
+ *   place of the normalised floats: a quarter of the bytes to bring to the GPU. Null where both forms take the same.
  */
-data class NativeFiles(val a: String, val b: String?, val m: String? = null)
+data class NativeFiles(val a: String, val b: String?, val m: String? = null, val pixels: String? = null)
 
 /** An op of the host program: `output = op(inputs, attributes)`; attributes are [Number], [Boolean], [String] or lists. */
 data class HostOp(val op: String, val inputs: List<String>, val output: String, val attributes: Map<String, Any?>)

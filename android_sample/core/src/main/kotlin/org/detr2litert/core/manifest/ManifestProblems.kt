@@ -8,8 +8,8 @@ import org.detr2litert.core.tensor.TensorSpec
 internal object ManifestProblems {
     /** The first inconsistency, in the order of the data flow; null if there is none. */
     fun first(manifest: Manifest): String? =
-        size(manifest) ?: names(manifest) ?: oneGraph(manifest) ?: files(manifest) ?: image(manifest) ?: hostStep(manifest)
-            ?: graphB(manifest) ?: postprocess(manifest) ?: masks(manifest) ?: keypoints(manifest)
+        size(manifest) ?: names(manifest) ?: oneGraph(manifest) ?: files(manifest) ?: image(manifest) ?: pixels(manifest)
+            ?: hostStep(manifest) ?: graphB(manifest) ?: postprocess(manifest) ?: masks(manifest) ?: keypoints(manifest)
 
     /** The tensors of the graphs and the constants together may have no more elements than one tensor may. */
     private fun size(manifest: Manifest): String? {
@@ -67,6 +67,15 @@ internal object ManifestProblems {
         val shape = listOf(1, pre.channels, pre.height, pre.width)
         val fits = manifest.graphA.inputs.singleOrNull()?.shape == shape
         return if (fits) null else "graph a must have one input of shape $shape, as stated in preprocess"
+    }
+
+    private fun pixels(manifest: Manifest): String? {
+        val name = manifest.native?.pixels ?: return null
+        if (!manifest.preprocess.inWholePixels) {
+            return "the native form takes pixels, and preprocess gives none of whole numbers"
+        }
+        val taken = manifest.graphA.run { inputs + outputs }.any { it.name == name }
+        return if (taken) "native.pixels names another tensor of graph a: '$name'" else null
     }
 
     private fun hostStep(manifest: Manifest): String? {

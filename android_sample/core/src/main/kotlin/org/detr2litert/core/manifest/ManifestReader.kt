@@ -11,7 +11,7 @@ import org.detr2litert.core.json.JsonSyntaxException
 import org.detr2litert.core.tensor.DType
 import org.detr2litert.core.tensor.TensorSpec
 
-/** Reads manifest.json as defined by `manifest.schema.json`, up to version 5, then checks its consistency. */
+/** Reads manifest.json as defined by `manifest.schema.json`, up to version 6, then checks its consistency. */
 object ManifestReader {
     private val SHA256 = Regex("[0-9a-f]{64}")
 
@@ -37,6 +37,7 @@ object ManifestReader {
     private const val MASKS = 4 // the first version in which a bundle may have masks
     private const val MASKS_OF_BOXES = 5 // and masks of probabilities, or cut to boxes
     private const val KEYPOINTS = 5 // the first version in which a bundle may have keypoints
+    private const val PIXELS = 6 // the first version in which a native form may take pixels
 
     /**
      * @param where the text's name in errors.
@@ -90,7 +91,7 @@ object ManifestReader {
             files = json.child("files").limit(FILES, NAME).children().mapValues { (_, record) -> file(record) },
             golden = if (json.has("golden")) golden(json.child("golden")) else null,
             settings = if (json.has("settings")) settings(json.child("settings").limit(MEMBERS, WORD)) else emptyMap(),
-            native = if (json.has("native")) native(json.child("native")) else null,
+            native = if (json.has("native")) native(json.child("native"), version) else null,
             graphM = if (graphs.has("m")) graph(graphs.child("m")) else null,
         )
     }
@@ -162,10 +163,13 @@ object ManifestReader {
         return GraphSpec(json.text("file", 1, NAME), json.text("signature", 1, NAME), inputs, outputs)
     }
 
-    private fun native(json: JsonObject): NativeFiles {
-        json.allowOnly(setOf("a"), setOf("b", "m"))
+    private fun native(json: JsonObject, version: Int): NativeFiles {
+        json.allowOnly(setOf("a"), setOf("b", "m", "pixels"))
+        if (json.has("pixels") && version < PIXELS) {
+            json.fail("the native form takes pixels, which that of a bundle of schema version $version does not")
+        }
         fun other(name: String) = if (json.has(name)) json.text(name, 1, NAME) else null
-        return NativeFiles(json.text("a", 1, NAME), other("b"), other("m"))
+        return NativeFiles(json.text("a", 1, NAME), other("b"), other("m"), other("pixels"))
     }
 
     internal fun tensor(json: JsonObject): TensorSpec {

@@ -9,8 +9,8 @@ import java.io.File
 class TensorFileException(message: String) : Exception(message)
 
 /**
- * Reads and writes tensors as raw little-endian files, one each, row-major, without header: `NAME.f32` or `NAME.i32`.
- * Bytes of a name's UTF-8 other than letters, digits, `_`, `-` and inner dots are written as %XX.
+ * Reads and writes tensors as raw little-endian files, one each, row-major, without header: `NAME.f32`, `NAME.i32` or
+ * `NAME.u8`. Bytes of a name's UTF-8 other than letters, digits, `_`, `-` and inner dots are written as %XX.
  */
 object TensorFiles {
     /** The file name of a tensor, always inside the folder. */
@@ -50,5 +50,6 @@ object TensorFiles {
     private fun suffix(dtype: DType) = when (dtype) {
         DType.FLOAT32 -> ".f32"
         DType.INT32 -> ".i32"
+        DType.UINT8 -> ".u8"
     }
 }

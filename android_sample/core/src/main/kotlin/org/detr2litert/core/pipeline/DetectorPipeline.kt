@@ -5,12 +5,15 @@ import org.detr2litert.core.decode.Decoder
 import org.detr2litert.core.decode.Detections
 import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.engine.GraphForm
+import org.detr2litert.core.engine.graphs
 import org.detr2litert.core.host.HostStep
 import org.detr2litert.core.host.Workers
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.preprocess.Picture
 import org.detr2litert.core.preprocess.Preprocessor
+import org.detr2litert.core.tensor.ByteTensor
 import org.detr2litert.core.tensor.FloatTensor
+import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Tensor
 
 /**
@@ -24,7 +27,7 @@ import org.detr2litert.core.tensor.Tensor
  * @param bundle an opened bundle.
  * @param graphA with [graphB] compiled for the bundle; closed by the pipeline.
  * @param graphB null where the bundle has one graph; then [runHost] and [runB] do nothing.
- * @property form the form of the graphs.
+ * @property form the form of the graphs: with it, whether graph A takes normalised floats or the resized picture's pixels.
  * @param graphM null where the bundle has no masks; then [runM] does nothing.
  */
 class DetectorPipeline(
@@ -44,8 +47,10 @@ class DetectorPipeline(
     private val decoder = manifest.lastGraph.outputs.first { it.name == manifest.postprocess.logits }.shape
         .let { (_, queries, classes) -> Decoder(manifest.postprocess, queries, classes, manifest.preprocess) }
 
-    private val image = FloatTensor(manifest.graphA.inputs.single().shape)
-    private val imageName = manifest.graphA.inputs.single().name
+    private val imageSpec = requireNotNull(manifest.graphs(form.form)) { "the bundle has no ${form.form.label} form" }
+        .a.inputs.single()
+    private val image = Tensor.of(imageSpec)
+    private val imageName = imageSpec.name
 
     // Arrays, because iterating a map allocates.
     private val namesA = manifest.graphA.outputs.map { it.name }.toTypedArray()
@@ -83,8 +88,8 @@ class DetectorPipeline(
     /** The maximum number of detections in a picture. */
     val capacity: Int get() = decoder.capacity
 
-    /** Graph A's input [1, channels, H, W]. */
-    val input: FloatTensor get() = image
+    /** Graph A's input: a [FloatTensor] [1, channels, H, W], or a [ByteTensor] [1, H, W, channels] of pixels. */
+    val input: Tensor get() = image
 
     /** The outputs of each stage by name, for a parity run. */
     val tensorsA: Map<String, Tensor> get() = namesA.zip(outputsA).toMap()
@@ -115,12 +120,18 @@ class DetectorPipeline(
         nmsAcrossClasses: Boolean = false,
     ) {
         times.start()
-        preprocessor.run(picture, image.data)
+        preprocess(picture)
         times.mark(Stage.PREPROCESS)
         runA()
         runHost()
         runB()
         decode(picture.width, picture.height, threshold, nmsIou, into, nmsAcrossClasses)
+    }
+
+    private fun preprocess(picture: Picture) = when (image) {
+        is FloatTensor -> preprocessor.run(picture, image.data)
+        is ByteTensor -> preprocessor.run(picture, image.data)
+        is IntTensor -> error("graph A takes an image, no integers")
     }
 
     /** The tensor that receives the last graph's output [name]. */

@@ -4,7 +4,8 @@ import org.detr2litert.core.manifest.PreprocessSpec
 import org.detr2litert.core.manifest.Resize
 
 /**
- * Converts a picture to graph A's input: resized, scaled and normalised by the manifest, equal to `host_runtime.preprocess`.
+ * Converts a picture to graph A's input: resized, scaled and normalised by the manifest, equal to `host_runtime.preprocess`; or
+ * resized only, for a native form that takes pixels.
  *
  * Resizes vertically, then horizontally, in float32 and in the same order of additions, with one row of intermediate values;
  * with [Resize.BILINEAR_8BIT] as [EightBitResize]. Allocates only when the picture's size changes. Not thread-safe.
@@ -22,7 +23,15 @@ class Preprocessor(private val spec: PreprocessSpec) {
     private val mean = FloatArray(channels) { spec.mean[it].toFloat() }
     private val std = FloatArray(channels) { spec.std[it].toFloat() }
 
-    /** Number of floats that [run] writes: channels x height x width. */
+    /** A padding pixel; null if pixels are not whole numbers. */
+    private val padding = if (spec.inWholePixels) ByteArray(spec.fill.size) { spec.fill[it].toInt().toByte() } else null
+
+    /** By channel and 8-bit value, what [normal] gives for it: the same floats without two divisions for each. */
+    private val normals = Array(if (eightBit == null) 0 else channels) { channel ->
+        FloatArray(LEVELS) { normal(it.toFloat(), channel) }
+    }
+
+    /** Number of values that [run] writes: channels x height x width. */
     val size: Int get() = channels * spec.height * spec.width
 
     /**
@@ -47,11 +56,38 @@ class Preprocessor(private val spec: PreprocessSpec) {
         }
     }
 
+    /**
+     * Writes the resized picture itself, of whose values the other [run] makes its floats.
+     *
+     * @param picture upright, any size.
+     * @param into [1, height, width, channels], row-major, from 0 to 255: red, green, blue, or grey.
+     * @throws IllegalStateException if the pixels are not whole numbers, see [PreprocessSpec.inWholePixels].
+     */
+    fun run(picture: Picture, into: ByteArray) {
+        val padding = checkNotNull(padding) { "the resized picture is not of whole numbers" }
+        val resizer = checkNotNull(eightBit)
+        require(into.size == size) { "${into.size} bytes for an input of $size" }
+        prepare(picture.width, picture.height)
+        if (placement.pads) pad(into, padding)
+        resizer.run(picture)
+        val length = placement.width * channels
+        for (y in 0 until placement.height) {
+            val start = ((placement.top + y) * spec.width + placement.left) * channels
+            System.arraycopy(resizer.resized, y * length, into, start, length)
+        }
+    }
+
     private fun pad(into: FloatArray) {
         val plane = spec.height * spec.width
         for (channel in 0 until channels) {
             into.fill(normal(spec.fill[channel].toFloat(), channel), channel * plane, (channel + 1) * plane)
         }
+    }
+
+    private fun pad(into: ByteArray, pixel: ByteArray) {
+        val length = spec.width * channels
+        for (index in 0 until length) into[index] = pixel[index % channels]
+        for (y in 1 until spec.height) System.arraycopy(into, 0, into, y * length, length)
     }
 
     private fun prepare(width: Int, height: Int) {
@@ -126,13 +162,16 @@ class Preprocessor(private val spec: PreprocessSpec) {
         val plane = spec.height * spec.width
         val from = y * placement.width * channels
         val start = (placement.top + y) * spec.width + placement.left
-        for (x in 0 until placement.width) {
-            for (channel in 0 until channels) {
-                val value = pixels[from + x * channels + channel].toInt() and 0xFF
-                into[start + x + channel * plane] = normal(value.toFloat(), channel)
-            }
+        for (channel in 0 until channels) {
+            val normals = normals[channel]
+            val to = start + channel * plane
+            for (x in 0 until placement.width) into[to + x] = normals[pixels[from + x * channels + channel].toInt() and 0xFF]
         }
     }
 
     private fun normal(value: Float, channel: Int): Float = (value / divisor - mean[channel]) / std[channel]
+
+    private companion object {
+        const val LEVELS = 256
+    }
 }

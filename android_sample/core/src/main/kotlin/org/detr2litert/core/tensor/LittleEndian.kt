@@ -15,15 +15,17 @@ object LittleEndian {
         return when (dtype) {
             DType.FLOAT32 -> FloatTensor(shape).also { buffer.asFloatBuffer().get(it.data) }
             DType.INT32 -> IntTensor(shape).also { buffer.asIntBuffer().get(it.data) }
+            DType.UINT8 -> ByteTensor(shape).also { buffer.get(it.data) }
         }
     }
 
-    /** The elements of [tensor], four bytes each. */
+    /** The elements of [tensor], each in the bytes of its type. */
     fun encode(tensor: Tensor): ByteArray {
         val buffer = ByteBuffer.allocate(tensor.size * tensor.dtype.bytes).order(ByteOrder.LITTLE_ENDIAN)
         when (tensor) {
             is FloatTensor -> buffer.asFloatBuffer().put(tensor.data)
             is IntTensor -> buffer.asIntBuffer().put(tensor.data)
+            is ByteTensor -> buffer.put(tensor.data)
         }
         return buffer.array()
     }

@@ -11,12 +11,12 @@ import java.nio.ByteOrder
 
 /**
  * Reads a .safetensors file: eight bytes of header length (little-endian), a JSON header, then the tensors' bytes without
- * gaps or overlaps (the safetensors project's README). Types other than F32 and I32 are refused.
+ * gaps or overlaps (the safetensors project's README). Types other than F32, I32 and U8 are refused.
  */
 object Safetensors {
     private const val PREFIX = 8
     private const val METADATA = "__metadata__"
-    private val TYPES = mapOf("F32" to DType.FLOAT32, "I32" to DType.INT32)
+    private val TYPES = mapOf("F32" to DType.FLOAT32, "I32" to DType.INT32, "U8" to DType.UINT8)
 
     /**
      * All tensors of [file] by name.

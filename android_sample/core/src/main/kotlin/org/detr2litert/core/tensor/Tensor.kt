@@ -1,15 +1,16 @@
 package org.detr2litert.core.tensor
 
-/** Element types of the tensors that pass between the stages. */
+/** Element types of the tensors that pass between the stages; [UINT8] is that of pixels alone. */
 enum class DType(val label: String, val bytes: Int) {
     FLOAT32("float32", 4),
     INT32("int32", 4),
+    UINT8("uint8", 1),
     ;
 
     companion object {
         /** @throws IllegalArgumentException for a label that is not one of [entries]. */
         fun of(label: String): DType = requireNotNull(entries.firstOrNull { it.label == label }) {
-            "the dtype '$label' is not supported, only ${entries.joinToString(" and ") { it.label }}"
+            "the dtype '$label' is not supported, only ${entries.joinToString { it.label }}"
         }
     }
 }
@@ -28,7 +29,7 @@ data class TensorSpec(val name: String, val shape: List<Int>, val dtype: DType =
 
 /** A row-major tensor over its own array, or over another tensor's array if it is a reshaped view of that tensor. */
 sealed class Tensor(val shape: List<Int>) {
-    /** The FloatArray or IntArray itself, for System.arraycopy. */
+    /** The FloatArray, IntArray or ByteArray itself, for System.arraycopy. */
     abstract val storage: Any
     abstract val dtype: DType
     val rank: Int get() = shape.size
@@ -47,6 +48,7 @@ sealed class Tensor(val shape: List<Int>) {
         fun of(spec: TensorSpec): Tensor = when (spec.dtype) {
             DType.FLOAT32 -> FloatTensor(spec.shape)
             DType.INT32 -> IntTensor(spec.shape)
+            DType.UINT8 -> ByteTensor(spec.shape)
         }
     }
 }
@@ -77,4 +79,19 @@ class IntTensor(shape: List<Int>, data: IntArray? = null) : Tensor(shape) {
     override fun view(shape: List<Int>) = IntTensor(shape, data)
 
     override fun like(shape: List<Int>) = IntTensor(shape)
+}
+
+/** Elements from 0 to 255; Kotlin's bytes are signed, so an element's value is `data[index].toInt() and 0xFF`. */
+class ByteTensor(shape: List<Int>, data: ByteArray? = null) : Tensor(shape) {
+    val data: ByteArray = data ?: ByteArray(size)
+    override val storage: Any get() = data
+    override val dtype get() = DType.UINT8
+
+    init {
+        require(this.data.size == size) { "${this.data.size} elements for shape $shape" }
+    }
+
+    override fun view(shape: List<Int>) = ByteTensor(shape, data)
+
+    override fun like(shape: List<Int>) = ByteTensor(shape)
 }

@@ -7,6 +7,7 @@ import com.google.ai.edge.litert.TensorBufferRequirements
 import org.detr2litert.core.engine.EngineException
 import org.detr2litert.core.manifest.GraphSpec
 import org.detr2litert.core.pipeline.GraphRunner
+import org.detr2litert.core.tensor.ByteTensor
 import org.detr2litert.core.tensor.FloatTensor
 import org.detr2litert.core.tensor.IntTensor
 import org.detr2litert.core.tensor.Tensor
@@ -30,6 +31,7 @@ internal class CompiledGraph(
         when (tensor) {
             is FloatTensor -> buffer.writeFloat(tensor.data)
             is IntTensor -> buffer.writeInt(tensor.data)
+            is ByteTensor -> buffer.writeInt8(tensor.data) // checks only how many, so unsigned ones are written too
         }
     }
 
@@ -40,6 +42,7 @@ internal class CompiledGraph(
         when (into) {
             is FloatTensor -> fill(name, into, buffer.readFloat(), FloatArray::size)
             is IntTensor -> fill(name, into, buffer.readInt(), IntArray::size)
+            is ByteTensor -> fail("'$name' of ${spec.file} is ${into.dtype.label}, which only an input may be")
         }
     }
 

@@ -108,7 +108,12 @@ internal class GraphCompiler(
         }.toMap()
 
     private fun checkSignature(model: CompiledModel, spec: GraphSpec) {
-        for (input in spec.inputs) check(spec, input) { model.getInputTensorType(input.name, spec.signature) }
+        for (input in spec.inputs) {
+            // LiteRT's Kotlin API knows no unsigned bytes: getInputTensorType throws for a tensor of them ("Unsupported element
+            // type in Kotlin"), even though its buffer can be created and written. That the signature has the name is checked
+            // when the buffer is created, and the length when it is written.
+            if (input.dtype != DType.UINT8) check(spec, input) { model.getInputTensorType(input.name, spec.signature) }
+        }
         for (output in spec.outputs) check(spec, output) { model.getOutputTensorType(output.name, spec.signature) }
     }
 
@@ -125,6 +130,7 @@ internal class GraphCompiler(
         val expected = when (tensor.dtype) {
             DType.FLOAT32 -> TensorType.ElementType.FLOAT
             DType.INT32 -> TensorType.ElementType.INT
+            DType.UINT8 -> null // which ElementType lacks
         }
         val shape = type.layout?.dimensions
         if (type.elementType != expected || (shape != null && shape != tensor.shape)) {
