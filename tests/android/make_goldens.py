@@ -21,9 +21,10 @@ OUT gets, for android_sample/core's JVM tests and web_demo's Node tests:
 - keypoint_manifests.json: likewise, of manifests with keypoints.
 - hostile_manifests.jsonl: name and text, one a line, of `tests/host_runtime/hostile_manifests.py`: every runtime refuses them.
 - bundles/NAME: six bundles small enough to check by hand (`native` has a native form, and a host step that gives indices;
-  `pixels` a native form that takes pixels; `one_graph` has graph A alone; `masks` has masks too, `keypoints` keypoints), and a copy of each BUNDLE, with NAME.json and
-  NAME.safetensors beside: the detections that the Python runtime decodes from the bundle's own golden vectors; with masks,
-  their run lengths, and what graph M gives for their queries; with keypoints, as in `keypoints`.
+  `pixels` a native form that takes pixels; `one_graph` has graph A alone; `masks` has masks too, `keypoints` keypoints), and a
+  copy of each BUNDLE, with NAME.json and NAME.safetensors beside: the detections that the Python runtime decodes from the
+  bundle's own golden vectors; with masks, their run lengths, and what graph M gives for their queries; with keypoints, as in
+  `keypoints`.
 
 The same seed always gives the same files.
 """

@@ -144,7 +144,7 @@ def manifest_cases(sound: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def pixels_cases(two: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields name and text of manifests whose native form takes pixels, from a sound one of two graphs without."""
     graphs = two["graphs"]
-    native = {"a": graphs["a"]["file"], "b": graphs["b"]["file"], "pixels": "pixels"}
+    native = {"a": graphs["b"]["file"], "b": graphs["b"]["file"], "pixels": "pixels"}
     sound = {**two, "schema_version": PIXELS_VERSION, "native": native}
     sound["preprocess"] = {**two["preprocess"], "resize": "bilinear_8bit"}
 
@@ -158,6 +158,7 @@ def pixels_cases(two: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield changed("of_version_5", schema_version=5)
     yield changed("absent", native={"a": native["a"], "b": native["b"]})
     yield changed("null", native={**native, "pixels": None})
+    yield changed("of_the_portable_graph", native={**native, "a": graphs["a"]["file"]})
     yield changed("empty", native={**native, "pixels": ""})
     yield changed("number", native={**native, "pixels": 1})
     yield changed("named_image", native={**native, "pixels": graphs["a"]["inputs"][0]["name"]})

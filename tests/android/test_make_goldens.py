@@ -43,6 +43,7 @@ def test_only_the_sound_manifests_are_read(tmp_path: Path):
     plain = {"sound", "no_golden", "height_whole_float", "classes_null", "without_settings", "resize_8bit"}
     settings = {"settings", "settings_empty", "settings_unknown"}
     native = {"version_1", "native", "native_same_files"}
+    native |= {"native_pixels_sound", "native_pixels_absent", "native_pixels_padded"}
     graphs = {"one_graph_sound", "one_graph_native", "two_graphs_of_version_3"}
     graphs |= {"masks_sound", "masks_native", "one_graph_of_version_4", "masks_within_boxes", "masks_plain_by_name"}
     assert read == {*plain, *settings, *native, *graphs, "fit_stretch", "fit_letterbox", "fit_letterbox_top_left", "grey"}

@@ -114,7 +114,7 @@ def test_a_native_form_that_is_not_whole_is_refused(whole, native, words):
 
 def of_pixels(whole, native=None, **changed):
     data = {**whole.to_dict(), "schema_version": 6, **changed}
-    data["native"] = {"a": "graph_a.tflite", "b": "graph_b.tflite", "pixels": "pixels", **(native or {})}
+    data["native"] = {"a": "graph_b.tflite", "b": "graph_b.tflite", "pixels": "pixels", **(native or {})}
     data["preprocess"] = {"resize": "bilinear_8bit", **changed.get("preprocess", {})}
     data["preprocess"] = {**whole.to_dict()["preprocess"], **data["preprocess"]}
     return data
@@ -137,6 +137,7 @@ def test_since_version_6_a_native_form_may_take_pixels(whole):
         ({}, {"preprocess": {"fit": "letterbox", "fill": [1.5, 0, 0]}}, "preprocess gives none of whole numbers"),
         ({"pixels": "image"}, {}, "native.pixels names another tensor of graph a: 'image'"),
         ({"pixels": "memory"}, {}, "native.pixels names another tensor of graph a: 'memory'"),
+        ({"a": "graph_a.tflite"}, {}, "its graph a is the portable one, which takes the image"),
         ({"pixels": ""}, {}, "native.pixels"),
         ({"pixels": True}, {}, "native.pixels"),
     ],

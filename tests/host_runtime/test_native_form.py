@@ -206,7 +206,10 @@ class TestPixels:
             assert runner.form == "portable" and found(runner) == DETECTIONS
 
     def test_floats_in_their_place_are_refused(self, tmp_path):
-        with Runner(self.bundle(tmp_path), form="native") as runner, pytest.raises(ValueError, match=r"not uint8\[1, 8, 8, 3\]"):
+        with (
+            Runner(self.bundle(tmp_path), form="native") as runner,
+            pytest.raises(ValueError, match=r"not uint8\[1, 8, 8, 3\]"),
+        ):
             runner.run(np.zeros((1, 8, 8, 3), np.float32))
 
 

@@ -351,7 +351,8 @@ def test_pixels_are_what_is_normalised(fit, channels):
 
 
 @pytest.mark.parametrize(
-    ("resize", "fill"), [("bilinear", ()), ("bilinear_antialias", ()), ("bilinear_8bit", (123.675,) * 3), ("bilinear_8bit", (256,) * 3)]
+    ("resize", "fill"),
+    [("bilinear", ()), ("bilinear_antialias", ()), ("bilinear_8bit", (123.675,) * 3), ("bilinear_8bit", (256,) * 3)],
 )
 def test_other_pixels_are_not_whole(resize, fill):
     assert not Preprocess(8, 8, resize, fit="letterbox" if fill else "stretch", fill=fill).in_whole_pixels

@@ -178,6 +178,9 @@ function* pixelsProblems({ schema_version: version, graphs: { a }, native, prepr
     yield `the native form takes pixels, which that of a bundle of schema version ${version} does not`;
   }
   if (!inWholePixels(pre)) yield 'the native form takes pixels, and preprocess gives none of whole numbers';
+  if (native?.a === a.file) {
+    yield 'the native form takes pixels, and its graph a is the portable one, which takes the image';
+  }
   if ([...a.inputs, ...a.outputs].some(({ name }) => name === pixels)) {
     yield `native.pixels names another tensor of graph a: '${pixels}'`;
   }

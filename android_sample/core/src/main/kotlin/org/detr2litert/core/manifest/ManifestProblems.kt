@@ -74,6 +74,9 @@ internal object ManifestProblems {
         if (!manifest.preprocess.inWholePixels) {
             return "the native form takes pixels, and preprocess gives none of whole numbers"
         }
+        if (manifest.native.a == manifest.graphA.file) {
+            return "the native form takes pixels, and its graph a is the portable one, which takes the image"
+        }
         val taken = manifest.graphA.run { inputs + outputs }.any { it.name == name }
         return if (taken) "native.pixels names another tensor of graph a: '$name'" else null
     }
