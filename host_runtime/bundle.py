@@ -64,8 +64,9 @@ class Bundle:
         Raises:
             UserError: the file is not safetensors.
         """
-        golden = self.manifest.golden
-        return {} if golden is None else _read_tensors(self.path(golden.tensors), ())
+        golden, native = self.manifest.golden, self.manifest.native
+        pixels = None if native is None else native.pixels
+        return {} if golden is None else _read_tensors(self.path(golden.tensors), (), pixels)
 
     def close(self) -> None:
         """Removes the temporary folder of a bundle that came from a .zip."""
@@ -258,7 +259,8 @@ def _copy(source: IO[bytes], sink: IO[bytes], size: int) -> None:
         sink.write(chunk)
 
 
-def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.generic]]:
+def _read_tensors(path: Path, specs: Sequence[TensorSpec], pixels: str | None = None) -> dict[str, NDArray[np.generic]]:
+    """Reads tensors, those of ``specs`` among them; one of this name may be of bytes."""
     try:
         tensors: dict[str, NDArray[np.generic]] = safetensors.numpy.load_file(path)
     except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
@@ -274,6 +276,6 @@ def _read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, NDArray[
                 f"not {spec.dtype}{list(spec.shape)}; {REMAKE}"
             )
     for name, found in tensors.items():
-        if str(found.dtype) not in host_table().dtypes:
+        if str(found.dtype) not in host_table().dtypes and not (name == pixels and found.dtype == np.uint8):
             raise UserError(f"{name[:200]!r} in {path} is {found.dtype}, not {' or '.join(host_table().dtypes)}; {REMAKE}")
     return tensors

@@ -21,6 +21,7 @@ from torch.nn import functional
 from detr2litert.convert.proof.host_reference import run_host_step, with_ties
 from detr2litert.convert.proof.reference_path import ReferencePath
 from detr2litert.graphs.host_step import HostPart
+from detr2litert.graphs.pixel_input import PixelScale
 from detr2litert.host_runtime.bundle import Bundle
 from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
@@ -30,7 +31,7 @@ from detr2litert.host_runtime.manifest import Manifest
 from detr2litert.host_runtime.manifest_keypoints import CHANNELS
 from detr2litert.host_runtime.masks import Mask, mask_of
 from detr2litert.host_runtime.placement import place
-from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.preprocess import preprocess, resized_pixels
 from detr2litert.verify.gates import Finding, GateResult, Measurement, Verdict
 from detr2litert.verify.parity.figures import figures
 from detr2litert.verify.parity.metrics import difference, residual
@@ -100,9 +101,15 @@ def check_host(bundle: Bundle, path: ReferencePath, program: HostPart, values: M
 
 def _preprocessing(bundle: Bundle, path: ReferencePath) -> Iterator[_Comparison]:
     for name, picture in _pictures():
-        found, wanted = preprocess(picture, bundle.manifest.preprocess), path.tensor(picture).numpy()
+        spec, native = bundle.manifest.preprocess, bundle.manifest.native
+        wanted = path.tensor(picture).numpy()
         width, height = picture.size
-        yield _tensors("pre-processing", f"pre-processing of {width} x {height} {name}", found, wanted)
+        subject = f"pre-processing of {width} x {height} {name}"
+        yield _tensors("pre-processing", subject, preprocess(picture, spec), wanted)
+        if native is not None and native.pixels is not None:
+            pixels = torch.from_numpy(resized_pixels(picture, spec))
+            image = PixelScale.of(spec.scale, spec.mean, spec.std).image_of(pixels).numpy()
+            yield _tensors("pre-processing", f"{subject}, as pixels", image, wanted)
 
 
 def _pictures() -> Iterator[tuple[str, Image.Image]]:

@@ -12,6 +12,7 @@ import tiny_bundle
 from outside_child import child
 
 from detr2litert.host_runtime import runner as runner_module
+from detr2litert.host_runtime.bundle import load_bundle
 from detr2litert.host_runtime.compiled_graph import CompiledGraph
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.manifest import Graphs, GraphSpec, HostOp, HostProgram, NativeFiles, Postprocess, TensorSpec
@@ -204,6 +205,12 @@ class TestPixels:
     def test_the_portable_form_that_replaces_it_is_fed_floats(self, tmp_path, gpu):
         with Runner(self.bundle(tmp_path, a=REFUSED), "gpu") as runner:
             assert runner.form == "portable" and found(runner) == DETECTIONS
+
+    def test_the_golden_vectors_hold_them(self, tmp_path):
+        files = {A: tiny_bundle.graph_a_of_pixels(), B: tiny_bundle.graph_b()}
+        tiny_bundle.write_recorded_bundle(tmp_path, files, **tiny_bundle.in_pixels(NativeFiles(A, B)))
+        recorded = load_bundle(tmp_path).golden_tensors()["pixels"]
+        np.testing.assert_array_equal(recorded[0], np.asarray(tiny_bundle.picture()))
 
     def test_floats_in_their_place_are_refused(self, tmp_path):
         with (

@@ -16,7 +16,7 @@ from detr2litert.host_runtime import decode, host_kernels
 from detr2litert.host_runtime.bundle import Bundle
 from detr2litert.host_runtime.manifest import HostOp, Preprocess
 from detr2litert.host_runtime.placement import Placement
-from detr2litert.host_runtime.preprocess import preprocess
+from detr2litert.host_runtime.preprocess import preprocess, resized_pixels
 from detr2litert.host_runtime.selection import topk_indices
 from tests.convert.planted.fault import BOTH
 
@@ -137,6 +137,10 @@ def _corners_as_they_are(boxes: NDArray[np.float32], image_size: tuple[int, int]
     return np.clip(boxes * scale, 0, scale).astype(np.float32)
 
 
+def _last_first(picture: Image.Image, spec: Preprocess) -> NDArray[np.uint8]:
+    return resized_pixels(picture, spec)[..., ::-1].copy()
+
+
 def _other_constants(_patch: pytest.MonkeyPatch, bundle: Bundle) -> Bundle:
     return OtherConstants(bundle.root, bundle.manifest)
 
@@ -148,7 +152,9 @@ HOST_FAULTS = (
     HostFault(
         "normalised though the detector is not", _preprocess(mean=(0.485, 0.456, 0.406)), "pre-processing of", ("dfine-tiny",)
     ),
-    HostFault("bilinear for antialiased resize", _other_resize, r"pre-processing of 701 x 523"),
+    HostFault("bilinear for antialiased resize", _other_resize, r"pre-processing of 701 x 523", ("tiny",)),
+    HostFault("antialiased in floats for 8 bits", _other_resize, r"pre-processing of 97 x 61", ("dfine-tiny",)),
+    HostFault("BGR for RGB as pixels", _runtime(host, "resized_pixels", _last_first), ", as pixels", ("dfine-tiny",)),
     HostFault("scale of another range", _preprocess(scale=1.0), "pre-processing of"),
     HostFault("top-k off by one", _runtime(host_kernels, "topk_indices", _skips_the_best), r"host step / indices"),
     HostFault(

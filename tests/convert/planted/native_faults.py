@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from torch import fx
 
+from detr2litert.convert import compiler
 from detr2litert.graphs.native_ops import GATHER_ROWS, RESAMPLE
+from detr2litert.graphs.pixel_input import PixelScale, take_pixels
 from detr2litert.graphs.toolbox import Emitter, aten, calls, constant_of, value_of
 from detr2litert.rewrites import join_levels, use_layer_norm, use_resampler
 from detr2litert.rewrites.layer_norm import LayerNorm, layer_norms
@@ -115,6 +117,23 @@ def _phases_swapped(graph_module: fx.GraphModule) -> int:
     return changed
 
 
+def _pixels_of(**changed: Any) -> Plant:
+    """Pixels scaled in another way."""
+
+    def taken(graph_module: fx.GraphModule, scale: PixelScale) -> None:
+        take_pixels(graph_module, replace(scale, **changed))
+
+    return lambda patch: patch.setattr(compiler, "take_pixels", taken)
+
+
+def _turned(graph_module: fx.GraphModule, scale: PixelScale) -> None:
+    """Rows and columns of the pixels exchanged."""
+    take_pixels(graph_module, scale)
+    permute = next(node for node in graph_module.graph.nodes if node.target is aten.permute.default)
+    permute.update_arg(1, [0, 3, 2, 1])
+
+
+_PIXELS_IN = "the input of pixels"
 _RESAMPLER = r"rewrite use_resampler of graph_b\.native"
 _LEVELS = r"rewrite join_levels of graph_b\.native"
 _NORM = r"rewrite use_layer_norm of graph_[ab]\.native"
@@ -131,6 +150,14 @@ NATIVE_FAULTS = (
         native=True,
     ),
     Fault("points not clamped to their level", after("join_levels", _not_clamped), _LEVELS, ("dfine-tiny",), native=True),
+    Fault(
+        "rows and columns of the pixels exchanged",
+        lambda p: p.setattr(compiler, "take_pixels", _turned),
+        _PIXELS_IN,
+        ("dfine-tiny",),
+        native=True,
+    ),
+    Fault("pixels divided by 256", _pixels_of(factor=(1 / 256,) * 3), _PIXELS_IN, ("dfine-tiny",), native=True),
     # dfine-tiny's norms have variances around one: there only a larger change is above rounding (1e-5).
     Fault("native norm without eps", _norms(eps=0.0), _NORM, ("tiny",), native=True),
     Fault("native norm with another eps", _norms(eps=1e-2), _NORM, native=True),

@@ -21,6 +21,7 @@ _BINARY: tuple[tuple[str, tuple[float, float] | None], ...] = (
     ("ADD", None), ("SUB", None), ("MUL", None), ("DIV", _POSITIVE), ("MAXIMUM", None), ("MINIMUM", None),
     ("SQUARED_DIFFERENCE", None), ("FLOOR_DIV", _POSITIVE), ("FLOOR_MOD", _POSITIVE), ("POW", _POSITIVE), ("ATAN2", None),
 )  # fmt: skip
+_PICTURE: Shape = (1, 16, 16, 3)
 _COMPARED = ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 _REDUCED = ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
 
@@ -87,6 +88,15 @@ def _through(w: ModelWriter, kind: str, code: int) -> Sequence[str]:
     """CAST to a type, given by its code in the schema, and back."""
     there = w.op("CAST", [w.input("x", X3)], {"t": X3}, dtype=kind, outDataType=code)
     return [w.op("CAST", [there], {"y": X3}, inDataType=code)]
+
+
+def _pixels(w: ModelWriter) -> Sequence[str]:
+    """A picture's bytes, cast and normalised, and a convolution of them."""
+    levels = w.op("CAST", [w.input("pixels", _PICTURE, "uint8")], {"levels": _PICTURE}, inDataType=3)
+    scaled = w.op("MUL", [levels, w.constant("factor", data(1, 1, 1, 3) / 50)], {"scaled": _PICTURE})
+    shifted = w.op("ADD", [scaled, w.constant("shift", data(1, 1, 1, 3))], {"shifted": _PICTURE})
+    operands = [shifted, w.constant("w", data(8, 2, 2, 3)), w.constant("b", data(8))]
+    return [w.op("CONV_2D", operands, {"y": (1, 8, 8, 8)}, padding=1, strideH=2, strideW=2)]
 
 
 def _any(w: ModelWriter) -> Sequence[str]:
@@ -166,6 +176,8 @@ _ELEMENTS = (
     *(Probe(f"cast_{kind}_and_back", f"CAST to {kind} and back", ACCEPTED, partial(_through, kind=kind, code=code),
             must_not_trigger=("int64",)) for kind, code in (("int32", 2), ("bool", 6), ("float16", 1))),
     Probe("quantize", "QUANTIZE and DEQUANTIZE of a runtime tensor", ACCEPTED, _eight_bits),
+    Probe("pixels_in", "a picture's bytes, every value of them, normalised and convolved", ACCEPTED, _pixels,
+          values={"pixels": np.resize(np.arange(256, dtype=np.uint8), _PICTURE)}),
 )  # fmt: skip
 
 _REDUCTIONS = (
