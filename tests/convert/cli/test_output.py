@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,37 +31,43 @@ def test_json_has_no_nan_or_infinity(capsys: pytest.CaptureFixture[str]) -> None
     assert gate["data"] == {"worst": "-inf", "file": "x", "verdict": "failed", "count": 3}
 
 
-COMMANDS = [("variants",), ("variants", "--json"), ("rewrites",), ("--help",), ("run", "--help"), ("--version",)]
+def _cases() -> list[object]:
+    """Arguments of commands, and whether Python's output is buffered; of a quick command both, and the slowest one apart."""
+    buffered = [("variants",), ("variants", "--json"), ("--help",), ("run", "--help"), ("--version",)]
+    return [
+        *(pytest.param(arguments, "", id=" ".join(arguments)) for arguments in buffered),
+        pytest.param(("variants",), "1", id="variants unbuffered"),
+        pytest.param(("rewrites",), "", id="rewrites", marks=pytest.mark.slow),
+    ]
 
 
-@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
-def env(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    return environment(PYTHONUNBUFFERED=request.param)
+EVERY_COMMAND = pytest.mark.parametrize(("arguments", "unbuffered"), _cases())
 
 
-def _ending(arguments: tuple[str, ...], env: Mapping[str, str], stdout: int, stderr: int) -> tuple[int, str | None]:
+def _ending(arguments: tuple[str, ...], unbuffered: str, stdout: int, stderr: int) -> tuple[int, str | None]:
     command = [sys.executable, "-m", "detr2litert", *arguments]
+    env = environment(PYTHONUNBUFFERED=unbuffered)
     done = subprocess.run(command, env=env, stdout=stdout, stderr=stderr, text=True, timeout=120, check=False)
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_full_disk_under_the_output_is_one_line(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
+@EVERY_COMMAND
+def test_a_full_disk_under_the_output_is_one_line(arguments: tuple[str, ...], unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
-        code, message = _ending(arguments, env, full.fileno(), subprocess.PIPE)
+        code, message = _ending(arguments, unbuffered, full.fileno(), subprocess.PIPE)
         assert (code, message) == (
             2,
             "error: the output cannot be written (no space left on device); free some space, or redirect it\n",
         )
-        assert _ending(arguments, env, full.fileno(), full.fileno())[0] == 2
+        assert _ending(arguments, unbuffered, full.fileno(), full.fileno())[0] == 2
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_closed_pipe_is_not_a_failed_gate(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
+@EVERY_COMMAND
+def test_a_closed_pipe_is_not_a_failed_gate(arguments: tuple[str, ...], unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        assert _ending(arguments, env, writer, subprocess.PIPE) == (141, "")
+        assert _ending(arguments, unbuffered, writer, subprocess.PIPE) == (141, "")
     finally:
         os.close(writer)
 

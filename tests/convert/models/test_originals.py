@@ -108,7 +108,7 @@ def test_the_activation_is_a_setting_of_the_whole_decoder(tmp_path: Path) -> Non
     written = recipe("deim-n")
     checkpoint = load_checkpoint(written.write(tmp_path))
     as_d_fine = build_reference(VARIANTS["dfine-n"], checkpoint)
-    assert compare(written, as_d_fine).iou < 0.9
+    assert compare(written, as_d_fine, near_ties=False).iou < 0.9
     told = build_reference(VARIANTS["dfine-n"], checkpoint, {"activation": "silu"})
     assert compare(written, told).iou >= 0.999
 

@@ -13,13 +13,18 @@ from detr2litert.convert.models.reference import build_reference, count_paramete
 from detr2litert.convert.models.variants import VARIANTS, Variant
 from detr2litert.convert.targets import find_target
 from tests.convert.shrunken import WIDTHS, shrunken
+from tests.convert.test_run_families import REPRESENTATIVES
 from tests.expected.render import render
 
+ONE_OF_EACH = (*REPRESENTATIVES, "rtdetr-r50m", "deim-r18", "seg-nano", "dfine-seg-n", "keypoint-preview")
+"""Of each family and kind of backbone: in the fast lane."""
 _DERIVED = {"head_dim", "projector_in_channels", "projector_out_channels"}
 """Values that transformers derives from the widths."""
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ONE_OF_EACH else pytest.mark.slow) for name in VARIANTS]
+)
 @torch.no_grad()
 def test_is_small_and_runs(name: str) -> None:
     reference = build_reference(shrunken(name))

@@ -19,7 +19,7 @@ from tests.convert.shrunken import shrunken
 from tests.convert.test_run_families import REPRESENTATIVES
 
 # An export takes 20 to 40 s, since PyTorch's exporter traces the detector twice and then optimises the file. So continuous
-# integration has the two trained ones (tiny is in test_parity.py) and the backbone of a third, and the rest is slow.
+# integration has tiny (in test_parity.py) and the backbone of another family, and the rest is slow.
 
 ANY = OnnxOptions(batch=None)
 
@@ -53,7 +53,7 @@ def test_one_of_each_family(tmp_path: Path, name: str) -> None:
     }
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_trained_detector_of_another_family(tmp_path: Path) -> None:
     reference, _ = load_reference(VARIANTS["dfine-tiny"], None)
     export = exported(reference, ANY, tmp_path / "dfine-tiny.onnx")
