@@ -168,7 +168,7 @@ async function takingPixels({ width, height, data }) {
     ...manifest,
     schema_version: 6,
     preprocess: { ...preprocess, resize: 'bilinear_8bit' },
-    native: { ...native, pixels: 'pixels' },
+    native: { ...native, a: native?.b, pixels: 'pixels' },
   };
   const bundle = new Bundle('pixels', parseManifest(JSON.stringify(changed), SCHEMA), files);
   const golden = bundle.goldenTensors();

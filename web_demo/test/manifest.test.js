@@ -102,7 +102,7 @@ test('a native form takes pixels if the pre-processing gives them, by a name of 
   const { text } = manifests.find((/** @type {{name: string}} */ item) => item.name === 'native');
   const changed = (/** @type {(manifest: any) => void} */ change) => {
     const manifest = JSON.parse(text);
-    Object.assign(manifest, { schema_version: 6, native: { ...manifest.native, pixels: 'pixels' } });
+    Object.assign(manifest, { schema_version: 6, native: { ...manifest.native, a: manifest.native.b, pixels: 'pixels' } });
     manifest.preprocess.resize = 'bilinear_8bit';
     change(manifest);
     return () => parseManifest(JSON.stringify(manifest), SCHEMA);
@@ -123,6 +123,7 @@ test('a native form takes pixels if the pre-processing gives them, by a name of 
     ],
     [changed(({ preprocess: pre }) => Object.assign(pre, { resize: 'bilinear_antialias' })), noPixels],
     [letterbox([114, 0.5, 255]), noPixels],
+    [changed(({ native, graphs: { a } }) => Object.assign(native, { a: a.file })), /its graph a is the portable one/],
     [changed(({ native }) => Object.assign(native, { pixels: 'image' })), anotherTensor],
     [changed(({ native }) => Object.assign(native, { pixels: 'memory' })), anotherTensor],
     [changed(({ native }) => Object.assign(native, { pixels: '' })), /is not a bundle manifest: at .*pixels/],

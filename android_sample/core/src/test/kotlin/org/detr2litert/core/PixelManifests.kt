@@ -21,6 +21,7 @@ object PixelManifests {
             "schema_version" to 6,
             "preprocess.resize" to "bilinear_8bit",
             "native.pixels" to "pixels",
+            "native.a" to "graph_b.native.tflite", // a file that is listed, and not the portable graph A
             *changes,
         )
         val json = all.fold(JsonParser.parse(text)) { data, (path, value) -> changed(data, path.split('.'), value) }

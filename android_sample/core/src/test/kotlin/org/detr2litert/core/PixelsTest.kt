@@ -32,7 +32,7 @@ class PixelsTest {
     @Test
     fun aNativeFormMayTakePixels() {
         val manifest = ManifestReader.read(PixelManifests.text())
-        assertEquals(NativeFiles("graph_a.tflite", "graph_b.native.tflite", pixels = "pixels"), manifest.native)
+        assertEquals(NativeFiles("graph_b.native.tflite", "graph_b.native.tflite", pixels = "pixels"), manifest.native)
         assertEquals(listOf("image" to DType.FLOAT32), manifest.graphA.inputs.map { it.name to it.dtype })
         val padded = arrayOf("preprocess.fit" to "letterbox", "preprocess.fill" to listOf(0, 114.0, 255))
         assertTrue(ManifestReader.read(PixelManifests.text(*padded)).preprocess.inWholePixels)
@@ -52,6 +52,7 @@ class PixelsTest {
             padded(114, 114.5, 114) to fractions,
             padded(114, 114, 256) to fractions,
             padded(-1, 114, 114) to fractions,
+            listOf("native.a" to "graph_a.tflite") to "its graph a is the portable one, which takes the image",
             listOf("native.pixels" to "image") to "native.pixels names another tensor of graph a: 'image'",
             listOf("native.pixels" to "memory") to "native.pixels names another tensor of graph a: 'memory'",
             listOf("native.pixels" to "") to "$.native.pixels: empty",
