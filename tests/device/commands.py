@@ -44,9 +44,15 @@ def assert_clean(device: Emulator) -> None:
 
 
 def reconnect(device: Emulator) -> None:
-    """Reconnects after a cut connection by ``adb connect``, like plugging in the cable."""
+    """Reconnects after a cut connection by ``adb connect``, like plugging in the cable.
+
+    The server may still be busy with the connection that broke, and then forgets the new one.
+    """
     call_adb("disconnect", device.serial)
-    call_adb("connect", device.serial)
+    end = time.monotonic() + 30
+    while call_adb("-s", device.serial, "get-state").strip() != "device":
+        assert time.monotonic() < end, f"{device.serial} does not come back"
+        call_adb("connect", device.serial)
 
 
 def interrupted_when(happens: Callable[[], bool], *words: object, cwd: Path) -> Outcome:
