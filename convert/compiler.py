@@ -182,7 +182,8 @@ def compile_detector(
         parts = replace(parts, m=product)
         observer.cut(whole, parts)
         cut = None if parts.b is None else copied(parts.b)
-        portable, native = _forms(parts, profile, calibration, pixel_scale_of(reference.settings), observer)
+        pixels = pixel_scale_of(reference.settings) if profile.pixels else None
+        portable, native = _forms(parts, profile, calibration, pixels, observer)
     except NoSelectionError as error:
         raise UserError(f"{reference.variant.name} cannot be cut in two: {error}") from error
     except RewriteRefusedError as error:

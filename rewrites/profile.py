@@ -65,6 +65,7 @@ class Profile:
         constant_limit: constants beyond ± this are clamped to it, infinities included.
         native_form: also compile the graphs to the delegate's own operators, which ``sampling``, ``norms`` and ``topk``
             are not: those of the form that every runtime can run.
+        pixels: graph A of the native form takes the picture's pixels, where its pre-processing has whole ones.
     """
 
     protection: Protection = Protection.MEASURED
@@ -76,6 +77,7 @@ class Profile:
     token_maps: bool = False
     constant_limit: float = 1e4
     native_form: bool = False
+    pixels: bool = True
 
     def native(self) -> Profile:
         """Returns the options of the native form."""

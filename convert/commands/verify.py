@@ -105,7 +105,9 @@ def verify_bundle(
             reference = _reference(manifest, weights)
             stage.detail = source_name(reference.source)
         target = find_target(manifest.target)
-        profile = replace(target.profile, native_form=manifest.native is not None, layout=layout_of(manifest.host_step))
+        native, layout = manifest.native, layout_of(manifest.host_step)
+        pixels = native is not None and native.pixels is not None
+        profile = replace(target.profile, native_form=native is not None, layout=layout, pixels=pixels)
         if manifest.protection is not None:
             profile = replace(profile, protection=Protection(manifest.protection))
         threshold = manifest.golden.threshold if manifest.golden is not None else DetectionLimits().threshold
