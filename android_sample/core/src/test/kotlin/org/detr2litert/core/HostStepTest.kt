@@ -3,7 +3,6 @@ package org.detr2litert.core
 import org.detr2litert.core.host.HostOps
 import org.detr2litert.core.host.HostStep
 import org.detr2litert.core.host.TopK
-import org.detr2litert.core.host.Workers
 import org.detr2litert.core.manifest.HostOp
 import org.detr2litert.core.manifest.HostProgram
 import org.detr2litert.core.tensor.DType
@@ -126,21 +125,6 @@ class HostStepTest {
                 (step.tensor("i") as IntTensor).data[0] = index
                 assertFailsWith<GraphOutputException> { step.run() }
             }
-        }
-    }
-
-    @Test
-    fun workersRunEveryRowOnceAndReportAFailure() {
-        Workers(4).use { workers ->
-            for (rows in listOf(0, 1, 3, 4, 1000)) {
-                val hits = IntArray(rows)
-                workers.run(rows) { _, from, to -> for (row in from until to) hits[row]++ }
-                assertTrue(hits.all { it == 1 }, "$rows rows")
-            }
-            assertFailsWith<IllegalStateException> { workers.run(4) { _, from, _ -> check(from == 0) } }
-            var sum = 0
-            workers.run(1) { _, _, to -> sum += to }
-            assertEquals(1, sum)
         }
     }
 }

@@ -1,7 +1,6 @@
 package org.detr2litert.core
 
 import org.detr2litert.core.host.HostStep
-import org.detr2litert.core.host.Workers
 import org.detr2litert.core.json.JsonShapeException
 import org.detr2litert.core.manifest.ManifestReader
 import org.detr2litert.core.tensor.Tensor

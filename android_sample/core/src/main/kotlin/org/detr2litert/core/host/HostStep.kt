@@ -1,6 +1,7 @@
 package org.detr2litert.core.host
 
 import org.detr2litert.core.BundleException
+import org.detr2litert.core.Workers
 import org.detr2litert.core.manifest.HostProgram
 import org.detr2litert.core.tensor.Tensor
 import org.detr2litert.core.tensor.TensorSpec

@@ -1,5 +1,6 @@
 package org.detr2litert.core.host
 
+import org.detr2litert.core.Workers
 import org.detr2litert.core.tensor.FloatTensor
 
 /**

@@ -1,5 +1,6 @@
 package org.detr2litert.core.pipeline
 
+import org.detr2litert.core.Workers
 import org.detr2litert.core.bundle.Bundle
 import org.detr2litert.core.decode.Decoder
 import org.detr2litert.core.decode.Detections
@@ -7,7 +8,6 @@ import org.detr2litert.core.engine.FormInUse
 import org.detr2litert.core.engine.GraphForm
 import org.detr2litert.core.engine.graphs
 import org.detr2litert.core.host.HostStep
-import org.detr2litert.core.host.Workers
 import org.detr2litert.core.manifest.Manifest
 import org.detr2litert.core.preprocess.Picture
 import org.detr2litert.core.preprocess.Preprocessor
@@ -42,7 +42,7 @@ class DetectorPipeline(
         require((graphM == null) == (it.graphM == null)) { "graph M is compiled if and only if the bundle has one" }
     }
     private val workers = Workers.forThisMachine()
-    private val preprocessor = Preprocessor(manifest.preprocess)
+    private val preprocessor = Preprocessor(manifest.preprocess, workers)
     private val host = HostStep(manifest.hostStep, bundle.hostConstants(), manifest.graphA.outputs, workers)
     private val decoder = manifest.lastGraph.outputs.first { it.name == manifest.postprocess.logits }.shape
         .let { (_, queries, classes) -> Decoder(manifest.postprocess, queries, classes, manifest.preprocess) }

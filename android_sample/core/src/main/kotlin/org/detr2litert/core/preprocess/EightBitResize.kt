@@ -1,28 +1,59 @@
 package org.detr2litert.core.preprocess
 
-import kotlin.math.abs
-import kotlin.math.ceil
+import org.detr2litert.core.Workers
 
 /**
  * Resizes a picture as Pillow 13 resizes 8-bit ones, bit for bit: antialiased, each direction rounded to 8 bits, the rows first
  * where the height shrinks by more than twice what the width does.
  *
- * Source: src/libImaging/Resample.c (`precompute_coeffs`, `normalize_coeffs_8bpc`, `ImagingResampleInner`). A sum of 255 times
- * all weights of a pixel is below 2^31. Allocates only when a size changes. Not thread-safe.
+ * Source: src/libImaging/Resample.c (`ImagingResample`, `ImagingResampleInner`). A sum of 255 times all weights of a pixel is
+ * below 2^31. Rows are distributed among the workers. Allocates only when a size changes. Not thread-safe.
  *
  * @param channels 3 for RGB, 1 for grey.
  */
-internal class EightBitResize(private val channels: Int) {
+internal class EightBitResize(private val channels: Int, private val workers: Workers) {
+    /**
+     * Receives row [y] of the result: [row] holds its pixels as 0x00RRGGBB, grey ones too, and may be longer. Different rows
+     * come at the same time from different threads.
+     */
+    fun interface Target {
+        fun write(y: Int, row: IntArray)
+    }
+
     private lateinit var across: FixedPointFilter
     private lateinit var down: FixedPointFilter
+    private lateinit var picture: Picture
+    private lateinit var target: Target
     private var rowsFirst = false
-    private var pixels = ByteArray(0)
-    private var once = ByteArray(0)
-    private var sums = IntArray(0)
 
-    /** The picture in its new size: height x width x channels. */
-    var resized = ByteArray(0)
-        private set
+    /** The picture with its new width and old height, where the columns are resized first. */
+    private var narrow = IntArray(0)
+
+    /** Of each part of a loop. */
+    private val lines = Array(workers.count) { Lines(channels) }
+
+    private val resizeColumns = Workers.Rows { part, from, to ->
+        val lines = lines[part]
+        for (y in from until to) {
+            resizeAcross(picture.pixels, y * picture.width, lines, lines.result)
+            System.arraycopy(lines.result, 0, narrow, y * across.size, across.size)
+        }
+    }
+    private val resizeRows = Workers.Rows { part, from, to ->
+        val lines = lines[part]
+        for (y in from until to) {
+            resizeDown(narrow, across.size, y, lines, lines.result)
+            target.write(y, lines.result)
+        }
+    }
+    private val resizeRowsFirst = Workers.Rows { part, from, to ->
+        val lines = lines[part]
+        for (y in from until to) {
+            resizeDown(picture.pixels, picture.width, y, lines, lines.low)
+            resizeAcross(lines.low, 0, lines, lines.result)
+            target.write(y, lines.result)
+        }
+    }
 
     /** Chooses the sizes: from [width] x [height] to [newWidth] x [newHeight] pixels. */
     fun prepare(width: Int, height: Int, newWidth: Int, newHeight: Int) {
@@ -30,119 +61,77 @@ internal class EightBitResize(private val channels: Int) {
         down = FixedPointFilter.of(height, newHeight)
         val fewer = height - newHeight
         rowsFirst = fewer > 0 && fewer > 2 * (width - newWidth)
-        pixels = pixels.atLeast(height * width * channels)
-        once = once.atLeast((if (rowsFirst) newHeight * width else height * newWidth) * channels)
-        resized = resized.atLeast(newHeight * newWidth * channels)
-        val widest = if (rowsFirst) width else newWidth
-        if (sums.size < widest * channels) sums = IntArray(widest * channels)
+        if (!rowsFirst && narrow.size < newWidth * height) narrow = IntArray(newWidth * height)
+        for (part in lines) part.prepare(maxOf(newWidth, if (rowsFirst) width else 0))
     }
 
-    /** Resizes [picture], which has the old size, to [resized]. */
-    fun run(picture: Picture) {
-        unpack(picture)
+    /** Resizes [picture], which has the old size, and gives each row of the result to [target]. */
+    fun run(picture: Picture, target: Target) {
+        this.picture = picture
+        this.target = target
         if (rowsFirst) {
-            resizeRows(pixels, picture.width, once)
-            resizeColumns(once, down.size, picture.width, resized)
+            workers.run(down.size, resizeRowsFirst)
         } else {
-            resizeColumns(pixels, picture.height, picture.width, once)
-            resizeRows(once, across.size, resized)
+            workers.run(picture.height, resizeColumns)
+            workers.run(down.size, resizeRows)
         }
     }
 
-    private fun unpack(picture: Picture) {
-        for (index in 0 until picture.width * picture.height) {
-            val pixel = picture.pixels[index]
-            if (channels == 1) {
-                pixels[index] = luma(pixel).toByte()
-            } else {
-                pixels[3 * index] = (pixel shr 16).toByte()
-                pixels[3 * index + 1] = (pixel shr 8).toByte()
-                pixels[3 * index + 2] = pixel.toByte()
-            }
+    /** to = the row that begins at from[start], in the new width. */
+    private fun resizeAcross(from: IntArray, start: Int, lines: Lines, to: IntArray) {
+        val width = across.size
+        lines.clear(width)
+        for (tap in across.weights.indices) {
+            RowLoops.gather(from, start, across.sources[tap], width, lines.line)
+            RowLoops.split(lines.line, width, lines.planes)
+            val weights = across.weights[tap]
+            for (channel in 0 until channels) RowLoops.add(lines.planes[channel], weights, width, lines.sums[channel])
         }
+        lines.join(width, to)
     }
 
-    private fun resizeColumns(from: ByteArray, height: Int, width: Int, to: ByteArray) {
-        var out = 0
-        for (y in 0 until height) {
-            for (x in 0 until across.size) {
-                val start = (y * width + across.first[x]) * channels
-                for (channel in 0 until channels) {
-                    var sum = HALF
-                    for (tap in 0 until across.counts[x]) {
-                        val value = from[start + tap * channels + channel].toInt() and 0xFF
-                        sum += value * across.weights[x * across.taps + tap]
-                    }
-                    to[out++] = rounded(sum)
-                }
-            }
+    /** to = row [y] of the new height, from rows of [width] pixels. */
+    private fun resizeDown(from: IntArray, width: Int, y: Int, lines: Lines, to: IntArray) {
+        lines.clear(width)
+        for (tap in down.weights.indices) {
+            val weight = down.weights[tap][y]
+            if (weight == 0) continue
+            System.arraycopy(from, down.sources[tap][y] * width, lines.line, 0, width)
+            RowLoops.split(lines.line, width, lines.planes)
+            for (channel in 0 until channels) RowLoops.add(lines.planes[channel], weight, width, lines.sums[channel])
         }
+        lines.join(width, to)
     }
 
-    private fun resizeRows(from: ByteArray, width: Int, to: ByteArray) {
-        val count = width * channels
-        for (y in 0 until down.size) {
-            sums.fill(HALF, 0, count)
-            for (tap in 0 until down.counts[y]) {
-                val weight = down.weights[y * down.taps + tap]
-                val start = (down.first[y] + tap) * count
-                for (index in 0 until count) sums[index] += (from[start + index].toInt() and 0xFF) * weight
+    /** Memory of one part of a loop, each as long as a row: see [RowLoops]. */
+    private class Lines(channels: Int) {
+        var line = IntArray(0)
+        val planes = Array(channels) { line }
+        val sums = Array(channels) { line }
+
+        /** A row of the new height and old width. */
+        var low = line
+        var result = line
+
+        fun prepare(length: Int) {
+            if (line.size >= length) return
+            line = IntArray(length)
+            for (channel in planes.indices) {
+                planes[channel] = IntArray(length)
+                sums[channel] = IntArray(length)
             }
-            for (index in 0 until count) to[y * count + index] = rounded(sums[index])
+            low = IntArray(length)
+            result = IntArray(length)
         }
-    }
 
-    private fun rounded(sum: Int): Byte = minOf(sum shr FixedPointFilter.PRECISION, 255).toByte()
+        /** Sets the sums to a half, for rounding. */
+        fun clear(length: Int) {
+            for (sum in sums) sum.fill(1 shl (FixedPointFilter.PRECISION - 1), 0, length)
+        }
 
-    private fun ByteArray.atLeast(length: Int): ByteArray = if (size < length) ByteArray(length) else this
-
-    private companion object {
-        const val HALF = 1 shl (FixedPointFilter.PRECISION - 1)
-    }
-}
-
-/**
- * Weights of a one-dimensional resize in fixed point: out[i] = sum over t below counts[i] of weights[i * taps + t] *
- * in[first[i] + t], in units of 2^-[PRECISION].
- */
-internal class FixedPointFilter private constructor(
-    val taps: Int,
-    val first: IntArray,
-    val counts: IntArray,
-    val weights: IntArray,
-) {
-    /** Number of results. */
-    val size: Int get() = first.size
-
-    companion object {
-        /** Pillow's PRECISION_BITS: 32 - 8 - 2. */
-        const val PRECISION = 22
-
-        /**
-         * The filter from [old] to [new] elements: a triangle as wide as the scale. For equal lengths one weight is 1 and its
-         * neighbour's 0, so that values are copied.
-         */
-        fun of(old: Int, new: Int): FixedPointFilter {
-            val scale = old.toDouble() / new
-            val support = maxOf(scale, 1.0)
-            val inverse = 1 / support
-            val taps = ceil(support).toInt() * 2 + 1
-            val centres = DoubleArray(new) { (it + 0.5) * scale }
-            val first = IntArray(new) { maxOf((centres[it] - support + 0.5).toInt(), 0) }
-            val counts = IntArray(new) { minOf((centres[it] + support + 0.5).toInt(), old) - first[it] }
-            val weights = IntArray(new * taps)
-            val near = DoubleArray(taps)
-            for (out in 0 until new) {
-                var sum = 0.0
-                for (tap in 0 until counts[out]) {
-                    near[tap] = maxOf(1 - abs((tap + first[out] - centres[out] + 0.5) * inverse), 0.0)
-                    sum += near[tap]
-                }
-                for (tap in 0 until counts[out]) {
-                    weights[out * taps + tap] = (0.5 + near[tap] / sum * (1 shl PRECISION)).toInt()
-                }
-            }
-            return FixedPointFilter(taps, first, counts, weights)
+        fun join(length: Int, to: IntArray) {
+            for (sum in sums) RowLoops.round(sum, length)
+            RowLoops.join(sums, length, to)
         }
     }
 }

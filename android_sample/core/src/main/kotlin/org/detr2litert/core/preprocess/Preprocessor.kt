@@ -1,5 +1,6 @@
 package org.detr2litert.core.preprocess
 
+import org.detr2litert.core.Workers
 import org.detr2litert.core.manifest.PreprocessSpec
 import org.detr2litert.core.manifest.Resize
 
@@ -7,16 +8,21 @@ import org.detr2litert.core.manifest.Resize
  * Converts a picture to graph A's input: resized, scaled and normalised by the manifest, equal to `host_runtime.preprocess`; or
  * resized only, for a native form that takes pixels.
  *
- * Resizes vertically, then horizontally, in float32 and in the same order of additions, with one row of intermediate values;
- * with [Resize.BILINEAR_8BIT] as [EightBitResize]. Allocates only when the picture's size changes. Not thread-safe.
+ * Resizes in float32 as [FloatResize]; with [Resize.BILINEAR_8BIT] as [EightBitResize]. The result does not depend on the
+ * number of workers. Allocates only when the picture's size changes. Not thread-safe.
+ *
+ * @param workers among which rows are distributed, not running anything else at that time; closed by the caller. By default
+ *   one, without a thread.
  */
-class Preprocessor(private val spec: PreprocessSpec) {
+class Preprocessor(private val spec: PreprocessSpec, workers: Workers = Workers(1)) {
     private val placement = Placement(spec)
     private val channels = spec.channels
-    private lateinit var rows: ResizeFilter
-    private lateinit var columns: ResizeFilter
-    private val eightBit = if (spec.resize == Resize.BILINEAR_8BIT) EightBitResize(channels) else null
-    private var row = FloatArray(0)
+    private val eightBit = if (spec.resize == Resize.BILINEAR_8BIT) EightBitResize(channels, workers) else null
+    private val floatResize = if (eightBit == null) FloatResize(spec.resize, channels, workers) else null
+
+    // What [run] writes to, so that no function is made for each picture.
+    private var floats = FloatArray(0)
+    private var bytes = ByteArray(0)
 
     // Division by 255, as in to_tensor; multiplying by 1/255 changes the last bit of half of the pixel values.
     private val divisor = (1 / spec.scale).toFloat()
@@ -31,8 +37,25 @@ class Preprocessor(private val spec: PreprocessSpec) {
         FloatArray(LEVELS) { normal(it.toFloat(), channel) }
     }
 
+    private val toFloats = FloatResize.Target { y, row ->
+        for (channel in 0 until channels) {
+            RowLoops.normalise(row[channel], placement.width, divisor, mean[channel], std[channel])
+            System.arraycopy(row[channel], 0, floats, place(y) + channel * plane, placement.width)
+        }
+    }
+    private val eightBitToFloats = EightBitResize.Target { y, row ->
+        for (channel in 0 until channels) {
+            writeNormal(row, 8 * (channels - 1 - channel), normals[channel], floats, place(y) + channel * plane)
+        }
+    }
+    private val eightBitToBytes = EightBitResize.Target { y, row ->
+        if (channels == 1) writeGrey(row, bytes, place(y)) else writeColour(row, bytes, 3 * place(y))
+    }
+
     /** Number of values that [run] writes: channels x height x width. */
-    val size: Int get() = channels * spec.height * spec.width
+    val size: Int get() = channels * plane
+
+    private val plane: Int get() = spec.height * spec.width
 
     /**
      * @param picture upright, any size.
@@ -42,18 +65,9 @@ class Preprocessor(private val spec: PreprocessSpec) {
         require(into.size == size) { "${into.size} floats for an input of $size" }
         prepare(picture.width, picture.height)
         if (placement.pads) pad(into)
-        eightBit?.run(picture)
-        for (y in 0 until placement.height) {
-            if (eightBit != null) {
-                writeResizedRow(eightBit.resized, y, into)
-            } else if (channels == 1) {
-                resizeGreyRow(picture, y)
-                writeGreyRow(y, into)
-            } else {
-                resizeRow(picture, y)
-                writeRow(y, into)
-            }
-        }
+        floats = into
+        eightBit?.run(picture, eightBitToFloats)
+        floatResize?.run(picture, toFloats)
     }
 
     /**
@@ -65,20 +79,14 @@ class Preprocessor(private val spec: PreprocessSpec) {
      */
     fun run(picture: Picture, into: ByteArray) {
         val padding = checkNotNull(padding) { "the resized picture is not of whole numbers" }
-        val resizer = checkNotNull(eightBit)
         require(into.size == size) { "${into.size} bytes for an input of $size" }
         prepare(picture.width, picture.height)
         if (placement.pads) pad(into, padding)
-        resizer.run(picture)
-        val length = placement.width * channels
-        for (y in 0 until placement.height) {
-            val start = ((placement.top + y) * spec.width + placement.left) * channels
-            System.arraycopy(resizer.resized, y * length, into, start, length)
-        }
+        bytes = into
+        checkNotNull(eightBit).run(picture, eightBitToBytes)
     }
 
     private fun pad(into: FloatArray) {
-        val plane = spec.height * spec.width
         for (channel in 0 until channels) {
             into.fill(normal(spec.fill[channel].toFloat(), channel), channel * plane, (channel + 1) * plane)
         }
@@ -92,81 +100,28 @@ class Preprocessor(private val spec: PreprocessSpec) {
 
     private fun prepare(width: Int, height: Int) {
         if (!placement.place(width, height)) return
-        if (eightBit != null) {
-            eightBit.prepare(width, height, placement.width, placement.height)
-            return
-        }
-        columns = ResizeFilter.of(width, placement.width, spec.resize)
-        rows = ResizeFilter.of(height, placement.height, spec.resize)
-        if (row.size < channels * width) row = FloatArray(channels * width)
+        eightBit?.prepare(width, height, placement.width, placement.height)
+        floatResize?.prepare(width, height, placement.width, placement.height)
     }
 
-    /** row[3 * x + c] = the weighted sum over the picture's rows. */
-    private fun resizeRow(picture: Picture, y: Int) {
-        row.fill(0f, 0, 3 * picture.width)
-        for (tap in y * rows.taps until (y + 1) * rows.taps) {
-            val weight = rows.weights[tap]
-            if (weight == 0f) continue
-            val start = rows.sources[tap] * picture.width
-            for (x in 0 until picture.width) {
-                val pixel = picture.pixels[start + x]
-                row[3 * x] += ((pixel shr 16) and 0xFF) * weight
-                row[3 * x + 1] += ((pixel shr 8) and 0xFF) * weight
-                row[3 * x + 2] += (pixel and 0xFF) * weight
-            }
-        }
+    /** The index of the pixel of the input at which row [y] of the resized picture starts. */
+    private fun place(y: Int): Int = (placement.top + y) * spec.width + placement.left
+
+    private fun writeNormal(row: IntArray, shift: Int, normals: FloatArray, into: FloatArray, start: Int) {
+        for (x in 0 until placement.width) into[start + x] = normals[(row[x] shr shift) and 0xFF]
     }
 
-    private fun writeRow(y: Int, into: FloatArray) {
-        val plane = spec.height * spec.width
-        val start = (placement.top + y) * spec.width + placement.left
+    private fun writeColour(row: IntArray, into: ByteArray, start: Int) {
         for (x in 0 until placement.width) {
-            var red = 0f
-            var green = 0f
-            var blue = 0f
-            for (tap in x * columns.taps until (x + 1) * columns.taps) {
-                val weight = columns.weights[tap]
-                val source = 3 * columns.sources[tap]
-                red += row[source] * weight
-                green += row[source + 1] * weight
-                blue += row[source + 2] * weight
-            }
-            val pixel = start + x
-            into[pixel] = normal(red, 0)
-            into[pixel + plane] = normal(green, 1)
-            into[pixel + 2 * plane] = normal(blue, 2)
+            val pixel = row[x]
+            into[start + 3 * x] = (pixel shr 16).toByte()
+            into[start + 3 * x + 1] = (pixel shr 8).toByte()
+            into[start + 3 * x + 2] = pixel.toByte()
         }
     }
 
-    /** row[x] = the weighted sum over the picture's rows of its grey level. */
-    private fun resizeGreyRow(picture: Picture, y: Int) {
-        row.fill(0f, 0, picture.width)
-        for (tap in y * rows.taps until (y + 1) * rows.taps) {
-            val weight = rows.weights[tap]
-            if (weight == 0f) continue
-            val start = rows.sources[tap] * picture.width
-            for (x in 0 until picture.width) row[x] += luma(picture.pixels[start + x]) * weight
-        }
-    }
-
-    private fun writeGreyRow(y: Int, into: FloatArray) {
-        val start = (placement.top + y) * spec.width + placement.left
-        for (x in 0 until placement.width) {
-            var sum = 0f
-            for (tap in x * columns.taps until (x + 1) * columns.taps) sum += row[columns.sources[tap]] * columns.weights[tap]
-            into[start + x] = normal(sum, 0)
-        }
-    }
-
-    private fun writeResizedRow(pixels: ByteArray, y: Int, into: FloatArray) {
-        val plane = spec.height * spec.width
-        val from = y * placement.width * channels
-        val start = (placement.top + y) * spec.width + placement.left
-        for (channel in 0 until channels) {
-            val normals = normals[channel]
-            val to = start + channel * plane
-            for (x in 0 until placement.width) into[to + x] = normals[pixels[from + x * channels + channel].toInt() and 0xFF]
-        }
+    private fun writeGrey(row: IntArray, into: ByteArray, start: Int) {
+        for (x in 0 until placement.width) into[start + x] = row[x].toByte()
     }
 
     private fun normal(value: Float, channel: Int): Float = (value / divisor - mean[channel]) / std[channel]

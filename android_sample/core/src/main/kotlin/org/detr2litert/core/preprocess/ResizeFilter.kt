@@ -3,17 +3,16 @@ package org.detr2litert.core.preprocess
 import org.detr2litert.core.manifest.Resize
 
 /**
- * The filter weights of a one-dimensional resize in float32: out[i] = sum over t of weights[i * taps + t] *
- * in[sources[i * taps + t]].
+ * The filter weights of a one-dimensional resize in float32: out[i] = sum over t of weights[t][i] * in[sources[t][i]].
  *
  * Equal to `host_runtime.preprocess` and to torch. The mixture of float32 and float64 is that of torch's C++ kernels: at
  * column 600 the rounding of a centre changes a weight by 3e-5.
  */
-internal class ResizeFilter private constructor(val taps: Int, val sources: IntArray, val weights: FloatArray) {
+internal class ResizeFilter private constructor(val sources: Array<IntArray>, val weights: Array<FloatArray>) {
     companion object {
         /** The filter from [old] to [new] elements; equal lengths copy. */
         fun of(old: Int, new: Int, resize: Resize): ResizeFilter = when {
-            old == new -> ResizeFilter(1, IntArray(new) { it }, FloatArray(new) { 1f })
+            old == new -> ResizeFilter(arrayOf(IntArray(new) { it }), arrayOf(FloatArray(new) { 1f }))
             resize == Resize.BILINEAR -> bilinear(old, new)
             else -> antialiased(old, new)
         }
@@ -30,8 +29,8 @@ internal class ResizeFilter private constructor(val taps: Int, val sources: IntA
             val first = IntArray(new) { maxOf(((centres[it] - support).toDouble() + 0.5).toInt(), 0) }
             val last = IntArray(new) { minOf(((centres[it] + support).toDouble() + 0.5).toInt(), old) }
             val taps = (0 until new).maxOf { last[it] - first[it] }
-            val sources = IntArray(new * taps)
-            val weights = FloatArray(new * taps)
+            val sources = Array(taps) { IntArray(new) }
+            val weights = Array(taps) { FloatArray(new) }
             for (out in 0 until new) {
                 var sum = 0f
                 for (tap in 0 until taps) {
@@ -39,13 +38,13 @@ internal class ResizeFilter private constructor(val taps: Int, val sources: IntA
                     val distance = (source.toFloat() - centres[out]).toDouble() + 0.5
                     val near = 1f - Math.abs((distance * inverse).toFloat())
                     val weight = if (source < last[out]) maxOf(near, 0f) else 0f
-                    sources[out * taps + tap] = minOf(source, old - 1)
-                    weights[out * taps + tap] = weight
+                    sources[tap][out] = minOf(source, old - 1)
+                    weights[tap][out] = weight
                     sum += weight
                 }
-                for (tap in 0 until taps) weights[out * taps + tap] /= sum
+                for (tap in 0 until taps) weights[tap][out] /= sum
             }
-            return ResizeFilter(taps, sources, weights)
+            return ResizeFilter(sources, weights)
         }
 
         /**
@@ -54,18 +53,18 @@ internal class ResizeFilter private constructor(val taps: Int, val sources: IntA
          */
         private fun bilinear(old: Int, new: Int): ResizeFilter {
             val scale = old.toFloat() / new.toFloat()
-            val sources = IntArray(new * 2)
-            val weights = FloatArray(new * 2)
+            val sources = Array(2) { IntArray(new) }
+            val weights = Array(2) { FloatArray(new) }
             for (out in 0 until new) {
                 val at = maxOf((scale.toDouble() * (out + 0.5) - 0.5).toFloat(), 0f)
                 val low = minOf(at.toInt(), old - 1)
                 val upper = (at - low.toFloat()).coerceIn(0f, 1f)
-                sources[out * 2] = low
-                sources[out * 2 + 1] = minOf(low + 1, old - 1)
-                weights[out * 2] = 1f - upper
-                weights[out * 2 + 1] = upper
+                sources[0][out] = low
+                sources[1][out] = minOf(low + 1, old - 1)
+                weights[0][out] = 1f - upper
+                weights[1][out] = upper
             }
-            return ResizeFilter(2, sources, weights)
+            return ResizeFilter(sources, weights)
         }
     }
 }

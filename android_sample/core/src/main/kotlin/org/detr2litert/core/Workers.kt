@@ -1,9 +1,9 @@
-package org.detr2litert.core.host
+package org.detr2litert.core
 
 import java.util.concurrent.Semaphore
 
 /**
- * A small thread pool for parallel loops, used by the host step's matrix products.
+ * A small thread pool for parallel loops, used by the pre-processing and the host step's matrix products.
  *
  * [run] executes the first part on the calling thread and one part on each worker; it returns when all are done, and
  * allocates only what waiting on a semaphore needs. [run] is not reentrant; the first call starts the threads.
@@ -18,7 +18,7 @@ class Workers(val count: Int) : AutoCloseable {
 
     private val starts = Array(count - 1) { Semaphore(0) }
     private val done = Semaphore(0)
-    private val threads = starts.mapIndexed { index, start -> Thread({ serve(start, index + 1) }, "host-step-${index + 1}") }
+    private val threads = starts.mapIndexed { index, start -> Thread({ serve(start, index + 1) }, "workers-${index + 1}") }
 
     // Written before a start is released and read after it is acquired: the semaphore orders the accesses.
     private var body: Rows? = null
@@ -40,6 +40,7 @@ class Workers(val count: Int) : AutoCloseable {
         if (!started) start()
         this.body = body
         this.rows = rows
+        failure = null // of a loop whose first part failed too
         starts.forEach { it.release() }
         try {
             part(0)
@@ -49,7 +50,7 @@ class Workers(val count: Int) : AutoCloseable {
         }
         failure?.let {
             failure = null
-            throw IllegalStateException("a host-step worker failed", it)
+            throw IllegalStateException("a worker failed", it)
         }
     }
 
