@@ -88,7 +88,16 @@ class Ranked(nn.Module):
 
 def referenced(module: Any, image: Tensor) -> SimpleNamespace:
     """A module as a reference, with an example input."""
-    mean, std, scale = (SimpleNamespace(value=value) for value in ((0.5,) * 3, (0.25,) * 3, 1 / 255))
+    size = Size(*image.shape[2:])
+    stated = {
+        "mean": (0.5,) * 3,
+        "std": (0.25,) * 3,
+        "scale": 1 / 255,
+        "resize": "bilinear",
+        "fit": "stretch",
+        "resolution": size,
+    }
+    settings = {name: SimpleNamespace(value=value) for name, value in stated.items()}
     return SimpleNamespace(
         module=module.eval(),
         exported=module.eval(),
@@ -96,8 +105,8 @@ def referenced(module: Any, image: Tensor) -> SimpleNamespace:
         keypoints_per_class=(),
         num_queries=6,
         channels=3,
-        size=Size(*image.shape[2:]),
-        settings=SimpleNamespace(mean=mean, std=std, scale=scale),
+        size=size,
+        settings=SimpleNamespace(**settings, channels=3),
         example_input=lambda seed=0: image,
         variant=SimpleNamespace(strides=(), name="ranked"),
     )
