@@ -70,9 +70,11 @@ SHORTAGES = {
 }
 
 
-@pytest.mark.ci  # forty processes of half a second each
+@pytest.mark.ci  # twenty processes of half a second each, and as many longer ones in the slow lane
 @pytest.mark.parametrize("shortage", SHORTAGES)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=[] if name in ("help", "detect") else pytest.mark.slow) for name in COMMANDS]
+)
 def test_shortages(place: Path, command: str, shortage: str) -> None:
     shell, codes = SHORTAGES[shortage]
     assert_ends_well(tried(place, *COMMANDS[command], shell=shell), codes)

@@ -35,7 +35,7 @@ def interrupted_after(line: str, number: signal.Signals, cwd: Path, delay: float
     [
         pytest.param("start PyTorch", signal.SIGINT, 0.0, marks=pytest.mark.ci),
         pytest.param("start PyTorch", signal.SIGTERM, 1.5, marks=pytest.mark.ci),
-        pytest.param("load weights", signal.SIGINT, 2.0, marks=pytest.mark.ci),
+        pytest.param("load weights", signal.SIGINT, 2.0, marks=pytest.mark.slow),
         ("detect with PyTorch", signal.SIGINT, 1.0),
     ],
     ids=["loading", "terminated", "exporting", "converting"],

@@ -14,9 +14,10 @@ from tests.convert.command import DEMO_PASSED, FEWER_SCENES, gate_of, invoke, ve
 @pytest.mark.ci
 @pytest.mark.parametrize(("name", "of", "ap50"), [("tiny-seg", "masks", 0.9), ("tiny-keypoints", "keypoints", 0.75)])
 def test_every_gate_runs_and_passes(driver: Driver, tmp_path: Path, name: str, of: str, ap50: float) -> None:
-    """The slow lane has tiny-seg on all scenes (test_run_tiny_seg)."""
+    """The slow lane has tiny-seg with its native form on all scenes (test_run_tiny_seg)."""
     bundle = tmp_path / name
-    options = ("--target", "pixel", *FEWER_SCENES, "--json")
+    native = () if of == "keypoints" else ("--no-native",)
+    options = ("--target", "pixel", *FEWER_SCENES, *native, "--json")
     outcome = invoke("run", "--variant", name, *options, "--out", bundle)
     assert outcome.code == 0, outcome.stderr
     report = outcome.json

@@ -16,7 +16,7 @@ import torch
 from detr2litert.convert.models.variants import VARIANTS
 from detr2litert.verify.delegate.adapters import Driver
 from tests.conversions import Made, converted
-from tests.convert.command import DEMO_PASSED, Outcome, assert_refused, environment, gate_of, invoke, verdicts
+from tests.convert.command import DEMO_PASSED, FEWER_SCENES, Outcome, assert_refused, environment, gate_of, invoke, verdicts
 from tests.convert.rfdetr_checkpoints import make_rfdetr_checkpoint
 
 CLASSES = ["forklift", "pallet", "hard hat"]
@@ -162,6 +162,7 @@ def test_all_four_gates_pass_at_another_resolution_and_on_the_users_pictures(dri
             "--threshold",
             "0.4",
             "--no-native",
+            *FEWER_SCENES,
         ),
         out="b",
         files=photos,

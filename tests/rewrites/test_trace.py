@@ -86,8 +86,7 @@ def test_one_trace_equals_the_public_api(module: nn.Module) -> None:
     "name",
     [
         "tiny",
-        pytest.param("dfine-n", marks=pytest.mark.ci),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dfine-n", "rtdetrv2-r18", "lwdetr-tiny", "deimv2-atto")),
     ],
 )
 def test_a_detector_of_each_family(name: str) -> None:
