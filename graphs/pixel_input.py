@@ -1,8 +1,8 @@
 """Lets a graph take the picture's 8-bit pixels in place of normalised floats.
 
-Hazard: what crosses to the GPU costs more than what is computed there. A detector of 640 × 640 pixels in one graph, in fp16 on an
-NVIDIA H100, took 5.9 ms a run queued behind others and 12.0 ms with the image written and 300 boxes and logits read: 4.9 MB of
-floats, of which a quarter is needed. And the host normalises them.
+Hazard: what crosses to the GPU costs more than what is computed there. A detector of 640 × 640 pixels in one graph, in fp16 on
+an NVIDIA H100, took 5.9 ms a run queued behind others and 12.0 ms with the image written and 300 boxes and logits read: 4.9 MB
+of floats, of which a quarter is needed. And the host normalises them.
 
 Identity: x = (p / 255 - mean) / std = p * (1 / (255 std)) + (-mean / std), of whole numbers p that fp16 holds exactly.
 
