@@ -107,7 +107,7 @@ def _preprocessing(bundle: Bundle, path: ReferencePath) -> Iterator[_Comparison]
         subject = f"pre-processing of {width} x {height} {name}"
         yield _tensors("pre-processing", subject, preprocess(picture, spec), wanted)
         if native is not None and native.pixels is not None:
-            pixels = torch.from_numpy(resized_pixels(picture, spec))
+            pixels = torch.from_numpy(resized_pixels(picture, spec).copy())  # Pillow's own memory is read-only
             image = PixelScale.of(spec.scale, spec.mean, spec.std).image_of(pixels).numpy()
             yield _tensors("pre-processing", f"{subject}, as pixels", image, wanted)
 

@@ -25,6 +25,15 @@ def test_every_gate_runs_and_passes(dfine_tiny: Made) -> None:
     graphs = gate_of(report, "residency")["data"]["graphs"]
     assert all(graph["partitions"] == 1 and graph["non_cpu_fully_accelerated"] for graph in graphs.values())
     assert not [finding for gate in report["gates"] for finding in gate.get("findings", [])]
+    assert "Warning" not in dfine_tiny.outcome.stderr
+
+
+def test_the_native_graph_a_takes_the_pictures_pixels(dfine_tiny: Made) -> None:
+    manifest = Manifest.from_json((dfine_tiny.bundle / "manifest.json").read_text())
+    native = manifest.native_graphs
+    assert manifest.preprocess.resize == "bilinear_8bit" and native is not None
+    assert [(spec.name, spec.shape, spec.dtype) for spec in native.a.inputs] == [("pixels", (1, 160, 160, 3), "uint8")]
+    assert [(spec.name, spec.dtype) for spec in manifest.graphs.a.inputs] == [("image", "float32")]
 
 
 def test_graph_a_outputs_scores_and_memory_and_the_host_step_is_the_top_k(dfine_tiny: Made) -> None:

@@ -36,7 +36,7 @@ def desktop(driver: Driver) -> Made:
     return converted("--variant", "tiny", "--target", "desktop", "--no-native", "--no-fp16", *FEWER_SCENES, "--json", out="b")
 
 
-@pytest.fixture(params=["desktop", "tiny_tail"])
+@pytest.fixture(params=[pytest.param("desktop", marks=pytest.mark.slow), "tiny_tail"])
 def other(request: pytest.FixtureRequest) -> Path:
     """The demo detector made in another way, all gates passed but those with an fp16 side where that is left out."""
     made: Made = request.getfixturevalue(request.param)
@@ -49,9 +49,14 @@ def ops(bundle: Path) -> set[str]:
     return {op.op for op in Manifest.from_json((bundle / "manifest.json").read_text()).host_step.ops}
 
 
-def test_the_tail_is_where_the_layout_places_it(tiny: Made, desktop: Made, tiny_tail: Made) -> None:
-    assert ops(tiny.bundle) == ops(desktop.bundle) <= {"reshape", "topk"}
+def test_the_tail_is_where_the_layout_places_it(tiny: Made, tiny_tail: Made) -> None:
+    assert ops(tiny.bundle) <= {"reshape", "topk"}
     assert ops(tiny_tail.bundle) >= {"topk", "gather", "linear", "layer_norm"}
+
+
+@pytest.mark.slow
+def test_desktop_places_it_as_pixel(tiny: Made, desktop: Made) -> None:
+    assert ops(tiny.bundle) == ops(desktop.bundle)
 
 
 def test_the_shipped_bundles_detect_the_same(tiny: Made, other: Path) -> None:

@@ -173,6 +173,7 @@ def _cases(bundle: Path) -> list[GraphCase]:
         ]
 
 
+@pytest.mark.slow  # each conversion's gate does it
 def test_tensorflow_runs_the_demo_bundle(tensorflow: str, tiny: Made, dfine_tiny: Made) -> None:
     for made in (tiny, dfine_tiny):
         result = check_second_runtime(_cases(made.bundle), python=tensorflow)
