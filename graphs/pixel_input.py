@@ -52,14 +52,18 @@ class PixelScale:
 
     def pixels_of(self, image: Tensor) -> Tensor:
         """Returns the pixels nearest to a normalised image ``[1, C, H, W]``, uint8 ``[1, H, W, C]``: its own, if it has any."""
-        factor, shift = (torch.tensor(values, dtype=torch.float64) for values in (self.factor, self.shift))
+        factor, shift = self._exact()
         levels = (image.permute(0, 2, 3, 1) - shift) / factor
         return levels.round().clamp(0, 255).to(torch.uint8).contiguous()
 
     def image_of(self, pixels: Tensor) -> Tensor:
         """Returns the normalised image, float32 ``[1, C, H, W]``, of pixels ``[1, H, W, C]``."""
-        factor, shift = (torch.tensor(values, dtype=torch.float64) for values in (self.factor, self.shift))
+        factor, shift = self._exact()
         return (pixels * factor + shift).permute(0, 3, 1, 2).float().contiguous()
+
+    def _exact(self) -> tuple[Tensor, Tensor]:
+        """Returns both with the precision of Python's numbers, so that every pixel comes back from its image."""
+        return torch.tensor(self.factor, dtype=torch.float64), torch.tensor(self.shift, dtype=torch.float64)
 
 
 def take_pixels(graph_module: fx.GraphModule, scale: PixelScale) -> None:

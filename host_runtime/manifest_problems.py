@@ -111,17 +111,17 @@ def problems(manifest: Manifest) -> Iterable[str]:
 
 def _problems_of_pixels(manifest: Manifest) -> Iterable[str]:
     """Yields what is wrong with a native form that takes pixels."""
-    pixels = None if manifest.native is None else manifest.native.pixels
-    if pixels is None:
+    native = manifest.native
+    if native is None or native.pixels is None:
         return
     if manifest.schema_version < PIXELS_VERSION:
         yield f"the native form takes pixels, which that of a bundle of schema version {manifest.schema_version} does not"
     if not manifest.preprocess.in_whole_pixels:
         yield "the native form takes pixels, and preprocess gives none of whole numbers"
-    if manifest.native is not None and manifest.native.a == manifest.graphs.a.file:
+    if native.a == manifest.graphs.a.file:
         yield "the native form takes pixels, and its graph a is the portable one, which takes the image"
-    if any(pixels == spec.name for spec in (*manifest.graphs.a.inputs, *manifest.graphs.a.outputs)):
-        yield f"native.pixels names another tensor of graph a: '{pixels}'"
+    if any(native.pixels == spec.name for spec in (*manifest.graphs.a.inputs, *manifest.graphs.a.outputs)):
+        yield f"native.pixels names another tensor of graph a: '{native.pixels}'"
 
 
 def _problems_of_masks(manifest: Manifest) -> Iterable[str]:

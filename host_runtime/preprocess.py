@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from detr2litert.host_runtime.errors import UserError, reason
-from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels, Preprocess
+from detr2litert.host_runtime.manifest import CHANNEL_COUNT, Channels, Manifest, Preprocess
 from detr2litert.host_runtime.placement import Placement, place
 from detr2litert.host_runtime.resize import resize, resize_in_8_bits
 from detr2litert.host_runtime.tensor_spec import TensorSpec
@@ -166,7 +166,7 @@ def resized_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
         spec: the manifest's pre-processing, `in_whole_pixels`.
 
     Returns:
-        uint8 [1, height, width, channels], contiguous.
+        uint8 [1, height, width, channels], contiguous; Pillow's own memory, which is read-only, where nothing is padded.
     """
     placed = place(image.size, spec)
     resized = _resize_in_8_bits(image, placed, spec)
@@ -176,6 +176,12 @@ def resized_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
     tensor[:] = np.array(spec.fill, np.uint8)
     tensor[0, placed.rows, placed.columns] = resized
     return tensor
+
+
+def taken_inputs(manifest: Manifest) -> tuple[TensorSpec, ...]:
+    """Returns what graph A takes in each form of a bundle: one input if it is the same in both."""
+    forms = (manifest.graphs, manifest.native_graphs)
+    return tuple(dict.fromkeys(graphs.a.inputs[0] for graphs in forms if graphs is not None))
 
 
 def prepare(image: Image.Image, spec: Preprocess, taken: TensorSpec) -> NDArray[np.generic]:

@@ -67,7 +67,6 @@ from detr2litert.host_runtime.masks import Mask, mask_of
 from detr2litert.host_runtime.placement import place
 from detr2litert.host_runtime.preprocess import load_image, preprocess, resized_pixels
 from detr2litert.host_runtime.quiet import silence_native_log
-from detr2litert.host_runtime.runner import Runner
 
 Array = NDArray[Any]
 SEED = 20260101
@@ -340,20 +339,6 @@ def _expected_masks(bundle: Bundle, tensors: dict[str, Array], size: tuple[int, 
     return _Expected(found, of_graph_m)
 
 
-def hand_made_bundle(folder: Path) -> Path:
-    """`tests/host_runtime/tiny_bundle.py`'s bundle, with golden vectors and detections recorded by running it."""
-    manifest = tiny_bundle.write_bundle(folder)
-    assert manifest.golden is not None
-    with Runner(folder) as runner:
-        image = preprocess(tiny_bundle.picture(), manifest.preprocess)
-        outputs = runner.run(image)
-        found = runner.decode(outputs, tiny_bundle.picture().size, threshold=manifest.golden.threshold)
-    recorded = safetensors.numpy.save({"image": image, **outputs.tensors()})
-    detections = json.dumps(found.to_dict()).encode()
-    tiny_bundle.write_bundle(folder, {"golden/golden.safetensors": recorded, "golden/detections.json": detections})
-    return folder
-
-
 def _save(stem: Path, tensors: dict[str, Array], settings: dict[str, Any]) -> None:
     contiguous = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     safetensors.numpy.save_file(contiguous, stem.with_name(stem.name + ".safetensors"))
@@ -373,7 +358,8 @@ def make(out: Path, bundles: list[Path]) -> None:
     write_mask_layers(out / "mask_layers")
     write_keypoints(out / "keypoints")
     (out / "colours.json").write_text(json.dumps([list(class_colour(index)) for index in range(200)]))
-    hand_made = hand_made_bundle(out / "hand_made")
+    hand_made = out / "hand_made"
+    tiny_bundle.write_recorded_bundle(hand_made)
     write_bundle(hand_made, out / "bundles" / "hand_made")
     one_graph_bundle.write_bundle(out / "one_graph")
     write_bundle(out / "one_graph", out / "bundles" / "one_graph")

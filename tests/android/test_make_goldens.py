@@ -51,7 +51,8 @@ def test_only_the_sound_manifests_are_read(tmp_path: Path):
 
 
 def test_the_hand_made_bundle_has_golden_vectors_of_every_stage(tmp_path: Path):
-    source = make_goldens.hand_made_bundle(tmp_path / "source")
+    source = tmp_path / "source"
+    tiny_bundle.write_recorded_bundle(source)
     make_goldens.write_bundle(source, tmp_path / "bundles" / "hand_made")
     with make_goldens.load_bundle(tmp_path / "bundles" / "hand_made") as bundle:
         names = {"image", "enc_scores", "memory", "selected_memory", "selected_cells", "boxes", "logits"}
@@ -61,7 +62,7 @@ def test_the_hand_made_bundle_has_golden_vectors_of_every_stage(tmp_path: Path):
 
 def test_the_native_bundle_detects_the_same_by_indices(tmp_path: Path):
     native_bundle.write_bundle(tmp_path / "native")
-    make_goldens.hand_made_bundle(tmp_path / "hand_made")
+    tiny_bundle.write_recorded_bundle(tmp_path / "hand_made")
     with load_bundle(tmp_path / "native") as bundle:
         indices = bundle.golden_tensors()["indices"]
         assert (indices.dtype, indices.tolist()) == ("int32", [6, 12, 0, 1])

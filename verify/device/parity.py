@@ -16,7 +16,7 @@ from detr2litert.host_runtime.decode import Detections, decode_outputs
 from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Golden, Graphs, Manifest
-from detr2litert.host_runtime.preprocess import load_image
+from detr2litert.host_runtime.preprocess import load_image, taken_inputs
 from detr2litert.verify.adb.app import App
 from detr2litert.verify.adb.client import Device
 from detr2litert.verify.adb.errors import CommandFailedError
@@ -141,9 +141,8 @@ def _golden(bundle: Bundle) -> tuple[Golden, dict[str, Array]]:
 def _inputs(bundle: Bundle, tensors: Mapping[str, Array]) -> dict[str, bytes]:
     """Returns the golden inputs of every stage, as files of a run's folder; graph A's of both forms: the app says which ran."""
     manifest = bundle.manifest
-    both = [graphs.a.inputs[0].name for graphs in (manifest.graphs, manifest.native_graphs) if graphs is not None]
     return {
-        **given(list(dict.fromkeys(both)), tensors, "a"),
+        **given([spec.name for spec in taken_inputs(manifest)], tensors, "a"),
         **given(manifest.host_step.inputs, tensors, "host"),
         **given([] if manifest.graphs.b is None else [spec.name for spec in manifest.graphs.b.inputs], tensors, "b"),
         **given([] if manifest.graphs.m is None else [spec.name for spec in manifest.graphs.m.inputs], tensors, "m"),

@@ -18,7 +18,7 @@ from detr2litert.host_runtime.errors import UserError
 from detr2litert.host_runtime.host_step import HostStep
 from detr2litert.host_runtime.manifest import Preprocess
 from detr2litert.host_runtime.placement import place
-from detr2litert.host_runtime.preprocess import prepare
+from detr2litert.host_runtime.preprocess import prepare, taken_inputs
 from detr2litert.verify.gates import Doing, Finding, GateResult, Verdict
 from detr2litert.verify.parity.fp16 import GATE as ID
 from detr2litert.verify.parity.fp16 import Chain, ChainScene, check_fp16
@@ -85,8 +85,7 @@ def _scene(subject: Subject, picture: Picture, expected: Detections) -> ChainSce
         return decoded(reference.compiled.reorder(reference.path.tensor(picture.image), outputs))
 
     manifest = subject.manifest
-    both = [graphs.a.inputs[0] for graphs in (manifest.graphs, manifest.native_graphs) if graphs is not None]
-    inputs = {taken.name: prepare(picture.image, manifest.preprocess, taken) for taken in both}
+    inputs = {taken.name: prepare(picture.image, manifest.preprocess, taken) for taken in taken_inputs(manifest)}
     scale = input_scale(picture.image.size, manifest.preprocess)
     return ChainScene(picture.name, inputs, expected, decoded, reordered, scale)
 
